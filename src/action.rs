@@ -1,0 +1,455 @@
+use std::fmt;
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{
+    model::{ControllerRevision, DaemonSetStatus, Pod, Text},
+    placement::PlacementReason,
+    template::PodBlueprint,
+};
+
+/// One step of a plan: what to do, to which object, and why.
+///
+/// It displays as one line for people and serialises as documented in the README.
+///
+/// ```
+/// use daemonplan::{model::{DaemonSet, LabelSelector, Namespace, Node}, plan};
+/// let mut daemonset = DaemonSet::new("prod", "agent");
+/// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#).unwrap();
+/// let actions = plan(&daemonset, &[Node::new("node-7")], &[], &Namespace::new("prod"));
+/// assert_eq!(actions[0].to_string(), "create pod on node-7: no pod is there");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Make the DaemonSet the pod's controller: nobody controls it and its labels match.
+    AdoptPod {
+        /// The pod.
+        pod: ObjectRef,
+    },
+    /// Take the DaemonSet's owner reference off the pod.
+    ReleasePod {
+        /// The pod.
+        pod: ObjectRef,
+        /// Why.
+        reason: Release,
+    },
+    /// Make the DaemonSet the revision's controller: nobody controls it and its labels match.
+    AdoptRevision {
+        /// The revision.
+        revision: ObjectRef,
+    },
+    /// Take the DaemonSet's owner reference off the revision.
+    ReleaseRevision {
+        /// The revision.
+        revision: ObjectRef,
+        /// Why.
+        reason: Release,
+    },
+    /// Create a revision for the template: there is none yet.
+    CreateRevision {
+        /// The whole object.
+        revision: Box<ControllerRevision>,
+    },
+    /// Set a revision's number and its hash label.
+    UpdateRevision {
+        /// The revision.
+        revision: ObjectRef,
+        /// The number that it must have.
+        number: i64,
+        /// The label that it must have.
+        hash: Text,
+        /// Why.
+        reason: RevisionUpdate,
+    },
+    /// Set a pod's hash label: several revisions say the same and only one stays.
+    RelabelPod {
+        /// The pod.
+        pod: ObjectRef,
+        /// The label that it must have.
+        hash: Text,
+    },
+    /// Create a pod for a node.
+    CreatePod {
+        /// The node's name.
+        node: Text,
+        /// The pod, but for the node: see [`PodBlueprint::manifest`].
+        blueprint: PodBlueprint,
+        /// Why.
+        reason: Creation,
+    },
+    /// Delete a pod.
+    DeletePod {
+        /// The pod.
+        pod: ObjectRef,
+        /// The node that it is on, if any.
+        node: Option<Text>,
+        /// Why.
+        reason: Deletion,
+    },
+    /// Delete a revision.
+    DeleteRevision {
+        /// The revision.
+        revision: ObjectRef,
+        /// Why.
+        reason: RevisionDeletion,
+    },
+    /// Write the DaemonSet's status: it is not what it was.
+    UpdateStatus {
+        /// The new status.
+        status: DaemonSetStatus,
+    },
+}
+
+/// The object that an action is about. The uid is the precondition: an object of the same name with another uid is
+/// another object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// `metadata.namespace`.
+    pub namespace: Text,
+    /// `metadata.name`.
+    pub name: Text,
+    /// `metadata.uid`.
+    pub uid: Text,
+}
+
+/// Why a pod is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Creation {
+    /// There is none on a node that should run one.
+    NoPod,
+    /// With surge: those that are there are being deleted or have ended.
+    NoLivePod,
+    /// With surge: the old pod is not available, so its replacement does not wait for a turn.
+    ReplacesUnavailable,
+    /// With surge: it is this node's turn.
+    Surge,
+}
+
+/// Why a pod is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deletion {
+    /// Its node does not exist.
+    NodeGone,
+    /// It failed.
+    Failed,
+    /// It ended, and a daemon should not.
+    Succeeded,
+    /// Another pod of the DaemonSet is kept on this node.
+    Duplicate {
+        /// That pod.
+        kept: Text,
+    },
+    /// It may not keep running on this node.
+    NotPlaced {
+        /// Which rule says so.
+        placement: PlacementReason,
+    },
+    /// It is of an older template, and it is this node's turn.
+    Outdated,
+    /// It is of an older template and not available, so it does not wait for a turn.
+    OutdatedUnavailable,
+    /// With surge: it is of an older template and not ready, and a new pod is there.
+    SurgeOldNotReady,
+    /// With surge: it is of an older template, and the new pod is available.
+    SurgeFinished,
+    /// With surge: it is of an older template, the node should not run one any more, and it is not needed.
+    NotWanted,
+    /// Its DaemonSet is being deleted.
+    OwnerDeleted,
+}
+
+/// Why a pod or a revision is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Release {
+    /// Its labels do not match the DaemonSet's selector.
+    LabelsDoNotMatch,
+    /// Its DaemonSet is being deleted and is to leave it behind.
+    Orphaned,
+}
+
+/// Why a revision is updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RevisionUpdate {
+    /// It has no hash label; it gets its name.
+    NoHashLabel,
+    /// It is the current one, but its number is not above all old ones.
+    NotTheNewest,
+}
+
+/// Why a revision is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RevisionDeletion {
+    /// It says the same as the current one.
+    Duplicate {
+        /// The current one.
+        kept: Text,
+    },
+    /// There are more old revisions than the DaemonSet keeps.
+    BeyondLimit {
+        /// How many it keeps.
+        limit: u32,
+    },
+    /// Its DaemonSet is being deleted.
+    OwnerDeleted,
+}
+
+impl Action {
+    /// The reason's name, for programs: stable, and the variant's name where the reason is an enum.
+    pub fn reason_code(&self) -> &'static str {
+        match self {
+            Self::AdoptPod { .. } | Self::AdoptRevision { .. } => "OrphanMatches",
+            Self::ReleasePod { reason, .. } | Self::ReleaseRevision { reason, .. } => reason.code(),
+            Self::CreateRevision { .. } => "NewTemplate",
+            Self::UpdateRevision { reason, .. } => reason.code(),
+            Self::RelabelPod { .. } => "DuplicateRevision",
+            Self::CreatePod { reason, .. } => reason.code(),
+            Self::DeletePod { reason, .. } => reason.code(),
+            Self::DeleteRevision { reason, .. } => reason.code(),
+            Self::UpdateStatus { .. } => "StatusChanged",
+        }
+    }
+
+    /// The reason as a sentence for people.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::AdoptPod { .. } | Self::AdoptRevision { .. } => {
+                "nobody controls it and its labels match the selector".to_owned()
+            }
+            Self::ReleasePod { reason, .. } | Self::ReleaseRevision { reason, .. } => reason.to_string(),
+            Self::CreateRevision { .. } => "the template has no revision yet".to_owned(),
+            Self::UpdateRevision { reason, .. } => reason.to_string(),
+            Self::RelabelPod { .. } => "several revisions say the same, and one is kept".to_owned(),
+            Self::CreatePod { reason, .. } => reason.to_string(),
+            Self::DeletePod { reason, .. } => reason.to_string(),
+            Self::DeleteRevision { reason, .. } => reason.to_string(),
+            Self::UpdateStatus { .. } => "the status has changed".to_owned(),
+        }
+    }
+
+    /// The name of the object that this is about; for a creation the node's.
+    pub(crate) fn object_name(&self) -> Text {
+        match self {
+            Self::AdoptPod { pod }
+            | Self::ReleasePod { pod, .. }
+            | Self::RelabelPod { pod, .. }
+            | Self::DeletePod { pod, .. } => pod.name.clone(),
+            Self::AdoptRevision { revision }
+            | Self::ReleaseRevision { revision, .. }
+            | Self::UpdateRevision { revision, .. }
+            | Self::DeleteRevision { revision, .. } => revision.name.clone(),
+            Self::CreateRevision { revision } => revision.name.clone(),
+            Self::CreatePod { node, .. } => node.clone(),
+            Self::UpdateStatus { .. } => Text::default(),
+        }
+    }
+}
+
+impl From<&Pod> for ObjectRef {
+    fn from(pod: &Pod) -> Self {
+        Self { namespace: pod.namespace.clone(), name: pod.name.clone(), uid: pod.uid.clone() }
+    }
+}
+
+impl From<&ControllerRevision> for ObjectRef {
+    fn from(revision: &ControllerRevision) -> Self {
+        Self { namespace: revision.namespace.clone(), name: revision.name.clone(), uid: revision.uid.clone() }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AdoptPod { pod } => write!(f, "adopt pod {}", pod.name),
+            Self::ReleasePod { pod, .. } => write!(f, "release pod {}", pod.name),
+            Self::AdoptRevision { revision } => write!(f, "adopt revision {}", revision.name),
+            Self::ReleaseRevision { revision, .. } => write!(f, "release revision {}", revision.name),
+            Self::CreateRevision { revision } => {
+                write!(f, "create revision {} (number {})", revision.name, revision.revision)
+            }
+            Self::UpdateRevision { revision, number, hash, .. } => {
+                write!(f, "update revision {} (number {number}, hash {hash})", revision.name)
+            }
+            Self::RelabelPod { pod, hash } => write!(f, "relabel pod {} (hash {hash})", pod.name),
+            Self::CreatePod { node, .. } => write!(f, "create pod on {node}"),
+            Self::DeletePod { pod, node: Some(node), .. } => write!(f, "delete pod {} on {node}", pod.name),
+            Self::DeletePod { pod, node: None, .. } => write!(f, "delete pod {} on no node", pod.name),
+            Self::DeleteRevision { revision, .. } => write!(f, "delete revision {}", revision.name),
+            Self::UpdateStatus { .. } => f.write_str("update status"),
+        }?;
+        write!(f, ": {}", self.reason())
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut named = |action: &str, kind: &str, object: &ObjectRef| {
+            map.serialize_entry("type", action)?;
+            map.serialize_entry(kind, &object.name)?;
+            map.serialize_entry("uid", &object.uid)
+        };
+        match self {
+            Self::AdoptPod { pod } => named("AdoptPod", "pod", pod)?,
+            Self::ReleasePod { pod, .. } => named("ReleasePod", "pod", pod)?,
+            Self::AdoptRevision { revision } => named("AdoptRevision", "revision", revision)?,
+            Self::ReleaseRevision { revision, .. } => named("ReleaseRevision", "revision", revision)?,
+            Self::DeleteRevision { revision, .. } => named("DeleteRevision", "revision", revision)?,
+            Self::RelabelPod { pod, hash } => {
+                named("RelabelPod", "pod", pod)?;
+                map.serialize_entry("hash", hash)?;
+            }
+            Self::UpdateRevision { revision, number, hash, .. } => {
+                named("UpdateRevision", "revision", revision)?;
+                map.serialize_entry("number", number)?;
+                map.serialize_entry("hash", hash)?;
+            }
+            Self::DeletePod { pod, node, .. } => {
+                named("DeletePod", "pod", pod)?;
+                map.serialize_entry("node", node)?;
+            }
+            Self::CreatePod { node, .. } => {
+                map.serialize_entry("type", "CreatePod")?;
+                map.serialize_entry("node", node)?;
+            }
+            Self::CreateRevision { revision } => {
+                map.serialize_entry("type", "CreateRevision")?;
+                map.serialize_entry("revision", &revision.name)?;
+                map.serialize_entry("number", &revision.revision)?;
+                map.serialize_entry("hash", &revision.labels.get(crate::model::HASH_LABEL))?;
+            }
+            Self::UpdateStatus { .. } => map.serialize_entry("type", "UpdateStatus")?,
+        }
+        map.serialize_entry("reason", self.reason_code())?;
+        map.serialize_entry("message", &self.reason())?;
+        match self {
+            Self::CreatePod { node, blueprint, .. } => map.serialize_entry("pod", &blueprint.manifest(node))?,
+            Self::CreateRevision { revision } => map.serialize_entry("manifest", revision)?,
+            Self::UpdateStatus { status } => map.serialize_entry("status", status)?,
+            Self::DeletePod { reason: Deletion::NotPlaced { placement }, .. } => {
+                map.serialize_entry("placement", placement)?;
+            }
+            _ => {}
+        }
+        map.end()
+    }
+}
+
+impl Creation {
+    fn code(self) -> &'static str {
+        match self {
+            Self::NoPod => "NoPod",
+            Self::NoLivePod => "NoLivePod",
+            Self::ReplacesUnavailable => "ReplacesUnavailable",
+            Self::Surge => "Surge",
+        }
+    }
+}
+
+impl fmt::Display for Creation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPod => "no pod is there",
+            Self::NoLivePod => "no live pod is there",
+            Self::ReplacesUnavailable => "the old pod is not available",
+            Self::Surge => "the update surges here next",
+        })
+    }
+}
+
+impl Deletion {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NodeGone => "NodeGone",
+            Self::Failed => "Failed",
+            Self::Succeeded => "Succeeded",
+            Self::Duplicate { .. } => "Duplicate",
+            Self::NotPlaced { .. } => "NotPlaced",
+            Self::Outdated => "Outdated",
+            Self::OutdatedUnavailable => "OutdatedUnavailable",
+            Self::SurgeOldNotReady => "SurgeOldNotReady",
+            Self::SurgeFinished => "SurgeFinished",
+            Self::NotWanted => "NotWanted",
+            Self::OwnerDeleted => "OwnerDeleted",
+        }
+    }
+}
+
+impl fmt::Display for Deletion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeGone => f.write_str("its node does not exist"),
+            Self::Failed => f.write_str("it failed"),
+            Self::Succeeded => f.write_str("it ended, and a daemon should not"),
+            Self::Duplicate { kept } => write!(f, "{kept} is kept on this node"),
+            Self::NotPlaced { placement } => placement.fmt(f),
+            Self::Outdated => f.write_str("it is of an older template"),
+            Self::OutdatedUnavailable => f.write_str("it is of an older template and not available"),
+            Self::SurgeOldNotReady => f.write_str("it is of an older template and not ready, a new pod is there"),
+            Self::SurgeFinished => f.write_str("it is of an older template, the new pod is available"),
+            Self::NotWanted => f.write_str("it is of an older template and the node should not run one any more"),
+            Self::OwnerDeleted => f.write_str("its DaemonSet is being deleted"),
+        }
+    }
+}
+
+impl Release {
+    fn code(self) -> &'static str {
+        match self {
+            Self::LabelsDoNotMatch => "LabelsDoNotMatch",
+            Self::Orphaned => "Orphaned",
+        }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LabelsDoNotMatch => "its labels do not match the selector",
+            Self::Orphaned => "its DaemonSet is being deleted and leaves it behind",
+        })
+    }
+}
+
+impl RevisionUpdate {
+    fn code(self) -> &'static str {
+        match self {
+            Self::NoHashLabel => "NoHashLabel",
+            Self::NotTheNewest => "NotTheNewest",
+        }
+    }
+}
+
+impl fmt::Display for RevisionUpdate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoHashLabel => "it has no hash label",
+            Self::NotTheNewest => "it is the current one and must have the highest number",
+        })
+    }
+}
+
+impl RevisionDeletion {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Duplicate { .. } => "Duplicate",
+            Self::BeyondLimit { .. } => "BeyondLimit",
+            Self::OwnerDeleted => "OwnerDeleted",
+        }
+    }
+}
+
+impl fmt::Display for RevisionDeletion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate { kept } => write!(f, "it says the same as {kept}"),
+            Self::BeyondLimit { limit } => write!(f, "no pod uses it and at most {limit} old revisions are kept"),
+            Self::OwnerDeleted => f.write_str("its DaemonSet is being deleted"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+use std::{cmp::min, time::Duration};
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::model::{DaemonSet, Text};
+
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
+/// An entry that was not used for so long is forgotten.
+const MEMORY: Duration = Duration::from_secs(2 * 15 * 60);
+
+/// How long Failed pods are left alone before the next one on the same node is deleted: 1 s, then twice as long each
+/// time, at most 15 minutes; forgotten after 30 minutes without use.
+///
+/// A plan takes this state and gives back the entries that it changes ([`Plan::backoff`](crate::Plan)); whoever carries
+/// the plan out keeps them with [`Backoff::update`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backoff(IndexMap<BackoffKey, BackoffEntry>);
+
+/// What a back-off is about. A new generation of the DaemonSet starts anew.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackoffKey {
+    /// The DaemonSet's uid.
+    pub uid: Text,
+    /// Its `status.observedGeneration`.
+    pub observed_generation: i64,
+    /// The node's name.
+    pub node: Text,
+}
+
+/// One back-off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackoffEntry {
+    /// How long to wait after the last deletion.
+    pub delay: Duration,
+    /// When a Failed pod was last deleted.
+    pub last_update: Timestamp,
+}
+
+impl Backoff {
+    /// Takes over the entries that a plan gave back, and forgets those that are out of date at `now`.
+    pub fn update(&mut self, entries: impl IntoIterator<Item = (BackoffKey, BackoffEntry)>, now: Timestamp) {
+        self.0.extend(entries);
+        self.0.retain(|_, entry| !entry.is_forgotten(now));
+    }
+
+    /// All entries, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&BackoffKey, &BackoffEntry)> {
+        self.0.iter()
+    }
+
+    /// The key for Failed pods of this DaemonSet on `node`.
+    pub(crate) fn key(daemonset: &DaemonSet, node: &Text) -> BackoffKey {
+        BackoffKey {
+            uid: daemonset.uid.clone(),
+            observed_generation: daemonset.status.observed_generation,
+            node: node.clone(),
+        }
+    }
+
+    /// How long a Failed pod has still to wait; `None` if it may be deleted. Without a clock, a known back-off lasts.
+    pub(crate) fn wait(&self, key: &BackoffKey, now: Option<Timestamp>) -> Option<Duration> {
+        let entry = self.0.get(key)?;
+        let Some(now) = now else { return Some(entry.delay) };
+        if entry.is_forgotten(now) {
+            return None;
+        }
+        let waited = now.duration_since(entry.last_update);
+        let delay = jiff::SignedDuration::try_from(entry.delay).ok()?;
+        Duration::try_from(delay.checked_sub(waited)?).ok().filter(|wait| !wait.is_zero())
+    }
+
+    /// The entry once a Failed pod is deleted at `now`.
+    pub(crate) fn next(&self, key: &BackoffKey, now: Timestamp) -> BackoffEntry {
+        let known = self.0.get(key).filter(|entry| !entry.is_forgotten(now));
+        let delay = known.map_or(FIRST_DELAY, |entry| min(entry.delay.saturating_mul(2), LONGEST_DELAY));
+        BackoffEntry { delay, last_update: now }
+    }
+}
+
+impl FromIterator<(BackoffKey, BackoffEntry)> for Backoff {
+    fn from_iter<I: IntoIterator<Item = (BackoffKey, BackoffEntry)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
+    }
+}
+
+impl BackoffEntry {
+    fn is_forgotten(&self, now: Timestamp) -> bool {
+        Duration::try_from(now.duration_since(self.last_update)).is_ok_and(|age| age > MEMORY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn key() -> BackoffKey {
+        Backoff::key(&DaemonSet::new("prod", "agent"), &"node-a".into())
+    }
+
+    #[test]
+    fn it_doubles_from_one_second_to_fifteen_minutes() {
+        let mut backoff = Backoff::default();
+        let mut now = at(0);
+        let mut delays = Vec::new();
+        for _ in 0..12 {
+            let entry = backoff.next(&key(), now);
+            backoff.update([(key(), entry)], now);
+            assert_eq!(backoff.wait(&key(), Some(now)), Some(entry.delay));
+            now += entry.delay;
+            assert_eq!(backoff.wait(&key(), Some(now)), None, "over when the delay has passed");
+            delays.push(entry.delay.as_secs());
+        }
+        assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
+    }
+
+    #[test]
+    fn it_is_forgotten_after_thirty_minutes() {
+        let entry = BackoffEntry { delay: LONGEST_DELAY, last_update: at(0) };
+        let mut backoff = Backoff::from_iter([(key(), entry)]);
+        assert_eq!(backoff.next(&key(), at(1800)).delay, LONGEST_DELAY);
+        assert_eq!(backoff.next(&key(), at(1801)).delay, FIRST_DELAY);
+        backoff.update([], at(1801));
+        assert_eq!(backoff.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_runs_backwards_only_lengthens_the_wait() {
+        let entry = BackoffEntry { delay: FIRST_DELAY, last_update: at(10) };
+        let backoff = Backoff::from_iter([(key(), entry)]);
+        assert_eq!(backoff.wait(&key(), Some(at(0))), Some(Duration::from_secs(11)));
+        assert_eq!(backoff.wait(&key(), None), Some(FIRST_DELAY));
+    }
+}

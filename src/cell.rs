@@ -1,0 +1,304 @@
+//! One node's cell: everything that a plan has to know about that node, computed from the node and the claimed pods on it
+//! and from nothing else. A [fold](crate::plan) over all cells makes the plan.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    action::{Creation, Deletion},
+    backoff::{Backoff, BackoffEntry, BackoffKey},
+    event::Event,
+    model::{DaemonSet, HASH_LABEL, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
+    placement::{PlacementRules, Verdict},
+};
+
+/// What is the same for all cells of a DaemonSet.
+#[derive(Debug)]
+pub(crate) struct CellRules<'a> {
+    pub(crate) daemonset: &'a DaemonSet,
+    pub(crate) placement: PlacementRules,
+    pub(crate) hash: Text,
+    pub(crate) template_generation: Option<Text>,
+    pub(crate) now: Option<Timestamp>,
+    pub(crate) backoff: &'a Backoff,
+    /// Whether bound pods on missing nodes are deleted.
+    pub(crate) collect: bool,
+}
+
+/// A claimed pod with its index in the snapshot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member<'a> {
+    pub(crate) index: usize,
+    pub(crate) pod: &'a Pod,
+}
+
+/// One node's cell. Without work to do it owns no memory.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) counts: Counts,
+    pub(crate) standing: Standing,
+    /// When time alone makes a pod of this node available.
+    pub(crate) available_at: Option<Timestamp>,
+    pub(crate) work: Option<Box<Work>>,
+}
+
+/// What a node adds to the status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) desired: bool,
+    pub(crate) scheduled: bool,
+    pub(crate) ready: bool,
+    pub(crate) available: bool,
+    pub(crate) updated: bool,
+}
+
+/// What a node means to a rolling update, by its pods that are not being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It should run no pod and has none.
+    Bystander,
+    /// It has none.
+    Vacant,
+    /// It has several of the old or several of the new template.
+    Crowded,
+    /// It has a new one.
+    New { available: bool },
+    /// It has an old one.
+    Old { pod: usize, available: bool },
+    /// It has an old and a new one.
+    Both { old: usize, old_available: bool, new_available: bool },
+}
+
+/// What is to be done on a node.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) create: Option<Creation>,
+    /// Pods by index.
+    pub(crate) delete: Vec<(usize, Deletion)>,
+    /// Pods to be garbage-collected, by index.
+    pub(crate) collect: Vec<usize>,
+    /// The back-off that starts when the Failed pod is deleted.
+    pub(crate) backoff: Option<(BackoffKey, BackoffEntry)>,
+    pub(crate) events: Vec<Event>,
+    /// How long until the back-off of a Failed pod is over.
+    pub(crate) wait: Option<Duration>,
+}
+
+impl CellRules<'_> {
+    /// The cell of `node`, which has these claimed pods. Puts them into order.
+    pub(crate) fn cell(&self, node: &Node, pods: &mut Vec<Member<'_>>) -> Cell {
+        put_in_order(pods);
+        let verdict = self.placement.verdict(node);
+        Cell {
+            counts: self.counts(verdict, pods),
+            standing: match self.standing(pods) {
+                Standing::Vacant if pods.is_empty() && !verdict.should_run() => Standing::Bystander,
+                standing => standing,
+            },
+            available_at: self.available_at(pods),
+            work: self.work(node, verdict, pods),
+        }
+    }
+
+    /// The cell of a node that does not exist, but has claimed pods.
+    pub(crate) fn cell_without_node(&self, pods: &mut Vec<Member<'_>>) -> Cell {
+        put_in_order(pods);
+        let (bound, unbound): (Vec<Member<'_>>, Vec<_>) = pods.iter().partition(|member| member.pod.node.is_bound());
+        let delete: Vec<_> = unbound.iter().map(|member| (member.index, Deletion::NodeGone)).collect();
+        let collect: Vec<_> = if self.collect { live(&bound).map(|member| member.index).collect() } else { Vec::new() };
+        Cell {
+            counts: Counts::default(),
+            standing: self.standing(pods),
+            available_at: self.available_at(pods),
+            work: (!delete.is_empty() || !collect.is_empty())
+                .then(|| Box::new(Work { delete, collect, ..Work::default() })),
+        }
+    }
+
+    fn counts(&self, verdict: Verdict, pods: &[Member<'_>]) -> Counts {
+        let desired = verdict.should_run();
+        match pods.first() {
+            Some(Member { pod, .. }) if desired => Counts {
+                desired,
+                scheduled: true,
+                ready: pod.is_ready(),
+                available: self.is_available(pod),
+                updated: self.is_updated(pod),
+            },
+            first => Counts { desired, scheduled: first.is_some(), ..Counts::default() },
+        }
+    }
+
+    fn standing(&self, pods: &[Member<'_>]) -> Standing {
+        let (mut old, mut new) = (None, None);
+        for member in live(pods) {
+            let slot = if self.is_updated(member.pod) { &mut new } else { &mut old };
+            if slot.replace(member).is_some() {
+                return Standing::Crowded;
+            }
+        }
+        match (old, new) {
+            (None, None) => Standing::Vacant,
+            (None, Some(new)) => Standing::New { available: self.is_available(new.pod) },
+            (Some(old), None) => Standing::Old { pod: old.index, available: self.is_available(old.pod) },
+            (Some(old), Some(new)) => Standing::Both {
+                old: old.index,
+                old_available: self.is_available(old.pod),
+                new_available: self.is_available(new.pod),
+            },
+        }
+    }
+
+    fn work(&self, node: &Node, verdict: Verdict, pods: &[Member<'_>]) -> Option<Box<Work>> {
+        let mut work = None;
+        match verdict {
+            Verdict::Run if pods.is_empty() => some(&mut work).create = Some(Creation::NoPod),
+            Verdict::Refuse => {
+                for member in live(pods) {
+                    let placement = self.placement.reason(node);
+                    some(&mut work).delete.push((member.index, Deletion::NotPlaced { placement }));
+                }
+            }
+            Verdict::Run | Verdict::Keep => {
+                for member in live(pods) {
+                    self.end(node, member, &mut work);
+                }
+                let mut running = live(pods).filter(|member| !member.pod.is_terminal());
+                if !self.surges() {
+                    self.keep_one(running.next(), running, &mut work);
+                } else if let Some(first) = running.next() {
+                    self.keep_pair(first, running, &mut work);
+                } else if verdict.should_run() {
+                    some(&mut work).create = Some(Creation::NoLivePod);
+                }
+            }
+        }
+        work
+    }
+
+    /// Deletes a pod that has ended.
+    fn end(&self, node: &Node, member: Member<'_>, work: &mut Option<Box<Work>>) {
+        let Member { index, pod } = member;
+        match pod.phase {
+            PodPhase::Succeeded => {
+                let work = some(work);
+                work.events.push(Event::succeeded_pod(pod, &node.name));
+                work.delete.push((index, Deletion::Succeeded));
+            }
+            PodPhase::Failed => {
+                let work = some(work);
+                let key = Backoff::key(self.daemonset, &node.name);
+                let started = work.delete.iter().any(|(_, reason)| *reason == Deletion::Failed);
+                let wait = if started { Some(FIRST_WAIT) } else { self.backoff.wait(&key, self.now) };
+                if let Some(wait) = wait {
+                    let wait = work.backoff.as_ref().map_or(wait, |(_, entry)| entry.delay);
+                    work.wait = Some(wait);
+                } else {
+                    work.backoff = self.now.map(|now| (key.clone(), self.backoff.next(&key, now)));
+                    work.events.push(Event::failed_pod(pod, &node.name));
+                    work.delete.push((index, Deletion::Failed));
+                }
+            }
+            PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {}
+        }
+    }
+
+    /// Without surge, one running pod stays.
+    fn keep_one<'p>(
+        &self,
+        kept: Option<Member<'p>>,
+        others: impl Iterator<Item = Member<'p>>,
+        work: &mut Option<Box<Work>>,
+    ) {
+        let Some(kept) = kept else { return };
+        for other in others {
+            some(work).delete.push((other.index, Deletion::Duplicate { kept: kept.pod.name.clone() }));
+        }
+    }
+
+    /// With surge, one of the current and one of another hash stay, until the new one can do without the old.
+    fn keep_pair<'p>(&self, first: Member<'p>, others: impl Iterator<Item = Member<'p>>, work: &mut Option<Box<Work>>) {
+        let (mut old, mut new) = (None::<Member<'_>>, None::<Member<'_>>);
+        for member in std::iter::once(first).chain(others) {
+            match if self.has_current_hash(member.pod) { &mut new } else { &mut old } {
+                Some(kept) => {
+                    some(work).delete.push((member.index, Deletion::Duplicate { kept: kept.pod.name.clone() }));
+                }
+                slot => *slot = Some(member),
+            }
+        }
+        if let (Some(old), Some(new)) = (old, new) {
+            if !old.pod.is_ready() {
+                some(work).delete.push((old.index, Deletion::SurgeOldNotReady));
+            } else if self.is_available(new.pod) {
+                some(work).delete.push((old.index, Deletion::SurgeFinished));
+            }
+        }
+    }
+
+    /// Whether the DaemonSet's update surges at all: a maxSurge that comes to more than 0 out of 1.
+    pub(crate) fn surges(&self) -> bool {
+        match self.daemonset.update_strategy {
+            UpdateStrategy::OnDelete => false,
+            UpdateStrategy::RollingUpdate { max_surge, .. } => max_surge.of(1) > 0,
+        }
+    }
+
+    fn has_current_hash(&self, pod: &Pod) -> bool {
+        pod.labels.get(HASH_LABEL) == Some(&self.hash)
+    }
+
+    fn is_updated(&self, pod: &Pod) -> bool {
+        let generation = self.template_generation.as_deref();
+        self.has_current_hash(pod) || (generation.is_some() && pod.labels.get(TEMPLATE_GENERATION_LABEL) == generation)
+    }
+
+    /// Whether the pod has been ready for `minReadySeconds`. Without a clock nobody can tell, unless that is 0.
+    fn is_available(&self, pod: &Pod) -> bool {
+        let Readiness::Ready { since } = pod.ready else { return false };
+        self.daemonset.min_ready_seconds == 0
+            || self.becomes_available(since).is_some_and(|at| self.now.is_some_and(|now| at <= now))
+    }
+
+    fn becomes_available(&self, since: Option<Timestamp>) -> Option<Timestamp> {
+        let seconds = SignedDuration::from_secs(self.daemonset.min_ready_seconds.into());
+        // A time beyond the year 9999 never comes.
+        since?.checked_add(seconds).ok()
+    }
+
+    /// When the first pod that is ready, but not yet available, becomes available.
+    fn available_at(&self, pods: &[Member<'_>]) -> Option<Timestamp> {
+        if self.daemonset.min_ready_seconds == 0 {
+            return None;
+        }
+        let waiting = pods.iter().filter(|member| !self.is_available(member.pod));
+        let times = waiting.filter_map(|member| match member.pod.ready {
+            Readiness::Ready { since } => self.becomes_available(since),
+            Readiness::NotReady => None,
+        });
+        times.min()
+    }
+}
+
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+fn some(work: &mut Option<Box<Work>>) -> &mut Work {
+    work.get_or_insert_default()
+}
+
+/// Those that are not being deleted.
+fn live<'a, 'p>(pods: &'a [Member<'p>]) -> impl Iterator<Item = Member<'p>> + 'a {
+    pods.iter().copied().filter(|member| !member.pod.is_being_deleted())
+}
+
+/// Bound ones first, then the oldest, then by name; each once.
+fn put_in_order(pods: &mut Vec<Member<'_>>) {
+    if pods.len() > 1 {
+        pods.sort_by(|a, b| {
+            let key = |pod: &Pod| (!pod.node.is_bound(), pod.created);
+            key(a.pod).cmp(&key(b.pod)).then_with(|| a.pod.name.cmp(&b.pod.name))
+        });
+        pods.dedup_by(|a, b| a.pod.name == b.pod.name);
+    }
+}

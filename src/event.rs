@@ -1,0 +1,49 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::model::{Pod, Text};
+
+/// A Kubernetes Event to emit about the DaemonSet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// Whether it is news or trouble.
+    pub r#type: EventType,
+    /// The reason that the built-in controller gives, such as `FailedDaemonPod`.
+    pub reason: &'static str,
+    /// The text.
+    pub message: String,
+}
+
+/// The type of an [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum EventType {
+    /// News.
+    Normal,
+    /// Trouble.
+    Warning,
+}
+
+impl Event {
+    pub(crate) fn selects_all_pods() -> Self {
+        let message = "The selector of this DaemonSet is empty and selects all pods. It must not be empty.".to_owned();
+        Self { r#type: EventType::Warning, reason: "SelectingAll", message }
+    }
+
+    pub(crate) fn failed_pod(pod: &Pod, node: &Text) -> Self {
+        let message = format!("Failed daemon pod {}/{} on node {node} is to be deleted", pod.namespace, pod.name);
+        Self { r#type: EventType::Warning, reason: "FailedDaemonPod", message }
+    }
+
+    pub(crate) fn succeeded_pod(pod: &Pod, node: &Text) -> Self {
+        let message = format!("Succeeded daemon pod {}/{} on node {node} is to be deleted", pod.namespace, pod.name);
+        Self { r#type: EventType::Normal, reason: "SucceededDaemonPod", message }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.message)
+    }
+}

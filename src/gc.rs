@@ -1,0 +1,82 @@
+//! Garbage collection: pods and revisions whose DaemonSet is being deleted or is gone.
+//!
+//! In Kubernetes this is the work of controllers of their own; here one plan tells it. (Pods of missing nodes are part of
+//! their [cell](crate::cell).)
+
+use std::collections::HashSet;
+
+use crate::{
+    action::{Action, Deletion, ObjectRef, Release, RevisionDeletion},
+    model::{ControllerRef, ControllerRevision, DaemonSet, Pod, Text},
+    ownership::{controls_pod, controls_revision},
+};
+
+/// What becomes of the pods of a DaemonSet that is being deleted: deleted, or released if it has the finalizer `orphan`.
+pub(crate) fn dependent_pods(daemonset: &DaemonSet, pods: &[Pod]) -> Vec<Action> {
+    let orphans = daemonset.orphans_dependents();
+    let owned = pods.iter().filter(|pod| controls_pod(daemonset, pod) && (orphans || !pod.is_being_deleted()));
+    let mut actions: Vec<_> = owned
+        .map(|pod| match orphans {
+            true => Action::ReleasePod { pod: ObjectRef::from(pod), reason: Release::Orphaned },
+            false => Action::DeletePod {
+                pod: ObjectRef::from(pod),
+                node: pod.node.name().cloned(),
+                reason: Deletion::OwnerDeleted,
+            },
+        })
+        .collect();
+    actions.sort_by_cached_key(Action::object_name);
+    actions
+}
+
+/// The same for its revisions.
+pub(crate) fn dependent_revisions(daemonset: &DaemonSet, revisions: &[ControllerRevision]) -> Vec<Action> {
+    let orphans = daemonset.orphans_dependents();
+    let owned = revisions
+        .iter()
+        .filter(|revision| controls_revision(daemonset, revision) && (orphans || revision.deleted.is_none()));
+    let mut actions: Vec<_> = owned
+        .map(|revision| match orphans {
+            true => Action::ReleaseRevision { revision: ObjectRef::from(revision), reason: Release::Orphaned },
+            false => {
+                Action::DeleteRevision { revision: ObjectRef::from(revision), reason: RevisionDeletion::OwnerDeleted }
+            }
+        })
+        .collect();
+    actions.sort_by_cached_key(Action::object_name);
+    actions
+}
+
+/// The pods and revisions whose DaemonSet is gone.
+#[derive(Debug, Default)]
+pub struct Abandoned<'a> {
+    /// The pods, by namespace and name.
+    pub pods: Vec<&'a Pod>,
+    /// The revisions, by namespace and name.
+    pub revisions: Vec<&'a ControllerRevision>,
+}
+
+/// Which pods and revisions are controlled by a DaemonSet that no longer lives; `live` are the uids of those that do.
+///
+/// Pods and revisions of other controllers, or of none, are nobody's business here.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use daemonplan::{abandoned, model::{ControllerRef, Pod}};
+/// let mut pod = Pod::new("prod", "agent-x2k");
+/// pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "41".into() });
+/// let pods = [pod];
+/// assert_eq!(abandoned(&HashSet::from(["42".into()]), &pods, &[]).pods.len(), 1);
+/// assert_eq!(abandoned(&HashSet::from(["41".into()]), &pods, &[]).pods.len(), 0);
+/// ```
+#[allow(clippy::implicit_hasher)]
+pub fn abandoned<'a>(live: &HashSet<Text>, pods: &'a [Pod], revisions: &'a [ControllerRevision]) -> Abandoned<'a> {
+    let is_abandoned = |owner: &Option<ControllerRef>| {
+        owner.as_ref().is_some_and(|owner| owner.kind == "DaemonSet" && !live.contains(&owner.uid))
+    };
+    let mut pods: Vec<_> = pods.iter().filter(|pod| is_abandoned(&pod.controller)).collect();
+    let mut revisions: Vec<_> = revisions.iter().filter(|revision| is_abandoned(&revision.controller)).collect();
+    pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    revisions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    Abandoned { pods, revisions }
+}

@@ -1,0 +1,55 @@
+use crate::model::{LabelSelector, Labels, Operator, Requirement};
+
+impl Requirement {
+    /// Whether `labels` meet this requirement.
+    ///
+    /// `NotIn` and `DoesNotExist` hold for an absent label; `Gt` and `Lt` need a label that is a 64-bit integer.
+    ///
+    /// ```
+    /// use daemonplan::model::{Labels, Operator, Requirement};
+    /// let newer = Requirement::new("generation", Operator::Gt(3)).unwrap();
+    /// assert!(newer.matches(&Labels::from_iter([("generation", "10")])));
+    /// assert!(!newer.matches(&Labels::from_iter([("generation", "new")])));
+    /// ```
+    pub fn matches(&self, labels: &Labels) -> bool {
+        let found = labels.get(self.key());
+        let integer = || found.and_then(|value| value.parse::<i64>().ok());
+        match self.operator() {
+            Operator::In(values) => found.is_some_and(|found| values.iter().any(|value| value == found)),
+            Operator::NotIn(values) => found.is_none_or(|found| values.iter().all(|value| value != found)),
+            Operator::Exists => found.is_some(),
+            Operator::DoesNotExist => found.is_none(),
+            Operator::Gt(bound) => integer().is_some_and(|value| value > *bound),
+            Operator::Lt(bound) => integer().is_some_and(|value| value < *bound),
+        }
+    }
+}
+
+impl LabelSelector {
+    /// Whether `labels` meet every requirement.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.requirements().iter().all(|requirement| requirement.matches(labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(operator: Operator) -> [bool; 3] {
+        let requirement = Requirement::new("k", operator).unwrap();
+        [Some("5"), Some("x"), None].map(|value| requirement.matches(&value.map(|v| ("k", v)).into_iter().collect()))
+    }
+
+    #[test]
+    fn each_operator_on_a_number_a_word_and_an_absent_label() {
+        assert_eq!(holds(Operator::In(vec!["5".into(), "6".into()])), [true, false, false]);
+        assert_eq!(holds(Operator::NotIn(vec!["5".into()])), [false, true, true]);
+        assert_eq!(holds(Operator::Exists), [true, true, false]);
+        assert_eq!(holds(Operator::DoesNotExist), [false, false, true]);
+        assert_eq!(holds(Operator::Gt(4)), [true, false, false]);
+        assert_eq!(holds(Operator::Gt(5)), [false, false, false]);
+        assert_eq!(holds(Operator::Lt(6)), [true, false, false]);
+        assert_eq!(holds(Operator::Lt(5)), [false, false, false]);
+    }
+}

@@ -1,0 +1,67 @@
+use crate::model::{Taint, Toleration, TolerationOperator};
+
+impl Toleration {
+    /// Whether this tolerates `taint`. `compare` turns on the operators `Lt` and `Gt` (the feature gate
+    /// `TaintTolerationComparisonOperators`); without it they tolerate nothing.
+    ///
+    /// ```
+    /// use daemonplan::model::{Taint, Toleration};
+    /// let taint: Taint = serde_json::from_str(r#"{"key": "gpu", "value": "a100", "effect": "NoSchedule"}"#).unwrap();
+    /// let any_gpu: Toleration = serde_json::from_str(r#"{"key": "gpu", "operator": "Exists"}"#).unwrap();
+    /// assert!(any_gpu.tolerates(&taint, false));
+    /// ```
+    pub fn tolerates(&self, taint: &Taint, compare: bool) -> bool {
+        let integers = || Some((taint.value.parse::<i64>().ok()?, self.value.parse::<i64>().ok()?));
+        self.effect.as_ref().is_none_or(|effect| *effect == taint.effect)
+            && (self.key.is_empty() || self.key == taint.key)
+            && match self.operator {
+                TolerationOperator::Equal => self.value == taint.value,
+                TolerationOperator::Exists => true,
+                TolerationOperator::Lt => compare && integers().is_some_and(|(taint, own)| taint < own),
+                TolerationOperator::Gt => compare && integers().is_some_and(|(taint, own)| taint > own),
+                TolerationOperator::Unknown => false,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    fn tolerates(toleration: Value, taint: Value) -> bool {
+        let toleration: Toleration = from_value(toleration).unwrap();
+        toleration.tolerates(&from_value(taint).unwrap(), true)
+    }
+
+    #[test]
+    fn effect_key_and_value_must_fit_and_empty_ones_fit_all_but_values() {
+        let taint = || json!({"key": "a", "value": "1", "effect": "NoSchedule"});
+        assert!(tolerates(json!({"operator": "Exists"}), taint()));
+        assert!(tolerates(json!({"key": "a", "operator": "Exists", "effect": "NoSchedule"}), taint()));
+        assert!(tolerates(json!({"key": "a", "value": "1"}), taint()));
+        assert!(tolerates(json!({"operator": "Equal", "value": "1"}), taint()));
+        assert!(!tolerates(json!({"operator": "Equal"}), taint()));
+        assert!(!tolerates(json!({"key": "b", "operator": "Exists"}), taint()));
+        assert!(!tolerates(json!({"key": "a", "operator": "Exists", "effect": "NoExecute"}), taint()));
+        assert!(!tolerates(json!({"key": "a", "operator": "Near", "value": "1"}), taint()));
+    }
+
+    #[test]
+    fn comparison_operators_compare_the_taint_with_the_toleration_when_they_are_on() {
+        let taint: Taint = from_value(json!({"key": "sla", "value": "950", "effect": "NoSchedule"})).unwrap();
+        for (operator, bound, expected) in [
+            ("Gt", "900", true),
+            ("Gt", "950", false),
+            ("Lt", "951", true),
+            ("Lt", "950", false),
+            ("Lt", "high", false),
+        ] {
+            let toleration = json!({"key": "sla", "operator": operator, "value": bound});
+            let toleration: Toleration = from_value(toleration).unwrap();
+            assert_eq!(toleration.tolerates(&taint, true), expected, "{operator} {bound}");
+            assert!(!toleration.tolerates(&taint, false), "{operator} is off by default");
+        }
+    }
+}

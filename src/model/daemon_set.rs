@@ -1,0 +1,377 @@
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::Value;
+
+use super::{
+    LabelSelector, Labels, PodTemplate, Text,
+    metadata::{Metadata, MissingName, unless_default},
+};
+
+/// A DaemonSet. <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/daemon-set-v1/>
+///
+/// Fields that are not given take the API server's defaults: `RollingUpdate` with at most one node unavailable,
+/// ten old revisions, zero `minReadySeconds`.
+///
+/// ```
+/// use daemonplan::model::DaemonSet;
+/// let text = r#"{
+///     "metadata": {"namespace": "prod", "name": "agent"},
+///     "spec": {
+///         "selector": {"matchLabels": {"app": "agent"}},
+///         "template": {"metadata": {"labels": {"app": "agent"}}},
+///         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
+///     }
+/// }"#;
+/// let daemonset: DaemonSet = serde_json::from_str(text).unwrap();
+/// assert_eq!(daemonset.name, "agent");
+/// assert!(serde_json::from_str::<DaemonSet>(&text.replace("10%", "ten")).is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Wire", into = "Wire")]
+#[non_exhaustive]
+pub struct DaemonSet {
+    /// `metadata.namespace`.
+    pub namespace: Text,
+    /// `metadata.name`.
+    pub name: Text,
+    /// `metadata.uid`.
+    pub uid: Text,
+    /// `metadata.generation`: raised by the API server with each change of the spec.
+    pub generation: i64,
+    /// `metadata.annotations`.
+    pub annotations: Labels,
+    /// `metadata.deletionTimestamp`: set once the DaemonSet is being deleted.
+    pub deleted: Option<Timestamp>,
+    /// `metadata.finalizers`; `orphan` means that its pods are to be left behind.
+    pub finalizers: Vec<Text>,
+    /// `spec.selector`; `None` matches nothing.
+    pub selector: Option<LabelSelector>,
+    /// `spec.template`.
+    pub template: PodTemplate,
+    /// `spec.updateStrategy`.
+    pub update_strategy: UpdateStrategy,
+    /// `spec.minReadySeconds`: how long a pod must be ready before it counts as available.
+    pub min_ready_seconds: u32,
+    /// `spec.revisionHistoryLimit`: how many old revisions to keep.
+    pub revision_history_limit: u32,
+    /// `status`.
+    pub status: DaemonSetStatus,
+}
+
+/// How pods of an older template are replaced.
+/// <https://kubernetes.io/docs/tasks/manage-daemon/update-daemon-set/>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateStrategy {
+    /// Only once somebody deletes them.
+    OnDelete,
+    /// Some at a time, by these bounds.
+    RollingUpdate {
+        /// How many nodes may be without an available pod.
+        max_unavailable: IntOrPercent,
+        /// How many nodes may run an old and a new pod at the same time; above 0 the update surges.
+        max_surge: IntOrPercent,
+    },
+}
+
+/// A number of nodes: absolute, or a percentage of the nodes that should run a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntOrPercent {
+    /// So many.
+    Int(u32),
+    /// So many of a hundred, rounded up.
+    Percent(u32),
+}
+
+/// The status of a DaemonSet. All numbers count nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DaemonSetStatus {
+    /// Nodes that should run a pod and have one.
+    #[serde(deserialize_with = "null_is_zero")]
+    pub current_number_scheduled: i32,
+    /// Nodes that have a pod and should not run one.
+    #[serde(deserialize_with = "null_is_zero")]
+    pub number_misscheduled: i32,
+    /// Nodes that should run a pod.
+    #[serde(deserialize_with = "null_is_zero")]
+    pub desired_number_scheduled: i32,
+    /// Of those that should, nodes whose pod is ready.
+    #[serde(deserialize_with = "null_is_zero")]
+    pub number_ready: i32,
+    /// The generation that this status is about.
+    #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
+    pub observed_generation: i64,
+    /// Of those that should, nodes whose pod is of the current template.
+    #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
+    pub updated_number_scheduled: i32,
+    /// Of those that should, nodes whose pod has been ready for `minReadySeconds`.
+    #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
+    pub number_available: i32,
+    /// Nodes that should run a pod and have no available one.
+    #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
+    pub number_unavailable: i32,
+    /// How often the hash of a template collided with another revision's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collision_count: Option<i32>,
+}
+
+impl DaemonSet {
+    /// A DaemonSet without selector and with an empty template, all else at the API server's defaults.
+    pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: Text::default(),
+            generation: 0,
+            annotations: Labels::default(),
+            deleted: None,
+            finalizers: Vec::new(),
+            selector: None,
+            template: PodTemplate::default(),
+            update_strategy: UpdateStrategy::default(),
+            min_ready_seconds: 0,
+            revision_history_limit: DEFAULT_REVISION_HISTORY_LIMIT,
+            status: DaemonSetStatus::default(),
+        }
+    }
+
+    /// Whether the DaemonSet has a deletion timestamp.
+    pub fn is_being_deleted(&self) -> bool {
+        self.deleted.is_some()
+    }
+
+    /// Whether its pods are to be left behind when it is gone (the finalizer `orphan`).
+    pub fn orphans_dependents(&self) -> bool {
+        self.finalizers.iter().any(|finalizer| finalizer == "orphan")
+    }
+
+    /// The template generation in the annotation `deprecated.daemonset.template.generation`, if that is an integer.
+    pub fn template_generation(&self) -> Option<i64> {
+        self.annotations.get("deprecated.daemonset.template.generation")?.parse().ok()
+    }
+}
+
+const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
+
+impl Default for UpdateStrategy {
+    fn default() -> Self {
+        Self::RollingUpdate { max_unavailable: IntOrPercent::Int(1), max_surge: IntOrPercent::Int(0) }
+    }
+}
+
+impl IntOrPercent {
+    /// How many of `nodes` that is; percentages are rounded up.
+    ///
+    /// ```
+    /// use daemonplan::model::IntOrPercent;
+    /// assert_eq!(IntOrPercent::Percent(25).of(10), 3);
+    /// ```
+    pub fn of(self, nodes: usize) -> usize {
+        match self {
+            Self::Int(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Self::Percent(percent) => {
+                let exact = (nodes as u128 * u128::from(percent)).div_ceil(100);
+                usize::try_from(exact).unwrap_or(usize::MAX)
+            }
+        }
+    }
+}
+
+impl fmt::Display for IntOrPercent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl Serialize for IntOrPercent {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(count) => serializer.serialize_u32(*count),
+            Self::Percent(_) => serializer.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for IntOrPercent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = Value::deserialize(deserializer)?;
+        let count = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i32>().ok())?;
+        let read = match &found {
+            Value::Number(number) => count(&number.to_string()).map(|n| Self::Int(n.unsigned_abs())),
+            Value::String(text) => {
+                text.strip_suffix('%').and_then(count).map(|percent| Self::Percent(percent.unsigned_abs()))
+            }
+            _ => None,
+        };
+        read.ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "expected a whole number from 0 or a percentage such as \"10%\", found {found}"
+            ))
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
+    api: &'static str,
+    #[serde(rename(serialize = "kind"), skip_deserializing)]
+    kind: &'static str,
+    #[serde(default)]
+    metadata: Metadata,
+    spec: Option<Spec>,
+    status: Option<DaemonSetStatus>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selector: Option<LabelSelector>,
+    template: Option<PodTemplate>,
+    update_strategy: Option<Strategy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_ready_seconds: Option<u32>,
+    revision_history_limit: Option<u32>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Strategy {
+    r#type: Option<StrategyType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rolling_update: Option<RollingUpdate>,
+}
+
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum StrategyType {
+    #[serde(alias = "")]
+    RollingUpdate,
+    OnDelete,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RollingUpdate {
+    max_unavailable: Option<IntOrPercent>,
+    max_surge: Option<IntOrPercent>,
+}
+
+impl TryFrom<Wire> for DaemonSet {
+    type Error = MissingName;
+
+    fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
+        let name = wire.metadata.take_name()?;
+        let namespace = wire.metadata.take_namespace();
+        let spec = wire.spec.unwrap_or_default();
+        Ok(Self {
+            namespace,
+            name,
+            uid: wire.metadata.uid.unwrap_or_default(),
+            generation: wire.metadata.generation.unwrap_or_default(),
+            annotations: wire.metadata.annotations.unwrap_or_default(),
+            deleted: wire.metadata.deletion_timestamp,
+            finalizers: wire.metadata.finalizers.unwrap_or_default(),
+            selector: spec.selector,
+            template: spec.template.unwrap_or_default(),
+            update_strategy: spec.update_strategy.unwrap_or_default().into(),
+            min_ready_seconds: spec.min_ready_seconds.unwrap_or_default(),
+            revision_history_limit: spec.revision_history_limit.unwrap_or(DEFAULT_REVISION_HISTORY_LIMIT),
+            status: wire.status.unwrap_or_default(),
+        })
+    }
+}
+
+impl From<Strategy> for UpdateStrategy {
+    fn from(strategy: Strategy) -> Self {
+        if strategy.r#type == Some(StrategyType::OnDelete) {
+            return Self::OnDelete;
+        }
+        let bounds = strategy.rolling_update.unwrap_or_default();
+        Self::RollingUpdate {
+            max_unavailable: bounds.max_unavailable.unwrap_or(IntOrPercent::Int(1)),
+            max_surge: bounds.max_surge.unwrap_or(IntOrPercent::Int(0)),
+        }
+    }
+}
+
+impl From<UpdateStrategy> for Strategy {
+    fn from(strategy: UpdateStrategy) -> Self {
+        match strategy {
+            UpdateStrategy::OnDelete => Self { r#type: Some(StrategyType::OnDelete), rolling_update: None },
+            UpdateStrategy::RollingUpdate { max_unavailable, max_surge } => Self {
+                r#type: Some(StrategyType::RollingUpdate),
+                rolling_update: Some(RollingUpdate {
+                    max_unavailable: Some(max_unavailable),
+                    max_surge: Some(max_surge),
+                }),
+            },
+        }
+    }
+}
+
+impl From<DaemonSet> for Wire {
+    fn from(daemonset: DaemonSet) -> Self {
+        Self {
+            api: "apps/v1",
+            kind: "DaemonSet",
+            metadata: Metadata {
+                name: Some(daemonset.name),
+                namespace: Some(daemonset.namespace),
+                uid: unless_default(daemonset.uid),
+                generation: unless_default(daemonset.generation),
+                annotations: unless_default(daemonset.annotations),
+                deletion_timestamp: daemonset.deleted,
+                finalizers: unless_default(daemonset.finalizers),
+                ..Metadata::default()
+            },
+            spec: Some(Spec {
+                selector: daemonset.selector,
+                template: Some(daemonset.template),
+                update_strategy: Some(daemonset.update_strategy.into()),
+                min_ready_seconds: unless_default(daemonset.min_ready_seconds),
+                revision_history_limit: Some(daemonset.revision_history_limit),
+            }),
+            status: Some(daemonset.status),
+        }
+    }
+}
+
+fn null_is_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+// serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IntOrPercent::{self, Int, Percent};
+
+    #[test]
+    fn a_number_of_nodes_is_whole_from_0_or_a_percentage() {
+        for (text, expected) in [("0", Int(0)), ("7", Int(7)), (r#""0%""#, Percent(0)), (r#""150%""#, Percent(150))] {
+            assert_eq!(serde_json::from_str::<IntOrPercent>(text).unwrap(), expected);
+        }
+        for text in ["-1", "1.5", r#""5""#, r#""-5%""#, r#""+5%""#, r#""5.5%""#, r#""%""#, "true", "99999999999"] {
+            assert!(serde_json::from_str::<IntOrPercent>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn percentages_round_up_and_never_overflow() {
+        assert_eq!(Percent(1).of(1), 1);
+        assert_eq!(Percent(0).of(10), 0);
+        assert_eq!(Percent(34).of(3), 2);
+        assert_eq!(Percent(u32::MAX).of(usize::MAX), usize::MAX);
+    }
+}

@@ -1,0 +1,75 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Labels, Operator, Requirement, RequirementError, requirement::RawRequirement};
+
+/// A label selector, checked: `matchLabels` and `matchExpressions`, all of which must hold.
+///
+/// An empty selector matches everything; a *missing* one (`Option::None` in [`DaemonSet`](super::DaemonSet)) matches
+/// nothing. <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
+///
+/// ```
+/// use daemonplan::model::{LabelSelector, Labels};
+/// let selector: LabelSelector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#).unwrap();
+/// assert!(selector.matches(&Labels::from_iter([("app", "agent"), ("tier", "node")])));
+/// assert!(serde_json::from_str::<LabelSelector>(r#"{"matchExpressions": [{"key": "a", "operator": "Near"}]}"#).is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Wire", into = "Wire")]
+pub struct LabelSelector {
+    match_labels: Labels,
+    match_expressions: Vec<Requirement>,
+    requirements: Vec<Requirement>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    match_labels: Option<Labels>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    match_expressions: Option<Vec<RawRequirement>>,
+}
+
+impl LabelSelector {
+    /// A selector that asks for all these labels and all these requirements.
+    ///
+    /// # Errors
+    /// If a key or a value of `match_labels` is not a valid label.
+    pub fn new(match_labels: Labels, match_expressions: Vec<Requirement>) -> Result<Self, RequirementError> {
+        let pairs =
+            match_labels.iter().map(|(key, value)| Requirement::new(key.clone(), Operator::In(vec![value.clone()])));
+        let mut requirements = pairs.collect::<Result<Vec<_>, _>>()?;
+        requirements.extend(match_expressions.iter().cloned());
+        Ok(Self { match_labels, match_expressions, requirements })
+    }
+
+    /// Everything that must hold.
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.requirements
+    }
+
+    /// Whether this asks for nothing, and so matches everything.
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+}
+
+impl TryFrom<Wire> for LabelSelector {
+    type Error = RequirementError;
+
+    fn try_from(wire: Wire) -> Result<Self, RequirementError> {
+        let expressions = wire.match_expressions.unwrap_or_default().into_iter();
+        let expressions = expressions.map(RawRequirement::for_label_selector).collect::<Result<_, _>>()?;
+        Self::new(wire.match_labels.unwrap_or_default(), expressions)
+    }
+}
+
+impl From<LabelSelector> for Wire {
+    fn from(selector: LabelSelector) -> Self {
+        let expressions = selector.match_expressions.iter().map(RawRequirement::from).collect::<Vec<_>>();
+        Self {
+            match_labels: (!selector.match_labels.is_empty()).then_some(selector.match_labels),
+            match_expressions: (!expressions.is_empty()).then_some(expressions),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Labels, Text};
+
+/// The reference to an object's controller: the one owner that has `controller: true`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ControllerRef {
+    /// The controller's kind, such as `DaemonSet`.
+    pub kind: Text,
+    /// The controller's name.
+    pub name: Text,
+    /// The controller's uid: its identity. A controller that was deleted and created again has another one.
+    pub uid: Text,
+}
+
+/// The parts of `metadata` that any of the kinds here needs, as Kubernetes writes them.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metadata {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) namespace: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uid: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) generation: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) labels: Option<Labels>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) annotations: Option<Labels>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) creation_timestamp: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deletion_timestamp: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) finalizers: Option<Vec<Text>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) owner_references: Option<Vec<OwnerReference>>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OwnerReference {
+    #[serde(default)]
+    api_version: Text,
+    #[serde(default)]
+    kind: Text,
+    #[serde(default)]
+    name: Text,
+    #[serde(default)]
+    uid: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_owner_deletion: Option<bool>,
+}
+
+impl Metadata {
+    /// Takes the name, which every object must have.
+    pub(super) fn take_name(&mut self) -> Result<Text, MissingName> {
+        self.name.take().filter(|name| !name.is_empty()).ok_or(MissingName)
+    }
+
+    /// Takes the namespace; one that is not given is `default`, as for kubectl.
+    pub(super) fn take_namespace(&mut self) -> Text {
+        self.namespace.take().filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| "default".into())
+    }
+
+    pub(super) fn controller(&self) -> Option<ControllerRef> {
+        let owners = self.owner_references.as_deref().unwrap_or_default();
+        let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
+        Some(ControllerRef { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() })
+    }
+
+    pub(super) fn set_controller(&mut self, controller: Option<ControllerRef>) {
+        self.owner_references = controller.map(|ControllerRef { kind, name, uid }| {
+            let (api_version, yes) = ("apps/v1".into(), Some(true));
+            vec![OwnerReference { api_version, kind, name, uid, controller: yes, block_owner_deletion: yes }]
+        });
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("metadata.name: expected a name, found none")]
+pub(super) struct MissingName;
+
+/// `Some` unless it is the default: for fields that Kubernetes leaves out when they say nothing.
+pub(super) fn unless_default<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}

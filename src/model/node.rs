@@ -1,0 +1,85 @@
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Labels, Taint, Text,
+    metadata::{Metadata, MissingName, unless_default},
+};
+
+/// A node: the fields that decide whether a DaemonSet's pod runs there.
+///
+/// `spec.unschedulable` is not among them: a cordoned node has a taint that says so, and that one counts.
+///
+/// ```
+/// use daemonplan::model::{Labels, Node};
+/// let mut node = Node::new("node-7");
+/// node.labels = Labels::from_iter([("role", "worker")]);
+/// assert_eq!(serde_json::to_value(&node).unwrap()["metadata"]["labels"]["role"], "worker");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Wire", into = "Wire")]
+#[non_exhaustive]
+pub struct Node {
+    /// `metadata.name`.
+    pub name: Text,
+    /// `metadata.uid`.
+    pub uid: Text,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// `spec.taints`.
+    pub taints: Vec<Taint>,
+}
+
+impl Node {
+    /// A node without labels and taints.
+    pub fn new(name: impl Into<Text>) -> Self {
+        Self { name: name.into(), uid: Text::default(), labels: Labels::default(), taints: Vec::new() }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
+    api: &'static str,
+    #[serde(rename(serialize = "kind"), skip_deserializing)]
+    kind: &'static str,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Option<Spec>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Spec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taints: Option<Vec<Taint>>,
+}
+
+impl TryFrom<Wire> for Node {
+    type Error = MissingName;
+
+    fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
+        Ok(Self {
+            name: wire.metadata.take_name()?,
+            uid: wire.metadata.uid.unwrap_or_default(),
+            labels: wire.metadata.labels.unwrap_or_default(),
+            taints: wire.spec.and_then(|spec| spec.taints).unwrap_or_default(),
+        })
+    }
+}
+
+impl From<Node> for Wire {
+    fn from(node: Node) -> Self {
+        Self {
+            api: "v1",
+            kind: "Node",
+            metadata: Metadata {
+                name: Some(node.name),
+                uid: unless_default(node.uid),
+                labels: unless_default(node.labels),
+                ..Metadata::default()
+            },
+            spec: Some(Spec { taints: unless_default(node.taints) }),
+        }
+    }
+}

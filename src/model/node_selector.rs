@@ -1,0 +1,113 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Requirement, RequirementError, Text, requirement::RawRequirement};
+
+/// A required node affinity: terms of which one must match. Without a term it matches no node.
+///
+/// It is read leniently, as the scheduler reads it: a term that is not well-formed matches nothing and the other
+/// terms still count.
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity>
+#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(from = "RawSelector")]
+pub struct NodeSelector {
+    terms: Vec<NodeSelectorTerm>,
+}
+
+/// One term of a [`NodeSelector`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeSelectorTerm {
+    /// Every one of these must hold.
+    All {
+        /// On the node's labels (`matchExpressions`).
+        expressions: Vec<Requirement>,
+        /// On the node's fields (`matchFields`).
+        fields: Vec<FieldRequirement>,
+    },
+    /// A term that says nothing matches nothing.
+    Empty,
+    /// A term that is not well-formed matches nothing.
+    Invalid(RequirementError),
+}
+
+/// A requirement on a node's field. The only field is `metadata.name`; any other reads as empty text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldRequirement {
+    /// The field, such as `metadata.name`.
+    pub key: Text,
+    /// Whether the field must equal `value` (`In`) or differ from it (`NotIn`).
+    pub equal: bool,
+    /// The one value.
+    pub value: Text,
+}
+
+impl NodeSelector {
+    /// The terms, in the order in which they are written.
+    pub fn terms(&self) -> &[NodeSelectorTerm] {
+        &self.terms
+    }
+}
+
+impl FromIterator<NodeSelectorTerm> for NodeSelector {
+    fn from_iter<I: IntoIterator<Item = NodeSelectorTerm>>(terms: I) -> Self {
+        Self { terms: terms.into_iter().collect() }
+    }
+}
+
+impl fmt::Display for FieldRequirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.equal { "=" } else { "!=" };
+        write!(f, "field {}{sign}{}", self.key, self.value)
+    }
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawSelector {
+    pub(super) node_selector_terms: Option<Vec<RawTerm>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawTerm {
+    match_expressions: Option<Vec<RawRequirement>>,
+    pub(super) match_fields: Option<Vec<RawRequirement>>,
+}
+
+impl From<RawSelector> for NodeSelector {
+    fn from(raw: RawSelector) -> Self {
+        raw.node_selector_terms.unwrap_or_default().into_iter().map(NodeSelectorTerm::from).collect()
+    }
+}
+
+impl From<RawTerm> for NodeSelectorTerm {
+    fn from(raw: RawTerm) -> Self {
+        let expressions = raw.match_expressions.unwrap_or_default();
+        let fields = raw.match_fields.unwrap_or_default();
+        if expressions.is_empty() && fields.is_empty() {
+            return Self::Empty;
+        }
+        let expressions = expressions.into_iter().map(RawRequirement::for_node_selector).collect();
+        let fields = fields.into_iter().map(field_requirement).collect();
+        match (expressions, fields) {
+            (Ok(expressions), Ok(fields)) => Self::All { expressions, fields },
+            (Err(error), _) | (_, Err(error)) => Self::Invalid(error),
+        }
+    }
+}
+
+fn field_requirement(raw: RawRequirement) -> Result<FieldRequirement, RequirementError> {
+    let equal = match &*raw.operator {
+        "In" => true,
+        "NotIn" => false,
+        _ => return Err(RequirementError::Operator { found: raw.operator, expected: "In or NotIn" }),
+    };
+    match <[Text; 1]>::try_from(raw.values.unwrap_or_default()) {
+        Ok([value]) => Ok(FieldRequirement { key: raw.key, equal, value }),
+        Err(values) => {
+            Err(RequirementError::Values { operator: raw.operator, expected: "exactly one value", found: values.len() })
+        }
+    }
+}

@@ -1,0 +1,263 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ControllerRef, Labels, Text,
+    metadata::{Metadata, MissingName, unless_default},
+    node_selector::RawSelector,
+};
+
+/// A pod: the fields by which a DaemonSet knows its own, finds their node and judges their state.
+///
+/// ```
+/// use daemonplan::model::{Pod, PodNode, Readiness};
+/// let mut pod = Pod::new("monitoring", "agent-x2k");
+/// pod.node = PodNode::Bound("node-7".into());
+/// pod.ready = Readiness::Ready { since: None };
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Wire", into = "Wire")]
+#[non_exhaustive]
+pub struct Pod {
+    /// `metadata.namespace`.
+    pub namespace: Text,
+    /// `metadata.name`.
+    pub name: Text,
+    /// `metadata.uid`.
+    pub uid: Text,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// `metadata.creationTimestamp`; `None` sorts before any time.
+    pub created: Option<Timestamp>,
+    /// `metadata.deletionTimestamp`: set once the pod is being deleted.
+    pub deleted: Option<Timestamp>,
+    /// The owner reference with `controller: true`.
+    pub controller: Option<ControllerRef>,
+    /// Where the pod runs or is meant to run.
+    pub node: PodNode,
+    /// `status.phase`.
+    pub phase: PodPhase,
+    /// The condition `Ready`.
+    pub ready: Readiness,
+}
+
+/// Which node a pod is on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum PodNode {
+    /// Bound by the scheduler: `spec.nodeName`.
+    Bound(Text),
+    /// Not bound yet, but its required node affinity names this one node (`metadata.name In [node]`).
+    Intended(Text),
+    /// Neither: the pod is on no node.
+    #[default]
+    None,
+}
+
+/// `status.phase` of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum PodPhase {
+    /// Accepted, not all containers run yet.
+    #[default]
+    Pending,
+    /// At least one container runs.
+    Running,
+    /// All containers ended well. A DaemonSet deletes such a pod.
+    Succeeded,
+    /// A container ended badly, or the kubelet rejected the pod. A DaemonSet deletes such a pod, with back-off.
+    Failed,
+    /// The node does not report.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The condition `Ready` of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Readiness {
+    /// No such condition, or its status is not `True`.
+    #[default]
+    NotReady,
+    /// Ready.
+    Ready {
+        /// `lastTransitionTime`: since when.
+        since: Option<Timestamp>,
+    },
+}
+
+impl Pod {
+    /// A pending pod on no node, without labels and controller.
+    pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: Text::default(),
+            labels: Labels::default(),
+            created: None,
+            deleted: None,
+            controller: None,
+            node: PodNode::None,
+            phase: PodPhase::default(),
+            ready: Readiness::default(),
+        }
+    }
+
+    /// Whether the pod has a deletion timestamp.
+    pub fn is_being_deleted(&self) -> bool {
+        self.deleted.is_some()
+    }
+
+    /// Whether the pod has ended, well or badly.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
+    }
+
+    /// Whether the condition `Ready` is `True`.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.ready, Readiness::Ready { .. })
+    }
+}
+
+impl PodNode {
+    /// The node's name, if there is one.
+    pub fn name(&self) -> Option<&Text> {
+        match self {
+            Self::Bound(name) | Self::Intended(name) => Some(name),
+            Self::None => None,
+        }
+    }
+
+    /// Whether the scheduler has bound the pod.
+    pub fn is_bound(&self) -> bool {
+        matches!(self, Self::Bound(_))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
+    api: &'static str,
+    #[serde(rename(serialize = "kind"), skip_deserializing)]
+    kind: &'static str,
+    #[serde(default)]
+    metadata: Metadata,
+    spec: Option<Spec>,
+    status: Option<Status>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_name: Option<Text>,
+    #[serde(skip_serializing)]
+    affinity: Option<Affinity>,
+    #[serde(rename(serialize = "affinity"), skip_deserializing, skip_serializing_if = "Option::is_none")]
+    intended: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Affinity {
+    node_affinity: Option<NodeAffinity>,
+}
+
+#[derive(Deserialize)]
+struct NodeAffinity {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    required: Option<RawSelector>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Status {
+    phase: Option<PodPhase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition {
+    #[serde(default)]
+    r#type: Text,
+    #[serde(default)]
+    status: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_transition_time: Option<Timestamp>,
+}
+
+impl TryFrom<Wire> for Pod {
+    type Error = MissingName;
+
+    fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
+        let name = wire.metadata.take_name()?;
+        let namespace = wire.metadata.take_namespace();
+        let status = wire.status.unwrap_or(Status { phase: None, conditions: None });
+        let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
+        Ok(Self {
+            namespace,
+            name,
+            controller: wire.metadata.controller(),
+            uid: wire.metadata.uid.unwrap_or_default(),
+            labels: wire.metadata.labels.unwrap_or_default(),
+            created: wire.metadata.creation_timestamp,
+            deleted: wire.metadata.deletion_timestamp,
+            node: wire.spec.unwrap_or_default().node(),
+            phase: status.phase.unwrap_or_default(),
+            ready: match condition {
+                Some(condition) if condition.status == "True" => {
+                    Readiness::Ready { since: condition.last_transition_time }
+                }
+                _ => Readiness::NotReady,
+            },
+        })
+    }
+}
+
+impl Spec {
+    fn node(self) -> PodNode {
+        if let Some(node) = self.node_name.filter(|node| !node.is_empty()) {
+            return PodNode::Bound(node);
+        }
+        let required = self.affinity.and_then(|affinity| affinity.node_affinity?.required);
+        let terms = required.and_then(|selector| selector.node_selector_terms).unwrap_or_default();
+        let mut fields = terms.into_iter().flat_map(|term| term.match_fields.unwrap_or_default());
+        // The first such requirement decides, also when it does not name exactly one node.
+        match fields.find(|field| field.key == "metadata.name" && field.operator == "In") {
+            Some(field) => match <[Text; 1]>::try_from(field.values.unwrap_or_default()) {
+                Ok([node]) => PodNode::Intended(node),
+                Err(_) => PodNode::None,
+            },
+            None => PodNode::None,
+        }
+    }
+}
+
+impl From<Pod> for Wire {
+    fn from(pod: Pod) -> Self {
+        let mut metadata = Metadata {
+            name: Some(pod.name),
+            namespace: Some(pod.namespace),
+            uid: unless_default(pod.uid),
+            labels: unless_default(pod.labels),
+            creation_timestamp: pod.created,
+            deletion_timestamp: pod.deleted,
+            ..Metadata::default()
+        };
+        metadata.set_controller(pod.controller);
+        let mut spec = Spec::default();
+        match pod.node {
+            PodNode::Bound(node) => spec.node_name = Some(node),
+            PodNode::Intended(node) => spec.intended = Some(super::affinity_to(&node)),
+            PodNode::None => {}
+        }
+        let conditions = match pod.ready {
+            Readiness::NotReady => None,
+            Readiness::Ready { since } => {
+                let (r#type, status) = ("Ready".into(), "True".into());
+                Some(vec![Condition { r#type, status, last_transition_time: since }])
+            }
+        };
+        let status = Some(Status { phase: Some(pod.phase), conditions });
+        Self { api: "v1", kind: "Pod", metadata, spec: Some(spec), status }
+    }
+}

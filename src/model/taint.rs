@@ -1,0 +1,140 @@
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Text;
+
+/// A node's taint. <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/>
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Taint {
+    /// The key, never empty in a cluster.
+    #[serde(default)]
+    pub key: Text,
+    /// The value, often empty.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub value: Text,
+    /// What the taint does to pods that do not tolerate it.
+    #[serde(default)]
+    pub effect: TaintEffect,
+}
+
+/// What a [`Taint`] does to pods that do not tolerate it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TaintEffect {
+    /// Such pods are not scheduled here.
+    NoSchedule,
+    /// Such pods are rather scheduled elsewhere. A DaemonSet takes no notice of it.
+    PreferNoSchedule,
+    /// Such pods are not scheduled here, and those that run are evicted.
+    NoExecute,
+    /// No effect that Kubernetes knows.
+    #[default]
+    Unknown,
+}
+
+/// What a pod puts up with: it matches taints by effect, key and value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Toleration {
+    /// The taint's key; empty: any.
+    pub key: Text,
+    /// How the values compare.
+    pub operator: TolerationOperator,
+    /// The value to compare with.
+    pub value: Text,
+    /// The taint's effect; `None`: any.
+    pub effect: Option<TaintEffect>,
+}
+
+/// How a [`Toleration`] compares its value with the taint's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TolerationOperator {
+    /// The values are equal.
+    #[default]
+    Equal,
+    /// Whatever the value.
+    Exists,
+    /// The taint's value is an integer below the toleration's. Off unless a setting turns it on.
+    Lt,
+    /// The taint's value is an integer above the toleration's. Off unless a setting turns it on.
+    Gt,
+    /// No operator that Kubernetes knows: tolerates nothing.
+    Unknown,
+}
+
+impl TaintEffect {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoExecute => "NoExecute",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl fmt::Display for TaintEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Taint {
+    /// As `kubectl taint` writes it: `key=value:Effect`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.value.is_empty() {
+            write!(f, "{}:{}", self.key, self.effect)
+        } else {
+            write!(f, "{}={}:{}", self.key, self.value, self.effect)
+        }
+    }
+}
+
+impl Serialize for TaintEffect {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for TaintEffect {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<Text>::deserialize(deserializer)?.unwrap_or_default();
+        Ok(match &*text {
+            "NoSchedule" => Self::NoSchedule,
+            "PreferNoSchedule" => Self::PreferNoSchedule,
+            "NoExecute" => Self::NoExecute,
+            _ => Self::Unknown,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Toleration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            key: Option<Text>,
+            operator: Option<Text>,
+            value: Option<Text>,
+            effect: Option<Text>,
+        }
+
+        let wire = Wire::deserialize(deserializer)?;
+        Ok(Self {
+            key: wire.key.unwrap_or_default(),
+            operator: match wire.operator.as_deref().unwrap_or_default() {
+                "" | "Equal" => TolerationOperator::Equal,
+                "Exists" => TolerationOperator::Exists,
+                "Lt" => TolerationOperator::Lt,
+                "Gt" => TolerationOperator::Gt,
+                _ => TolerationOperator::Unknown,
+            },
+            value: wire.value.unwrap_or_default(),
+            effect: match wire.effect.as_deref().unwrap_or_default() {
+                "" => None,
+                "NoSchedule" => Some(TaintEffect::NoSchedule),
+                "PreferNoSchedule" => Some(TaintEffect::PreferNoSchedule),
+                "NoExecute" => Some(TaintEffect::NoExecute),
+                _ => Some(TaintEffect::Unknown),
+            },
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! Whose pods and revisions they are: claimed, to be adopted, to be released, or none of this DaemonSet's business.
+//!
+//! Ownership is the owner reference with `controller: true`; identity is the uid.
+
+use crate::model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod};
+
+/// What a DaemonSet has to do with an object of its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It controls it, and the labels match.
+    Owned,
+    /// Nobody controls it and the labels match: it is adopted, and counts as owned in this very plan.
+    Adopt,
+    /// It controls it, but the labels do not match.
+    Release,
+    /// Not its business.
+    Ignore,
+}
+
+impl Claim {
+    pub(crate) fn is_claimed(self) -> bool {
+        matches!(self, Self::Owned | Self::Adopt)
+    }
+}
+
+pub(crate) fn controls_pod(daemonset: &DaemonSet, pod: &Pod) -> bool {
+    let is_controller =
+        |owner: &ControllerRef| owner.uid == daemonset.uid && owner.kind == "DaemonSet" && owner.name == daemonset.name;
+    pod.namespace == daemonset.namespace && pod.controller.as_ref().is_some_and(is_controller)
+}
+
+pub(crate) fn controls_revision(daemonset: &DaemonSet, revision: &ControllerRevision) -> bool {
+    revision.namespace == daemonset.namespace
+        && revision.controller.as_ref().is_some_and(|owner| owner.uid == daemonset.uid)
+}
+
+pub(crate) fn claim_pod(daemonset: &DaemonSet, pod: &Pod) -> Claim {
+    if controls_pod(daemonset, pod) {
+        claim_of_owned(daemonset, &pod.labels)
+    } else {
+        let adoptable = pod.namespace == daemonset.namespace && pod.controller.is_none() && !pod.is_being_deleted();
+        claim_of_other(daemonset, adoptable, &pod.labels)
+    }
+}
+
+pub(crate) fn claim_revision(daemonset: &DaemonSet, revision: &ControllerRevision) -> Claim {
+    if controls_revision(daemonset, revision) {
+        claim_of_owned(daemonset, &revision.labels)
+    } else {
+        let adoptable =
+            revision.namespace == daemonset.namespace && revision.controller.is_none() && revision.deleted.is_none();
+        claim_of_other(daemonset, adoptable, &revision.labels)
+    }
+}
+
+fn claim_of_owned(daemonset: &DaemonSet, labels: &Labels) -> Claim {
+    if selects(daemonset, labels) {
+        Claim::Owned
+    } else if daemonset.is_being_deleted() {
+        Claim::Ignore
+    } else {
+        Claim::Release
+    }
+}
+
+fn claim_of_other(daemonset: &DaemonSet, adoptable: bool, labels: &Labels) -> Claim {
+    if adoptable && !daemonset.is_being_deleted() && selects(daemonset, labels) { Claim::Adopt } else { Claim::Ignore }
+}
+
+fn selects(daemonset: &DaemonSet, labels: &Labels) -> bool {
+    daemonset.selector.as_ref().is_some_and(|selector| selector.matches(labels))
+}

@@ -1,0 +1,74 @@
+use crate::matching::{ExpressionError, SelectorExpression};
+
+/// What the cluster's operator has configured, as opposed to what a DaemonSet says.
+///
+/// ```
+/// use daemonplan::Settings;
+/// let settings = Settings::default().burst(500).project_node_selector("role=worker")?;
+/// assert!(Settings::default().project_node_selector("role in worker").is_err());
+/// # Ok::<(), daemonplan::matching::ExpressionError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(crate) burst: usize,
+    pub(crate) project_node_selector: Option<SelectorExpression>,
+    pub(crate) default_node_selector: Option<SelectorExpression>,
+    pub(crate) collect_pods_on_missing_nodes: bool,
+    pub(crate) toleration_comparison: bool,
+}
+
+impl Default for Settings {
+    /// Those of the built-in controller: a burst of 250 and no node selectors; pods on missing nodes are deleted.
+    fn default() -> Self {
+        Self {
+            burst: 250,
+            project_node_selector: None,
+            default_node_selector: None,
+            collect_pods_on_missing_nodes: true,
+            toleration_comparison: false,
+        }
+    }
+}
+
+impl Settings {
+    /// How many pods one plan creates at most, and how many it deletes at most. Default: 250.
+    #[must_use]
+    pub fn burst(self, burst: usize) -> Self {
+        Self { burst, ..self }
+    }
+
+    /// The cluster's default project node selector (`spec.defaultNodeSelector` of OpenShift's Scheduler
+    /// configuration): for namespaces without a node selector annotation. Empty text: none.
+    ///
+    /// # Errors
+    /// If the text is no selector expression.
+    pub fn project_node_selector(self, text: &str) -> Result<Self, ExpressionError> {
+        Ok(Self { project_node_selector: selector(text)?, ..self })
+    }
+
+    /// The Kubernetes default node selector (`clusterDefaultNodeSelector` of the admission plugin `PodNodeSelector`):
+    /// for namespaces without the annotation `scheduler.alpha.kubernetes.io/node-selector`. Empty text: none.
+    ///
+    /// # Errors
+    /// If the text is no selector expression.
+    pub fn default_node_selector(self, text: &str) -> Result<Self, ExpressionError> {
+        Ok(Self { default_node_selector: selector(text)?, ..self })
+    }
+
+    /// Leaves pods that are bound to a missing node to the cluster's own pod garbage collector.
+    #[must_use]
+    pub fn keep_pods_on_missing_nodes(self) -> Self {
+        Self { collect_pods_on_missing_nodes: false, ..self }
+    }
+
+    /// Heeds the toleration operators `Lt` and `Gt` (the feature gate `TaintTolerationComparisonOperators`).
+    #[must_use]
+    pub fn toleration_comparison(self) -> Self {
+        Self { toleration_comparison: true, ..self }
+    }
+}
+
+fn selector(text: &str) -> Result<Option<SelectorExpression>, ExpressionError> {
+    let selector: SelectorExpression = text.parse()?;
+    Ok((!selector.requirements().is_empty()).then_some(selector))
+}

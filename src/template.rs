@@ -1,0 +1,141 @@
+//! The pod to create: the template with its node affinity rewritten, the automatic tolerations, the labels that tie it
+//! to its revision, and its owner.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::model::{
+    DaemonSet, HASH_LABEL, PodTemplate, TEMPLATE_GENERATION_LABEL, TaintEffect, Text, Toleration, TolerationOperator,
+    affinity_to, required_affinity_to,
+};
+
+/// A pod to be created, but for the node: one for all creations of a plan. A clone is a reference count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodBlueprint(Arc<Value>);
+
+impl PodBlueprint {
+    pub(crate) fn new(daemonset: &DaemonSet, hash: &Text) -> Self {
+        let template = daemonset.template.json();
+        let mut spec = object(template.get("spec"));
+        let tolerations = with_automatic(spec.get("tolerations"), daemonset.template.host_network());
+        spec.insert("tolerations".into(), tolerations);
+        Self(Arc::new(json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata(daemonset, hash),
+            "spec": spec,
+        })))
+    }
+
+    /// The whole pod manifest for `node`: the required node affinity is exactly `metadata.name In [node]`, whatever
+    /// the template requires; preferred node affinity and pod affinities stay.
+    pub fn manifest(&self, node: &str) -> Value {
+        let mut manifest = Value::clone(&self.0);
+        if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
+            rewrite_affinity(spec, node);
+        }
+        manifest
+    }
+}
+
+/// What a DaemonSet's pods tolerate without saying so.
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#taints-and-tolerations>
+pub(crate) fn automatic_tolerations(host_network: bool) -> impl Iterator<Item = Toleration> {
+    automatic(host_network).map(|(key, effect)| Toleration {
+        key: key.into(),
+        operator: TolerationOperator::Exists,
+        value: Text::default(),
+        effect: Some(effect),
+    })
+}
+
+fn automatic(host_network: bool) -> impl Iterator<Item = (&'static str, TaintEffect)> {
+    let always = [
+        ("node.kubernetes.io/not-ready", TaintEffect::NoExecute),
+        ("node.kubernetes.io/unreachable", TaintEffect::NoExecute),
+        ("node.kubernetes.io/disk-pressure", TaintEffect::NoSchedule),
+        ("node.kubernetes.io/memory-pressure", TaintEffect::NoSchedule),
+        ("node.kubernetes.io/pid-pressure", TaintEffect::NoSchedule),
+        ("node.kubernetes.io/unschedulable", TaintEffect::NoSchedule),
+    ];
+    let with_host_network = host_network.then_some(("node.kubernetes.io/network-unavailable", TaintEffect::NoSchedule));
+    always.into_iter().chain(with_host_network)
+}
+
+/// The template's tolerations with the automatic ones: added, or in place of those that say the same.
+fn with_automatic(tolerations: Option<&Value>, host_network: bool) -> Value {
+    let mut all = tolerations.and_then(Value::as_array).cloned().unwrap_or_default();
+    for (key, effect) in automatic(host_network) {
+        let wanted = json!({"key": key, "operator": "Exists", "effect": effect});
+        let field = |toleration: &Value, name| toleration.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
+        let is_same = |other: &Value| {
+            ["key", "operator", "effect", "value"].iter().all(|name| field(other, name) == field(&wanted, name))
+        };
+        let mut same = all.iter_mut().filter(|toleration| is_same(toleration)).peekable();
+        if same.peek().is_some() {
+            same.for_each(|toleration| *toleration = wanted.clone());
+        } else {
+            drop(same);
+            all.push(wanted);
+        }
+    }
+    Value::Array(all)
+}
+
+fn rewrite_affinity(spec: &mut Map<String, Value>, node: &str) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let Some(affinity) = spec.get_mut("affinity").and_then(Value::as_object_mut) else {
+        spec.insert("affinity".into(), affinity_to(node));
+        return;
+    };
+    let node_affinity = affinity.entry("nodeAffinity").or_insert(Value::Null);
+    if node_affinity.is_null() {
+        *node_affinity = json!({});
+    }
+    if let Some(node_affinity) = node_affinity.as_object_mut() {
+        node_affinity.insert(REQUIRED.into(), required_affinity_to(node));
+    }
+}
+
+fn metadata(daemonset: &DaemonSet, hash: &Text) -> Value {
+    let from_template = object(daemonset.template.json().get("metadata"));
+    let mut labels = object(from_template.get("labels"));
+    if let Some(generation) = daemonset.template_generation() {
+        labels.insert(TEMPLATE_GENERATION_LABEL.into(), generation.to_string().into());
+    }
+    labels.insert(HASH_LABEL.into(), (&**hash).into());
+    let mut metadata = Map::new();
+    metadata.insert("generateName".into(), format!("{}-", daemonset.name).into());
+    metadata.insert("namespace".into(), (&*daemonset.namespace).into());
+    metadata.insert("labels".into(), labels.into());
+    for field in ["annotations", "finalizers"] {
+        if let Some(value) = from_template.get(field).filter(|value| !value.is_null()) {
+            metadata.insert(field.into(), value.clone());
+        }
+    }
+    metadata.insert("ownerReferences".into(), json!([owner_reference(daemonset)]));
+    Value::Object(metadata)
+}
+
+fn owner_reference(daemonset: &DaemonSet) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "name": daemonset.name,
+        "uid": daemonset.uid,
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
+
+fn object(value: Option<&Value>) -> Map<String, Value> {
+    value.and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// What a revision of this template holds: the patch that gives a DaemonSet the template back.
+pub(crate) fn revision_data(template: &PodTemplate) -> Value {
+    let mut patch = template.json().clone();
+    patch.insert("$patch".into(), "replace".into());
+    json!({"spec": {"template": patch}})
+}
