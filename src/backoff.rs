@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::model::{DaemonSet, Text};
 
 const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(15 * 60);
+const LONGEST_DELAY: Duration = Duration::from_mins(15);
 /// An entry that was not used for so long is forgotten.
-const MEMORY: Duration = Duration::from_secs(2 * 15 * 60);
+const MEMORY: Duration = Duration::from_mins(30);
 
 /// How long Failed pods are left alone before the next one on the same node is deleted: 1 s, then twice as long each
 /// time, at most 15 minutes; forgotten after 30 minutes without use.

@@ -5,6 +5,8 @@ mod cell;
 mod event;
 mod gc;
 mod history;
+#[cfg(feature = "yaml")]
+pub mod manifest;
 pub mod matching;
 pub mod model;
 mod ownership;

@@ -13,8 +13,9 @@ use crate::{
 /// ```
 /// use daemonplan::{Settings, Snapshot, model::{DaemonSet, Namespace, Node}};
 /// let (daemonset, namespace) = (DaemonSet::new("prod", "agent"), Namespace::new("prod"));
+/// let nodes = [Node::new("node-7")];
 /// let settings = Settings::default().burst(10);
-/// let plan = Snapshot::new(&daemonset, &[Node::new("node-7")], &[], &namespace)
+/// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace)
 ///     .revisions(&[])
 ///     .now("2026-01-02T03:04:05Z".parse().unwrap())
 ///     .settings(&settings)
@@ -80,6 +81,11 @@ impl<'a> Snapshot<'a> {
     #[must_use]
     pub fn effects_unobserved(self) -> Self {
         Self { effects_observed: false, ..self }
+    }
+
+    /// The DaemonSet that the plan is for.
+    pub fn daemonset(&self) -> &'a DaemonSet {
+        self.daemonset
     }
 
     /// The plan.

@@ -1,0 +1,91 @@
+use std::{
+    fs::{self, File},
+    io::{self, IsTerminal, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use daemonplan::manifest::Manifests;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Failure, is_watched};
+
+/// Reads all files, all manifests of all folders, and standard input.
+pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
+    let mut manifests = Manifests::default();
+    for name in names {
+        if name.as_os_str() == "-" {
+            if io::stdin().is_terminal() {
+                super::note(format_args!("reading manifests from standard input"));
+            }
+            read_one(&mut manifests, "standard input", io::stdin().lock(), None)?;
+        } else if name.is_dir() {
+            let files = manifests_in(name).map_err(|error| failure(name, &error))?;
+            if files.is_empty() {
+                return Err(Failure(format!("{}: no .yaml, .yml or .json file in this folder", name.display())));
+            }
+            for file in files {
+                read_file(&mut manifests, &file)?;
+            }
+        } else {
+            read_file(&mut manifests, name)?;
+        }
+    }
+    Ok(manifests)
+}
+
+fn manifests_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_manifest = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        path.is_file() && matches!(extension, Some("yaml" | "yml" | "json"))
+    };
+    let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut files: Vec<_> = entries.collect::<io::Result<_>>()?;
+    files.retain(is_manifest);
+    files.sort();
+    Ok(files)
+}
+
+fn read_file(manifests: &mut Manifests, path: &Path) -> Result<(), Failure> {
+    let file = File::open(path).map_err(|error| failure(path, &error))?;
+    let length = file.metadata().ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len());
+    read_one(manifests, &path.display().to_string(), file, length)
+}
+
+fn read_one(manifests: &mut Manifests, name: &str, text: impl Read, length: Option<u64>) -> Result<(), Failure> {
+    let bar = progress(name, length);
+    let result = manifests.read(name, bar.wrap_read(text));
+    bar.finish_and_clear();
+    result.map_err(|error| failure(Path::new(name), &error))
+}
+
+/// A bar on a terminal, for what takes longer than half a second.
+fn progress(name: &str, length: Option<u64>) -> ProgressBar {
+    if !is_watched() {
+        return ProgressBar::hidden();
+    }
+    let template = match length {
+        Some(_) => "{msg}  {bar:30}  {bytes} of {total_bytes}  {bytes_per_sec}",
+        None => "{msg}  {spinner}  {bytes}  {bytes_per_sec}",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = match length {
+        Some(length) => ProgressBar::new(length),
+        None => ProgressBar::no_length(),
+    };
+    bar.set_draw_target(ProgressDrawTarget::hidden());
+    bar.set_style(style);
+    bar.set_message(format!("reading {name}"));
+    let shown_later = bar.downgrade();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        if let Some(bar) = shown_later.upgrade().filter(|bar| !bar.is_finished()) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    });
+    bar
+}
+
+fn failure(path: &Path, error: &io::Error) -> Failure {
+    Failure(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,191 @@
+//! The command line: arguments, input, and what is shown.
+
+mod input;
+mod json;
+mod text;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anstream::AutoStream;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use daemonplan::{Plan, Settings, Snapshot};
+use jiff::Timestamp;
+
+/// Tells what Kubernetes DaemonSets need, and why, before anything happens.
+#[derive(Debug, Parser)]
+#[command(name = "daemonplan", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plan every DaemonSet of a cluster: which pods would be created, deleted, adopted, and why
+    Plan(PlanArgs),
+}
+
+/// Plan every DaemonSet of a cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "Input is what this prints:\n  \
+    kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json | daemonplan plan -f -\n\n\
+    Exit code: 0 done, 1 an error, 2 there are actions (with --exit-code).")]
+struct PlanArgs {
+    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may be given more than once
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true, num_args = 1..)]
+    filename: Vec<PathBuf>,
+
+    /// The time to plan for, such as 2026-01-02T03:04:05Z [default: now]
+    #[arg(long, value_name = "RFC3339")]
+    now: Option<Timestamp>,
+
+    /// How to show the plans
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+
+    /// How many pods one plan creates at most, and how many it deletes at most
+    #[arg(long, value_name = "N", default_value_t = 250)]
+    burst: usize,
+
+    /// The cluster's default project node selector (OpenShift), such as role=worker
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    project_node_selector: String,
+
+    /// The Kubernetes default node selector, such as role=worker
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    default_node_selector: String,
+
+    /// The effects of the last plan do not show in the input yet: create and delete nothing
+    #[arg(long)]
+    effects_unobserved: bool,
+
+    /// Leave pods on missing nodes to the cluster's own garbage collector
+    #[arg(long)]
+    keep_pods_on_missing_nodes: bool,
+
+    /// What is not in the input does not exist: no ControllerRevisions means that there are none
+    #[arg(long)]
+    complete: bool,
+
+    /// Exit with 2 if there are actions
+    #[arg(long)]
+    exit_code: bool,
+
+    /// Show every action on a line of its own, however many there are
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: the documented contract
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// Why the command fails, in one line.
+#[derive(Debug)]
+struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let Command::Plan(args) = Cli::parse().command;
+    match plan(&args) {
+        Ok(code) => code,
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
+    let settings = args.settings()?;
+    let now = args.now.unwrap_or_else(Timestamp::now);
+    let mut manifests = input::read(&args.filename)?;
+    if args.complete {
+        manifests = manifests.complete();
+    }
+    for problem in manifests.problems() {
+        complain(problem);
+    }
+    if manifests.replaced() > 0 {
+        note(format_args!("{} objects were given more than once; the last one counts", manifests.replaced()));
+    }
+    let snapshots = manifests.snapshots().map(|snapshot| {
+        let snapshot = snapshot.now(now).settings(&settings);
+        if args.effects_unobserved { snapshot.effects_unobserved() } else { snapshot }
+    });
+    let mut plans = snapshots.map(|snapshot| (snapshot, snapshot.plan())).peekable();
+    let mut any_actions = false;
+    let noted = plans.by_ref().inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
+    shown(match args.output {
+        Output::Text => text::write(&mut stdout(), &manifests, noted, args.all),
+        Output::Json => json::write(&mut stdout(), noted),
+        Output::Yaml => json::write_yaml(&mut stdout(), noted),
+    })?;
+    Ok(if !manifests.problems().is_empty() {
+        ExitCode::FAILURE
+    } else if args.exit_code && any_actions {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+impl PlanArgs {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let fail = |flag: &str, error| Failure(format!("{flag}: {error}"));
+        let settings = Settings::default()
+            .burst(self.burst)
+            .project_node_selector(&self.project_node_selector)
+            .map_err(|error| fail("--project-node-selector", error))?
+            .default_node_selector(&self.default_node_selector)
+            .map_err(|error| fail("--default-node-selector", error))?;
+        Ok(if self.keep_pods_on_missing_nodes { settings.keep_pods_on_missing_nodes() } else { settings })
+    }
+}
+
+/// A DaemonSet's snapshot with its plan.
+type Planned<'a> = (Snapshot<'a>, Plan<'a>);
+
+fn stdout() -> impl Write {
+    io::BufWriter::new(AutoStream::auto(io::stdout()))
+}
+
+/// Somebody who has seen enough (`| head`) is no error.
+fn shown(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+fn complain(error: &dyn fmt::Display) {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    // Where standard error is closed, there is nobody to tell.
+    let _ = writeln!(AutoStream::auto(io::stderr()), "{style}error:{style:#} {error}");
+}
+
+fn note(text: fmt::Arguments<'_>) {
+    let style = anstyle::AnsiColor::Yellow.on_default();
+    let _ = writeln!(AutoStream::auto(io::stderr()), "{style}note:{style:#} {text}");
+}
+
+fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}

@@ -1,0 +1,244 @@
+//! The plans for people: per DaemonSet its state in one line, what would be done and why, and who gets no pod.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use anstyle::{AnsiColor, Style};
+use daemonplan::{
+    Action, Plan, Verdict,
+    manifest::Manifests,
+    model::{DaemonSet, UpdateStrategy},
+};
+use indexmap::IndexMap;
+
+use super::Planned;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const WARN: Style = AnsiColor::Yellow.on_default();
+
+/// So many lines that say the same for the same reason are shown, more are summed up.
+const SHOWN: usize = 8;
+
+pub(super) fn write<'a>(
+    out: &mut impl Write,
+    manifests: &Manifests,
+    plans: impl Iterator<Item = Planned<'a>>,
+    all: bool,
+) -> io::Result<()> {
+    let counts = [
+        (manifests.daemonsets().count(), "DaemonSet"),
+        (manifests.nodes().len(), "node"),
+        (manifests.pod_count(), "pod"),
+    ];
+    let counts = counts.map(|(count, what)| plural(count, what)).join(", ");
+    let skipped: Vec<_> = manifests.skipped().map(|(kind, count)| format!("{count} {kind}")).collect();
+    write!(out, "{BOLD}cluster{BOLD:#}: {counts}")?;
+    if !skipped.is_empty() {
+        write!(out, " {DIM}(not looked at: {}){DIM:#}", skipped.join(", "))?;
+    }
+    writeln!(out)?;
+
+    let mut summary = Summary::default();
+    for (snapshot, plan) in plans {
+        writeln!(out)?;
+        one(out, snapshot.daemonset(), &plan, all)?;
+        summary.add(&plan);
+    }
+    writeln!(out)?;
+    summary.write(out)?;
+    out.flush()
+}
+
+fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, all: bool) -> io::Result<()> {
+    writeln!(out, "{BOLD}{}/{}{BOLD:#}  {}", daemonset.namespace, daemonset.name, state(daemonset, plan))?;
+    for warning in &plan.warnings {
+        writeln!(out, "  {WARN}! {warning}{WARN:#}")?;
+    }
+    if plan.actions.is_empty() {
+        writeln!(out, "  {DIM}nothing to do{DIM:#}")?;
+    }
+    for lines in grouped(plan).values() {
+        group(out, lines, all)?;
+    }
+    for (held_back, what) in [(plan.held_back_creations, "creation"), (plan.held_back_deletions, "deletion")] {
+        if held_back > 0 {
+            writeln!(out, "  {WARN}… {} more held back by the burst limit{WARN:#}", plural(held_back, what))?;
+        }
+    }
+    for event in &plan.events {
+        writeln!(out, "  {DIM}event {event}{DIM:#}")?;
+    }
+    without_pod(out, plan, all)?;
+    if let Some(after) = plan.plan_again_after {
+        writeln!(out, "  look again in {}", span(after))?;
+    }
+    Ok(())
+}
+
+fn state(daemonset: &DaemonSet, plan: &Plan<'_>) -> String {
+    let strategy = match daemonset.update_strategy {
+        UpdateStrategy::OnDelete => "OnDelete".to_owned(),
+        UpdateStrategy::RollingUpdate { max_unavailable, max_surge } if max_surge.of(1) > 0 => {
+            format!("RollingUpdate, surge {max_surge}, unavailable {max_unavailable}")
+        }
+        UpdateStrategy::RollingUpdate { max_unavailable, .. } => {
+            format!("RollingUpdate, unavailable {max_unavailable}")
+        }
+    };
+    match &plan.status {
+        Some(status) => format!(
+            "{strategy}: of {} {} have a pod, {} up to date, {} available{}",
+            plural(usize::try_from(status.desired_number_scheduled).unwrap_or_default(), "wanted node"),
+            status.current_number_scheduled,
+            status.updated_number_scheduled,
+            status.number_available,
+            match status.number_misscheduled {
+                0 => String::new(),
+                misplaced => format!("; {misplaced} where none is wanted"),
+            }
+        ),
+        None if daemonset.is_being_deleted() => format!("{strategy}: being deleted"),
+        None => strategy,
+    }
+}
+
+/// A line of the plan.
+struct Line {
+    sign: char,
+    verb: &'static str,
+    object: String,
+    node: String,
+    reason: String,
+}
+
+/// The lines of a plan, by what is done and why.
+fn grouped(plan: &Plan<'_>) -> IndexMap<(&'static str, &'static str), Vec<Line>> {
+    let mut groups = IndexMap::<_, Vec<Line>>::new();
+    for action in &plan.actions {
+        let line = line(action);
+        groups.entry((line.verb, action.reason_code())).or_default().push(line);
+    }
+    groups
+}
+
+fn line(action: &Action) -> Line {
+    let (sign, verb, object, node) = match action {
+        Action::AdoptPod { pod } => ('~', "adopt", pod.name.to_string(), String::new()),
+        Action::ReleasePod { pod, .. } => ('~', "release", pod.name.to_string(), String::new()),
+        Action::RelabelPod { pod, hash } => ('~', "relabel", pod.name.to_string(), format!("hash {hash}")),
+        Action::AdoptRevision { revision } => ('~', "adopt revision", revision.name.to_string(), String::new()),
+        Action::ReleaseRevision { revision, .. } => ('~', "release revision", revision.name.to_string(), String::new()),
+        Action::UpdateRevision { revision, number, .. } => {
+            ('~', "update revision", revision.name.to_string(), format!("number {number}"))
+        }
+        Action::CreateRevision { revision } => {
+            ('+', "create revision", revision.name.to_string(), format!("number {}", revision.revision))
+        }
+        Action::CreatePod { node, .. } => ('+', "create", String::new(), node.to_string()),
+        Action::DeletePod { pod, node, .. } => {
+            ('-', "delete", pod.name.to_string(), node.as_deref().unwrap_or("no node").to_owned())
+        }
+        Action::DeleteRevision { revision, .. } => ('-', "delete revision", revision.name.to_string(), String::new()),
+        Action::UpdateStatus { .. } => ('~', "write status", String::new(), String::new()),
+        _ => ('~', "do", action.to_string(), String::new()),
+    };
+    Line { sign, verb, object, node, reason: action.reason() }
+}
+
+fn group(out: &mut impl Write, lines: &[Line], all: bool) -> io::Result<()> {
+    let shown = if all || lines.len() <= SHOWN + 1 { lines.len() } else { SHOWN };
+    let width = |field: fn(&Line) -> &String| lines.iter().take(shown).map(|line| field(line).len()).max().unwrap_or(0);
+    let (object_width, node_width) = (width(|line| &line.object), width(|line| &line.node));
+    for line in lines.iter().take(shown) {
+        let style = style(line.sign);
+        let Line { sign, verb, object, node, reason } = line;
+        write!(out, "  {style}{sign} {verb}{style:#}")?;
+        for (text, width) in [(object, object_width), (node, node_width)].into_iter().filter(|(_, width)| *width > 0) {
+            write!(out, "  {text:width$}")?;
+        }
+        writeln!(out, "  {DIM}{reason}{DIM:#}")?;
+    }
+    if let (Some(first), 1..) = (lines.first(), lines.len() - shown) {
+        let style = style(first.sign);
+        writeln!(
+            out,
+            "  {style}{} {}{style:#}  … and {} more like these {DIM}(--all){DIM:#}",
+            first.sign,
+            first.verb,
+            lines.len() - shown
+        )?;
+    }
+    Ok(())
+}
+
+fn style(sign: char) -> Style {
+    match sign {
+        '+' => AnsiColor::Green.on_default(),
+        '-' => AnsiColor::Red.on_default(),
+        _ => AnsiColor::Cyan.on_default(),
+    }
+}
+
+/// The nodes that should run no pod, by reason.
+fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<()> {
+    let mut reasons = IndexMap::<(bool, String), Vec<String>>::new();
+    for placement in plan.placements().filter(|placement| placement.verdict != Verdict::Run) {
+        let stays = placement.verdict == Verdict::Keep;
+        reasons.entry((stays, placement.reason.to_string())).or_default().push(placement.node.to_string());
+    }
+    for ((stays, reason), nodes) in reasons {
+        let shown = if all || nodes.len() <= SHOWN { nodes.len() } else { SHOWN };
+        let names: Vec<_> = nodes.iter().take(shown).map(String::as_str).collect();
+        let more = match nodes.len() - shown {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let stays = if stays { " (a pod that is there stays)" } else { "" };
+        let names = names.join(", ");
+        writeln!(out, "  {DIM}no pod on {}: {names}{more}: {reason}{stays}{DIM:#}", plural(nodes.len(), "node"))?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Summary {
+    plans: usize,
+    verbs: IndexMap<&'static str, usize>,
+    again: Option<Duration>,
+}
+
+impl Summary {
+    fn add(&mut self, plan: &Plan<'_>) {
+        self.plans += 1;
+        for action in &plan.actions {
+            *self.verbs.entry(line(action).verb).or_default() += 1;
+        }
+        self.again = self.again.into_iter().chain(plan.plan_again_after).min();
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut parts: Vec<_> = self.verbs.iter().map(|(verb, count)| format!("{count} × {verb}")).collect();
+        if parts.is_empty() {
+            parts.push("nothing to do".to_owned());
+        }
+        let again = self.again.map(|after| format!("; look again in {}", span(after))).unwrap_or_default();
+        writeln!(out, "{BOLD}{}{BOLD:#}: {}{again}", plural(self.plans, "plan"), parts.join(", "))
+    }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A time span in whole seconds, rounded up so that nobody looks too early.
+fn span(after: Duration) -> String {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, 0) => format!("{minutes} min"),
+        (minutes, seconds) => format!("{minutes} min {seconds} s"),
+    }
+}

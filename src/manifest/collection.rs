@@ -1,0 +1,199 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+};
+
+use indexmap::IndexMap;
+
+use super::{ManifestError, reader};
+use crate::{
+    Snapshot,
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
+};
+
+/// The objects of one or more files: DaemonSets and all that their plans are made from.
+///
+/// ```
+/// use daemonplan::manifest::Manifests;
+/// let text = "
+/// apiVersion: v1
+/// kind: Node
+/// metadata: {name: node-7}
+/// ---
+/// apiVersion: apps/v1
+/// kind: DaemonSet
+/// metadata: {name: agent, namespace: prod}
+/// spec:
+///   selector: {matchLabels: {app: agent}}
+///   template: {metadata: {labels: {app: agent}}}
+/// ";
+/// let mut manifests = Manifests::default();
+/// manifests.read("cluster.yaml", text.as_bytes())?;
+/// assert!(manifests.problems().is_empty());
+/// for snapshot in manifests.snapshots() {
+///     assert_eq!(snapshot.plan().actions.len(), 2); // a pod and a status
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Manifests {
+    nodes: ByName<Node>,
+    namespaces: BTreeMap<Text, Contents>,
+    skipped: IndexMap<String, usize>,
+    replaced: usize,
+    problems: Vec<ManifestError>,
+    complete: bool,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    namespace: Option<Namespace>,
+    /// What stands in for a namespace that is not given.
+    unannotated: Option<Namespace>,
+    daemonsets: BTreeMap<Text, DaemonSet>,
+    pods: ByName<Pod>,
+    revisions: ByName<ControllerRevision>,
+}
+
+/// Objects with an index by name; the last one of a name stands.
+#[derive(Debug)]
+struct ByName<T> {
+    items: Vec<T>,
+    index: HashMap<Text, usize>,
+}
+
+/// An object that a planner reads.
+pub(super) enum Object {
+    DaemonSet(Box<DaemonSet>),
+    Node(Node),
+    Pod(Box<Pod>),
+    Namespace(Namespace),
+    ControllerRevision(Box<ControllerRevision>),
+}
+
+impl Manifests {
+    /// Reads one file's text: YAML documents, JSON, or both; `file` is its name in error messages.
+    ///
+    /// What is wrong with the text goes to [`problems`](Self::problems), and the rest is read on. An object that is
+    /// given twice counts as it is given last.
+    ///
+    /// # Errors
+    /// If the text itself cannot be read.
+    pub fn read(&mut self, file: &str, text: impl io::Read) -> io::Result<()> {
+        reader::read(self, file, text)
+    }
+
+    /// Says that what is not here does not exist: a namespace without ControllerRevisions has none.
+    #[must_use]
+    pub fn complete(self) -> Self {
+        Self { complete: true, ..self }
+    }
+
+    /// What was wrong, in the order in which it was found.
+    pub fn problems(&self) -> &[ManifestError] {
+        &self.problems
+    }
+
+    /// Objects of other kinds, with their number.
+    pub fn skipped(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.skipped.iter().map(|(kind, count)| (kind.as_str(), *count))
+    }
+
+    /// How many objects were given again later, so that the earlier ones do not count.
+    pub fn replaced(&self) -> usize {
+        self.replaced
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes.items
+    }
+
+    /// All DaemonSets, by namespace and name.
+    pub fn daemonsets(&self) -> impl Iterator<Item = &DaemonSet> {
+        self.namespaces.values().flat_map(|contents| contents.daemonsets.values())
+    }
+
+    /// How many pods there are.
+    pub fn pod_count(&self) -> usize {
+        self.namespaces.values().map(|contents| contents.pods.items.len()).sum()
+    }
+
+    /// A snapshot for every DaemonSet, by namespace and name, but for those about which something could not be read.
+    ///
+    /// Revisions count as given if there are any in the DaemonSet's namespace.
+    pub fn snapshots(&self) -> impl Iterator<Item = Snapshot<'_>> {
+        let daemonsets = self.namespaces.values().flat_map(|contents| {
+            let namespace = contents.namespace.as_ref().or(contents.unannotated.as_ref());
+            contents.daemonsets.values().filter_map(move |daemonset| Some((contents, namespace?, daemonset)))
+        });
+        daemonsets.filter(|(_, _, daemonset)| self.is_known(daemonset)).map(|(contents, namespace, daemonset)| {
+            let snapshot = Snapshot::new(daemonset, &self.nodes.items, &contents.pods.items, namespace);
+            if self.complete || !contents.revisions.items.is_empty() {
+                snapshot.revisions(&contents.revisions.items)
+            } else {
+                snapshot
+            }
+        })
+    }
+
+    fn is_known(&self, daemonset: &DaemonSet) -> bool {
+        !self.problems.iter().any(|problem| problem.scope.covers(&daemonset.namespace, &daemonset.name))
+    }
+
+    pub(super) fn add(&mut self, object: Object) {
+        let replaced = match object {
+            Object::Node(node) => self.nodes.insert(node.name.clone(), node),
+            Object::Namespace(namespace) => {
+                let contents = self.contents(&namespace.name.clone());
+                contents.namespace.replace(namespace).is_some()
+            }
+            Object::DaemonSet(daemonset) => {
+                let contents = self.contents(&daemonset.namespace.clone());
+                contents.daemonsets.insert(daemonset.name.clone(), *daemonset).is_some()
+            }
+            Object::Pod(pod) => self.contents(&pod.namespace.clone()).pods.insert(pod.name.clone(), *pod),
+            Object::ControllerRevision(revision) => {
+                self.contents(&revision.namespace.clone()).revisions.insert(revision.name.clone(), *revision)
+            }
+        };
+        self.replaced += usize::from(replaced);
+    }
+
+    pub(super) fn skip(&mut self, kind: &str) {
+        *self.skipped.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    pub(super) fn report(&mut self, problem: ManifestError) {
+        self.problems.push(problem);
+    }
+
+    fn contents(&mut self, namespace: &Text) -> &mut Contents {
+        self.namespaces
+            .entry(namespace.clone())
+            .or_insert_with(|| Contents { unannotated: Some(Namespace::new(namespace.clone())), ..Contents::default() })
+    }
+}
+
+impl<T> ByName<T> {
+    /// Whether there was one of this name before.
+    fn insert(&mut self, name: Text, item: T) -> bool {
+        let slot = *self.index.entry(name).or_insert(self.items.len());
+        match self.items.get_mut(slot) {
+            Some(known) => {
+                *known = item;
+                true
+            }
+            None => {
+                self.items.push(item);
+                false
+            }
+        }
+    }
+}
+
+impl<T> Default for ByName<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), index: HashMap::new() }
+    }
+}

@@ -1,0 +1,71 @@
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::model::Text;
+
+/// What is wrong with a manifest, and where.
+#[derive(Debug, Error)]
+#[error("{place}: {problem}")]
+pub struct ManifestError {
+    /// Where it stands.
+    pub place: Place,
+    /// What was expected and what was found.
+    pub problem: String,
+    /// Whose plan cannot be made without it.
+    pub scope: Scope,
+}
+
+/// Where in the input an error stands.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// Which document of the file, from 1.
+    pub document: usize,
+    /// Which item of the document's list, from 1.
+    pub item: Option<usize>,
+    /// The object: kind, namespace and name, as far as they can be read.
+    pub object: Option<String>,
+    /// The field, such as `spec.updateStrategy.rollingUpdate.maxSurge`.
+    pub field: Option<String>,
+}
+
+/// Whose plan cannot be made because an object could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// Every DaemonSet's: it was a node, or nobody knows what.
+    Everything,
+    /// Those of a namespace.
+    Namespace(Text),
+    /// The one with this namespace and name.
+    DaemonSet(Text, Text),
+    /// Nobody's.
+    Nothing,
+}
+
+impl Scope {
+    /// Whether it covers this DaemonSet.
+    pub fn covers(&self, namespace: &str, name: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Namespace(own) => own == namespace,
+            Self::DaemonSet(own_namespace, own_name) => own_namespace == namespace && own_name == name,
+            Self::Nothing => false,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: document {}", self.file, self.document)?;
+        if let Some(item) = self.item {
+            write!(f, ", item {item}")?;
+        }
+        for part in self.object.iter().chain(&self.field) {
+            write!(f, ": {part}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! Manifests: YAML documents, JSON and lists in, the objects that a plan needs out (feature `yaml`).
+//!
+//! What `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json` prints is read as it is. JSON is
+//! read as a stream, object by object, so that memory holds what a planner needs and not the text.
+
+mod collection;
+mod error;
+mod reader;
+
+pub use collection::Manifests;
+pub use error::{ManifestError, Place, Scope};

@@ -1,0 +1,337 @@
+use std::{
+    fmt,
+    io::{self, BufRead, BufReader, Read},
+};
+
+use indexmap::IndexMap;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{ManifestError, Manifests, Place, Scope, collection::Object};
+use crate::model::Text;
+
+/// Reads a file's text into `manifests`.
+pub(super) fn read(manifests: &mut Manifests, file: &str, text: impl Read) -> io::Result<()> {
+    let mut text = BufReader::with_capacity(1 << 16, text);
+    let mut sink = Sink { manifests, place: Place { file: file.to_owned(), ..Place::default() }, kind: None, depth: 0 };
+    if starts_json(&mut text)? { sink.read_json(text) } else { sink.read_yaml(text) }
+}
+
+/// Whether the first character that is not white space opens a JSON object.
+fn starts_json(text: &mut impl BufRead) -> io::Result<bool> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    if text.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
+        text.consume(BYTE_ORDER_MARK.len());
+    }
+    loop {
+        let buffer = text.fill_buf()?;
+        let Some(first) = buffer.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+            match buffer.len() {
+                0 => return Ok(false),
+                length => text.consume(length),
+            }
+            continue;
+        };
+        return Ok(buffer.get(first) == Some(&b'{'));
+    }
+}
+
+/// Where objects go, with the place that is being read.
+struct Sink<'m> {
+    manifests: &'m mut Manifests,
+    place: Place,
+    /// The kind of the list that is being read: `PodList` says what items without a kind are.
+    kind: Option<String>,
+    /// How many lists within lists are being read.
+    depth: usize,
+}
+
+/// What every object has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Header {
+    api_version: Option<String>,
+    kind: Option<String>,
+    #[serde(default)]
+    metadata: Option<HeaderMetadata>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeaderMetadata {
+    name: Option<Text>,
+    namespace: Option<Text>,
+    owner_references: Option<Vec<Owner>>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    kind: Option<String>,
+    name: Option<Text>,
+    controller: Option<bool>,
+}
+
+impl Sink<'_> {
+    /// JSON documents, one after the other.
+    fn read_json(&mut self, text: impl Read) -> io::Result<()> {
+        let mut deserializer = serde_json::Deserializer::from_reader(text);
+        loop {
+            self.place.document += 1;
+            let mut document = Document { sink: self, started: false };
+            match (&mut document).deserialize(&mut deserializer) {
+                Ok(()) => {}
+                Err(error) if error.is_eof() && !document.started => return Ok(()),
+                Err(error) if error.is_io() => return Err(error.into()),
+                Err(error) => {
+                    self.report(Scope::Everything, format!("not readable as JSON: {error}"));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// YAML documents, divided by lines that begin with `---`.
+    fn read_yaml(&mut self, mut text: impl BufRead) -> io::Result<()> {
+        let mut document = String::new();
+        let mut line = Vec::new();
+        let (mut line_number, mut first_line) = (0, 1);
+        loop {
+            line.clear();
+            let at_end = text.read_until(b'\n', &mut line)? == 0;
+            line_number += 1;
+            let content = String::from_utf8_lossy(&line);
+            let divides =
+                content.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+            if at_end || divides.is_some() {
+                self.read_yaml_document(&document, first_line);
+                document.clear();
+                first_line = line_number;
+            }
+            match divides {
+                // What stands behind the mark belongs to the new document.
+                Some(rest) => document.push_str(rest),
+                None => document.push_str(&content),
+            }
+            if at_end {
+                return Ok(());
+            }
+        }
+    }
+
+    fn read_yaml_document(&mut self, text: &str, first_line: usize) {
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return;
+        }
+        self.place.document += 1;
+        match serde_yaml::from_str::<serde_json::Value>(text) {
+            Ok(serde_json::Value::Null) => {}
+            Ok(value) => self.read_text(&value.to_string()),
+            Err(error) => {
+                let line = error.location().map_or(0, |location| location.line().saturating_sub(1)) + first_line;
+                self.report(Scope::Everything, format!("not readable as YAML: line {line} of the file: {error}"));
+            }
+        }
+    }
+
+    fn read_text(&mut self, json: &str) {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let mut document = Document { sink: self, started: false };
+        if let Err(error) = (&mut document).deserialize(&mut deserializer) {
+            self.report(Scope::Everything, error.to_string());
+        }
+    }
+
+    /// One object that is no list.
+    fn object(&mut self, json: &str) {
+        let header = match serde_json::from_str::<Header>(json) {
+            Ok(header) => header,
+            Err(error) => return self.report(Scope::Everything, error.to_string()),
+        };
+        let kind = header.kind.clone().or_else(|| self.kind.as_deref()?.strip_suffix("List").map(str::to_owned));
+        let Some(kind) = kind.filter(|kind| !kind.is_empty()) else {
+            self.place.field = Some("kind".into());
+            self.report(Scope::Everything, "expected the kind of an object, found none".into());
+            self.place.field = None;
+            return;
+        };
+        if kind.ends_with("List") {
+            return self.nested_list(json);
+        }
+        let (group, _) = header.api_version.as_deref().unwrap_or_default().split_once('/').unwrap_or_default();
+        let no_group = header.api_version.is_none();
+        self.place.object = Some(header.describe(&kind));
+        match (kind.as_str(), group) {
+            ("DaemonSet", group) if group == "apps" || no_group => {
+                self.parse(json, &header, &kind, |object| Object::DaemonSet(Box::new(object)));
+            }
+            ("ControllerRevision", group) if group == "apps" || no_group => {
+                self.parse(json, &header, &kind, |object| Object::ControllerRevision(Box::new(object)));
+            }
+            ("Node", "") => self.parse(json, &header, &kind, Object::Node),
+            ("Pod", "") => self.parse(json, &header, &kind, |object| Object::Pod(Box::new(object))),
+            ("Namespace", "") => self.parse(json, &header, &kind, Object::Namespace),
+            _ => self.manifests.skip(&kind),
+        }
+        self.place.object = None;
+    }
+
+    /// A list within a list.
+    fn nested_list(&mut self, json: &str) {
+        const DEEPEST: usize = 8;
+        if self.depth == DEEPEST {
+            return self
+                .report(Scope::Everything, format!("expected lists at most {DEEPEST} deep, found a deeper one"));
+        }
+        let item = self.place.item;
+        self.depth += 1;
+        self.read_text(json);
+        self.depth -= 1;
+        self.place.item = item;
+    }
+
+    fn parse<T: DeserializeOwned>(&mut self, json: &str, header: &Header, kind: &str, wrap: impl FnOnce(T) -> Object) {
+        match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)) {
+            Ok(object) => self.manifests.add(wrap(object)),
+            Err(error) => {
+                let path = error.path().to_string();
+                self.place.field = (path != ".").then_some(path);
+                self.report(header.scope(kind), without_position(&error.into_inner()));
+                self.place.field = None;
+            }
+        }
+    }
+
+    fn report(&mut self, scope: Scope, problem: String) {
+        self.manifests.report(ManifestError { place: self.place.clone(), problem, scope });
+    }
+}
+
+impl Header {
+    fn describe(&self, kind: &str) -> String {
+        let metadata = self.metadata.as_ref();
+        let name = metadata.and_then(|m| m.name.as_deref()).unwrap_or("without a name");
+        match metadata.and_then(|m| m.namespace.as_deref()) {
+            Some(namespace) => format!("{kind} {namespace}/{name}"),
+            None => format!("{kind} {name}"),
+        }
+    }
+
+    /// Whose plan cannot be made if this object cannot be read.
+    fn scope(&self, kind: &str) -> Scope {
+        let Some(metadata) = &self.metadata else { return Scope::Everything };
+        let namespace = metadata.namespace.clone().unwrap_or_else(|| "default".into());
+        let mut owners = metadata.owner_references.iter().flatten();
+        let owner = owners.find(|owner| owner.controller == Some(true));
+        match (kind, owner) {
+            ("DaemonSet", _) => match &metadata.name {
+                Some(name) => Scope::DaemonSet(namespace, name.clone()),
+                None => Scope::Nothing,
+            },
+            ("Namespace", _) => metadata.name.clone().map_or(Scope::Nothing, Scope::Namespace),
+            ("Pod" | "ControllerRevision", None) => Scope::Namespace(namespace),
+            ("Pod" | "ControllerRevision", Some(owner)) => match (owner.kind.as_deref(), &owner.name) {
+                (Some("DaemonSet"), Some(name)) => Scope::DaemonSet(namespace, name.clone()),
+                _ => Scope::Nothing,
+            },
+            _ => Scope::Everything,
+        }
+    }
+}
+
+/// serde's message without "at line 1 column 70", which would count in the object and not in the file.
+fn without_position(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    match message.rfind(" at line ") {
+        Some(end) if error.line() > 0 => message.get(..end).unwrap_or_default().to_owned(),
+        _ => message,
+    }
+}
+
+/// A document: an object, or a list whose items are handed on one by one while they are read.
+struct Document<'s, 'm> {
+    sink: &'s mut Sink<'m>,
+    /// Whether there is one at all.
+    started: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Document<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Document<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Kubernetes object or a list of them")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        self.started = true;
+        let mut fields = IndexMap::<String, Box<RawValue>>::new();
+        let is_kind_of_list = |kind: Option<&str>| kind.is_some_and(|kind| kind.ends_with("List"));
+        let mut is_list = false;
+        while let Some(key) = map.next_key::<String>()? {
+            let kind = kind_among(&fields);
+            if key == "items" && (kind.is_none() || is_kind_of_list(kind.as_deref())) {
+                is_list = true;
+                let outer = std::mem::replace(&mut self.sink.kind, kind);
+                map.next_value_seed(Items(self.sink))?;
+                self.sink.kind = outer;
+                self.sink.place.item = None;
+            } else {
+                fields.insert(key, map.next_value()?);
+            }
+        }
+        if !is_list && !is_kind_of_list(kind_among(&fields).as_deref()) {
+            match serde_json::to_string(&fields) {
+                Ok(json) => self.sink.object(&json),
+                Err(error) => self.sink.report(Scope::Everything, error.to_string()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kind_among(fields: &IndexMap<String, Box<RawValue>>) -> Option<String> {
+    serde_json::from_str(fields.get("kind")?.get()).ok()
+}
+
+/// The items of a list.
+struct Items<'s, 'm>(&'s mut Sink<'m>);
+
+impl<'de> DeserializeSeed<'de> for Items<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of Kubernetes objects")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<(), S::Error> {
+        let mut number = 0;
+        while let Some(item) = items.next_element::<Box<RawValue>>()? {
+            number += 1;
+            self.0.place.item = Some(number);
+            self.0.object(item.get());
+        }
+        Ok(())
+    }
+}
