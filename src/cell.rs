@@ -44,6 +44,7 @@ pub(crate) struct Cell {
 }
 
 /// What a node adds to the status.
+#[allow(clippy::struct_excessive_bools)] // each is counted on its own
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) desired: bool,
@@ -166,7 +167,7 @@ impl CellRules<'_> {
                 }
                 let mut running = live(pods).filter(|member| !member.pod.is_terminal());
                 if !self.surges() {
-                    self.keep_one(running.next(), running, &mut work);
+                    keep_one(running.next(), running, &mut work);
                 } else if let Some(first) = running.next() {
                     self.keep_pair(first, running, &mut work);
                 } else if verdict.should_run() {
@@ -201,19 +202,6 @@ impl CellRules<'_> {
                 }
             }
             PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {}
-        }
-    }
-
-    /// Without surge, one running pod stays.
-    fn keep_one<'p>(
-        &self,
-        kept: Option<Member<'p>>,
-        others: impl Iterator<Item = Member<'p>>,
-        work: &mut Option<Box<Work>>,
-    ) {
-        let Some(kept) = kept else { return };
-        for other in others {
-            some(work).delete.push((other.index, Deletion::Duplicate { kept: kept.pod.name.clone() }));
         }
     }
 
@@ -285,6 +273,14 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 fn some(work: &mut Option<Box<Work>>) -> &mut Work {
     work.get_or_insert_default()
+}
+
+/// Without surge, one running pod stays.
+fn keep_one<'p>(kept: Option<Member<'p>>, others: impl Iterator<Item = Member<'p>>, work: &mut Option<Box<Work>>) {
+    let Some(kept) = kept else { return };
+    for other in others {
+        some(work).delete.push((other.index, Deletion::Duplicate { kept: kept.pod.name.clone() }));
+    }
 }
 
 /// Those that are not being deleted.

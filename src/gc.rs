@@ -13,36 +13,37 @@ use crate::{
 
 /// What becomes of the pods of a DaemonSet that is being deleted: deleted, or released if it has the finalizer `orphan`.
 pub(crate) fn dependent_pods(daemonset: &DaemonSet, pods: &[Pod]) -> Vec<Action> {
-    let orphans = daemonset.orphans_dependents();
-    let owned = pods.iter().filter(|pod| controls_pod(daemonset, pod) && (orphans || !pod.is_being_deleted()));
-    let mut actions: Vec<_> = owned
-        .map(|pod| match orphans {
-            true => Action::ReleasePod { pod: ObjectRef::from(pod), reason: Release::Orphaned },
-            false => Action::DeletePod {
-                pod: ObjectRef::from(pod),
-                node: pod.node.name().cloned(),
-                reason: Deletion::OwnerDeleted,
-            },
-        })
-        .collect();
-    actions.sort_by_cached_key(Action::object_name);
-    actions
+    let owned = pods.iter().filter(|pod| controls_pod(daemonset, pod));
+    let release = |pod| Action::ReleasePod { pod: ObjectRef::from(pod), reason: Release::Orphaned };
+    let delete = |pod: &Pod| Action::DeletePod {
+        pod: ObjectRef::from(pod),
+        node: pod.node.name().cloned(),
+        reason: Deletion::OwnerDeleted,
+    };
+    if daemonset.orphans_dependents() {
+        by_name(owned.map(release))
+    } else {
+        by_name(owned.filter(|pod| !pod.is_being_deleted()).map(delete))
+    }
 }
 
 /// The same for its revisions.
 pub(crate) fn dependent_revisions(daemonset: &DaemonSet, revisions: &[ControllerRevision]) -> Vec<Action> {
-    let orphans = daemonset.orphans_dependents();
-    let owned = revisions
-        .iter()
-        .filter(|revision| controls_revision(daemonset, revision) && (orphans || revision.deleted.is_none()));
-    let mut actions: Vec<_> = owned
-        .map(|revision| match orphans {
-            true => Action::ReleaseRevision { revision: ObjectRef::from(revision), reason: Release::Orphaned },
-            false => {
-                Action::DeleteRevision { revision: ObjectRef::from(revision), reason: RevisionDeletion::OwnerDeleted }
-            }
-        })
-        .collect();
+    let owned = revisions.iter().filter(|revision| controls_revision(daemonset, revision));
+    let release = |revision| Action::ReleaseRevision { revision: ObjectRef::from(revision), reason: Release::Orphaned };
+    let delete = |revision| Action::DeleteRevision {
+        revision: ObjectRef::from(revision),
+        reason: RevisionDeletion::OwnerDeleted,
+    };
+    if daemonset.orphans_dependents() {
+        by_name(owned.map(release))
+    } else {
+        by_name(owned.filter(|revision| revision.deleted.is_none()).map(delete))
+    }
+}
+
+fn by_name(actions: impl Iterator<Item = Action>) -> Vec<Action> {
+    let mut actions: Vec<_> = actions.collect();
     actions.sort_by_cached_key(Action::object_name);
     actions
 }

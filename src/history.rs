@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    action::{Action, ObjectRef, RevisionDeletion, RevisionUpdate},
+    action::{Action, ObjectRef, Release, RevisionDeletion, RevisionUpdate},
     model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Text},
     ownership::{Claim, claim_revision},
     template::revision_data,
@@ -60,7 +60,7 @@ impl<'a> History<'a> {
         let by_number = |revision: &&ControllerRevision| (revision.revision, revision.name.clone());
         current.sort_by_cached_key(by_number);
         history.old.sort_by_cached_key(by_number);
-        history.claims.sort_by(|a, b| a.object_name().cmp(&b.object_name()));
+        history.claims.sort_by_cached_key(Action::object_name);
 
         history.current = current.pop();
         history.duplicates = current;
@@ -81,9 +81,10 @@ impl<'a> History<'a> {
             let name = Text::from(format!("{}-{hash}", daemonset.name));
             (attempt, hash, name)
         };
-        // Revisions are finite in number, so a free name is found.
-        let (collisions, hash, name) =
-            (0..).map(named).find(|(_, _, name)| !is_taken(name)).unwrap_or_else(|| named(i32::MAX));
+        // Of one name more than there are revisions, one is free.
+        let attempts = i32::try_from(revisions.len()).unwrap_or(i32::MAX);
+        let mut tried = (0..attempts).map(named);
+        let (collisions, hash, name) = tried.find(|(_, _, name)| !is_taken(name)).unwrap_or_else(|| named(attempts));
         if collisions > 0 {
             let before = self.collision_count.unwrap_or_default();
             self.collision_count = Some(before.saturating_add(collisions));
@@ -145,7 +146,7 @@ fn claim_action(claim: Claim, revision: &ControllerRevision) -> Option<Action> {
     let revision = ObjectRef::from(revision);
     match claim {
         Claim::Adopt => Some(Action::AdoptRevision { revision }),
-        Claim::Release => Some(Action::ReleaseRevision { revision, reason: crate::action::Release::LabelsDoNotMatch }),
+        Claim::Release => Some(Action::ReleaseRevision { revision, reason: Release::LabelsDoNotMatch }),
         Claim::Owned | Claim::Ignore => None,
     }
 }
@@ -183,7 +184,7 @@ fn fields(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)
 /// the collision count in decimal, written as ten letters and digits of Kubernetes' safe alphabet.
 fn template_hash(daemonset: &DaemonSet, more_collisions: i32) -> Text {
     let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
-    write_canonical(&mut fnv, &daemonset.template);
+    write_object(&mut fnv, daemonset.template.json());
     let collisions = daemonset.status.collision_count.unwrap_or_default();
     match i64::from(collisions) + i64::from(more_collisions) {
         0 => {}
@@ -210,10 +211,6 @@ impl Fnv {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
-}
-
-fn write_canonical(fnv: &mut Fnv, template: &crate::model::PodTemplate) {
-    write_object(fnv, template.json());
 }
 
 fn write_object(fnv: &mut Fnv, object: &Map<String, Value>) {

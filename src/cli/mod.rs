@@ -35,6 +35,7 @@ enum Command {
 #[command(after_help = "Input is what this prints:\n  \
     kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json | daemonplan plan -f -\n\n\
     Exit code: 0 done, 1 an error, 2 there are actions (with --exit-code).")]
+#[allow(clippy::struct_excessive_bools)] // they are flags
 struct PlanArgs {
     /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may be given more than once
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true, num_args = 1..)]

@@ -179,16 +179,13 @@ impl<T> ByName<T> {
     /// Whether there was one of this name before.
     fn insert(&mut self, name: Text, item: T) -> bool {
         let slot = *self.index.entry(name).or_insert(self.items.len());
-        match self.items.get_mut(slot) {
-            Some(known) => {
-                *known = item;
-                true
-            }
-            None => {
-                self.items.push(item);
-                false
-            }
+        let known = self.items.get_mut(slot);
+        let replaced = known.is_some();
+        match known {
+            Some(known) => *known = item,
+            None => self.items.push(item),
         }
+        replaced
     }
 }
 

@@ -108,11 +108,10 @@ impl<'t> Parser<'t> {
     }
 
     fn comparison(&mut self) -> Result<Operator, ExpressionError> {
-        let operator = match self.peek() {
-            Token::Symbol(operator @ ("=" | "==" | "!=" | ">" | "<")) | Token::Word(operator @ ("in" | "notin")) => {
-                operator
-            }
-            _ => return Err(self.unexpected("=, ==, !=, >, <, in or notin")),
+        let (Token::Symbol(operator @ ("=" | "==" | "!=" | ">" | "<")) | Token::Word(operator @ ("in" | "notin"))) =
+            self.peek()
+        else {
+            return Err(self.unexpected("=, ==, !=, >, <, in or notin"));
         };
         self.skip();
         Ok(match operator {

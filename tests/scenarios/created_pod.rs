@@ -1,0 +1,120 @@
+//! The pod that is created.
+
+use daemonplan::{Action, model::Labels};
+use serde_json::{Value, json};
+
+use crate::common::*;
+
+fn created(cluster: &Cluster) -> Value {
+    let plan = cluster.plan();
+    let created = plan.actions.iter().find_map(|action| match action {
+        Action::CreatePod { node, blueprint, .. } => Some(blueprint.manifest(node)),
+        _ => None,
+    });
+    created.unwrap()
+}
+
+#[test]
+fn it_has_the_daemonset_as_its_owner_and_the_labels_that_tie_it_to_its_revision() {
+    let cluster = cluster([node("a")]).with(|daemonset| {
+        daemonset.annotations = Labels::from_iter([("deprecated.daemonset.template.generation", "3")]);
+    });
+    let pod = created(&cluster);
+    assert_eq!(
+        pod["metadata"],
+        json!({
+            "generateName": "agent-",
+            "namespace": "prod",
+            "labels": {"app": "agent", "pod-template-generation": "3", "controller-revision-hash": "one"},
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "uid-agent",
+                "controller": true, "blockOwnerDeletion": true
+            }]
+        })
+    );
+    assert_eq!((&pod["apiVersion"], &pod["kind"]), (&json!("v1"), &json!("Pod")));
+}
+
+#[test]
+fn required_node_affinity_is_replaced_and_everything_else_about_affinity_stays() {
+    let spec = json!({"affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "zone", "operator": "Exists"}]},
+                {"matchExpressions": [{"key": "role", "operator": "Exists"}]}
+            ]},
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {}}]
+        },
+        "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}
+    }});
+    let pod = created(&cluster([labelled("a", &[("zone", "z")])]).with_spec(spec));
+    assert_eq!(
+        pod["spec"]["affinity"],
+        json!({
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                    {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}
+                ]},
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {}}]
+            },
+            "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}
+        })
+    );
+    assert_eq!(pod["spec"].get("nodeName"), None);
+}
+
+#[test]
+fn affinity_that_is_absent_or_null_is_made() {
+    for spec in [json!({}), json!({"affinity": null}), json!({"affinity": {"nodeAffinity": null}})] {
+        let pod = created(&cluster([node("a")]).with_spec(spec));
+        let required = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+        let expected = json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}]);
+        assert_eq!(pod.pointer(required), Some(&expected));
+    }
+}
+
+#[test]
+fn automatic_tolerations_are_added_or_take_the_place_of_the_same() {
+    let spec = json!({"hostNetwork": true, "tolerations": [
+        {"key": "own", "operator": "Exists"},
+        {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30},
+        {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoSchedule"}
+    ]});
+    let automatic =
+        |key: &str, effect| json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": effect});
+    assert_eq!(
+        created(&cluster([node("a")]).with_spec(spec))["spec"]["tolerations"],
+        json!([
+            {"key": "own", "operator": "Exists"},
+            automatic("not-ready", "NoExecute"),
+            automatic("unreachable", "NoSchedule"),
+            automatic("unreachable", "NoExecute"),
+            automatic("disk-pressure", "NoSchedule"),
+            automatic("memory-pressure", "NoSchedule"),
+            automatic("pid-pressure", "NoSchedule"),
+            automatic("unschedulable", "NoSchedule"),
+            automatic("network-unavailable", "NoSchedule"),
+        ])
+    );
+}
+
+#[test]
+fn unknown_fields_of_the_template_come_through_in_order() {
+    let text = r#"{"metadata": {"labels": {"app": "agent"}, "annotations": {"z": "1", "a": "2"}, "finalizers": ["x/y"]},
+        "spec": {"zeta": {"b": 1, "a": [null, 2.5]}, "containers": [], "alpha": "new in 2030"}}"#;
+    let cluster = cluster([node("a")]).with(|daemonset| daemonset.template = serde_json::from_str(text).unwrap());
+    let pod = created(&cluster);
+    let keys: Vec<_> = pod["spec"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["zeta", "containers", "alpha", "tolerations", "affinity"]);
+    assert_eq!(pod["spec"]["zeta"].to_string(), r#"{"b":1,"a":[null,2.5]}"#);
+    assert_eq!(pod["metadata"]["annotations"].to_string(), r#"{"z":"1","a":"2"}"#);
+    assert_eq!(pod["metadata"]["finalizers"], json!(["x/y"]));
+}
+
+#[test]
+fn the_daemonset_itself_never_changes() {
+    let cluster = cluster([node("a")]);
+    let before = cluster.daemonset.clone();
+    created(&cluster);
+    assert_eq!(cluster.daemonset, before);
+}

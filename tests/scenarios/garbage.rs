@@ -1,0 +1,103 @@
+//! Garbage collection.
+
+use std::collections::HashSet;
+
+use daemonplan::{
+    Settings, abandoned,
+    model::{PodNode, PodPhase},
+};
+use serde_json::json;
+
+use crate::common::*;
+
+#[test]
+fn pods_bound_to_a_missing_node_are_deleted_unless_that_is_left_to_the_cluster() {
+    let cluster = cluster([node("a")]).with_pods([pod("x", "a"), pod("lost", "gone")]);
+    assert_eq!(cluster.actions(), ["delete pod lost on gone: its node does not exist"]);
+    let left = cluster.with_settings(Settings::keep_pods_on_missing_nodes);
+    assert_eq!(left.actions(), [""; 0]);
+}
+
+#[test]
+fn unbound_pods_of_a_missing_node_are_deleted_even_when_they_are_being_deleted() {
+    let waiting = |name| pod(name, "gone").but(|pod| pod.node = PodNode::Intended("gone".into()));
+    let cluster = cluster([]).with_pods([waiting("x"), waiting("y").being_deleted()]);
+    let cluster = cluster.with_settings(Settings::keep_pods_on_missing_nodes);
+    assert_eq!(cluster.actions(), ["x", "y"].map(|pod| format!("delete pod {pod} on gone: its node does not exist")));
+}
+
+#[test]
+fn pods_of_a_missing_node_do_not_hold_up_an_update() {
+    let cluster = cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0)).with_pods([
+        pod("x", "a"),
+        pod("y", "b"),
+        pod("lost", "gone").of("two"),
+    ]);
+    assert_eq!(
+        cluster.actions(),
+        ["delete pod x on a: it is of an older template", "delete pod lost on gone: its node does not exist"]
+    );
+}
+
+#[test]
+fn a_missing_node_does_not_stop_a_surge() {
+    let cluster = cluster([node("a")])
+        .with_new_template()
+        .rolling(json!(0), json!(1))
+        .with_pods([pod("x", "a"), pod("lost", "gone").unready()])
+        .with_settings(Settings::keep_pods_on_missing_nodes);
+    assert_eq!(
+        cluster.actions(),
+        [
+            "create pod on a: the update surges here next",
+            "delete pod lost on gone: it is of an older template and not available"
+        ]
+    );
+}
+
+#[test]
+fn a_daemonset_that_is_being_deleted_takes_its_pods_and_revisions_along() {
+    let cluster = cluster([node("a"), node("b")])
+        .with_pods([
+            pod("x", "a"),
+            pod("leaving", "b").being_deleted(),
+            pod("orphan", "b").but(|pod| pod.controller = None),
+        ])
+        .with(|daemonset| daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap()));
+    let plan = cluster.plan();
+    assert_eq!(
+        lines(&plan),
+        [
+            "delete pod x on a: its DaemonSet is being deleted",
+            "delete revision agent-one: its DaemonSet is being deleted",
+        ]
+    );
+    assert_eq!(plan.status, None);
+}
+
+#[test]
+fn a_daemonset_that_is_to_orphan_its_pods_releases_them() {
+    let cluster = cluster([node("a")])
+        .with_pods([pod("x", "a"), pod("ended", "a").phase(PodPhase::Failed).being_deleted()])
+        .with(|daemonset| {
+            daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap());
+            daemonset.finalizers = vec!["orphan".into()];
+        });
+    let reason = "its DaemonSet is being deleted and leaves it behind";
+    assert_eq!(
+        cluster.actions(),
+        ["pod ended", "pod x", "revision agent-one"].map(|object| format!("release {object}: {reason}"))
+    );
+}
+
+#[test]
+fn what_has_lost_its_daemonset_is_found_by_uid() {
+    let foreign = pod("web", "a").but(|pod| pod.controller.as_mut().unwrap().kind = "ReplicaSet".into());
+    let orphan = pod("orphan", "a").but(|pod| pod.controller = None);
+    let cluster = cluster([]).with_pods([pod("y", "a"), pod("x", "a"), foreign, orphan]);
+    let found = abandoned(&HashSet::from(["uid-other".into()]), &cluster.pods, &cluster.revisions);
+    assert_eq!(found.pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!(found.revisions.len(), 1);
+    let found = abandoned(&HashSet::from(["uid-agent".into()]), &cluster.pods, &cluster.revisions);
+    assert!(found.pods.is_empty() && found.revisions.is_empty());
+}

@@ -1,0 +1,142 @@
+//! Revisions.
+
+use daemonplan::{
+    Action, Snapshot,
+    model::{HASH_LABEL, Labels},
+};
+use serde_json::json;
+
+use crate::common::*;
+
+fn without_history(cluster: &Cluster) -> daemonplan::Plan<'_> {
+    Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace).plan()
+}
+
+#[test]
+fn a_template_without_a_revision_gets_one_with_the_next_number() {
+    let mut cluster = cluster([]).with(|daemonset| daemonset.annotations = Labels::from_iter([("team", "a")]));
+    cluster.revisions[0].data = json!({"spec": {"template": {"other": true}}}).into();
+    cluster.revisions[0].revision = 6;
+    let plan = cluster.plan();
+    let Some(Action::CreateRevision { revision }) = plan.actions.first() else { panic!("{:?}", plan.actions) };
+    assert_eq!(revision.name, format!("agent-{}", plan.hash).as_str());
+    assert_eq!(revision.revision, 7);
+    assert_eq!(revision.labels, Labels::from_iter([("app", "agent"), (HASH_LABEL, &*plan.hash)]));
+    assert_eq!(revision.annotations.get("team"), Some("a"));
+    assert_eq!(revision.controller, Some(owner()));
+    assert_eq!(revision.data["spec"]["template"]["$patch"], "replace");
+    assert_eq!(revision.data["spec"]["template"]["spec"]["containers"][0]["image"], "agent:1");
+}
+
+#[test]
+fn the_current_revision_is_found_by_value_so_that_taking_over_restarts_no_pod() {
+    let mut cluster = cluster([node("a")]).with_pod(pod("x", "a"));
+    let data = r#"{"spec": {"template": {"$patch": "replace", "spec": {"containers": [{"image": "agent:1", "name": "agent",
+        "env": null}]}, "metadata": {"creationTimestamp": null, "labels": {"app": "agent"}}}}}"#;
+    cluster.revisions[0].data = serde_json::from_str::<serde_json::Value>(data).unwrap().into();
+    assert_eq!(cluster.actions(), [""; 0]);
+}
+
+#[test]
+fn a_name_that_is_taken_raises_the_collision_count_until_one_is_free() {
+    let mut cluster = cluster([]);
+    cluster.revisions.clear();
+    let first = cluster.plan().hash.to_string();
+    let mut taken = cluster.revision(&first, 1);
+    taken.data = json!({}).into();
+    cluster.revisions.push(taken.clone());
+    let plan = cluster.plan();
+    assert_ne!(plan.hash, first.as_str());
+    assert_eq!(plan.status.as_ref().unwrap().collision_count, Some(1));
+    let second = plan.hash.to_string();
+    drop(plan);
+
+    taken.controller = None;
+    taken.labels = Labels::default();
+    taken.name = format!("agent-{second}").into();
+    cluster.revisions.push(taken);
+    let plan = cluster.plan();
+    assert!(![first, second].contains(&plan.hash.to_string()));
+    assert_eq!(plan.status.unwrap().collision_count, Some(2));
+}
+
+#[test]
+fn a_revision_without_a_hash_label_or_with_an_empty_one_gets_its_name() {
+    for labels in [Labels::from_iter([("app", "agent")]), Labels::from_iter([("app", "agent"), (HASH_LABEL, "")])] {
+        let mut cluster = cluster([]);
+        cluster.revisions[0].labels = labels;
+        assert_eq!(cluster.actions(), ["update revision agent-one (number 1, hash agent-one): it has no hash label"]);
+    }
+}
+
+#[test]
+fn the_current_revision_must_have_the_highest_number() {
+    let mut cluster = cluster([]).with_new_template();
+    cluster.revisions[0].revision = 5;
+    assert_eq!(
+        cluster.actions(),
+        ["update revision agent-two (number 6, hash two): it is the current one and must have the highest number"]
+    );
+}
+
+#[test]
+fn of_several_current_revisions_the_highest_stays_and_pods_are_relabelled() {
+    let mut cluster = cluster([node("a"), node("b")]).with_pods([pod("x", "a"), pod("y", "b").of("again")]);
+    cluster.revisions.push(cluster.revision("again", 2));
+    assert_eq!(
+        cluster.actions(),
+        [
+            "relabel pod x (hash again): several revisions say the same, and one is kept",
+            "delete pod x on a: it is of an older template",
+            "delete revision agent-one: it says the same as agent-again",
+        ]
+    );
+}
+
+#[test]
+fn old_revisions_beyond_the_limit_go_lowest_first_unless_a_pod_uses_them() {
+    let mut cluster = cluster([node("a")])
+        .with_strategy(json!({"type": "OnDelete"}))
+        .with_pod(pod("x", "a").of("v1"))
+        .with(|daemonset| daemonset.revision_history_limit = 1);
+    cluster.revisions[0].revision = 10;
+    for number in [4, 2, 1, 3] {
+        let mut old = cluster.revision(&format!("v{number}"), number);
+        old.data = json!({"number": number}).into();
+        cluster.revisions.push(old);
+    }
+    let reason = "no pod uses it and at most 1 old revisions are kept";
+    assert_eq!(cluster.actions(), ["v2", "v3", "v4"].map(|hash| format!("delete revision agent-{hash}: {reason}")));
+}
+
+#[test]
+fn revisions_are_adopted_and_released_like_pods() {
+    let mut cluster = cluster([]).with_new_template();
+    cluster.revisions[0].controller = None;
+    let mut strayed = cluster.revision("stray", 1);
+    strayed.labels = Labels::default();
+    let mut foreign = cluster.revision("foreign", 9);
+    foreign.controller.as_mut().unwrap().uid = "uid-other".into();
+    cluster.revisions.extend([strayed, foreign]);
+    assert_eq!(
+        cluster.actions(),
+        [
+            "adopt revision agent-one: nobody controls it and its labels match the selector",
+            "release revision agent-stray: its labels do not match the selector",
+        ]
+    );
+}
+
+#[test]
+fn history_that_is_not_given_is_not_an_empty_history() {
+    let cluster = cluster([node("a")]);
+    let plan = without_history(&cluster);
+    assert_eq!(lines(&plan), ["create pod on a: no pod is there"]);
+    assert_eq!(plan.warnings, [daemonplan::Warning::HistoryNotGiven]);
+    let hash = plan.hash.to_string();
+    let cluster = cluster.with_pod(pod("x", "a").of(&hash));
+    assert_eq!(lines(&without_history(&cluster)), [""; 0], "the template's own hash is up to date");
+    let cluster = cluster.with_pod(pod("y", "b"));
+    let cluster = Cluster { nodes: vec![node("a"), node("b")], ..cluster };
+    assert_eq!(lines(&without_history(&cluster)), ["delete pod y on b: it is of an older template"]);
+}

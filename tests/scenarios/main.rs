@@ -1,0 +1,17 @@
+//! One test per rule, named as a sentence.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
+#![allow(clippy::wildcard_imports)] // of the builder
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod created_pod;
+mod garbage;
+mod history;
+mod nodes;
+mod ownership;
+mod placement;
+mod status;
+mod stops;
+mod updates;

@@ -1,0 +1,99 @@
+//! The status, and when to plan again.
+
+use std::time::Duration;
+
+use daemonplan::{
+    Action, Snapshot,
+    model::{DaemonSetStatus, Readiness},
+};
+use serde_json::json;
+
+use crate::common::*;
+
+#[test]
+fn it_counts_nodes_before_the_plan_takes_effect() {
+    let cluster = cluster([
+        node("empty"),
+        node("ready"),
+        node("unready"),
+        tainted("stays", &["x:NoSchedule"]),
+        tainted("leaves", &["x:NoExecute"]),
+    ])
+    .with_new_template()
+    .with_pods([
+        pod("1", "ready").of("two"),
+        pod("2", "unready").unready(),
+        pod("3", "stays"),
+        pod("4", "leaves"),
+    ]);
+    assert_eq!(
+        cluster.plan().status.unwrap(),
+        DaemonSetStatus {
+            desired_number_scheduled: 3,
+            current_number_scheduled: 2,
+            number_misscheduled: 2,
+            number_ready: 1,
+            number_available: 1,
+            number_unavailable: 2,
+            updated_number_scheduled: 1,
+            observed_generation: 2,
+            collision_count: None,
+        }
+    );
+}
+
+#[test]
+fn the_first_pod_of_a_node_speaks_for_it_even_when_it_is_being_deleted() {
+    let older =
+        |pod: daemonplan::model::Pod| pod.but(|pod| pod.created = Some("2025-01-01T00:00:00Z".parse().unwrap()));
+    let cluster = cluster([node("a")]).with_pods([older(pod("x", "a").unready().being_deleted()), pod("y", "a")]);
+    assert_eq!(cluster.plan().status.unwrap().number_ready, 0);
+}
+
+#[test]
+fn it_is_written_only_if_something_changed() {
+    let mut cluster = cluster([node("a")]).with_pod(pod("x", "a"));
+    let actions = cluster.plan().actions;
+    assert!(matches!(actions.as_slice(), [Action::UpdateStatus { .. }]));
+    cluster.apply(&actions);
+    assert_eq!(cluster.plan().actions, []);
+    cluster.daemonset.generation = 2;
+    assert!(matches!(cluster.plan().actions.as_slice(), [Action::UpdateStatus { .. }]));
+}
+
+#[test]
+fn a_ready_pod_is_available_after_min_ready_seconds_and_the_plan_says_when() {
+    let ready_since = |text: &str| Readiness::Ready { since: Some(text.parse().unwrap()) };
+    let cluster = cluster([node("a"), node("b")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pods([
+        pod("x", "a").but(|pod| pod.ready = ready_since("2026-01-02T03:03:05Z")),
+        pod("y", "b").but(|pod| pod.ready = ready_since("2026-01-02T03:03:06Z")),
+    ]);
+    let plan = cluster.plan();
+    assert_eq!(plan.status.as_ref().unwrap().number_available, 1);
+    assert_eq!(plan.plan_again_after, Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn without_a_clock_or_a_transition_time_a_pod_is_not_available_under_min_ready_seconds() {
+    let cluster = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pod(pod("x", "a"));
+    let timeless = Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace).plan();
+    assert_eq!(timeless.status.unwrap().number_available, 0);
+    assert_eq!(timeless.plan_again_after, Some(Duration::from_secs(60)));
+    let cluster =
+        Cluster { pods: vec![pod("x", "a").but(|pod| pod.ready = Readiness::Ready { since: None })], ..cluster };
+    assert_eq!(cluster.plan().status.unwrap().number_available, 0);
+    assert_eq!(cluster.plan().plan_again_after, Some(Duration::from_secs(60)));
+}
+
+#[test]
+fn while_effects_are_unobserved_nothing_is_created_or_deleted_and_the_generation_stays() {
+    let cluster = cluster([node("a"), tainted("b", &["x:NoExecute"])])
+        .with(|daemonset| (daemonset.generation, daemonset.revision_history_limit) = (3, 0))
+        .with_new_template()
+        .rolling(json!(1), json!(0))
+        .with_pods([pod("x", "b"), pod("orphan", "b").but(|pod| pod.controller = None)]);
+    let plan = cluster.snapshot().effects_unobserved().plan();
+    assert_eq!(lines(&plan), ["adopt pod orphan: nobody controls it and its labels match the selector"]);
+    let status = plan.status.unwrap();
+    assert_eq!((status.number_misscheduled, status.observed_generation), (1, 0));
+}

@@ -1,0 +1,141 @@
+//! What happens to pods of an older template.
+
+use daemonplan::model::{HASH_LABEL, Labels, Pod};
+use serde_json::{Value, json};
+
+use crate::common::*;
+
+/// Nodes a, b, c, … with a new template and these pods.
+fn update(nodes: usize, max_unavailable: Value, max_surge: Value, pods: impl IntoIterator<Item = Pod>) -> Cluster {
+    let names = ["a", "b", "c", "d", "e", "f"].into_iter().take(nodes);
+    cluster(names.map(node)).with_new_template().rolling(max_unavailable, max_surge).with_pods(pods)
+}
+
+fn old(node: &str) -> Pod {
+    pod(&format!("old-{node}"), node)
+}
+
+fn new(node: &str) -> Pod {
+    pod(&format!("new-{node}"), node).of("two")
+}
+
+#[test]
+fn on_delete_leaves_old_pods_until_somebody_deletes_them() {
+    let cluster = cluster([node("a"), node("b")]).with_new_template().with_strategy(json!({"type": "OnDelete"}));
+    assert_eq!(cluster.clone().with_pods([old("a"), old("b").unready()]).actions(), [""; 0]);
+    let plan = cluster.plan();
+    assert_eq!((lines(&plan).len(), &*plan.hash), (2, "two"), "replacements are new");
+}
+
+#[test]
+fn candidates_take_their_turn_by_node_name_within_max_unavailable() {
+    assert_eq!(
+        update(3, json!(2), json!(0), [old("c"), old("b"), old("a")]).actions(),
+        ["delete pod old-a on a: it is of an older template", "delete pod old-b on b: it is of an older template"]
+    );
+}
+
+#[test]
+fn percentages_are_of_the_nodes_that_should_run_a_pod_and_rounded_up() {
+    let pods = || [old("a"), old("b"), old("c"), old("d"), old("e")];
+    assert_eq!(update(5, json!("21%"), json!(0), pods()).actions().len(), 2);
+    assert_eq!(update(5, json!("20%"), json!(0), pods()).actions().len(), 1);
+}
+
+#[test]
+fn new_pods_that_are_not_available_use_up_the_budget() {
+    assert_eq!(update(3, json!(1), json!(0), [new("a").unready(), old("b"), old("c")]).actions(), [""; 0]);
+    assert_eq!(update(3, json!(2), json!(0), [new("a").unready(), old("b"), old("c")]).actions().len(), 1);
+}
+
+#[test]
+fn a_node_whose_pod_is_being_deleted_uses_up_the_budget() {
+    assert_eq!(update(2, json!(1), json!(0), [old("a").being_deleted(), old("b")]).actions(), [""; 0]);
+}
+
+#[test]
+fn old_pods_that_are_not_available_are_deleted_always_and_use_up_the_budget() {
+    let pods = [old("a").unready(), old("b").unready(), old("c")];
+    let reason = "it is of an older template and not available";
+    assert_eq!(
+        update(3, json!(1), json!(0), pods).actions(),
+        [format!("delete pod old-a on a: {reason}"), format!("delete pod old-b on b: {reason}")]
+    );
+}
+
+#[test]
+fn both_bounds_zero_means_one_unavailable() {
+    assert_eq!(update(2, json!(0), json!(0), [old("a"), old("b")]).actions().len(), 1);
+}
+
+#[test]
+fn an_update_waits_until_every_node_has_what_it_should() {
+    assert_eq!(update(2, json!(2), json!(0), [old("a")]).actions(), ["create pod on b: no pod is there"]);
+}
+
+#[test]
+fn a_pod_of_the_template_generation_is_up_to_date_whatever_its_hash() {
+    let generation = |pod: Pod| pod.but(|pod| pod.labels = pod.labels.with("pod-template-generation", "2"));
+    let cluster = update(1, json!(1), json!(0), [generation(old("a"))]).with(|daemonset| {
+        daemonset.annotations = Labels::from_iter([("deprecated.daemonset.template.generation", "2")]);
+    });
+    assert_eq!(cluster.actions(), [""; 0]);
+}
+
+#[test]
+fn a_pod_without_any_hash_is_old() {
+    let bare = pod("bare", "a").but(|pod| pod.labels = Labels::from_iter([("app", "agent")]));
+    assert_eq!(bare.labels.get(HASH_LABEL), None);
+    assert_eq!(update(1, json!(1), json!(0), [bare]).actions(), ["delete pod bare on a: it is of an older template"]);
+}
+
+#[test]
+fn a_surge_creates_new_pods_beside_available_old_ones_within_max_surge() {
+    assert_eq!(
+        update(3, json!(0), json!(1), [old("c"), old("b"), old("a")]).actions(),
+        ["create pod on a: the update surges here next"]
+    );
+    assert_eq!(
+        update(3, json!(0), json!("50%"), [old("a"), new("a").unready(), old("b"), old("c")]).actions(),
+        ["create pod on b: the update surges here next"]
+    );
+}
+
+#[test]
+fn a_surge_replaces_old_pods_that_are_not_available_at_once() {
+    assert_eq!(
+        update(3, json!(0), json!(1), [old("a").unready(), old("b").unready(), old("c")]).actions(),
+        [
+            "create pod on a: the old pod is not available",
+            "create pod on b: the old pod is not available",
+            "create pod on c: the update surges here next",
+        ]
+    );
+}
+
+#[test]
+fn a_surge_takes_an_available_pod_off_a_node_that_is_not_wanted_once_there_are_enough_elsewhere() {
+    let not_wanted = |pods: Vec<Pod>| {
+        let nodes = [node("a"), tainted("b", &["x:NoSchedule"])];
+        cluster(nodes).with_new_template().rolling(json!(0), json!(1)).with_pods(pods).actions()
+    };
+    assert_eq!(
+        not_wanted(vec![new("a"), old("b")]),
+        ["delete pod old-b on b: it is of an older template and the node should not run one any more"]
+    );
+    assert_eq!(not_wanted(vec![new("a").unready(), old("b")]), [""; 0]);
+    assert_eq!(
+        not_wanted(vec![new("a"), old("b").unready()]),
+        ["delete pod old-b on b: it is of an older template and not available"]
+    );
+}
+
+#[test]
+fn a_rollout_with_surge_ends_with_one_new_pod_on_every_node() {
+    let mut cluster = update(4, json!(0), json!(2), ["a", "b", "c", "d"].map(old));
+    cluster.settle();
+    let mut hashes: Vec<_> = cluster.pods.iter().map(|pod| (pod.node.name(), pod.labels.get(HASH_LABEL))).collect();
+    hashes.sort();
+    assert_eq!(hashes.len(), 4);
+    assert!(hashes.iter().all(|(_, hash)| *hash == Some("two")), "{hashes:?}");
+}
