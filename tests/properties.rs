@@ -122,7 +122,6 @@ fn surges(cluster: &Cluster) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 512,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/properties.proptest-regressions"))),
         ..ProptestConfig::default()
     })]

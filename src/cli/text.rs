@@ -89,17 +89,17 @@ fn state(daemonset: &DaemonSet, plan: &Plan<'_>) -> String {
         }
     };
     match &plan.status {
-        Some(status) => format!(
-            "{strategy}: of {} {} have a pod, {} up to date, {} available{}",
-            plural(usize::try_from(status.desired_number_scheduled).unwrap_or_default(), "wanted node"),
-            status.current_number_scheduled,
-            status.updated_number_scheduled,
-            status.number_available,
-            match status.number_misscheduled {
+        Some(status) => {
+            let wanted = plural(usize::try_from(status.desired_number_scheduled).unwrap_or_default(), "node");
+            let misplaced = match status.number_misscheduled {
                 0 => String::new(),
-                misplaced => format!("; {misplaced} where none is wanted"),
-            }
-        ),
+                count => format!("; {count} where none is wanted"),
+            };
+            format!(
+                "{strategy}: wanted on {wanted}, {} placed, {} up to date, {} available{misplaced}",
+                status.current_number_scheduled, status.updated_number_scheduled, status.number_available,
+            )
+        }
         None if daemonset.is_being_deleted() => format!("{strategy}: being deleted"),
         None => strategy,
     }
@@ -220,6 +220,9 @@ impl Summary {
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.plans == 0 {
+            return writeln!(out, "{BOLD}no plan{BOLD:#}: the input has no DaemonSet that could be planned");
+        }
         let mut parts: Vec<_> = self.verbs.iter().map(|(verb, count)| format!("{count} × {verb}")).collect();
         if parts.is_empty() {
             parts.push("nothing to do".to_owned());

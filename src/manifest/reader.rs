@@ -59,11 +59,15 @@ struct Header {
     metadata: Option<HeaderMetadata>,
 }
 
+/// Read leniently: what is wrong here is told, with its field, when the object itself is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HeaderMetadata {
+    #[serde(default, deserialize_with = "if_readable")]
     name: Option<Text>,
+    #[serde(default, deserialize_with = "if_readable")]
     namespace: Option<Text>,
+    #[serde(default, deserialize_with = "if_readable")]
     owner_references: Option<Vec<Owner>>,
 }
 
@@ -72,6 +76,11 @@ struct Owner {
     kind: Option<String>,
     name: Option<Text>,
     controller: Option<bool>,
+}
+
+fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 impl Sink<'_> {
@@ -131,6 +140,7 @@ impl Sink<'_> {
             Ok(value) => self.read_text(&value.to_string()),
             Err(error) => {
                 let line = error.location().map_or(0, |location| location.line().saturating_sub(1)) + first_line;
+                let error = without_positions(&error.to_string());
                 self.report(Scope::Everything, format!("not readable as YAML: line {line} of the file: {error}"));
             }
         }
@@ -140,7 +150,7 @@ impl Sink<'_> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let mut document = Document { sink: self, started: false };
         if let Err(error) = (&mut document).deserialize(&mut deserializer) {
-            self.report(Scope::Everything, error.to_string());
+            self.report(Scope::Everything, without_positions(&error.to_string()));
         }
     }
 
@@ -148,7 +158,7 @@ impl Sink<'_> {
     fn object(&mut self, json: &str) {
         let header = match serde_json::from_str::<Header>(json) {
             Ok(header) => header,
-            Err(error) => return self.report(Scope::Everything, error.to_string()),
+            Err(error) => return self.report(Scope::Everything, without_positions(&error.to_string())),
         };
         let kind = header.kind.clone().or_else(|| self.kind.as_deref()?.strip_suffix("List").map(str::to_owned));
         let Some(kind) = kind.filter(|kind| !kind.is_empty()) else {
@@ -198,7 +208,7 @@ impl Sink<'_> {
             Err(error) => {
                 let path = error.path().to_string();
                 self.place.field = (path != ".").then_some(path);
-                self.report(header.scope(kind), without_position(&error.into_inner()));
+                self.report(header.scope(kind), without_positions(&error.into_inner().to_string()));
                 self.place.field = None;
             }
         }
@@ -241,13 +251,16 @@ impl Header {
     }
 }
 
-/// serde's message without "at line 1 column 70", which would count in the object and not in the file.
-fn without_position(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    match message.rfind(" at line ") {
-        Some(end) if error.line() > 0 => message.get(..end).unwrap_or_default().to_owned(),
-        _ => message,
+/// A message without its "at line 1 column 70", which count in the object or the document and not in the file.
+fn without_positions(message: &str) -> String {
+    let mut parts = message.split(" at line ");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest = rest.strip_prefix(" column ").unwrap_or(rest);
+        kept.push_str(rest.trim_start_matches(|c: char| c.is_ascii_digit()));
     }
+    kept
 }
 
 /// A document: an object, or a list whose items are handed on one by one while they are read.

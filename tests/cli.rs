@@ -1,0 +1,211 @@
+//! The command line on real files.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
+
+use std::{fs, path::Path};
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn daemonplan(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("daemonplan").unwrap();
+    command.arg("plan").args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// Standard output, standard error and the exit code.
+fn run(command: &mut Command) -> (String, String, i32) {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
+fn json(args: &[&str]) -> Value {
+    let (out, errors, code) = run(daemonplan(args).args(["-o", "json"]));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    serde_json::from_str(&out).unwrap()
+}
+
+fn plan_of<'r>(report: &'r Value, name: &str) -> &'r Value {
+    report["plans"].as_array().unwrap().iter().find(|plan| plan["daemonSet"]["name"] == name).unwrap()
+}
+
+/// A plan's actions, as `type object`.
+fn actions(plan: &Value) -> Vec<String> {
+    let name = |action: &Value| {
+        let fields = ["pod", "revision", "node"].into_iter();
+        fields.filter_map(|field| action[field].as_str()).next().unwrap_or_default().to_owned()
+    };
+    let actions = plan["actions"].as_array().unwrap().iter();
+    actions.map(|action| format!("{} {}", action["type"].as_str().unwrap(), name(action)).trim().to_owned()).collect()
+}
+
+const QUIET: &[&str] = &["-f", "examples/quiet.json", "--now", "2026-11-23T23:08:30Z"];
+const PENDING: &[&str] = &["-f", "examples/pending.json", "--now", "2026-11-23T23:08:27Z"];
+
+#[test]
+fn taking_over_a_running_cluster_asks_for_nothing_but_its_finished_surges() {
+    let report = json(QUIET);
+    for name in ["log-agent", "node-exporter", "trapped"] {
+        assert_eq!(actions(plan_of(&report, name)), [""; 0], "{name}");
+    }
+    assert_eq!(
+        actions(plan_of(&report, "mesh-proxy")),
+        ["DeletePod mesh-proxy-zcwst", "DeletePod mesh-proxy-nvkg4", "DeletePod mesh-proxy-g94px"]
+    );
+}
+
+#[test]
+fn a_cluster_that_was_changed_gets_what_each_change_asks_for() {
+    let report = json(PENDING);
+    assert_eq!(
+        actions(plan_of(&report, "log-agent")),
+        ["CreatePod worker-9", "DeletePod log-agent-kb4s6", "UpdateStatus"]
+    );
+    assert_eq!(actions(plan_of(&report, "trapped")).len(), 7, "a pod on each worker but two, and the status");
+    let hello = actions(plan_of(&report, "hello-daemonset"));
+    assert_eq!(hello.iter().filter(|action| action.starts_with("AdoptPod")).count(), 8);
+    assert!(hello.contains(&"DeletePod hello-daemonset-99495".to_owned()), "the relabelled worker-3: {hello:?}");
+    assert!(hello.contains(&"DeletePod hello-daemonset-55fpx".to_owned()), "the tainted worker-6: {hello:?}");
+
+    let kept = json(&[PENDING, &["--keep-pods-on-missing-nodes"]].concat());
+    assert_eq!(actions(plan_of(&kept, "log-agent")), ["CreatePod worker-9", "UpdateStatus"]);
+}
+
+#[test]
+fn the_json_report_has_the_documented_fields() {
+    let report = json(PENDING);
+    let plan = plan_of(&report, "log-agent");
+    let fields: Vec<_> = plan.as_object().unwrap().keys().collect();
+    assert_eq!(
+        fields,
+        [
+            "daemonSet",
+            "hash",
+            "actions",
+            "status",
+            "placements",
+            "events",
+            "planAgainAfterSeconds",
+            "heldBack",
+            "warnings"
+        ]
+    );
+    let create = &plan["actions"][0];
+    assert_eq!((&create["type"], &create["reason"]), (&Value::from("CreatePod"), &Value::from("NoPod")));
+    assert_eq!(create["pod"]["metadata"]["generateName"], "log-agent-");
+    let delete = &plan["actions"][1];
+    assert_eq!((&delete["reason"], &delete["node"]), (&Value::from("NodeGone"), &Value::from("worker-2")));
+    assert_eq!(plan["placements"].as_array().unwrap().len(), 12);
+    let placement = &plan_of(&report, "trapped")["placements"][0];
+    assert_eq!(placement["node"], "control-plane-1");
+    assert_eq!((&placement["shouldRun"], &placement["mayKeepRunning"]), (&Value::from(false), &Value::from(true)));
+    assert_eq!(placement["reason"]["rule"], "Taint");
+}
+
+#[test]
+fn yaml_says_the_same_as_json() {
+    let (out, _, _) = run(daemonplan(PENDING).args(["-o", "yaml"]));
+    let from_yaml: Value = serde_yaml::from_str(&out).unwrap();
+    assert_eq!(from_yaml, json(PENDING));
+}
+
+#[test]
+fn text_shows_what_is_done_to_what_and_why_without_colour_in_a_pipe() {
+    let (out, _, code) = run(&mut daemonplan(PENDING));
+    assert_eq!(code, 0);
+    assert!(out.starts_with("cluster: 5 DaemonSets, 12 nodes, 43 pods\n"), "{out}");
+    for line in [
+        "  + create  worker-9  no pod is there",
+        "  - delete  log-agent-kb4s6  worker-2  its node does not exist",
+        "  ~ adopt  hello-daemonset-9jk4p  nobody controls it and its labels match the selector",
+        "5 plans: 8 × adopt, 1 × adopt revision, 1 × create revision, 10 × create, 11 × delete, 5 × write status",
+    ] {
+        assert!(out.lines().any(|shown| shown == line), "{line}\n{out}");
+    }
+    assert!(!out.contains('\u{1b}'), "no colour");
+}
+
+#[test]
+fn wide_clusters_are_summed_up_unless_all_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = |number| format!("---\nkind: Node\nmetadata: {{name: node-{number:03}}}\n");
+    let nodes: String = (0..50).map(node).collect();
+    let daemonset =
+        "---\nkind: DaemonSet\nmetadata: {name: a, namespace: n}\nspec: {selector: {matchLabels: {a: b}}}\n";
+    fs::write(folder.path().join("a.yaml"), nodes + daemonset).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let shown = |args: &[&str]| run(daemonplan(&["-f", folder]).args(args)).0;
+    assert_eq!(shown(&[]).matches("+ create").count(), 9, "eight and a line for the rest");
+    assert!(shown(&[]).contains("… and 42 more like these"));
+    assert_eq!(shown(&["--all"]).matches("+ create").count(), 50);
+}
+
+#[test]
+fn the_exit_code_tells_whether_there_is_anything_to_do() {
+    let code = |args: &[&str]| run(&mut daemonplan(args)).2;
+    assert_eq!(code(PENDING), 0);
+    assert_eq!(code(&[PENDING, &["--exit-code"]].concat()), 2);
+    assert_eq!(code(&[PENDING, &["--exit-code", "-o", "json"]].concat()), 2);
+    assert_eq!(code(&["-f", "examples/hello/nodes.yaml", "--exit-code"]), 0);
+}
+
+#[test]
+fn settings_are_flags() {
+    let hello = ["-f", "examples/hello", "--complete"];
+    let creates = |args: &[&str]| {
+        let report = json(&[&hello, args].concat());
+        let count = |plan: &Value| actions(plan).iter().filter(|action| action.starts_with("CreatePod")).count();
+        report["plans"].as_array().unwrap().iter().map(count).collect::<Vec<_>>()
+    };
+    assert_eq!(creates(&[]), [2, 3]);
+    assert_eq!(creates(&["--project-node-selector", "region=east"]), [2, 1], "hello has the empty annotation");
+    assert_eq!(creates(&["--default-node-selector", "region=west"]), [2, 2]);
+    assert_eq!(creates(&["--burst", "1"]), [1, 1]);
+    assert_eq!(creates(&["--effects-unobserved"]), [0, 0]);
+    let (_, errors, code) = run(daemonplan(&hello).args(["--project-node-selector", "a b"]));
+    assert_eq!(code, 1);
+    assert!(errors.contains("--project-node-selector: expected"), "{errors}");
+}
+
+#[test]
+fn revisions_count_as_given_only_if_there_are_any_or_the_input_is_complete() {
+    let hello = ["-f", "examples/hello"];
+    let kinds = |args: &[&str]| actions(&json(&[&hello, args].concat())["plans"][0]).join(",");
+    assert!(!kinds(&[]).contains("Revision"));
+    assert!(kinds(&["--complete"]).contains("CreateRevision"));
+}
+
+#[test]
+fn manifests_come_from_standard_input_too() {
+    let text = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quiet.json")).unwrap();
+    let (out, _, code) = run(daemonplan(&["-f", "-", "--now", "2026-11-23T23:08:30Z"]).write_stdin(text));
+    assert_eq!(code, 0);
+    assert_eq!(out, run(&mut daemonplan(QUIET)).0);
+}
+
+#[test]
+fn bad_input_is_named_and_only_its_daemonset_is_not_planned() {
+    let text = "kind: DaemonSet\nmetadata: {name: bad, namespace: x}\n\
+                spec: {updateStrategy: {rollingUpdate: {maxSurge: \"5\"}}}\n---\n\
+                kind: DaemonSet\nmetadata: {name: good, namespace: x}\nspec: {selector: {matchLabels: {a: b}}}\n";
+    let (out, errors, code) = run(daemonplan(&["-f", "-"]).write_stdin(text));
+    assert_eq!(code, 1);
+    assert_eq!(
+        errors,
+        "error: standard input: document 1: DaemonSet x/bad: spec.updateStrategy.rollingUpdate.maxSurge: \
+         expected a whole number from 0 or a percentage such as \"10%\", found \"5\"\n"
+    );
+    assert!(out.contains("x/good") && !out.contains("x/bad"), "{out}");
+}
+
+#[test]
+fn files_that_cannot_be_read_and_wrong_flags_are_errors() {
+    let (_, errors, code) = run(&mut daemonplan(&["-f", "no-such-file"]));
+    assert_eq!((code, errors.contains("no-such-file: ")), (1, true));
+    let empty = tempfile::tempdir().unwrap();
+    let (_, errors, code) = run(&mut daemonplan(&["-f", empty.path().to_str().unwrap()]));
+    assert_eq!((code, errors.contains("no .yaml, .yml or .json file")), (1, true));
+    assert_eq!(run(&mut daemonplan(&["-f", "-", "--now", "yesterday"])).2, 2);
+    assert_eq!(run(&mut daemonplan(&[])).2, 2);
+}

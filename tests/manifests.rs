@@ -1,0 +1,129 @@
+//! Reading manifests.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
+
+use daemonplan::manifest::{Manifests, Scope};
+
+fn read(text: &str) -> Manifests {
+    let mut manifests = Manifests::default();
+    manifests.read("x", text.as_bytes()).unwrap();
+    manifests
+}
+
+fn problems(text: &str) -> Vec<String> {
+    read(text).problems().iter().map(ToString::to_string).collect()
+}
+
+fn scope(text: &str) -> Scope {
+    read(text).problems()[0].scope.clone()
+}
+
+#[test]
+fn yaml_documents_json_documents_and_lists_are_the_same() {
+    let yaml =
+        "# a comment\n---\nkind: Node\nmetadata: {name: a}\n--- # another\nkind: Node\nmetadata: {name: b}\n---\n";
+    let json = r#" {"kind": "Node", "metadata": {"name": "a"}} {"kind": "Node", "metadata": {"name": "b"}}"#;
+    let list = r#"{"apiVersion": "v1", "items": [{"kind": "Node", "metadata": {"name": "a"}},
+        {"kind": "Node", "metadata": {"name": "b"}}], "kind": "List"}"#;
+    let typed = r#"{"kind": "NodeList", "apiVersion": "v1", "items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}]}"#;
+    let marked = format!("\u{feff}{json}");
+    for text in [yaml, json, list, typed, &marked] {
+        let manifests = read(text);
+        assert!(manifests.problems().is_empty(), "{:?}", manifests.problems());
+        assert_eq!(manifests.nodes().iter().map(|node| &*node.name).collect::<Vec<_>>(), ["a", "b"], "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_nothing() {
+    for text in [
+        "",
+        "\n\n",
+        "---\n---\n# only a comment\n",
+        "null",
+        r#"{"kind": "List"}"#,
+        r#"{"kind": "PodList", "items": null}"#,
+    ] {
+        assert_eq!(problems(text), [""; 0], "{text:?}");
+    }
+}
+
+#[test]
+fn other_kinds_and_other_groups_are_skipped_and_counted() {
+    let text = "kind: Deployment\n---\nkind: Deployment\n---\napiVersion: infra.example/v1\nkind: Node\n";
+    let manifests = read(text);
+    assert_eq!(manifests.skipped().collect::<Vec<_>>(), [("Deployment", 2), ("Node", 1)]);
+    assert_eq!(manifests.nodes().len(), 0);
+}
+
+#[test]
+fn of_an_object_that_is_given_twice_the_last_counts() {
+    let manifests = read("kind: Node\nmetadata: {name: a, uid: x}\n---\nkind: Node\nmetadata: {name: a, uid: y}\n");
+    assert_eq!((manifests.nodes().len(), &*manifests.nodes()[0].uid, manifests.replaced()), (1, "y", 1));
+}
+
+#[test]
+fn problems_name_file_document_item_object_field_expected_and_found() {
+    assert_eq!(
+        problems(
+            "kind: Node\nmetadata: {name: a}\n---\nkind: List\nitems:\n- kind: Node\n  metadata: {name: b}\n- kind: Pod\n  metadata: {name: p, namespace: n, labels: 7}\n"
+        ),
+        ["x: document 2, item 2: Pod n/p: metadata.labels: invalid type: integer `7`, expected a map of strings"]
+    );
+    assert_eq!(
+        problems("kind: DaemonSet\nmetadata: {name: d}\nspec: {template: {spec: {tolerations: [{key: 5}]}}}\n"),
+        ["x: document 1: DaemonSet d: spec.template: spec.tolerations: invalid type: integer `5`, expected a string"]
+    );
+    assert_eq!(
+        problems("kind: Pod\nmetadata: {name: 7}\n"),
+        ["x: document 1: Pod without a name: metadata.name: invalid type: integer `7`, expected a string"]
+    );
+    assert_eq!(problems("metadata: {name: a}\n"), ["x: document 1: kind: expected the kind of an object, found none"]);
+    assert_eq!(
+        problems("kind: Node\nmetadata: {name: a}\n---\nkind: [\n---\nkind: Node\n"),
+        [
+            "x: document 2: not readable as YAML: line 5 of the file: did not find expected node content, \
+             while parsing a flow node",
+            "x: document 3: Node without a name: metadata.name: expected a name, found none",
+        ]
+    );
+    assert_eq!(
+        problems(r#"{"kind": "Node", "metadata": {"name": "a"}} {"kind""#),
+        ["x: document 2: not readable as JSON: EOF while parsing an object at line 1 column 51"]
+    );
+}
+
+#[test]
+fn a_problem_keeps_back_the_plans_that_it_concerns_and_no_others() {
+    let bad_pod = |owner: &str| {
+        format!("kind: Pod\nmetadata: {{name: p, namespace: n, labels: 7, ownerReferences: [{owner}]}}\n")
+    };
+    let owned = bad_pod("{kind: DaemonSet, name: d, controller: true}");
+    assert_eq!(scope(&owned), Scope::DaemonSet("n".into(), "d".into()));
+    assert_eq!(scope(&bad_pod("{kind: ReplicaSet, name: r, controller: true}")), Scope::Nothing);
+    assert_eq!(scope(&bad_pod("")), Scope::Namespace("n".into()));
+    assert_eq!(scope("kind: Node\nmetadata: {name: a, labels: 7}\n"), Scope::Everything);
+    assert_eq!(scope("kind: Namespace\nmetadata: {name: n, annotations: 7}\n"), Scope::Namespace("n".into()));
+
+    let daemonsets = "---\nkind: DaemonSet\nmetadata: {name: d, namespace: n}\n---\nkind: DaemonSet\nmetadata: {name: e, namespace: n}\n";
+    let manifests = read(&(owned + daemonsets));
+    let planned: Vec<_> = manifests.snapshots().map(|snapshot| snapshot.daemonset().name.to_string()).collect();
+    assert_eq!(planned, ["e"]);
+}
+
+#[test]
+fn lists_within_lists_are_read_but_not_without_end() {
+    let nested = |depth: usize| {
+        let inner = r#"{"kind": "Node", "metadata": {"name": "a"}}"#.to_owned();
+        (0..depth).fold(inner, |text, _| format!(r#"{{"kind": "List", "items": [{text}]}}"#))
+    };
+    assert_eq!(read(&nested(3)).nodes().len(), 1);
+    assert_eq!(problems(&nested(100)), ["x: document 1, item 1: expected lists at most 8 deep, found a deeper one"]);
+}
+
+#[test]
+fn a_recorded_cluster_is_read_whole() {
+    let manifests = read(include_str!("../examples/pending.json"));
+    assert!(manifests.problems().is_empty());
+    assert_eq!((manifests.daemonsets().count(), manifests.nodes().len(), manifests.pod_count()), (5, 12, 43));
+}
