@@ -1,4 +1,64 @@
-//! x
+//! Decides what a Kubernetes DaemonSet needs, without doing anything: no clock, no randomness, no I/O, no global state.
+//!
+//! Facts go in as values, a [`Plan`] comes out: ordered [`Action`]s, each with its reason, the status, a decision for
+//! every node, Kubernetes Events, warnings, and when to plan again. The same facts give the same plan, byte for byte,
+//! whatever the order of nodes and pods. What it decides is what the built-in controller decides ([`rules`]), proved on
+//! that controller's own recorded decisions.
+//!
+//! ```
+//! use daemonplan::{Action, Snapshot, model::{DaemonSet, Namespace, Node}};
+//!
+//! let daemonset: DaemonSet = serde_json::from_str(r#"{
+//!     "metadata": {"namespace": "prod", "name": "agent", "uid": "42"},
+//!     "spec": {
+//!         "selector": {"matchLabels": {"app": "agent"}},
+//!         "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"nodeSelector": {"role": "worker"}}}
+//!     }
+//! }"#)?;
+//! let nodes: Vec<Node> = serde_json::from_str(r#"[
+//!     {"metadata": {"name": "node-1", "labels": {"role": "worker"}}},
+//!     {"metadata": {"name": "node-2", "labels": {"role": "infra"}}}
+//! ]"#)?;
+//! let namespace = Namespace::new("prod");
+//!
+//! let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]).plan();
+//! assert!(plan.actions.iter().any(|action| matches!(action, Action::CreatePod { node, .. } if node == "node-1")));
+//! assert_eq!(
+//!     plan.placement("node-2").unwrap().to_string(),
+//!     "node-2: not placed: node selector role=worker is required, the node has role=infra",
+//! );
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
+//! # The way the data goes
+//!
+//! ```text
+//! model ──> matching ──> placement ─┐
+//!   │                               ├──> cell ──> fold (plan) ──> Plan { actions, status, … }
+//!   ├─────> ownership ──> history ──┤               │
+//!   └─────> template ───────────────┘        rollout, gc
+//! ```
+//!
+//! Everything that is the same for all nodes is compiled once per DaemonSet: selectors, tolerations, the hash. Then each
+//! node becomes a *cell*: its placement, the pods on it, what has to happen there, what it adds to the status and what it
+//! means to an update. A *fold* over all cells makes the plan. A cell that asks for nothing owns no memory, and ten
+//! thousand creations share one template.
+//!
+//! # How to use it
+//!
+//! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), or whole files with `manifest` (feature `yaml`).
+//! 2. Make a [`Snapshot`], add what is known (revisions, time, [`Settings`], [`Backoff`]), and call [`Snapshot::plan`];
+//!    or call [`plan`] for the actions alone.
+//! 3. Carry out [`Plan::actions`] in their order. To stop after any of them and to plan again is safe. Until their
+//!    effects show in the input, plan with [`Snapshot::effects_unobserved`].
+//! 4. Keep the entries of [`Plan::backoff`] with [`Backoff::update`], and plan again when something changes, or
+//!    after [`Plan::plan_again_after`].
+//!
+//! # Features
+//!
+//! - `yaml`: the module `manifest`, for YAML and JSON files and streams.
+//! - `cli`: the command line `daemonplan`.
+
 mod action;
 mod backoff;
 mod cell;
@@ -18,6 +78,10 @@ mod snapshot;
 mod template;
 mod warning;
 
+#[allow(clippy::doc_markdown, clippy::doc_lazy_continuation)] // it is prose about Kubernetes' words
+#[doc = include_str!("rules.md")]
+pub mod rules {}
+
 pub use action::{Action, Creation, Deletion, ObjectRef, Release, RevisionDeletion, RevisionUpdate};
 pub use backoff::{Backoff, BackoffEntry, BackoffKey};
 pub use event::{Event, EventType};
@@ -28,3 +92,7 @@ pub use settings::Settings;
 pub use snapshot::{Snapshot, plan};
 pub use template::PodBlueprint;
 pub use warning::Warning;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -33,8 +33,7 @@ fn plan_of<'r>(report: &'r Value, name: &str) -> &'r Value {
 /// A plan's actions, as `type object`.
 fn actions(plan: &Value) -> Vec<String> {
     let name = |action: &Value| {
-        let fields = ["pod", "revision", "node"].into_iter();
-        fields.filter_map(|field| action[field].as_str()).next().unwrap_or_default().to_owned()
+        ["pod", "revision", "node"].into_iter().find_map(|field| action[field].as_str()).unwrap_or_default().to_owned()
     };
     let actions = plan["actions"].as_array().unwrap().iter();
     actions.map(|action| format!("{} {}", action["type"].as_str().unwrap(), name(action)).trim().to_owned()).collect()

@@ -243,7 +243,7 @@ proptest! {
         let plan = cluster.plan();
         let status = plan.status.clone().unwrap();
         let desired = plan.placements().filter(|placement| placement.verdict.should_run()).count();
-        prop_assert_eq!(status.desired_number_scheduled as usize, desired);
+        prop_assert_eq!(usize::try_from(status.desired_number_scheduled).unwrap(), desired);
         prop_assert_eq!(status.number_unavailable, status.desired_number_scheduled - status.number_available);
         prop_assert!(status.number_available <= status.number_ready);
         prop_assert!(status.number_ready <= status.current_number_scheduled);

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, dead_code)] // each test uses its own part
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
+#![allow(clippy::needless_pass_by_value)] // json!(…) reads better than &json!(…)
 
 use daemonplan::{
     Action, Backoff, Plan, Settings, Snapshot,

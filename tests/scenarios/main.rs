@@ -1,6 +1,7 @@
 //! One test per rule, named as a sentence.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
+#![allow(clippy::needless_pass_by_value)] // json!(…) reads better than &json!(…)
 #![allow(clippy::wildcard_imports)] // of the builder
 
 #[path = "../common/mod.rs"]

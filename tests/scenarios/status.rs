@@ -78,11 +78,11 @@ fn without_a_clock_or_a_transition_time_a_pod_is_not_available_under_min_ready_s
     let cluster = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pod(pod("x", "a"));
     let timeless = Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace).plan();
     assert_eq!(timeless.status.unwrap().number_available, 0);
-    assert_eq!(timeless.plan_again_after, Some(Duration::from_secs(60)));
+    assert_eq!(timeless.plan_again_after, Some(Duration::from_mins(1)));
     let cluster =
         Cluster { pods: vec![pod("x", "a").but(|pod| pod.ready = Readiness::Ready { since: None })], ..cluster };
     assert_eq!(cluster.plan().status.unwrap().number_available, 0);
-    assert_eq!(cluster.plan().plan_again_after, Some(Duration::from_secs(60)));
+    assert_eq!(cluster.plan().plan_again_after, Some(Duration::from_mins(1)));
 }
 
 #[test]
