@@ -73,11 +73,10 @@ impl Backoff {
         Duration::try_from(delay.checked_sub(waited)?).ok().filter(|wait| !wait.is_zero())
     }
 
-    /// The entry once a Failed pod is deleted at `now`.
-    pub(crate) fn next(&self, key: &BackoffKey, now: Timestamp) -> BackoffEntry {
-        let known = self.0.get(key).filter(|entry| !entry.is_forgotten(now));
-        let delay = known.map_or(FIRST_DELAY, |entry| min(entry.delay.saturating_mul(2), LONGEST_DELAY));
-        BackoffEntry { delay, last_update: now }
+    /// How long the next Failed pod has to wait once this one is deleted.
+    pub(crate) fn next_delay(&self, key: &BackoffKey, now: Option<Timestamp>) -> Duration {
+        let known = self.0.get(key).filter(|entry| !now.is_some_and(|now| entry.is_forgotten(now)));
+        known.map_or(FIRST_DELAY, |entry| min(entry.delay.saturating_mul(2), LONGEST_DELAY))
     }
 }
 
@@ -111,12 +110,12 @@ mod tests {
         let mut now = at(0);
         let mut delays = Vec::new();
         for _ in 0..12 {
-            let entry = backoff.next(&key(), now);
-            backoff.update([(key(), entry)], now);
-            assert_eq!(backoff.wait(&key(), Some(now)), Some(entry.delay));
-            now += entry.delay;
+            let delay = backoff.next_delay(&key(), Some(now));
+            backoff.update([(key(), BackoffEntry { delay, last_update: now })], now);
+            assert_eq!(backoff.wait(&key(), Some(now)), Some(delay));
+            now += delay;
             assert_eq!(backoff.wait(&key(), Some(now)), None, "over when the delay has passed");
-            delays.push(entry.delay.as_secs());
+            delays.push(delay.as_secs());
         }
         assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
     }
@@ -125,8 +124,8 @@ mod tests {
     fn it_is_forgotten_after_thirty_minutes() {
         let entry = BackoffEntry { delay: LONGEST_DELAY, last_update: at(0) };
         let mut backoff = Backoff::from_iter([(key(), entry)]);
-        assert_eq!(backoff.next(&key(), at(1800)).delay, LONGEST_DELAY);
-        assert_eq!(backoff.next(&key(), at(1801)).delay, FIRST_DELAY);
+        assert_eq!(backoff.next_delay(&key(), Some(at(1800))), LONGEST_DELAY);
+        assert_eq!(backoff.next_delay(&key(), Some(at(1801))), FIRST_DELAY);
         backoff.update([], at(1801));
         assert_eq!(backoff.iter().count(), 0);
     }

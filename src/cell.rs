@@ -7,8 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     action::{Creation, Deletion},
-    backoff::{Backoff, BackoffEntry, BackoffKey},
-    event::Event,
+    backoff::Backoff,
     model::{DaemonSet, HASH_LABEL, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
     placement::{PlacementRules, Verdict},
 };
@@ -79,9 +78,6 @@ pub(crate) struct Work {
     pub(crate) delete: Vec<(usize, Deletion)>,
     /// Pods to be garbage-collected, by index.
     pub(crate) collect: Vec<usize>,
-    /// The back-off that starts when the Failed pod is deleted.
-    pub(crate) backoff: Option<(BackoffKey, BackoffEntry)>,
-    pub(crate) events: Vec<Event>,
     /// How long until the back-off of a Failed pod is over.
     pub(crate) wait: Option<Duration>,
 }
@@ -182,22 +178,15 @@ impl CellRules<'_> {
     fn end(&self, node: &Node, member: Member<'_>, work: &mut Option<Box<Work>>) {
         let Member { index, pod } = member;
         match pod.phase {
-            PodPhase::Succeeded => {
-                let work = some(work);
-                work.events.push(Event::succeeded_pod(pod, &node.name));
-                work.delete.push((index, Deletion::Succeeded));
-            }
+            PodPhase::Succeeded => some(work).delete.push((index, Deletion::Succeeded)),
             PodPhase::Failed => {
                 let work = some(work);
                 let key = Backoff::key(self.daemonset, &node.name);
-                let started = work.delete.iter().any(|(_, reason)| *reason == Deletion::Failed);
-                let wait = if started { Some(FIRST_WAIT) } else { self.backoff.wait(&key, self.now) };
-                if let Some(wait) = wait {
-                    let wait = work.backoff.as_ref().map_or(wait, |(_, entry)| entry.delay);
+                if work.delete.iter().any(|(_, reason)| *reason == Deletion::Failed) {
+                    work.wait = Some(self.backoff.next_delay(&key, self.now));
+                } else if let Some(wait) = self.backoff.wait(&key, self.now) {
                     work.wait = Some(wait);
                 } else {
-                    work.backoff = self.now.map(|now| (key.clone(), self.backoff.next(&key, now)));
-                    work.events.push(Event::failed_pod(pod, &node.name));
                     work.delete.push((index, Deletion::Failed));
                 }
             }
@@ -268,8 +257,6 @@ impl CellRules<'_> {
         times.min()
     }
 }
-
-const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 fn some(work: &mut Option<Box<Work>>) -> &mut Work {
     work.get_or_insert_default()

@@ -140,7 +140,7 @@ impl<'a> Plan<'a> {
         let status = fold.status(snapshot, history.collision_count);
         self.plan_again_after = fold.plan_again_after(snapshot);
         if snapshot.effects_observed {
-            self.carry_out(fold, snapshot, settings);
+            self.carry_out(fold, snapshot, settings, rules.backoff);
         }
         self.actions.extend(history.delete_duplicates());
         if snapshot.effects_observed {
@@ -155,8 +155,8 @@ impl<'a> Plan<'a> {
     }
 
     /// Turns what the cells ask for, or else what the update asks for, into actions within the burst limit.
-    fn carry_out(&mut self, fold: Fold<'a>, snapshot: &Snapshot<'a>, settings: &Settings) {
-        let Fold { mut create, mut delete, mut collected, rollout, desired, backoff, events, .. } = fold;
+    fn carry_out(&mut self, fold: Fold<'a>, snapshot: &Snapshot<'a>, settings: &Settings, backoff: &Backoff) {
+        let Fold { mut create, mut delete, mut collected, rollout, desired, .. } = fold;
         if create.is_empty() && delete.is_empty() {
             let steps = rollout.steps(snapshot.daemonset.update_strategy, desired);
             Steps { create, delete } = steps;
@@ -169,10 +169,6 @@ impl<'a> Plan<'a> {
         create.truncate(settings.burst);
         delete.truncate(settings.burst);
 
-        self.backoff = backoff;
-        self.backoff.sort_by(|(a, _), (b, _)| a.cmp(b));
-        self.events = events;
-        self.events.sort_by(|a, b| a.message.cmp(&b.message));
         if !create.is_empty() {
             let blueprint = PodBlueprint::new(snapshot.daemonset, &self.hash);
             self.actions.extend(create.into_iter().map(|(node, reason)| Action::CreatePod {
@@ -181,10 +177,21 @@ impl<'a> Plan<'a> {
                 reason,
             }));
         }
-        self.actions.extend(delete.into_iter().filter_map(|(pod, reason)| {
-            let pod = snapshot.pods.get(pod)?;
-            Some(Action::DeletePod { pod: ObjectRef::from(pod), node: pod.node.name().cloned(), reason })
-        }));
+        for (pod, reason) in delete {
+            let Some(pod) = snapshot.pods.get(pod) else { continue };
+            let node = pod.node.name().cloned();
+            match (&reason, &node) {
+                (Deletion::Succeeded, Some(node)) => self.events.push(Event::succeeded_pod(pod, node)),
+                (Deletion::Failed, Some(node)) => {
+                    self.events.push(Event::failed_pod(pod, node));
+                    let key = Backoff::key(snapshot.daemonset, node);
+                    let delay = backoff.next_delay(&key, snapshot.now);
+                    self.backoff.extend(snapshot.now.map(|now| (key, BackoffEntry { delay, last_update: now })));
+                }
+                _ => {}
+            }
+            self.actions.push(Action::DeletePod { pod: ObjectRef::from(pod), node, reason });
+        }
     }
 }
 
@@ -287,8 +294,6 @@ struct Fold<'a> {
     /// Bound pods of missing nodes, by index: they do not keep an update waiting.
     collected: Vec<(usize, Deletion)>,
     rollout: Rollout<'a>,
-    backoff: Vec<(BackoffKey, BackoffEntry)>,
-    events: Vec<Event>,
     wait: Option<Duration>,
     available_at: Option<jiff::Timestamp>,
 }
@@ -309,8 +314,6 @@ impl<'a> Fold<'a> {
             self.create.extend(work.create.map(|reason| (node, reason)));
             self.delete.extend(work.delete);
             self.collected.extend(work.collect.into_iter().map(|pod| (pod, Deletion::NodeGone)));
-            self.backoff.extend(work.backoff);
-            self.events.extend(work.events);
             self.wait = earliest(self.wait, work.wait);
         }
         self.rollout.add(node, cell.standing, counts.desired, collects);

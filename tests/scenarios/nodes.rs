@@ -62,6 +62,18 @@ fn failed_pods_are_deleted_one_at_a_time_with_back_off() {
 }
 
 #[test]
+fn a_failed_pod_that_the_burst_limit_holds_back_has_neither_event_nor_back_off() {
+    let failed = |node| pod(node, node).phase(PodPhase::Failed);
+    let mut cluster = cluster([node("a"), node("b")]).with_pods([failed("b"), failed("a")]);
+    cluster.settings = cluster.settings.burst(1);
+    let plan = cluster.plan();
+    assert_eq!(lines(&plan), ["delete pod a on a: it failed"]);
+    assert_eq!((plan.held_back_deletions, plan.events.len()), (1, 1));
+    let started: Vec<_> = plan.backoff.iter().map(|(key, _)| &*key.node).collect();
+    assert_eq!(started, ["a"]);
+}
+
+#[test]
 fn back_off_belongs_to_a_node_and_to_a_generation() {
     let failed = |name, node| pod(name, node).phase(PodPhase::Failed);
     let mut cluster = cluster([node("a"), node("b")]).with_pod(failed("first", "a"));
