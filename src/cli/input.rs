@@ -2,7 +2,7 @@ use std::{
     fs::{self, File},
     io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use daemonplan::manifest::Manifests;
@@ -53,37 +53,39 @@ fn read_file(manifests: &mut Manifests, path: &Path) -> Result<(), Failure> {
 }
 
 fn read_one(manifests: &mut Manifests, name: &str, text: impl Read, length: Option<u64>) -> Result<(), Failure> {
-    let bar = progress(name, length);
-    let result = manifests.read(name, bar.wrap_read(text));
-    bar.finish_and_clear();
+    let mut watched = Watched { text, bar: progress(name, length), begun: Instant::now() };
+    let result = manifests.read(name, &mut watched);
+    watched.bar.finish_and_clear();
     result.map_err(|error| failure(Path::new(name), &error))
 }
 
-/// A bar on a terminal, for what takes longer than half a second.
-fn progress(name: &str, length: Option<u64>) -> ProgressBar {
-    if !is_watched() {
-        return ProgressBar::hidden();
+/// What is being read, with a bar that shows up when it takes long.
+struct Watched<R> {
+    text: R,
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let length = self.text.read(buffer)?;
+        self.bar.inc(u64::try_from(length).unwrap_or_default());
+        if self.bar.is_hidden() && is_watched() && self.begun.elapsed() > PATIENCE {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        Ok(length)
     }
+}
+
+fn progress(name: &str, length: Option<u64>) -> ProgressBar {
     let template = match length {
         Some(_) => "{msg}  {bar:30}  {bytes} of {total_bytes}  {bytes_per_sec}",
         None => "{msg}  {spinner}  {bytes}  {bytes_per_sec}",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = match length {
-        Some(length) => ProgressBar::new(length),
-        None => ProgressBar::no_length(),
-    };
-    bar.set_draw_target(ProgressDrawTarget::hidden());
-    bar.set_style(style);
-    bar.set_message(format!("reading {name}"));
-    let shown_later = bar.downgrade();
-    std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(500));
-        if let Some(bar) = shown_later.upgrade().filter(|bar| !bar.is_finished()) {
-            bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-    });
-    bar
+    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
+    bar.with_style(style).with_message(format!("reading {name}"))
 }
 
 fn failure(path: &Path, error: &io::Error) -> Failure {
