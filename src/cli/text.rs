@@ -198,7 +198,7 @@ fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<(
         };
         let stays = if stays { " (a pod that is there stays)" } else { "" };
         let names = names.join(", ");
-        writeln!(out, "  {DIM}no pod on {}: {names}{more}: {reason}{stays}{DIM:#}", plural(nodes.len(), "node"))?;
+        writeln!(out, "  {DIM}not on {names}{more}: {reason}{stays}{DIM:#}")?;
     }
     Ok(())
 }
