@@ -205,6 +205,11 @@ fn files_that_cannot_be_read_and_wrong_flags_are_errors() {
     let empty = tempfile::tempdir().unwrap();
     let (_, errors, code) = run(&mut daemonplan(&["-f", empty.path().to_str().unwrap()]));
     assert_eq!((code, errors.contains("no .yaml, .yml or .json file")), (1, true));
-    assert_eq!(run(&mut daemonplan(&["-f", "-", "--now", "yesterday"])).2, 2);
-    assert_eq!(run(&mut daemonplan(&[])).2, 2);
+    let (_, errors, code) = run(daemonplan(&["-f", "-"]).write_stdin("# nothing\n"));
+    assert_eq!((code, errors.contains("the input is empty")), (1, true));
+    for args in [&["-f", "-", "--now", "yesterday"][..], &["-f", "-", "--exit-codes"], &[]] {
+        let (_, errors, code) = run(&mut daemonplan(args));
+        assert_eq!((code, errors.contains("--help")), (1, true), "2 would say that there are actions: {errors}");
+    }
+    assert_eq!(run(&mut daemonplan(&["--help"])).2, 0);
 }

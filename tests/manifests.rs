@@ -36,15 +36,16 @@ fn yaml_documents_json_documents_and_lists_are_the_same() {
 
 #[test]
 fn nothing_is_nothing() {
-    for text in [
-        "",
-        "\n\n",
-        "---\n---\n# only a comment\n",
-        "null",
-        r#"{"kind": "List"}"#,
-        r#"{"kind": "PodList", "items": null}"#,
+    for (text, documents) in [
+        ("", 0),
+        ("\n\n", 0),
+        ("---\n---\n# only a comment\n", 0),
+        ("null", 1),
+        (r#"{"kind": "List"}"#, 1),
+        (r#"{"kind": "PodList", "items": null}"#, 1),
     ] {
         assert_eq!(problems(text), [""; 0], "{text:?}");
+        assert_eq!(read(text).documents(), documents, "{text:?}");
     }
 }
 
@@ -68,15 +69,15 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
         problems(
             "kind: Node\nmetadata: {name: a}\n---\nkind: List\nitems:\n- kind: Node\n  metadata: {name: b}\n- kind: Pod\n  metadata: {name: p, namespace: n, labels: 7}\n"
         ),
-        ["x: document 2, item 2: Pod n/p: metadata.labels: invalid type: integer `7`, expected a map of strings"]
+        ["x: document 2, item 2: Pod n/p: metadata.labels: expected a map of strings, found integer `7`"]
     );
     assert_eq!(
         problems("kind: DaemonSet\nmetadata: {name: d}\nspec: {template: {spec: {tolerations: [{key: 5}]}}}\n"),
-        ["x: document 1: DaemonSet d: spec.template: spec.tolerations: invalid type: integer `5`, expected a string"]
+        ["x: document 1: DaemonSet d: spec.template: spec.tolerations: expected a string, found integer `5`"]
     );
     assert_eq!(
         problems("kind: Pod\nmetadata: {name: 7}\n"),
-        ["x: document 1: Pod without a name: metadata.name: invalid type: integer `7`, expected a string"]
+        ["x: document 1: Pod without a name: metadata.name: expected a string, found integer `7`"]
     );
     assert_eq!(problems("metadata: {name: a}\n"), ["x: document 1: kind: expected the kind of an object, found none"]);
     assert_eq!(
@@ -91,6 +92,33 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
         problems(r#"{"kind": "Node", "metadata": {"name": "a"}} {"kind""#),
         ["x: document 2: not readable as JSON: EOF while parsing an object at line 1 column 51"]
     );
+}
+
+#[test]
+fn a_problem_fits_on_a_screen_however_long_the_text_is() {
+    let long = "é".repeat(10_000_000);
+    for text in [format!("kind: Node\nmetadata: {{name: a, labels: {long}}}\n"), long] {
+        let problem = &problems(&text)[0];
+        assert!(problem.len() < 500 && problem.contains("expected a") && problem.contains(" … "), "{problem}");
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_a_problem_and_not_replaced() {
+    for (text, problem) in [
+        (
+            &b"kind: Node\nmetadata: {name: a}\n---\nkind: Node\nmetadata: {name: \xff}\n"[..],
+            "not readable as YAML: line 5 of the file: expected UTF-8, found other bytes",
+        ),
+        (
+            b"{\"kind\": \"Node\"}{\"kind\": \"Node\", \"metadata\": {\"name\": \"\xff\"}}",
+            "not readable as JSON: invalid unicode code point at line 1 column 56",
+        ),
+    ] {
+        let mut manifests = Manifests::default();
+        manifests.read("x", text).unwrap();
+        assert_eq!(manifests.problems().last().unwrap().to_string(), format!("x: document 2: {problem}"));
+    }
 }
 
 #[test]

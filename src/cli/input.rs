@@ -31,6 +31,9 @@ pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
             read_file(&mut manifests, name)?;
         }
     }
+    if manifests.documents() == 0 {
+        return Err(Failure("the input is empty: expected manifests, such as kubectl get … -o json prints".into()));
+    }
     Ok(manifests)
 }
 

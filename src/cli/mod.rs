@@ -104,7 +104,15 @@ impl fmt::Display for Failure {
 }
 
 pub(crate) fn main() -> ExitCode {
-    let Command::Plan(args) = Cli::parse().command;
+    let Command::Plan(args) = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Where nobody listens, there is nobody to tell.
+            let _ = error.print();
+            // Not clap's own 2, which says here that there are actions.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     match plan(&args) {
         Ok(code) => code,
         Err(failure) => {

@@ -39,6 +39,7 @@ use crate::{
 pub struct Manifests {
     nodes: ByName<Node>,
     namespaces: BTreeMap<Text, Contents>,
+    documents: usize,
     skipped: IndexMap<String, usize>,
     replaced: usize,
     problems: Vec<ManifestError>,
@@ -92,6 +93,11 @@ impl Manifests {
     /// What was wrong, in the order in which it was found.
     pub fn problems(&self) -> &[ManifestError] {
         &self.problems
+    }
+
+    /// How many documents were read, whatever is in them.
+    pub fn documents(&self) -> usize {
+        self.documents
     }
 
     /// Objects of other kinds, with their number.
@@ -158,6 +164,10 @@ impl Manifests {
             }
         };
         self.replaced += usize::from(replaced);
+    }
+
+    pub(super) fn count_document(&mut self) {
+        self.documents += 1;
     }
 
     pub(super) fn skip(&mut self, kind: &str) {

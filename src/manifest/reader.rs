@@ -90,57 +90,54 @@ impl Sink<'_> {
         loop {
             self.place.document += 1;
             let mut document = Document { sink: self, started: false };
-            match (&mut document).deserialize(&mut deserializer) {
-                Ok(()) => {}
-                Err(error) if error.is_eof() && !document.started => return Ok(()),
+            let result = (&mut document).deserialize(&mut deserializer);
+            let started = document.started;
+            match result {
                 Err(error) if error.is_io() => return Err(error.into()),
-                Err(error) => {
-                    self.report(Scope::Everything, format!("not readable as JSON: {error}"));
-                    return Ok(());
-                }
+                Err(error) if error.is_eof() && !started => return Ok(()),
+                _ => self.manifests.count_document(),
+            }
+            if let Err(error) = result {
+                self.report(Scope::Everything, format!("not readable as JSON: {error}"));
+                return Ok(());
             }
         }
     }
 
     /// YAML documents, divided by lines that begin with `---`.
     fn read_yaml(&mut self, mut text: impl BufRead) -> io::Result<()> {
-        let mut document = String::new();
-        let mut line = Vec::new();
+        let (mut document, mut line) = (Vec::new(), Vec::new());
         let (mut line_number, mut first_line) = (0, 1);
         loop {
             line.clear();
             let at_end = text.read_until(b'\n', &mut line)? == 0;
             line_number += 1;
-            let content = String::from_utf8_lossy(&line);
-            let divides =
-                content.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+            let divides = line.strip_prefix(b"---").filter(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
             if at_end || divides.is_some() {
                 self.read_yaml_document(&document, first_line);
                 document.clear();
                 first_line = line_number;
             }
-            match divides {
-                // What stands behind the mark belongs to the new document.
-                Some(rest) => document.push_str(rest),
-                None => document.push_str(&content),
-            }
+            // What stands behind the mark belongs to the new document.
+            document.extend_from_slice(divides.unwrap_or(&line));
             if at_end {
                 return Ok(());
             }
         }
     }
 
-    fn read_yaml_document(&mut self, text: &str, first_line: usize) {
-        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    fn read_yaml_document(&mut self, text: &[u8], first_line: usize) {
+        let says_nothing = |line: &[u8]| line.trim_ascii().first().is_none_or(|&first| first == b'#');
+        if text.split(|&byte| byte == b'\n').all(says_nothing) {
             return;
         }
+        self.manifests.count_document();
         self.place.document += 1;
-        match serde_yaml::from_str::<serde_json::Value>(text) {
+        match std::str::from_utf8(text).map_err(|error| not_utf8(text, error)).and_then(from_yaml) {
             Ok(serde_json::Value::Null) => {}
             Ok(value) => self.read_text(&value.to_string()),
-            Err(error) => {
-                let line = error.location().map_or(0, |location| location.line().saturating_sub(1)) + first_line;
-                let error = without_positions(&error.to_string());
+            Err((line, error)) => {
+                let line = line + first_line;
                 self.report(Scope::Everything, format!("not readable as YAML: line {line} of the file: {error}"));
             }
         }
@@ -150,7 +147,7 @@ impl Sink<'_> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let mut document = Document { sink: self, started: false };
         if let Err(error) = (&mut document).deserialize(&mut deserializer) {
-            self.report(Scope::Everything, without_positions(&error.to_string()));
+            self.report(Scope::Everything, plain(&error));
         }
     }
 
@@ -158,7 +155,7 @@ impl Sink<'_> {
     fn object(&mut self, json: &str) {
         let header = match serde_json::from_str::<Header>(json) {
             Ok(header) => header,
-            Err(error) => return self.report(Scope::Everything, without_positions(&error.to_string())),
+            Err(error) => return self.report(Scope::Everything, plain(&error)),
         };
         let kind = header.kind.clone().or_else(|| self.kind.as_deref()?.strip_suffix("List").map(str::to_owned));
         let Some(kind) = kind.filter(|kind| !kind.is_empty()) else {
@@ -208,13 +205,14 @@ impl Sink<'_> {
             Err(error) => {
                 let path = error.path().to_string();
                 self.place.field = (path != ".").then_some(path);
-                self.report(header.scope(kind), without_positions(&error.into_inner().to_string()));
+                self.report(header.scope(kind), plain(&error.into_inner()));
                 self.place.field = None;
             }
         }
     }
 
     fn report(&mut self, scope: Scope, problem: String) {
+        let problem = shortened(problem);
         self.manifests.report(ManifestError { place: self.place.clone(), problem, scope });
     }
 }
@@ -248,6 +246,45 @@ impl Header {
             },
             _ => Scope::Everything,
         }
+    }
+}
+
+/// Reads a YAML document; an error comes with its line, counted from 0.
+fn from_yaml(text: &str) -> Result<serde_json::Value, (usize, String)> {
+    serde_yaml::from_str(text).map_err(|error| {
+        let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
+        (line, without_positions(&error.to_string()))
+    })
+}
+
+fn not_utf8(text: &[u8], error: std::str::Utf8Error) -> (usize, String) {
+    let before = text.iter().take(error.valid_up_to());
+    (before.filter(|&&byte| byte == b'\n').count(), "expected UTF-8, found other bytes".to_owned())
+}
+
+/// What serde says, as "expected …, found …".
+fn plain(error: &impl fmt::Display) -> String {
+    let message = without_positions(&error.to_string());
+    let told = ["invalid type: ", "invalid value: "].iter().find_map(|what| message.split_once(what));
+    let told = told.and_then(|(field, told)| Some((field, told.rsplit_once(", expected ")?)));
+    let Some((field, (found, expected))) = told else { return message };
+    let expected = match expected {
+        "u32" => "a whole number from 0",
+        "i32" | "i64" => "a whole number",
+        other => other,
+    };
+    format!("{field}expected {expected}, found {found}")
+}
+
+/// A message without the middle of what would fill a screen.
+fn shortened(message: String) -> String {
+    const LONGEST: usize = 400;
+    const KEPT: usize = 180;
+    let head = message.floor_char_boundary(KEPT);
+    let tail = message.ceil_char_boundary(message.len().saturating_sub(KEPT));
+    match (message.get(..head), message.get(tail..)) {
+        (Some(head), Some(tail)) if message.len() > LONGEST => format!("{head} … {tail}"),
+        _ => message,
     }
 }
 

@@ -250,8 +250,8 @@ struct Strategy {
 }
 
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Text")]
 enum StrategyType {
-    #[serde(alias = "")]
     RollingUpdate,
     OnDelete,
 }
@@ -285,6 +285,18 @@ impl TryFrom<Wire> for DaemonSet {
             revision_history_limit: spec.revision_history_limit.unwrap_or(DEFAULT_REVISION_HISTORY_LIMIT),
             status: wire.status.unwrap_or_default(),
         })
+    }
+}
+
+impl TryFrom<Text> for StrategyType {
+    type Error = String;
+
+    fn try_from(text: Text) -> Result<Self, String> {
+        match &*text {
+            "" | "RollingUpdate" => Ok(Self::RollingUpdate),
+            "OnDelete" => Ok(Self::OnDelete),
+            _ => Err(format!("expected RollingUpdate or OnDelete, found {text:?}")),
+        }
     }
 }
 
