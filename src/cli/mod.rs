@@ -139,13 +139,13 @@ fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
         let snapshot = snapshot.now(now).settings(&settings);
         if args.effects_unobserved { snapshot.effects_unobserved() } else { snapshot }
     });
-    let mut plans = snapshots.map(|snapshot| (snapshot, snapshot.plan())).peekable();
     let mut any_actions = false;
-    let noted = plans.by_ref().inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
+    let plans = snapshots.map(|snapshot| (snapshot, snapshot.plan()));
+    let plans = plans.inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
     shown(match args.output {
-        Output::Text => text::write(&mut stdout(), &manifests, noted, args.all),
-        Output::Json => json::write(&mut stdout(), noted),
-        Output::Yaml => json::write_yaml(&mut stdout(), noted),
+        Output::Text => text::write(&mut stdout(), &manifests, plans, args.all),
+        Output::Json => json::write(&mut stdout(), plans),
+        Output::Yaml => json::write_yaml(&mut stdout(), plans),
     })?;
     Ok(if !manifests.problems().is_empty() {
         ExitCode::FAILURE
