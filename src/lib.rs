@@ -58,6 +58,7 @@
 //!
 //! - `yaml`: the module `manifest`, for YAML and JSON files and streams.
 //! - `cli`: the command line `daemonplan`.
+//! - `proptest`: the module `strategies`, generated clusters for property tests.
 
 mod action;
 mod backoff;
@@ -75,6 +76,8 @@ mod plan;
 mod rollout;
 mod settings;
 mod snapshot;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 mod template;
 mod warning;
 

@@ -1,3 +1,5 @@
+use serde::Serialize;
+
 use crate::matching::{ExpressionError, SelectorExpression};
 
 /// What the cluster's operator has configured, as opposed to what a DaemonSet says.
@@ -8,7 +10,8 @@ use crate::matching::{ExpressionError, SelectorExpression};
 /// assert!(Settings::default().project_node_selector("role in worker").is_err());
 /// # Ok::<(), daemonplan::matching::ExpressionError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Settings {
     pub(crate) burst: usize,
     pub(crate) project_node_selector: Option<SelectorExpression>,

@@ -1,5 +1,6 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::model::{Labels, Operator, Requirement, RequirementError, Text, parse_bound};
@@ -49,6 +50,12 @@ impl SelectorExpression {
     /// Whether `labels` meet every requirement.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements.iter().all(|requirement| requirement.matches(labels))
+    }
+}
+
+impl Serialize for SelectorExpression {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

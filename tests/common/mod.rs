@@ -198,6 +198,19 @@ impl Cluster {
         }
     }
 
+    /// All of it, owned.
+    #[cfg(feature = "proptest")]
+    pub fn facts(&self) -> daemonplan::strategies::ClusterFacts {
+        let (daemonset, nodes) = (self.daemonset.clone(), self.nodes.clone());
+        let mut facts =
+            daemonplan::strategies::ClusterFacts::new(daemonset, nodes, self.pods.clone(), self.namespace.clone());
+        facts.revisions = Some(self.revisions.clone());
+        facts.now = Some(self.now);
+        facts.settings = self.settings.clone();
+        facts.backoff = self.backoff.clone();
+        facts
+    }
+
     /// Plans and carries out until there is nothing to do, with an hour between two plans; gives the number of plans.
     pub fn settle(&mut self) -> usize {
         for plans in 1..200 {
@@ -218,7 +231,7 @@ impl Cluster {
         manifest["metadata"]["name"] = json!(format!("agent-new-{}", self.born));
         manifest["metadata"]["creationTimestamp"] = json!(self.now.to_string());
         let mut pod: Pod = serde_json::from_value(manifest).unwrap();
-        assert_eq!(pod.node, PodNode::Intended(node.clone()));
+        assert_eq!(pod.node.name(), Some(node));
         pod.node = PodNode::Bound(node.clone());
         pod.phase = PodPhase::Running;
         pod.ready = Readiness::Ready { since: Some(self.now) };

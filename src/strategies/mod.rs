@@ -1,0 +1,254 @@
+//! Strategies for property tests (feature `proptest`): nodes, templates, DaemonSets, and whole clusters around one.
+//!
+//! Names, labels, taints and hashes come from small sets, so that what is generated has to do with each other: pods
+//! stand on nodes of the cluster (and some do not), carry hashes of its revisions, tolerate its taints. What Kubernetes
+//! accepts and then ignores, such as malformed affinity terms, is among it; what it refuses is not.
+//!
+//! ```
+//! use daemonplan::{Action, strategies::clusters};
+//! use proptest::prelude::*;
+//!
+//! proptest!(|(cluster in clusters(0..20))| {
+//!     let plan = cluster.snapshot().plan();
+//!     // Your controller here: whatever the cluster looks like, it must cope with the plan.
+//!     for action in &plan.actions {
+//!         if let Action::CreatePod { node, .. } = action {
+//!             prop_assert!(cluster.nodes.iter().any(|known| known.name == *node));
+//!         }
+//!     }
+//! });
+//! ```
+
+mod daemon_set;
+mod pods;
+mod template;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::{collection::SizeRange, option, prelude::*, sample::select};
+
+use crate::{
+    Backoff, BackoffEntry, BackoffKey, Settings, Snapshot,
+    model::{ControllerRevision, DaemonSet, HASH_LABEL, Labels, Namespace, Node, Pod, Taint, TaintEffect, Text},
+};
+
+pub use daemon_set::{daemon_sets, int_or_percents};
+pub use template::pod_templates;
+
+/// All that a plan is made from, owned: what a [`Snapshot`] borrows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClusterFacts {
+    /// The DaemonSet to plan for.
+    pub daemonset: DaemonSet,
+    /// The nodes, each name once.
+    pub nodes: Vec<Node>,
+    /// The pods, some of them of other owners and other namespaces.
+    pub pods: Vec<Pod>,
+    /// The DaemonSet's namespace.
+    pub namespace: Namespace,
+    /// The ControllerRevisions; `None`: not given.
+    pub revisions: Option<Vec<ControllerRevision>>,
+    /// The time; `None`: no clock.
+    pub now: Option<Timestamp>,
+    /// The settings.
+    pub settings: Settings,
+    /// The back-off of Failed pods.
+    pub backoff: Backoff,
+    /// Whether the effects of the last plan show.
+    pub effects_observed: bool,
+}
+
+impl ClusterFacts {
+    /// These objects, with no revisions, no clock, no back-off, default settings, and all effects observed.
+    pub fn new(daemonset: DaemonSet, nodes: Vec<Node>, pods: Vec<Pod>, namespace: Namespace) -> Self {
+        Self {
+            daemonset,
+            nodes,
+            pods,
+            namespace,
+            revisions: None,
+            now: None,
+            settings: Settings::default(),
+            backoff: Backoff::default(),
+            effects_observed: true,
+        }
+    }
+
+    /// The snapshot of these facts.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        let mut snapshot = Snapshot::new(&self.daemonset, &self.nodes, &self.pods, &self.namespace)
+            .settings(&self.settings)
+            .backoff(&self.backoff);
+        if let Some(revisions) = &self.revisions {
+            snapshot = snapshot.revisions(revisions);
+        }
+        if let Some(now) = self.now {
+            snapshot = snapshot.now(now);
+        }
+        if self.effects_observed { snapshot } else { snapshot.effects_unobserved() }
+    }
+}
+
+/// Whole clusters with so many nodes and a few revisions. In one half of them pods are in any state anywhere; in the
+/// other most nodes run one pod each, as when all is well or an update is under way.
+pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFacts> {
+    let base = (daemon_sets(), self::nodes(nodes), namespaces(), settings());
+    base.prop_flat_map(|(daemonset, nodes, namespace, settings)| {
+        let editions = pods::revisions(&daemonset);
+        editions.prop_flat_map(move |revisions| {
+            let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
+            let homes = plan.placements().filter(|placement| placement.verdict.may_keep_running());
+            let homes = homes.map(|placement| placement.node).collect();
+            let pods = prop_oneof![
+                pods::wild_pods(&daemonset, &nodes, &revisions),
+                pods::calm_pods(&daemonset, homes, &revisions),
+            ];
+            let backoff = backoffs(&daemonset, &nodes);
+            let (daemonset, nodes) = (daemonset.clone(), nodes.clone());
+            let (namespace, settings) = (namespace.clone(), settings.clone());
+            let given = (prop::bool::weighted(0.9), prop::bool::weighted(0.9), prop::bool::weighted(0.9));
+            (pods, backoff, given).prop_map(move |(pods, backoff, (revisions_given, clock, effects_observed))| {
+                ClusterFacts {
+                    daemonset: daemonset.clone(),
+                    nodes: nodes.clone(),
+                    pods,
+                    namespace: namespace.clone(),
+                    revisions: revisions_given.then(|| revisions.clone()),
+                    now: clock.then_some(now()),
+                    settings: settings.clone(),
+                    backoff,
+                    effects_observed,
+                }
+            })
+        })
+    })
+}
+
+/// So many nodes: `node-0`, `node-1` …
+pub fn nodes(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Node>> {
+    let node = (labels(), prop::collection::vec(taints(), 0..3));
+    prop::collection::vec(node, count).prop_map(|nodes| {
+        let numbered = nodes.into_iter().enumerate();
+        let node = |(number, (labels, taints))| {
+            let mut node = Node::new(format!("node-{number}"));
+            node.labels = labels;
+            node.taints = taints;
+            node
+        };
+        numbered.map(node).collect()
+    })
+}
+
+/// Texts for `--selector`, node selector annotations and settings; one in ten does not parse.
+pub fn selector_texts() -> impl Strategy<Value = String> {
+    let key = || select(vec!["role", "zone", "speed", "example.com/gpu"]);
+    let value = || select(vec!["worker", "infra", "a", "b", ""]);
+    let requirement = prop_oneof![
+        4 => (key(), select(vec!["=", "==", "!="]), value()).prop_map(|(k, op, v)| format!("{k}{op}{v}")),
+        2 => (key(), select(vec!["in", "notin"]), value(), value()).prop_map(|(k, op, v, w)| format!("{k} {op} ({v}, {w})")),
+        1 => (select(vec!["", "!"]), key()).prop_map(|(not, k)| format!("{not}{k}")),
+        1 => (select(vec!["<", ">"]), 0..30).prop_map(|(op, bound)| format!("speed {op} {bound}")),
+    ];
+    let malformed = select(vec!["role in worker", "=worker", "a,,b", "speed>fast", "role=a b", "!", "a in (b"]);
+    prop_oneof![
+        9 => prop::collection::vec(requirement, 0..3).prop_map(|all| all.join(",")),
+        1 => malformed.prop_map(str::to_owned),
+    ]
+}
+
+/// Settings; their node selectors are mostly not set.
+pub fn settings() -> impl Strategy<Value = Settings> {
+    let selector = || option::weighted(0.2, selector_texts());
+    let burst = prop_oneof![3 => Just(250_usize), 1 => 0..4_usize];
+    (burst, selector(), selector(), prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
+        |(burst, project, default, keep, compare)| {
+            let mut settings = Settings::default().burst(burst);
+            // A setting that does not parse cannot be made.
+            settings = project.and_then(|text| settings.clone().project_node_selector(&text).ok()).unwrap_or(settings);
+            settings = default.and_then(|text| settings.clone().default_node_selector(&text).ok()).unwrap_or(settings);
+            settings = if keep { settings.keep_pods_on_missing_nodes() } else { settings };
+            if compare { settings.toleration_comparison() } else { settings }
+        },
+    )
+}
+
+/// The namespace of [`daemon_sets`], with and without node selector annotations.
+pub fn namespaces() -> impl Strategy<Value = Namespace> {
+    (option::weighted(0.3, selector_texts()), option::weighted(0.1, selector_texts())).prop_map(
+        |(project, kubernetes)| {
+            let mut namespace = Namespace::new(NAMESPACE);
+            let project = project.map(|text| ("openshift.io/node-selector", text));
+            let kubernetes = kubernetes.map(|text| ("scheduler.alpha.kubernetes.io/node-selector", text));
+            namespace.annotations = project.into_iter().chain(kubernetes).collect();
+            namespace
+        },
+    )
+}
+
+const NAMESPACE: &str = "prod";
+const UID: &str = "uid-agent";
+
+fn now() -> Timestamp {
+    Timestamp::constant(1_767_323_045, 0)
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    now() - SignedDuration::from_secs(seconds)
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    let role = option::weighted(0.8, select(vec!["worker", "worker", "infra"]));
+    let zone = option::of(select(vec!["a", "b", ""]));
+    let speed = option::weighted(0.3, select(vec!["5", "20", "fast", "-1"]));
+    let gpu = option::weighted(0.2, Just("true"));
+    (role, zone, speed, gpu).prop_map(|(role, zone, speed, gpu)| {
+        let pairs = [("role", role), ("zone", zone), ("speed", speed), ("example.com/gpu", gpu)];
+        pairs.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    })
+}
+
+fn taint_keys() -> impl Strategy<Value = &'static str> {
+    select(vec!["dedicated", "dedicated", "node.kubernetes.io/unschedulable", "node.kubernetes.io/network-unavailable"])
+}
+
+fn taints() -> impl Strategy<Value = Taint> {
+    let effects = [
+        TaintEffect::NoSchedule,
+        TaintEffect::NoSchedule,
+        TaintEffect::NoExecute,
+        TaintEffect::PreferNoSchedule,
+        TaintEffect::Unknown,
+    ];
+    (taint_keys(), select(vec!["", "db", "7"]), select(effects.to_vec())).prop_map(|(key, value, effect)| Taint {
+        key: key.into(),
+        value: value.into(),
+        effect,
+    })
+}
+
+fn backoffs(daemonset: &DaemonSet, nodes: &[Node]) -> impl Strategy<Value = Backoff> + use<> {
+    let (uid, observed) = (daemonset.uid.clone(), daemonset.status.observed_generation);
+    let names: Vec<Text> = nodes.iter().map(|node| node.name.clone()).chain(["gone".into()]).collect();
+    let entry = (select(names), prop::bool::weighted(0.9), select(vec![1, 2, 64, 900]), 0..2000_i64);
+    prop::collection::vec(entry, 0..4).prop_map(move |entries| {
+        let entry = |(node, current, delay, age)| {
+            let observed_generation = if current { observed } else { observed + 1 };
+            let key = BackoffKey { uid: uid.clone(), observed_generation, node };
+            (key, BackoffEntry { delay: std::time::Duration::from_secs(delay), last_update: ago(age) })
+        };
+        entries.into_iter().map(entry).collect()
+    })
+}
+
+/// The hash labels that pods and revisions carry, `None` for none at all.
+fn hash_labels(more: impl IntoIterator<Item = Text>) -> Vec<Option<Text>> {
+    let known = ["one", "two", "three"].into_iter().map(Text::from);
+    known.chain(more).map(Some).chain([None]).collect()
+}
+
+fn with_hash(labels: &Labels, hash: Option<Text>) -> Labels {
+    match hash {
+        Some(hash) => labels.with(HASH_LABEL, hash),
+        None => labels.clone(),
+    }
+}

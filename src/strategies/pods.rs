@@ -1,0 +1,217 @@
+use jiff::Timestamp;
+use proptest::{option, prelude::*, sample::select};
+use serde_json::{Map, Value, json};
+
+use super::{ago, hash_labels, with_hash};
+use crate::{
+    Snapshot,
+    model::{
+        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Labels, Namespace, Node, Pod, PodNode, PodPhase,
+        PodTemplate, Readiness, TEMPLATE_GENERATION_LABEL, Text,
+    },
+};
+
+/// Who controls a pod or a revision.
+fn controllers(daemonset: &DaemonSet) -> impl Strategy<Value = Option<ControllerRef>> + use<> {
+    let own = ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() };
+    let predecessor = ControllerRef { uid: "uid-predecessor".into(), ..own.clone() };
+    let of_another_kind = ControllerRef { kind: "ReplicaSet".into(), ..own.clone() };
+    prop_oneof![
+        8 => Just(Some(own)),
+        2 => Just(None),
+        1 => Just(Some(predecessor)),
+        1 => Just(Some(of_another_kind)),
+    ]
+}
+
+/// Labels that the DaemonSet selects, and sometimes others.
+fn selected() -> impl Strategy<Value = Labels> {
+    prop_oneof![
+        8 => Just(Labels::from_iter([("app", "agent")])),
+        1 => Just(Labels::from_iter([("app", "agent"), ("tier", "old")])),
+        1 => Just(Labels::from_iter([("app", "other")])),
+    ]
+}
+
+pub(super) fn revisions(daemonset: &DaemonSet) -> impl Strategy<Value = Vec<ControllerRevision>> + use<> {
+    let own_hash = own_hash(daemonset);
+    let namespaces = vec![daemonset.namespace.clone(), daemonset.namespace.clone(), "elsewhere".into()];
+    let revision = (
+        (0..4_usize, select(hash_labels(["".into()])), 0..5_i64, select(SHAPES.to_vec())),
+        (controllers(daemonset), selected(), prop::bool::weighted(0.05), prop::bool::weighted(0.1)),
+        select(namespaces),
+    );
+    let daemonset = daemonset.clone();
+    prop::collection::vec(revision, 0..6).prop_map(move |revisions| {
+        let mut taken = false;
+        let numbered = revisions.into_iter().enumerate();
+        let revision =
+            |(at, ((edition, hash, number, shape), (controller, labels, deleted, takes_name), namespace))| {
+                // At most one takes the name that a new revision would get.
+                let name = if takes_name && !taken { own_hash.to_string() } else { format!("r{at}") };
+                taken |= takes_name;
+                let data = data(&daemonset.template, edition, shape);
+                let mut revision = ControllerRevision::new(
+                    Text::clone(&namespace),
+                    format!("{}-{name}", daemonset.name),
+                    number,
+                    data,
+                );
+                revision.uid = format!("uid-r{at}").into();
+                revision.labels = with_hash(&labels, hash);
+                revision.controller = controller;
+                revision.deleted = if deleted { Some(ago(1)) } else { None };
+                revision
+            };
+        numbered.map(revision).collect()
+    })
+}
+
+/// A revision's data for the template (edition 0) or an older one.
+fn data(template: &PodTemplate, edition: usize, shape: fn(Value) -> Value) -> Value {
+    let mut json = template.json().clone();
+    if edition > 0 {
+        json.insert("edition".into(), edition.into());
+    }
+    json.insert("$patch".into(), "replace".into());
+    shape(json!({"spec": {"template": json}}))
+}
+
+/// How the same data may be written.
+const SHAPES: [fn(Value) -> Value; 3] = [as_is, reversed, with_nulls];
+
+fn as_is(value: Value) -> Value {
+    value
+}
+
+/// The same with the keys of all objects in reverse.
+fn reversed(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            fields.into_iter().rev().map(|(key, value)| (key, reversed(value))).collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) => items.into_iter().map(reversed).collect(),
+        scalar => scalar,
+    }
+}
+
+/// The same with fields that are null.
+fn with_nulls(mut value: Value) -> Value {
+    for path in ["/spec/template", "/spec/template/spec"] {
+        if let Some(fields) = value.pointer_mut(path).and_then(Value::as_object_mut) {
+            fields.insert("absent".into(), Value::Null);
+        }
+    }
+    value
+}
+
+/// The hashes of the revisions, and twice as likely the template's own.
+fn hashes(daemonset: &DaemonSet, revisions: &[ControllerRevision]) -> Vec<Option<Text>> {
+    let own_hash = own_hash(daemonset);
+    let known = revisions.iter().filter_map(|revision| revision.labels.get(HASH_LABEL)).map(Text::from);
+    hash_labels(known.chain([own_hash.clone(), own_hash]))
+}
+
+fn own_hash(daemonset: &DaemonSet) -> Text {
+    Snapshot::new(daemonset, &[], &[], &Namespace::new(daemonset.namespace.clone())).plan().hash
+}
+
+/// Pods in any state, anywhere.
+pub(super) fn wild_pods(
+    daemonset: &DaemonSet,
+    nodes: &[Node],
+    revisions: &[ControllerRevision],
+) -> impl Strategy<Value = Vec<Pod>> + use<> {
+    let mut names: Vec<Text> = nodes.iter().map(|node| node.name.clone()).collect();
+    let most = nodes.len() + nodes.len() / 2 + 3;
+    names.push("gone".into());
+    let place = prop_oneof![
+        8 => select(names.clone()).prop_map(PodNode::Bound),
+        2 => select(names).prop_map(PodNode::Intended),
+        1 => Just(PodNode::None),
+    ];
+    let phases = prop_oneof![
+        1 => Just(PodPhase::Pending),
+        6 => Just(PodPhase::Running),
+        1 => Just(PodPhase::Failed),
+        1 => Just(PodPhase::Succeeded),
+        1 => Just(PodPhase::Unknown),
+    ];
+    let namespaces = prop_oneof![20 => Just(daemonset.namespace.clone()), 1 => Just("elsewhere".into())];
+    let metadata = (namespaces, controllers(daemonset), selected(), select(hashes(daemonset, revisions)), ages());
+    let state = (place, phases, readiness(), prop::bool::weighted(0.1));
+    let pod = (metadata, template_generations(), state).prop_map(|(metadata, generation, state)| {
+        let (namespace, controller, labels, hash, created) = metadata;
+        let (node, phase, ready, deleted) = state;
+        let mut pod = Pod::new(namespace, "");
+        let labels = with_hash(&labels, hash);
+        pod.labels = match generation {
+            Some(generation) => labels.with(TEMPLATE_GENERATION_LABEL, generation),
+            None => labels,
+        };
+        pod.controller = controller;
+        pod.node = node;
+        pod.phase = phase;
+        pod.ready = ready;
+        pod.created = created;
+        pod.deleted = deleted.then(|| ago(10));
+        pod
+    });
+    prop::collection::vec(pod, 0..=most).prop_map(|pods| numbered(pods.into_iter()))
+}
+
+/// Pods as they are when all is well or an update is under way: mostly one on each of these nodes, running.
+pub(super) fn calm_pods(
+    daemonset: &DaemonSet,
+    nodes: Vec<Text>,
+    revisions: &[ControllerRevision],
+) -> impl Strategy<Value = Vec<Pod>> + use<> {
+    let owner = ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() };
+    let namespace = daemonset.namespace.clone();
+    let state = (select(hashes(daemonset, revisions)), readiness(), prop::bool::weighted(0.05), ages());
+    let pods = prop_oneof![
+        8 => prop::collection::vec(state.clone(), 1),
+        1 => prop::collection::vec(state, 0..3),
+    ];
+    prop::collection::vec(pods, nodes.len()).prop_map(move |by_node| {
+        let placed = nodes.iter().zip(by_node).flat_map(|(node, pods)| pods.into_iter().map(move |pod| (node, pod)));
+        let pod = |(node, (hash, ready, deleted, created)): (&Text, (Option<Text>, Readiness, bool, _))| {
+            let mut pod = Pod::new(namespace.clone(), "");
+            pod.labels = with_hash(&Labels::from_iter([("app", "agent")]), hash);
+            pod.controller = Some(owner.clone());
+            pod.node = PodNode::Bound(node.clone());
+            pod.phase = PodPhase::Running;
+            pod.ready = ready;
+            pod.created = created;
+            pod.deleted = deleted.then(|| ago(10));
+            pod
+        };
+        numbered(placed.map(pod))
+    })
+}
+
+fn ages() -> impl Strategy<Value = Option<Timestamp>> + Clone {
+    option::weighted(0.9, (1..5_i64).prop_map(|hours| ago(3600 * hours)))
+}
+
+fn readiness() -> impl Strategy<Value = Readiness> + Clone {
+    prop_oneof![
+        3 => Just(Readiness::NotReady),
+        8 => select(vec![0, 30, 59, 60, 61, 3600, 3600]).prop_map(|age| Readiness::Ready { since: Some(ago(age)) }),
+        1 => Just(Readiness::Ready { since: None }),
+    ]
+}
+
+fn template_generations() -> impl Strategy<Value = Option<&'static str>> {
+    option::weighted(0.2, select(vec!["3", "4"]))
+}
+
+/// Gives them names and uids.
+fn numbered(pods: impl Iterator<Item = Pod>) -> Vec<Pod> {
+    let named = pods.enumerate().map(|(number, mut pod)| {
+        pod.name = format!("agent-{number}").into();
+        pod.uid = format!("uid-{number}").into();
+        pod
+    });
+    named.collect()
+}

@@ -1,0 +1,24 @@
+//! The planner agrees with a slow re-statement of its rules on any generated cluster.
+
+mod restatement;
+
+use daemonplan::strategies::clusters;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
+use restatement::check_agreement;
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/agreement.proptest-regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_planner_agrees_with_the_rules_on_small_clusters(facts in clusters(0..4)) {
+        check_agreement(&facts);
+    }
+
+    #[test]
+    fn the_planner_agrees_with_the_rules_on_clusters_of_up_to_fifty_nodes(facts in clusters(0..=50)) {
+        check_agreement(&facts);
+    }
+}

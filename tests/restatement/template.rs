@@ -1,0 +1,69 @@
+//! §5: the pod that is created.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    facts::Facts,
+    selectors::{list, text},
+};
+
+/// The template's tolerations with the automatic ones: added, or in place of those that say the same.
+pub fn tolerations(spec: &Value) -> Vec<Value> {
+    let mut all = list(&spec["tolerations"]);
+    let automatic = [
+        ("not-ready", "NoExecute"),
+        ("unreachable", "NoExecute"),
+        ("disk-pressure", "NoSchedule"),
+        ("memory-pressure", "NoSchedule"),
+        ("pid-pressure", "NoSchedule"),
+        ("unschedulable", "NoSchedule"),
+        ("network-unavailable", "NoSchedule"),
+    ];
+    for (name, effect) in automatic {
+        if name == "network-unavailable" && spec["hostNetwork"] != true {
+            continue;
+        }
+        let key = format!("node.kubernetes.io/{name}");
+        let new = json!({"key": key, "operator": "Exists", "effect": effect});
+        let says_the_same = |other: &Value| {
+            ["key", "operator", "effect", "value"].iter().all(|field| text(other, field) == text(&new, field))
+        };
+        if !all.iter().any(says_the_same) {
+            all.push(new);
+        }
+    }
+    all
+}
+
+pub fn pod(facts: &Facts<'_>, node: &str, hash: &str) -> Value {
+    let template = &facts.daemonset["spec"]["template"];
+    let owner = &facts.daemonset["metadata"];
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]});
+
+    pod["spec"]["tolerations"] = json!(tolerations(&template["spec"]));
+    let only_this_node = json!({"key": "metadata.name", "operator": "In", "values": [node]});
+    pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
+        json!({"nodeSelectorTerms": [{"matchFields": [only_this_node]}]});
+
+    let mut metadata: Map<_, _> = template["metadata"].as_object().unwrap().clone();
+    metadata.insert("generateName".into(), json!(format!("{}-", text(owner, "name"))));
+    metadata.insert("namespace".into(), owner["namespace"].clone());
+    metadata["labels"]["controller-revision-hash"] = json!(hash);
+    if let Some(generation) = facts.template_generation() {
+        metadata["labels"]["pod-template-generation"] = json!(generation);
+    }
+    metadata.insert("ownerReferences".into(), json!([owner_reference(facts)]));
+    pod["metadata"] = metadata.into();
+    pod
+}
+
+pub fn owner_reference(facts: &Facts<'_>) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "name": facts.daemonset["metadata"]["name"],
+        "uid": facts.daemonset["metadata"]["uid"],
+        "controller": true,
+        "blockOwnerDeletion": true,
+    })
+}
