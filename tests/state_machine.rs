@@ -52,7 +52,11 @@ impl ReferenceStateMachine for Anything {
     }
 
     fn transitions(_: &UpdateStrategy) -> BoxedStrategy<Happening> {
-        use Happening::*;
+        use Happening::{
+            NodeBecomes, NodeComes, NodeGoes, NodeIsCleared, NodeIsTainted, PlanIsCarriedOut, PodBecomes,
+            PodIsDeletedByHand, PodIsMarkedAsDeleted, PodsAreGone, ProjectSelects, RecreatedLeavingPodsBehind,
+            TemplateIsEdited, TimePasses,
+        };
         let node = || 0..4_u8;
         let phases = select(vec![PodPhase::Running, PodPhase::Failed, PodPhase::Succeeded, PodPhase::Pending]);
         prop_oneof![
@@ -139,13 +143,19 @@ impl StateMachineTest for Life {
             }
             Happening::NodeGoes(number) => cluster.nodes.retain(|node| *node.name != name_of(number)),
             Happening::NodeBecomes(number, role) => {
-                any_node(&mut cluster, number).map(|node| node.labels = Labels::from_iter([("role", role)]));
+                if let Some(node) = any_node(&mut cluster, number) {
+                    node.labels = Labels::from_iter([("role", role)]);
+                }
             }
             Happening::NodeIsTainted(number, text) => {
-                any_node(&mut cluster, number).map(|node| node.taints = vec![taint(text)]);
+                if let Some(node) = any_node(&mut cluster, number) {
+                    node.taints = vec![taint(text)];
+                }
             }
             Happening::NodeIsCleared(number) => {
-                any_node(&mut cluster, number).map(|node| node.taints.clear());
+                if let Some(node) = any_node(&mut cluster, number) {
+                    node.taints.clear();
+                }
             }
             Happening::TemplateIsEdited(number) => {
                 cluster.daemonset.template = template(edition(number));
@@ -180,7 +190,9 @@ impl StateMachineTest for Life {
             }
             Happening::PodIsMarkedAsDeleted(number) => {
                 let now = cluster.now;
-                any_pod(&mut cluster, number).map(|pod| pod.deleted = Some(now));
+                if let Some(pod) = any_pod(&mut cluster, number) {
+                    pod.deleted = Some(now);
+                }
             }
             Happening::PodsAreGone => cluster.pods.retain(|pod| !pod.is_being_deleted()),
             Happening::TimePasses(seconds) => cluster.now += SignedDuration::from_secs(seconds),

@@ -64,6 +64,7 @@ fn namespace_selectors(facts: &Facts<'_>) -> Vec<Requirement> {
 }
 
 /// A node that exists, or one that does not but has claimed pods.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub struct NodeState {
     pub name: String,
     pub exists: bool,
@@ -155,7 +156,7 @@ impl NodeState {
     }
 
     fn add_wishes_for_pods_that_may_stay(&self, wishes: &mut Wishes) {
-        let may_go = if self.backoff.0 == 0 { 1 } else { 0 };
+        let may_go = usize::from(self.backoff.0 == 0);
         wishes.delete.extend(self.failed().into_iter().take(may_go).map(|pod| (pod, "Failed")));
         let succeeded = self.live().into_iter().filter(|pod| pod.phase == "Succeeded");
         wishes.delete.extend(succeeded.map(|pod| (pod, "Succeeded")));

@@ -38,7 +38,7 @@ pub fn wishes(facts: &Facts<'_>, nodes: &[NodeState]) -> Wishes {
         return with_surge(&concerned, surge, desired);
     }
     let unavailable = resolve(&bounds["maxUnavailable"], desired);
-    let at_least = if desired > 0 { 1 } else { 0 };
+    let at_least = usize::from(desired > 0);
     without_surge(&concerned, unavailable.max(at_least))
 }
 
