@@ -96,11 +96,37 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
 
 #[test]
 fn a_problem_fits_on_a_screen_however_long_the_text_is() {
-    let long = "é".repeat(10_000_000);
+    let long = "é".repeat(5_000_000);
     for text in [format!("kind: Node\nmetadata: {{name: a, labels: {long}}}\n"), long] {
         let problem = &problems(&text)[0];
         assert!(problem.len() < 500 && problem.contains("expected a") && problem.contains(" … "), "{problem}");
     }
+}
+
+#[test]
+fn a_yaml_document_that_explodes_is_a_problem() {
+    let level = |n: usize| {
+        let aliases = vec![format!("*a{}", n - 1); 10].join(", ");
+        format!("a{n}: &a{n} [{aliases}]\n")
+    };
+    let bomb: String = ["a0: &a0 [lol]\n".to_owned()].into_iter().chain((1..12).map(level)).collect();
+    let wide = format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(5000), "*a,".repeat(5000));
+    for bomb in [&bomb, &wide] {
+        let problem = &problems(bomb)[0];
+        assert!(problem.contains("found a document that explodes"), "{problem}");
+    }
+    let modest = "kind: Node\nmetadata: {name: a, labels: &l {role: worker}, annotations: *l}\n";
+    assert_eq!(read(modest).nodes()[0].labels.get("role"), Some("worker"));
+}
+
+#[test]
+fn a_key_that_stands_twice_in_a_yaml_mapping_is_a_problem() {
+    assert_eq!(
+        problems("kind: Node\nmetadata:\n  name: a\n  name: b\n"),
+        [
+            "x: document 1: not readable as YAML: line 3 of the file: metadata: expected each key once, found \"name\" twice"
+        ]
+    );
 }
 
 #[test]

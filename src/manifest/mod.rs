@@ -6,6 +6,7 @@
 mod collection;
 mod error;
 mod reader;
+mod yaml;
 
 pub use collection::Manifests;
 pub use error::{ManifestError, Place, Scope};

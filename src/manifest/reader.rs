@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{ManifestError, Manifests, Place, Scope, collection::Object};
+use super::{ManifestError, Manifests, Place, Scope, collection::Object, yaml};
 use crate::model::Text;
 
 /// Reads a file's text into `manifests`.
@@ -251,7 +251,7 @@ impl Header {
 
 /// Reads a YAML document; an error comes with its line, counted from 0.
 fn from_yaml(text: &str) -> Result<serde_json::Value, (usize, String)> {
-    serde_yaml::from_str(text).map_err(|error| {
+    yaml::to_json(text).map_err(|error| {
         let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
         (line, without_positions(&error.to_string()))
     })
