@@ -96,10 +96,61 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
 
 #[test]
 fn a_problem_fits_on_a_screen_however_long_the_text_is() {
-    let long = "é".repeat(5_000_000);
-    for text in [format!("kind: Node\nmetadata: {{name: a, labels: {long}}}\n"), long] {
+    let long = "é".repeat(1_000_000);
+    let labels = format!("kind: Node\nmetadata: {{name: a, labels: {long}}}\n");
+    let name = format!("kind: Node\nmetadata: {{name: {long}, labels: 7}}\n");
+    let key = format!(r#"{{"kind": "Node", "metadata": {{"name": "a", "labels": {{"{long}": 7}}}}}}"#);
+    for text in [labels, name, key, long] {
         let problem = &problems(&text)[0];
-        assert!(problem.len() < 500 && problem.contains("expected a") && problem.contains(" … "), "{problem}");
+        assert!(problem.len() < 800 && problem.contains("expected a") && problem.contains(" … "), "{problem}");
+    }
+}
+
+#[test]
+fn deep_nesting_is_read_or_a_problem_but_no_crash() {
+    let deep = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
+    let daemonset = |field: &str, n: usize| {
+        let field = format!(r#""{field}": {}"#, deep(n));
+        format!(
+            r#"{{"kind": "DaemonSet", "metadata": {{"name": "d"}}, "spec": {{"template": {{"spec": {{{field}}}}}}}}}"#
+        )
+    };
+    assert_eq!(problems(&daemonset("field", 100)), [""; 0]);
+    let problem = problems(&daemonset("field", 100_000)).join("");
+    assert!(problem.starts_with("x: document 1: DaemonSet d: spec.template.spec.field[0][0]"), "{problem}");
+    assert!(problem.ends_with("[0][0]: recursion limit exceeded") && problem.len() < 500, "{problem}");
+    let yaml = daemonset("field", 100_000).replace("{\"kind\"", "---\n{\"kind\"");
+    assert_eq!(problems(&yaml).len(), 1, "{:?}", problems(&yaml));
+}
+
+#[test]
+fn numbers_and_times_are_taken_to_their_limits_and_refused_beyond() {
+    let daemonset = |field: &str, value: &str| {
+        let (metadata, spec) = if field.starts_with("metadata") { (field, "spec.a") } else { ("metadata.a", field) };
+        let field_of = |path: &str| path.rsplit('.').next().unwrap().to_owned();
+        let (own, other) = (field_of(metadata), field_of(spec));
+        problems(&format!("kind: DaemonSet\nmetadata: {{name: d, {own}: {value}}}\nspec: {{{other}: {value}}}\n"))
+    };
+    for (field, good, bad) in [
+        ("metadata.generation", "9223372036854775807", "9223372036854775808"),
+        ("metadata.generation", "-9223372036854775808", "-9223372036854775809"),
+        ("metadata.deletionTimestamp", "\"9999-12-30T22:00:00Z\"", "\"10000-01-01T00:00:00Z\""),
+        ("metadata.deletionTimestamp", "\"0000-01-01T00:00:00Z\"", "\"soon\""),
+        ("spec.minReadySeconds", "4294967295", "4294967296"),
+        ("spec.minReadySeconds", "0", "-1"),
+        ("spec.revisionHistoryLimit", "4294967295", "1.5"),
+    ] {
+        assert_eq!(daemonset(field, good), [""; 0]);
+        let problem = daemonset(field, bad).join("");
+        assert!(problem.starts_with(&format!("x: document 1: DaemonSet d: {field}: ")), "{problem}");
+    }
+    for percent in ["2147483647%", "0%"] {
+        let text = format!(
+            "kind: DaemonSet\nmetadata: {{name: d}}\nspec: {{updateStrategy: {{rollingUpdate: {{maxSurge: {percent}}}}}}}\n"
+        );
+        assert_eq!(problems(&text), [""; 0]);
+        let beyond = text.replace(percent, "2147483648%");
+        assert!(problems(&beyond)[0].contains("found \"2147483648%\""), "{:?}", problems(&beyond));
     }
 }
 

@@ -63,7 +63,8 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, all: bool) 
     for lines in grouped(plan).values() {
         group(out, lines, all)?;
     }
-    for (held_back, what) in [(plan.held_back_creations, "more creation"), (plan.held_back_deletions, "more deletion")] {
+    for (held_back, what) in [(plan.held_back_creations, "more creation"), (plan.held_back_deletions, "more deletion")]
+    {
         if held_back > 0 {
             writeln!(out, "  {WARN}… {} held back by the burst limit{WARN:#}", plural(held_back, what))?;
         }

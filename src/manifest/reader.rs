@@ -169,7 +169,7 @@ impl Sink<'_> {
         }
         let (group, _) = header.api_version.as_deref().unwrap_or_default().split_once('/').unwrap_or_default();
         let no_group = header.api_version.is_none();
-        self.place.object = Some(header.describe(&kind));
+        self.place.object = Some(shortened(header.describe(&kind)));
         match (kind.as_str(), group) {
             ("DaemonSet", group) if group == "apps" || no_group => {
                 self.parse(json, &header, &kind, |object| Object::DaemonSet(Box::new(object)));
@@ -204,7 +204,7 @@ impl Sink<'_> {
             Ok(object) => self.manifests.add(wrap(object)),
             Err(error) => {
                 let path = error.path().to_string();
-                self.place.field = (path != ".").then_some(path);
+                self.place.field = (path != ".").then(|| shortened(path));
                 self.report(header.scope(kind), plain(&error.into_inner()));
                 self.place.field = None;
             }

@@ -6,12 +6,30 @@ use serde_json::{Map, Number, Value};
 /// Reads a YAML document as JSON.
 ///
 /// Aliases may repeat what an anchor names, but not without end: a document must not come to more than sixteen times
-/// its own text. A key may stand only once in a mapping.
+/// its own text. A key may stand only once in a mapping. What is nested deeper than 128 levels is refused.
 pub(super) fn to_json(text: &str) -> Result<Value, serde_yaml::Error> {
     const GROWTH: usize = 16;
     const GRACE: usize = 4096;
+    if opens_too_many(text) {
+        return Err(serde_yaml::Error::custom("recursion limit exceeded"));
+    }
     let mut budget = GRACE.saturating_add(text.len().saturating_mul(GROWTH));
     Budgeted(&mut budget).deserialize(serde_yaml::Deserializer::from_str(text))
+}
+
+/// Whether so many brackets stand open that the parser's time, which grows with their square, is felt. Brackets in texts
+/// and comments are counted too, so the bound is far above the depth that is read at all.
+fn opens_too_many(text: &str) -> bool {
+    const MOST: usize = 10_000;
+    let mut open = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > MOST
+    })
 }
 
 /// Reads one value, and takes its size from what may still be read.
@@ -34,6 +52,7 @@ impl<'de> DeserializeSeed<'de> for Budgeted<'_> {
     }
 }
 
+#[allow(clippy::cast_precision_loss)] // as JSON readers do with integers that are too large
 impl<'de> Visitor<'de> for Budgeted<'_> {
     type Value = Value;
 
@@ -59,6 +78,15 @@ impl<'de> Visitor<'de> for Budgeted<'_> {
     fn visit_u64<E: Error>(mut self, value: u64) -> Result<Value, E> {
         self.spend(0)?;
         Ok(value.into())
+    }
+
+    fn visit_i128<E: Error>(self, value: i128) -> Result<Value, E> {
+        // Like a JSON reader: what no integer holds is read as a floating point number.
+        self.visit_f64(value as f64)
+    }
+
+    fn visit_u128<E: Error>(self, value: u128) -> Result<Value, E> {
+        self.visit_f64(value as f64)
     }
 
     fn visit_f64<E: Error>(mut self, value: f64) -> Result<Value, E> {
