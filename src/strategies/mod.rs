@@ -131,6 +131,7 @@ pub fn nodes(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Node>> {
         let numbered = nodes.into_iter().enumerate();
         let node = |(number, (labels, taints))| {
             let mut node = Node::new(format!("node-{number}"));
+            node.uid = format!("uid-node-{number}").into();
             node.labels = labels;
             node.taints = taints;
             node

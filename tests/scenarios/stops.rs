@@ -45,3 +45,19 @@ fn of_two_nodes_with_one_name_one_counts_whichever_comes_first() {
     cluster.nodes.reverse();
     assert_eq!(lines(&cluster.plan()), before);
 }
+
+#[test]
+fn the_same_node_given_twice_is_no_trouble() {
+    let cluster = cluster([node("a"), node("a")]);
+    assert_eq!(cluster.plan().warnings, []);
+    assert_eq!(cluster.actions(), ["create pod on a: no pod is there"]);
+}
+
+#[test]
+fn the_short_form_gives_the_actions_of_the_long_one() {
+    let cluster = cluster([node("a")]).with_pod(pod("stray", "gone"));
+    let short = daemonplan::plan(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace);
+    let long = daemonplan::Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace).plan();
+    assert_eq!(short, long.actions);
+    assert_eq!(short.len(), 3, "a creation, a deletion, and the status: {short:?}");
+}
