@@ -232,20 +232,19 @@ impl Action {
         }
     }
 
-    /// The name of the object that this is about; for a creation the node's.
-    pub(crate) fn object_name(&self) -> Text {
+    /// The object that is there already and that this is about, with the uid that it must still have; `None` for a
+    /// creation and for the status.
+    pub fn object(&self) -> Option<&ObjectRef> {
         match self {
             Self::AdoptPod { pod }
             | Self::ReleasePod { pod, .. }
             | Self::RelabelPod { pod, .. }
-            | Self::DeletePod { pod, .. } => pod.name.clone(),
+            | Self::DeletePod { pod, .. } => Some(pod),
             Self::AdoptRevision { revision }
             | Self::ReleaseRevision { revision, .. }
             | Self::UpdateRevision { revision, .. }
-            | Self::DeleteRevision { revision, .. } => revision.name.clone(),
-            Self::CreateRevision { revision } => revision.name.clone(),
-            Self::CreatePod { node, .. } => node.clone(),
-            Self::UpdateStatus { .. } => Text::default(),
+            | Self::DeleteRevision { revision, .. } => Some(revision),
+            Self::CreateRevision { .. } | Self::CreatePod { .. } | Self::UpdateStatus { .. } => None,
         }
     }
 }

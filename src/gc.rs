@@ -44,7 +44,7 @@ pub(crate) fn dependent_revisions(daemonset: &DaemonSet, revisions: &[Controller
 
 fn by_name(actions: impl Iterator<Item = Action>) -> Vec<Action> {
     let mut actions: Vec<_> = actions.collect();
-    actions.sort_by_cached_key(Action::object_name);
+    actions.sort_by(|a, b| a.object().cmp(&b.object()));
     actions
 }
 

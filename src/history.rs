@@ -60,7 +60,7 @@ impl<'a> History<'a> {
         let by_number = |revision: &&ControllerRevision| (revision.revision, revision.name.clone());
         current.sort_by_cached_key(by_number);
         history.old.sort_by_cached_key(by_number);
-        history.claims.sort_by_cached_key(Action::object_name);
+        history.claims.sort_by(|a, b| a.object().cmp(&b.object()));
 
         history.current = current.pop();
         history.duplicates = current;
@@ -278,9 +278,11 @@ mod tests {
             json!({"a": 1}),
             json!({"a": 2, "b": [1, 2]}),
             json!({"a": 1, "b": [2, 1]}),
+            json!({"a": 1, "b": [12]}),
             json!({"a": "1", "b": [1, 2]}),
         ] {
             assert!(!equal_but_for_nulls(&a, &b) && !equal_but_for_nulls(&b, &a), "{b}");
+            assert_ne!(hash(a.clone(), 0), hash(b, 0));
         }
     }
 }

@@ -49,7 +49,8 @@
 //! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), or whole files with `manifest` (feature `yaml`).
 //! 2. Make a [`Snapshot`], add what is known (revisions, time, [`Settings`], [`Backoff`]), and call [`Snapshot::plan`];
 //!    or call [`plan`] for the actions alone.
-//! 3. Carry out [`Plan::actions`] in their order. To stop after any of them and to plan again is safe. Until their
+//! 3. Carry out [`Plan::actions`] in their order, with the uid of [`Action::object`] as the precondition. To stop after
+//!    any of them and to plan again is safe. Until their
 //!    effects show in the input, plan with [`Snapshot::effects_unobserved`].
 //! 4. Keep the entries of [`Plan::backoff`] with [`Backoff::update`], and plan again when something changes, or
 //!    after [`Plan::plan_again_after`].

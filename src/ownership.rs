@@ -1,6 +1,7 @@
 //! Whose pods and revisions they are: claimed, to be adopted, to be released, or none of this DaemonSet's business.
 //!
-//! Ownership is the owner reference with `controller: true`; identity is the uid.
+//! Ownership is the owner reference with `controller: true`; identity is the uid. A DaemonSet that is being deleted claims
+//! nothing any more; what becomes of its objects is the business of [`gc`](crate::gc).
 
 use crate::model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod};
 
@@ -54,17 +55,11 @@ pub(crate) fn claim_revision(daemonset: &DaemonSet, revision: &ControllerRevisio
 }
 
 fn claim_of_owned(daemonset: &DaemonSet, labels: &Labels) -> Claim {
-    if selects(daemonset, labels) {
-        Claim::Owned
-    } else if daemonset.is_being_deleted() {
-        Claim::Ignore
-    } else {
-        Claim::Release
-    }
+    if selects(daemonset, labels) { Claim::Owned } else { Claim::Release }
 }
 
 fn claim_of_other(daemonset: &DaemonSet, adoptable: bool, labels: &Labels) -> Claim {
-    if adoptable && !daemonset.is_being_deleted() && selects(daemonset, labels) { Claim::Adopt } else { Claim::Ignore }
+    if adoptable && selects(daemonset, labels) { Claim::Adopt } else { Claim::Ignore }
 }
 
 fn selects(daemonset: &DaemonSet, labels: &Labels) -> bool {

@@ -244,7 +244,7 @@ fn claim<'a>(snapshot: &Snapshot<'a>) -> Claims<'a> {
             Claim::Owned | Claim::Ignore => {}
         }
     }
-    actions.sort_by_cached_key(Action::object_name);
+    actions.sort_by(|a, b| a.object().cmp(&b.object()));
     Claims { actions, claimed }
 }
 
@@ -362,7 +362,7 @@ fn relabel(claimed: &[Member<'_>], hash: &Text) -> Vec<Action> {
     let others = claimed.iter().filter(|member| member.pod.labels.get(HASH_LABEL) != Some(hash));
     let mut actions: Vec<_> =
         others.map(|member| Action::RelabelPod { pod: ObjectRef::from(member.pod), hash: hash.clone() }).collect();
-    actions.sort_by_cached_key(Action::object_name);
+    actions.sort_by(|a, b| a.object().cmp(&b.object()));
     actions
 }
 

@@ -84,3 +84,29 @@ impl Serialize for Warning {
         fields.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_warning_has_a_code_and_says_what_it_is_about() {
+        let term_error = RequirementError::Key("bad key".into());
+        let text_error = "a,,b".parse::<crate::matching::SelectorExpression>().unwrap_err();
+        let (source, text) = (SelectorSource::ProjectAnnotation, Text::from("a,,b"));
+        for (warning, code, about) in [
+            (Warning::SelectsAllPods, "SelectsAllPods", "empty"),
+            (Warning::SelectsNoPods, "SelectsNoPods", "no selector"),
+            (Warning::InvalidAffinityTerm { term: 0, error: term_error }, "InvalidAffinityTerm", "term 1"),
+            (Warning::InvalidNodeSelector { source, text, error: text_error }, "InvalidNodeSelector", "a,,b"),
+            (Warning::HistoryNotGiven, "HistoryNotGiven", "ControllerRevisions"),
+            (Warning::DuplicateNode { node: "node-7".into() }, "DuplicateNode", "node-7"),
+        ] {
+            let message = warning.to_string();
+            assert!(message.contains(about), "{message}");
+            assert_eq!(serde_json::to_value(&warning).unwrap(), json!({"code": code, "message": message}));
+        }
+    }
+}

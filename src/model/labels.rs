@@ -116,6 +116,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_map_of_strings_is_refused() {
+        for text in ["7", "[]", r#"{"a": 1}"#] {
+            assert!(serde_json::from_str::<Labels>(text).is_err(), "{text}");
+        }
+        let error = serde_json::from_str::<Labels>("7").unwrap_err();
+        assert!(error.to_string().contains("expected a map of strings"), "{error}");
+    }
+
+    #[test]
     fn an_empty_map_and_no_map_are_the_same() {
         let empty: Labels = serde_json::from_str("{}").unwrap();
         assert_eq!(empty, Labels::default());
