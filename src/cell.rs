@@ -277,11 +277,9 @@ fn live<'a, 'p>(pods: &'a [Member<'p>]) -> impl Iterator<Item = Member<'p>> + 'a
 
 /// Bound ones first, then the oldest, then by name; each once.
 fn put_in_order(pods: &mut Vec<Member<'_>>) {
-    if pods.len() > 1 {
-        pods.sort_by(|a, b| {
-            let key = |pod: &Pod| (!pod.node.is_bound(), pod.created);
-            key(a.pod).cmp(&key(b.pod)).then_with(|| a.pod.name.cmp(&b.pod.name))
-        });
-        pods.dedup_by(|a, b| a.pod.name == b.pod.name);
-    }
+    pods.sort_by(|a, b| {
+        let key = |pod: &Pod| (!pod.node.is_bound(), pod.created);
+        key(a.pod).cmp(&key(b.pod)).then_with(|| a.pod.name.cmp(&b.pod.name))
+    });
+    pods.dedup_by(|a, b| a.pod.name == b.pod.name);
 }

@@ -128,6 +128,7 @@ mod tests {
     fn an_empty_map_and_no_map_are_the_same() {
         let empty: Labels = serde_json::from_str("{}").unwrap();
         assert_eq!(empty, Labels::default());
-        assert!(empty.is_empty());
+        assert!(empty.is_empty() && empty.iter().len() == 0);
+        assert_eq!(Labels::from_iter([("a", ""), ("b", "")]).len(), 2);
     }
 }

@@ -1,6 +1,11 @@
 //! What happens to pods of an older template.
 
-use daemonplan::model::{HASH_LABEL, Labels, Pod};
+use std::time::Duration;
+
+use daemonplan::{
+    BackoffEntry, BackoffKey,
+    model::{HASH_LABEL, Labels, Pod, PodPhase},
+};
 use serde_json::{Value, json};
 
 use crate::common::*;
@@ -64,6 +69,21 @@ fn old_pods_that_are_not_available_are_deleted_always_and_use_up_the_budget() {
 }
 
 #[test]
+fn several_pods_of_one_kind_on_a_node_use_up_the_budget() {
+    let actions = |max_unavailable, max_surge| {
+        let failed = ["one", "more"].map(|name| pod(name, "a").phase(PodPhase::Failed));
+        let mut cluster = update(2, max_unavailable, max_surge, failed).with_pod(old("b"));
+        let key = BackoffKey { uid: "uid-agent".into(), observed_generation: 0, node: "a".into() };
+        cluster.backoff =
+            [(key, BackoffEntry { delay: Duration::from_mins(1), last_update: cluster.now })].into_iter().collect();
+        let nodes_with_action = |action: &String| action.split(" on ").nth(1).map(|rest| rest[..1].to_owned());
+        cluster.actions().iter().filter_map(nodes_with_action).collect::<Vec<_>>()
+    };
+    assert_eq!(actions(json!(1), json!(0)), [""; 0]);
+    assert_eq!(actions(json!(2), json!(0)), ["b"]);
+}
+
+#[test]
 fn both_bounds_zero_means_one_unavailable() {
     assert_eq!(update(2, json!(0), json!(0), [old("a"), old("b")]).actions().len(), 1);
 }
@@ -73,13 +93,30 @@ fn an_update_waits_until_every_node_has_what_it_should() {
     assert_eq!(update(2, json!(2), json!(0), [old("a")]).actions(), ["create pod on b: no pod is there"]);
 }
 
+/// An update known by its template generation, and an old pod that carries it.
+fn by_generation(cluster: Cluster) -> Cluster {
+    let generation = [("deprecated.daemonset.template.generation", "2")];
+    cluster.with(|daemonset| daemonset.annotations = Labels::from_iter(generation))
+}
+
+fn of_the_generation(pod: Pod) -> Pod {
+    pod.but(|pod| pod.labels = pod.labels.with("pod-template-generation", "2"))
+}
+
 #[test]
 fn a_pod_of_the_template_generation_is_up_to_date_whatever_its_hash() {
-    let generation = |pod: Pod| pod.but(|pod| pod.labels = pod.labels.with("pod-template-generation", "2"));
-    let cluster = update(1, json!(1), json!(0), [generation(old("a"))]).with(|daemonset| {
-        daemonset.annotations = Labels::from_iter([("deprecated.daemonset.template.generation", "2")]);
-    });
+    let cluster = by_generation(update(1, json!(1), json!(0), [of_the_generation(old("a"))]));
     assert_eq!(cluster.actions(), [""; 0]);
+}
+
+#[test]
+fn two_new_pods_on_a_node_count_as_a_surge() {
+    let surging = |surge: u32| {
+        let pods = [of_the_generation(old("a")), new("a").unready(), old("b")];
+        by_generation(update(2, json!(0), json!(surge), pods)).actions()
+    };
+    assert_eq!(surging(1), [""; 0]);
+    assert_eq!(surging(2), ["create pod on b: the update surges here next"]);
 }
 
 #[test]
