@@ -7,7 +7,10 @@ use std::{
 
 use stateright::{Checker, Model as _};
 
-use super::{Act, Model, Step, World};
+use super::{
+    steps::Model,
+    world::{Act, Step, World},
+};
 
 /// Checks the model's properties in every reachable state, and that no path goes on without end. Gives all that the
 /// planner ever asked for.

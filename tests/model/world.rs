@@ -211,7 +211,7 @@ impl World {
 }
 
 impl Act {
-    fn pod(&self) -> Option<u8> {
+    pub fn pod(&self) -> Option<u8> {
         match self {
             Self::Adopt { pod, .. }
             | Self::Release { pod, .. }
