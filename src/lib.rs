@@ -55,6 +55,19 @@
 //! 4. Keep the entries of [`Plan::backoff`] with [`Backoff::update`], and plan again when something changes, or
 //!    after [`Plan::plan_again_after`].
 //!
+//! # What holds for every plan
+//!
+//! - It is a function of the snapshot: the order of nodes, pods and revisions makes no difference.
+//! - A pod is created only where one should run, and beside a live one of the DaemonSet only to surge.
+//! - A pod or revision is touched only if the DaemonSet controls it, or if nobody does and the same plan adopts it.
+//! - An update deletes an available pod only while fewer nodes than `maxUnavailable` lack one, and surges on no more nodes
+//!   than `maxSurge`.
+//! - No more pods are created, and no more deleted, than the burst limit lets through.
+//! - Carried out in whole or in part, again and again, plans lead to one that asks for nothing, once the cluster is quiet.
+//!
+//! Property tests hold each of these on generated clusters, a model checker holds them in every state that a small
+//! cluster can reach, and a slow re-statement of the [`rules`] agrees with every plan.
+//!
 //! # Features
 //!
 //! - `yaml`: the module `manifest`, for YAML and JSON files and streams.

@@ -261,3 +261,30 @@ impl From<Pod> for Wire {
         Self { api: "v1", kind: "Pod", metadata, spec: Some(spec), status }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_first_metadata_name_in_decides_where_an_unbound_pod_is_meant_to_run() {
+        let node = |fields: &[(&str, &str, &[&str])]| {
+            let field = |(key, operator, values): &(&str, &str, &[&str])| json!({"key": key, "operator": operator, "values": values});
+            let fields: Vec<_> = fields.iter().map(field).collect();
+            let required = json!({"nodeSelectorTerms": [{"matchFields": fields}]});
+            let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}});
+            from_value::<Pod>(json!({"metadata": {"name": "x"}, "spec": {"affinity": affinity}})).unwrap().node
+        };
+        let name = "metadata.name";
+        assert_eq!(node(&[(name, "In", &["a"]), (name, "In", &["b"])]), PodNode::Intended("a".into()));
+        assert_eq!(node(&[(name, "NotIn", &["b"]), (name, "In", &["a"])]), PodNode::Intended("a".into()));
+        assert_eq!(node(&[("metadata.uid", "In", &["b"]), (name, "In", &["a"])]), PodNode::Intended("a".into()));
+        assert_eq!(
+            node(&[(name, "In", &["a", "b"]), (name, "In", &["c"])]),
+            PodNode::None,
+            "it does not name one node"
+        );
+    }
+}

@@ -108,3 +108,15 @@ impl<'de> Deserialize<'de> for Text {
         deserializer.deserialize_str(Visitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Text;
+
+    #[test]
+    fn it_reads_from_a_string_and_from_nothing_else() {
+        assert_eq!(serde_json::from_str::<Text>("\"a\"").unwrap(), "a");
+        let error = serde_json::from_str::<Text>("7").unwrap_err();
+        assert!(error.to_string().contains("expected a string"), "{error}");
+    }
+}
