@@ -27,7 +27,11 @@ fn yaml_documents_json_documents_and_lists_are_the_same() {
         {"kind": "Node", "metadata": {"name": "b"}}], "kind": "List"}"#;
     let typed = r#"{"kind": "NodeList", "apiVersion": "v1", "items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}]}"#;
     let marked = format!("\u{feff}{json}");
-    for text in [yaml, json, list, typed, &marked] {
+    let indented = "\n  kind: Node\n  metadata: {name: a}\n---\n  kind: Node\n  metadata: {name: b}\n";
+    let ended = "%YAML 1.2\n---\nkind: Node\nmetadata: {name: a}\n...\n# b\n%YAML 1.2\n---\nkind: Node\nmetadata: {name: b}\n...\n";
+    let json_first = "{\"kind\": \"Node\", \"metadata\": {\"name\": \"a\"}}\n---\nkind: Node\nmetadata: {name: b}\n";
+    let yaml_first = "kind: Node\nmetadata: {name: a}\n---\n{\"kind\": \"Node\", \"metadata\": {\"name\": \"b\"}}\n";
+    for text in [yaml, json, list, typed, &marked, indented, ended, json_first, yaml_first] {
         let manifests = read(text);
         assert!(manifests.problems().is_empty(), "{:?}", manifests.problems());
         assert_eq!(manifests.nodes().iter().map(|node| &*node.name).collect::<Vec<_>>(), ["a", "b"], "{text}");
@@ -89,8 +93,17 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
         ]
     );
     assert_eq!(
+        problems("{\"kind\": \"Node\",\n\"metadata\": {\"name\": \"a\"}}\n\n{\"kind\""),
+        ["x: document 2: not readable as JSON: line 4, column 7 of the file: EOF while parsing an object"]
+    );
+    assert_eq!(
         problems(r#"{"kind": "Node", "metadata": {"name": "a"}} {"kind""#),
-        ["x: document 2: not readable as JSON: EOF while parsing an object at line 1 column 51"]
+        ["x: document 2: not readable as JSON: line 1, column 51 of the file: EOF while parsing an object"]
+    );
+    assert_eq!(
+        problems("{\"kind\": \"Node\",\n\"metadata\": {\"name\": \"a\"}}\n---\n\nkind: [\n"),
+        ["x: document 2: not readable as YAML: line 6 of the file: did not find expected node content, \
+             while parsing a flow node"]
     );
 }
 
@@ -189,7 +202,7 @@ fn bytes_that_are_not_utf_8_are_a_problem_and_not_replaced() {
         ),
         (
             b"{\"kind\": \"Node\"}{\"kind\": \"Node\", \"metadata\": {\"name\": \"\xff\"}}",
-            "not readable as JSON: invalid unicode code point at line 1 column 56",
+            "not readable as JSON: line 1, column 56 of the file: invalid unicode code point",
         ),
     ] {
         let mut manifests = Manifests::default();

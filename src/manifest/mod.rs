@@ -6,6 +6,7 @@
 mod collection;
 mod error;
 mod reader;
+mod source;
 mod yaml;
 
 pub use collection::Manifests;

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, Read},
 };
 
 use indexmap::IndexMap;
@@ -10,33 +10,28 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{ManifestError, Manifests, Place, Scope, collection::Object, yaml};
+use super::{
+    ManifestError, Manifests, Place, Scope,
+    collection::Object,
+    source::{Position, Source},
+    yaml,
+};
 use crate::model::Text;
 
-/// Reads a file's text into `manifests`.
+/// Reads a file's text into `manifests`: JSON objects one after the other, and from where there is something else, YAML.
 pub(super) fn read(manifests: &mut Manifests, file: &str, text: impl Read) -> io::Result<()> {
-    let mut text = BufReader::with_capacity(1 << 16, text);
-    let mut sink = Sink { manifests, place: Place { file: file.to_owned(), ..Place::default() }, kind: None, depth: 0 };
-    if starts_json(&mut text)? { sink.read_json(text) } else { sink.read_yaml(text) }
-}
-
-/// Whether the first character that is not white space opens a JSON object.
-fn starts_json(text: &mut impl BufRead) -> io::Result<bool> {
     const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let mut text = Source::new(text);
+    let mut sink = Sink { manifests, place: Place { file: file.to_owned(), ..Place::default() }, kind: None, depth: 0 };
     if text.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
         text.consume(BYTE_ORDER_MARK.len());
     }
-    loop {
-        let buffer = text.fill_buf()?;
-        let Some(first) = buffer.iter().position(|byte| !byte.is_ascii_whitespace()) else {
-            match buffer.len() {
-                0 => return Ok(false),
-                length => text.consume(length),
-            }
-            continue;
-        };
-        return Ok(buffer.get(first) == Some(&b'{'));
+    while text.next_visible()? == Some(b'{') {
+        if !sink.read_json(&mut text)? {
+            return Ok(());
+        }
     }
+    sink.read_yaml(text)
 }
 
 /// Where objects go, with the place that is being read.
@@ -84,35 +79,35 @@ fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) 
 }
 
 impl Sink<'_> {
-    /// JSON documents, one after the other.
-    fn read_json(&mut self, text: impl Read) -> io::Result<()> {
+    /// A JSON document; whether what follows it can be read.
+    fn read_json(&mut self, text: &mut Source<impl Read>) -> io::Result<bool> {
+        self.begin_document();
+        let start = text.position();
         let mut deserializer = serde_json::Deserializer::from_reader(text);
-        loop {
-            self.place.document += 1;
-            let mut document = Document { sink: self, started: false };
-            let result = (&mut document).deserialize(&mut deserializer);
-            let started = document.started;
-            match result {
-                Err(error) if error.is_io() => return Err(error.into()),
-                Err(error) if error.is_eof() && !started => return Ok(()),
-                _ => self.manifests.count_document(),
-            }
-            if let Err(error) = result {
-                self.report(Scope::Everything, format!("not readable as JSON: {error}"));
-                return Ok(());
+        match Document(self).deserialize(&mut deserializer) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_io() => Err(error.into()),
+            Err(error) => {
+                let place = Position { line: error.line(), column: error.column() };
+                let Position { line, column } = place.from(start);
+                let problem = without_positions(&error.to_string());
+                let problem = format!("not readable as JSON: line {line}, column {column} of the file: {problem}");
+                self.report(Scope::Everything, problem);
+                Ok(false)
             }
         }
     }
 
-    /// YAML documents, divided by lines that begin with `---`.
-    fn read_yaml(&mut self, mut text: impl BufRead) -> io::Result<()> {
+    /// YAML documents, each begun by a line with `---` or ended by one with `...`.
+    fn read_yaml(&mut self, mut text: Source<impl Read>) -> io::Result<()> {
         let (mut document, mut line) = (Vec::new(), Vec::new());
-        let (mut line_number, mut first_line) = (0, 1);
+        let mut first_line = text.position().line;
         loop {
             line.clear();
+            let line_number = text.position().line;
             let at_end = text.read_until(b'\n', &mut line)? == 0;
-            line_number += 1;
-            let divides = line.strip_prefix(b"---").filter(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
+            let mark = line.strip_prefix(b"---").or_else(|| line.strip_prefix(b"..."));
+            let divides = mark.filter(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
             if at_end || divides.is_some() {
                 self.read_yaml_document(&document, first_line);
                 document.clear();
@@ -127,12 +122,12 @@ impl Sink<'_> {
     }
 
     fn read_yaml_document(&mut self, text: &[u8], first_line: usize) {
-        let says_nothing = |line: &[u8]| line.trim_ascii().first().is_none_or(|&first| first == b'#');
+        // A comment, or a directive such as `%YAML 1.2`.
+        let says_nothing = |line: &[u8]| line.trim_ascii().first().is_none_or(|first| b"#%".contains(first));
         if text.split(|&byte| byte == b'\n').all(says_nothing) {
             return;
         }
-        self.manifests.count_document();
-        self.place.document += 1;
+        self.begin_document();
         match std::str::from_utf8(text).map_err(|error| not_utf8(text, error)).and_then(from_yaml) {
             Ok(serde_json::Value::Null) => {}
             Ok(value) => self.read_text(&value.to_string()),
@@ -143,10 +138,14 @@ impl Sink<'_> {
         }
     }
 
+    fn begin_document(&mut self) {
+        self.manifests.count_document();
+        self.place.document += 1;
+    }
+
     fn read_text(&mut self, json: &str) {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let mut document = Document { sink: self, started: false };
-        if let Err(error) = (&mut document).deserialize(&mut deserializer) {
+        if let Err(error) = Document(self).deserialize(&mut deserializer) {
             self.report(Scope::Everything, plain(&error));
         }
     }
@@ -301,13 +300,9 @@ fn without_positions(message: &str) -> String {
 }
 
 /// A document: an object, or a list whose items are handed on one by one while they are read.
-struct Document<'s, 'm> {
-    sink: &'s mut Sink<'m>,
-    /// Whether there is one at all.
-    started: bool,
-}
+struct Document<'s, 'm>(&'s mut Sink<'m>);
 
-impl<'de> DeserializeSeed<'de> for &mut Document<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -315,7 +310,7 @@ impl<'de> DeserializeSeed<'de> for &mut Document<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for &mut Document<'_, '_> {
+impl<'de> Visitor<'de> for Document<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -323,7 +318,7 @@ impl<'de> Visitor<'de> for &mut Document<'_, '_> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        self.started = true;
+        let Self(sink) = self;
         let mut fields = IndexMap::<String, Box<RawValue>>::new();
         let is_kind_of_list = |kind: Option<&str>| kind.is_some_and(|kind| kind.ends_with("List"));
         let mut is_list = false;
@@ -331,18 +326,18 @@ impl<'de> Visitor<'de> for &mut Document<'_, '_> {
             let kind = kind_among(&fields);
             if key == "items" && (kind.is_none() || is_kind_of_list(kind.as_deref())) {
                 is_list = true;
-                let outer = std::mem::replace(&mut self.sink.kind, kind);
-                map.next_value_seed(Items(self.sink))?;
-                self.sink.kind = outer;
-                self.sink.place.item = None;
+                let outer = std::mem::replace(&mut sink.kind, kind);
+                map.next_value_seed(Items(sink))?;
+                sink.kind = outer;
+                sink.place.item = None;
             } else {
                 fields.insert(key, map.next_value()?);
             }
         }
         if !is_list && !is_kind_of_list(kind_among(&fields).as_deref()) {
             match serde_json::to_string(&fields) {
-                Ok(json) => self.sink.object(&json),
-                Err(error) => self.sink.report(Scope::Everything, error.to_string()),
+                Ok(json) => sink.object(&json),
+                Err(error) => sink.report(Scope::Everything, error.to_string()),
             }
         }
         Ok(())
