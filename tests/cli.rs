@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Stdio};
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -110,6 +110,22 @@ fn yaml_says_the_same_as_json() {
 }
 
 #[test]
+fn whoever_has_seen_enough_is_no_error() {
+    for format in ["text", "json", "yaml"] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_daemonplan"));
+        command.arg("plan").args(PENDING).args(["-o", format]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(
+            (String::from_utf8(output.stderr).unwrap(), output.status.code()),
+            (String::new(), Some(0)),
+            "{format}"
+        );
+    }
+}
+
+#[test]
 fn text_shows_what_is_done_to_what_and_why_without_colour_in_a_pipe() {
     let (out, _, code) = run(&mut daemonplan(PENDING));
     assert_eq!(code, 0);
@@ -123,6 +139,18 @@ fn text_shows_what_is_done_to_what_and_why_without_colour_in_a_pipe() {
         assert!(out.lines().any(|shown| shown == line), "{line}\n{out}");
     }
     assert!(!out.contains('\u{1b}'), "no colour");
+}
+
+#[test]
+fn a_terminal_is_not_made_to_obey_what_the_input_says() {
+    let text = "kind: Node\nmetadata: {name: \"\\e[2Jn\", labels: {a: \"x\\u009by\"}}\n---\n\
+                kind: DaemonSet\nmetadata: {name: \"d\\e[2J\"}\n\
+                spec: {selector: {matchLabels: {a: b}}, template: {spec: {nodeSelector: {a: b}}}}\n---\n\
+                kind: \"\\e[2JOther\"\n---\nkind: Pod\nmetadata: {name: \"\\ap\", namespace: other, labels: 7}\n";
+    let (out, errors, _) = run(daemonplan(&["-f", "-"]).write_stdin(text));
+    let controls: Vec<_> = (out.clone() + &errors).chars().filter(|&c| c.is_control() && c != '\n').collect();
+    assert_eq!(controls, [], "{out}{errors}");
+    assert!(errors.contains("\\u{7}p") && out.contains("not on \\u{1b}[2Jn"), "{errors}{out}");
 }
 
 #[test]

@@ -8,7 +8,10 @@ use std::{
 use daemonplan::manifest::Manifests;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Failure, is_watched};
+use super::{
+    Failure,
+    output::{is_watched, note},
+};
 
 /// Reads all files, all manifests of all folders, and standard input.
 pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
@@ -16,7 +19,7 @@ pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
     for name in names {
         if name.as_os_str() == "-" {
             if io::stdin().is_terminal() {
-                super::note(format_args!("reading manifests from standard input"));
+                note(format_args!("reading manifests from standard input"));
             }
             read_one(&mut manifests, "standard input", io::stdin().lock(), None)?;
         } else if name.is_dir() {

@@ -2,19 +2,15 @@
 
 mod input;
 mod json;
+mod output;
 mod text;
 
-use std::{
-    fmt,
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{fmt, path::PathBuf, process::ExitCode};
 
-use anstream::AutoStream;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use daemonplan::{Plan, Settings, Snapshot};
 use jiff::Timestamp;
+use output::{complain, note};
 
 /// Tells what Kubernetes DaemonSets need, and why, before anything happens.
 #[derive(Debug, Parser)]
@@ -142,11 +138,13 @@ fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let mut any_actions = false;
     let plans = snapshots.map(|snapshot| (snapshot, snapshot.plan()));
     let plans = plans.inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
-    shown(match args.output {
-        Output::Text => text::write(&mut stdout(), &manifests, plans, args.all),
-        Output::Json => json::write(&mut stdout(), plans),
-        Output::Yaml => json::write_yaml(&mut stdout(), plans),
-    })?;
+    let mut out = output::stdout();
+    match args.output {
+        Output::Text => text::write(&mut out, &manifests, plans, args.all),
+        Output::Json => json::write(&mut out, plans),
+        Output::Yaml => json::write_yaml(&mut out, plans),
+    }
+    .map_err(|error| Failure(format!("standard output: {error}")))?;
     Ok(if !manifests.problems().is_empty() {
         ExitCode::FAILURE
     } else if args.exit_code && any_actions {
@@ -171,30 +169,3 @@ impl PlanArgs {
 
 /// A DaemonSet's snapshot with its plan.
 type Planned<'a> = (Snapshot<'a>, Plan<'a>);
-
-fn stdout() -> impl Write {
-    io::BufWriter::new(AutoStream::auto(io::stdout()))
-}
-
-/// Somebody who has seen enough (`| head`) is no error.
-fn shown(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output: {error}"))),
-        _ => Ok(()),
-    }
-}
-
-fn complain(error: &dyn fmt::Display) {
-    let style = anstyle::AnsiColor::Red.on_default().bold();
-    // Where standard error is closed, there is nobody to tell.
-    let _ = writeln!(AutoStream::auto(io::stderr()), "{style}error:{style:#} {error}");
-}
-
-fn note(text: fmt::Arguments<'_>) {
-    let style = anstyle::AnsiColor::Yellow.on_default();
-    let _ = writeln!(AutoStream::auto(io::stderr()), "{style}note:{style:#} {text}");
-}
-
-fn is_watched() -> bool {
-    io::stderr().is_terminal()
-}

@@ -13,7 +13,7 @@ use daemonplan::{
 };
 use indexmap::IndexMap;
 
-use super::Planned;
+use super::{Planned, output::tame};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -34,7 +34,7 @@ pub(super) fn write<'a>(
         (manifests.pod_count(), "pod"),
     ];
     let counts = counts.map(|(count, what)| plural(count, what)).join(", ");
-    let skipped: Vec<_> = manifests.skipped().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let skipped: Vec<_> = manifests.skipped().map(|(kind, count)| format!("{count} {}", tame(kind))).collect();
     write!(out, "{BOLD}cluster{BOLD:#}: {counts}")?;
     if !skipped.is_empty() {
         write!(out, " {DIM}(not looked at: {}){DIM:#}", skipped.join(", "))?;
@@ -53,9 +53,10 @@ pub(super) fn write<'a>(
 }
 
 fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, all: bool) -> io::Result<()> {
-    writeln!(out, "{BOLD}{}/{}{BOLD:#}  {}", daemonset.namespace, daemonset.name, state(daemonset, plan))?;
+    let name = tame(format_args!("{}/{}", daemonset.namespace, daemonset.name));
+    writeln!(out, "{BOLD}{name}{BOLD:#}  {}", state(daemonset, plan))?;
     for warning in &plan.warnings {
-        writeln!(out, "  {WARN}! {warning}{WARN:#}")?;
+        writeln!(out, "  {WARN}! {}{WARN:#}", tame(warning))?;
     }
     if plan.actions.is_empty() {
         writeln!(out, "  {DIM}nothing to do{DIM:#}")?;
@@ -70,7 +71,7 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, all: bool) 
         }
     }
     for event in &plan.events {
-        writeln!(out, "  {DIM}event {event}{DIM:#}")?;
+        writeln!(out, "  {DIM}event {}{DIM:#}", tame(event))?;
     }
     without_pod(out, plan, all)?;
     if let Some(after) = plan.plan_again_after {
@@ -127,26 +128,26 @@ fn grouped(plan: &Plan<'_>) -> IndexMap<(&'static str, &'static str), Vec<Line>>
 
 fn line(action: &Action) -> Line {
     let (sign, verb, object, node) = match action {
-        Action::AdoptPod { pod } => ('~', "adopt", pod.name.to_string(), String::new()),
-        Action::ReleasePod { pod, .. } => ('~', "release", pod.name.to_string(), String::new()),
-        Action::RelabelPod { pod, hash } => ('~', "relabel", pod.name.to_string(), format!("hash {hash}")),
-        Action::AdoptRevision { revision } => ('~', "adopt revision", revision.name.to_string(), String::new()),
-        Action::ReleaseRevision { revision, .. } => ('~', "release revision", revision.name.to_string(), String::new()),
+        Action::AdoptPod { pod } => ('~', "adopt", tame(&pod.name), String::new()),
+        Action::ReleasePod { pod, .. } => ('~', "release", tame(&pod.name), String::new()),
+        Action::RelabelPod { pod, hash } => ('~', "relabel", tame(&pod.name), tame(format_args!("hash {hash}"))),
+        Action::AdoptRevision { revision } => ('~', "adopt revision", tame(&revision.name), String::new()),
+        Action::ReleaseRevision { revision, .. } => ('~', "release revision", tame(&revision.name), String::new()),
         Action::UpdateRevision { revision, number, .. } => {
-            ('~', "update revision", revision.name.to_string(), format!("number {number}"))
+            ('~', "update revision", tame(&revision.name), format!("number {number}"))
         }
         Action::CreateRevision { revision } => {
-            ('+', "create revision", revision.name.to_string(), format!("number {}", revision.revision))
+            ('+', "create revision", tame(&revision.name), format!("number {}", revision.revision))
         }
-        Action::CreatePod { node, .. } => ('+', "create", String::new(), node.to_string()),
+        Action::CreatePod { node, .. } => ('+', "create", String::new(), tame(node)),
         Action::DeletePod { pod, node, .. } => {
-            ('-', "delete", pod.name.to_string(), node.as_deref().unwrap_or("no node").to_owned())
+            ('-', "delete", tame(&pod.name), tame(node.as_deref().unwrap_or("no node")))
         }
-        Action::DeleteRevision { revision, .. } => ('-', "delete revision", revision.name.to_string(), String::new()),
+        Action::DeleteRevision { revision, .. } => ('-', "delete revision", tame(&revision.name), String::new()),
         Action::UpdateStatus { .. } => ('~', "write status", String::new(), String::new()),
-        _ => ('~', "do", action.to_string(), String::new()),
+        _ => ('~', "do", tame(action), String::new()),
     };
-    Line { sign, verb, object, node, reason: action.reason() }
+    Line { sign, verb, object, node, reason: tame(action.reason()) }
 }
 
 fn group(out: &mut impl Write, lines: &[Line], all: bool) -> io::Result<()> {
@@ -188,7 +189,7 @@ fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<(
     let mut reasons = IndexMap::<(bool, String), Vec<String>>::new();
     for placement in plan.placements().filter(|placement| placement.verdict != Verdict::Run) {
         let stays = placement.verdict == Verdict::Keep;
-        reasons.entry((stays, placement.reason.to_string())).or_default().push(placement.node.to_string());
+        reasons.entry((stays, tame(&placement.reason))).or_default().push(tame(&placement.node));
     }
     for ((stays, reason), nodes) in reasons {
         let shown = if all || nodes.len() <= SHOWN { nodes.len() } else { SHOWN };
