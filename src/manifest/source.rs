@@ -58,10 +58,13 @@ impl<R: Read> BufRead for Source<R> {
 
 impl Position {
     fn pass(&mut self, bytes: &[u8]) {
-        let ends = bytes.iter().filter(|&&byte| byte == b'\n').count();
-        self.line += ends;
-        self.column = if ends == 0 { self.column } else { 0 };
-        self.column += bytes.iter().rev().take_while(|&&byte| byte != b'\n').count();
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if part.ends_with(b"\n") {
+                (self.line, self.column) = (self.line + 1, 0);
+            } else {
+                self.column += part.len();
+            }
+        }
     }
 
     /// This place, if it is counted from another one.
