@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    action::{Creation, Deletion},
     backoff::Backoff,
     model::{DaemonSet, HASH_LABEL, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
     placement::{PlacementRules, Verdict},
+    reason::{Creation, Deletion},
 };
 
 /// What is the same for all cells of a DaemonSet.

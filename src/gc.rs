@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 
 use crate::{
-    action::{Action, Deletion, ObjectRef, Release, RevisionDeletion},
+    action::{Action, ObjectRef},
     model::{ControllerRef, ControllerRevision, DaemonSet, Pod, Text},
     ownership::{controls_pod, controls_revision},
+    reason::{Deletion, Release, RevisionDeletion},
 };
 
 /// What becomes of the pods of a DaemonSet that is being deleted: deleted, or released if it has the finalizer `orphan`.

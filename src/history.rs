@@ -6,9 +6,10 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    action::{Action, ObjectRef, Release, RevisionDeletion, RevisionUpdate},
+    action::{Action, ObjectRef},
     model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Text},
     ownership::{Claim, claim_revision},
+    reason::{Release, RevisionDeletion, RevisionUpdate},
     template::revision_data,
 };
 

@@ -87,6 +87,7 @@ pub mod model;
 mod ownership;
 mod placement;
 mod plan;
+mod reason;
 mod rollout;
 mod settings;
 mod snapshot;
@@ -99,12 +100,13 @@ mod warning;
 #[doc = include_str!("rules.md")]
 pub mod rules {}
 
-pub use action::{Action, Creation, Deletion, ObjectRef, Release, RevisionDeletion, RevisionUpdate};
+pub use action::{Action, ObjectRef};
 pub use backoff::{Backoff, BackoffEntry, BackoffKey};
 pub use event::{Event, EventType};
 pub use gc::{Abandoned, abandoned};
 pub use placement::{Placement, PlacementReason, SelectorSource, Verdict};
 pub use plan::Plan;
+pub use reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate};
 pub use settings::Settings;
 pub use snapshot::{Snapshot, plan};
 pub use template::PodBlueprint;

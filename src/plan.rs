@@ -6,7 +6,7 @@ use indexmap::{IndexMap, map::Entry};
 
 use crate::{
     Settings, Snapshot, Warning,
-    action::{Action, Creation, Deletion, ObjectRef, Release},
+    action::{Action, ObjectRef},
     backoff::{Backoff, BackoffEntry, BackoffKey},
     cell::{Cell, CellRules, Member},
     event::Event,
@@ -15,6 +15,7 @@ use crate::{
     model::{DaemonSetStatus, HASH_LABEL, LabelSelector, Node, Pod, Text},
     ownership::{Claim, claim_pod},
     placement::{Placement, PlacementRules},
+    reason::{Creation, Deletion, Release},
     rollout::{Rollout, Steps},
     template::PodBlueprint,
 };

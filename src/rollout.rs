@@ -3,9 +3,9 @@
 //! Candidates take their turn in the order of their nodes' names, so that an update can be foretold.
 
 use crate::{
-    action::{Creation, Deletion},
     cell::Standing,
     model::{Text, UpdateStrategy},
+    reason::{Creation, Deletion},
 };
 
 /// What all nodes together mean to a rolling update.

@@ -1,11 +1,8 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use indexmap::IndexMap;
 
-use super::{ManifestError, reader};
+use super::ManifestError;
 use crate::{
     Snapshot,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
@@ -73,17 +70,6 @@ pub(super) enum Object {
 }
 
 impl Manifests {
-    /// Reads one file's text: YAML documents, JSON, or both; `file` is its name in error messages.
-    ///
-    /// What is wrong with the text goes to [`problems`](Self::problems), and the rest is read on. An object that is
-    /// given twice counts as it is given last.
-    ///
-    /// # Errors
-    /// If the text itself cannot be read.
-    pub fn read(&mut self, file: &str, text: impl io::Read) -> io::Result<()> {
-        reader::read(self, file, text)
-    }
-
     /// Says that what is not here does not exist: a namespace without ControllerRevisions has none.
     #[must_use]
     pub fn complete(self) -> Self {

@@ -18,20 +18,29 @@ use super::{
 };
 use crate::model::Text;
 
-/// Reads a file's text into `manifests`: JSON objects one after the other, and from where there is something else, YAML.
-pub(super) fn read(manifests: &mut Manifests, file: &str, text: impl Read) -> io::Result<()> {
-    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-    let mut text = Source::new(text);
-    let mut sink = Sink { manifests, place: Place { file: file.to_owned(), ..Place::default() }, kind: None, depth: 0 };
-    if text.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
-        text.consume(BYTE_ORDER_MARK.len());
-    }
-    while text.next_visible()? == Some(b'{') {
-        if !sink.read_json(&mut text)? {
-            return Ok(());
+impl Manifests {
+    /// Reads one file's text: YAML documents, JSON, or both; `file` is its name in error messages.
+    ///
+    /// What is wrong with the text goes to [`problems`](Self::problems), and the rest is read on. An object that is
+    /// given twice counts as it is given last.
+    ///
+    /// # Errors
+    /// If the text itself cannot be read.
+    pub fn read(&mut self, file: &str, text: impl io::Read) -> io::Result<()> {
+        const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+        let mut text = Source::new(text);
+        let mut sink =
+            Sink { manifests: self, place: Place { file: file.to_owned(), ..Place::default() }, kind: None, depth: 0 };
+        if text.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
+            text.consume(BYTE_ORDER_MARK.len());
         }
+        while text.next_visible()? == Some(b'{') {
+            if !sink.read_json(&mut text)? {
+                return Ok(());
+            }
+        }
+        sink.read_yaml(text)
     }
-    sink.read_yaml(text)
 }
 
 /// Where objects go, with the place that is being read.

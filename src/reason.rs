@@ -1,0 +1,205 @@
+//! Why a plan does what it does: data first, with a name for programs and a sentence for people.
+
+use std::fmt;
+
+use crate::{model::Text, placement::PlacementReason};
+
+/// Why a pod is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Creation {
+    /// There is none on a node that should run one.
+    NoPod,
+    /// With surge: those that are there are being deleted or have ended.
+    NoLivePod,
+    /// With surge: the old pod is not available, so its replacement does not wait for a turn.
+    ReplacesUnavailable,
+    /// With surge: it is this node's turn.
+    Surge,
+}
+
+/// Why a pod is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deletion {
+    /// Its node does not exist.
+    NodeGone,
+    /// It failed.
+    Failed,
+    /// It ended, and a daemon should not.
+    Succeeded,
+    /// Another pod of the DaemonSet is kept on this node.
+    Duplicate {
+        /// That pod.
+        kept: Text,
+    },
+    /// It may not keep running on this node.
+    NotPlaced {
+        /// Which rule says so.
+        placement: PlacementReason,
+    },
+    /// It is of an older template, and it is this node's turn.
+    Outdated,
+    /// It is of an older template and not available, so it does not wait for a turn.
+    OutdatedUnavailable,
+    /// With surge: it is of an older template and not ready, and a new pod is there.
+    SurgeOldNotReady,
+    /// With surge: it is of an older template, and the new pod is available.
+    SurgeFinished,
+    /// With surge: it is of an older template, the node should not run one any more, and it is not needed.
+    NotWanted,
+    /// Its DaemonSet is being deleted.
+    OwnerDeleted,
+}
+
+/// Why a pod or a revision is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Release {
+    /// Its labels do not match the DaemonSet's selector.
+    LabelsDoNotMatch,
+    /// Its DaemonSet is being deleted and is to leave it behind.
+    Orphaned,
+}
+
+/// Why a revision is updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RevisionUpdate {
+    /// It has no hash label; it gets its name.
+    NoHashLabel,
+    /// It is the current one, but its number is not above all old ones.
+    NotTheNewest,
+}
+
+/// Why a revision is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RevisionDeletion {
+    /// It says the same as the current one.
+    Duplicate {
+        /// The current one.
+        kept: Text,
+    },
+    /// There are more old revisions than the DaemonSet keeps.
+    BeyondLimit {
+        /// How many it keeps.
+        limit: u32,
+    },
+    /// Its DaemonSet is being deleted.
+    OwnerDeleted,
+}
+
+impl Creation {
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::NoPod => "NoPod",
+            Self::NoLivePod => "NoLivePod",
+            Self::ReplacesUnavailable => "ReplacesUnavailable",
+            Self::Surge => "Surge",
+        }
+    }
+}
+
+impl fmt::Display for Creation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPod => "no pod is there",
+            Self::NoLivePod => "no live pod is there",
+            Self::ReplacesUnavailable => "the old pod is not available",
+            Self::Surge => "the update surges here next",
+        })
+    }
+}
+
+impl Deletion {
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::NodeGone => "NodeGone",
+            Self::Failed => "Failed",
+            Self::Succeeded => "Succeeded",
+            Self::Duplicate { .. } => "Duplicate",
+            Self::NotPlaced { .. } => "NotPlaced",
+            Self::Outdated => "Outdated",
+            Self::OutdatedUnavailable => "OutdatedUnavailable",
+            Self::SurgeOldNotReady => "SurgeOldNotReady",
+            Self::SurgeFinished => "SurgeFinished",
+            Self::NotWanted => "NotWanted",
+            Self::OwnerDeleted => "OwnerDeleted",
+        }
+    }
+}
+
+impl fmt::Display for Deletion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeGone => f.write_str("its node does not exist"),
+            Self::Failed => f.write_str("it failed"),
+            Self::Succeeded => f.write_str("it ended, and a daemon should not"),
+            Self::Duplicate { kept } => write!(f, "{kept} is kept on this node"),
+            Self::NotPlaced { placement } => placement.fmt(f),
+            Self::Outdated => f.write_str("it is of an older template"),
+            Self::OutdatedUnavailable => f.write_str("it is of an older template and not available"),
+            Self::SurgeOldNotReady => f.write_str("it is of an older template and not ready, a new pod is there"),
+            Self::SurgeFinished => f.write_str("it is of an older template, the new pod is available"),
+            Self::NotWanted => f.write_str("it is of an older template and the node should not run one any more"),
+            Self::OwnerDeleted => f.write_str("its DaemonSet is being deleted"),
+        }
+    }
+}
+
+impl Release {
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::LabelsDoNotMatch => "LabelsDoNotMatch",
+            Self::Orphaned => "Orphaned",
+        }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LabelsDoNotMatch => "its labels do not match the selector",
+            Self::Orphaned => "its DaemonSet is being deleted and leaves it behind",
+        })
+    }
+}
+
+impl RevisionUpdate {
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::NoHashLabel => "NoHashLabel",
+            Self::NotTheNewest => "NotTheNewest",
+        }
+    }
+}
+
+impl fmt::Display for RevisionUpdate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoHashLabel => "it has no hash label",
+            Self::NotTheNewest => "it is the current one and must have the highest number",
+        })
+    }
+}
+
+impl RevisionDeletion {
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Duplicate { .. } => "Duplicate",
+            Self::BeyondLimit { .. } => "BeyondLimit",
+            Self::OwnerDeleted => "OwnerDeleted",
+        }
+    }
+}
+
+impl fmt::Display for RevisionDeletion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate { kept } => write!(f, "it says the same as {kept}"),
+            Self::BeyondLimit { limit } => write!(f, "no pod uses it and at most {limit} old revisions are kept"),
+            Self::OwnerDeleted => f.write_str("its DaemonSet is being deleted"),
+        }
+    }
+}
