@@ -57,6 +57,10 @@ struct PlanArgs {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     default_node_selector: String,
 
+    /// Heed the toleration operators Lt and Gt (the feature gate TaintTolerationComparisonOperators)
+    #[arg(long)]
+    toleration_comparison: bool,
+
     /// The effects of the last plan do not show in the input yet: create and delete nothing
     #[arg(long)]
     effects_unobserved: bool,
@@ -163,7 +167,8 @@ impl PlanArgs {
             .map_err(|error| fail("--project-node-selector", error))?
             .default_node_selector(&self.default_node_selector)
             .map_err(|error| fail("--default-node-selector", error))?;
-        Ok(if self.keep_pods_on_missing_nodes { settings.keep_pods_on_missing_nodes() } else { settings })
+        let settings = if self.keep_pods_on_missing_nodes { settings.keep_pods_on_missing_nodes() } else { settings };
+        Ok(if self.toleration_comparison { settings.toleration_comparison() } else { settings })
     }
 }
 

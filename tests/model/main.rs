@@ -4,7 +4,7 @@
 //! may plan from caches that lag; an environment adds and removes nodes, flips labels, taints, edits the template,
 //! deletes the DaemonSet leaving its pods behind and creates it again, and lets pods fail, end, become unready or go.
 //!
-//! In every reachable state the safety checks of [`steps`] hold. Each step of the environment and each crash
+//! In every reachable state the checks of [`safety`] hold. Each step of the environment and each crash
 //! uses up an allowance, so an endless path would have to be a cycle of the other steps: there is none, and where no step
 //! is left the cluster is as it should be. So whatever happened, once the environment is quiet every path ends well.
 //!
@@ -15,6 +15,7 @@
 
 mod check;
 mod planner;
+mod safety;
 mod steps;
 mod world;
 

@@ -1,11 +1,11 @@
-//! What may happen next, what comes of it, and what must never happen.
+//! What may happen next, and what comes of it.
 
 use daemonplan::model::UpdateStrategy;
 use stateright::Property;
 
 use super::{
     planner::{Planner, zone},
-    world::{Act, Cluster, Event, Left, Node, Phase, Pod, Rest, Stale, Step, Taint, Why, World, template_of},
+    world::{Act, Cluster, Event, Left, Node, Phase, Pod, Rest, Stale, Step, Taint, Why, World},
 };
 
 /// What is modelled, and within which bounds.
@@ -33,24 +33,6 @@ impl Model {
             admission: false,
             selector: false,
         }
-    }
-
-    fn surges(&self) -> bool {
-        matches!(self.planner.strategy, UpdateStrategy::RollingUpdate { max_surge, .. } if max_surge.of(1) > 0)
-    }
-
-    fn max_unavailable(&self, desired: usize) -> usize {
-        match self.planner.strategy {
-            UpdateStrategy::OnDelete => 0,
-            UpdateStrategy::RollingUpdate { max_unavailable, .. } => max_unavailable.of(desired),
-        }
-    }
-
-    /// Whether a pod should run on a node, and whether one may stay there: the rules again, for this model.
-    fn wants(cluster: &Cluster, number: u8) -> (bool, bool) {
-        let Some(node) = cluster.node(number) else { return (false, false) };
-        let fits = node.selected && (!cluster.rest.selector || zone(number) == "a");
-        (fits && node.taint.is_none(), fits && node.taint != Some(Taint::NoExecute))
     }
 
     fn plan(&self, world: &World) -> std::sync::Arc<Vec<Act>> {
@@ -201,61 +183,6 @@ impl Model {
         }
     }
 
-    /// Pods of the DaemonSet on a node that neither ended nor are being deleted.
-    fn live(cluster: &Cluster, node: u8) -> impl Iterator<Item = &Pod> {
-        let owner = Some(cluster.rest.uid);
-        cluster.pods.iter().filter(move |pod| pod.node == node && pod.owner == owner && pod.is_live())
-    }
-
-    /// Whose pods a plan must not touch, judged by what it was made from.
-    fn unlawful(seen: &Cluster, acts: &[Act]) -> Option<&'static str> {
-        let own = Some(seen.rest.uid);
-        let adopts = |id: u8| acts.iter().any(|act| matches!(act, Act::Adopt { pod, .. } if *pod == id));
-        let is_lawful = |act: &Act| {
-            let Some(pod) = act.pod().and_then(|id| seen.pods.iter().find(|pod| pod.id == id)) else { return true };
-            match act {
-                Act::Adopt { .. } => pod.owner.is_none() && !pod.deleting,
-                Act::Release { .. } => pod.owner == own,
-                _ => pod.owner == own || (pod.owner.is_none() && adopts(pod.id)),
-            }
-        };
-        (!acts.iter().all(is_lawful)).then_some("touched a pod that is not its own and that it may not adopt")
-    }
-
-    /// What a creation of a plan that was made from the present must not do.
-    fn unsafe_before(&self, cluster: &Cluster, act: Act) -> Option<&'static str> {
-        match act {
-            Act::Create { node, .. } if !Self::wants(cluster, node).0 => Some("created where none should run"),
-            Act::Create { node, .. } if Self::live(cluster, node).count() > usize::from(self.surges()) => {
-                Some("created beside a live pod")
-            }
-            _ => None,
-        }
-    }
-
-    /// What a deletion of such a plan must not do.
-    fn unsafe_after(&self, cluster: &Cluster, act: Act) -> Option<&'static str> {
-        let Act::Delete { pod, reason } = act else { return None };
-        let is_available = |node: u8| Self::live(cluster, node).any(|pod| pod.phase == Phase::Available);
-        let wanted: Vec<u8> = (0..self.nodes).filter(|node| Self::wants(cluster, *node).0).collect();
-        let unavailable = wanted.iter().filter(|node| !is_available(**node)).count();
-        let node = cluster.pods.iter().find(|other| other.id == pod).map_or(0, |pod| pod.node);
-        match reason {
-            Why::Turn if unavailable > self.max_unavailable(wanted.len()).max(1) => {
-                Some("an update took more than maxUnavailable")
-            }
-            Why::SurgeFinished if !is_available(node) => Some("a surge ended without an available pod"),
-            _ => None,
-        }
-    }
-
-    /// What must hold in every state while the caches are current, whatever happens during a plan.
-    fn crowded(&self, world: &World) -> Option<&'static str> {
-        let most = 1 + usize::from(self.surges());
-        let crowded = (0..self.nodes).any(|node| Self::live(&world.cluster, node).count() > most);
-        (self.left.stale_plans == 0 && crowded).then_some("too many live pods on a node")
-    }
-
     fn happen(world: &mut World, event: Event) {
         let cluster = &mut world.cluster;
         match event {
@@ -277,26 +204,6 @@ impl Model {
             Event::PodsLag => world.stale.pods = Some(cluster.pods.clone()),
             Event::RestLags => world.stale.rest = Some(cluster.rest.clone()),
         }
-    }
-
-    /// Whether the cluster is as it should be: the plan is empty, and each node runs what it should.
-    fn is_as_it_should_be(&self, world: &World) -> bool {
-        let cluster = &world.cluster;
-        let updates = self.planner.strategy != UpdateStrategy::OnDelete;
-        let node_is_right = |number: u8| {
-            let (run, keep) = Self::wants(cluster, number);
-            let pods: Vec<_> = cluster.pods.iter().filter(|pod| pod.node == number).collect();
-            match pods.as_slice() {
-                [] => !run,
-                [pod] => {
-                    let up_to_date = template_of(pod.hash) == cluster.rest.template || !updates;
-                    keep && pod.phase == Phase::Available && pod.owner == Some(cluster.rest.uid) && (up_to_date || !run)
-                }
-                _ => false,
-            }
-        };
-        let nothing_left_to_do = self.planner.has_nothing_to_do(cluster);
-        (0..self.nodes).all(node_is_right) && nothing_left_to_do
     }
 
     fn start(&self) -> World {
