@@ -158,9 +158,7 @@ impl CellRules<'_> {
                 }
             }
             Verdict::Run | Verdict::Keep => {
-                for member in live(pods) {
-                    self.end(node, member, &mut work);
-                }
+                self.remove_ended(node, pods, &mut work);
                 let mut running = live(pods).filter(|member| !member.pod.is_terminal());
                 if !self.surges() {
                     keep_one(running.next(), running, &mut work);
@@ -174,23 +172,19 @@ impl CellRules<'_> {
         work
     }
 
-    /// Deletes a pod that has ended.
-    fn end(&self, node: &Node, member: Member<'_>, work: &mut Option<Box<Work>>) {
-        let Member { index, pod } = member;
-        match pod.phase {
-            PodPhase::Succeeded => some(work).delete.push((index, Deletion::Succeeded)),
-            PodPhase::Failed => {
-                let work = some(work);
-                let key = Backoff::key(self.daemonset, &node.name);
-                if work.delete.iter().any(|(_, reason)| *reason == Deletion::Failed) {
-                    work.wait = Some(self.backoff.next_delay(&key, self.now));
-                } else if let Some(wait) = self.backoff.wait(&key, self.now) {
-                    work.wait = Some(wait);
-                } else {
-                    work.delete.push((index, Deletion::Failed));
-                }
-            }
-            PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {}
+    /// Deletes pods that have ended: all that Succeeded, and one that Failed unless it is in back-off.
+    fn remove_ended(&self, node: &Node, pods: &[Member<'_>], work: &mut Option<Box<Work>>) {
+        for succeeded in live(pods).filter(|member| member.pod.phase == PodPhase::Succeeded) {
+            some(work).delete.push((succeeded.index, Deletion::Succeeded));
+        }
+        let mut failed = live(pods).filter(|member| member.pod.phase == PodPhase::Failed);
+        let Some(first) = failed.next() else { return };
+        let (work, key) = (some(work), Backoff::key(self.daemonset, &node.name));
+        work.wait = self.backoff.wait(&key, self.now);
+        if work.wait.is_none() {
+            work.delete.push((first.index, Deletion::Failed));
+            // Deleting it starts the back-off, in which the next one is.
+            work.wait = failed.next().map(|_| self.backoff.next_delay(&key, self.now));
         }
     }
 

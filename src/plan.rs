@@ -1,6 +1,10 @@
 //! The plan: cells are built node by node, and folded into actions and a status.
 
-use std::{cmp::min, collections::HashSet, time::Duration};
+use std::{
+    cmp::min,
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use indexmap::{IndexMap, map::Entry};
 
@@ -203,22 +207,21 @@ fn by_node(pods: &[Pod], pod: usize) -> Option<(Option<&Text>, &Text)> {
 /// All nodes, each once: of several with the same name the smallest, so that their order makes no difference.
 fn by_name<'a>(nodes: &'a [Node], warnings: &mut Vec<Warning>) -> IndexMap<&'a str, &'a Node> {
     let mut all = IndexMap::with_capacity(nodes.len());
+    let mut ambiguous = BTreeSet::new();
     for node in nodes {
         match all.entry(&*node.name) {
             Entry::Vacant(entry) => {
                 entry.insert(node);
             }
             Entry::Occupied(mut entry) if **entry.get() != *node => {
-                let warning = Warning::DuplicateNode { node: node.name.clone() };
-                if !warnings.contains(&warning) {
-                    warnings.push(warning);
-                }
+                ambiguous.insert(&node.name);
                 let smaller = min(*entry.get(), node);
                 entry.insert(smaller);
             }
             Entry::Occupied(_) => {}
         }
     }
+    warnings.extend(ambiguous.into_iter().map(|name| Warning::DuplicateNode { node: name.clone() }));
     all
 }
 

@@ -1,8 +1,8 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::ManifestError;
+use super::{ManifestError, Scope};
 use crate::{
     Snapshot,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
@@ -119,7 +119,11 @@ impl Manifests {
             let namespace = contents.namespace.as_ref().or(contents.unannotated.as_ref());
             contents.daemonsets.values().filter_map(move |daemonset| Some((contents, namespace?, daemonset)))
         });
-        daemonsets.filter(|(_, _, daemonset)| self.is_known(daemonset)).map(|(contents, namespace, daemonset)| {
+        let unknown: HashSet<&Scope> = self.problems.iter().map(|problem| &problem.scope).collect();
+        let is_known = move |daemonset: &DaemonSet| {
+            !Scope::all_of(&daemonset.namespace, &daemonset.name).iter().any(|scope| unknown.contains(scope))
+        };
+        daemonsets.filter(move |(_, _, daemonset)| is_known(daemonset)).map(|(contents, namespace, daemonset)| {
             let snapshot = Snapshot::new(daemonset, &self.nodes.items, &contents.pods.items, namespace);
             if self.complete || !contents.revisions.items.is_empty() {
                 snapshot.revisions(&contents.revisions.items)
@@ -127,10 +131,6 @@ impl Manifests {
                 snapshot
             }
         })
-    }
-
-    fn is_known(&self, daemonset: &DaemonSet) -> bool {
-        !self.problems.iter().any(|problem| problem.scope.covers(&daemonset.namespace, &daemonset.name))
     }
 
     pub(super) fn add(&mut self, object: Object) {

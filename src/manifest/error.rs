@@ -32,7 +32,7 @@ pub struct Place {
 }
 
 /// Whose plan cannot be made because an object could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {
     /// Every DaemonSet's: it was a node, or nobody knows what.
@@ -46,14 +46,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether it covers this DaemonSet.
-    pub fn covers(&self, namespace: &str, name: &str) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Namespace(own) => own == namespace,
-            Self::DaemonSet(own_namespace, own_name) => own_namespace == namespace && own_name == name,
-            Self::Nothing => false,
-        }
+    /// All scopes that cover the DaemonSet of this namespace and name.
+    pub(super) fn all_of(namespace: &Text, name: &Text) -> [Self; 3] {
+        [Self::Everything, Self::Namespace(namespace.clone()), Self::DaemonSet(namespace.clone(), name.clone())]
     }
 }
 

@@ -38,12 +38,15 @@ fn the_order_of_nodes_pods_and_revisions_makes_no_difference() {
 
 #[test]
 fn of_two_nodes_with_one_name_one_counts_whichever_comes_first() {
-    let twice = [labelled("a", &[("role", "x")]), labelled("a", &[("role", "y")])];
-    let mut cluster = cluster(twice).with_spec(json!({"nodeSelector": {"role": "y"}}));
+    let twice = |name| [labelled(name, &[("role", "x")]), labelled(name, &[("role", "y")])];
+    let nodes = [twice("b"), twice("a")].concat();
+    let mut cluster = cluster(nodes).with_spec(json!({"nodeSelector": {"role": "y"}}));
     let before = lines(&cluster.plan());
-    assert_eq!(cluster.plan().warnings, [Warning::DuplicateNode { node: "a".into() }]);
+    let warnings = ["a", "b"].map(|node| Warning::DuplicateNode { node: node.into() });
+    assert_eq!(cluster.plan().warnings, warnings);
     cluster.nodes.reverse();
     assert_eq!(lines(&cluster.plan()), before);
+    assert_eq!(cluster.plan().warnings, warnings);
 }
 
 #[test]
