@@ -136,3 +136,20 @@ impl<'de> Deserialize<'de> for PodTemplate {
         Self::new(Map::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::PodTemplate;
+
+    #[test]
+    fn what_is_written_is_read_as_the_same_to_the_last_digit() {
+        let text = r#"{"spec":{"new":[6.666666666666667e+85,0.1,1e-7,18446744073709551615,-0.0]}}"#;
+        let digits = "66666666666666666666666000000000000000000000000000000000000000000006148914691236117204";
+        for text in [text, &text.replace("0.1", digits)] {
+            let template: PodTemplate = serde_json::from_str(text).unwrap();
+            let written = serde_json::to_string(&template).unwrap();
+            assert_eq!(serde_json::from_str::<PodTemplate>(&written).unwrap(), template);
+        }
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<PodTemplate>(text).unwrap()).unwrap(), text);
+    }
+}
