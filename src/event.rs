@@ -47,3 +47,17 @@ impl fmt::Display for Event {
         write!(f, "{}: {}", self.reason, self.message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_shown_with_its_reason_first() {
+        let pod = Pod::new("prod", "agent-x2k");
+        assert_eq!(
+            Event::failed_pod(&pod, &"node-7".into()).to_string(),
+            "FailedDaemonPod: Failed daemon pod prod/agent-x2k on node node-7 is to be deleted"
+        );
+    }
+}

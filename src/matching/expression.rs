@@ -253,6 +253,16 @@ mod tests {
     }
 
     #[test]
+    fn all_requirements_must_hold() {
+        let matches = |text: &str| {
+            let labels = Labels::from_iter([("role", "worker"), ("speed", "7")]);
+            text.parse::<SelectorExpression>().unwrap().matches(&labels)
+        };
+        assert!(matches("") && matches("role=worker") && matches("role in (infra,worker),speed>6,!gpu"));
+        assert!(!matches("gpu") && !matches("role=worker,speed>7") && !matches("role!=worker,speed>6"));
+    }
+
+    #[test]
     fn errors_say_what_was_expected_where() {
         for (text, expected) in [
             (",", "expected a label key, found \",\" at position 0"),

@@ -125,6 +125,11 @@ mod tests {
     }
 
     #[test]
+    fn they_are_shown_as_a_map() {
+        assert_eq!(format!("{:?}", Labels::from_iter([("b", "2"), ("a", "1")])), r#"{"a": "1", "b": "2"}"#);
+    }
+
+    #[test]
     fn an_empty_map_and_no_map_are_the_same() {
         let empty: Labels = serde_json::from_str("{}").unwrap();
         assert_eq!(empty, Labels::default());

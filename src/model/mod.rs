@@ -49,3 +49,74 @@ pub(crate) fn required_affinity_to(node: &str) -> serde_json::Value {
     let requirement = serde_json::json!({"key": "metadata.name", "operator": "In", "values": [node]});
     serde_json::json!({"nodeSelectorTerms": [{"matchFields": [requirement]}]})
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::{Serialize, de::DeserializeOwned};
+    use serde_json::json;
+
+    use super::*;
+
+    fn is_read_as_it_is_written<T: Serialize + DeserializeOwned + PartialEq + Debug>(object: &T) {
+        let written = serde_json::to_string(object).unwrap();
+        assert_eq!(&serde_json::from_str::<T>(&written).unwrap(), object, "{written}");
+    }
+
+    #[test]
+    fn an_object_with_every_field_set_is_read_as_it_is_written() {
+        let labels = Labels::from_iter([("app", "agent"), ("zone", "a")]);
+        let time = Some("2026-01-02T03:04:05Z".parse().unwrap());
+        let controller =
+            Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "uid-agent".into() });
+
+        let mut namespace = Namespace::new("prod");
+        namespace.annotations = labels.clone();
+        is_read_as_it_is_written(&namespace);
+
+        let mut node = Node::new("node-7");
+        (node.uid, node.labels) = ("uid-node".into(), labels.clone());
+        let effects = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
+        let taint = |effect| Taint { key: "dedicated".into(), value: "db".into(), effect };
+        node.taints = effects.into_iter().chain([TaintEffect::Unknown]).map(taint).collect();
+        is_read_as_it_is_written(&node);
+
+        let mut pod = Pod::new("prod", "agent-x2k");
+        (pod.uid, pod.labels, pod.created, pod.deleted) = ("uid-pod".into(), labels.clone(), time, time);
+        (pod.controller, pod.phase) = (controller.clone(), PodPhase::Running);
+        pod.ready = Readiness::Ready { since: time };
+        for node in [PodNode::Bound("node-7".into()), PodNode::Intended("node-7".into()), PodNode::None] {
+            is_read_as_it_is_written(&Pod { node, ..pod.clone() });
+        }
+
+        let mut revision = ControllerRevision::new("prod", "agent-one", 7, json!({"spec": {"template": {}}}));
+        (revision.uid, revision.labels, revision.annotations) = ("uid-one".into(), labels.clone(), labels.clone());
+        (revision.deleted, revision.controller) = (time, controller);
+        is_read_as_it_is_written(&revision);
+
+        let mut daemonset = DaemonSet::new("prod", "agent");
+        (daemonset.uid, daemonset.generation, daemonset.annotations) = ("uid-agent".into(), 3, labels.clone());
+        (daemonset.deleted, daemonset.finalizers) = (time, vec!["orphan".into()]);
+        let newer = Requirement::new("version", Operator::NotIn(vec!["1".into(), "2".into()])).unwrap();
+        daemonset.selector = Some(LabelSelector::new(labels, vec![newer]).unwrap());
+        daemonset.template = serde_json::from_value(json!({"spec": {"hostNetwork": true, "new": [1]}})).unwrap();
+        (daemonset.min_ready_seconds, daemonset.revision_history_limit) = (5, 6);
+        daemonset.status = DaemonSetStatus {
+            current_number_scheduled: 1,
+            number_misscheduled: 2,
+            desired_number_scheduled: 3,
+            number_ready: 4,
+            observed_generation: 5,
+            updated_number_scheduled: 6,
+            number_available: 7,
+            number_unavailable: 8,
+            collision_count: Some(9),
+        };
+        let bounds = (IntOrPercent::Percent(10), IntOrPercent::Int(2));
+        let rolling = UpdateStrategy::RollingUpdate { max_unavailable: bounds.0, max_surge: bounds.1 };
+        for update_strategy in [UpdateStrategy::OnDelete, rolling] {
+            is_read_as_it_is_written(&DaemonSet { update_strategy, ..daemonset.clone() });
+        }
+    }
+}
