@@ -62,6 +62,15 @@ pub enum TolerationOperator {
 }
 
 impl TaintEffect {
+    fn read(text: &str) -> Self {
+        match text {
+            "NoSchedule" => Self::NoSchedule,
+            "PreferNoSchedule" => Self::PreferNoSchedule,
+            "NoExecute" => Self::NoExecute,
+            _ => Self::Unknown,
+        }
+    }
+
     fn as_str(&self) -> &'static str {
         match self {
             Self::NoSchedule => "NoSchedule",
@@ -98,12 +107,7 @@ impl Serialize for TaintEffect {
 impl<'de> Deserialize<'de> for TaintEffect {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Option::<Text>::deserialize(deserializer)?.unwrap_or_default();
-        Ok(match &*text {
-            "NoSchedule" => Self::NoSchedule,
-            "PreferNoSchedule" => Self::PreferNoSchedule,
-            "NoExecute" => Self::NoExecute,
-            _ => Self::Unknown,
-        })
+        Ok(Self::read(&text))
     }
 }
 
@@ -128,13 +132,7 @@ impl<'de> Deserialize<'de> for Toleration {
                 _ => TolerationOperator::Unknown,
             },
             value: wire.value.unwrap_or_default(),
-            effect: match wire.effect.as_deref().unwrap_or_default() {
-                "" => None,
-                "NoSchedule" => Some(TaintEffect::NoSchedule),
-                "PreferNoSchedule" => Some(TaintEffect::PreferNoSchedule),
-                "NoExecute" => Some(TaintEffect::NoExecute),
-                _ => Some(TaintEffect::Unknown),
-            },
+            effect: wire.effect.as_deref().filter(|effect| !effect.is_empty()).map(TaintEffect::read),
         })
     }
 }

@@ -111,7 +111,16 @@ impl<'de> Deserialize<'de> for Text {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Borrow;
+
     use super::Text;
+
+    #[test]
+    fn it_is_lent_as_a_string_slice_in_every_way() {
+        let text = Text::from("node-7");
+        let lent: [&str; 4] = [&text, text.as_str(), text.as_ref(), text.borrow()];
+        assert_eq!(lent, ["node-7"; 4]);
+    }
 
     #[test]
     fn it_reads_from_a_string_and_from_nothing_else() {
