@@ -35,6 +35,8 @@ struct Pair {
     old: usize,
     old_available: bool,
     new_available: bool,
+    /// Whether both are deleted anyhow, their node being gone.
+    collected: bool,
 }
 
 /// What an update asks for.
@@ -59,7 +61,7 @@ impl<'a> Rollout<'a> {
                 list.push(OldPod { node, pod, desired, collected });
             }
             Standing::Both { old, old_available, new_available } => {
-                self.both.push(Pair { old, old_available, new_available });
+                self.both.push(Pair { old, old_available, new_available, collected });
             }
         }
     }
@@ -95,7 +97,7 @@ impl<'a> Rollout<'a> {
         let old_in_pairs = self.both.iter().filter(|pair| pair.old_available).count();
         let available = self.new_available + self.old_available.len() + old_in_pairs;
 
-        let finished = self.both.iter().filter(|pair| pair.new_available);
+        let finished = self.both.iter().filter(|pair| pair.new_available && !pair.collected);
         steps.delete.extend(finished.map(|pair| (pair.old, Deletion::SurgeFinished)));
         for old in self.old_unavailable.iter().filter(|old| !old.collected) {
             if old.desired {

@@ -165,6 +165,18 @@ proptest! {
     }
 
     #[test]
+    fn nothing_is_asked_for_twice(facts in clusters(0..=50)) {
+        let plan = facts.snapshot().plan();
+        let mut seen = BTreeSet::new();
+        for action in &plan.actions {
+            // A pod may be adopted and deleted, but not deleted twice.
+            let what = serde_json::to_value(action).unwrap();
+            let object = ["pod", "revision", "node"].map(|field| what[field].as_str().map(str::to_owned));
+            prop_assert!(seen.insert((what["type"].to_string(), object)), "{action}");
+        }
+    }
+
+    #[test]
     fn no_pod_is_created_beside_another_but_to_surge(facts in clusters(0..=50)) {
         let plan = facts.snapshot().plan();
         let live = live_pods(&facts.daemonset, &facts.pods);

@@ -91,9 +91,9 @@ fn with_surge(nodes: &[&NodeState], max_surge: usize, desired: usize) -> Wishes 
             ([old], []) => wishes.delete.push((old.clone(), "OutdatedUnavailable")),
             ([old], [new]) => {
                 available += usize::from(old.available);
-                if new.available {
+                if new.available && stays {
                     wishes.delete.push((old.clone(), "SurgeFinished"));
-                } else {
+                } else if !new.available {
                     surges += 1;
                 }
             }

@@ -40,6 +40,23 @@ fn pods_of_a_missing_node_do_not_hold_up_an_update() {
 }
 
 #[test]
+fn a_surge_on_a_node_that_is_gone_ends_with_its_pods_each_deleted_once() {
+    let pods = [pod("old", "gone"), pod("new", "gone").of("two")];
+    let cluster = cluster([node("a")]).with_new_template().rolling(json!(0), json!(1)).with_pods(pods);
+    let cluster = cluster.with_pod(pod("here", "a").of("two"));
+    assert_eq!(
+        cluster.actions(),
+        ["delete pod new on gone: its node does not exist", "delete pod old on gone: its node does not exist"]
+    );
+    let left_alone = cluster.with_settings(daemonplan::Settings::keep_pods_on_missing_nodes);
+    assert_eq!(
+        left_alone.actions(),
+        ["delete pod old on gone: it is of an older template, the new pod is available"],
+        "as the built-in controller does"
+    );
+}
+
+#[test]
 fn a_missing_node_does_not_stop_a_surge() {
     let cluster = cluster([node("a")])
         .with_new_template()
