@@ -44,15 +44,16 @@ pub(super) fn write<'a>(
     let mut summary = Summary::default();
     for (snapshot, plan) in plans {
         writeln!(out)?;
-        one(out, snapshot.daemonset(), &plan, all)?;
-        summary.add(&plan);
+        let groups = grouped(&plan);
+        one(out, snapshot.daemonset(), &plan, &groups, all)?;
+        summary.add(&plan, &groups);
     }
     writeln!(out)?;
     summary.write(out)?;
     out.flush()
 }
 
-fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, all: bool) -> io::Result<()> {
+fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Groups, all: bool) -> io::Result<()> {
     let name = tame(format_args!("{}/{}", daemonset.namespace, daemonset.name));
     writeln!(out, "{BOLD}{name}{BOLD:#}  {}", state(daemonset, plan))?;
     for warning in &plan.warnings {
@@ -61,7 +62,7 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, all: bool) 
     if plan.actions.is_empty() {
         writeln!(out, "  {DIM}nothing to do{DIM:#}")?;
     }
-    for lines in grouped(plan).values() {
+    for lines in groups.values() {
         group(out, lines, all)?;
     }
     for (held_back, what) in [(plan.held_back_creations, "more creation"), (plan.held_back_deletions, "more deletion")]
@@ -117,8 +118,10 @@ struct Line {
 }
 
 /// The lines of a plan, by what is done and why.
-fn grouped(plan: &Plan<'_>) -> IndexMap<(&'static str, &'static str), Vec<Line>> {
-    let mut groups = IndexMap::<_, Vec<Line>>::new();
+type Groups = IndexMap<(&'static str, &'static str), Vec<Line>>;
+
+fn grouped(plan: &Plan<'_>) -> Groups {
+    let mut groups = Groups::new();
     for action in &plan.actions {
         let line = line(action);
         groups.entry((line.verb, action.reason_code())).or_default().push(line);
@@ -213,10 +216,10 @@ struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, plan: &Plan<'_>) {
+    fn add(&mut self, plan: &Plan<'_>, groups: &Groups) {
         self.plans += 1;
-        for action in &plan.actions {
-            *self.verbs.entry(line(action).verb).or_default() += 1;
+        for ((verb, _), lines) in groups {
+            *self.verbs.entry(verb).or_default() += lines.len();
         }
         self.again = self.again.into_iter().chain(plan.plan_again_after).min();
     }
