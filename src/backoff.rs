@@ -40,6 +40,25 @@ pub struct BackoffEntry {
     pub last_update: Timestamp,
 }
 
+/// How long a Failed pod is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wait {
+    /// Until its node's back-off is over.
+    Until(Timestamp),
+    /// For so long: without a clock, or once another pod is deleted.
+    For(Duration),
+}
+
+impl Wait {
+    /// How long that is at this time.
+    pub(crate) fn at(self, now: Option<Timestamp>) -> Option<Duration> {
+        match self {
+            Self::Until(end) => Duration::try_from(end.duration_since(now?)).ok(),
+            Self::For(duration) => Some(duration),
+        }
+    }
+}
+
 impl Backoff {
     /// Takes over the entries that a plan gave back, and forgets those that are out of date at `now`.
     pub fn update(&mut self, entries: impl IntoIterator<Item = (BackoffKey, BackoffEntry)>, now: Timestamp) {
@@ -52,6 +71,11 @@ impl Backoff {
         self.0.iter()
     }
 
+    /// The keys of the entries that are out of date at `now`.
+    pub(crate) fn forgotten(&self, now: Timestamp) -> impl Iterator<Item = &BackoffKey> {
+        self.0.iter().filter(move |(_, entry)| entry.is_forgotten(now)).map(|(key, _)| key)
+    }
+
     /// The key for Failed pods of this DaemonSet on `node`.
     pub(crate) fn key(daemonset: &DaemonSet, node: &Text) -> BackoffKey {
         BackoffKey {
@@ -61,16 +85,19 @@ impl Backoff {
         }
     }
 
-    /// How long a Failed pod has still to wait; `None` if it may be deleted. Without a clock, a known back-off lasts.
-    pub(crate) fn wait(&self, key: &BackoffKey, now: Option<Timestamp>) -> Option<Duration> {
+    /// How long a Failed pod has to wait; `None` if it may be deleted. Without a clock, a known back-off lasts.
+    pub(crate) fn wait(&self, key: &BackoffKey, now: Option<Timestamp>) -> Option<Wait> {
         let entry = self.0.get(key)?;
-        let Some(now) = now else { return Some(entry.delay) };
-        if entry.is_forgotten(now) {
-            return None;
-        }
-        let waited = now.duration_since(entry.last_update);
-        let delay = jiff::SignedDuration::try_from(entry.delay).ok()?;
-        Duration::try_from(delay.checked_sub(waited)?).ok().filter(|wait| !wait.is_zero())
+        let Some(now) = now else { return Some(Wait::For(entry.delay)) };
+        let end = entry.end();
+        (!entry.is_forgotten(now) && end > now).then_some(Wait::Until(end))
+    }
+
+    /// When time alone changes what is known under `key`: a back-off ends, or is forgotten.
+    pub(crate) fn changes_at(&self, key: &BackoffKey, now: Option<Timestamp>) -> Option<Timestamp> {
+        let (entry, now) = (self.0.get(key)?, now?);
+        let changes = [Some(entry.end()), entry.forgotten_at()];
+        changes.into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// How long the next Failed pod has to wait once this one is deleted.
@@ -87,8 +114,18 @@ impl FromIterator<(BackoffKey, BackoffEntry)> for Backoff {
 }
 
 impl BackoffEntry {
+    /// When the next Failed pod may be deleted: at the end of the year 9999 at the latest.
+    fn end(&self) -> Timestamp {
+        self.last_update.checked_add(self.delay).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The first moment at which the entry is forgotten.
+    fn forgotten_at(&self) -> Option<Timestamp> {
+        self.last_update.checked_add(MEMORY + Duration::from_nanos(1)).ok()
+    }
+
     fn is_forgotten(&self, now: Timestamp) -> bool {
-        Duration::try_from(now.duration_since(self.last_update)).is_ok_and(|age| age > MEMORY)
+        self.forgotten_at().is_some_and(|at| at <= now)
     }
 }
 
@@ -104,6 +141,10 @@ mod tests {
         Backoff::key(&DaemonSet::new("prod", "agent"), &"node-a".into())
     }
 
+    fn wait(backoff: &Backoff, now: Option<Timestamp>) -> Option<Duration> {
+        backoff.wait(&key(), now)?.at(now)
+    }
+
     #[test]
     fn it_doubles_from_one_second_to_fifteen_minutes() {
         let mut backoff = Backoff::default();
@@ -112,9 +153,9 @@ mod tests {
         for _ in 0..12 {
             let delay = backoff.next_delay(&key(), Some(now));
             backoff.update([(key(), BackoffEntry { delay, last_update: now })], now);
-            assert_eq!(backoff.wait(&key(), Some(now)), Some(delay));
+            assert_eq!(wait(&backoff, Some(now)), Some(delay));
             now += delay;
-            assert_eq!(backoff.wait(&key(), Some(now)), None, "over when the delay has passed");
+            assert_eq!(wait(&backoff, Some(now)), None, "over when the delay has passed");
             delays.push(delay.as_secs());
         }
         assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
@@ -134,7 +175,7 @@ mod tests {
     fn a_clock_that_runs_backwards_only_lengthens_the_wait() {
         let entry = BackoffEntry { delay: FIRST_DELAY, last_update: at(10) };
         let backoff = Backoff::from_iter([(key(), entry)]);
-        assert_eq!(backoff.wait(&key(), Some(at(0))), Some(Duration::from_secs(11)));
-        assert_eq!(backoff.wait(&key(), None), Some(FIRST_DELAY));
+        assert_eq!(wait(&backoff, Some(at(0))), Some(Duration::from_secs(11)));
+        assert_eq!(wait(&backoff, None), Some(FIRST_DELAY));
     }
 }

@@ -1,12 +1,10 @@
 //! One node's cell: everything that a plan has to know about that node, computed from the node and the claimed pods on it
-//! and from nothing else. A [fold](crate::plan) over all cells makes the plan.
-
-use std::time::Duration;
+//! and from nothing else. A [fold](crate::fold) over all cells makes the plan.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    backoff::Backoff,
+    backoff::{Backoff, Wait},
     model::{DaemonSet, HASH_LABEL, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
     placement::{PlacementRules, Verdict},
     reason::{Creation, Deletion},
@@ -16,8 +14,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct CellRules<'a> {
     pub(crate) daemonset: &'a DaemonSet,
-    pub(crate) placement: PlacementRules,
-    pub(crate) hash: Text,
+    pub(crate) placement: &'a PlacementRules,
+    pub(crate) hash: &'a Text,
     pub(crate) template_generation: Option<Text>,
     pub(crate) now: Option<Timestamp>,
     pub(crate) backoff: &'a Backoff,
@@ -25,10 +23,13 @@ pub(crate) struct CellRules<'a> {
     pub(crate) collect: bool,
 }
 
-/// A claimed pod with its index in the snapshot.
+/// Where a pod is found again: its place in the snapshot or in the cluster.
+pub(crate) type PodIndex = u32;
+
+/// A claimed pod and its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Member<'a> {
-    pub(crate) index: usize,
+    pub(crate) index: PodIndex,
     pub(crate) pod: &'a Pod,
 }
 
@@ -37,6 +38,8 @@ pub(crate) struct Member<'a> {
 pub(crate) struct Cell {
     pub(crate) counts: Counts,
     pub(crate) standing: Standing,
+    /// Whether bound pods are to be garbage-collected, the node being gone.
+    pub(crate) collects: bool,
     /// When time alone makes a pod of this node available.
     pub(crate) available_at: Option<Timestamp>,
     pub(crate) work: Option<Box<Work>>,
@@ -65,21 +68,23 @@ pub(crate) enum Standing {
     /// It has a new one.
     New { available: bool },
     /// It has an old one.
-    Old { pod: usize, available: bool },
+    Old { pod: PodIndex, available: bool },
     /// It has an old and a new one.
-    Both { old: usize, old_available: bool, new_available: bool },
+    Both { old: PodIndex, old_available: bool, new_available: bool },
 }
 
 /// What is to be done on a node.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     pub(crate) create: Option<Creation>,
-    /// Pods by index.
-    pub(crate) delete: Vec<(usize, Deletion)>,
-    /// Pods to be garbage-collected, by index.
-    pub(crate) collect: Vec<usize>,
-    /// How long until the back-off of a Failed pod is over.
-    pub(crate) wait: Option<Duration>,
+    /// By the pods' names.
+    pub(crate) delete: Vec<(PodIndex, Deletion)>,
+    /// Pods to be garbage-collected, by their names.
+    pub(crate) collect: Vec<PodIndex>,
+    /// How long a Failed pod has to wait.
+    pub(crate) wait: Option<Wait>,
+    /// When time alone makes the back-off of this node another one.
+    pub(crate) backoff_changes_at: Option<Timestamp>,
 }
 
 impl CellRules<'_> {
@@ -93,6 +98,7 @@ impl CellRules<'_> {
                 Standing::Vacant if pods.is_empty() && !verdict.should_run() => Standing::Bystander,
                 standing => standing,
             },
+            collects: false,
             available_at: self.available_at(pods),
             work: self.work(node, verdict, pods),
         }
@@ -101,12 +107,18 @@ impl CellRules<'_> {
     /// The cell of a node that does not exist, but has claimed pods.
     pub(crate) fn cell_without_node(&self, pods: &mut Vec<Member<'_>>) -> Cell {
         put_in_order(pods);
-        let (bound, unbound): (Vec<Member<'_>>, Vec<_>) = pods.iter().partition(|member| member.pod.node.is_bound());
+        let (bound, mut unbound): (Vec<Member<'_>>, Vec<_>) =
+            pods.iter().partition(|member| member.pod.node.is_bound());
+        let mut bound: Vec<_> = if self.collect { live(&bound).collect() } else { Vec::new() };
+        for pods in [&mut unbound, &mut bound] {
+            pods.sort_by_key(|member| &member.pod.name);
+        }
         let delete: Vec<_> = unbound.iter().map(|member| (member.index, Deletion::NodeGone)).collect();
-        let collect: Vec<_> = if self.collect { live(&bound).map(|member| member.index).collect() } else { Vec::new() };
+        let collect: Vec<_> = bound.iter().map(|member| member.index).collect();
         Cell {
             counts: Counts::default(),
             standing: self.standing(pods),
+            collects: !collect.is_empty(),
             available_at: self.available_at(pods),
             work: (!delete.is_empty() || !collect.is_empty())
                 .then(|| Box::new(Work { delete, collect, ..Work::default() })),
@@ -169,6 +181,10 @@ impl CellRules<'_> {
                 }
             }
         }
+        if let Some(work) = work.as_mut().filter(|work| work.delete.len() > 1) {
+            let name = |index| pods.iter().find(|member| member.index == index).map(|member| &member.pod.name);
+            work.delete.sort_by_key(|(index, _)| name(*index));
+        }
         work
     }
 
@@ -181,10 +197,11 @@ impl CellRules<'_> {
         let Some(first) = failed.next() else { return };
         let (work, key) = (some(work), Backoff::key(self.daemonset, &node.name));
         work.wait = self.backoff.wait(&key, self.now);
+        work.backoff_changes_at = self.backoff.changes_at(&key, self.now);
         if work.wait.is_none() {
             work.delete.push((first.index, Deletion::Failed));
             // Deleting it starts the back-off, in which the next one is.
-            work.wait = failed.next().map(|_| self.backoff.next_delay(&key, self.now));
+            work.wait = failed.next().map(|_| Wait::For(self.backoff.next_delay(&key, self.now)));
         }
     }
 
@@ -217,7 +234,7 @@ impl CellRules<'_> {
     }
 
     fn has_current_hash(&self, pod: &Pod) -> bool {
-        pod.labels.get(HASH_LABEL) == Some(&self.hash)
+        pod.labels.get(HASH_LABEL).is_some_and(|hash| self.hash == hash)
     }
 
     fn is_updated(&self, pod: &Pod) -> bool {
@@ -252,6 +269,11 @@ impl CellRules<'_> {
     }
 }
 
+/// Whether a claimed pod counts at all: not if it has ended and is being deleted.
+pub(crate) fn is_in_a_cell(pod: &Pod) -> bool {
+    !(pod.is_terminal() && pod.is_being_deleted())
+}
+
 fn some(work: &mut Option<Box<Work>>) -> &mut Work {
     work.get_or_insert_default()
 }
@@ -271,9 +293,12 @@ fn live<'a, 'p>(pods: &'a [Member<'p>]) -> impl Iterator<Item = Member<'p>> + 'a
 
 /// Bound ones first, then the oldest, then by name; each once.
 fn put_in_order(pods: &mut Vec<Member<'_>>) {
+    if pods.len() < 2 {
+        return;
+    }
     pods.sort_by(|a, b| {
         let key = |pod: &Pod| (!pod.node.is_bound(), pod.created);
-        key(a.pod).cmp(&key(b.pod)).then_with(|| a.pod.name.cmp(&b.pod.name))
+        key(a.pod).cmp(&key(b.pod)).then_with(|| (&a.pod.name, a.index).cmp(&(&b.pod.name, b.index)))
     });
     pods.dedup_by(|a, b| a.pod.name == b.pod.name);
 }

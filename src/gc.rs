@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// What becomes of the pods of a DaemonSet that is being deleted: deleted, or released if it has the finalizer `orphan`.
-pub(crate) fn dependent_pods(daemonset: &DaemonSet, pods: &[Pod]) -> Vec<Action> {
-    let owned = pods.iter().filter(|pod| controls_pod(daemonset, pod));
-    let release = |pod| Action::ReleasePod { pod: ObjectRef::from(pod), reason: Release::Orphaned };
+pub(crate) fn dependent_pods<'p>(daemonset: &DaemonSet, pods: impl Iterator<Item = &'p Pod>) -> Vec<Action> {
+    let owned = pods.filter(|pod| controls_pod(daemonset, pod));
+    let release = |pod: &Pod| Action::ReleasePod { pod: ObjectRef::from(pod), reason: Release::Orphaned };
     let delete = |pod: &Pod| Action::DeletePod {
         pod: ObjectRef::from(pod),
         node: pod.node.name().cloned(),
@@ -29,10 +29,16 @@ pub(crate) fn dependent_pods(daemonset: &DaemonSet, pods: &[Pod]) -> Vec<Action>
 }
 
 /// The same for its revisions.
-pub(crate) fn dependent_revisions(daemonset: &DaemonSet, revisions: &[ControllerRevision]) -> Vec<Action> {
-    let owned = revisions.iter().filter(|revision| controls_revision(daemonset, revision));
-    let release = |revision| Action::ReleaseRevision { revision: ObjectRef::from(revision), reason: Release::Orphaned };
-    let delete = |revision| Action::DeleteRevision {
+pub(crate) fn dependent_revisions<'p>(
+    daemonset: &DaemonSet,
+    revisions: impl Iterator<Item = &'p ControllerRevision>,
+) -> Vec<Action> {
+    let owned = revisions.filter(|revision| controls_revision(daemonset, revision));
+    let release = |revision: &ControllerRevision| Action::ReleaseRevision {
+        revision: ObjectRef::from(revision),
+        reason: Release::Orphaned,
+    };
+    let delete = |revision: &ControllerRevision| Action::DeleteRevision {
         revision: ObjectRef::from(revision),
         reason: RevisionDeletion::OwnerDeleted,
     };

@@ -3,6 +3,8 @@
 //! The current revision is the one whose data equals the template, as JSON values: the order of keys, and whether a field
 //! is `null` or absent, make no difference. So taking over from another controller restarts no pod.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
 
 /// A DaemonSet's history, judged against its template.
 #[derive(Debug)]
-pub(crate) struct History<'a> {
+pub(crate) struct History {
     /// The label that up-to-date pods carry.
     pub(crate) hash: Text,
     /// `status.collisionCount`, raised if the new revision's name was taken.
@@ -25,13 +27,14 @@ pub(crate) struct History<'a> {
     /// Creations and updates of revisions.
     pub(crate) changes: Vec<Action>,
     /// Revisions with the same data as the current one.
-    duplicates: Vec<&'a ControllerRevision>,
+    duplicates: Vec<ControllerRevision>,
     /// Revisions of other templates, lowest number first.
-    old: Vec<&'a ControllerRevision>,
-    current: Option<&'a ControllerRevision>,
+    old: Vec<ControllerRevision>,
+    current: Option<ControllerRevision>,
+    is_given: bool,
 }
 
-impl<'a> History<'a> {
+impl History {
     /// What there is to say when no revisions are given: the template's own hash.
     pub(crate) fn not_given(daemonset: &DaemonSet) -> Self {
         Self {
@@ -42,23 +45,32 @@ impl<'a> History<'a> {
             duplicates: Vec::new(),
             old: Vec::new(),
             current: None,
+            is_given: false,
         }
     }
 
-    pub(crate) fn new(daemonset: &DaemonSet, revisions: &'a [ControllerRevision]) -> Self {
-        let mut history = Self::not_given(daemonset);
+    /// Whether there is a history at all.
+    pub(crate) fn is_given(&self) -> bool {
+        self.is_given
+    }
+
+    pub(crate) fn new<'r>(
+        daemonset: &DaemonSet,
+        revisions: impl Iterator<Item = &'r ControllerRevision> + Clone,
+    ) -> Self {
+        let mut history = Self { is_given: true, ..Self::not_given(daemonset) };
         let data = revision_data(&daemonset.template);
         let mut current = Vec::new();
-        for revision in revisions {
+        for revision in revisions.clone() {
             let claim = claim_revision(daemonset, revision);
             history.claims.extend(claim_action(claim, revision));
             if !claim.is_claimed() {
                 continue;
             }
             let same = equal_but_for_nulls(&revision.data, &data);
-            (if same { &mut current } else { &mut history.old }).push(revision);
+            (if same { &mut current } else { &mut history.old }).push(revision.clone());
         }
-        let by_number = |revision: &&ControllerRevision| (revision.revision, revision.name.clone());
+        let by_number = |revision: &ControllerRevision| (revision.revision, revision.name.clone());
         current.sort_by_cached_key(by_number);
         history.old.sort_by_cached_key(by_number);
         history.claims.sort_by(|a, b| a.object().cmp(&b.object()));
@@ -67,31 +79,39 @@ impl<'a> History<'a> {
         history.duplicates = current;
         let newest_old = history.old.last().map_or(0, |revision| revision.revision.max(0));
         let number = newest_old.saturating_add(1);
-        match history.current {
-            Some(revision) => history.hash = hash_of(revision).clone(),
+        match &history.current {
+            Some(revision) => history.hash = hash_of(revision),
             None => history.create(daemonset, revisions, number, data),
         }
         history.update(number);
         history
     }
 
-    fn create(&mut self, daemonset: &DaemonSet, revisions: &[ControllerRevision], number: i64, data: Value) {
-        let is_taken = |name: &Text| revisions.iter().any(|r| r.name == *name && r.namespace == daemonset.namespace);
+    fn create<'r>(
+        &mut self,
+        daemonset: &DaemonSet,
+        revisions: impl Iterator<Item = &'r ControllerRevision>,
+        number: i64,
+        data: Value,
+    ) {
+        let neighbours = revisions.filter(|revision| revision.namespace == daemonset.namespace);
+        let taken: HashSet<&Text> = neighbours.map(|revision| &revision.name).collect();
         let named = |attempt| {
             let hash = template_hash(daemonset, attempt);
             let name = Text::from(format!("{}-{hash}", daemonset.name));
             (attempt, hash, name)
         };
         // Of one name more than there are revisions, one is free.
-        let attempts = i32::try_from(revisions.len()).unwrap_or(i32::MAX);
+        let attempts = i32::try_from(taken.len()).unwrap_or(i32::MAX);
         let mut tried = (0..attempts).map(named);
-        let (collisions, hash, name) = tried.find(|(_, _, name)| !is_taken(name)).unwrap_or_else(|| named(attempts));
+        let (collisions, hash, name) =
+            tried.find(|(_, _, name)| !taken.contains(name)).unwrap_or_else(|| named(attempts));
         if collisions > 0 {
             let before = self.collision_count.unwrap_or_default();
             self.collision_count = Some(before.saturating_add(collisions));
         }
         let mut revision = ControllerRevision::new(daemonset.namespace.clone(), name, number, data);
-        revision.labels = daemonset.template.labels().with(HASH_LABEL, hash.clone());
+        revision.labels = daemonset.template.labels().with(HASH_LABEL, &hash);
         revision.annotations = daemonset.annotations.clone();
         revision.controller =
             Some(ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() });
@@ -101,10 +121,11 @@ impl<'a> History<'a> {
 
     /// Labels revisions that lack the hash, and makes the current one the newest.
     fn update(&mut self, number: i64) {
-        for &revision in self.current.iter().chain(&self.duplicates).chain(&self.old) {
+        let current = self.current.as_ref();
+        for revision in self.current.iter().chain(&self.duplicates).chain(&self.old) {
             let unlabelled = own_hash(revision).is_none();
             let outnumbered =
-                self.current.is_some_and(|current| current.name == revision.name) && revision.revision < number;
+                current.is_some_and(|current| current.name == revision.name) && revision.revision < number;
             let reason = match (outnumbered, unlabelled) {
                 (false, false) => continue,
                 (true, _) => RevisionUpdate::NotTheNewest,
@@ -113,7 +134,7 @@ impl<'a> History<'a> {
             self.changes.push(Action::UpdateRevision {
                 revision: ObjectRef::from(revision),
                 number: if outnumbered { number } else { revision.revision },
-                hash: hash_of(revision).clone(),
+                hash: hash_of(revision),
                 reason,
             });
         }
@@ -127,17 +148,19 @@ impl<'a> History<'a> {
     /// Deletes revisions that say the same as the current one.
     pub(crate) fn delete_duplicates(&self) -> impl Iterator<Item = Action> {
         self.duplicates.iter().map(|duplicate| Action::DeleteRevision {
-            revision: ObjectRef::from(*duplicate),
-            reason: RevisionDeletion::Duplicate { kept: self.current.map(|c| c.name.clone()).unwrap_or_default() },
+            revision: ObjectRef::from(duplicate),
+            reason: RevisionDeletion::Duplicate {
+                kept: self.current.as_ref().map(|c| c.name.clone()).unwrap_or_default(),
+            },
         })
     }
 
     /// Deletes what is beyond the limit, lowest number first, but none that a pod still carries.
     pub(crate) fn delete_beyond(&self, limit: u32, is_in_use: impl Fn(&Text) -> bool) -> impl Iterator<Item = Action> {
         let excess = self.old.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
-        let unused = self.old.iter().filter(move |revision| !is_in_use(hash_of(revision)));
+        let unused = self.old.iter().filter(move |revision| !is_in_use(&hash_of(revision)));
         unused.take(excess).map(move |revision| Action::DeleteRevision {
-            revision: ObjectRef::from(*revision),
+            revision: ObjectRef::from(revision),
             reason: RevisionDeletion::BeyondLimit { limit },
         })
     }
@@ -152,13 +175,13 @@ fn claim_action(claim: Claim, revision: &ControllerRevision) -> Option<Action> {
     }
 }
 
-fn own_hash(revision: &ControllerRevision) -> Option<&Text> {
-    revision.labels.get_text(HASH_LABEL).filter(|hash| !hash.is_empty())
+fn own_hash(revision: &ControllerRevision) -> Option<Text> {
+    revision.labels.get(HASH_LABEL).filter(|hash| !hash.is_empty()).map(Text::from)
 }
 
 /// The hash that a revision's pods carry; a revision without one is labelled with its name.
-fn hash_of(revision: &ControllerRevision) -> &Text {
-    own_hash(revision).unwrap_or(&revision.name)
+fn hash_of(revision: &ControllerRevision) -> Text {
+    own_hash(revision).unwrap_or_else(|| revision.name.clone())
 }
 
 /// Whether two JSON values are equal, a field that is `null` being the same as an absent one.

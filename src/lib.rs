@@ -34,9 +34,9 @@
 //!
 //! ```text
 //! model ──> matching ──> placement ─┐
-//!   │                               ├──> cell ──> fold (plan) ──> Plan { actions, status, … }
-//!   ├─────> ownership ──> history ──┤               │
-//!   └─────> template ───────────────┘        rollout, gc
+//!   │                               ├──> cell ──> fold ──> plan ──> Plan { actions, status, … }
+//!   ├─────> ownership ──> history ──┤              │        │
+//!   └─────> template ───────────────┘       tally, rollout  gc
 //! ```
 //!
 //! Everything that is the same for all nodes is compiled once per DaemonSet: selectors, tolerations, the hash. Then each
@@ -44,16 +44,20 @@
 //! means to an update. A *fold* over all cells makes the plan. A cell that asks for nothing owns no memory, and ten
 //! thousand creations share one template.
 //!
+//! A [`Snapshot`] makes all cells and folds them. A [`Cluster`] keeps cells and fold for every DaemonSet and takes single
+//! cells out and in again as events come, so that a plan costs what has changed. Both give the same plans.
+//!
 //! # How to use it
 //!
 //! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), or whole files with `manifest` (feature `yaml`).
 //! 2. Make a [`Snapshot`], add what is known (revisions, time, [`Settings`], [`Backoff`]), and call [`Snapshot::plan`];
 //!    or call [`plan`] for the actions alone.
+//!    In a long-lived controller keep a [`Cluster`] instead and hand it every event.
 //! 3. Carry out [`Plan::actions`] in their order, with the uid of [`Action::object`] as the precondition. To stop after
-//!    any of them and to plan again is safe. Until their
-//!    effects show in the input, plan with [`Snapshot::effects_unobserved`].
-//! 4. Keep the entries of [`Plan::backoff`] with [`Backoff::update`], and plan again when something changes, or
-//!    after [`Plan::plan_again_after`].
+//!    any of them and to plan again is safe. Until their effects show in the input, plan with
+//!    [`Snapshot::effects_unobserved`] or [`Cluster::set_effects_observed`].
+//! 4. Keep the entries of [`Plan::backoff`] with [`Backoff::update`] or [`Cluster::update_backoff`], and plan again when
+//!    something changes, or after [`Plan::plan_again_after`].
 //!
 //! # What holds for every plan
 //!
@@ -66,7 +70,8 @@
 //! - Carried out in whole or in part, again and again, plans lead to one that asks for nothing, once the cluster is quiet.
 //!
 //! Property tests hold each of these on generated clusters, a model checker holds them in every state that a small
-//! cluster can reach, and a slow re-statement of the [`rules`] agrees with every plan.
+//! cluster can reach, and a slow re-statement of the [`rules`] agrees with every plan. That both forms give the same plans
+//! is a property too, over any sequence of events.
 //!
 //! # Features
 //!
@@ -77,13 +82,16 @@
 mod action;
 mod backoff;
 mod cell;
+mod cluster;
 mod event;
+mod fold;
 mod gc;
 mod history;
 #[cfg(feature = "yaml")]
 pub mod manifest;
 pub mod matching;
 pub mod model;
+mod nodes;
 mod ownership;
 mod placement;
 mod plan;
@@ -93,6 +101,7 @@ mod settings;
 mod snapshot;
 #[cfg(feature = "proptest")]
 pub mod strategies;
+mod tally;
 mod template;
 mod warning;
 
@@ -102,6 +111,7 @@ pub mod rules {}
 
 pub use action::{Action, ObjectRef};
 pub use backoff::{Backoff, BackoffEntry, BackoffKey};
+pub use cluster::{Cluster, Key, Kind, Object};
 pub use event::{Event, EventType};
 pub use gc::{Abandoned, abandoned};
 pub use placement::{Placement, PlacementReason, SelectorSource, Verdict};

@@ -108,7 +108,7 @@ impl Verdict {
 }
 
 /// Everything that decides about a node, compiled once per DaemonSet and namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlacementRules {
     node_name: Text,
     node_selector: Labels,
@@ -122,7 +122,7 @@ pub(crate) struct PlacementRules {
 #[derive(Clone, Copy)]
 enum Failure<'a> {
     NodeName,
-    NodeSelector(&'a Text, &'a Text),
+    NodeSelector(&'a str, &'a str),
     NodeAffinity(&'a NodeSelector),
     Taint { first: &'a Taint, evicts: bool },
     Namespace(SelectorSource, &'a Requirement),
@@ -169,12 +169,12 @@ impl PlacementRules {
     }
 
     pub(crate) fn reason(&self, node: &Node) -> PlacementReason {
-        let found = |key: &Text| node.labels.get_text(key).cloned();
+        let found = |key: &str| node.labels.get(key).map(Text::from);
         match self.first_failure(node) {
             None => PlacementReason::AllRulesHold,
             Some(Failure::NodeName) => PlacementReason::NodeName { required: self.node_name.clone() },
             Some(Failure::NodeSelector(key, required)) => {
-                PlacementReason::NodeSelector { key: key.clone(), required: required.clone(), found: found(key) }
+                PlacementReason::NodeSelector { key: key.into(), required: required.into(), found: found(key) }
             }
             Some(Failure::NodeAffinity(affinity)) => {
                 let terms = affinity.terms().iter().filter_map(|term| term.mismatch(node)).collect();
@@ -226,7 +226,7 @@ fn namespace_selectors(
     warnings: &mut Vec<Warning>,
 ) -> Vec<(SelectorSource, SelectorExpression)> {
     let mut annotation = |source, key| {
-        let text = namespace.annotations.get_text(key)?;
+        let text = Text::from(namespace.annotations.get(key)?);
         let selector = text.parse().inspect_err(|error: &crate::matching::ExpressionError| {
             warnings.push(Warning::InvalidNodeSelector { source, text: text.clone(), error: error.clone() });
         });

@@ -2,114 +2,145 @@
 //!
 //! Candidates take their turn in the order of their nodes' names, so that an update can be foretold.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    cell::Standing,
+    cell::{PodIndex, Standing},
     model::{Text, UpdateStrategy},
     reason::{Creation, Deletion},
+    tally::Tally,
 };
 
-/// What all nodes together mean to a rolling update.
+/// The nodes whose turn may come in a rolling update. Those whose pods are deleted anyhow, the node being gone, are not
+/// among them.
 #[derive(Debug, Default)]
-pub(crate) struct Rollout<'a> {
-    crowded: usize,
-    vacant: usize,
-    new_available: usize,
-    new_unavailable: usize,
-    old_available: Vec<OldPod<'a>>,
-    old_unavailable: Vec<OldPod<'a>>,
-    both: Vec<Pair>,
+pub(crate) struct Rollout {
+    /// Old and available.
+    old: Candidates,
+    /// Old and not available.
+    broken: Candidates,
+    /// Old pods whose new ones are available, by node.
+    finished: BTreeMap<Text, PodIndex>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct OldPod<'a> {
-    node: &'a Text,
-    pod: usize,
-    /// Whether its node should run a pod.
-    desired: bool,
-    /// Whether it is deleted anyhow, its node being gone.
-    collected: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Pair {
-    old: usize,
-    old_available: bool,
-    new_available: bool,
-    /// Whether both are deleted anyhow, their node being gone.
-    collected: bool,
+/// Old pods by node.
+#[derive(Debug, Default)]
+struct Candidates {
+    desired: BTreeMap<Text, PodIndex>,
+    /// Those on nodes that should not run one.
+    unwanted: BTreeMap<Text, PodIndex>,
 }
 
 /// What an update asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Steps<'a> {
-    pub(crate) create: Vec<(&'a Text, Creation)>,
-    /// Pods by index.
-    pub(crate) delete: Vec<(usize, Deletion)>,
+    pub(crate) create: Wanted<(&'a Text, Creation)>,
+    pub(crate) delete: Wanted<(PodIndex, Deletion)>,
 }
 
-impl<'a> Rollout<'a> {
+/// As many as a plan may ask for, and how many there are.
+#[derive(Debug)]
+pub(crate) struct Wanted<T> {
+    pub(crate) first: Vec<T>,
+    pub(crate) count: usize,
+}
+
+impl<T> Default for Wanted<T> {
+    fn default() -> Self {
+        Self { first: Vec::new(), count: 0 }
+    }
+}
+
+impl<T> Wanted<T> {
+    /// Adds `count` more, of which the first `burst` are enough: all are in the order of their nodes' names.
+    pub(crate) fn extend(&mut self, all: impl Iterator<Item = T>, count: usize, burst: usize) {
+        self.first.extend(all.take(count.min(burst)));
+        self.count += count;
+    }
+
+    /// Keeps the first `burst` and gives the number of the others.
+    pub(crate) fn take(&mut self, burst: usize) -> usize {
+        self.first.truncate(burst);
+        self.count.saturating_sub(burst)
+    }
+}
+
+impl Rollout {
     /// Adds one node.
-    pub(crate) fn add(&mut self, node: &'a Text, standing: Standing, desired: bool, collected: bool) {
-        match standing {
-            Standing::Bystander => {}
-            Standing::Vacant => self.vacant += 1,
-            Standing::Crowded => self.crowded += 1,
-            Standing::New { available: true } => self.new_available += 1,
-            Standing::New { available: false } => self.new_unavailable += 1,
-            Standing::Old { pod, available } => {
-                let list = if available { &mut self.old_available } else { &mut self.old_unavailable };
-                list.push(OldPod { node, pod, desired, collected });
-            }
-            Standing::Both { old, old_available, new_available } => {
-                self.both.push(Pair { old, old_available, new_available, collected });
-            }
+    pub(crate) fn add(&mut self, node: &Text, standing: Standing, desired: bool) {
+        if let Some((list, pod)) = self.list(standing, desired) {
+            list.insert(node.clone(), pod);
         }
     }
 
-    /// What the update does next, `desired` nodes being those that should run a pod.
-    pub(crate) fn steps(mut self, strategy: UpdateStrategy, desired: usize) -> Steps<'a> {
+    /// Takes one node out, as it was added.
+    pub(crate) fn remove(&mut self, node: &Text, standing: Standing, desired: bool) {
+        if let Some((list, _)) = self.list(standing, desired) {
+            list.remove(node);
+        }
+    }
+
+    fn list(&mut self, standing: Standing, desired: bool) -> Option<(&mut BTreeMap<Text, PodIndex>, PodIndex)> {
+        match standing {
+            Standing::Old { pod, available } => {
+                let candidates = if available { &mut self.old } else { &mut self.broken };
+                Some((if desired { &mut candidates.desired } else { &mut candidates.unwanted }, pod))
+            }
+            Standing::Both { old, new_available: true, .. } => Some((&mut self.finished, old)),
+            _ => None,
+        }
+    }
+
+    /// What the update does next, within `burst`.
+    pub(crate) fn steps(&self, strategy: UpdateStrategy, tally: &Tally, burst: usize) -> Steps<'_> {
         let UpdateStrategy::RollingUpdate { max_unavailable, max_surge } = strategy else {
             return Steps::default();
         };
-        self.old_available.retain(|old| !old.collected);
-        self.old_available.sort_unstable_by_key(|old| old.node);
+        let desired = tally.desired;
         match (max_surge.of(desired), max_unavailable.of(desired)) {
             // Both 0 is not allowed: then it is one at a time.
-            (0, unavailable) => self.without_surge(unavailable.max(usize::from(desired > 0))),
-            (surge, _) => self.with_surge(surge, desired),
+            (0, unavailable) => self.without_surge(unavailable.max(usize::from(desired > 0)), tally, burst),
+            (surge, _) => self.with_surge(surge, tally, burst),
         }
     }
 
-    fn without_surge(self, max_unavailable: usize) -> Steps<'a> {
-        let unavailable =
-            self.crowded + self.vacant + self.both.len() + self.new_unavailable + self.old_unavailable.len();
-        let broken = self.old_unavailable.iter().filter(|old| !old.collected);
-        let broken = broken.map(|old| (old.pod, Deletion::OutdatedUnavailable));
-        let budget = max_unavailable.saturating_sub(unavailable);
-        let turns = self.old_available.iter().take(budget).map(|old| (old.pod, Deletion::Outdated));
-        Steps { create: Vec::new(), delete: broken.chain(turns).collect() }
-    }
-
-    fn with_surge(self, max_surge: usize, desired: usize) -> Steps<'a> {
+    fn without_surge(&self, max_unavailable: usize, tally: &Tally, burst: usize) -> Steps<'_> {
         let mut steps = Steps::default();
-        let unfinished = self.both.iter().filter(|pair| !pair.new_available).count();
-        let budget = max_surge.saturating_sub(self.crowded + unfinished);
-        let old_in_pairs = self.both.iter().filter(|pair| pair.old_available).count();
-        let available = self.new_available + self.old_available.len() + old_in_pairs;
-
-        let finished = self.both.iter().filter(|pair| pair.new_available && !pair.collected);
-        steps.delete.extend(finished.map(|pair| (pair.old, Deletion::SurgeFinished)));
-        for old in self.old_unavailable.iter().filter(|old| !old.collected) {
-            if old.desired {
-                steps.create.push((old.node, Creation::ReplacesUnavailable));
-            } else {
-                steps.delete.push((old.pod, Deletion::OutdatedUnavailable));
-            }
+        for broken in [&self.broken.desired, &self.broken.unwanted] {
+            let all = broken.values().map(|pod| (*pod, Deletion::OutdatedUnavailable));
+            steps.delete.extend(all, broken.len(), burst);
         }
-        let (candidates, unwanted): (Vec<OldPod<'_>>, Vec<_>) = self.old_available.iter().partition(|old| old.desired);
-        let spare = available.saturating_sub(desired);
-        steps.delete.extend(unwanted.iter().take(spare).map(|old| (old.pod, Deletion::NotWanted)));
-        steps.create.extend(candidates.iter().take(budget).map(|old| (old.node, Creation::Surge)));
+        let turns = max_unavailable.saturating_sub(tally.unavailable()).min(self.old.len());
+        let [desired, unwanted] = [&self.old.desired, &self.old.unwanted].map(|old| old.iter().take(turns.min(burst)));
+        let mut next: Vec<_> = desired.chain(unwanted).collect();
+        next.sort_unstable();
+        let next = next.into_iter().map(|(_, pod)| (*pod, Deletion::Outdated));
+        steps.delete.extend(next, turns, burst);
         steps
+    }
+
+    fn with_surge(&self, max_surge: usize, tally: &Tally, burst: usize) -> Steps<'_> {
+        let mut steps = Steps::default();
+        let mut delete = |old: &BTreeMap<Text, PodIndex>, count, reason: Deletion| {
+            steps.delete.extend(old.values().map(|pod| (*pod, reason.clone())), count, burst);
+        };
+        delete(&self.finished, self.finished.len(), Deletion::SurgeFinished);
+        delete(&self.broken.unwanted, self.broken.unwanted.len(), Deletion::OutdatedUnavailable);
+        let available = tally.new_available + self.old.len() + tally.pairs_with_old_available;
+        let spare = available.saturating_sub(tally.desired).min(self.old.unwanted.len());
+        delete(&self.old.unwanted, spare, Deletion::NotWanted);
+
+        let replaced = self.broken.desired.keys().map(|node| (node, Creation::ReplacesUnavailable));
+        steps.create.extend(replaced, self.broken.desired.len(), burst);
+        let budget = max_surge.saturating_sub(tally.crowded + tally.pairs_with_new_unavailable);
+        let surging = self.old.desired.keys().map(|node| (node, Creation::Surge));
+        steps.create.extend(surging, budget.min(self.old.desired.len()), burst);
+        steps
+    }
+}
+
+impl Candidates {
+    fn len(&self) -> usize {
+        self.desired.len() + self.unwanted.len()
     }
 }

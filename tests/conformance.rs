@@ -1,5 +1,6 @@
 //! Replays what the built-in DaemonSet controller (Kubernetes and OpenShift v1.36.2) did with 3,000 random small clusters.
-//! `tests/conformance/README.md` says how the cases were recorded and what agreement means.
+//! Each is replayed at once and event by event. `tests/conformance/README.md` says how the cases were recorded and what
+//! agreement means.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
 
@@ -10,8 +11,8 @@ use std::{
 };
 
 use daemonplan::{
-    Action, Backoff, BackoffEntry, BackoffKey, Deletion, Plan, Settings, Snapshot,
-    model::{ControllerRevision, DaemonSet, DaemonSetStatus, Namespace, Node, Pod},
+    Action, Backoff, BackoffEntry, BackoffKey, Cluster, Deletion, Key, Object, Plan, Settings, Snapshot,
+    model::{ControllerRevision, DaemonSet, DaemonSetStatus, Namespace, Node, Pod, PodNode, PodPhase, Readiness},
 };
 use flate2::read::GzDecoder;
 use serde::Deserialize;
@@ -146,7 +147,37 @@ fn replay(case: &Case) -> Result<(), String> {
     if !case.settings.expectations_satisfied {
         snapshot = snapshot.effects_unobserved();
     }
-    compare(case, &daemonset, &snapshot.plan())
+    compare(case, &daemonset, &snapshot.plan())?;
+    let mut cluster = by_events(case, &daemonset, namespace, settings);
+    cluster.update_backoff(backoff.iter().map(|(key, entry)| (key.clone(), *entry)), case.clock);
+    let plan = cluster.plan(&Key::new(daemonset.namespace.clone(), daemonset.name.clone()), case.clock);
+    compare(case, &daemonset, &plan.unwrap()).map_err(|difference| format!("by events: {difference}"))
+}
+
+/// The case's cluster as it comes about event by event, by a detour, with a plan after each.
+fn by_events(case: &Case, daemonset: &DaemonSet, namespace: Namespace, settings: Settings) -> Cluster {
+    let key = Key::new(daemonset.namespace.clone(), daemonset.name.clone());
+    let mut cluster = Cluster::new(settings);
+    cluster.apply(Namespace::new(namespace.name.clone()));
+    cluster.apply(daemonset.clone());
+    cluster.set_effects_observed(&key, case.settings.expectations_satisfied);
+    let (nodes, pods) = (case.nodes.iter(), case.pods.iter());
+    let early = nodes.clone().map(|node| Object::from(Node::new(node.name.clone())));
+    let early = early.chain(pods.clone().map(|pod| {
+        let mut early = pod.clone();
+        (early.phase, early.ready, early.deleted) = (PodPhase::Pending, Readiness::NotReady, None);
+        early.node = PodNode::Bound("node-that-goes".into());
+        Object::from(early)
+    }));
+    let late = nodes.cloned().map(Object::from).chain(pods.cloned().map(Object::from));
+    let late = late.chain(case.revisions.iter().cloned().map(Object::from)).chain([Object::from(namespace)]);
+    let goes = Object::from(Node::new("node-that-goes"));
+    for object in [goes.clone()].into_iter().chain(early).chain(late) {
+        cluster.apply(object);
+        assert!(cluster.plan(&key, case.clock).is_some());
+    }
+    cluster.delete(goes.kind(), &goes.key());
+    cluster
 }
 
 fn settings(given: &CaseSettings) -> Settings {

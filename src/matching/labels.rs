@@ -12,7 +12,7 @@ impl Requirement {
     /// assert!(!newer.matches(&Labels::from_iter([("generation", "new")])));
     /// ```
     pub fn matches(&self, labels: &Labels) -> bool {
-        let found = labels.get(self.key());
+        let found = labels.get_text(self.key());
         let integer = || found.and_then(|value| value.parse::<i64>().ok());
         match self.operator() {
             Operator::In(values) => found.is_some_and(|found| values.iter().any(|value| value == found)),

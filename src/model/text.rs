@@ -1,29 +1,78 @@
-use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
+use std::{borrow::Borrow, cmp::Ordering, fmt, hash, ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A short immutable string that is cheap to share: names, uids, label keys and values.
+/// A short immutable string that is cheap to share: names, uids, keys and values.
 ///
-/// Actions, reasons and warnings hold the very names that the input holds; a clone is a reference count, not a copy.
+/// Actions, reasons and warnings hold the very names that the input holds. A clone copies 24 bytes: up to 22 bytes of
+/// text are held in place, so that comparing two names mostly follows no pointer; longer text is shared by a reference
+/// count.
 ///
 /// ```
 /// use daemonplan::model::Text;
 /// let node = Text::from("node-7");
 /// assert_eq!(&*node, "node-7");
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text(Arc<str>);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text(Repr);
+
+/// Each text has one representation, so that equal texts are equal here.
+#[derive(Clone, PartialEq, Eq)]
+enum Repr {
+    /// Padded with zeros.
+    InPlace { len: u8, bytes: [u8; IN_PLACE] },
+    /// Longer than [`IN_PLACE`].
+    Shared(Arc<str>),
+}
+
+const IN_PLACE: usize = 22;
 
 impl Text {
     /// The text as a plain string slice.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            // It was text when it came in.
+            Repr::InPlace { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
+            Repr::Shared(text) => text,
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::InPlace { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Repr::Shared(text) => text.as_bytes(),
+        }
+    }
+
+    fn in_place(text: &str) -> Option<Self> {
+        let mut bytes = [0; IN_PLACE];
+        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        let len = u8::try_from(text.len()).ok()?;
+        Some(Self(Repr::InPlace { len, bytes }))
     }
 }
 
 impl Default for Text {
     fn default() -> Self {
-        Self::from("")
+        Self(Repr::InPlace { len: 0, bytes: [0; IN_PLACE] })
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl hash::Hash for Text {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -31,61 +80,61 @@ impl Deref for Text {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl Borrow<str> for Text {
     fn borrow(&self) -> &str {
-        &self.0
+        self
     }
 }
 
 impl AsRef<str> for Text {
     fn as_ref(&self) -> &str {
-        &self.0
+        self
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(text.into())
+        Self::in_place(text).unwrap_or_else(|| Self(Repr::Shared(text.into())))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(text.into())
+        text.as_str().into()
     }
 }
 
 impl PartialEq<str> for Text {
     fn eq(&self, other: &str) -> bool {
-        &*self.0 == other
+        self.as_bytes() == other.as_bytes()
     }
 }
 
 impl PartialEq<&str> for Text {
     fn eq(&self, other: &&str) -> bool {
-        &*self.0 == *other
+        *self == **other
     }
 }
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self)
     }
 }
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(self)
     }
 }
 
@@ -111,7 +160,7 @@ impl<'de> Deserialize<'de> for Text {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Borrow;
+    use std::{borrow::Borrow, collections::HashSet};
 
     use super::Text;
 
@@ -120,6 +169,20 @@ mod tests {
         let text = Text::from("node-7");
         let lent: [&str; 4] = [&text, text.as_str(), text.as_ref(), text.borrow()];
         assert_eq!(lent, ["node-7"; 4]);
+    }
+
+    #[test]
+    fn long_and_short_texts_compare_as_their_letters_do() {
+        let words =
+            ["", "a", "aa", "b", "bbbbbbbbbbbbbbbbbbbbbb", "bbbbbbbbbbbbbbbbbbbbbbb", "bbbbbbbbbbbbbbbbbbbbbc", "é"];
+        for a in words {
+            for b in words {
+                let (x, y) = (Text::from(a), Text::from(b.to_owned()));
+                assert_eq!((x == y, x.cmp(&y), x == *b), (a == b, a.cmp(b), a == b), "{a} {b}");
+            }
+            assert_eq!(HashSet::from([Text::from(a)]).contains(a), HashSet::from([a]).contains(a));
+        }
+        assert_eq!(size_of::<Option<Text>>(), 24);
     }
 
     #[test]

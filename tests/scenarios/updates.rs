@@ -176,3 +176,13 @@ fn a_rollout_with_surge_ends_with_one_new_pod_on_every_node() {
     assert_eq!(hashes.len(), 4);
     assert!(hashes.iter().all(|(_, hash)| *hash == Some("two")), "{hashes:?}");
 }
+
+#[test]
+fn a_pod_that_ends_where_none_should_run_uses_up_the_budget_until_it_is_gone() {
+    let away = pod("leaving", "b").being_deleted();
+    let mut cluster = update(2, json!(1), json!(0), [old("a"), away]);
+    cluster.nodes[1].taints.push(taint("gone:NoExecute"));
+    assert_eq!(cluster.actions(), [""; 0], "node b has no live pod");
+    cluster.pods.pop();
+    assert_eq!(cluster.actions(), ["delete pod old-a on a: it is of an older template"]);
+}

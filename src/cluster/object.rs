@@ -1,0 +1,106 @@
+use crate::model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text};
+
+/// An object that a [`Cluster`](super::Cluster) is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A DaemonSet.
+    DaemonSet(DaemonSet),
+    /// A node.
+    Node(Node),
+    /// A pod.
+    Pod(Pod),
+    /// A namespace.
+    Namespace(Namespace),
+    /// A revision.
+    ControllerRevision(ControllerRevision),
+}
+
+/// The kind of an [`Object`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A DaemonSet.
+    DaemonSet,
+    /// A node.
+    Node,
+    /// A pod.
+    Pod,
+    /// A namespace.
+    Namespace,
+    /// A revision.
+    ControllerRevision,
+}
+
+/// The namespace and the name of an object. For nodes and namespaces, which are in none, the namespace is empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// `metadata.namespace`.
+    pub namespace: Text,
+    /// `metadata.name`.
+    pub name: Text,
+}
+
+impl Key {
+    /// The key of an object in a namespace.
+    pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of a node or a namespace.
+    pub fn cluster_wide(name: impl Into<Text>) -> Self {
+        Self::new("", name)
+    }
+}
+
+impl Object {
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::DaemonSet(_) => Kind::DaemonSet,
+            Self::Node(_) => Kind::Node,
+            Self::Pod(_) => Kind::Pod,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::ControllerRevision(_) => Kind::ControllerRevision,
+        }
+    }
+
+    /// Its namespace and name.
+    pub fn key(&self) -> Key {
+        let in_namespace = |namespace: &Text, name: &Text| Key::new(namespace.clone(), name.clone());
+        match self {
+            Self::DaemonSet(DaemonSet { namespace, name, .. })
+            | Self::Pod(Pod { namespace, name, .. })
+            | Self::ControllerRevision(ControllerRevision { namespace, name, .. }) => in_namespace(namespace, name),
+            Self::Node(Node { name, .. }) | Self::Namespace(Namespace { name, .. }) => Key::cluster_wide(name.clone()),
+        }
+    }
+}
+
+impl From<DaemonSet> for Object {
+    fn from(daemonset: DaemonSet) -> Self {
+        Self::DaemonSet(daemonset)
+    }
+}
+
+impl From<Node> for Object {
+    fn from(node: Node) -> Self {
+        Self::Node(node)
+    }
+}
+
+impl From<Pod> for Object {
+    fn from(pod: Pod) -> Self {
+        Self::Pod(pod)
+    }
+}
+
+impl From<Namespace> for Object {
+    fn from(namespace: Namespace) -> Self {
+        Self::Namespace(namespace)
+    }
+}
+
+impl From<ControllerRevision> for Object {
+    fn from(revision: ControllerRevision) -> Self {
+        Self::ControllerRevision(revision)
+    }
+}

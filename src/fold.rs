@@ -1,0 +1,208 @@
+//! What all cells come to. A cell can be taken out again, so that a change costs what it changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    backoff::Wait,
+    cell::{Cell, PodIndex},
+    model::{DaemonSet, DaemonSetStatus, Text, UpdateStrategy},
+    reason::{Creation, Deletion},
+    rollout::{Rollout, Steps},
+    tally::{Counted, Tally},
+};
+
+/// The sum of all cells. Everything that has an order is in the order of the nodes' names.
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    tally: Tally,
+    create: BTreeMap<Text, Creation>,
+    delete: PodsByNode<(PodIndex, Deletion)>,
+    /// Bound pods of missing nodes: they do not keep an update waiting.
+    collect: PodsByNode<PodIndex>,
+    rollout: Rollout,
+    times: BTreeMap<Text, Times>,
+    /// When pods become available, by node.
+    available: BTreeSet<(Timestamp, Text)>,
+    /// What Failed pods wait for, by node.
+    waits: BTreeSet<(Wait, Text)>,
+    /// When a back-off becomes another one, by node.
+    backoffs: BTreeSet<(Timestamp, Text)>,
+}
+
+/// What has to be known of a cell to take it out of the fold again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Folded {
+    counted: Counted,
+    collects: bool,
+    has_work: bool,
+    has_times: bool,
+}
+
+/// What is about to change on a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Times {
+    available_at: Option<Timestamp>,
+    wait: Option<Wait>,
+    backoff_changes_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct PodsByNode<T> {
+    pods: BTreeMap<Text, Vec<T>>,
+    count: usize,
+}
+
+impl Folded {
+    /// Whether there is something to be done on the node.
+    pub(crate) fn has_work(self) -> bool {
+        self.has_work
+    }
+}
+
+impl Fold {
+    /// Adds the cell of `node`.
+    pub(crate) fn add(&mut self, node: &Text, cell: Cell) -> Folded {
+        let Cell { counts, standing, collects, available_at, work } = cell;
+        let counted = Counted { counts, standing };
+        self.tally.add(counted);
+        if !collects {
+            self.rollout.add(node, standing, counts.desired);
+        }
+        let has_work = work.is_some();
+        let mut times = Times { available_at, ..Times::default() };
+        if let Some(work) = work {
+            if let Some(reason) = work.create {
+                self.create.insert(node.clone(), reason);
+            }
+            self.delete.insert(node, work.delete);
+            self.collect.insert(node, work.collect);
+            (times.wait, times.backoff_changes_at) = (work.wait, work.backoff_changes_at);
+        }
+        let has_times = times != Times::default();
+        if has_times {
+            self.times.insert(node.clone(), times);
+            self.available.extend(times.available_at.map(|at| (at, node.clone())));
+            self.waits.extend(times.wait.map(|wait| (wait, node.clone())));
+            self.backoffs.extend(times.backoff_changes_at.map(|at| (at, node.clone())));
+        }
+        Folded { counted, collects, has_work, has_times }
+    }
+
+    /// Takes the cell of `node` out, as it was added.
+    pub(crate) fn remove(&mut self, node: &Text, cell: Folded) {
+        self.tally.subtract(cell.counted);
+        if !cell.collects {
+            self.rollout.remove(node, cell.counted.standing, cell.counted.counts.desired);
+        }
+        if cell.has_work {
+            self.create.remove(node);
+            self.delete.remove(node);
+            self.collect.remove(node);
+        }
+        let times = if cell.has_times { self.times.remove(node) } else { None };
+        if let Some(Times { available_at, wait, backoff_changes_at }) = times {
+            available_at.map(|at| self.available.remove(&(at, node.clone())));
+            wait.map(|wait| self.waits.remove(&(wait, node.clone())));
+            backoff_changes_at.map(|at| self.backoffs.remove(&(at, node.clone())));
+        }
+    }
+
+    /// What the cells ask for, or else what the update asks for: the first of each kind, at most `burst`.
+    pub(crate) fn steps(&self, strategy: UpdateStrategy, burst: usize) -> Steps<'_> {
+        let mut steps = if self.create.is_empty() && self.delete.pods.is_empty() {
+            self.rollout.steps(strategy, &self.tally, burst)
+        } else {
+            let mut own = Steps::default();
+            let create = self.create.iter().map(|(node, reason)| (node, *reason));
+            own.create.extend(create, self.create.len(), burst);
+            own.delete.extend(self.delete.iter().cloned(), self.delete.count, burst);
+            own
+        };
+        let collect = self.collect.iter().map(|pod| (*pod, Deletion::NodeGone));
+        steps.delete.extend(collect, self.collect.count, burst);
+        steps
+    }
+
+    /// The status, but for the collision count.
+    pub(crate) fn status(&self, daemonset: &DaemonSet, effects_observed: bool) -> DaemonSetStatus {
+        let count = |nodes: usize| i32::try_from(nodes).unwrap_or(i32::MAX);
+        let Tally { desired, current, misscheduled, ready, available, updated, .. } = self.tally;
+        let before = &daemonset.status;
+        DaemonSetStatus {
+            desired_number_scheduled: count(desired),
+            current_number_scheduled: count(current),
+            number_misscheduled: count(misscheduled),
+            number_ready: count(ready),
+            number_available: count(available),
+            number_unavailable: count(desired.saturating_sub(available)),
+            updated_number_scheduled: count(updated),
+            observed_generation: if effects_observed { daemonset.generation } else { before.observed_generation },
+            collision_count: before.collision_count,
+        }
+    }
+
+    /// When to plan again, even if nothing changes but the time.
+    pub(crate) fn plan_again_after(
+        &self,
+        daemonset: &DaemonSet,
+        now: Option<Timestamp>,
+        effects_observed: bool,
+    ) -> Option<Duration> {
+        let until = |(at, _): &(Timestamp, Text)| Wait::Until(*at).at(now);
+        let mut available = self.available.first().and_then(until);
+        if self.tally.ready != self.tally.available {
+            available = available.or(Some(Duration::from_secs(daemonset.min_ready_seconds.into())));
+        }
+        let first = self.waits.first();
+        let timeless = self.waits.range((Wait::For(Duration::ZERO), Text::default())..).next();
+        let waits = first.into_iter().chain(timeless).filter(|_| effects_observed);
+        available.into_iter().chain(waits.filter_map(|(wait, _)| wait.at(now))).min()
+    }
+
+    /// The nodes where something is to be done or waited for.
+    pub(crate) fn nodes_with_work(&self) -> Vec<Text> {
+        let names = self.create.keys().chain(self.delete.pods.keys()).chain(self.times.keys());
+        names.cloned().collect()
+    }
+
+    /// When time alone changes a cell.
+    pub(crate) fn changes_at(&self) -> Option<Timestamp> {
+        let first = |times: &BTreeSet<(Timestamp, Text)>| times.first().map(|(at, _)| *at);
+        [first(&self.available), first(&self.backoffs)].into_iter().flatten().min()
+    }
+
+    /// The nodes whose cells time alone has changed by now.
+    pub(crate) fn changed_by(&self, now: Timestamp) -> Vec<Text> {
+        let times = self.available.iter().take_while(|(at, _)| *at <= now);
+        let times = times.chain(self.backoffs.iter().take_while(|(at, _)| *at <= now));
+        times.map(|(_, node)| node.clone()).collect()
+    }
+}
+
+impl<T> Default for PodsByNode<T> {
+    fn default() -> Self {
+        Self { pods: BTreeMap::new(), count: 0 }
+    }
+}
+
+impl<T> PodsByNode<T> {
+    fn insert(&mut self, node: &Text, pods: Vec<T>) {
+        if !pods.is_empty() {
+            self.count += pods.len();
+            self.pods.insert(node.clone(), pods);
+        }
+    }
+
+    fn remove(&mut self, node: &Text) {
+        self.count -= self.pods.remove(node).map_or(0, |pods| pods.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pods.values().flatten()
+    }
+}

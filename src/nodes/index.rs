@@ -1,0 +1,75 @@
+use std::{cmp::min, collections::BTreeSet, hash::BuildHasher};
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashTable, hash_table::Entry};
+
+use crate::{
+    Warning,
+    model::{Node, Text},
+};
+
+/// All nodes of a snapshot, each once.
+#[derive(Debug)]
+pub(crate) struct NodeIndex<'a> {
+    nodes: Vec<&'a Node>,
+    slots: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl<'a> NodeIndex<'a> {
+    /// Of several nodes with the same name it takes the smallest, so that their order makes no difference.
+    pub(crate) fn new(all: &'a [Node], warnings: &mut Vec<Warning>) -> Self {
+        let (mut nodes, hasher) = (Vec::with_capacity(all.len()), RandomState::default());
+        let mut slots = HashTable::with_capacity(all.len());
+        let mut ambiguous = BTreeSet::new();
+        for node in all {
+            let entry = slots.entry(
+                hash(&hasher, &node.name),
+                |slot| at(&nodes, *slot).is_some_and(|other| other.name == node.name),
+                |slot| at(&nodes, *slot).map_or(0, |node| hash(&hasher, &node.name)),
+            );
+            match entry {
+                Entry::Vacant(entry) => {
+                    entry.insert(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
+                    nodes.push(node);
+                }
+                Entry::Occupied(entry) => {
+                    let known = usize::try_from(*entry.get()).ok().and_then(|slot| nodes.get_mut(slot));
+                    if let Some(known) = known.filter(|known| **known != node) {
+                        ambiguous.insert(&node.name);
+                        *known = min(*known, node);
+                    }
+                }
+            }
+        }
+        warnings.extend(ambiguous.into_iter().map(|name| Warning::DuplicateNode { node: name.clone() }));
+        Self { nodes, slots, hasher }
+    }
+
+    /// The place of a node in the order of [`NodeIndex::iter`].
+    pub(crate) fn slot(&self, name: &Text) -> Option<usize> {
+        let is_it = |slot: &u32| at(&self.nodes, *slot).is_some_and(|node| node.name == *name);
+        let slot = self.slots.find(hash(&self.hasher, name), is_it)?;
+        usize::try_from(*slot).ok()
+    }
+
+    pub(crate) fn get(&self, name: &Text) -> Option<&'a Node> {
+        self.nodes.get(self.slot(name)?).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Node> {
+        self.nodes.iter().copied()
+    }
+}
+
+fn at<'a>(nodes: &[&'a Node], slot: u32) -> Option<&'a Node> {
+    nodes.get(usize::try_from(slot).ok()?).copied()
+}
+
+fn hash(hasher: &RandomState, name: &Text) -> u64 {
+    hasher.hash_one(name.as_bytes())
+}

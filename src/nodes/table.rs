@@ -1,0 +1,122 @@
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::model::{Node, Text};
+
+/// The number of a node, be it there or only named by a pod.
+pub(crate) type Slot = u32;
+
+/// Every node that there is and every missing one that pods are on, in numbered slots, so that a DaemonSet's cells can
+/// stand in a list.
+#[derive(Debug, Default)]
+pub(crate) struct NodeTable {
+    slots: Vec<Entry>,
+    by_name: HashTable<Slot>,
+    free: Vec<Slot>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: Text,
+    node: Option<Node>,
+    /// How many pods are on it.
+    pods: u32,
+}
+
+impl NodeTable {
+    pub(crate) fn get(&self, name: &Text) -> Option<&Node> {
+        self.at(self.find(name)?)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.slots.iter().filter_map(|entry| entry.node.as_ref())
+    }
+
+    /// The node in a slot; `None` for one that is missing.
+    pub(crate) fn at(&self, slot: Slot) -> Option<&Node> {
+        entry(&self.slots, slot)?.node.as_ref()
+    }
+
+    pub(crate) fn name(&self, slot: Slot) -> Option<&Text> {
+        entry(&self.slots, slot).map(|entry| &entry.name)
+    }
+
+    pub(crate) fn find(&self, name: &Text) -> Option<Slot> {
+        let is_it = |slot: &Slot| self.name(*slot) == Some(name);
+        self.by_name.find(self.hasher.hash_one(name.as_bytes()), is_it).copied()
+    }
+
+    /// How many slots there are, free ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Puts a node into its slot and gives what was there.
+    pub(crate) fn put(&mut self, node: Node) -> (Slot, Option<Node>) {
+        let slot = self.slot(&node.name);
+        (slot, entry_mut(&mut self.slots, slot).and_then(|entry| entry.node.replace(node)))
+    }
+
+    /// Takes a node out. Its slot stays as long as pods are there.
+    pub(crate) fn take(&mut self, slot: Slot) -> Option<Node> {
+        entry_mut(&mut self.slots, slot)?.node.take()
+    }
+
+    /// The slot for a pod that is on this node, counting the pod.
+    pub(crate) fn enter(&mut self, name: &Text) -> Slot {
+        let slot = self.slot(name);
+        if let Some(entry) = entry_mut(&mut self.slots, slot) {
+            entry.pods += 1;
+        }
+        slot
+    }
+
+    /// Counts a pod no more.
+    pub(crate) fn leave(&mut self, slot: Slot) {
+        if let Some(entry) = entry_mut(&mut self.slots, slot) {
+            entry.pods = entry.pods.saturating_sub(1);
+        }
+    }
+
+    /// Whether a slot holds neither a node nor pods.
+    pub(crate) fn is_vacant(&self, slot: Slot) -> bool {
+        entry(&self.slots, slot).is_some_and(|entry| entry.node.is_none() && entry.pods == 0)
+    }
+
+    /// Gives a vacant slot free for another name.
+    pub(crate) fn free(&mut self, slot: Slot) {
+        let Some(entry) = entry_mut(&mut self.slots, slot) else { return };
+        let name = std::mem::take(&mut entry.name);
+        if let Ok(found) = self.by_name.find_entry(self.hasher.hash_one(name.as_bytes()), |other| *other == slot) {
+            found.remove();
+            self.free.push(slot);
+        }
+    }
+
+    fn slot(&mut self, name: &Text) -> Slot {
+        if let Some(slot) = self.find(name) {
+            return slot;
+        }
+        let fresh = Entry { name: name.clone(), node: None, pods: 0 };
+        let slot = self.free.pop().unwrap_or_else(|| u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        match entry_mut(&mut self.slots, slot) {
+            Some(entry) => *entry = fresh,
+            None => self.slots.push(fresh),
+        }
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let rehash = |slot: &Slot| entry(slots, *slot).map_or(0, |entry| hasher.hash_one(entry.name.as_bytes()));
+        self.by_name.insert_unique(hasher.hash_one(name.as_bytes()), slot, rehash);
+        slot
+    }
+}
+
+fn entry(slots: &[Entry], slot: Slot) -> Option<&Entry> {
+    slots.get(usize::try_from(slot).ok()?)
+}
+
+fn entry_mut(slots: &mut [Entry], slot: Slot) -> Option<&mut Entry> {
+    slots.get_mut(usize::try_from(slot).ok()?)
+}
