@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    Settings,
     backoff::{Backoff, Wait},
     model::{DaemonSet, HASH_LABEL, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
     placement::{PlacementRules, Verdict},
@@ -13,24 +14,40 @@ use crate::{
 /// What is the same for all cells of a DaemonSet.
 #[derive(Debug)]
 pub(crate) struct CellRules<'a> {
-    pub(crate) daemonset: &'a DaemonSet,
-    pub(crate) placement: &'a PlacementRules,
-    pub(crate) hash: &'a Text,
-    pub(crate) template_generation: Option<Text>,
-    pub(crate) now: Option<Timestamp>,
-    pub(crate) backoff: &'a Backoff,
+    daemonset: &'a DaemonSet,
+    placement: &'a PlacementRules,
+    hash: &'a Text,
+    template_generation: Option<Text>,
+    label_keys: LabelKeys,
+    now: Option<Timestamp>,
+    backoff: &'a Backoff,
     /// Whether bound pods on missing nodes are deleted.
-    pub(crate) collect: bool,
+    collect: bool,
+}
+
+/// The keys of the labels that tie a pod to its template.
+#[derive(Debug)]
+struct LabelKeys {
+    hash: Text,
+    template_generation: Text,
 }
 
 /// Where a pod is found again: its place in the snapshot or in the cluster.
 pub(crate) type PodIndex = u32;
 
-/// A claimed pod and its place.
+/// A claimed pod, its place, and what of its state decides.
+#[allow(clippy::struct_excessive_bools)] // each is asked for on its own
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Member<'a> {
     pub(crate) index: PodIndex,
     pub(crate) pod: &'a Pod,
+    /// Whether it is not being deleted.
+    is_live: bool,
+    is_terminal: bool,
+    is_ready: bool,
+    is_available: bool,
+    is_updated: bool,
+    has_current_hash: bool,
 }
 
 /// One node's cell. Without work to do it owns no memory.
@@ -87,14 +104,55 @@ pub(crate) struct Work {
     pub(crate) backoff_changes_at: Option<Timestamp>,
 }
 
-impl CellRules<'_> {
+impl<'a> CellRules<'a> {
+    pub(crate) fn new(
+        daemonset: &'a DaemonSet,
+        placement: &'a PlacementRules,
+        hash: &'a Text,
+        now: Option<Timestamp>,
+        backoff: &'a Backoff,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            daemonset,
+            placement,
+            hash,
+            template_generation: daemonset.template_generation().map(|generation| generation.to_string().into()),
+            label_keys: LabelKeys { hash: HASH_LABEL.into(), template_generation: TEMPLATE_GENERATION_LABEL.into() },
+            now,
+            backoff,
+            collect: settings.collect_pods_on_missing_nodes,
+        }
+    }
+
+    pub(crate) fn daemonset(&self) -> &'a DaemonSet {
+        self.daemonset
+    }
+
+    /// A claimed pod of the DaemonSet; `None` if it does not count at all: it has ended and is being deleted.
+    pub(crate) fn member<'p>(&self, index: PodIndex, pod: &'p Pod) -> Option<Member<'p>> {
+        let has_current_hash = pod.labels.get_text(&self.label_keys.hash) == Some(self.hash);
+        let has_current_generation =
+            |generation| pod.labels.get_text(&self.label_keys.template_generation) == Some(generation);
+        is_in_a_cell(pod).then(|| Member {
+            index,
+            pod,
+            is_live: !pod.is_being_deleted(),
+            is_terminal: pod.is_terminal(),
+            is_ready: pod.is_ready(),
+            is_available: self.is_available(pod),
+            is_updated: has_current_hash || self.template_generation.as_ref().is_some_and(has_current_generation),
+            has_current_hash,
+        })
+    }
+
     /// The cell of `node`, which has these claimed pods. Puts them into order.
     pub(crate) fn cell(&self, node: &Node, pods: &mut Vec<Member<'_>>) -> Cell {
         put_in_order(pods);
         let verdict = self.placement.verdict(node);
         Cell {
-            counts: self.counts(verdict, pods),
-            standing: match self.standing(pods) {
+            counts: counts(verdict, pods),
+            standing: match standing(pods) {
                 Standing::Vacant if pods.is_empty() && !verdict.should_run() => Standing::Bystander,
                 standing => standing,
             },
@@ -117,45 +175,11 @@ impl CellRules<'_> {
         let collect: Vec<_> = bound.iter().map(|member| member.index).collect();
         Cell {
             counts: Counts::default(),
-            standing: self.standing(pods),
+            standing: standing(pods),
             collects: !collect.is_empty(),
             available_at: self.available_at(pods),
             work: (!delete.is_empty() || !collect.is_empty())
                 .then(|| Box::new(Work { delete, collect, ..Work::default() })),
-        }
-    }
-
-    fn counts(&self, verdict: Verdict, pods: &[Member<'_>]) -> Counts {
-        let desired = verdict.should_run();
-        match pods.first() {
-            Some(Member { pod, .. }) if desired => Counts {
-                desired,
-                scheduled: true,
-                ready: pod.is_ready(),
-                available: self.is_available(pod),
-                updated: self.is_updated(pod),
-            },
-            first => Counts { desired, scheduled: first.is_some(), ..Counts::default() },
-        }
-    }
-
-    fn standing(&self, pods: &[Member<'_>]) -> Standing {
-        let (mut old, mut new) = (None, None);
-        for member in live(pods) {
-            let slot = if self.is_updated(member.pod) { &mut new } else { &mut old };
-            if slot.replace(member).is_some() {
-                return Standing::Crowded;
-            }
-        }
-        match (old, new) {
-            (None, None) => Standing::Vacant,
-            (None, Some(new)) => Standing::New { available: self.is_available(new.pod) },
-            (Some(old), None) => Standing::Old { pod: old.index, available: self.is_available(old.pod) },
-            (Some(old), Some(new)) => Standing::Both {
-                old: old.index,
-                old_available: self.is_available(old.pod),
-                new_available: self.is_available(new.pod),
-            },
         }
     }
 
@@ -171,11 +195,11 @@ impl CellRules<'_> {
             }
             Verdict::Run | Verdict::Keep => {
                 self.remove_ended(node, pods, &mut work);
-                let mut running = live(pods).filter(|member| !member.pod.is_terminal());
+                let mut running = live(pods).filter(|member| !member.is_terminal);
                 if !self.surges() {
                     keep_one(running.next(), running, &mut work);
                 } else if let Some(first) = running.next() {
-                    self.keep_pair(first, running, &mut work);
+                    keep_pair(first, running, &mut work);
                 } else if verdict.should_run() {
                     some(&mut work).create = Some(Creation::NoLivePod);
                 }
@@ -205,41 +229,12 @@ impl CellRules<'_> {
         }
     }
 
-    /// With surge, one of the current and one of another hash stay, until the new one can do without the old.
-    fn keep_pair<'p>(&self, first: Member<'p>, others: impl Iterator<Item = Member<'p>>, work: &mut Option<Box<Work>>) {
-        let (mut old, mut new) = (None::<Member<'_>>, None::<Member<'_>>);
-        for member in std::iter::once(first).chain(others) {
-            match if self.has_current_hash(member.pod) { &mut new } else { &mut old } {
-                Some(kept) => {
-                    some(work).delete.push((member.index, Deletion::Duplicate { kept: kept.pod.name.clone() }));
-                }
-                slot => *slot = Some(member),
-            }
-        }
-        if let (Some(old), Some(new)) = (old, new) {
-            if !old.pod.is_ready() {
-                some(work).delete.push((old.index, Deletion::SurgeOldNotReady));
-            } else if self.is_available(new.pod) {
-                some(work).delete.push((old.index, Deletion::SurgeFinished));
-            }
-        }
-    }
-
     /// Whether the DaemonSet's update surges at all: a maxSurge that comes to more than 0 out of 1.
     pub(crate) fn surges(&self) -> bool {
         match self.daemonset.update_strategy {
             UpdateStrategy::OnDelete => false,
             UpdateStrategy::RollingUpdate { max_surge, .. } => max_surge.of(1) > 0,
         }
-    }
-
-    fn has_current_hash(&self, pod: &Pod) -> bool {
-        pod.labels.get(HASH_LABEL).is_some_and(|hash| self.hash == hash)
-    }
-
-    fn is_updated(&self, pod: &Pod) -> bool {
-        let generation = self.template_generation.as_deref();
-        self.has_current_hash(pod) || (generation.is_some() && pod.labels.get(TEMPLATE_GENERATION_LABEL) == generation)
     }
 
     /// Whether the pod has been ready for `minReadySeconds`. Without a clock nobody can tell, unless that is 0.
@@ -260,7 +255,7 @@ impl CellRules<'_> {
         if self.daemonset.min_ready_seconds == 0 {
             return None;
         }
-        let waiting = pods.iter().filter(|member| !self.is_available(member.pod));
+        let waiting = pods.iter().filter(|member| !member.is_available);
         let times = waiting.filter_map(|member| match member.pod.ready {
             Readiness::Ready { since } => self.becomes_available(since),
             Readiness::NotReady => None,
@@ -272,6 +267,40 @@ impl CellRules<'_> {
 /// Whether a claimed pod counts at all: not if it has ended and is being deleted.
 pub(crate) fn is_in_a_cell(pod: &Pod) -> bool {
     !(pod.is_terminal() && pod.is_being_deleted())
+}
+
+/// What the node adds to the status: its first pod stands for all.
+fn counts(verdict: Verdict, pods: &[Member<'_>]) -> Counts {
+    let desired = verdict.should_run();
+    match pods.first() {
+        Some(first) if desired => Counts {
+            desired,
+            scheduled: true,
+            ready: first.is_ready,
+            available: first.is_available,
+            updated: first.is_updated,
+        },
+        first => Counts { desired, scheduled: first.is_some(), ..Counts::default() },
+    }
+}
+
+/// What the pods that are not being deleted mean to an update.
+fn standing(pods: &[Member<'_>]) -> Standing {
+    let (mut old, mut new) = (None, None);
+    for member in live(pods) {
+        let slot = if member.is_updated { &mut new } else { &mut old };
+        if slot.replace(member).is_some() {
+            return Standing::Crowded;
+        }
+    }
+    match (old, new) {
+        (None, None) => Standing::Vacant,
+        (None, Some(new)) => Standing::New { available: new.is_available },
+        (Some(old), None) => Standing::Old { pod: old.index, available: old.is_available },
+        (Some(old), Some(new)) => {
+            Standing::Both { old: old.index, old_available: old.is_available, new_available: new.is_available }
+        }
+    }
 }
 
 fn some(work: &mut Option<Box<Work>>) -> &mut Work {
@@ -286,9 +315,29 @@ fn keep_one<'p>(kept: Option<Member<'p>>, others: impl Iterator<Item = Member<'p
     }
 }
 
+/// With surge, one of the current and one of another hash stay, until the new one can do without the old.
+fn keep_pair<'p>(first: Member<'p>, others: impl Iterator<Item = Member<'p>>, work: &mut Option<Box<Work>>) {
+    let (mut old, mut new) = (None::<Member<'_>>, None::<Member<'_>>);
+    for member in std::iter::once(first).chain(others) {
+        match if member.has_current_hash { &mut new } else { &mut old } {
+            Some(kept) => {
+                some(work).delete.push((member.index, Deletion::Duplicate { kept: kept.pod.name.clone() }));
+            }
+            slot => *slot = Some(member),
+        }
+    }
+    if let (Some(old), Some(new)) = (old, new) {
+        if !old.is_ready {
+            some(work).delete.push((old.index, Deletion::SurgeOldNotReady));
+        } else if new.is_available {
+            some(work).delete.push((old.index, Deletion::SurgeFinished));
+        }
+    }
+}
+
 /// Those that are not being deleted.
 fn live<'a, 'p>(pods: &'a [Member<'p>]) -> impl Iterator<Item = Member<'p>> + 'a {
-    pods.iter().copied().filter(|member| !member.pod.is_being_deleted())
+    pods.iter().copied().filter(|member| member.is_live)
 }
 
 /// Bound ones first, then the oldest, then by name; each once.

@@ -111,7 +111,7 @@ impl History {
             self.collision_count = Some(before.saturating_add(collisions));
         }
         let mut revision = ControllerRevision::new(daemonset.namespace.clone(), name, number, data);
-        revision.labels = daemonset.template.labels().with(HASH_LABEL, &hash);
+        revision.labels = daemonset.template.labels().with(HASH_LABEL, hash.clone());
         revision.annotations = daemonset.annotations.clone();
         revision.controller =
             Some(ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() });

@@ -78,6 +78,7 @@
 //! - `yaml`: the module `manifest`, for YAML and JSON files and streams.
 //! - `cli`: the command line `daemonplan`.
 //! - `proptest`: the module `strategies`, generated clusters for property tests.
+//! - `synthetic`: the module `synthetic`, large seeded clusters for benchmarks and simulators.
 
 mod action;
 mod backoff;
@@ -101,6 +102,8 @@ mod settings;
 mod snapshot;
 #[cfg(feature = "proptest")]
 pub mod strategies;
+#[cfg(feature = "synthetic")]
+pub mod synthetic;
 mod tally;
 mod template;
 mod warning;

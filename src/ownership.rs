@@ -25,9 +25,10 @@ impl Claim {
 }
 
 pub(crate) fn controls_pod(daemonset: &DaemonSet, pod: &Pod) -> bool {
+    // Kind and name tell most others apart without a look at the uid, which is too long to be held in place.
     let is_controller =
-        |owner: &ControllerRef| owner.uid == daemonset.uid && owner.kind == "DaemonSet" && owner.name == daemonset.name;
-    pod.namespace == daemonset.namespace && pod.controller.as_ref().is_some_and(is_controller)
+        |owner: &ControllerRef| owner.kind == "DaemonSet" && owner.name == daemonset.name && owner.uid == daemonset.uid;
+    pod.controller.as_ref().is_some_and(is_controller) && pod.namespace == daemonset.namespace
 }
 
 pub(crate) fn controls_revision(daemonset: &DaemonSet, revision: &ControllerRevision) -> bool {
@@ -39,7 +40,7 @@ pub(crate) fn claim_pod(daemonset: &DaemonSet, pod: &Pod) -> Claim {
     if controls_pod(daemonset, pod) {
         claim_of_owned(daemonset, &pod.labels)
     } else {
-        let adoptable = pod.namespace == daemonset.namespace && pod.controller.is_none() && !pod.is_being_deleted();
+        let adoptable = pod.controller.is_none() && pod.namespace == daemonset.namespace && !pod.is_being_deleted();
         claim_of_other(daemonset, adoptable, &pod.labels)
     }
 }

@@ -122,7 +122,7 @@ pub(crate) struct PlacementRules {
 #[derive(Clone, Copy)]
 enum Failure<'a> {
     NodeName,
-    NodeSelector(&'a str, &'a str),
+    NodeSelector(&'a Text, &'a Text),
     NodeAffinity(&'a NodeSelector),
     Taint { first: &'a Taint, evicts: bool },
     Namespace(SelectorSource, &'a Requirement),
@@ -169,12 +169,12 @@ impl PlacementRules {
     }
 
     pub(crate) fn reason(&self, node: &Node) -> PlacementReason {
-        let found = |key: &str| node.labels.get(key).map(Text::from);
+        let found = |key: &Text| node.labels.get_text(key).cloned();
         match self.first_failure(node) {
             None => PlacementReason::AllRulesHold,
             Some(Failure::NodeName) => PlacementReason::NodeName { required: self.node_name.clone() },
             Some(Failure::NodeSelector(key, required)) => {
-                PlacementReason::NodeSelector { key: key.into(), required: required.into(), found: found(key) }
+                PlacementReason::NodeSelector { key: key.clone(), required: required.clone(), found: found(key) }
             }
             Some(Failure::NodeAffinity(affinity)) => {
                 let terms = affinity.terms().iter().filter_map(|term| term.mismatch(node)).collect();
@@ -194,7 +194,7 @@ impl PlacementRules {
             return Some(Failure::NodeName);
         }
         let mut pairs = self.node_selector.iter();
-        if let Some((key, value)) = pairs.find(|(key, value)| node.labels.get(key) != Some(value)) {
+        if let Some((key, value)) = pairs.find(|(key, value)| node.labels.get_text(key) != Some(value)) {
             return Some(Failure::NodeSelector(key, value));
         }
         if let Some(affinity) = self.affinity.as_ref().filter(|affinity| !affinity.matches(node)) {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::{
     Action, Backoff, Plan, Settings,
-    cell::{CellRules, Member, PodIndex, is_in_a_cell},
+    cell::{CellRules, Member, PodIndex},
     fold::Fold,
     history::History,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
@@ -114,17 +114,8 @@ impl<'a> Snapshot<'a> {
                     None => History::not_given(daemonset),
                 };
                 let backoff = self.backoff.unwrap_or(&no_backoff);
-                let cells = CellRules {
-                    daemonset,
-                    placement: &rules,
-                    hash: &history.hash,
-                    template_generation: daemonset.template_generation().map(|n| n.to_string().into()),
-                    now,
-                    backoff,
-                    collect: settings.collect_pods_on_missing_nodes,
-                };
-                let pods = Claimed::new(daemonset, self.pods);
-                let fold = pods.fold(&index, &cells);
+                let cells = CellRules::new(daemonset, &rules, &history.hash, now, backoff, settings);
+                let (pods, fold) = Claimed::fold(self.pods, &index, &cells);
                 let facts =
                     Facts { daemonset, settings, backoff, now, effects_observed, history: &history, fold: &fold };
                 let hash = history.hash.clone();
@@ -144,74 +135,68 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// The pods of a snapshot that are the DaemonSet's.
+/// The pods of a snapshot, and which of them are the DaemonSet's.
 struct Claimed<'a> {
     all: &'a [Pod],
     claims: Vec<Action>,
-    members: Vec<Member<'a>>,
+    own: Vec<PodIndex>,
 }
 
 impl<'a> Claimed<'a> {
-    fn new(daemonset: &DaemonSet, all: &'a [Pod]) -> Self {
-        let (mut claims, mut members) = (Vec::new(), Vec::new());
-        for (index, pod) in (0..).zip(all) {
-            let claim = claim_pod(daemonset, pod);
-            claims.extend(claim_action(claim, pod));
-            if claim.is_claimed() {
-                members.push(Member { index, pod });
-            }
-        }
-        claims.sort_by(|a, b| a.object().cmp(&b.object()));
-        Self { all, claims, members }
-    }
-
-    /// Folds the cells of every node and of every missing node that claimed pods are on.
-    fn fold(&self, nodes: &NodeIndex<'_>, rules: &CellRules<'_>) -> Fold {
-        let (placed, missing) = self.by_node(nodes);
-        let mut fold = Fold::default();
-        let mut pods = Vec::new();
-        for (node, first) in nodes.iter().zip(placed.first) {
-            pods.clear();
-            let mut place = first;
-            while let Some((member, next)) = self.members.get(place).zip(placed.next.get(place)) {
-                pods.push(*member);
-                place = *next;
-            }
-            fold.add(&node.name, rules.cell(node, &mut pods));
-        }
-        for (node, mut pods) in missing {
-            fold.add(node, rules.cell_without_node(&mut pods));
-        }
-        fold
-    }
-
-    /// Tells the pods on nodes that there are from those on others.
-    fn by_node(&self, nodes: &NodeIndex<'_>) -> (Chains, IndexMap<&'a Text, Vec<Member<'a>>>) {
-        let mut chains = Chains { first: vec![usize::MAX; nodes.len()], next: vec![usize::MAX; self.members.len()] };
+    /// Claims pods, and folds the cells of every node and of every missing node that claimed pods are on.
+    fn fold(all: &'a [Pod], nodes: &NodeIndex<'_>, rules: &CellRules<'_>) -> (Self, Fold) {
+        let mut pods = Self { all, claims: Vec::new(), own: Vec::new() };
+        let mut placed = Chains { last: vec![usize::MAX; nodes.len()], members: Vec::new() };
         let mut missing = IndexMap::<&Text, Vec<Member<'a>>>::new();
-        for (place, member) in self.members.iter().enumerate().filter(|(_, member)| is_in_a_cell(member.pod)) {
-            let Some(node) = member.pod.node.name() else { continue };
+        for (index, pod) in (0..).zip(all) {
+            let claim = claim_pod(rules.daemonset(), pod);
+            pods.claims.extend(claim_action(claim, pod));
+            if !claim.is_claimed() {
+                continue;
+            }
+            pods.own.push(index);
+            let Some((node, member)) = pod.node.name().zip(rules.member(index, pod)) else { continue };
             match nodes.slot(node) {
-                Some(slot) => chains.add(slot, place),
-                None => missing.entry(node).or_default().push(*member),
+                Some(slot) => placed.add(slot, member),
+                None => missing.entry(node).or_default().push(member),
             }
         }
-        (chains, missing)
+        pods.claims.sort_by(|a, b| a.object().cmp(&b.object()));
+
+        let mut fold = Fold::default();
+        let mut members = Vec::new();
+        for (node, last) in nodes.iter().zip(&placed.last) {
+            placed.collect(*last, &mut members);
+            fold.add(&node.name, rules.cell(node, &mut members));
+        }
+        for (node, mut members) in missing {
+            fold.add(node, rules.cell_without_node(&mut members));
+        }
+        (pods, fold)
     }
 }
 
-/// Places in a list, grouped without moving them. A place that there is not ends a chain.
-struct Chains {
-    /// The first place of each group.
-    first: Vec<usize>,
-    /// For each place the next one of its group.
-    next: Vec<usize>,
+/// Pods by node, without a list for each node.
+struct Chains<'a> {
+    /// For each node the place of its last pod.
+    last: Vec<usize>,
+    /// Each with the place of the pod before it on the same node. A place that there is not ends a chain.
+    members: Vec<(Member<'a>, usize)>,
 }
 
-impl Chains {
-    fn add(&mut self, group: usize, place: usize) {
-        if let Some((first, next)) = self.first.get_mut(group).zip(self.next.get_mut(place)) {
-            *next = std::mem::replace(first, place);
+impl<'a> Chains<'a> {
+    fn add(&mut self, slot: usize, member: Member<'a>) {
+        if let Some(last) = self.last.get_mut(slot) {
+            let before = std::mem::replace(last, self.members.len());
+            self.members.push((member, before));
+        }
+    }
+
+    fn collect(&self, mut place: usize, members: &mut Vec<Member<'a>>) {
+        members.clear();
+        while let Some((member, before)) = self.members.get(place) {
+            members.push(*member);
+            place = *before;
         }
     }
 }
@@ -226,7 +211,7 @@ impl Pods for Claimed<'_> {
     }
 
     fn claimed(&self) -> impl Iterator<Item = &Pod> {
-        self.members.iter().map(|member| member.pod)
+        self.own.iter().filter_map(|index| self.get(*index))
     }
 }
 

@@ -5,10 +5,10 @@ mod json;
 mod output;
 mod text;
 
-use std::{fmt, path::PathBuf, process::ExitCode};
+use std::{fmt, io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use daemonplan::{Plan, Settings, Snapshot};
+use daemonplan::{Plan, Settings, Snapshot, synthetic::Synthetic};
 use jiff::Timestamp;
 use output::{complain, note};
 
@@ -24,6 +24,28 @@ struct Cli {
 enum Command {
     /// Plan every DaemonSet of a cluster: which pods would be created, deleted, adopted, and why
     Plan(PlanArgs),
+    /// Write a synthetic cluster as JSON, as kubectl prints one: large, seeded, shaped like real ones
+    Synth(SynthArgs),
+}
+
+/// Write a synthetic cluster.
+#[derive(Debug, Args)]
+struct SynthArgs {
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    nodes: usize,
+
+    /// How many DaemonSets, each with a pod on most of the nodes, one after the other in each of eight conditions
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    daemonsets: usize,
+
+    /// How many pods of other controllers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    other_pods: usize,
+
+    /// The same seed gives the same cluster
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
 }
 
 /// Plan every DaemonSet of a cluster.
@@ -104,7 +126,7 @@ impl fmt::Display for Failure {
 }
 
 pub(crate) fn main() -> ExitCode {
-    let Command::Plan(args) = match Cli::try_parse() {
+    let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(error) => {
             // Where nobody listens, there is nobody to tell.
@@ -113,12 +135,26 @@ pub(crate) fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    match plan(&args) {
+    let done = match command {
+        Command::Plan(args) => plan(&args),
+        Command::Synth(args) => synth(&args),
+    };
+    match done {
         Ok(code) => code,
         Err(failure) => {
             complain(&failure);
             ExitCode::FAILURE
         }
+    }
+}
+
+fn synth(args: &SynthArgs) -> Result<ExitCode, Failure> {
+    let synthetic = Synthetic::new(args.nodes).daemonsets(args.daemonsets).other_pods(args.other_pods);
+    let cluster = synthetic.seed(args.seed).build();
+    match cluster.write_json(io::BufWriter::new(io::stdout().lock())) {
+        // Where nobody reads any more there is nothing left to do.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output: {error}"))),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

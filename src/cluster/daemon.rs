@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::pods::{Group, Placed, PodTable};
 use crate::{
     Action, Backoff, Settings, Warning,
-    cell::{CellRules, Member, PodIndex, is_in_a_cell},
+    cell::{CellRules, PodIndex, is_in_a_cell},
     fold::{Fold, Folded},
     history::History,
     model::{ControllerRevision, DaemonSet, HASH_LABEL, Namespace, Node, Pod, Text},
@@ -286,15 +286,7 @@ impl Daemon {
     fn fold_dirty_cells(&mut self, around: &Around<'_>) {
         let Around { settings, backoff, nodes, pods, now, .. } = *around;
         let Self { daemonset, rules, history, cells, dirty, fold, .. } = self;
-        let rules = CellRules {
-            daemonset,
-            placement: rules,
-            hash: &history.hash,
-            template_generation: daemonset.template_generation().map(|n| n.to_string().into()),
-            now: Some(now),
-            backoff,
-            collect: settings.collect_pods_on_missing_nodes,
-        };
+        let rules = CellRules::new(daemonset, rules, &history.hash, Some(now), backoff, settings);
         let mut members = Vec::new();
         for slot in dirty.drain(..) {
             let cell = usize::try_from(slot).ok().and_then(|slot| cells.get_mut(slot));
@@ -304,8 +296,7 @@ impl Daemon {
                 fold.remove(name, folded);
             }
             members.clear();
-            let placed = cell.pods.iter().filter_map(|index| Some((*index, pods.get(*index)?)));
-            members.extend(placed.map(|(index, placed)| Member { index, pod: &placed.pod }));
+            members.extend(cell.pods.iter().filter_map(|index| rules.member(*index, &pods.get(*index)?.pod)));
             cell.folded = match nodes.at(slot) {
                 Some(node) => Some(fold.add(name, rules.cell(node, &mut members))),
                 None if members.is_empty() => None,

@@ -62,7 +62,7 @@ impl NodeSelectorTerm {
                 let field = fields.iter().find(|requirement| !requirement.matches(node));
                 let label = label.map(|requirement| TermMismatch::Label {
                     requirement: requirement.clone(),
-                    found: node.labels.get(requirement.key()).map(Text::from),
+                    found: node.labels.get_text(requirement.key()).cloned(),
                 });
                 label.or_else(|| {
                     field.map(|requirement| TermMismatch::Field {

@@ -36,7 +36,8 @@ impl LabelSelector {
     /// # Errors
     /// If a key or a value of `match_labels` is not a valid label.
     pub fn new(match_labels: Labels, match_expressions: Vec<Requirement>) -> Result<Self, RequirementError> {
-        let pairs = match_labels.iter().map(|(key, value)| Requirement::new(key, Operator::In(vec![value.into()])));
+        let pairs =
+            match_labels.iter().map(|(key, value)| Requirement::new(key.clone(), Operator::In(vec![value.clone()])));
         let mut requirements = pairs.collect::<Result<Vec<_>, _>>()?;
         requirements.extend(match_expressions.iter().cloned());
         Ok(Self { match_labels, match_expressions, requirements })

@@ -1,4 +1,4 @@
-use std::{cmp::Ordering, fmt, sync::Arc};
+use std::{cell::RefCell, cmp::Ordering, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::MapAccess};
 
@@ -7,11 +7,10 @@ use super::Text;
 /// A small map from text to text, sorted by key: labels, annotations, a `nodeSelector`.
 ///
 /// Equal pairs make equal maps, whatever the order in which they were written. A clone is a reference count. Of a
-/// key that is given twice the last value stands, as in Kubernetes' own JSON reader. It holds up to 4 GiB of text, far
-/// more than Kubernetes allows, and leaves out what is beyond.
+/// key that is given twice the last value stands, as in Kubernetes' own JSON reader.
 ///
-/// All keys and values lie in one block, beside an index with a fingerprint of each key: to look up a label that is not
-/// there touches the index alone.
+/// Maps with the same keys that are made one after the other, such as the labels of all nodes, share them: so they are
+/// small, and to look at one value follows one pointer.
 ///
 /// ```
 /// use daemonplan::model::Labels;
@@ -20,57 +19,49 @@ use super::Text;
 /// assert_eq!(labels.get("disk"), None);
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Labels(Option<Block>);
+pub struct Labels(Option<Pairs>);
 
+/// As many values as keys.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Block {
-    index: Arc<[Entry]>,
-    /// Key, value, key, value and so on, in the order of the keys.
-    text: Arc<str>,
+struct Pairs {
+    keys: Arc<Keys>,
+    values: Arc<[Text]>,
 }
 
-/// Where a pair stands in the text. It begins where the one before it ends.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Entry {
-    fingerprint: u32,
-    /// Where the key ends and the value begins.
-    middle: u32,
-    end: u32,
-}
-
-/// The key's length and its last three bytes, in which keys differ most.
-fn fingerprint(key: &[u8]) -> u32 {
-    let [length, ..] = key.len().to_le_bytes();
-    let [a, b, c] = key.last_chunk().copied().unwrap_or_default();
-    u32::from_le_bytes([length, a, b, c])
+/// The keys, sorted, each once.
+#[derive(PartialEq, Eq, Hash)]
+struct Keys {
+    fingerprints: Box<[u32]>,
+    keys: Box<[Text]>,
 }
 
 impl Labels {
     /// The value under `key`, if there is one.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.find(key.as_bytes())
+        self.find(fingerprint(key.as_bytes()), |other| other == key).map(Text::as_str)
     }
 
     /// The value under `key`, if there is one.
-    pub(crate) fn get_text(&self, key: &Text) -> Option<&str> {
-        self.find(key.as_bytes())
+    pub(crate) fn get_text(&self, key: &Text) -> Option<&Text> {
+        self.find(fingerprint(key.as_bytes()), |other| other == key)
     }
 
-    fn find(&self, key: &[u8]) -> Option<&str> {
-        let block = self.0.as_ref()?;
-        let wanted = fingerprint(key);
-        let alike = block.index.iter().enumerate().filter(|(_, entry)| entry.fingerprint == wanted);
-        alike.map(|(at, _)| block.pair(at)).find(|(found, _)| found.as_bytes() == key).map(|(_, value)| value)
+    fn find(&self, wanted: u32, is_it: impl Fn(&Text) -> bool) -> Option<&Text> {
+        let Pairs { keys, values } = self.0.as_ref()?;
+        let alike = keys.fingerprints.iter().enumerate().filter(|(_, fingerprint)| **fingerprint == wanted);
+        let mut alike = alike.map(|(at, _)| at).filter(|at| keys.keys.get(*at).is_some_and(&is_it));
+        values.get(alike.next()?)
     }
 
     /// All pairs, by key.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        (0..self.len()).map(|at| self.0.as_ref().map(|block| block.pair(at)).unwrap_or_default())
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Text)> {
+        let (keys, values) = self.0.as_ref().map(|Pairs { keys, values }| (&*keys.keys, &**values)).unwrap_or_default();
+        keys.iter().zip(values)
     }
 
     /// How many pairs there are.
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |block| block.index.len())
+        self.iter().len()
     }
 
     /// Whether there is no pair at all.
@@ -80,41 +71,69 @@ impl Labels {
 
     /// The same pairs, with `key` set to `value`.
     #[must_use]
-    pub fn with(&self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        self.iter().chain([(key.as_ref(), value.as_ref())]).collect()
+    pub fn with(&self, key: impl Into<Text>, value: impl Into<Text>) -> Self {
+        let old = self.iter().map(|(key, value)| (key.clone(), value.clone()));
+        old.chain([(key.into(), value.into())]).collect()
     }
 }
 
-impl Block {
-    fn pair(&self, at: usize) -> (&str, &str) {
-        let place = |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX);
-        let entry = |at| self.index.get(at);
-        let begin = at.checked_sub(1).and_then(entry).map_or(0, |before| place(before.end));
-        let (middle, end) = entry(at).map(|entry| (place(entry.middle), place(entry.end))).unwrap_or_default();
-        let part = |range| self.text.get(range).unwrap_or_default();
-        (part(begin..middle), part(middle..end))
-    }
-}
-
-impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
+impl<K: Into<Text>, V: Into<Text>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let mut pairs: Vec<(K, V)> = pairs.into_iter().collect();
-        pairs.reverse();
-        pairs.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
-        pairs.dedup_by(|(later, _), (kept, _)| later.as_ref() == kept.as_ref());
-
-        let mut text = String::with_capacity(pairs.iter().map(|(k, v)| k.as_ref().len() + v.as_ref().len()).sum());
-        let index = pairs.iter().map_while(|(key, value)| {
-            let (key, value) = (key.as_ref(), value.as_ref());
-            let middle = u32::try_from(text.len() + key.len()).ok()?;
-            let end = middle.checked_add(u32::try_from(value.len()).ok()?)?;
-            text.push_str(key);
-            text.push_str(value);
-            Some(Entry { fingerprint: fingerprint(key.as_bytes()), middle, end })
-        });
-        let index: Arc<[Entry]> = index.collect();
-        Self((!index.is_empty()).then(|| Block { index, text: text.into() }))
+        let mut pairs: Vec<(Text, Text)> = pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        if !pairs.is_sorted_by(|(a, _), (b, _)| a < b) {
+            pairs.reverse();
+            pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+            pairs.dedup_by(|(later, _), (kept, _)| later == kept);
+        }
+        let keys = (!pairs.is_empty()).then(|| Keys::of(&pairs));
+        Self(keys.map(|keys| Pairs { keys, values: pairs.into_iter().map(|(_, value)| value).collect() }))
     }
+}
+
+/// How many sets of keys a thread remembers, and how many keys such a set has at most.
+const REMEMBERED: (usize, usize) = (16, 64);
+
+thread_local! {
+    /// The sets of keys that were last in use. Nothing depends on what is in there but the use of memory.
+    static RECENT: RefCell<Vec<Arc<Keys>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Keys {
+    /// The keys of these pairs, shared with other maps if possible.
+    fn of(pairs: &[(Text, Text)]) -> Arc<Self> {
+        let (most, longest) = REMEMBERED;
+        let recent = |recent: &RefCell<Vec<Arc<Self>>>| {
+            let mut recent = recent.try_borrow_mut().ok()?;
+            let known = recent.iter().position(|known| known.are_those_of(pairs));
+            let at = known.unwrap_or_else(|| {
+                recent.truncate(most - 1);
+                recent.push(Arc::new(Self::new(pairs)));
+                recent.len() - 1
+            });
+            recent.get_mut(..=at)?.rotate_right(1);
+            recent.first().cloned()
+        };
+        let shared = if pairs.len() > longest { None } else { RECENT.try_with(recent).ok().flatten() };
+        shared.unwrap_or_else(|| Arc::new(Self::new(pairs)))
+    }
+
+    fn new(pairs: &[(Text, Text)]) -> Self {
+        Self {
+            fingerprints: pairs.iter().map(|(key, _)| fingerprint(key.as_bytes())).collect(),
+            keys: pairs.iter().map(|(key, _)| key.clone()).collect(),
+        }
+    }
+
+    fn are_those_of(&self, pairs: &[(Text, Text)]) -> bool {
+        self.keys.len() == pairs.len() && self.keys.iter().zip(pairs).all(|(known, (key, _))| known == key)
+    }
+}
+
+/// The key's length and its last three bytes, in which keys differ most.
+fn fingerprint(key: &[u8]) -> u32 {
+    let [length, ..] = key.len().to_le_bytes();
+    let [a, b, c] = key.last_chunk().copied().unwrap_or_default();
+    u32::from_le_bytes([length, a, b, c])
 }
 
 impl PartialOrd for Labels {

@@ -1,0 +1,89 @@
+use super::random::Random;
+use crate::model::{Labels, Node, Taint, TaintEffect};
+
+/// A pool with how many nodes of a hundred it has and what keeps pods away from it.
+struct Pool {
+    name: &'static str,
+    share: u32,
+    instance: &'static str,
+    taint: Option<(&'static str, &'static str)>,
+}
+
+const POOLS: [Pool; 6] = [
+    Pool { name: "general", share: 60, instance: "m7.2xlarge", taint: None },
+    Pool { name: "memory", share: 20, instance: "r7.4xlarge", taint: None },
+    Pool { name: "gpu", share: 8, instance: "g6.12xlarge", taint: Some(("nvidia.com/gpu", "present")) },
+    Pool { name: "ingress", share: 4, instance: "c7.xlarge", taint: Some(("dedicated", "ingress")) },
+    Pool { name: "infra", share: 5, instance: "m7.4xlarge", taint: Some(("node-role.kubernetes.io/infra", "")) },
+    Pool {
+        name: "control-plane",
+        share: 3,
+        instance: "m7.xlarge",
+        taint: Some(("node-role.kubernetes.io/control-plane", "")),
+    },
+];
+
+/// So many nodes, by name.
+pub(super) fn nodes(count: usize, random: &mut Random) -> Vec<Node> {
+    let mut nodes: Vec<_> = (0..count).map(|number| node(number, random)).collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
+fn node(number: usize, random: &mut Random) -> Node {
+    let zone = random.pick(&["eu-central-1a", "eu-central-1b", "eu-central-1c"]).copied().unwrap_or_default();
+    let pool = pool(random.below(100));
+    let [a, b, c] = [number / 65_536, number / 256 % 256, number % 256];
+    let mut node = Node::new(format!("ip-10-{a}-{b}-{c}.eu-central-1.compute.internal"));
+    node.uid = random.uid();
+    let generation = (2 + random.below(6)).to_string();
+    let rack = format!("rack-{}", random.below(400));
+    node.labels = Labels::from_iter([
+        ("beta.kubernetes.io/arch", "amd64"),
+        ("beta.kubernetes.io/instance-type", pool.instance),
+        ("beta.kubernetes.io/os", "linux"),
+        ("failure-domain.beta.kubernetes.io/region", "eu-central-1"),
+        ("failure-domain.beta.kubernetes.io/zone", zone),
+        ("kubernetes.io/arch", "amd64"),
+        ("kubernetes.io/hostname", &node.name),
+        ("kubernetes.io/os", "linux"),
+        (&format!("node-role.kubernetes.io/{}", pool.name), ""),
+        ("node.example.com/generation", &generation),
+        ("node.example.com/pool", pool.name),
+        ("node.example.com/rack", &rack),
+        ("node.kubernetes.io/instance-type", pool.instance),
+        ("topology.kubernetes.io/region", "eu-central-1"),
+        ("topology.kubernetes.io/zone", zone),
+    ]);
+    node.taints = taints(pool, random);
+    node
+}
+
+fn pool(mut ticket: u32) -> &'static Pool {
+    let [general, ..] = &POOLS;
+    let drawn = POOLS.iter().find(|pool| {
+        let drawn = ticket < pool.share;
+        ticket = ticket.saturating_sub(pool.share);
+        drawn
+    });
+    drawn.unwrap_or(general)
+}
+
+/// At least one: each node says how its kind of instance is paid for.
+fn taints(pool: &Pool, random: &mut Random) -> Vec<Taint> {
+    let taint = |key: &str, value: &str, effect| Taint { key: key.into(), value: value.into(), effect };
+    let lifecycle = if random.happens(300) { "spot" } else { "reserved" };
+    let mut taints = vec![taint("node.example.com/lifecycle", lifecycle, TaintEffect::PreferNoSchedule)];
+    taints.extend(pool.taint.map(|(key, value)| taint(key, value, TaintEffect::NoSchedule)));
+    if random.happens(10) {
+        taints.push(taint("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule));
+    }
+    if random.happens(5) {
+        taints.push(taint("node.kubernetes.io/not-ready", "", TaintEffect::NoSchedule));
+        taints.push(taint("node.kubernetes.io/not-ready", "", TaintEffect::NoExecute));
+    }
+    if random.happens(5) {
+        taints.push(taint("node.kubernetes.io/disk-pressure", "", TaintEffect::NoSchedule));
+    }
+    taints
+}

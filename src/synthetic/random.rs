@@ -1,0 +1,73 @@
+use oorandom::Rand32;
+
+use crate::model::Text;
+
+/// Numbers that look random: the same for the same seed in every release.
+#[derive(Debug)]
+pub(super) struct Random(Rand32);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Rand32::new(seed))
+    }
+
+    /// A number below `end`.
+    pub(super) fn below(&mut self, end: u32) -> u32 {
+        self.0.rand_range(0..end.max(1))
+    }
+
+    /// Whether something happens that happens so many times in a thousand.
+    pub(super) fn happens(&mut self, in_a_thousand: u32) -> bool {
+        self.below(1000) < in_a_thousand
+    }
+
+    pub(super) fn pick<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
+        let end = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        all.get(usize::try_from(self.below(end)).ok()?)
+    }
+
+    /// A uid, in the form that Kubernetes gives it.
+    pub(super) fn uid(&mut self) -> Text {
+        let [a, b, c, d] = [(); 4].map(|()| self.0.rand_u32());
+        format!("{a:08x}-{:04x}-4{:03x}-a{:03x}-{:04x}{d:08x}", b >> 16, b & 0xfff, c >> 20, c & 0xffff).into()
+    }
+}
+
+/// So many of the letters in which Kubernetes writes random names, another text for each number that fits.
+pub(super) fn letters(number: usize, count: u32) -> String {
+    const ALPHABET: [char; 27] = [
+        'b', 'c', 'd', 'f', 'g', 'h', 'j', 'k', 'l', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'z', '2', '4',
+        '5', '6', '7', '8', '9',
+    ];
+    let all = 27_u128.pow(count);
+    // 27 and the factor have no divisor in common, so that no two numbers give the same text.
+    let mut rest = number as u128 % all * 2_654_435_761 % all;
+    let digits = (0..count).filter_map(|_| {
+        let digit = usize::try_from(rest % 27).ok().and_then(|digit| ALPHABET.get(digit));
+        rest /= 27;
+        digit
+    });
+    digits.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_numbers_give_the_same_letters() {
+        let all: HashSet<_> = (0..200_000).map(|number| letters(number, 5)).collect();
+        assert_eq!(all.len(), 200_000);
+        assert!(all.iter().all(|text| text.len() == 5));
+    }
+
+    #[test]
+    fn a_uid_has_the_form_of_a_uuid() {
+        let uid = Random::new(1).uid();
+        assert_eq!(uid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{uid}");
+        assert_eq!(Random::new(1).uid(), uid);
+        assert_ne!(Random::new(2).uid(), uid);
+    }
+}
