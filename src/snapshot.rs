@@ -148,17 +148,21 @@ impl<'a> Claimed<'a> {
         let mut pods = Self { all, claims: Vec::new(), own: Vec::new() };
         let mut placed = Chains { last: vec![usize::MAX; nodes.len()], members: Vec::new() };
         let mut missing = IndexMap::<&Text, Vec<Member<'a>>>::new();
+        // In steps, each of which waits for memory at several places at the same time.
         for (index, pod) in (0..).zip(all) {
             let claim = claim_pod(rules.daemonset(), pod);
             pods.claims.extend(claim_action(claim, pod));
-            if !claim.is_claimed() {
-                continue;
+            if claim.is_claimed() {
+                pods.own.push(index);
             }
-            pods.own.push(index);
-            let Some((node, member)) = pod.node.name().zip(rules.member(index, pod)) else { continue };
-            match nodes.slot(node) {
-                Some(slot) => placed.add(slot, member),
-                None => missing.entry(node).or_default().push(member),
+        }
+        let members = pods.own.iter().filter_map(|index| rules.member(*index, all.get(usize::try_from(*index).ok()?)?));
+        let members: Vec<_> = members.collect();
+        for member in members {
+            match member.pod.node.name().map(|node| (node, nodes.slot(node))) {
+                Some((_, Some(slot))) => placed.add(slot, member),
+                Some((node, None)) => missing.entry(node).or_default().push(member),
+                None => {}
             }
         }
         pods.claims.sort_by(|a, b| a.object().cmp(&b.object()));

@@ -31,26 +31,37 @@ struct Pairs {
 /// The keys, sorted, each once.
 #[derive(PartialEq, Eq, Hash)]
 struct Keys {
-    fingerprints: Box<[u32]>,
     keys: Box<[Text]>,
+    /// For each [slot](slot_of) the place of the one key that belongs there, plus one; 0 for none; [`SEVERAL`].
+    slots: [u8; SLOTS],
 }
+
+const SLOTS: usize = 64;
+
+/// There are several keys for this slot, or so many keys that places have no number.
+const SEVERAL: u8 = u8::MAX;
 
 impl Labels {
     /// The value under `key`, if there is one.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.find(fingerprint(key.as_bytes()), |other| other == key).map(Text::as_str)
+        self.find(key.as_bytes(), |other| other == key).map(Text::as_str)
     }
 
     /// The value under `key`, if there is one.
     pub(crate) fn get_text(&self, key: &Text) -> Option<&Text> {
-        self.find(fingerprint(key.as_bytes()), |other| other == key)
+        self.find(key.as_bytes(), |other| other == key)
     }
 
-    fn find(&self, wanted: u32, is_it: impl Fn(&Text) -> bool) -> Option<&Text> {
+    fn find(&self, key: &[u8], is_it: impl Fn(&Text) -> bool) -> Option<&Text> {
         let Pairs { keys, values } = self.0.as_ref()?;
-        let alike = keys.fingerprints.iter().enumerate().filter(|(_, fingerprint)| **fingerprint == wanted);
-        let mut alike = alike.map(|(at, _)| at).filter(|at| keys.keys.get(*at).is_some_and(&is_it));
-        values.get(alike.next()?)
+        let place = match *keys.slots.get(slot_of(key))? {
+            SEVERAL => keys.keys.iter().position(is_it)?,
+            number => {
+                let place = usize::from(number.checked_sub(1)?);
+                keys.keys.get(place).is_some_and(is_it).then_some(place)?
+            }
+        };
+        values.get(place)
     }
 
     /// All pairs, by key.
@@ -118,10 +129,14 @@ impl Keys {
     }
 
     fn new(pairs: &[(Text, Text)]) -> Self {
-        Self {
-            fingerprints: pairs.iter().map(|(key, _)| fingerprint(key.as_bytes())).collect(),
-            keys: pairs.iter().map(|(key, _)| key.clone()).collect(),
+        let mut slots = [0; SLOTS];
+        for ((key, _), number) in pairs.iter().zip(1_u32..) {
+            if let Some(slot) = slots.get_mut(slot_of(key.as_bytes())) {
+                let number = u8::try_from(number).unwrap_or(SEVERAL);
+                *slot = if *slot == 0 { number } else { SEVERAL };
+            }
         }
+        Self { keys: pairs.iter().map(|(key, _)| key.clone()).collect(), slots }
     }
 
     fn are_those_of(&self, pairs: &[(Text, Text)]) -> bool {
@@ -129,11 +144,12 @@ impl Keys {
     }
 }
 
-/// The key's length and its last three bytes, in which keys differ most.
-fn fingerprint(key: &[u8]) -> u32 {
+/// Which slot a key belongs to, by its length and its last four bytes, in which keys differ most.
+fn slot_of(key: &[u8]) -> usize {
     let [length, ..] = key.len().to_le_bytes();
-    let [a, b, c] = key.last_chunk().copied().unwrap_or_default();
-    u32::from_le_bytes([length, a, b, c])
+    let end = key.last_chunk().copied().map_or(u32::from(key.first().copied().unwrap_or_default()), u32::from_le_bytes);
+    let mixed = (end ^ u32::from(length)).wrapping_mul(0x9e37_79b1);
+    usize::try_from(mixed >> 26).unwrap_or_default()
 }
 
 impl PartialOrd for Labels {
@@ -216,5 +232,19 @@ mod tests {
         assert_eq!(empty, Labels::default());
         assert!(empty.is_empty() && empty.iter().len() == 0);
         assert_eq!(Labels::from_iter([("a", ""), ("b", "")]).len(), 2);
+    }
+
+    #[test]
+    fn every_key_is_found_among_few_and_among_many_and_no_other() {
+        for count in [1, 2, 15, 64, 65, 254, 255, 256, 1000] {
+            let key = |number: usize| format!("{}{number}", ["", "example.com/"][number % 2]);
+            let labels: Labels = (0..count).map(|number| (key(number), number.to_string())).collect();
+            assert_eq!(labels.len(), count);
+            for number in 0..2 * count {
+                let expected = (number < count).then(|| number.to_string());
+                assert_eq!(labels.get(&key(number)), expected.as_deref(), "{number} of {count}");
+                assert_eq!(labels.get_text(&key(number).into()).map(ToString::to_string), expected);
+            }
+        }
     }
 }
