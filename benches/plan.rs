@@ -1,11 +1,16 @@
 //! How long plans take on synthetic clusters, all at once and event by event: `cargo bench --features synthetic --bench plan`.
 
-use std::hint::black_box;
+#![allow(clippy::indexing_slicing)] // a benchmark says what is wrong by failing
+
+use std::{
+    cell::{LazyCell, RefCell},
+    hint::black_box,
+};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use daemonplan::{
     Cluster, Key, Settings,
-    model::{Pod, Readiness},
+    model::{DaemonSet, Node, Pod, Readiness},
     synthetic::{Condition, Synthetic, SyntheticCluster},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -30,9 +35,12 @@ fn all_at_once(c: &mut Criterion) {
     let mut group = c.benchmark_group("snapshot");
     group.sample_size(10);
     let mut bench = |name: &str, nodes: usize, synthetic: Synthetic| {
-        let mut cluster = synthetic.build();
-        as_read(&mut cluster.nodes);
-        as_read(&mut cluster.pods);
+        let cluster = LazyCell::new(|| {
+            let mut cluster = synthetic.build();
+            as_read(&mut cluster.nodes);
+            as_read(&mut cluster.pods);
+            cluster
+        });
         group.bench_function(BenchmarkId::new(name, nodes), |b| b.iter(|| plan(&cluster, &settings)));
     };
     for nodes in [1_000, 10_000, 100_000, 1_000_000] {
@@ -53,58 +61,84 @@ fn all_at_once(c: &mut Criterion) {
     }
 }
 
-/// A cluster that knows everything and has planned for every DaemonSet, and their keys.
-fn kept(synthetic: &SyntheticCluster) -> (Cluster, Vec<Key>) {
-    let mut cluster = Cluster::new(Settings::default());
-    synthetic.objects().for_each(|object| cluster.apply(object));
-    let keys = cluster.stale(synthetic.now);
-    for key in &keys {
-        cluster.plan(key, synthetic.now);
+/// A cluster that has planned for every DaemonSet.
+struct Kept {
+    cluster: Cluster,
+    keys: Vec<Key>,
+    synthetic: SyntheticCluster,
+}
+
+impl Kept {
+    fn new(nodes: usize, daemonsets: usize) -> Self {
+        let synthetic = Synthetic::new(nodes).daemonsets(daemonsets).condition(Condition::Settled).build();
+        let mut cluster = Cluster::new(Settings::default());
+        synthetic.objects().for_each(|object| cluster.apply(object));
+        let keys = cluster.stale(synthetic.now);
+        let mut kept = Self { cluster, keys, synthetic };
+        kept.plan();
+        kept
     }
-    (cluster, keys)
+
+    fn plan(&mut self) -> usize {
+        let plans = self.keys.iter().filter_map(|key| Some(self.cluster.plan(key, self.synthetic.now)?.actions.len()));
+        plans.sum()
+    }
+
+    fn pod(&self) -> Pod {
+        self.synthetic.pods.get(self.synthetic.pods.len() / 2).cloned().unwrap_or_else(|| Pod::new("default", "none"))
+    }
+
+    fn node(&self) -> Node {
+        self.synthetic.nodes.get(self.synthetic.nodes.len() / 2).cloned().unwrap_or_else(|| Node::new("none"))
+    }
 }
 
 fn event_by_event(c: &mut Criterion) {
     let mut group = c.benchmark_group("cluster");
     for nodes in [1_000, 10_000, 100_000, 1_000_000] {
-        let synthetic = Synthetic::new(nodes).condition(Condition::Settled).build();
-        let (Some(ready), Some(key)) = (synthetic.pods.get(nodes / 2).cloned(), kept(&synthetic).1.pop()) else {
-            return;
-        };
-        let mut unready: Pod = ready.clone();
-        unready.ready = Readiness::NotReady;
-        let (mut cluster, _) = kept(&synthetic);
+        let kept = LazyCell::new(|| RefCell::new(Kept::new(nodes, 1)));
         group.bench_function(BenchmarkId::new("event that says nothing new", nodes), |b| {
-            b.iter(|| cluster.apply(black_box(&ready).clone()));
+            let mut kept = kept.borrow_mut();
+            let pod = kept.pod();
+            b.iter(|| kept.cluster.apply(black_box(&pod).clone()));
         });
         group.bench_function(BenchmarkId::new("pod turns ready or unready, and plan", nodes), |b| {
-            let mut is_ready = true;
+            let mut kept = kept.borrow_mut();
+            let mut pods = [kept.pod(), kept.pod()];
+            pods[0].ready = Readiness::NotReady;
+            let mut turns = pods.iter().cycle();
             b.iter(|| {
-                is_ready = !is_ready;
-                cluster.apply(black_box(if is_ready { &ready } else { &unready }).clone());
-                cluster.plan(&key, synthetic.now).map(|plan| plan.actions.len())
+                kept.cluster.apply(turns.next().map_or_else(|| Pod::new("default", "none"), Pod::clone));
+                kept.plan()
             });
         });
     }
-    let synthetic = Synthetic::new(10_000).daemonsets(100).condition(Condition::Settled).build();
-    let (mut cluster, keys) = kept(&synthetic);
-    let Some(node) = synthetic.nodes.get(5_000) else { return };
-    let mut relabelled = node.clone();
-    let mut is_there = true;
-    relabelled.labels = node.labels.with("kubernetes.io/os", "other");
-    group.bench_function("node is relabelled, 100 DaemonSets told", |b| {
-        b.iter(|| {
-            is_there = !is_there;
-            cluster.apply(black_box(if is_there { node } else { &relabelled }).clone());
+    let kept = LazyCell::new(|| RefCell::new(Kept::new(10_000, 100)));
+    let mut relabel = |name: &str, plans: bool| {
+        group.bench_function(name, |b| {
+            let mut kept = kept.borrow_mut();
+            let mut nodes = [kept.node(), kept.node()];
+            nodes[0].labels = nodes[0].labels.with("kubernetes.io/os", "other");
+            let mut turns = nodes.iter().cycle();
+            b.iter(|| {
+                kept.cluster.apply(turns.next().map_or_else(|| Node::new("none"), Node::clone));
+                if plans { kept.plan() } else { 0 }
+            });
         });
-    });
-    group.bench_function("node is relabelled, 100 DaemonSets told and planned for", |b| {
+    };
+    relabel("node is relabelled, 100 DaemonSets told", false);
+    relabel("node is relabelled, 100 DaemonSets told and planned for", true);
+    let kept = LazyCell::new(|| RefCell::new(Kept::new(10_000, 20)));
+    group.bench_function("template is edited, and plan/10000", |b| {
+        let mut kept = kept.borrow_mut();
+        let mut daemonsets = [&kept.synthetic, &kept.synthetic].map(|cluster| cluster.daemonsets[0].clone());
+        daemonsets[0].template = kept.synthetic.daemonsets[1].template.clone();
+        let mut turns = daemonsets.iter().cycle();
         b.iter(|| {
-            is_there = !is_there;
-            cluster.apply(black_box(if is_there { node } else { &relabelled }).clone());
-            for key in &keys {
-                black_box(cluster.plan(key, synthetic.now).map(|plan| plan.actions.len()));
-            }
+            kept.cluster.apply(turns.next().map_or_else(|| DaemonSet::new("default", "none"), DaemonSet::clone));
+            let Kept { cluster, keys, synthetic } = &mut *kept;
+            let stale = keys.iter().find(|key| key.name == daemonsets[0].name);
+            stale.and_then(|key| cluster.plan(key, synthetic.now)).map(|plan| plan.actions.len())
         });
     });
 }

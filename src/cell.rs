@@ -17,19 +17,29 @@ pub(crate) struct CellRules<'a> {
     daemonset: &'a DaemonSet,
     placement: &'a PlacementRules,
     hash: &'a Text,
-    template_generation: Option<Text>,
-    label_keys: LabelKeys,
+    labels: &'a TemplateLabels,
     now: Option<Timestamp>,
     backoff: &'a Backoff,
     /// Whether bound pods on missing nodes are deleted.
     collect: bool,
 }
 
-/// The keys of the labels that tie a pod to its template.
-#[derive(Debug)]
-struct LabelKeys {
-    hash: Text,
-    template_generation: Text,
+/// The labels that tie a pod to a template.
+#[derive(Clone, Debug)]
+pub(crate) struct TemplateLabels {
+    hash_key: Text,
+    generation_key: Text,
+    generation: Option<Text>,
+}
+
+impl TemplateLabels {
+    pub(crate) fn of(daemonset: &DaemonSet) -> Self {
+        Self {
+            hash_key: HASH_LABEL.into(),
+            generation_key: TEMPLATE_GENERATION_LABEL.into(),
+            generation: daemonset.template_generation().map(|generation| generation.to_string().into()),
+        }
+    }
 }
 
 /// Where a pod is found again: its place in the snapshot or in the cluster.
@@ -109,20 +119,13 @@ impl<'a> CellRules<'a> {
         daemonset: &'a DaemonSet,
         placement: &'a PlacementRules,
         hash: &'a Text,
+        labels: &'a TemplateLabels,
         now: Option<Timestamp>,
         backoff: &'a Backoff,
         settings: &Settings,
     ) -> Self {
-        Self {
-            daemonset,
-            placement,
-            hash,
-            template_generation: daemonset.template_generation().map(|generation| generation.to_string().into()),
-            label_keys: LabelKeys { hash: HASH_LABEL.into(), template_generation: TEMPLATE_GENERATION_LABEL.into() },
-            now,
-            backoff,
-            collect: settings.collect_pods_on_missing_nodes,
-        }
+        let collect = settings.collect_pods_on_missing_nodes;
+        Self { daemonset, placement, hash, labels, now, backoff, collect }
     }
 
     pub(crate) fn daemonset(&self) -> &'a DaemonSet {
@@ -131,9 +134,9 @@ impl<'a> CellRules<'a> {
 
     /// A claimed pod of the DaemonSet; `None` if it does not count at all: it has ended and is being deleted.
     pub(crate) fn member<'p>(&self, index: PodIndex, pod: &'p Pod) -> Option<Member<'p>> {
-        let has_current_hash = pod.labels.get_text(&self.label_keys.hash) == Some(self.hash);
-        let has_current_generation =
-            |generation| pod.labels.get_text(&self.label_keys.template_generation) == Some(generation);
+        let TemplateLabels { hash_key, generation_key, generation } = self.labels;
+        let has_current_hash = pod.labels.get_text(hash_key) == Some(self.hash);
+        let has_current_generation = |current: &Text| pod.labels.get_text(generation_key) == Some(current);
         is_in_a_cell(pod).then(|| Member {
             index,
             pod,
@@ -141,7 +144,7 @@ impl<'a> CellRules<'a> {
             is_terminal: pod.is_terminal(),
             is_ready: pod.is_ready(),
             is_available: self.is_available(pod),
-            is_updated: has_current_hash || self.template_generation.as_ref().is_some_and(has_current_generation),
+            is_updated: has_current_hash || generation.as_ref().is_some_and(has_current_generation),
             has_current_hash,
         })
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::{
     Action, Backoff, Plan, Settings,
-    cell::{CellRules, Member, PodIndex},
+    cell::{CellRules, Member, PodIndex, TemplateLabels},
     fold::Fold,
     history::History,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
@@ -114,7 +114,8 @@ impl<'a> Snapshot<'a> {
                     None => History::not_given(daemonset),
                 };
                 let backoff = self.backoff.unwrap_or(&no_backoff);
-                let cells = CellRules::new(daemonset, &rules, &history.hash, now, backoff, settings);
+                let labels = TemplateLabels::of(daemonset);
+                let cells = CellRules::new(daemonset, &rules, &history.hash, &labels, now, backoff, settings);
                 let (pods, fold) = Claimed::fold(self.pods, &index, &cells);
                 let facts =
                     Facts { daemonset, settings, backoff, now, effects_observed, history: &history, fold: &fold };

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::pods::{Group, Placed, PodTable};
 use crate::{
     Action, Backoff, Settings, Warning,
-    cell::{CellRules, PodIndex, is_in_a_cell},
+    cell::{CellRules, PodIndex, TemplateLabels, is_in_a_cell},
     fold::{Fold, Folded},
     history::History,
     model::{ControllerRevision, DaemonSet, HASH_LABEL, Namespace, Node, Pod, Text},
@@ -30,6 +30,7 @@ pub(super) struct Daemon {
     /// When it was said to become stale by time alone.
     pub(super) due: Option<Timestamp>,
     rules: Arc<PlacementRules>,
+    labels: TemplateLabels,
     warnings: Vec<Warning>,
     history: History,
     outdated: Outdated,
@@ -85,6 +86,7 @@ impl Daemon {
     pub(super) fn new(daemonset: DaemonSet) -> Self {
         Self {
             history: History::not_given(&daemonset),
+            labels: TemplateLabels::of(&daemonset),
             daemonset,
             effects_observed: true,
             due: None,
@@ -112,6 +114,7 @@ impl Daemon {
             }
         }
         if (DaemonSet { status, ..old }) != self.daemonset {
+            self.labels = TemplateLabels::of(&self.daemonset);
             self.outdated = Outdated::EVERYTHING;
         }
     }
@@ -285,8 +288,8 @@ impl Daemon {
 
     fn fold_dirty_cells(&mut self, around: &Around<'_>) {
         let Around { settings, backoff, nodes, pods, now, .. } = *around;
-        let Self { daemonset, rules, history, cells, dirty, fold, .. } = self;
-        let rules = CellRules::new(daemonset, rules, &history.hash, Some(now), backoff, settings);
+        let Self { daemonset, rules, labels, history, cells, dirty, fold, .. } = self;
+        let rules = CellRules::new(daemonset, rules, &history.hash, labels, Some(now), backoff, settings);
         let mut members = Vec::new();
         for slot in dirty.drain(..) {
             let cell = usize::try_from(slot).ok().and_then(|slot| cells.get_mut(slot));

@@ -1,0 +1,87 @@
+//! How many instructions key cases take: `cargo bench --features synthetic --bench instructions` (needs valgrind and
+//! `gungraun-runner`). It fails if a case takes over 5 % more than the figure that is committed here.
+
+#![allow(missing_docs)] // the harness makes public items
+
+use std::hint::black_box;
+
+use daemonplan::{
+    Cluster, Key, Settings, Snapshot,
+    model::{Node, Pod, Readiness},
+    synthetic::{Condition, Synthetic, SyntheticCluster},
+};
+use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
+use jiff::Timestamp;
+
+/// Allows 5 % more than so many instructions.
+fn at_most(committed: u64) -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::default();
+    callgrind.hard_limits([(EventKind::Ir, committed + committed / 20)]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+/// A thousand nodes, and as many pods of other controllers in the DaemonSet's namespace.
+fn nodes(condition: Condition) -> SyntheticCluster {
+    Synthetic::new(1_000).condition(condition).other_pods(5_000).build()
+}
+
+#[library_benchmark]
+#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_810_000))]
+#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_980_000))]
+#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(2_325_000))]
+#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_475_000))]
+fn snapshot(cluster: SyntheticCluster) -> (SyntheticCluster, usize) {
+    let plan = black_box(&cluster).snapshot(0).map(Snapshot::plan);
+    let actions = plan.map_or(0, |plan| plan.actions.len());
+    (cluster, actions)
+}
+
+/// A cluster that has planned for all of its DaemonSets.
+struct Kept {
+    cluster: Cluster,
+    keys: Vec<Key>,
+    now: Timestamp,
+    node: Node,
+    pod: Pod,
+}
+
+fn kept(daemonsets: usize) -> Kept {
+    let synthetic = Synthetic::new(1_000).daemonsets(daemonsets).condition(Condition::Settled).build();
+    let now = synthetic.now;
+    let mut cluster = Cluster::new(Settings::default());
+    synthetic.objects().for_each(|object| cluster.apply(object));
+    let keys = cluster.stale(now);
+    for key in &keys {
+        cluster.plan(key, now);
+    }
+    let mut pod = synthetic.pods.get(500).cloned().unwrap_or_else(|| Pod::new("default", "none"));
+    pod.ready = Readiness::NotReady;
+    let mut node = synthetic.nodes.get(500).cloned().unwrap_or_else(|| Node::new("none"));
+    node.labels = node.labels.with("kubernetes.io/os", "other");
+    Kept { cluster, keys, now, node, pod }
+}
+
+#[library_benchmark]
+#[bench::one(args = (1), setup = kept, config = at_most(10_000))]
+fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
+    kept.cluster.apply(kept.pod.clone());
+    let plan = kept.keys.first().and_then(|key| kept.cluster.plan(black_box(key), kept.now));
+    let actions = plan.map_or(0, |plan| plan.actions.len());
+    (kept, actions)
+}
+
+#[library_benchmark]
+#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(855_000))]
+fn node_is_relabelled(mut kept: Kept) -> (Kept, usize) {
+    kept.cluster.apply(kept.node.clone());
+    let plans = kept.keys.iter().filter_map(|key| Some(kept.cluster.plan(black_box(key), kept.now)?.actions.len()));
+    let actions = plans.sum();
+    (kept, actions)
+}
+
+library_benchmark_group!(name = all_at_once; benchmarks = snapshot);
+library_benchmark_group!(name = event_by_event; benchmarks = pod_turns_unready, node_is_relabelled);
+
+main!(library_benchmark_groups = all_at_once, event_by_event);

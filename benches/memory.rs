@@ -1,0 +1,59 @@
+//! How much memory a `Cluster` holds: `cargo bench --features synthetic --bench memory [-- NODES DAEMONSETS]`.
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use daemonplan::{
+    Cluster, Object, Settings,
+    synthetic::{Condition, Synthetic},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A copy that shares nothing with the original.
+fn copy<T: Serialize + DeserializeOwned + Into<Object>>(object: &T) -> Option<Object> {
+    let text = serde_json::to_vec(object).ok()?;
+    Some(serde_json::from_slice::<T>(&text).ok()?.into())
+}
+
+/// Applies copies of all objects and gives how many bytes are held that were not before.
+fn growth<T: Serialize + DeserializeOwned + Into<Object>>(cluster: &mut Cluster, objects: &[T]) -> usize {
+    let grown = measure(|| objects.iter().filter_map(copy).for_each(|object| cluster.apply(object)));
+    usize::try_from(grown.bytes_current).unwrap_or_default()
+}
+
+fn main() {
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let (nodes, daemonsets) = (numbers.next().unwrap_or(10_000), numbers.next().unwrap_or(100));
+    let synthetic = Synthetic::new(nodes).daemonsets(daemonsets).condition(Condition::Settled).build();
+
+    let mut cluster = Cluster::new(Settings::default());
+    let for_nodes = growth(&mut cluster, &synthetic.nodes);
+    let mut for_others = growth(&mut cluster, &synthetic.namespaces);
+    for_others += growth(&mut cluster, &synthetic.daemonsets) + growth(&mut cluster, &synthetic.revisions);
+    let mut for_pods = growth(&mut cluster, &synthetic.pods);
+    let planning = measure(|| {
+        for key in cluster.stale(synthetic.now) {
+            black_box(cluster.plan(&key, synthetic.now).map(|plan| plan.actions.len()));
+        }
+    });
+    for_pods += usize::try_from(planning.bytes_current).unwrap_or_default();
+
+    // A pod's uid is held outside of it; its name is in place unless it is long.
+    let unique =
+        |texts: &mut dyn Iterator<Item = usize>| texts.filter(|len| *len > 22).map(|len| len + 16).sum::<usize>();
+    let of_nodes =
+        unique(&mut synthetic.nodes.iter().flat_map(|node| [node.name.len(), node.uid.len(), node.name.len()]));
+    let of_pods = unique(&mut synthetic.pods.iter().flat_map(|pod| [pod.name.len(), pod.uid.len()]));
+    let each = |what: &str, count: usize, bytes: usize, strings: usize| {
+        let per_piece = |bytes: usize| bytes.checked_div(count).unwrap_or_default();
+        println!(
+            "{count:9} {what}: {:4} bytes each, and {} of strings that are unique to it",
+            per_piece(bytes - strings),
+            per_piece(strings)
+        );
+    };
+    println!("{nodes} nodes, {daemonsets} DaemonSets, {} pods", synthetic.pods.len());
+    each("nodes", nodes, for_nodes, of_nodes);
+    each("pods ", synthetic.pods.len(), for_pods, of_pods);
+    println!("in all {} MB", (for_nodes + for_others + for_pods) / 1_000_000);
+}
