@@ -99,6 +99,7 @@ mod plan;
 mod reason;
 mod rollout;
 mod settings;
+mod shelf;
 mod snapshot;
 #[cfg(feature = "proptest")]
 pub mod strategies;

@@ -292,9 +292,10 @@ impl Daemon {
         let rules = CellRules::new(daemonset, rules, &history.hash, labels, Some(now), backoff, settings);
         let mut members = Vec::new();
         for slot in dirty.drain(..) {
-            let cell = usize::try_from(slot).ok().and_then(|slot| cells.get_mut(slot));
-            let Some((cell, name)) = cell.zip(nodes.name(slot)) else { continue };
+            let Some(cell) = usize::try_from(slot).ok().and_then(|slot| cells.get_mut(slot)) else { continue };
             cell.is_dirty = false;
+            // A slot that has become free since has nothing in the fold any more.
+            let Some(name) = nodes.name(slot) else { continue };
             if let Some(folded) = cell.folded.take() {
                 fold.remove(name, folded);
             }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::BuildHasher,
+    mem,
 };
 
 use foldhash::fast::RandomState;
@@ -12,17 +13,16 @@ use crate::{
     cell::PodIndex,
     model::{Labels, Pod, Text},
     nodes::Slot,
+    shelf::{Pool, Shelf},
 };
 
 /// Pods in numbered places, found by name and by controller.
 #[derive(Debug, Default)]
 pub(super) struct PodTable {
-    /// In chunks, so that growing moves nothing.
-    chunks: Vec<Vec<Option<Placed>>>,
-    free: Vec<PodIndex>,
+    pods: Shelf<Placed>,
     by_name: HashTable<PodIndex>,
     groups: HashMap<Group, BTreeSet<PodIndex>, RandomState>,
-    labels: HashTable<Labels>,
+    labels: Pool<Labels>,
     hasher: RandomState,
 }
 
@@ -41,11 +41,6 @@ pub(super) struct Group {
     pub(super) controller: Option<Text>,
 }
 
-const CHUNK: usize = 1024;
-
-/// How many sets of labels are remembered, to be shared by the pods that come.
-const REMEMBERED: usize = 4096;
-
 impl Group {
     pub(super) fn of(pod: &Pod) -> Self {
         let controller = pod.controller.as_ref().map(|owner| owner.uid.clone());
@@ -55,8 +50,7 @@ impl Group {
 
 impl PodTable {
     pub(super) fn get(&self, index: PodIndex) -> Option<&Placed> {
-        let index = usize::try_from(index).ok()?;
-        self.chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
+        self.pods.get(index)
     }
 
     pub(super) fn find(&self, namespace: &Text, name: &Text) -> Option<PodIndex> {
@@ -72,20 +66,18 @@ impl PodTable {
 
     /// All pods, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Pod> {
-        self.chunks.iter().flatten().flatten().map(|placed| &placed.pod)
+        self.pods.iter().map(|placed| &placed.pod)
     }
 
     pub(super) fn insert(&mut self, mut placed: Placed) -> PodIndex {
         self.share(&mut placed.pod);
         let hash = self.hash(&placed.pod.namespace, &placed.pod.name);
         let group = Group::of(&placed.pod);
-        let index = self.place(placed);
+        let index = self.pods.insert(placed);
         self.groups.entry(group).or_default().insert(index);
-        let (chunks, hasher) = (&self.chunks, &self.hasher);
+        let (pods, hasher) = (&self.pods, &self.hasher);
         self.by_name.insert_unique(hash, index, |index| {
-            let index = usize::try_from(*index).unwrap_or(usize::MAX);
-            let placed = chunks.get(index / CHUNK).and_then(|chunk| chunk.get(index % CHUNK)?.as_ref());
-            placed.map_or(0, |placed| hash_of(hasher, &placed.pod.namespace, &placed.pod.name))
+            pods.get(*index).map_or(0, |Placed { pod, .. }| hash_of(hasher, &pod.namespace, &pod.name))
         });
         index
     }
@@ -94,7 +86,7 @@ impl PodTable {
     pub(super) fn replace(&mut self, index: PodIndex, mut new: Placed) -> Option<Placed> {
         self.share(&mut new.pod);
         let after = Group::of(&new.pod);
-        let old = self.place_mut(index)?.replace(new)?;
+        let old = mem::replace(self.pods.get_mut(index)?, new);
         let before = Group::of(&old.pod);
         if before != after {
             self.leave(&before, index);
@@ -104,8 +96,7 @@ impl PodTable {
     }
 
     pub(super) fn remove(&mut self, index: PodIndex) -> Option<Placed> {
-        let old = self.place_mut(index)?.take()?;
-        self.free.push(index);
+        let old = self.pods.remove(index)?;
         self.leave(&Group::of(&old.pod), index);
         let hash = self.hash(&old.pod.namespace, &old.pod.name);
         if let Ok(entry) = self.by_name.find_entry(hash, |other| *other == index) {
@@ -123,27 +114,6 @@ impl PodTable {
         }
     }
 
-    fn place(&mut self, placed: Placed) -> PodIndex {
-        if let Some(index) = self.free.pop()
-            && let Some(place) = self.place_mut(index)
-        {
-            *place = Some(placed);
-            return index;
-        }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        let before = (self.chunks.len() - 1) * CHUNK;
-        let Some(chunk) = self.chunks.last_mut() else { return PodIndex::MAX };
-        chunk.push(Some(placed));
-        PodIndex::try_from(before + chunk.len() - 1).unwrap_or(PodIndex::MAX)
-    }
-
-    fn place_mut(&mut self, index: PodIndex) -> Option<&mut Option<Placed>> {
-        let index = usize::try_from(index).ok()?;
-        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
-    }
-
     /// Lets pods share what is equal: labels and the controller's uid.
     fn share(&mut self, pod: &mut Pod) {
         if let Some((group, _)) = self.groups.get_key_value(&Group::of(pod))
@@ -151,16 +121,7 @@ impl PodTable {
         {
             owner.uid = uid.clone();
         }
-        let hash = self.hasher.hash_one(&pod.labels);
-        if let Some(known) = self.labels.find(hash, |known| *known == pod.labels) {
-            pod.labels = known.clone();
-            return;
-        }
-        if self.labels.len() >= REMEMBERED {
-            self.labels.clear();
-        }
-        let hasher = &self.hasher;
-        self.labels.insert_unique(hash, pod.labels.clone(), |labels| hasher.hash_one(labels));
+        self.labels.share(&mut pod.labels);
     }
 
     fn hash(&self, namespace: &Text, name: &Text) -> u64 {

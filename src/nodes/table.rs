@@ -3,7 +3,10 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::model::{Node, Text};
+use crate::{
+    model::{Node, Text},
+    shelf::{Pool, Shelf},
+};
 
 /// The number of a node, be it there or only named by a pod.
 pub(crate) type Slot = u32;
@@ -12,9 +15,10 @@ pub(crate) type Slot = u32;
 /// stand in a list.
 #[derive(Debug, Default)]
 pub(crate) struct NodeTable {
-    slots: Vec<Entry>,
+    slots: Shelf<Entry>,
     by_name: HashTable<Slot>,
-    free: Vec<Slot>,
+    /// What taints say.
+    texts: Pool<Text>,
     hasher: RandomState,
 }
 
@@ -37,11 +41,11 @@ impl NodeTable {
 
     /// The node in a slot; `None` for one that is missing.
     pub(crate) fn at(&self, slot: Slot) -> Option<&Node> {
-        entry(&self.slots, slot)?.node.as_ref()
+        self.slots.get(slot)?.node.as_ref()
     }
 
     pub(crate) fn name(&self, slot: Slot) -> Option<&Text> {
-        entry(&self.slots, slot).map(|entry| &entry.name)
+        self.slots.get(slot).map(|entry| &entry.name)
     }
 
     pub(crate) fn find(&self, name: &Text) -> Option<Slot> {
@@ -51,24 +55,29 @@ impl NodeTable {
 
     /// How many slots there are, free ones included.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.places()
     }
 
     /// Puts a node into its slot and gives what was there.
-    pub(crate) fn put(&mut self, node: Node) -> (Slot, Option<Node>) {
+    pub(crate) fn put(&mut self, mut node: Node) -> (Slot, Option<Node>) {
+        node.taints.shrink_to_fit();
+        for taint in &mut node.taints {
+            self.texts.share(&mut taint.key);
+            self.texts.share(&mut taint.value);
+        }
         let slot = self.slot(&node.name);
-        (slot, entry_mut(&mut self.slots, slot).and_then(|entry| entry.node.replace(node)))
+        (slot, self.slots.get_mut(slot).and_then(|entry| entry.node.replace(node)))
     }
 
     /// Takes a node out. Its slot stays as long as pods are there.
     pub(crate) fn take(&mut self, slot: Slot) -> Option<Node> {
-        entry_mut(&mut self.slots, slot)?.node.take()
+        self.slots.get_mut(slot)?.node.take()
     }
 
     /// The slot for a pod that is on this node, counting the pod.
     pub(crate) fn enter(&mut self, name: &Text) -> Slot {
         let slot = self.slot(name);
-        if let Some(entry) = entry_mut(&mut self.slots, slot) {
+        if let Some(entry) = self.slots.get_mut(slot) {
             entry.pods += 1;
         }
         slot
@@ -76,23 +85,21 @@ impl NodeTable {
 
     /// Counts a pod no more.
     pub(crate) fn leave(&mut self, slot: Slot) {
-        if let Some(entry) = entry_mut(&mut self.slots, slot) {
+        if let Some(entry) = self.slots.get_mut(slot) {
             entry.pods = entry.pods.saturating_sub(1);
         }
     }
 
     /// Whether a slot holds neither a node nor pods.
     pub(crate) fn is_vacant(&self, slot: Slot) -> bool {
-        entry(&self.slots, slot).is_some_and(|entry| entry.node.is_none() && entry.pods == 0)
+        self.slots.get(slot).is_some_and(|entry| entry.node.is_none() && entry.pods == 0)
     }
 
     /// Gives a vacant slot free for another name.
     pub(crate) fn free(&mut self, slot: Slot) {
-        let Some(entry) = entry_mut(&mut self.slots, slot) else { return };
-        let name = std::mem::take(&mut entry.name);
+        let Some(Entry { name, .. }) = self.slots.remove(slot) else { return };
         if let Ok(found) = self.by_name.find_entry(self.hasher.hash_one(name.as_bytes()), |other| *other == slot) {
             found.remove();
-            self.free.push(slot);
         }
     }
 
@@ -100,23 +107,10 @@ impl NodeTable {
         if let Some(slot) = self.find(name) {
             return slot;
         }
-        let fresh = Entry { name: name.clone(), node: None, pods: 0 };
-        let slot = self.free.pop().unwrap_or_else(|| u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
-        match entry_mut(&mut self.slots, slot) {
-            Some(entry) => *entry = fresh,
-            None => self.slots.push(fresh),
-        }
+        let slot = self.slots.insert(Entry { name: name.clone(), node: None, pods: 0 });
         let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash = |slot: &Slot| entry(slots, *slot).map_or(0, |entry| hasher.hash_one(entry.name.as_bytes()));
+        let rehash = |slot: &Slot| slots.get(*slot).map_or(0, |entry| hasher.hash_one(entry.name.as_bytes()));
         self.by_name.insert_unique(hasher.hash_one(name.as_bytes()), slot, rehash);
         slot
     }
-}
-
-fn entry(slots: &[Entry], slot: Slot) -> Option<&Entry> {
-    slots.get(usize::try_from(slot).ok()?)
-}
-
-fn entry_mut(slots: &mut [Entry], slot: Slot) -> Option<&mut Entry> {
-    slots.get_mut(usize::try_from(slot).ok()?)
 }

@@ -11,6 +11,7 @@ mod contract;
 mod created_pod;
 mod garbage;
 mod history;
+mod incremental;
 mod nodes;
 mod ownership;
 mod placement;

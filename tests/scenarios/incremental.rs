@@ -1,0 +1,181 @@
+//! What a kept cluster does with events.
+
+use daemonplan::{
+    Action, BackoffKey, Cluster, Key, Kind,
+    model::{ControllerRef, Namespace, PodPhase, Readiness},
+};
+use jiff::SignedDuration;
+
+use crate::common::{self, *};
+
+/// A kept cluster that has been told all of this and has planned once.
+fn kept(facts: &common::Cluster) -> Cluster {
+    let mut cluster = Cluster::new(facts.settings.clone());
+    cluster.apply(facts.namespace.clone());
+    cluster.apply(facts.daemonset.clone());
+    cluster.resync(Kind::Node, facts.nodes.iter().cloned());
+    cluster.resync(Kind::Pod, facts.pods.iter().cloned());
+    cluster.resync(Kind::ControllerRevision, facts.revisions.iter().cloned());
+    cluster.plan(&key(), facts.now);
+    cluster
+}
+
+fn key() -> Key {
+    Key::new("prod", "agent")
+}
+
+fn pod_key(name: &str) -> Key {
+    Key::new("prod", name)
+}
+
+/// What is asked for, one a line, but for the status.
+fn asked(cluster: &mut Cluster, facts: &common::Cluster) -> Vec<String> {
+    lines(&cluster.plan(&key(), facts.now).unwrap())
+}
+
+#[test]
+fn nothing_is_planned_before_daemonset_and_namespace_are_known() {
+    let facts = cluster([node("a")]);
+    let mut cluster = Cluster::new(facts.settings.clone());
+    assert!(cluster.plan(&key(), facts.now).is_none());
+    cluster.apply(facts.daemonset.clone());
+    assert!(cluster.plan(&key(), facts.now).is_none() && cluster.stale(facts.now).is_empty());
+    cluster.apply(facts.namespace.clone());
+    assert_eq!(cluster.stale(facts.now), [key()]);
+    cluster.delete(Kind::Namespace, &Key::cluster_wide("prod"));
+    assert!(cluster.plan(&key(), facts.now).is_none() && cluster.stale(facts.now).is_empty());
+}
+
+#[test]
+fn what_is_as_it_was_or_concerns_nobody_makes_nothing_stale() {
+    let facts = cluster([node("a")]).with_pod(pod("one", "a"));
+    let mut cluster = kept(&facts);
+    assert!(cluster.stale(facts.now).is_empty());
+    cluster.apply(facts.nodes[0].clone());
+    cluster.apply(facts.pods[0].clone());
+    cluster.apply(facts.daemonset.clone());
+    cluster.apply(facts.revisions[0].clone());
+    cluster.apply(Namespace::new("prod"));
+    cluster.resync(Kind::Pod, facts.pods.clone());
+    cluster.delete(Kind::Pod, &pod_key("unknown"));
+    cluster.delete(Kind::Node, &Key::cluster_wide("unknown"));
+    // A label that no rule asks for.
+    cluster.apply(labelled("a", &[("rack", "7")]));
+    let elsewhere = Some(ControllerRef { kind: "DaemonSet".into(), name: "other".into(), uid: "uid-other".into() });
+    cluster.apply(pod("other", "a").but(|pod| pod.controller = elsewhere));
+    assert_eq!(cluster.stale(facts.now), []);
+    cluster.apply(facts.pods[0].clone().unready());
+    assert_eq!(cluster.stale(facts.now), [key()]);
+}
+
+#[test]
+fn pods_of_other_controllers_are_not_kept_even_if_they_were_orphans_before() {
+    let facts = cluster([node("a")]);
+    let mut cluster = kept(&facts);
+    let orphan = pod("one", "a").but(|pod| pod.controller = None);
+    cluster.apply(orphan.clone());
+    assert_eq!(asked(&mut cluster, &facts), ["adopt pod one: nobody controls it and its labels match the selector"]);
+    assert_eq!(cluster.pod(&pod_key("one")), Some(&orphan));
+    let owner = Some(ControllerRef { kind: "ReplicaSet".into(), name: "web".into(), uid: "uid-web".into() });
+    cluster.apply(orphan.but(|pod| pod.controller = owner));
+    assert_eq!(cluster.pod(&pod_key("one")), None);
+    assert_eq!(asked(&mut cluster, &facts), ["create pod on a: no pod is there"]);
+}
+
+#[test]
+fn what_a_list_does_not_name_is_gone() {
+    let facts = cluster([node("a"), node("b")]).with_pods([pod("one", "a"), pod("two", "b")]);
+    let mut cluster = kept(&facts);
+    cluster.resync(Kind::Node, [node("a")]);
+    assert_eq!(asked(&mut cluster, &facts), ["delete pod two on b: its node does not exist"]);
+    cluster.resync(Kind::Pod, [pod("one", "a")]);
+    assert_eq!(asked(&mut cluster, &facts), [""; 0]);
+    assert_eq!((cluster.node("a").is_some(), cluster.node("b").is_some()), (true, false));
+    cluster.resync(Kind::DaemonSet, [] as [daemonplan::Object; 0]);
+    assert!(cluster.daemonset(&key()).is_none() && cluster.plan(&key(), facts.now).is_none());
+}
+
+#[test]
+fn another_node_may_take_the_place_of_one_that_was_gone_before_anybody_looked() {
+    let facts = cluster([node("a")]).with_pod(pod("one", "a"));
+    let mut cluster = kept(&facts);
+    cluster.delete(Kind::Pod, &pod_key("one"));
+    cluster.delete(Kind::Node, &Key::cluster_wide("a"));
+    cluster.apply(node("b"));
+    assert_eq!(asked(&mut cluster, &facts), ["create pod on b: no pod is there"]);
+    cluster.apply(pod("two", "b"));
+    assert_eq!(asked(&mut cluster, &facts), [""; 0]);
+}
+
+#[test]
+fn time_alone_makes_it_stale_when_a_pod_becomes_available() {
+    let since = |seconds| cluster([]).now - SignedDuration::from_secs(seconds);
+    let facts = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60);
+    let facts = facts.with_pod(pod("one", "a").but(|pod| pod.ready = Readiness::Ready { since: Some(since(50)) }));
+    let mut cluster = kept(&facts);
+    let then = facts.now + SignedDuration::from_secs(10);
+    assert_eq!(cluster.next_stale_at(), Some(then));
+    assert_eq!(cluster.stale(then - SignedDuration::from_secs(1)), []);
+    assert_eq!(cluster.stale(then), [key()]);
+    let available = |cluster: &mut Cluster, at| cluster.plan(&key(), at).unwrap().status.unwrap().number_available;
+    assert_eq!(available(&mut cluster, then), 1);
+    assert_eq!((cluster.next_stale_at(), cluster.stale(then)), (None, Vec::new()));
+    assert_eq!(available(&mut cluster, facts.now), 0, "the clock was set back");
+    cluster.delete(Kind::DaemonSet, &key());
+    assert_eq!(cluster.next_stale_at(), None);
+}
+
+#[test]
+fn a_failed_pod_waits_for_the_back_off_that_was_handed_back() {
+    let facts = cluster([node("a")]).with_pod(pod("one", "a").phase(PodPhase::Failed));
+    let mut cluster = kept(&facts);
+    let entries = cluster.plan(&key(), facts.now).unwrap().backoff;
+    assert_eq!(entries.len(), 1);
+    cluster.update_backoff(entries, facts.now);
+    assert_eq!(cluster.stale(facts.now), [key()]);
+    assert_eq!(asked(&mut cluster, &facts), [""; 0]);
+    assert_eq!(cluster.next_stale_at(), Some(facts.now + SignedDuration::from_secs(1)));
+    let known: Vec<&BackoffKey> = cluster.backoff().iter().map(|(key, _)| key).collect();
+    assert_eq!(known.len(), 1);
+    let much_later = facts.now + SignedDuration::from_hours(1);
+    cluster.update_backoff([], much_later);
+    assert_eq!(cluster.backoff().iter().count(), 0);
+    assert_eq!(cluster.stale(facts.now), [key()], "without the entry nothing has to wait");
+}
+
+#[test]
+fn until_effects_are_observed_nothing_is_created() {
+    let facts = cluster([node("a")]);
+    let mut cluster = kept(&facts);
+    cluster.set_effects_observed(&key(), false);
+    assert_eq!(cluster.stale(facts.now), [key()]);
+    assert_eq!(asked(&mut cluster, &facts), [""; 0]);
+    cluster.set_effects_observed(&key(), false);
+    assert_eq!(cluster.stale(facts.now), []);
+    cluster.set_effects_observed(&key(), true);
+    assert_eq!(asked(&mut cluster, &facts), ["create pod on a: no pod is there"]);
+}
+
+#[test]
+fn a_revision_is_not_deleted_while_a_pod_carries_its_hash() {
+    let facts = cluster([node("a")]).with_new_template().with(|daemonset| daemonset.revision_history_limit = 0);
+    let facts = facts.with_strategy(serde_json::json!({"type": "OnDelete"})).with_pod(pod("one", "a"));
+    let mut cluster = kept(&facts);
+    assert_eq!(asked(&mut cluster, &facts), [""; 0]);
+    cluster.apply(pod("one", "a").of("two"));
+    assert_eq!(
+        asked(&mut cluster, &facts),
+        ["delete revision agent-one: no pod uses it and at most 0 old revisions are kept"]
+    );
+}
+
+#[test]
+fn a_plan_shows_the_decision_for_each_node() {
+    let facts = cluster([node("a"), tainted("b", &["gone:NoSchedule"])]);
+    let mut cluster = kept(&facts);
+    let plan = cluster.plan(&key(), facts.now).unwrap();
+    let names: Vec<_> = plan.placements().map(|placement| placement.node.to_string()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(plan.placement("b").is_some_and(|placement| !placement.verdict.should_run()));
+    assert!(plan.actions.iter().any(|action| matches!(action, Action::CreatePod { node, .. } if node == "a")));
+}
