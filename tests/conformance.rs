@@ -107,11 +107,25 @@ struct ExpectedEvent {
 
 #[test]
 fn every_recorded_decision_agrees() {
+    check_all(|case, facts| compare(case, &facts.daemonset, &facts.snapshot(case).plan()));
+}
+
+#[test]
+fn every_recorded_decision_agrees_when_it_comes_about_event_by_event() {
+    check_all(|case, facts| {
+        let key = Key::new(facts.daemonset.namespace.clone(), facts.daemonset.name.clone());
+        let mut cluster = by_events(case, facts, &key);
+        compare(case, &facts.daemonset, &cluster.plan(&key, case.clock).unwrap())
+    });
+}
+
+fn check_all(check: impl Fn(&Case, &Facts) -> Result<(), String>) {
     let cases = cases();
     assert_eq!(cases.len(), 3000);
     let mut differences = Vec::new();
     for case in &cases {
-        if let Err(difference) = replay(case) {
+        let outcome = Facts::of(case).and_then(|facts| facts.map_or(Ok(()), |facts| check(case, &facts)));
+        if let Err(difference) = outcome {
             differences.push(format!("{}: {difference}", case.name));
         }
     }
@@ -124,43 +138,50 @@ fn cases() -> Vec<Case> {
     lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
-fn replay(case: &Case) -> Result<(), String> {
-    let daemonset = match serde_json::from_value::<DaemonSet>(case.daemon_set.clone()) {
-        Ok(daemonset) => daemonset,
-        Err(error) => {
-            let invalid_there = case.expect.error.as_deref().is_some_and(|e| e.contains("not a valid label selector"));
-            return if invalid_there { Ok(()) } else { Err(error.to_string()) };
+/// What a plan is made from besides the lists of the case.
+struct Facts {
+    daemonset: DaemonSet,
+    namespace: Namespace,
+    settings: Settings,
+    backoff: Backoff,
+}
+
+impl Facts {
+    /// `None` where the error that was recorded is the expected outcome here, too.
+    fn of(case: &Case) -> Result<Option<Self>, String> {
+        let daemonset = match serde_json::from_value::<DaemonSet>(case.daemon_set.clone()) {
+            Ok(daemonset) => daemonset,
+            Err(error) => {
+                let recorded = case.expect.error.as_deref();
+                let invalid_there = recorded.is_some_and(|error| error.contains("not a valid label selector"));
+                return if invalid_there { Ok(None) } else { Err(error.to_string()) };
+            }
+        };
+        if let Some(error) = &case.expect.error {
+            // There, one missing node makes the whole sync fail; here the plan goes on.
+            return if error.contains("couldn't get node") { Ok(None) } else { Err(format!("expected {error}")) };
         }
-    };
-    if let Some(error) = &case.expect.error {
-        // There, one missing node makes the whole sync fail; here the plan goes on.
-        return if error.contains("couldn't get node") { Ok(()) } else { Err(format!("expected {error}")) };
+        let backoff = case.backoff.iter().map(|entry| backoff_entry(&daemonset, entry)).collect();
+        let namespace = if case.settings.namespace_aware { case.namespace.clone() } else { Namespace::new("prod") };
+        Ok(Some(Self { daemonset, namespace, settings: settings(&case.settings), backoff }))
     }
-    let settings = settings(&case.settings);
-    let backoff: Backoff = case.backoff.iter().map(|entry| backoff_entry(&daemonset, entry)).collect();
-    let namespace = if case.settings.namespace_aware { case.namespace.clone() } else { Namespace::new("prod") };
-    let mut snapshot = Snapshot::new(&daemonset, &case.nodes, &case.pods, &namespace)
-        .revisions(&case.revisions)
-        .now(case.clock)
-        .settings(&settings)
-        .backoff(&backoff);
-    if !case.settings.expectations_satisfied {
-        snapshot = snapshot.effects_unobserved();
+
+    fn snapshot<'a>(&'a self, case: &'a Case) -> Snapshot<'a> {
+        let snapshot = Snapshot::new(&self.daemonset, &case.nodes, &case.pods, &self.namespace)
+            .revisions(&case.revisions)
+            .now(case.clock)
+            .settings(&self.settings)
+            .backoff(&self.backoff);
+        if case.settings.expectations_satisfied { snapshot } else { snapshot.effects_unobserved() }
     }
-    compare(case, &daemonset, &snapshot.plan())?;
-    let mut cluster = by_events(case, &daemonset, namespace, settings);
-    cluster.update_backoff(backoff.iter().map(|(key, entry)| (key.clone(), *entry)), case.clock);
-    let plan = cluster.plan(&Key::new(daemonset.namespace.clone(), daemonset.name.clone()), case.clock);
-    compare(case, &daemonset, &plan.unwrap()).map_err(|difference| format!("by events: {difference}"))
 }
 
 /// The case's cluster as it comes about event by event, by a detour, with a plan after each.
-fn by_events(case: &Case, daemonset: &DaemonSet, namespace: Namespace, settings: Settings) -> Cluster {
-    let key = Key::new(daemonset.namespace.clone(), daemonset.name.clone());
-    let mut cluster = Cluster::new(settings);
-    cluster.apply(Namespace::new(namespace.name.clone()));
-    cluster.apply(daemonset.clone());
-    cluster.set_effects_observed(&key, case.settings.expectations_satisfied);
+fn by_events(case: &Case, facts: &Facts, key: &Key) -> Cluster {
+    let mut cluster = Cluster::new(facts.settings.clone());
+    cluster.apply(Namespace::new(facts.namespace.name.clone()));
+    cluster.apply(facts.daemonset.clone());
+    cluster.set_effects_observed(key, case.settings.expectations_satisfied);
     let (nodes, pods) = (case.nodes.iter(), case.pods.iter());
     let early = nodes.clone().map(|node| Object::from(Node::new(node.name.clone())));
     let early = early.chain(pods.clone().map(|pod| {
@@ -170,13 +191,15 @@ fn by_events(case: &Case, daemonset: &DaemonSet, namespace: Namespace, settings:
         Object::from(early)
     }));
     let late = nodes.cloned().map(Object::from).chain(pods.cloned().map(Object::from));
-    let late = late.chain(case.revisions.iter().cloned().map(Object::from)).chain([Object::from(namespace)]);
+    let late = late.chain(case.revisions.iter().cloned().map(Object::from));
+    let late = late.chain([Object::from(facts.namespace.clone())]);
     let goes = Object::from(Node::new("node-that-goes"));
     for object in [goes.clone()].into_iter().chain(early).chain(late) {
         cluster.apply(object);
-        assert!(cluster.plan(&key, case.clock).is_some());
+        assert!(cluster.plan(key, case.clock).is_some());
     }
     cluster.delete(goes.kind(), &goes.key());
+    cluster.update_backoff(facts.backoff.iter().map(|(key, entry)| (key.clone(), *entry)), case.clock);
     cluster
 }
 
