@@ -241,3 +241,20 @@ fn files_that_cannot_be_read_and_wrong_flags_are_errors() {
     }
     assert_eq!(run(&mut daemonplan(&["--help"])).2, 0);
 }
+
+#[test]
+fn a_synthetic_cluster_is_the_same_for_the_same_seed_and_can_be_planned() {
+    let synth = |seed: &str| {
+        let mut command = Command::cargo_bin("daemonplan").unwrap();
+        run(command.args(["synth", "--nodes", "30", "--daemonsets", "8", "--other-pods", "20", "--seed", seed]))
+    };
+    let (text, errors, code) = synth("7");
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert!(text == synth("7").0 && text != synth("8").0);
+    let plan = daemonplan(&["-f", "-", "--now", "2026-09-21T14:13:20Z"]).write_stdin(text).output().unwrap();
+    let shown = String::from_utf8(plan.stdout).unwrap();
+    assert!(plan.status.success(), "{}", String::from_utf8_lossy(&plan.stderr));
+    for part in ["8 DaemonSets, 30 nodes", "nothing to do", "+ create", "it is of an older template"] {
+        assert!(shown.contains(part), "{part}:\n{shown}");
+    }
+}

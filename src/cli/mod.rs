@@ -30,6 +30,8 @@ enum Command {
 
 /// Write a synthetic cluster.
 #[derive(Debug, Args)]
+#[command(after_help = "It is as it is at 2026-09-21T14:13:20Z:\n  \
+    daemonplan synth --nodes 1000 | daemonplan plan -f - --now 2026-09-21T14:13:20Z")]
 struct SynthArgs {
     /// How many nodes
     #[arg(long, value_name = "N", default_value_t = 100)]
