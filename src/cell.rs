@@ -208,7 +208,7 @@ impl<'a> CellRules<'a> {
                 }
             }
         }
-        if let Some(work) = work.as_mut().filter(|work| work.delete.len() > 1) {
+        if let Some(work) = &mut work {
             let name = |index| pods.iter().find(|member| member.index == index).map(|member| &member.pod.name);
             work.delete.sort_by_key(|(index, _)| name(*index));
         }

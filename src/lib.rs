@@ -1,4 +1,5 @@
-//! Decides what a Kubernetes DaemonSet needs, without doing anything: no clock, no randomness, no I/O, no global state.
+//! Decides what a Kubernetes DaemonSet needs, without doing anything: no clock, no I/O, nothing that depends on more than
+//! what goes in.
 //!
 //! Facts go in as values, a [`Plan`] comes out: ordered [`Action`]s, each with its reason, the status, a decision for
 //! every node, Kubernetes Events, warnings, and when to plan again. The same facts give the same plan, byte for byte,

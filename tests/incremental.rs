@@ -213,6 +213,7 @@ fn check(facts: &[ClusterFacts], happenings: &[Happening]) {
                     let found = plan.as_ref().map(|plan| Face::of(plan, world.now));
                     assert_eq!(found, expected);
                     let Some(found) = found else { continue };
+                    assert!(!cluster.stale(world.now).contains(&key), "it has only just been planned for");
                     if *keeps_backoff {
                         world.backoff.update(found.backoff.clone(), world.now);
                         cluster.update_backoff(found.backoff.clone(), world.now);
