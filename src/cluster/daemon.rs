@@ -340,7 +340,7 @@ impl Daemon {
 
     /// When time alone makes another plan.
     pub(super) fn changes_at(&self) -> Option<Timestamp> {
-        self.fold.changes_at()
+        self.fold.changes_at().filter(|_| Course::of(&self.daemonset) == Course::Reconcile)
     }
 }
 

@@ -126,6 +126,19 @@ fn time_alone_makes_it_stale_when_a_pod_becomes_available() {
 }
 
 #[test]
+fn what_a_daemonset_waited_for_is_no_matter_once_it_is_being_deleted() {
+    let facts = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60);
+    let ready = Readiness::Ready { since: Some(facts.now) };
+    let mut facts = facts.with_pod(pod("one", "a").but(|pod| pod.ready = ready));
+    let mut cluster = kept(&facts);
+    let then = cluster.next_stale_at().unwrap();
+    facts.daemonset.deleted = Some(facts.now);
+    cluster.apply(facts.daemonset.clone());
+    assert!(cluster.plan(&key(), then).is_some());
+    assert_eq!((cluster.next_stale_at(), cluster.stale(then)), (None, Vec::new()));
+}
+
+#[test]
 fn a_failed_pod_waits_for_the_back_off_that_was_handed_back() {
     let facts = cluster([node("a")]).with_pod(pod("one", "a").phase(PodPhase::Failed));
     let mut cluster = kept(&facts);
