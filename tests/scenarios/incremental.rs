@@ -157,6 +157,18 @@ fn a_failed_pod_waits_for_the_back_off_that_was_handed_back() {
 }
 
 #[test]
+fn back_offs_start_anew_once_another_generation_is_observed() {
+    let mut facts = cluster([node("a")]).with_pod(pod("one", "a").phase(PodPhase::Failed));
+    let mut cluster = kept(&facts);
+    let entries = cluster.plan(&key(), facts.now).unwrap().backoff;
+    cluster.update_backoff(entries, facts.now);
+    assert_eq!(asked(&mut cluster, &facts), [""; 0]);
+    facts.daemonset.status.observed_generation += 1;
+    cluster.apply(facts.daemonset.clone());
+    assert_eq!(asked(&mut cluster, &facts), ["delete pod one on a: it failed"]);
+}
+
+#[test]
 fn until_effects_are_observed_nothing_is_created() {
     let facts = cluster([node("a")]);
     let mut cluster = kept(&facts);
