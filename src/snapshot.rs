@@ -1,3 +1,16 @@
+//! A plan from all that there is, at once.
+//!
+//! # Where the time goes
+//!
+//! In fetching memory. On 10,000 nodes with a pod each, whose names and uids are too long to be held in place, a settled
+//! plan takes about 1,600 instructions for a node and its pod, and misses a cache of 1 MB about 28 times (cachegrind);
+//! more than half of its time it waits for these. What it cannot do without is about 16 cache lines: of a node its
+//! struct (2), its name, the value of each label that a rule asks for, and its taints; of a pod its struct (5), its uid,
+//! its labels (2), the name of its node, and that node's entry and name once more to compare. An affinity of six
+//! requirements adds up to six lines and 1,000 instructions. So what decides often is held in place ([`Text`]), label sets
+//! share their keys ([`Labels`](crate::model::Labels)), others' pods are told by one field, and pods are looked at in steps,
+//! each of which is small enough to have several fetches under way at a time.
+
 use std::sync::Arc;
 
 use indexmap::IndexMap;

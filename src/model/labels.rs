@@ -101,8 +101,8 @@ impl<K: Into<Text>, V: Into<Text>> FromIterator<(K, V)> for Labels {
     }
 }
 
-/// How many sets of keys a thread remembers, and how many keys such a set has at most.
-const REMEMBERED: (usize, usize) = (16, 64);
+/// How many sets of keys a thread remembers, how many keys such a set has at most, and how many bytes of text.
+const REMEMBERED: (usize, usize, usize) = (16, 64, 32_768);
 
 thread_local! {
     /// The sets of keys that were last in use. Nothing depends on what is in there but the use of memory.
@@ -112,7 +112,7 @@ thread_local! {
 impl Keys {
     /// The keys of these pairs, shared with other maps if possible.
     fn of(pairs: &[(Text, Text)]) -> Arc<Self> {
-        let (most, longest) = REMEMBERED;
+        let (most, longest, text) = REMEMBERED;
         let recent = |recent: &RefCell<Vec<Arc<Self>>>| {
             let mut recent = recent.try_borrow_mut().ok()?;
             let known = recent.iter().position(|known| known.are_those_of(pairs));
@@ -124,7 +124,8 @@ impl Keys {
             recent.get_mut(..=at)?.rotate_right(1);
             recent.first().cloned()
         };
-        let shared = if pairs.len() > longest { None } else { RECENT.try_with(recent).ok().flatten() };
+        let is_small = pairs.len() <= longest && pairs.iter().map(|(key, _)| key.len()).sum::<usize>() <= text;
+        let shared = if is_small { RECENT.try_with(recent).ok().flatten() } else { None };
         shared.unwrap_or_else(|| Arc::new(Self::new(pairs)))
     }
 
@@ -204,12 +205,13 @@ impl<'de> Deserialize<'de> for Labels {
 
 #[cfg(test)]
 mod tests {
-    use super::Labels;
+    use super::*;
 
     #[test]
     fn of_a_key_given_twice_the_last_value_stands() {
         let labels = Labels::from_iter([("a", "1"), ("b", "2"), ("a", "3")]);
         assert_eq!(labels, Labels::from_iter([("b", "2"), ("a", "3")]));
+        assert_eq!(Labels::from_iter([("a", "1"), ("a", "2")]), Labels::from_iter([("a", "2")]));
     }
 
     #[test]
@@ -232,6 +234,57 @@ mod tests {
         assert_eq!(empty, Labels::default());
         assert!(empty.is_empty() && empty.iter().len() == 0);
         assert_eq!(Labels::from_iter([("a", ""), ("b", "")]).len(), 2);
+    }
+
+    fn keys(labels: &Labels) -> &Arc<Keys> {
+        &labels.0.as_ref().unwrap().keys
+    }
+
+    fn numbered(set: usize, count: usize) -> Labels {
+        (0..count).map(|number| (format!("{set}-{number:03}"), "")).collect()
+    }
+
+    #[test]
+    fn maps_that_are_made_one_after_the_other_share_their_keys() {
+        let (sets, longest, text) = REMEMBERED;
+        let first: Vec<_> = (0..sets).map(|set| numbered(set, longest)).collect();
+        let again: Vec<_> = (0..sets).map(|set| numbered(set, longest)).collect();
+        for (a, b) in first.iter().zip(&again) {
+            assert!(Arc::ptr_eq(keys(a), keys(b)));
+        }
+        // The one that was longest out of use makes room.
+        let other = numbered(sets, longest);
+        assert!(!Arc::ptr_eq(keys(&first[0]), keys(&numbered(0, longest))));
+        assert!(Arc::ptr_eq(keys(&other), keys(&numbered(sets, longest))));
+        assert!(Arc::ptr_eq(keys(&first[sets - 1]), keys(&numbered(sets - 1, longest))));
+        let long = numbered(0, longest + 1);
+        assert!(!Arc::ptr_eq(keys(&long), keys(&numbered(0, longest + 1))), "so many keys are not remembered");
+        let huge = |length| Labels::from_iter([("k".repeat(length), "")]);
+        assert!(Arc::ptr_eq(keys(&huge(text)), keys(&huge(text))));
+        assert!(!Arc::ptr_eq(keys(&huge(text + 1)), keys(&huge(text + 1))), "nor so much text");
+        assert_eq!(RECENT.with_borrow(Vec::len), sets);
+    }
+
+    #[test]
+    fn most_labels_of_a_node_have_a_slot_of_their_own() {
+        let all = [
+            "beta.kubernetes.io/arch",
+            "beta.kubernetes.io/instance-type",
+            "beta.kubernetes.io/os",
+            "failure-domain.beta.kubernetes.io/region",
+            "failure-domain.beta.kubernetes.io/zone",
+            "kubernetes.io/arch",
+            "kubernetes.io/hostname",
+            "kubernetes.io/os",
+            "node-role.kubernetes.io/worker",
+            "node.kubernetes.io/instance-type",
+            "topology.kubernetes.io/region",
+            "topology.kubernetes.io/zone",
+        ];
+        let labels: Labels = all.map(|key| (key, "")).into_iter().collect();
+        let alone = keys(&labels).slots.iter().filter(|slot| **slot != 0 && **slot != SEVERAL).count();
+        assert!(alone >= 8, "{alone} of {}", all.len());
+        assert_ne!(slot_of(b"a"), slot_of(b"b"), "short keys, too");
     }
 
     #[test]
