@@ -20,7 +20,7 @@ CASES = {
     "cluster/event that says nothing new": "event by event: an event that says nothing new",
 }
 SIZES = [1_000, 10_000, 100_000, 1_000_000]
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 400, 70, 290, 20, 45
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 800, 400, 70, 330, 20, 45
 COLOURS = ["#2563eb", "#b45309", "#15803d", "#a21caf"]
 
 
