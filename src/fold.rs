@@ -128,11 +128,15 @@ impl Fold {
         steps
     }
 
-    /// The status, but for the collision count.
-    pub(crate) fn status(&self, daemonset: &DaemonSet, effects_observed: bool) -> DaemonSetStatus {
+    /// The status.
+    pub(crate) fn status(
+        &self,
+        daemonset: &DaemonSet,
+        collision_count: Option<i32>,
+        effects_observed: bool,
+    ) -> DaemonSetStatus {
         let count = |nodes: usize| i32::try_from(nodes).unwrap_or(i32::MAX);
         let Tally { desired, current, misscheduled, ready, available, updated, .. } = self.tally;
-        let before = &daemonset.status;
         DaemonSetStatus {
             desired_number_scheduled: count(desired),
             current_number_scheduled: count(current),
@@ -141,8 +145,12 @@ impl Fold {
             number_available: count(available),
             number_unavailable: count(desired.saturating_sub(available)),
             updated_number_scheduled: count(updated),
-            observed_generation: if effects_observed { daemonset.generation } else { before.observed_generation },
-            collision_count: before.collision_count,
+            observed_generation: if effects_observed {
+                daemonset.generation
+            } else {
+                daemonset.status.observed_generation
+            },
+            collision_count,
         }
     }
 

@@ -214,17 +214,19 @@ fn template_hash(daemonset: &DaemonSet, more_collisions: i32) -> Text {
         0 => {}
         count => fnv.write(count.to_string().as_bytes()),
     }
-    let alphabet: [char; 27] = [
+    safe_letters(fnv.0, 10).into()
+}
+
+/// The lowest `count` digits of a number, lowest first, in the letters in which Kubernetes writes names that are made up:
+/// no vowels, and nothing that is easily taken for another.
+pub(crate) fn safe_letters(number: u64, count: usize) -> String {
+    const ALPHABET: [char; 27] = [
         'b', 'c', 'd', 'f', 'g', 'h', 'j', 'k', 'l', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'z', '2', '4',
         '5', '6', '7', '8', '9',
     ];
-    let mut rest = fnv.0;
-    let digits = (0..10).filter_map(|_| {
-        let digit = usize::try_from(rest % 27).ok();
-        rest /= 27;
-        alphabet.get(digit?)
-    });
-    Text::from(digits.collect::<String>())
+    let rests = std::iter::successors(Some(number), |rest| Some(rest / 27));
+    let digits = rests.take(count).filter_map(|rest| ALPHABET.get(usize::try_from(rest % 27).ok()?));
+    digits.collect()
 }
 
 struct Fnv(u64);

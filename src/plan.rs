@@ -184,8 +184,7 @@ impl<'a> Plan<'a> {
         if effects_observed {
             self.actions.extend(history.delete_beyond(daemonset.revision_history_limit, |hash| pods.carry(hash)));
         }
-        let mut status = fold.status(daemonset, effects_observed);
-        status.collision_count = history.collision_count;
+        let status = fold.status(daemonset, history.collision_count, effects_observed);
         if status_changed(&daemonset.status, &status) {
             self.actions.push(Action::UpdateStatus { status: status.clone() });
         }

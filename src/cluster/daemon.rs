@@ -277,13 +277,24 @@ impl Daemon {
         for cell in &mut self.cells {
             cell.pods = Few::None;
         }
-        let DaemonSet { namespace, uid, .. } = &self.daemonset;
-        let groups = [Some(uid.clone()), None].map(|controller| Group { namespace: namespace.clone(), controller });
-        for index in groups.iter().flat_map(|group| pods.group(group)) {
-            if let Some(placed) = pods.get(index) {
-                self.take(index, placed, self.stance(placed));
+        for group in [self.own(), self.orphans()] {
+            for index in pods.group(&group) {
+                if let Some(placed) = pods.get(index) {
+                    self.take(index, placed, self.stance(placed));
+                }
             }
         }
+    }
+
+    /// The pods that it controls.
+    fn own(&self) -> Group {
+        let DaemonSet { namespace, uid, .. } = &self.daemonset;
+        Group { namespace: namespace.clone(), controller: Some(uid.clone()) }
+    }
+
+    /// The pods of its namespace that nobody controls.
+    fn orphans(&self) -> Group {
+        Group { namespace: self.daemonset.namespace.clone(), controller: None }
     }
 
     fn fold_dirty_cells(&mut self, around: &Around<'_>) {
@@ -331,8 +342,7 @@ impl Daemon {
         let hash = History::not_given(daemonset).hash;
         let mut plan = Plan::new(daemonset, hash, Nodes::Kept(nodes), Arc::new(rules), warnings);
         if course == Course::CollectDependents {
-            let group = Group { namespace: daemonset.namespace.clone(), controller: Some(daemonset.uid.clone()) };
-            let owned = pods.group(&group).filter_map(|index| pods.get(index)).map(|placed| &placed.pod);
+            let owned = pods.group(&self.own()).filter_map(|index| pods.get(index)).map(|placed| &placed.pod);
             plan.collect_dependents(daemonset, owned, revisions, effects_observed, settings.burst);
         }
         plan
@@ -372,9 +382,8 @@ impl Pods for Claimed<'_> {
     }
 
     fn claimed(&self) -> impl Iterator<Item = &Pod> {
-        let DaemonSet { namespace, uid, .. } = &self.daemon.daemonset;
-        let groups = [Some(uid.clone()), None].map(|controller| Group { namespace: namespace.clone(), controller });
-        let all = groups.into_iter().flat_map(|group| self.pods.group(&group).collect::<Vec<_>>());
+        let groups = [self.daemon.own(), self.daemon.orphans()];
+        let all = groups.into_iter().flat_map(|group| self.pods.group(&group));
         let all = all.filter_map(|index| self.get(index));
         all.filter(|pod| claim_pod(&self.daemon.daemonset, pod).is_claimed())
     }

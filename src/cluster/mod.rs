@@ -166,6 +166,9 @@ impl Cluster {
         let entries: Vec<_> = entries.into_iter().collect();
         let new = entries.iter().map(|(key, _)| key);
         let changed: HashSet<BackoffKey> = new.chain(self.backoff.forgotten(now)).cloned().collect();
+        if changed.is_empty() {
+            return;
+        }
         self.backoff.update(entries, now);
         for space in self.spaces.values_mut() {
             for daemon in space.daemons.values_mut() {

@@ -60,7 +60,7 @@ impl PodTable {
         self.by_name.find(self.hash(namespace, name), is_it).copied()
     }
 
-    pub(super) fn group(&self, group: &Group) -> impl Iterator<Item = PodIndex> {
+    pub(super) fn group(&self, group: &Group) -> impl Iterator<Item = PodIndex> + use<'_> {
         self.groups.get(group).into_iter().flatten().copied()
     }
 
@@ -70,9 +70,8 @@ impl PodTable {
     }
 
     pub(super) fn insert(&mut self, mut placed: Placed) -> PodIndex {
-        self.share(&mut placed.pod);
+        let group = self.share(&mut placed.pod);
         let hash = self.hash(&placed.pod.namespace, &placed.pod.name);
-        let group = Group::of(&placed.pod);
         let index = self.pods.insert(placed);
         self.groups.entry(group).or_default().insert(index);
         let (pods, hasher) = (&self.pods, &self.hasher);
@@ -84,8 +83,7 @@ impl PodTable {
 
     /// Puts the new state of the same pod in place of the old, and gives the old.
     pub(super) fn replace(&mut self, index: PodIndex, mut new: Placed) -> Option<Placed> {
-        self.share(&mut new.pod);
-        let after = Group::of(&new.pod);
+        let after = self.share(&mut new.pod);
         let old = mem::replace(self.pods.get_mut(index)?, new);
         let before = Group::of(&old.pod);
         if before != after {
@@ -114,14 +112,15 @@ impl PodTable {
         }
     }
 
-    /// Lets pods share what is equal: labels and the controller's uid.
-    fn share(&mut self, pod: &mut Pod) {
-        if let Some((group, _)) = self.groups.get_key_value(&Group::of(pod))
-            && let Some((owner, uid)) = pod.controller.as_mut().zip(group.controller.as_ref())
-        {
+    /// Lets pods share what is equal, labels and the controller's uid, and gives the group that the pod is of.
+    fn share(&mut self, pod: &mut Pod) -> Group {
+        self.labels.share(&mut pod.labels);
+        let own = Group::of(pod);
+        let group = self.groups.get_key_value(&own).map_or(own, |(known, _)| known.clone());
+        if let Some((owner, uid)) = pod.controller.as_mut().zip(group.controller.as_ref()) {
             owner.uid = uid.clone();
         }
-        self.labels.share(&mut pod.labels);
+        group
     }
 
     fn hash(&self, namespace: &Text, name: &Text) -> u64 {

@@ -1,6 +1,6 @@
 use oorandom::Rand32;
 
-use crate::model::Text;
+use crate::{history::safe_letters, model::Text};
 
 /// Numbers that look random: the same for the same seed in every release.
 #[derive(Debug)]
@@ -33,21 +33,12 @@ impl Random {
     }
 }
 
-/// So many of the letters in which Kubernetes writes random names, another text for each number that fits.
+/// So many letters as in Kubernetes' own random names, others for each number that fits.
 pub(super) fn letters(number: usize, count: u32) -> String {
-    const ALPHABET: [char; 27] = [
-        'b', 'c', 'd', 'f', 'g', 'h', 'j', 'k', 'l', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'z', '2', '4',
-        '5', '6', '7', '8', '9',
-    ];
     let all = 27_u128.pow(count);
     // 27 and the factor have no divisor in common, so that no two numbers give the same text.
-    let mut rest = number as u128 % all * 2_654_435_761 % all;
-    let digits = (0..count).filter_map(|_| {
-        let digit = usize::try_from(rest % 27).ok().and_then(|digit| ALPHABET.get(digit));
-        rest /= 27;
-        digit
-    });
-    digits.collect()
+    let scattered = number as u128 % all * 2_654_435_761 % all;
+    safe_letters(u64::try_from(scattered).unwrap_or_default(), usize::try_from(count).unwrap_or_default())
 }
 
 #[cfg(test)]
