@@ -202,7 +202,7 @@ fn bytes_that_are_not_utf_8_are_a_problem_and_not_replaced() {
         ),
         (
             b"{\"kind\": \"Node\"}{\"kind\": \"Node\", \"metadata\": {\"name\": \"\xff\"}}",
-            "not readable as JSON: line 1, column 56 of the file: invalid unicode code point",
+            "not readable as JSON: line 1, column 56 of the file: expected UTF-8, found other bytes",
         ),
     ] {
         let mut manifests = Manifests::default();
@@ -237,6 +237,96 @@ fn lists_within_lists_are_read_but_not_without_end() {
     };
     assert_eq!(read(&nested(3)).nodes().len(), 1);
     assert_eq!(problems(&nested(100)), ["x: document 1, item 1: expected lists at most 8 deep, found a deeper one"]);
+}
+
+/// A list in which the objects become longer and longer, so that they are cut off at any place when it is read in pieces.
+fn long_list(separator: &str) -> (String, usize) {
+    const COUNT: usize = 1500;
+    let node = |number: usize| {
+        let annotation = "\\\"é{".repeat(number / 4);
+        format!(
+            "{{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"Node\",\n  \"metadata\": {{\"annotations\": {{\"a\": \"{annotation}\"}}, \"name\": \"n{number}\"}}\n}}"
+        )
+    };
+    let nodes: Vec<_> = (0..COUNT).map(node).collect();
+    (format!("{{\"apiVersion\": \"v1\",\n\"items\": [{}], \"kind\": \"List\"}}", nodes.join(separator)), COUNT)
+}
+
+#[test]
+fn a_long_list_is_read_to_its_end_in_whatever_pieces_it_comes() {
+    struct Trickle<'t>(&'t [u8]);
+    impl std::io::Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let length = 4093.min(buffer.len());
+            self.0.read(&mut buffer[..length])
+        }
+    }
+    let spaces = " ".repeat(600_000);
+    for separator in [",", &format!(",\n{}", &spaces[..100]), &format!(",{}", "\n".repeat(2000))] {
+        let (text, count) = long_list(separator);
+        assert!(text.len() > 1 << 20);
+        let mut manifests = Manifests::default();
+        manifests.read("x", Trickle(text.as_bytes())).unwrap();
+        assert_eq!(manifests.problems().iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
+        let names: Vec<_> = manifests.nodes().iter().map(|node| node.name.to_string()).collect();
+        assert_eq!(names, (0..count).map(|number| format!("n{number}")).collect::<Vec<_>>());
+    }
+    let indented = format!("{}\n{spaces}kind: Node\n{spaces}metadata: {{name: a}}\n", "\n".repeat(300_000));
+    assert_eq!(read(&indented).nodes()[0].name, "a", "indentation is kept for YAML, however long");
+}
+
+#[test]
+fn an_error_far_into_a_list_is_told_by_its_line_and_column_and_what_came_before_is_kept() {
+    let (text, count) = long_list(",\n");
+    let lines = 1 + text.matches('\n').count();
+    let faults = [
+        (text.replacen("n1499\"}\n}]", "n1499\"}\n};", 1), 2, "expected ',' or ']', found ';'"),
+        (text.replacen("n1499\"}\n}]", "n1499\"}\n}", 1), 10, "expected ',' or ']', found ':'"),
+        (text.replacen("n1499\"}\n}]", "n1499\"}\n},]", 1), 3, "expected value"),
+        (text[..text.len() - 1].to_owned(), 18, "expected ',' or '}', found the end of the text"),
+        (text.replacen("\"kind\": \"List\"", "\"kind\"; \"List\"", 1), 11, "expected ':', found ';'"),
+        (text.replacen("\"kind\": \"List\"", "kind", 1), 5, "expected value"),
+    ];
+    for (text, column, problem) in faults {
+        let manifests = read(&text);
+        assert_eq!(manifests.nodes().len(), count);
+        let told = manifests.problems().last().unwrap().to_string();
+        assert!(told.ends_with(problem), "{told}");
+        assert!(told.contains(&format!("not readable as JSON: line {lines}, column {column} of the file: ")), "{told}");
+    }
+    let bad = text.replace("\"n1400\"", "7");
+    let manifests = read(&bad);
+    assert_eq!(manifests.nodes().len(), count - 1, "an object that cannot be read does not end the list");
+    assert_eq!(
+        manifests.problems()[0].to_string(),
+        "x: document 1, item 1401: Node without a name: metadata.name: expected a string, found integer `7`"
+    );
+}
+
+#[test]
+fn fields_of_objects_and_lists_may_come_in_any_order() {
+    let node = r#"{"metadata": {"name": "a"}, "items": [7], "kind": "Node", "apiVersion": "v1"}"#;
+    assert_eq!(read(node).skipped().count() + read(node).nodes().len(), 0, "items of no kind yet make it a list");
+    for list in [
+        format!(r#"{{"kind": "List", "items": [{node}]}}"#),
+        format!(r#"{{"items": [{node}], "metadata": {{"items": 7}}, "kind": "List", "apiVersion": "v1"}}"#),
+        format!(r#"{{"metadata": {{}}, "kind": "NodeList", "items": [{node}], "apiVersion": "v1"}}"#),
+    ] {
+        assert_eq!(problems(&list), [""; 0], "{list}");
+        assert_eq!(read(&list).nodes().len(), 1, "{list}");
+    }
+    let widget = r#"{"apiVersion": "example.com/v1", "kind": "Widget", "items": [7]}"#;
+    assert_eq!(read(widget).skipped().collect::<Vec<_>>(), [("Widget", 1)], "a field of this name makes no list");
+    for (text, problem) in [
+        (r#"{"items": "x"}"#, "not readable as JSON: line 1, column 11 of the file: expected '[', found '\"'"),
+        (
+            r#"{"kind": "List", "items": [7]}"#,
+            "item 1: expected a Kubernetes object or a list of them, found integer `7`",
+        ),
+        (r#"{"kind": 7}"#, "expected a string, found integer `7`"),
+    ] {
+        assert!(problems(text)[0].ends_with(problem), "{:?}", problems(text));
+    }
 }
 
 #[test]

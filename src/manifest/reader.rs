@@ -3,17 +3,15 @@ use std::{
     io::{self, BufRead, Read},
 };
 
-use indexmap::IndexMap;
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
 use super::{
     ManifestError, Manifests, Place, Scope,
     collection::Object,
-    source::{Position, Source},
+    source::{Fault, Position, Source},
     yaml,
 };
 use crate::model::Text;
@@ -48,17 +46,33 @@ struct Sink<'m> {
     manifests: &'m mut Manifests,
     place: Place,
     /// The kind of the list that is being read: `PodList` says what items without a kind are.
-    kind: Option<String>,
+    kind: Option<Text>,
     /// How many lists within lists are being read.
     depth: usize,
 }
 
-/// What every object has.
+/// What an object is, as its first fields say.
+#[derive(Default)]
+struct Head {
+    api_version: Option<Text>,
+    kind: Option<Text>,
+    has_items: bool,
+    extent: Extent,
+}
+
+/// How much of an object is looked at for what it is.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Extent {
+    /// What stands before a field `items`: the items of a list do not fit into memory.
+    #[default]
+    BeforeItems,
+    /// All of it.
+    Whole,
+}
+
+/// Whose an object is.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Header {
-    api_version: Option<String>,
-    kind: Option<String>,
     #[serde(default)]
     metadata: Option<HeaderMetadata>,
 }
@@ -82,6 +96,8 @@ struct Owner {
     controller: Option<bool>,
 }
 
+const NOT_UTF_8: &str = "expected UTF-8, found other bytes";
+
 fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
@@ -91,17 +107,11 @@ impl Sink<'_> {
     /// A JSON document; whether what follows it can be read.
     fn read_json(&mut self, text: &mut Source<impl Read>) -> io::Result<bool> {
         self.begin_document();
-        let start = text.position();
-        let mut deserializer = serde_json::Deserializer::from_reader(text);
-        match Document(self).deserialize(&mut deserializer) {
+        match self.document(text) {
             Ok(()) => Ok(true),
-            Err(error) if error.is_io() => Err(error.into()),
-            Err(error) => {
-                let place = Position { line: error.line(), column: error.column() };
-                let Position { line, column } = place.from(start);
-                let problem = without_positions(&error.to_string());
-                let problem = format!("not readable as JSON: line {line}, column {column} of the file: {problem}");
-                self.report(Scope::Everything, problem);
+            Err(Fault::Io(error)) => Err(error),
+            Err(Fault::Malformed(position, problem)) => {
+                self.report_json(position, &problem);
                 Ok(false)
             }
         }
@@ -139,7 +149,7 @@ impl Sink<'_> {
         self.begin_document();
         match std::str::from_utf8(text).map_err(|error| not_utf8(text, error)).and_then(from_yaml) {
             Ok(serde_json::Value::Null) => {}
-            Ok(value) => self.read_text(&value.to_string()),
+            Ok(value) => self.read_text(value.to_string().as_bytes()),
             Err((line, error)) => {
                 let line = line + first_line;
                 self.report(Scope::Everything, format!("not readable as YAML: line {line} of the file: {error}"));
@@ -152,76 +162,186 @@ impl Sink<'_> {
         self.place.document += 1;
     }
 
-    fn read_text(&mut self, json: &str) {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        if let Err(error) = Document(self).deserialize(&mut deserializer) {
-            self.report(Scope::Everything, plain(&error));
+    fn read_text(&mut self, json: &[u8]) {
+        if let Err(Fault::Malformed(_, problem)) = self.document(&mut Source::new(json)) {
+            self.report(Scope::Everything, plain(&problem));
         }
     }
 
-    /// One object that is no list.
-    fn object(&mut self, json: &str) {
-        let header = match serde_json::from_str::<Header>(json) {
-            Ok(header) => header,
-            Err(error) => return self.report(Scope::Everything, plain(&error)),
+    /// An object, or a list whose items are read one by one.
+    fn document(&mut self, text: &mut Source<impl Read>) -> Result<(), Fault> {
+        let head = text.look(|json| Head::of(json, Extent::BeforeItems))?;
+        match head {
+            Ok(Head { kind, has_items, .. }) if kind.as_deref().map_or(has_items, is_list) => self.list(text, kind),
+            _ => self.object(text),
+        }
+    }
+
+    fn list(&mut self, text: &mut Source<impl Read>, kind: Option<Text>) -> Result<(), Fault> {
+        let outer = std::mem::replace(&mut self.kind, kind);
+        let result = text.object(|text, key| if key == "items" { self.items(text) } else { text.skip_value() });
+        self.kind = outer;
+        result
+    }
+
+    fn items(&mut self, text: &mut Source<impl Read>) -> Result<(), Fault> {
+        if let Ok(()) = text.value::<()>()? {
+            return Ok(());
+        }
+        let mut number = 0;
+        text.array(|text| {
+            number += 1;
+            self.place.item = Some(number);
+            self.object(text)
+        })?;
+        self.place.item = None;
+        Ok(())
+    }
+
+    /// One object that is no list, or a list within a list.
+    fn object(&mut self, text: &mut Source<impl Read>) -> Result<(), Fault> {
+        let head = match text.look(|json| Head::of(json, Extent::Whole))? {
+            Ok(head) => head,
+            Err(error) => {
+                text.skip_value()?;
+                self.report(Scope::Everything, plain(&error));
+                return Ok(());
+            }
         };
-        let kind = header.kind.clone().or_else(|| self.kind.as_deref()?.strip_suffix("List").map(str::to_owned));
-        let Some(kind) = kind.filter(|kind| !kind.is_empty()) else {
+        let of_list = || self.kind.as_deref()?.strip_suffix("List").map(Text::from);
+        let Some(kind) = head.kind.or_else(of_list).filter(|kind| !kind.is_empty()) else {
             self.place.field = Some("kind".into());
             self.report(Scope::Everything, "expected the kind of an object, found none".into());
             self.place.field = None;
-            return;
+            return text.skip_value();
         };
-        if kind.ends_with("List") {
-            return self.nested_list(json);
-        }
-        let (group, _) = header.api_version.as_deref().unwrap_or_default().split_once('/').unwrap_or_default();
-        let no_group = header.api_version.is_none();
-        self.place.object = Some(shortened(header.describe(&kind)));
-        match (kind.as_str(), group) {
+        let (group, _) = head.api_version.as_deref().unwrap_or_default().split_once('/').unwrap_or_default();
+        let no_group = head.api_version.is_none();
+        match (&*kind, group) {
+            (kind, _) if is_list(kind) => self.nested_list(text),
             ("DaemonSet", group) if group == "apps" || no_group => {
-                self.parse(json, &header, &kind, |object| Object::DaemonSet(Box::new(object)));
+                self.parse(text, &kind, |object| Object::DaemonSet(Box::new(object)))
             }
             ("ControllerRevision", group) if group == "apps" || no_group => {
-                self.parse(json, &header, &kind, |object| Object::ControllerRevision(Box::new(object)));
+                self.parse(text, &kind, |object| Object::ControllerRevision(Box::new(object)))
             }
-            ("Node", "") => self.parse(json, &header, &kind, Object::Node),
-            ("Pod", "") => self.parse(json, &header, &kind, |object| Object::Pod(Box::new(object))),
-            ("Namespace", "") => self.parse(json, &header, &kind, Object::Namespace),
-            _ => self.manifests.skip(&kind),
+            ("Node", "") => self.parse(text, &kind, Object::Node),
+            ("Pod", "") => self.parse(text, &kind, |object| Object::Pod(Box::new(object))),
+            ("Namespace", "") => self.parse(text, &kind, Object::Namespace),
+            _ => {
+                self.manifests.skip(&kind);
+                text.skip_value()
+            }
         }
-        self.place.object = None;
     }
 
     /// A list within a list.
-    fn nested_list(&mut self, json: &str) {
+    fn nested_list(&mut self, text: &mut Source<impl Read>) -> Result<(), Fault> {
         const DEEPEST: usize = 8;
         if self.depth == DEEPEST {
-            return self
-                .report(Scope::Everything, format!("expected lists at most {DEEPEST} deep, found a deeper one"));
+            self.report(Scope::Everything, format!("expected lists at most {DEEPEST} deep, found a deeper one"));
+        } else {
+            let item = self.place.item;
+            self.depth += 1;
+            self.read_text(text.raw_value()?);
+            self.depth -= 1;
+            self.place.item = item;
         }
-        let item = self.place.item;
-        self.depth += 1;
-        self.read_text(json);
-        self.depth -= 1;
-        self.place.item = item;
+        text.skip_value()
     }
 
-    fn parse<T: DeserializeOwned>(&mut self, json: &str, header: &Header, kind: &str, wrap: impl FnOnce(T) -> Object) {
-        match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)) {
-            Ok(object) => self.manifests.add(wrap(object)),
-            Err(error) => {
-                let path = error.path().to_string();
-                self.place.field = (path != ".").then(|| shortened(path));
-                self.report(header.scope(kind), plain(&error.into_inner()));
-                self.place.field = None;
-            }
+    fn parse<T: DeserializeOwned>(
+        &mut self,
+        text: &mut Source<impl Read>,
+        kind: &str,
+        wrap: impl FnOnce(T) -> Object,
+    ) -> Result<(), Fault> {
+        if let Ok(object) = text.value()? {
+            self.manifests.add(wrap(object));
+            return Ok(());
         }
+        // Once more, to say whose field is wrong.
+        let start = text.position();
+        let json = text.raw_value()?;
+        match std::str::from_utf8(json) {
+            Err(error) => {
+                let read = json.get(..=error.valid_up_to()).unwrap_or_default();
+                self.report_json(start.after(read), NOT_UTF_8);
+            }
+            Ok(json) => match serde_json::from_str::<Header>(json) {
+                Err(error) => self.report(Scope::Everything, plain(&error)),
+                Ok(header) => {
+                    self.place.object = Some(shortened(header.describe(kind)));
+                    match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)) {
+                        Ok(object) => self.manifests.add(wrap(object)),
+                        Err(error) => {
+                            let path = error.path().to_string();
+                            self.place.field = (path != ".").then(|| shortened(path));
+                            self.report(header.scope(kind), plain(&error.into_inner()));
+                            self.place.field = None;
+                        }
+                    }
+                    self.place.object = None;
+                }
+            },
+        }
+        text.skip_value()
+    }
+
+    fn report_json(&mut self, Position { line, column }: Position, problem: &str) {
+        let problem = without_positions(problem);
+        let problem = format!("not readable as JSON: line {line}, column {column} of the file: {problem}");
+        self.report(Scope::Everything, problem);
     }
 
     fn report(&mut self, scope: Scope, problem: String) {
         let problem = shortened(problem);
         self.manifests.report(ManifestError { place: self.place.clone(), problem, scope });
+    }
+}
+
+impl Head {
+    fn of(json: &[u8], extent: Extent) -> serde_json::Result<Self> {
+        let mut head = Self { extent, ..Self::default() };
+        match serde_json::Deserializer::from_slice(json).deserialize_map(&mut head) {
+            // It went as far as it had to.
+            Err(_) if head.is_complete() => Ok(head),
+            result => result.map(|()| head),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        (self.api_version.is_some() && self.kind.is_some()) || (self.has_items && self.extent == Extent::BeforeItems)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Head {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Kubernetes object or a list of them")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<(), M::Error> {
+        #[derive(Deserialize)]
+        #[serde(field_identifier, rename_all = "camelCase")]
+        enum Field {
+            ApiVersion,
+            Kind,
+            Items,
+            #[serde(other)]
+            Other,
+        }
+        while !self.is_complete() {
+            match fields.next_key()? {
+                None => break,
+                Some(Field::ApiVersion) => self.api_version = fields.next_value()?,
+                Some(Field::Kind) => self.kind = fields.next_value()?,
+                Some(Field::Items) if self.extent == Extent::BeforeItems => self.has_items = true,
+                Some(Field::Items | Field::Other) => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -267,7 +387,11 @@ fn from_yaml(text: &str) -> Result<serde_json::Value, (usize, String)> {
 
 fn not_utf8(text: &[u8], error: std::str::Utf8Error) -> (usize, String) {
     let before = text.iter().take(error.valid_up_to());
-    (before.filter(|&&byte| byte == b'\n').count(), "expected UTF-8, found other bytes".to_owned())
+    (before.filter(|&&byte| byte == b'\n').count(), NOT_UTF_8.to_owned())
+}
+
+fn is_list(kind: &str) -> bool {
+    kind.ends_with("List")
 }
 
 /// What serde says, as "expected …, found …".
@@ -306,86 +430,4 @@ fn without_positions(message: &str) -> String {
         kept.push_str(rest.trim_start_matches(|c: char| c.is_ascii_digit()));
     }
     kept
-}
-
-/// A document: an object, or a list whose items are handed on one by one while they are read.
-struct Document<'s, 'm>(&'s mut Sink<'m>);
-
-impl<'de> DeserializeSeed<'de> for Document<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Document<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a Kubernetes object or a list of them")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        let Self(sink) = self;
-        let mut fields = IndexMap::<String, Box<RawValue>>::new();
-        let is_kind_of_list = |kind: Option<&str>| kind.is_some_and(|kind| kind.ends_with("List"));
-        let mut is_list = false;
-        while let Some(key) = map.next_key::<String>()? {
-            let kind = kind_among(&fields);
-            if key == "items" && (kind.is_none() || is_kind_of_list(kind.as_deref())) {
-                is_list = true;
-                let outer = std::mem::replace(&mut sink.kind, kind);
-                map.next_value_seed(Items(sink))?;
-                sink.kind = outer;
-                sink.place.item = None;
-            } else {
-                fields.insert(key, map.next_value()?);
-            }
-        }
-        if !is_list && !is_kind_of_list(kind_among(&fields).as_deref()) {
-            match serde_json::to_string(&fields) {
-                Ok(json) => sink.object(&json),
-                Err(error) => sink.report(Scope::Everything, error.to_string()),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn kind_among(fields: &IndexMap<String, Box<RawValue>>) -> Option<String> {
-    serde_json::from_str(fields.get("kind")?.get()).ok()
-}
-
-/// The items of a list.
-struct Items<'s, 'm>(&'s mut Sink<'m>);
-
-impl<'de> DeserializeSeed<'de> for Items<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Items<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of Kubernetes objects")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<(), S::Error> {
-        let mut number = 0;
-        while let Some(item) = items.next_element::<Box<RawValue>>()? {
-            number += 1;
-            self.0.place.item = Some(number);
-            self.0.object(item.get());
-        }
-        Ok(())
-    }
 }
