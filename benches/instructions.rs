@@ -28,10 +28,10 @@ fn nodes(condition: Condition) -> SyntheticCluster {
 }
 
 #[library_benchmark]
-#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_810_000))]
-#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_980_000))]
-#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(2_325_000))]
-#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_487_000))]
+#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_252_000))]
+#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_184_000))]
+#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(1_716_000))]
+#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_227_000))]
 fn snapshot(cluster: SyntheticCluster) -> (SyntheticCluster, usize) {
     let plan = black_box(&cluster).snapshot(0).map(Snapshot::plan);
     let actions = plan.map_or(0, |plan| plan.actions.len());

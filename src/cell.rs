@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     Settings,
     backoff::{Backoff, Wait},
-    model::{DaemonSet, HASH_LABEL, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
+    model::{
+        DaemonSet, HASH_LABEL, Labels, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy,
+    },
     placement::{PlacementRules, Verdict},
     reason::{Creation, Deletion},
 };
@@ -56,8 +58,16 @@ pub(crate) struct Member<'a> {
     is_terminal: bool,
     is_ready: bool,
     is_available: bool,
-    is_updated: bool,
+    origin: Origin,
+}
+
+/// Whether a pod is of the current template, as its labels say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// By the hash.
     has_current_hash: bool,
+    /// By the hash or by the template's generation.
+    is_updated: bool,
 }
 
 /// One node's cell. Without work to do it owns no memory.
@@ -128,15 +138,26 @@ impl<'a> CellRules<'a> {
         Self { daemonset, placement, hash, labels, now, backoff, collect }
     }
 
+    pub(crate) fn verdicts(&self, nodes: &[&Node]) -> Vec<Verdict> {
+        self.placement.verdicts(nodes)
+    }
+
     pub(crate) fn daemonset(&self) -> &'a DaemonSet {
         self.daemonset
     }
 
-    /// A claimed pod of the DaemonSet; `None` if it does not count at all: it has ended and is being deleted.
-    pub(crate) fn member<'p>(&self, index: PodIndex, pod: &'p Pod) -> Option<Member<'p>> {
+    pub(crate) fn origin(&self, labels: &Labels) -> Origin {
         let TemplateLabels { hash_key, generation_key, generation } = self.labels;
-        let has_current_hash = pod.labels.get_text(hash_key) == Some(self.hash);
-        let has_current_generation = |current: &Text| pod.labels.get_text(generation_key) == Some(current);
+        let has_current_hash = labels.get_text(hash_key) == Some(self.hash);
+        let has_current_generation = |current: &Text| labels.get_text(generation_key) == Some(current);
+        Origin {
+            has_current_hash,
+            is_updated: has_current_hash || generation.as_ref().is_some_and(has_current_generation),
+        }
+    }
+
+    /// A claimed pod of the DaemonSet; `None` if it does not count at all: it has ended and is being deleted.
+    pub(crate) fn member<'p>(&self, index: PodIndex, pod: &'p Pod, origin: Origin) -> Option<Member<'p>> {
         is_in_a_cell(pod).then(|| Member {
             index,
             pod,
@@ -144,15 +165,13 @@ impl<'a> CellRules<'a> {
             is_terminal: pod.is_terminal(),
             is_ready: pod.is_ready(),
             is_available: self.is_available(pod),
-            is_updated: has_current_hash || generation.as_ref().is_some_and(has_current_generation),
-            has_current_hash,
+            origin,
         })
     }
 
     /// The cell of `node`, which has these claimed pods. Puts them into order.
-    pub(crate) fn cell(&self, node: &Node, pods: &mut Vec<Member<'_>>) -> Cell {
+    pub(crate) fn cell(&self, node: &Node, verdict: Verdict, pods: &mut Vec<Member<'_>>) -> Cell {
         put_in_order(pods);
-        let verdict = self.placement.verdict(node);
         Cell {
             counts: counts(verdict, pods),
             standing: match standing(pods) {
@@ -196,6 +215,8 @@ impl<'a> CellRules<'a> {
                     some(&mut work).delete.push((member.index, Deletion::NotPlaced { placement }));
                 }
             }
+            // One that runs is left alone.
+            _ if matches!(pods, [only] if only.is_live && !only.is_terminal) => {}
             Verdict::Run | Verdict::Keep => {
                 self.remove_ended(node, pods, &mut work);
                 let mut running = live(pods).filter(|member| !member.is_terminal);
@@ -254,6 +275,7 @@ impl<'a> CellRules<'a> {
     }
 
     /// When the first pod that is ready, but not yet available, becomes available.
+    #[inline]
     fn available_at(&self, pods: &[Member<'_>]) -> Option<Timestamp> {
         if self.daemonset.min_ready_seconds == 0 {
             return None;
@@ -281,7 +303,7 @@ fn counts(verdict: Verdict, pods: &[Member<'_>]) -> Counts {
             scheduled: true,
             ready: first.is_ready,
             available: first.is_available,
-            updated: first.is_updated,
+            updated: first.origin.is_updated,
         },
         first => Counts { desired, scheduled: first.is_some(), ..Counts::default() },
     }
@@ -291,7 +313,7 @@ fn counts(verdict: Verdict, pods: &[Member<'_>]) -> Counts {
 fn standing(pods: &[Member<'_>]) -> Standing {
     let (mut old, mut new) = (None, None);
     for member in live(pods) {
-        let slot = if member.is_updated { &mut new } else { &mut old };
+        let slot = if member.origin.is_updated { &mut new } else { &mut old };
         if slot.replace(member).is_some() {
             return Standing::Crowded;
         }
@@ -322,7 +344,7 @@ fn keep_one<'p>(kept: Option<Member<'p>>, others: impl Iterator<Item = Member<'p
 fn keep_pair<'p>(first: Member<'p>, others: impl Iterator<Item = Member<'p>>, work: &mut Option<Box<Work>>) {
     let (mut old, mut new) = (None::<Member<'_>>, None::<Member<'_>>);
     for member in std::iter::once(first).chain(others) {
-        match if member.has_current_hash { &mut new } else { &mut old } {
+        match if member.origin.has_current_hash { &mut new } else { &mut old } {
             Some(kept) => {
                 some(work).delete.push((member.index, Deletion::Duplicate { kept: kept.pod.name.clone() }));
             }
@@ -344,6 +366,7 @@ fn live<'a, 'p>(pods: &'a [Member<'p>]) -> impl Iterator<Item = Member<'p>> + 'a
 }
 
 /// Bound ones first, then the oldest, then by name; each once.
+#[inline]
 fn put_in_order(pods: &mut Vec<Member<'_>>) {
     if pods.len() < 2 {
         return;

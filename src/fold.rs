@@ -51,6 +51,12 @@ struct Times {
     backoff_changes_at: Option<Timestamp>,
 }
 
+impl Times {
+    fn are_there(&self) -> bool {
+        self.available_at.is_some() || self.wait.is_some() || self.backoff_changes_at.is_some()
+    }
+}
+
 #[derive(Debug)]
 struct PodsByNode<T> {
     pods: BTreeMap<Text, Vec<T>>,
@@ -83,7 +89,7 @@ impl Fold {
             self.collect.insert(node, work.collect);
             (times.wait, times.backoff_changes_at) = (work.wait, work.backoff_changes_at);
         }
-        let has_times = times != Times::default();
+        let has_times = times.are_there();
         if has_times {
             self.times.insert(node.clone(), times);
             self.available.extend(times.available_at.map(|at| (at, node.clone())));

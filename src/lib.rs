@@ -98,6 +98,7 @@ mod ownership;
 mod placement;
 mod plan;
 mod reason;
+mod recent;
 mod rollout;
 mod settings;
 mod shelf;

@@ -36,33 +36,35 @@ pub(crate) fn controls_revision(daemonset: &DaemonSet, revision: &ControllerRevi
         && revision.controller.as_ref().is_some_and(|owner| owner.uid == daemonset.uid)
 }
 
-pub(crate) fn claim_pod(daemonset: &DaemonSet, pod: &Pod) -> Claim {
+pub(crate) fn claim_pod(daemonset: &DaemonSet, pod: &Pod, selects: impl FnOnce() -> bool) -> Claim {
     if controls_pod(daemonset, pod) {
-        claim_of_owned(daemonset, &pod.labels)
+        claim_of_owned(selects)
     } else {
         let adoptable = pod.controller.is_none() && pod.namespace == daemonset.namespace && !pod.is_being_deleted();
-        claim_of_other(daemonset, adoptable, &pod.labels)
+        claim_of_other(adoptable, selects)
     }
 }
 
 pub(crate) fn claim_revision(daemonset: &DaemonSet, revision: &ControllerRevision) -> Claim {
+    let selects = || selects(daemonset, &revision.labels);
     if controls_revision(daemonset, revision) {
-        claim_of_owned(daemonset, &revision.labels)
+        claim_of_owned(selects)
     } else {
         let adoptable =
             revision.namespace == daemonset.namespace && revision.controller.is_none() && revision.deleted.is_none();
-        claim_of_other(daemonset, adoptable, &revision.labels)
+        claim_of_other(adoptable, selects)
     }
 }
 
-fn claim_of_owned(daemonset: &DaemonSet, labels: &Labels) -> Claim {
-    if selects(daemonset, labels) { Claim::Owned } else { Claim::Release }
+fn claim_of_owned(selects: impl FnOnce() -> bool) -> Claim {
+    if selects() { Claim::Owned } else { Claim::Release }
 }
 
-fn claim_of_other(daemonset: &DaemonSet, adoptable: bool, labels: &Labels) -> Claim {
-    if adoptable && selects(daemonset, labels) { Claim::Adopt } else { Claim::Ignore }
+fn claim_of_other(adoptable: bool, selects: impl FnOnce() -> bool) -> Claim {
+    if adoptable && selects() { Claim::Adopt } else { Claim::Ignore }
 }
 
-fn selects(daemonset: &DaemonSet, labels: &Labels) -> bool {
+/// Whether the DaemonSet's selector matches. One without a selector selects nothing.
+pub(crate) fn selects(daemonset: &DaemonSet, labels: &Labels) -> bool {
     daemonset.selector.as_ref().is_some_and(|selector| selector.matches(labels))
 }

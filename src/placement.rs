@@ -12,8 +12,8 @@ use crate::{
     matching::write_mismatch,
     matching::{SelectorExpression, TermMismatch},
     model::{
-        DaemonSet, Labels, Namespace, Node, NodeSelector, NodeSelectorTerm, Requirement, Taint, TaintEffect, Text,
-        Toleration,
+        DaemonSet, LabelLookup, Labels, Namespace, Node, NodeSelector, NodeSelectorTerm, Requirement, Taint,
+        TaintEffect, Text, Toleration,
     },
     template::automatic_tolerations,
 };
@@ -96,6 +96,14 @@ pub enum SelectorSource {
 }
 
 impl Verdict {
+    fn of(failure: Option<Failure<'_>>) -> Self {
+        match failure {
+            None => Self::Run,
+            Some(Failure::Taint { evicts: false, .. }) => Self::Keep,
+            Some(_) => Self::Refuse,
+        }
+    }
+
     /// Whether a pod is created here if there is none.
     pub fn should_run(self) -> bool {
         self == Self::Run
@@ -116,6 +124,22 @@ pub(crate) struct PlacementRules {
     tolerations: Vec<Toleration>,
     toleration_comparison: bool,
     namespace: Vec<(SelectorSource, SelectorExpression)>,
+}
+
+/// How many nodes are looked at at a time.
+const BATCH: usize = 64;
+
+/// One rule. Its failure alone decides, unless a rule before it fails.
+#[derive(Clone, Copy)]
+enum Rule<'a> {
+    NodeName,
+    /// A label, and the value that it has to have.
+    NodeSelector(&'a Text, &'a Text),
+    /// A requirement on labels of an affinity that is nothing but such requirements, which all have to hold.
+    AffinityLabel(&'a NodeSelector, &'a Requirement),
+    NodeAffinity(&'a NodeSelector),
+    Taints,
+    Namespace(SelectorSource, &'a Requirement),
 }
 
 /// The first rule that does not hold, borrowed from the rules and the node.
@@ -156,14 +180,23 @@ impl PlacementRules {
 
     /// The decision for `node`. Allocates nothing.
     pub(crate) fn verdict(&self, node: &Node) -> Verdict {
-        match self.first_failure(node) {
-            None => Verdict::Run,
-            Some(Failure::Taint { evicts: false, .. }) => Verdict::Keep,
-            Some(_) => Verdict::Refuse,
-        }
+        Verdict::of(self.first_failure(node))
     }
 
-    /// The decision for `node`, with its reason.
+    /// The decisions for many nodes: rule by rule, so that memory is waited for at several nodes at the same time.
+    pub(crate) fn verdicts(&self, nodes: &[&Node]) -> Vec<Verdict> {
+        let mut rules: Vec<_> = self.rules().map(|rule| (rule, LabelLookup::default())).collect();
+        let mut verdicts = vec![Verdict::Run; nodes.len()];
+        for (nodes, verdicts) in nodes.chunks(BATCH).zip(verdicts.chunks_mut(BATCH)) {
+            for (rule, lookup) in &mut rules {
+                for (node, verdict) in nodes.iter().zip(&mut *verdicts).filter(|(_, verdict)| verdict.should_run()) {
+                    *verdict = Verdict::of(self.failure(*rule, node, |key| lookup.get(&node.labels, key)));
+                }
+            }
+        }
+        verdicts
+    }
+
     pub(crate) fn placement(&self, node: &Node) -> Placement {
         Placement { node: node.name.clone(), verdict: self.verdict(node), reason: self.reason(node) }
     }
@@ -190,27 +223,53 @@ impl PlacementRules {
     }
 
     fn first_failure<'a>(&'a self, node: &'a Node) -> Option<Failure<'a>> {
-        if !self.node_name.is_empty() && self.node_name != node.name {
-            return Some(Failure::NodeName);
+        self.rules().find_map(|rule| self.failure(rule, node, |key| node.labels.get_text(key)))
+    }
+
+    /// All rules, in the order in which they decide.
+    fn rules(&self) -> impl Iterator<Item = Rule<'_>> {
+        let node_name = (!self.node_name.is_empty()).then_some(Rule::NodeName);
+        let pairs = self.node_selector.iter().map(|(key, value)| Rule::NodeSelector(key, value));
+        let affinity = self.affinity.iter().flat_map(|affinity| {
+            let (expressions, whole) = match affinity.terms() {
+                // That they all hold is asked of each for itself.
+                [NodeSelectorTerm::All { expressions, fields }] if fields.is_empty() => (&**expressions, None),
+                _ => (&[][..], Some(Rule::NodeAffinity(affinity))),
+            };
+            expressions.iter().map(move |requirement| Rule::AffinityLabel(affinity, requirement)).chain(whole)
+        });
+        let namespace = self.namespace.iter().flat_map(|(source, selector)| {
+            selector.requirements().iter().map(|requirement| Rule::Namespace(*source, requirement))
+        });
+        node_name.into_iter().chain(pairs).chain(affinity).chain([Rule::Taints]).chain(namespace)
+    }
+
+    /// How `rule` fails on `node`, if it does, whose labels `find` looks up.
+    fn failure<'a>(
+        &'a self,
+        rule: Rule<'a>,
+        node: &'a Node,
+        find: impl FnOnce(&'a Text) -> Option<&'a Text>,
+    ) -> Option<Failure<'a>> {
+        match rule {
+            Rule::NodeName => (self.node_name != node.name).then_some(Failure::NodeName),
+            Rule::NodeSelector(key, value) => (find(key) != Some(value)).then_some(Failure::NodeSelector(key, value)),
+            Rule::AffinityLabel(affinity, requirement) => {
+                (!requirement.allows(find(requirement.key()))).then_some(Failure::NodeAffinity(affinity))
+            }
+            Rule::NodeAffinity(affinity) => (!affinity.matches(node)).then_some(Failure::NodeAffinity(affinity)),
+            Rule::Taints => {
+                let mut untolerated = node.taints.iter().filter(|taint| !self.tolerates(taint));
+                let first = untolerated.next()?;
+                let evicts = |taint: &Taint| taint.effect == TaintEffect::NoExecute;
+                // The taint that evicts is the one to name.
+                let evicting = if evicts(first) { Some(first) } else { untolerated.find(|taint| evicts(taint)) };
+                Some(Failure::Taint { first: evicting.unwrap_or(first), evicts: evicting.is_some() })
+            }
+            Rule::Namespace(source, requirement) => {
+                (!requirement.allows(find(requirement.key()))).then_some(Failure::Namespace(source, requirement))
+            }
         }
-        let mut pairs = self.node_selector.iter();
-        if let Some((key, value)) = pairs.find(|(key, value)| node.labels.get_text(key) != Some(value)) {
-            return Some(Failure::NodeSelector(key, value));
-        }
-        if let Some(affinity) = self.affinity.as_ref().filter(|affinity| !affinity.matches(node)) {
-            return Some(Failure::NodeAffinity(affinity));
-        }
-        let mut untolerated = node.taints.iter().filter(|taint| !self.tolerates(taint));
-        if let Some(first) = untolerated.next() {
-            let evicts = |taint: &Taint| taint.effect == TaintEffect::NoExecute;
-            // The taint that evicts is the one to name.
-            let evicting = if evicts(first) { Some(first) } else { untolerated.find(|taint| evicts(taint)) };
-            return Some(Failure::Taint { first: evicting.unwrap_or(first), evicts: evicting.is_some() });
-        }
-        self.namespace.iter().find_map(|(source, selector)| {
-            let failed = selector.requirements().iter().find(|requirement| !requirement.matches(&node.labels))?;
-            Some(Failure::Namespace(*source, failed))
-        })
     }
 
     fn tolerates(&self, taint: &Taint) -> bool {

@@ -1,9 +1,14 @@
-//! What a plan costs in memory: nothing per node where nothing is to be done, and one template for all creations.
+//! What plans and a kept cluster cost in memory: nothing per node where nothing is to be done, one template for all
+//! creations, and nothing for what is gone.
 
 mod common;
 
 use allocation_counter::{AllocationInfo, measure};
-use common::{Cluster, affinity, cluster, pod, tainted, template};
+use common::{Cluster, affinity, cluster, node, pod, tainted, template};
+use daemonplan::{
+    Cluster as Kept, Key, Kind, Settings,
+    model::{Namespace, Text},
+};
 use serde_json::json;
 
 fn nodes(count: usize) -> Cluster {
@@ -40,4 +45,55 @@ fn ten_thousand_creations_share_one_template() {
     cluster.settings = cluster.settings.burst(10_000);
     let cost = cost_of_a_plan(&cluster, 10_001);
     assert!(cost.bytes_max < 20_000_000, "{} bytes at most, the templates alone are 1 GB", cost.bytes_max);
+}
+
+/// How much memory a kept cluster holds at the end that it did not hold after the first of many equal rounds.
+fn growth(rounds: usize, round: impl Fn(&mut Kept, usize)) -> i64 {
+    let mut kept = Kept::new(Settings::default());
+    round(&mut kept, 0);
+    measure(|| (1..rounds).for_each(|number| round(&mut kept, number))).bytes_current
+}
+
+#[test]
+fn nodes_that_come_and_go_leave_nothing_behind() {
+    let facts = cluster([]);
+    let grown = growth(5_000, |kept, number| {
+        kept.apply(facts.namespace.clone());
+        kept.apply(facts.daemonset.clone());
+        let name = format!("node-{number}");
+        kept.apply(node(&name));
+        kept.apply(pod("one", &name));
+        kept.plan(&Key::new("prod", "agent"), facts.now);
+        kept.delete(Kind::Node, &Key::cluster_wide(name.as_str()));
+        kept.delete(Kind::Pod, &Key::new("prod", "one"));
+        kept.plan(&Key::new("prod", "agent"), facts.now);
+    });
+    assert!(grown < 5_000, "{grown} bytes more after 5,000 nodes that are gone");
+}
+
+#[test]
+fn namespaces_that_come_and_go_leave_nothing_behind() {
+    let facts = cluster([node("a")]);
+    let grown = growth(5_000, |kept, number| {
+        let name = Text::from(format!("namespace-{number}"));
+        let mut daemonset = facts.daemonset.clone();
+        daemonset.namespace = name.clone();
+        let key = Key::new(name.clone(), daemonset.name.clone());
+        kept.apply(Namespace::new(name.clone()));
+        kept.apply(daemonset);
+        kept.plan(&key, facts.now);
+        kept.delete(Kind::DaemonSet, &key);
+        kept.delete(Kind::Namespace, &Key::cluster_wide(name));
+    });
+    assert!(grown < 5_000, "{grown} bytes more after 5,000 namespaces that are gone");
+}
+
+#[test]
+fn pods_share_the_name_of_their_node() {
+    const PODS: usize = 1000;
+    let name = "n".repeat(1000);
+    let mut kept = Kept::new(Settings::default());
+    kept.apply(node(&name));
+    let cost = measure(|| (0..PODS).for_each(|number| kept.apply(pod(&format!("pod-{number}"), &name))));
+    assert!(cost.bytes_current < 600 * 1000, "{} bytes for {PODS} pods of a node", cost.bytes_current);
 }

@@ -17,7 +17,7 @@ use crate::{
     history::History,
     model::{ControllerRevision, DaemonSet, HASH_LABEL, Namespace, Node, Pod, Text},
     nodes::{NodeTable, Nodes, Slot},
-    ownership::{Claim, claim_pod},
+    ownership::{Claim, claim_pod, selects},
     placement::PlacementRules,
     plan::{Course, Facts, Plan, Pods, claim_action},
 };
@@ -185,8 +185,12 @@ impl Daemon {
         pod.controller.as_ref().is_none_or(|owner| owner.uid == self.daemonset.uid)
     }
 
+    fn claim(&self, pod: &Pod) -> Claim {
+        claim_pod(&self.daemonset, pod, || selects(&self.daemonset, &pod.labels))
+    }
+
     fn stance(&self, Placed { pod, slot }: &Placed) -> Stance {
-        let claim = claim_pod(&self.daemonset, pod);
+        let claim = self.claim(pod);
         Stance { claim, cell: slot.filter(|_| claim.is_claimed() && is_in_a_cell(pod)) }
     }
 
@@ -300,7 +304,8 @@ impl Daemon {
     fn fold_dirty_cells(&mut self, around: &Around<'_>) {
         let Around { settings, backoff, nodes, pods, now, .. } = *around;
         let Self { daemonset, rules, labels, history, cells, dirty, fold, .. } = self;
-        let rules = CellRules::new(daemonset, rules, &history.hash, labels, Some(now), backoff, settings);
+        let placement = &**rules;
+        let rules = CellRules::new(daemonset, placement, &history.hash, labels, Some(now), backoff, settings);
         let mut members = Vec::new();
         for slot in dirty.drain(..) {
             let Some(cell) = usize::try_from(slot).ok().and_then(|slot| cells.get_mut(slot)) else { continue };
@@ -311,9 +316,12 @@ impl Daemon {
                 fold.remove(name, folded);
             }
             members.clear();
-            members.extend(cell.pods.iter().filter_map(|index| rules.member(*index, &pods.get(*index)?.pod)));
+            members.extend(cell.pods.iter().filter_map(|index| {
+                let pod = &pods.get(*index)?.pod;
+                rules.member(*index, pod, rules.origin(&pod.labels))
+            }));
             cell.folded = match nodes.at(slot) {
-                Some(node) => Some(fold.add(name, rules.cell(node, &mut members))),
+                Some(node) => Some(fold.add(name, rules.cell(node, placement.verdict(node), &mut members))),
                 None if members.is_empty() => None,
                 None => Some(fold.add(name, rules.cell_without_node(&mut members))),
             };
@@ -385,7 +393,7 @@ impl Pods for Claimed<'_> {
         let groups = [self.daemon.own(), self.daemon.orphans()];
         let all = groups.into_iter().flat_map(|group| self.pods.group(&group));
         let all = all.filter_map(|index| self.get(index));
-        all.filter(|pod| claim_pod(&self.daemon.daemonset, pod).is_claimed())
+        all.filter(|pod| self.daemon.claim(pod).is_claimed())
     }
 
     fn carry(&self, hash: &str) -> bool {

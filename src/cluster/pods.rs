@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    hash::BuildHasher,
     mem,
 };
 
@@ -23,7 +22,6 @@ pub(super) struct PodTable {
     by_name: HashTable<PodIndex>,
     groups: HashMap<Group, BTreeSet<PodIndex>, RandomState>,
     labels: Pool<Labels>,
-    hasher: RandomState,
 }
 
 /// A pod and the slot of its node.
@@ -57,7 +55,7 @@ impl PodTable {
         let is_it = |index: &PodIndex| {
             self.get(*index).is_some_and(|placed| placed.pod.name == *name && placed.pod.namespace == *namespace)
         };
-        self.by_name.find(self.hash(namespace, name), is_it).copied()
+        self.by_name.find(code(namespace, name), is_it).copied()
     }
 
     pub(super) fn group(&self, group: &Group) -> impl Iterator<Item = PodIndex> + use<'_> {
@@ -71,13 +69,13 @@ impl PodTable {
 
     pub(super) fn insert(&mut self, mut placed: Placed) -> PodIndex {
         let group = self.share(&mut placed.pod);
-        let hash = self.hash(&placed.pod.namespace, &placed.pod.name);
+        let Pod { namespace, name, .. } = &placed.pod;
+        let of_name = code(namespace, name);
         let index = self.pods.insert(placed);
         self.groups.entry(group).or_default().insert(index);
-        let (pods, hasher) = (&self.pods, &self.hasher);
-        self.by_name.insert_unique(hash, index, |index| {
-            pods.get(*index).map_or(0, |Placed { pod, .. }| hash_of(hasher, &pod.namespace, &pod.name))
-        });
+        let code =
+            |index: &PodIndex| self.pods.get(*index).map_or(0, |Placed { pod, .. }| code(&pod.namespace, &pod.name));
+        self.by_name.insert_unique(of_name, index, code);
         index
     }
 
@@ -96,8 +94,7 @@ impl PodTable {
     pub(super) fn remove(&mut self, index: PodIndex) -> Option<Placed> {
         let old = self.pods.remove(index)?;
         self.leave(&Group::of(&old.pod), index);
-        let hash = self.hash(&old.pod.namespace, &old.pod.name);
-        if let Ok(entry) = self.by_name.find_entry(hash, |other| *other == index) {
+        if let Ok(entry) = self.by_name.find_entry(code(&old.pod.namespace, &old.pod.name), |other| *other == index) {
             entry.remove();
         }
         Some(old)
@@ -122,12 +119,8 @@ impl PodTable {
         }
         group
     }
-
-    fn hash(&self, namespace: &Text, name: &Text) -> u64 {
-        hash_of(&self.hasher, namespace, name)
-    }
 }
 
-fn hash_of(hasher: &RandomState, namespace: &Text, name: &Text) -> u64 {
-    hasher.hash_one((namespace.as_bytes(), name.as_bytes()))
+fn code(namespace: &Text, name: &Text) -> u64 {
+    namespace.code().rotate_left(32) ^ name.code()
 }

@@ -1,4 +1,4 @@
-use crate::model::{LabelSelector, Labels, Operator, Requirement};
+use crate::model::{LabelSelector, Labels, Operator, Requirement, Text};
 
 impl Requirement {
     /// Whether `labels` meet this requirement.
@@ -12,7 +12,12 @@ impl Requirement {
     /// assert!(!newer.matches(&Labels::from_iter([("generation", "new")])));
     /// ```
     pub fn matches(&self, labels: &Labels) -> bool {
-        let found = labels.get_text(self.key());
+        self.allows(labels.get_text(self.key()))
+    }
+
+    /// Whether the label may have this value, or be absent.
+    #[inline]
+    pub(crate) fn allows(&self, found: Option<&Text>) -> bool {
         let integer = || found.and_then(|value| value.parse::<i64>().ok());
         match self.operator() {
             Operator::In(values) => found.is_some_and(|found| values.iter().any(|value| value == found)),

@@ -3,14 +3,16 @@ use std::{cell::RefCell, cmp::Ordering, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::MapAccess};
 
 use super::Text;
+use crate::recent::Recent;
 
 /// A small map from text to text, sorted by key: labels, annotations, a `nodeSelector`.
 ///
 /// Equal pairs make equal maps, whatever the order in which they were written. A clone is a reference count. Of a
 /// key that is given twice the last value stands, as in Kubernetes' own JSON reader.
 ///
-/// Maps with the same keys that are made one after the other, such as the labels of all nodes, share them: so they are
-/// small, and to look at one value follows one pointer.
+/// Maps with the same keys that are made one after the other, such as the labels of all nodes, share them, and equal
+/// maps, such as the labels of a DaemonSet's pods, share all they have: so they are small, and to look at one value
+/// follows one pointer.
 ///
 /// ```
 /// use daemonplan::model::Labels;
@@ -54,14 +56,7 @@ impl Labels {
 
     fn find(&self, key: &[u8], is_it: impl Fn(&Text) -> bool) -> Option<&Text> {
         let Pairs { keys, values } = self.0.as_ref()?;
-        let place = match *keys.slots.get(slot_of(key))? {
-            SEVERAL => keys.keys.iter().position(is_it)?,
-            number => {
-                let place = usize::from(number.checked_sub(1)?);
-                keys.keys.get(place).is_some_and(is_it).then_some(place)?
-            }
-        };
-        values.get(place)
+        values.get(keys.find(key, is_it)?)
     }
 
     /// All pairs, by key.
@@ -80,11 +75,40 @@ impl Labels {
         self.0.is_none()
     }
 
+    /// Whether these are held in the same place, and so are equal.
+    pub(crate) fn are_the_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(a), Some(b)) => Arc::ptr_eq(&a.keys, &b.keys) && Arc::ptr_eq(&a.values, &b.values),
+            (a, b) => a.is_none() && b.is_none(),
+        }
+    }
+
     /// The same pairs, with `key` set to `value`.
     #[must_use]
     pub fn with(&self, key: impl Into<Text>, value: impl Into<Text>) -> Self {
         let old = self.iter().map(|(key, value)| (key.clone(), value.clone()));
         old.chain([(key.into(), value.into())]).collect()
+    }
+}
+
+/// Looks up one key in many maps, of which most share their keys: a few places at which it was found.
+#[derive(Default)]
+pub(crate) struct LabelLookup<'a>(Vec<(&'a Arc<Keys>, Option<usize>)>);
+
+impl<'a> LabelLookup<'a> {
+    /// The value under `key`, which is always the same one, if there is one.
+    pub(crate) fn get(&mut self, labels: &'a Labels, key: &Text) -> Option<&'a Text> {
+        const FEW: usize = 8;
+        let Pairs { keys, values } = labels.0.as_ref()?;
+        if let Some((_, place)) = self.0.iter().find(|(known, _)| Arc::ptr_eq(known, keys)) {
+            return values.get((*place)?);
+        }
+        let place = keys.find(key.as_bytes(), |other| other == key);
+        if self.0.len() == FEW {
+            self.0.clear();
+        }
+        self.0.push((keys, place));
+        values.get(place?)
     }
 }
 
@@ -96,39 +120,54 @@ impl<K: Into<Text>, V: Into<Text>> FromIterator<(K, V)> for Labels {
             pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
             pairs.dedup_by(|(later, _), (kept, _)| later == kept);
         }
-        let keys = (!pairs.is_empty()).then(|| Keys::of(&pairs));
-        Self(keys.map(|keys| Pairs { keys, values: pairs.into_iter().map(|(_, value)| value).collect() }))
+        Self((!pairs.is_empty()).then(|| Pairs::shared(&pairs)))
     }
 }
 
-/// How many sets of keys a thread remembers, how many keys such a set has at most, and how many bytes of text.
-const REMEMBERED: (usize, usize, usize) = (16, 64, 32_768);
+/// What a thread remembers of the maps that it made.
+struct Known {
+    keys: Arc<Keys>,
+    /// Values that these keys had.
+    values: Recent<Arc<[Text]>>,
+}
+
+/// How many sets of keys a thread remembers, and for each how many sets of values.
+const REMEMBERED: (usize, usize) = (16, 4);
+
+/// How many keys, and how many bytes of text, a map has at most that is remembered.
+const SMALL: (usize, usize) = (64, 4096);
 
 thread_local! {
-    /// The sets of keys that were last in use. Nothing depends on what is in there but the use of memory.
-    static RECENT: RefCell<Vec<Arc<Keys>>> = const { RefCell::new(Vec::new()) };
+    /// The maps that were last in use. Nothing depends on what is in there but the use of memory.
+    static RECENT: RefCell<Recent<Known>> = const { RefCell::new(Recent::new(REMEMBERED.0)) };
+}
+
+impl Pairs {
+    /// These pairs, shared with other maps as far as possible.
+    fn shared(pairs: &[(Text, Text)]) -> Self {
+        let (most_keys, most_text) = SMALL;
+        let text = pairs.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let is_small = pairs.len() <= most_keys && text <= most_text;
+        let remembered = || RECENT.try_with(|recent| Self::among(&mut *recent.try_borrow_mut().ok()?, pairs)).ok()?;
+        let shared = if is_small { remembered() } else { None };
+        shared.unwrap_or_else(|| Self { keys: Arc::new(Keys::new(pairs)), values: values(pairs).cloned().collect() })
+    }
+
+    fn among(recent: &mut Recent<Known>, pairs: &[(Text, Text)]) -> Option<Self> {
+        let are_keys = |known: &Known| known.keys.are_those_of(pairs);
+        let make = || Known { keys: Arc::new(Keys::new(pairs)), values: Recent::new(REMEMBERED.1) };
+        let known = recent.get(are_keys, make)?;
+        let are_values = |known: &Arc<[Text]>| known.iter().eq(values(pairs));
+        let values = known.values.get(are_values, || values(pairs).cloned().collect())?;
+        Some(Self { keys: Arc::clone(&known.keys), values: Arc::clone(values) })
+    }
+}
+
+fn values(pairs: &[(Text, Text)]) -> impl Iterator<Item = &Text> {
+    pairs.iter().map(|(_, value)| value)
 }
 
 impl Keys {
-    /// The keys of these pairs, shared with other maps if possible.
-    fn of(pairs: &[(Text, Text)]) -> Arc<Self> {
-        let (most, longest, text) = REMEMBERED;
-        let recent = |recent: &RefCell<Vec<Arc<Self>>>| {
-            let mut recent = recent.try_borrow_mut().ok()?;
-            let known = recent.iter().position(|known| known.are_those_of(pairs));
-            let at = known.unwrap_or_else(|| {
-                recent.truncate(most - 1);
-                recent.push(Arc::new(Self::new(pairs)));
-                recent.len() - 1
-            });
-            recent.get_mut(..=at)?.rotate_right(1);
-            recent.first().cloned()
-        };
-        let is_small = pairs.len() <= longest && pairs.iter().map(|(key, _)| key.len()).sum::<usize>() <= text;
-        let shared = if is_small { RECENT.try_with(recent).ok().flatten() } else { None };
-        shared.unwrap_or_else(|| Arc::new(Self::new(pairs)))
-    }
-
     fn new(pairs: &[(Text, Text)]) -> Self {
         let mut slots = [0; SLOTS];
         for ((key, _), number) in pairs.iter().zip(1_u32..) {
@@ -138,6 +177,17 @@ impl Keys {
             }
         }
         Self { keys: pairs.iter().map(|(key, _)| key.clone()).collect(), slots }
+    }
+
+    /// The place of a key.
+    fn find(&self, key: &[u8], is_it: impl Fn(&Text) -> bool) -> Option<usize> {
+        match *self.slots.get(slot_of(key))? {
+            SEVERAL => self.keys.iter().position(is_it),
+            number => {
+                let place = usize::from(number.checked_sub(1)?);
+                self.keys.get(place).is_some_and(is_it).then_some(place)
+            }
+        }
     }
 
     fn are_those_of(&self, pairs: &[(Text, Text)]) -> bool {
@@ -244,25 +294,47 @@ mod tests {
         (0..count).map(|number| (format!("{set}-{number:03}"), "")).collect()
     }
 
+    fn share_keys(a: &Labels, b: &Labels) -> bool {
+        Arc::ptr_eq(keys(a), keys(b))
+    }
+
     #[test]
     fn maps_that_are_made_one_after_the_other_share_their_keys() {
-        let (sets, longest, text) = REMEMBERED;
-        let first: Vec<_> = (0..sets).map(|set| numbered(set, longest)).collect();
-        let again: Vec<_> = (0..sets).map(|set| numbered(set, longest)).collect();
-        for (a, b) in first.iter().zip(&again) {
-            assert!(Arc::ptr_eq(keys(a), keys(b)));
-        }
+        let ((sets, _), (longest, _)) = (REMEMBERED, SMALL);
+        let make = || (0..sets).map(|set| numbered(set, longest)).collect::<Vec<_>>();
+        let (first, again) = (make(), make());
+        assert!(first.iter().zip(&again).all(|(a, b)| share_keys(a, b)));
         // The one that was longest out of use makes room.
         let other = numbered(sets, longest);
-        assert!(!Arc::ptr_eq(keys(&first[0]), keys(&numbered(0, longest))));
-        assert!(Arc::ptr_eq(keys(&other), keys(&numbered(sets, longest))));
-        assert!(Arc::ptr_eq(keys(&first[sets - 1]), keys(&numbered(sets - 1, longest))));
-        let long = numbered(0, longest + 1);
-        assert!(!Arc::ptr_eq(keys(&long), keys(&numbered(0, longest + 1))), "so many keys are not remembered");
-        let huge = |length| Labels::from_iter([("k".repeat(length), "")]);
-        assert!(Arc::ptr_eq(keys(&huge(text)), keys(&huge(text))));
-        assert!(!Arc::ptr_eq(keys(&huge(text + 1)), keys(&huge(text + 1))), "nor so much text");
-        assert_eq!(RECENT.with_borrow(Vec::len), sets);
+        assert!(!share_keys(&first[0], &numbered(0, longest)));
+        assert!(share_keys(&other, &numbered(sets, longest)));
+        assert!(share_keys(&first[sets - 1], &numbered(sets - 1, longest)));
+    }
+
+    #[test]
+    fn equal_maps_that_are_made_one_after_the_other_are_the_same() {
+        let (_, sets) = REMEMBERED;
+        let make = || (0..sets).map(|value| Labels::from_iter([("a", value.to_string())])).collect::<Vec<_>>();
+        let (first, again) = (make(), make());
+        for (a, b) in first.iter().zip(&again) {
+            assert!(a.are_the_same(b));
+        }
+        assert!(!first[0].are_the_same(&first[1]) && share_keys(&first[0], &first[1]));
+        assert!(!first[0].are_the_same(&Labels::from_iter([("b", "0")])), "other keys");
+        let other = Labels::from_iter([("a", "other")]);
+        assert!(!first[0].are_the_same(&Labels::from_iter([("a", "0")])), "it was longest out of use");
+        assert!(other.are_the_same(&Labels::from_iter([("a", "other")])));
+        assert!(Labels::default().are_the_same(&Labels::default()) && !Labels::default().are_the_same(&other));
+    }
+
+    #[test]
+    fn large_maps_are_not_remembered() {
+        let (longest, text) = SMALL;
+        let are_the_same = |make: &dyn Fn() -> Labels| make().are_the_same(&make());
+        assert!(are_the_same(&|| numbered(0, longest)) && !are_the_same(&|| numbered(0, longest + 1)));
+        let of_length = |length| move || Labels::from_iter([("key", "v".repeat(length - 3))]);
+        assert!(are_the_same(&of_length(text)) && !are_the_same(&of_length(text + 1)));
+        assert_eq!(numbered(0, longest + 1), numbered(0, longest + 1));
     }
 
     #[test]

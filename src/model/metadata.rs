@@ -1,7 +1,10 @@
+use std::cell::RefCell;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Labels, Text};
+use crate::recent::Recent;
 
 /// The reference to an object's controller: the one owner that has `controller: true`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +60,24 @@ pub(super) struct OwnerReference {
     block_owner_deletion: Option<bool>,
 }
 
+thread_local! {
+    /// The controllers that were last read. Nothing depends on what is in there but the use of memory.
+    static RECENT: RefCell<Recent<ControllerRef>> = const { RefCell::new(Recent::new(8)) };
+}
+
+impl ControllerRef {
+    /// The same, which shares its texts with equal ones that were read just before: those of a DaemonSet's pods.
+    fn shared(self) -> Self {
+        const LONGEST: usize = 1024;
+        let known = |recent: &RefCell<Recent<Self>>| {
+            recent.try_borrow_mut().ok()?.get(|known| *known == self, || self.clone()).cloned()
+        };
+        let is_small = self.name.len().max(self.uid.len()).max(self.kind.len()) <= LONGEST;
+        let known = if is_small { RECENT.try_with(known).ok().flatten() } else { None };
+        known.unwrap_or(self)
+    }
+}
+
 impl Metadata {
     /// Takes the name, which every object must have.
     pub(super) fn take_name(&mut self) -> Result<Text, MissingName> {
@@ -71,7 +92,7 @@ impl Metadata {
     pub(super) fn controller(&self) -> Option<ControllerRef> {
         let owners = self.owner_references.as_deref().unwrap_or_default();
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
-        Some(ControllerRef { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() })
+        Some(ControllerRef { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() }.shared())
     }
 
     pub(super) fn set_controller(&mut self, controller: Option<ControllerRef>) {

@@ -22,6 +22,7 @@ mod text;
 pub use controller_revision::ControllerRevision;
 pub use daemon_set::{DaemonSet, DaemonSetStatus, IntOrPercent, UpdateStrategy};
 pub use label_selector::LabelSelector;
+pub(crate) use labels::LabelLookup;
 pub use labels::Labels;
 pub use metadata::ControllerRef;
 pub use namespace::Namespace;

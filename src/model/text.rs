@@ -1,5 +1,13 @@
-use std::{borrow::Borrow, cmp::Ordering, fmt, hash, ops::Deref, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::{self, BuildHasher},
+    ops::Deref,
+    sync::{Arc, LazyLock},
+};
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A short immutable string that is cheap to share: names, uids, keys and values.
@@ -21,11 +29,13 @@ pub struct Text(Repr);
 enum Repr {
     /// Padded with zeros.
     InPlace { len: u8, bytes: [u8; IN_PLACE] },
-    /// Longer than [`IN_PLACE`].
-    Shared(Arc<str>),
+    /// Longer than [`IN_PLACE`]. Most texts that differ do so in their hash, which is found without a look at the text.
+    Shared { hash: u32, text: Arc<str> },
 }
 
 const IN_PLACE: usize = 22;
+
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 impl Text {
     /// The text as a plain string slice.
@@ -33,15 +43,38 @@ impl Text {
         match &self.0 {
             // It was text when it came in.
             Repr::InPlace { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
-            Repr::Shared(text) => text,
+            Repr::Shared { text, .. } => text,
         }
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether it has no letter.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::InPlace { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
-            Repr::Shared(text) => text.as_bytes(),
+            Repr::Shared { text, .. } => text.as_bytes(),
         }
+    }
+
+    /// A number that is equal for equal texts, and another one in each process.
+    pub(crate) fn code(&self) -> u64 {
+        match &self.0 {
+            Repr::InPlace { .. } => HASHER.hash_one(self.as_bytes()),
+            Repr::Shared { hash, .. } => u64::from(*hash).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        }
+    }
+
+    fn shared(text: &str) -> Self {
+        let [a, b, c, d, ..] = HASHER.hash_one(text.as_bytes()).to_le_bytes();
+        Self(Repr::Shared { hash: u32::from_le_bytes([a, b, c, d]), text: text.into() })
     }
 
     fn in_place(text: &str) -> Option<Self> {
@@ -98,7 +131,7 @@ impl AsRef<str> for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self::in_place(text).unwrap_or_else(|| Self(Repr::Shared(text.into())))
+        Self::in_place(text).unwrap_or_else(|| Self::shared(text))
     }
 }
 
@@ -180,6 +213,7 @@ mod tests {
                 let (x, y) = (Text::from(a), Text::from(b.to_owned()));
                 assert_eq!((x == y, x.cmp(&y), x == *b), (a == b, a.cmp(b), a == b), "{a} {b}");
             }
+            assert_eq!(Text::from(a).code(), Text::from(a).code());
             assert_eq!(HashSet::from([Text::from(a)]).contains(a), HashSet::from([a]).contains(a));
         }
         assert_eq!(size_of::<Option<Text>>(), 24);

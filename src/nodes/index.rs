@@ -1,6 +1,5 @@
-use std::{cmp::min, collections::BTreeSet, hash::BuildHasher};
+use std::{cmp::min, collections::BTreeSet};
 
-use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::{
@@ -13,20 +12,19 @@ use crate::{
 pub(crate) struct NodeIndex<'a> {
     nodes: Vec<&'a Node>,
     slots: HashTable<u32>,
-    hasher: RandomState,
 }
 
 impl<'a> NodeIndex<'a> {
     /// Of several nodes with the same name it takes the smallest, so that their order makes no difference.
     pub(crate) fn new(all: &'a [Node], warnings: &mut Vec<Warning>) -> Self {
-        let (mut nodes, hasher) = (Vec::with_capacity(all.len()), RandomState::default());
+        let mut nodes = Vec::with_capacity(all.len());
         let mut slots = HashTable::with_capacity(all.len());
         let mut ambiguous = BTreeSet::new();
         for node in all {
             let entry = slots.entry(
-                hash(&hasher, &node.name),
+                node.name.code(),
                 |slot| at(&nodes, *slot).is_some_and(|other| other.name == node.name),
-                |slot| at(&nodes, *slot).map_or(0, |node| hash(&hasher, &node.name)),
+                |slot| at(&nodes, *slot).map_or(0, |node| node.name.code()),
             );
             match entry {
                 Entry::Vacant(entry) => {
@@ -43,13 +41,13 @@ impl<'a> NodeIndex<'a> {
             }
         }
         warnings.extend(ambiguous.into_iter().map(|name| Warning::DuplicateNode { node: name.clone() }));
-        Self { nodes, slots, hasher }
+        Self { nodes, slots }
     }
 
     /// The place of a node in the order of [`NodeIndex::iter`].
     pub(crate) fn slot(&self, name: &Text) -> Option<usize> {
         let is_it = |slot: &u32| at(&self.nodes, *slot).is_some_and(|node| node.name == *name);
-        let slot = self.slots.find(hash(&self.hasher, name), is_it)?;
+        let slot = self.slots.find(name.code(), is_it)?;
         usize::try_from(*slot).ok()
     }
 
@@ -61,15 +59,11 @@ impl<'a> NodeIndex<'a> {
         self.nodes.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Node> {
-        self.nodes.iter().copied()
+    pub(crate) fn all(&self) -> &[&'a Node] {
+        &self.nodes
     }
 }
 
 fn at<'a>(nodes: &[&'a Node], slot: u32) -> Option<&'a Node> {
     nodes.get(usize::try_from(slot).ok()?).copied()
-}
-
-fn hash(hasher: &RandomState, name: &Text) -> u64 {
-    hasher.hash_one(name.as_bytes())
 }

@@ -25,7 +25,7 @@ impl<'a> Nodes<'a> {
 
     pub(crate) fn all(&self) -> Vec<&'a Node> {
         match self {
-            Self::Listed(index) => index.iter().collect(),
+            Self::Listed(index) => index.all().to_vec(),
             Self::Kept(table) => table.iter().collect(),
         }
     }

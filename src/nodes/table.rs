@@ -1,6 +1,3 @@
-use std::hash::BuildHasher;
-
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::{
@@ -19,7 +16,6 @@ pub(crate) struct NodeTable {
     by_name: HashTable<Slot>,
     /// What taints say.
     texts: Pool<Text>,
-    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -50,7 +46,7 @@ impl NodeTable {
 
     pub(crate) fn find(&self, name: &Text) -> Option<Slot> {
         let is_it = |slot: &Slot| self.name(*slot) == Some(name);
-        self.by_name.find(self.hasher.hash_one(name.as_bytes()), is_it).copied()
+        self.by_name.find(name.code(), is_it).copied()
     }
 
     /// How many slots there are, free ones included.
@@ -98,7 +94,7 @@ impl NodeTable {
     /// Gives a vacant slot free for another name.
     pub(crate) fn free(&mut self, slot: Slot) {
         let Some(Entry { name, .. }) = self.slots.remove(slot) else { return };
-        if let Ok(found) = self.by_name.find_entry(self.hasher.hash_one(name.as_bytes()), |other| *other == slot) {
+        if let Ok(found) = self.by_name.find_entry(name.code(), |other| *other == slot) {
             found.remove();
         }
     }
@@ -108,9 +104,8 @@ impl NodeTable {
             return slot;
         }
         let slot = self.slots.insert(Entry { name: name.clone(), node: None, pods: 0 });
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash = |slot: &Slot| slots.get(*slot).map_or(0, |entry| hasher.hash_one(entry.name.as_bytes()));
-        self.by_name.insert_unique(hasher.hash_one(name.as_bytes()), slot, rehash);
+        let code = |slot: &Slot| self.slots.get(*slot).map_or(0, |entry| entry.name.code());
+        self.by_name.insert_unique(name.code(), slot, code);
         slot
     }
 }

@@ -90,6 +90,7 @@ fn what_a_list_does_not_name_is_gone() {
     assert_eq!(asked(&mut cluster, &facts), ["delete pod two on b: its node does not exist"]);
     cluster.resync(Kind::Pod, [pod("one", "a")]);
     assert_eq!(asked(&mut cluster, &facts), [""; 0]);
+    assert_eq!(cluster.daemonset(&key()), Some(&facts.daemonset));
     assert_eq!((cluster.node("a").is_some(), cluster.node("b").is_some()), (true, false));
     cluster.resync(Kind::DaemonSet, [] as [daemonplan::Object; 0]);
     assert!(cluster.daemonset(&key()).is_none() && cluster.plan(&key(), facts.now).is_none());
