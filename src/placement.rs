@@ -127,7 +127,7 @@ pub(crate) struct PlacementRules {
 }
 
 /// How many nodes are looked at at a time.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 
 /// One rule. Its failure alone decides, unless a rule before it fails.
 #[derive(Clone, Copy)]

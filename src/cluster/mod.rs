@@ -54,7 +54,7 @@ pub struct Cluster {
     pods: PodTable,
     spaces: HashMap<Text, Space, RandomState>,
     /// Which DaemonSets are stale by what happened.
-    stale: BTreeSet<Key>,
+    stale: HashSet<Key, RandomState>,
     /// When time alone makes them stale.
     due: BTreeSet<(Timestamp, Key)>,
 }
@@ -76,7 +76,7 @@ impl Cluster {
             nodes: NodeTable::default(),
             pods: PodTable::default(),
             spaces: HashMap::default(),
-            stale: BTreeSet::new(),
+            stale: HashSet::default(),
             due: BTreeSet::new(),
         }
     }
