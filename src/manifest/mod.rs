@@ -1,7 +1,8 @@
 //! Manifests: YAML documents, JSON and lists in, the objects that a plan needs out (feature `yaml`).
 //!
 //! What `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json` prints is read as it is. JSON is
-//! read as a stream, object by object, so that memory holds what a planner needs and not the text.
+//! read as a stream, object by object, so that memory holds what a planner needs and not the text. Of a field that no
+//! planner reads nothing is looked at but where it ends.
 
 mod collection;
 mod error;
