@@ -1,11 +1,14 @@
 //! One node's cell: everything that a plan has to know about that node, computed from the node and the claimed pods on it
 //! and from nothing else. A [fold](crate::fold) over all cells makes the plan.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Settings,
     backoff::{Backoff, Wait},
+    explain::PodState,
     model::{
         DaemonSet, HASH_LABEL, Labels, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy,
     },
@@ -59,6 +62,21 @@ pub(crate) struct Member<'a> {
     is_ready: bool,
     is_available: bool,
     origin: Origin,
+}
+
+impl Member<'_> {
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    pub(crate) fn is_updated(&self) -> bool {
+        self.origin.is_updated
+    }
+
+    /// Whether it is not being deleted and of an older template.
+    pub(crate) fn is_old(&self) -> bool {
+        self.is_live && !self.origin.is_updated
+    }
 }
 
 /// Whether a pod is of the current template, as its labels say.
@@ -202,6 +220,23 @@ impl<'a> CellRules<'a> {
             available_at: self.available_at(pods),
             work: (!delete.is_empty() || !collect.is_empty())
                 .then(|| Box::new(Work { delete, collect, ..Work::default() })),
+        }
+    }
+
+    /// What a pod is doing.
+    pub(crate) fn state(&self, member: &Member<'_>) -> PodState {
+        match (member.pod.phase, member.pod.ready) {
+            _ if !member.is_live => PodState::Deleting,
+            (PodPhase::Succeeded, _) => PodState::Succeeded,
+            (PodPhase::Failed, _) => PodState::Failed,
+            _ if member.is_available => PodState::Available,
+            (_, Readiness::Ready { since }) => {
+                let at = self.becomes_available(since).zip(self.now);
+                let available_after = at.and_then(|(at, now)| Duration::try_from(at.duration_since(now)).ok());
+                PodState::Ready { available_after }
+            }
+            (PodPhase::Pending, _) => PodState::Pending,
+            _ => PodState::NotReady,
         }
     }
 

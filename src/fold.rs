@@ -12,7 +12,7 @@ use crate::{
     cell::{Cell, PodIndex},
     model::{DaemonSet, DaemonSetStatus, Text, UpdateStrategy},
     reason::{Creation, Deletion},
-    rollout::{Rollout, Steps},
+    rollout::{Budget, Rollout, Steps},
     tally::{Counted, Tally},
 };
 
@@ -118,16 +118,26 @@ impl Fold {
         }
     }
 
+    /// Whether cells ask for something, so that an update has to wait.
+    pub(crate) fn asks_first(&self) -> bool {
+        !(self.create.is_empty() && self.delete.pods.is_empty())
+    }
+
+    /// What an update may do, and how much of that is used up.
+    pub(crate) fn budget(&self, strategy: UpdateStrategy) -> Option<Budget> {
+        Budget::of(strategy, &self.tally)
+    }
+
     /// What the cells ask for, or else what the update asks for: the first of each kind, at most `burst`.
     pub(crate) fn steps(&self, strategy: UpdateStrategy, burst: usize) -> Steps<'_> {
-        let mut steps = if self.create.is_empty() && self.delete.pods.is_empty() {
-            self.rollout.steps(strategy, &self.tally, burst)
-        } else {
+        let mut steps = if self.asks_first() {
             let mut own = Steps::default();
             let create = self.create.iter().map(|(node, reason)| (node, *reason));
             own.create.extend(create, self.create.len(), burst);
             own.delete.extend(self.delete.iter().cloned(), self.delete.count, burst);
             own
+        } else {
+            self.rollout.steps(strategy, &self.tally, burst)
         };
         let collect = self.collect.iter().map(|pod| (*pod, Deletion::NodeGone));
         steps.delete.extend(collect, self.collect.count, burst);

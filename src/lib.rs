@@ -45,6 +45,8 @@
 //! means to an update. A *fold* over all cells makes the plan. A cell that asks for nothing owns no memory, and ten
 //! thousand creations share one template.
 //!
+//! [`Snapshot::explain`] goes through the same cells and tells of each why it is as it is.
+//!
 //! A [`Snapshot`] makes all cells and folds them. A [`Cluster`] keeps cells and fold for every DaemonSet and takes single
 //! cells out and in again as events come, so that a plan costs what has changed. Both give the same plans.
 //!
@@ -86,6 +88,7 @@ mod backoff;
 mod cell;
 mod cluster;
 mod event;
+mod explain;
 mod fold;
 mod gc;
 mod history;
@@ -119,8 +122,12 @@ pub use action::{Action, ObjectRef};
 pub use backoff::{Backoff, BackoffEntry, BackoffKey};
 pub use cluster::{Cluster, Key, Kind, Object};
 pub use event::{Event, EventType};
+pub use explain::{
+    ClaimReason, Explanation, Holdup, HoldupCause, NodeExplanation, PodClaim, PodExplanation, PodRevision, PodState,
+    UpdateState,
+};
 pub use gc::{Abandoned, abandoned};
-pub use placement::{Placement, PlacementReason, SelectorSource, Verdict};
+pub use placement::{Placement, PlacementCheck, PlacementReason, PlacementRule, Remedy, SelectorSource, Verdict};
 pub use plan::Plan;
 pub use reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate};
 pub use settings::Settings;

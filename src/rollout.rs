@@ -65,6 +65,36 @@ impl<T> Wanted<T> {
     }
 }
 
+/// On how many nodes an update may be at work at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    surges: bool,
+    /// How many nodes may be without an available pod, or surge.
+    pub(crate) limit: usize,
+    /// How many are.
+    used: usize,
+}
+
+impl Budget {
+    /// What a strategy allows; `None` if it never updates by itself.
+    pub(crate) fn of(strategy: UpdateStrategy, tally: &Tally) -> Option<Self> {
+        let UpdateStrategy::RollingUpdate { max_unavailable, max_surge } = strategy else { return None };
+        let desired = tally.desired;
+        Some(match (max_surge.of(desired), max_unavailable.of(desired)) {
+            // Both 0 is not allowed: then it is one at a time.
+            (0, unavailable) => {
+                let limit = unavailable.max(usize::from(desired > 0));
+                Self { surges: false, limit, used: tally.unavailable() }
+            }
+            (limit, _) => Self { surges: true, limit, used: tally.crowded + tally.pairs_with_new_unavailable },
+        })
+    }
+
+    fn left(self) -> usize {
+        self.limit.saturating_sub(self.used)
+    }
+}
+
 impl Rollout {
     /// Adds one node.
     pub(crate) fn add(&mut self, node: &Text, standing: Standing, desired: bool) {
@@ -93,24 +123,20 @@ impl Rollout {
 
     /// What the update does next, within `burst`.
     pub(crate) fn steps(&self, strategy: UpdateStrategy, tally: &Tally, burst: usize) -> Steps<'_> {
-        let UpdateStrategy::RollingUpdate { max_unavailable, max_surge } = strategy else {
-            return Steps::default();
-        };
-        let desired = tally.desired;
-        match (max_surge.of(desired), max_unavailable.of(desired)) {
-            // Both 0 is not allowed: then it is one at a time.
-            (0, unavailable) => self.without_surge(unavailable.max(usize::from(desired > 0)), tally, burst),
-            (surge, _) => self.with_surge(surge, tally, burst),
+        match Budget::of(strategy, tally) {
+            None => Steps::default(),
+            Some(budget) if budget.surges => self.with_surge(budget, tally, burst),
+            Some(budget) => self.without_surge(budget, burst),
         }
     }
 
-    fn without_surge(&self, max_unavailable: usize, tally: &Tally, burst: usize) -> Steps<'_> {
+    fn without_surge(&self, budget: Budget, burst: usize) -> Steps<'_> {
         let mut steps = Steps::default();
         for broken in [&self.broken.desired, &self.broken.unwanted] {
             let all = broken.values().map(|pod| (*pod, Deletion::OutdatedUnavailable));
             steps.delete.extend(all, broken.len(), burst);
         }
-        let turns = max_unavailable.saturating_sub(tally.unavailable()).min(self.old.len());
+        let turns = budget.left().min(self.old.len());
         let [desired, unwanted] = [&self.old.desired, &self.old.unwanted].map(|old| old.iter().take(turns.min(burst)));
         let mut next: Vec<_> = desired.chain(unwanted).collect();
         next.sort_unstable();
@@ -119,7 +145,7 @@ impl Rollout {
         steps
     }
 
-    fn with_surge(&self, max_surge: usize, tally: &Tally, burst: usize) -> Steps<'_> {
+    fn with_surge(&self, budget: Budget, tally: &Tally, burst: usize) -> Steps<'_> {
         let mut steps = Steps::default();
         let mut delete = |old: &BTreeMap<Text, PodIndex>, count, reason: Deletion| {
             steps.delete.extend(old.values().map(|pod| (*pod, reason.clone())), count, burst);
@@ -132,9 +158,8 @@ impl Rollout {
 
         let replaced = self.broken.desired.keys().map(|node| (node, Creation::ReplacesUnavailable));
         steps.create.extend(replaced, self.broken.desired.len(), burst);
-        let budget = max_surge.saturating_sub(tally.crowded + tally.pairs_with_new_unavailable);
         let surging = self.old.desired.keys().map(|node| (node, Creation::Surge));
-        steps.create.extend(surging, budget.min(self.old.desired.len()), burst);
+        steps.create.extend(surging, budget.left().min(self.old.desired.len()), burst);
         steps
     }
 }

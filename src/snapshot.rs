@@ -19,13 +19,13 @@ use jiff::Timestamp;
 
 use crate::{
     Action, Backoff, Plan, Settings,
-    cell::{CellRules, Member, PodIndex, TemplateLabels},
+    cell::{Cell, CellRules, Member, PodIndex, TemplateLabels},
     fold::Fold,
     history::History,
     model::{ControllerRevision, DaemonSet, Labels, Namespace, Node, Pod, Text},
     nodes::{NodeIndex, Nodes},
     ownership::{Claim, claim_pod, selects},
-    placement::PlacementRules,
+    placement::{PlacementRules, Verdict},
     plan::{Course, Facts, Pods, claim_action},
     recent::Recent,
 };
@@ -113,6 +113,13 @@ impl<'a> Snapshot<'a> {
         self.daemonset
     }
 
+    pub(crate) fn history(&self) -> History {
+        match self.revisions {
+            Some(revisions) => History::new(self.daemonset, revisions.iter()),
+            None => History::not_given(self.daemonset),
+        }
+    }
+
     /// The plan.
     pub fn plan(self) -> Plan<'a> {
         let Self { daemonset, namespace, revisions, now, effects_observed, .. } = self;
@@ -124,14 +131,14 @@ impl<'a> Snapshot<'a> {
         let all = revisions.unwrap_or_default().iter();
         match Course::of(daemonset) {
             Course::Reconcile => {
-                let history = match revisions {
-                    Some(_) => History::new(daemonset, all),
-                    None => History::not_given(daemonset),
-                };
+                let history = self.history();
                 let backoff = self.backoff.unwrap_or(&no_backoff);
                 let labels = TemplateLabels::of(daemonset);
                 let cells = CellRules::new(daemonset, &rules, &history.hash, &labels, now, backoff, settings);
-                let (pods, fold) = Claimed::fold(self.pods, &index, &cells);
+                let mut fold = Fold::default();
+                let pods = Claimed::cells(self.pods, &index, &cells, |site| {
+                    fold.add(site.name, site.cell);
+                });
                 let facts =
                     Facts { daemonset, settings, backoff, now, effects_observed, history: &history, fold: &fold };
                 let hash = history.hash.clone();
@@ -151,16 +158,30 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+/// A place for pods, and what is to be said of it: a node, or the name of one that is missing.
+pub(crate) struct Site<'s> {
+    pub(crate) name: &'s Text,
+    pub(crate) node: Option<&'s Node>,
+    pub(crate) verdict: Verdict,
+    pub(crate) pods: &'s [Member<'s>],
+    pub(crate) cell: Cell,
+}
+
 /// The pods of a snapshot, and which of them are the DaemonSet's.
-struct Claimed<'a> {
+pub(crate) struct Claimed<'a> {
     all: &'a [Pod],
     claims: Vec<Action>,
     own: Vec<PodIndex>,
 }
 
 impl<'a> Claimed<'a> {
-    /// Claims pods, and folds the cells of every node and of every missing node that claimed pods are on.
-    fn fold(all: &'a [Pod], nodes: &NodeIndex<'_>, rules: &CellRules<'_>) -> (Self, Fold) {
+    /// Claims pods, and hands on the cells of every node and of every missing node that claimed pods are on.
+    pub(crate) fn cells(
+        all: &'a [Pod],
+        nodes: &NodeIndex<'_>,
+        rules: &CellRules<'_>,
+        mut each: impl FnMut(Site<'_>),
+    ) -> Self {
         let mut pods = Self { all, claims: Vec::new(), own: Vec::new() };
         let mut placed = Chains { last: vec![usize::MAX; nodes.len()], members: Vec::new() };
         let mut missing = IndexMap::<&Text, Vec<Member<'a>>>::new();
@@ -191,16 +212,17 @@ impl<'a> Claimed<'a> {
         }
         pods.claims.sort_by(|a, b| a.object().cmp(&b.object()));
 
-        let mut fold = Fold::default();
         let mut members = Vec::new();
         for ((node, verdict), last) in nodes.all().iter().zip(rules.verdicts(nodes.all())).zip(&placed.last) {
             placed.collect(*last, &mut members);
-            fold.add(&node.name, rules.cell(node, verdict, &mut members));
+            let cell = rules.cell(node, verdict, &mut members);
+            each(Site { name: &node.name, node: Some(node), verdict, pods: &members, cell });
         }
-        for (node, mut members) in missing {
-            fold.add(node, rules.cell_without_node(&mut members));
+        for (name, mut members) in missing {
+            let cell = rules.cell_without_node(&mut members);
+            each(Site { name, node: None, verdict: Verdict::Refuse, pods: &members, cell });
         }
-        (pods, fold)
+        pods
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Cluster, selector};
 use daemonplan::{
-    Action, Creation, Deletion, Plan,
-    model::{DaemonSet, HASH_LABEL, Node, Pod, PodNode, Readiness, TEMPLATE_GENERATION_LABEL, UpdateStrategy},
+    Action, Creation, Deletion, Plan, Remedy, UpdateState,
+    model::{DaemonSet, HASH_LABEL, Node, Pod, PodNode, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
     strategies::{ClusterFacts, clusters, selector_texts},
 };
 use jiff::SignedDuration;
@@ -314,6 +314,82 @@ proptest! {
     fn selector_expressions_read_what_they_write(text in prop_oneof![selector_texts(), "[a-z!=<>(), 0-9in]{0,24}"]) {
         if let Ok(selector) = text.parse::<daemonplan::matching::SelectorExpression>() {
             prop_assert_eq!(selector.to_string().parse::<daemonplan::matching::SelectorExpression>(), Ok(selector));
+        }
+    }
+
+    #[test]
+    fn an_explanation_says_what_the_plan_does(facts in clusters(0..=12)) {
+        let explanation = facts.snapshot().explain();
+        let plan = facts.snapshot().plan();
+        let (mut creations, mut deletions) = (Vec::new(), Vec::new());
+        for explained in &explanation.nodes {
+            prop_assert_eq!(explained.exists, plan.placement(&explained.node).is_some());
+            if let Some(placement) = plan.placement(&explained.node) {
+                prop_assert_eq!(explained.verdict, placement.verdict);
+                let fails = explained.checks.iter().any(|check| check.failure.is_some());
+                prop_assert_eq!(fails, !placement.verdict.should_run());
+                prop_assert!(fails || explained.remedies.is_empty());
+            }
+            creations.extend(explained.creation.map(|reason| (explained.node.clone(), reason)));
+            deletions.extend(explained.pods.iter().filter_map(|pod| Some((pod.pod.clone(), pod.deletion.clone()?))));
+        }
+        prop_assert!(explanation.nodes.is_sorted_by(|a, b| a.node < b.node));
+        let created = plan.actions.iter().filter_map(|action| match action {
+            Action::CreatePod { node, reason, .. } => Some((node.clone(), *reason)),
+            _ => None,
+        });
+        prop_assert_eq!(creations, created.collect::<Vec<_>>());
+        if !facts.daemonset.is_being_deleted() {
+            let deleted = plan.actions.iter().filter_map(|action| match action {
+                Action::DeletePod { pod, reason, .. } => Some((pod.name.clone(), reason.clone())),
+                _ => None,
+            });
+            let by_name = |pods: Vec<(Text, Deletion)>| pods.into_iter().collect::<BTreeMap<_, _>>();
+            prop_assert_eq!(by_name(deletions), by_name(deleted.collect()));
+        }
+        if let UpdateState::Waiting { limit, held_by, .. } = &explanation.update {
+            prop_assert!(!held_by.is_empty() || *limit == 0, "something is waited for");
+            let moves = plan.actions.iter().any(|action| matches!(action, Action::DeletePod { .. } | Action::CreatePod { .. }));
+            let collects = explanation.nodes.iter().any(|explained| !explained.exists);
+            prop_assert!(!moves || collects);
+        }
+    }
+
+    #[test]
+    fn what_would_help_does_help(facts in clusters(1..=12)) {
+        for explained in facts.snapshot().explain().nodes {
+            if explained.remedies.is_empty() {
+                continue;
+            }
+            let mut facts = facts.clone();
+            let node = facts.nodes.iter_mut().find(|node| node.name == explained.node).unwrap();
+            let mut template = serde_json::to_value(&facts.daemonset.template).unwrap();
+            for remedy in &explained.remedies {
+                match remedy {
+                    Remedy::Label { key, value } => {
+                        node.labels = node.labels.with(key.clone(), value.clone().unwrap_or_else(|| "any".into()));
+                    }
+                    Remedy::OtherValue { key, .. } => node.labels = node.labels.with(key.clone(), "never-heard-of"),
+                    Remedy::NoLabel { key } => {
+                        let others = node.labels.iter().filter(|(other, _)| *other != key);
+                        node.labels = others.map(|(key, value)| (key.clone(), value.clone())).collect();
+                    }
+                    Remedy::NodeInOrder { taint } => node.taints.retain(|other| other != taint),
+                    Remedy::Toleration { taint } => {
+                        let toleration = serde_json::json!({
+                            "key": taint.key, "operator": "Equal", "value": taint.value, "effect": taint.effect,
+                        });
+                        let tolerations = &mut template["spec"]["tolerations"];
+                        let mut all = tolerations.as_array().cloned().unwrap_or_default();
+                        all.push(toleration);
+                        *tolerations = all.into();
+                    }
+                    other => panic!("{other}"),
+                }
+            }
+            facts.daemonset.template = serde_json::from_value(template).unwrap();
+            let verdict = facts.snapshot().plan().placement(&explained.node).unwrap().verdict;
+            prop_assert!(verdict.should_run(), "{}: {}", explained.node, explained);
         }
     }
 }

@@ -5,19 +5,27 @@ use std::{
     io::{self, Write},
 };
 
-use daemonplan::{Action, Event, Placement, Plan, Warning, model::DaemonSetStatus};
+use daemonplan::{Action, Event, Explanation, Placement, Plan, Warning, model::DaemonSetStatus};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
-use super::Planned;
+use super::{Explained, Planned};
 
 pub(super) fn write<'a>(out: &mut impl Write, plans: impl Iterator<Item = Planned<'a>>) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &Report::of(plans))?;
+    write_json(out, &Report::of(plans))
+}
+
+pub(super) fn write_yaml<'a>(out: &mut impl Write, plans: impl Iterator<Item = Planned<'a>>) -> io::Result<()> {
+    write_as_yaml(out, &Report::of(plans))
+}
+
+fn write_json(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
     writeln!(out)?;
     out.flush()
 }
 
-pub(super) fn write_yaml<'a>(out: &mut impl Write, plans: impl Iterator<Item = Planned<'a>>) -> io::Result<()> {
-    serde_yaml::to_writer(&mut *out, &Report::of(plans)).map_err(io::Error::other)?;
+fn write_as_yaml(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {
+    serde_yaml::to_writer(&mut *out, report).map_err(io::Error::other)?;
     out.flush()
 }
 
@@ -99,4 +107,36 @@ fn seconds(plan: &Plan<'_>) -> Option<serde_json::Number> {
         0 => Some(after.as_secs().into()),
         _ => serde_json::Number::from_f64(after.as_secs_f64()),
     }
+}
+
+#[derive(Serialize)]
+struct Explanations<'a> {
+    explanations: Vec<ExplanationReport<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExplanationReport<'a> {
+    daemon_set: Name<'a>,
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+}
+
+impl<'a> Explanations<'a> {
+    fn of(explanations: &'a [Explained<'a>]) -> Self {
+        let report = |(snapshot, explanation): &'a Explained<'a>| {
+            let daemonset = snapshot.daemonset();
+            let daemon_set = Name { namespace: &daemonset.namespace, name: &daemonset.name };
+            ExplanationReport { daemon_set, explanation }
+        };
+        Self { explanations: explanations.iter().map(report).collect() }
+    }
+}
+
+pub(super) fn write_explanations(out: &mut impl Write, explanations: &[Explained<'_>]) -> io::Result<()> {
+    write_json(out, &Explanations::of(explanations))
+}
+
+pub(super) fn write_explanations_as_yaml(out: &mut impl Write, explanations: &[Explained<'_>]) -> io::Result<()> {
+    write_as_yaml(out, &Explanations::of(explanations))
 }

@@ -1,5 +1,6 @@
 //! The command line: arguments, input, and what is shown.
 
+mod explained;
 mod input;
 mod json;
 mod output;
@@ -8,7 +9,7 @@ mod text;
 use std::{fmt, io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use daemonplan::{Plan, Settings, Snapshot, synthetic::Synthetic};
+use daemonplan::{Explanation, Plan, Settings, Snapshot, manifest::Manifests, synthetic::Synthetic};
 use jiff::Timestamp;
 use output::{complain, note};
 
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Plan every DaemonSet of a cluster: which pods would be created, deleted, adopted, and why
     Plan(PlanArgs),
+    /// Explain where a DaemonSet's pods are, and where not: what each rule asks of a node, what would help, what an update waits for
+    Explain(ExplainArgs),
     /// Write a synthetic cluster as JSON, as kubectl prints one: large, seeded, shaped like real ones
     Synth(SynthArgs),
 }
@@ -55,19 +58,63 @@ struct SynthArgs {
 #[command(after_help = "Input is what this prints:\n  \
     kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json | daemonplan plan -f -\n\n\
     Exit code: 0 done, 1 an error, 2 there are actions (with --exit-code).")]
-#[allow(clippy::struct_excessive_bools)] // they are flags
 struct PlanArgs {
+    #[command(flatten)]
+    facts: FactArgs,
+
+    /// How to show the plans
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+
+    /// Exit with 2 if there are actions
+    #[arg(long)]
+    exit_code: bool,
+
+    /// Show every action on a line of its own, however many there are
+    #[arg(long)]
+    all: bool,
+}
+
+/// Explain where a DaemonSet's pods are, and where not, and why.
+#[derive(Debug, Args)]
+#[command(after_help = "Why does node-7 have no pod of monitoring/agent?\n  \
+    kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json > cluster.json\n  \
+    daemonplan explain -f cluster.json -n monitoring agent --node node-7")]
+struct ExplainArgs {
+    /// The DaemonSet's name; without one every DaemonSet is explained
+    daemonset: Option<String>,
+
+    /// The DaemonSet's namespace
+    #[arg(short, long)]
+    namespace: Option<String>,
+
+    /// Only this node, with every rule about it
+    #[arg(long)]
+    node: Option<String>,
+
+    #[command(flatten)]
+    facts: FactArgs,
+
+    /// How to show the explanations
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+
+    /// Name every node, however many there are
+    #[arg(long)]
+    all: bool,
+}
+
+/// What plans are made from.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // they are flags
+struct FactArgs {
     /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may be given more than once
-    #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true, num_args = 1..)]
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
     filename: Vec<PathBuf>,
 
     /// The time to plan for, such as 2026-01-02T03:04:05Z [default: now]
     #[arg(long, value_name = "RFC3339")]
     now: Option<Timestamp>,
-
-    /// How to show the plans
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
 
     /// How many pods one plan creates at most, and how many it deletes at most
     #[arg(long, value_name = "N", default_value_t = 250)]
@@ -96,14 +143,6 @@ struct PlanArgs {
     /// What is not in the input does not exist: no ControllerRevisions means that there are none
     #[arg(long)]
     complete: bool,
-
-    /// Exit with 2 if there are actions
-    #[arg(long)]
-    exit_code: bool,
-
-    /// Show every action on a line of its own, however many there are
-    #[arg(long)]
-    all: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -139,6 +178,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let done = match command {
         Command::Plan(args) => plan(&args),
+        Command::Explain(args) => explain(&args),
         Command::Synth(args) => synth(&args),
     };
     match done {
@@ -161,42 +201,107 @@ fn synth(args: &SynthArgs) -> Result<ExitCode, Failure> {
 }
 
 fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let settings = args.settings()?;
-    let now = args.now.unwrap_or_else(Timestamp::now);
-    let mut manifests = input::read(&args.filename)?;
-    if args.complete {
-        manifests = manifests.complete();
-    }
-    for problem in manifests.problems() {
-        complain(problem);
-    }
-    if manifests.replaced() > 0 {
-        note(format_args!("{} objects were given more than once; the last one counts", manifests.replaced()));
-    }
-    let snapshots = manifests.snapshots().map(|snapshot| {
-        let snapshot = snapshot.now(now).settings(&settings);
-        if args.effects_unobserved { snapshot.effects_unobserved() } else { snapshot }
-    });
+    let facts = args.facts.read()?;
     let mut any_actions = false;
-    let plans = snapshots.map(|snapshot| (snapshot, snapshot.plan()));
+    let plans = facts.snapshots().map(|snapshot| (snapshot, snapshot.plan()));
     let plans = plans.inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
     let mut out = output::stdout();
     match args.output {
-        Output::Text => text::write(&mut out, &manifests, plans, args.all),
+        Output::Text => text::write(&mut out, &facts.manifests, plans, args.all),
         Output::Json => json::write(&mut out, plans),
         Output::Yaml => json::write_yaml(&mut out, plans),
     }
-    .map_err(|error| Failure(format!("standard output: {error}")))?;
-    Ok(if !manifests.problems().is_empty() {
-        ExitCode::FAILURE
-    } else if args.exit_code && any_actions {
+    .map_err(not_written)?;
+    Ok(if facts.exit_code() == ExitCode::SUCCESS && args.exit_code && any_actions {
         ExitCode::from(2)
     } else {
-        ExitCode::SUCCESS
+        facts.exit_code()
     })
 }
 
-impl PlanArgs {
+fn explain(args: &ExplainArgs) -> Result<ExitCode, Failure> {
+    let facts = args.facts.read()?;
+    let is_meant = |snapshot: &Snapshot<'_>| {
+        let daemonset = snapshot.daemonset();
+        args.daemonset.as_ref().is_none_or(|name| *daemonset.name == **name)
+            && args.namespace.as_ref().is_none_or(|namespace| *daemonset.namespace == **namespace)
+    };
+    let meant: Vec<_> = facts.snapshots().filter(is_meant).collect();
+    if meant.is_empty() {
+        return Err(Failure(facts.none_is_meant(args)));
+    }
+    let mut explanations: Vec<_> = meant.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();
+    if let Some(node) = &args.node {
+        for (_, explanation) in &mut explanations {
+            explanation.nodes.retain(|explained| *explained.node == **node);
+        }
+        if explanations.iter().all(|(_, explanation)| explanation.nodes.is_empty()) {
+            return Err(Failure(format!("there is no node {node} in the input, and no pod that is on one")));
+        }
+    }
+    let mut out = output::stdout();
+    match args.output {
+        Output::Text => explained::write(&mut out, &explanations, args.node.is_some(), args.all),
+        Output::Json => json::write_explanations(&mut out, &explanations),
+        Output::Yaml => json::write_explanations_as_yaml(&mut out, &explanations),
+    }
+    .map_err(not_written)?;
+    Ok(facts.exit_code())
+}
+
+#[allow(clippy::needless_pass_by_value)] // as map_err gives it
+fn not_written(error: io::Error) -> Failure {
+    Failure(format!("standard output: {error}"))
+}
+
+/// What plans are made from, read.
+struct Facts {
+    manifests: Manifests,
+    settings: Settings,
+    now: Timestamp,
+    effects_unobserved: bool,
+}
+
+impl Facts {
+    fn snapshots(&self) -> impl Iterator<Item = Snapshot<'_>> {
+        self.manifests.snapshots().map(|snapshot| {
+            let snapshot = snapshot.now(self.now).settings(&self.settings);
+            if self.effects_unobserved { snapshot.effects_unobserved() } else { snapshot }
+        })
+    }
+
+    /// What it is if nothing else is to be told: 1 if something could not be read.
+    fn exit_code(&self) -> ExitCode {
+        if self.manifests.problems().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn none_is_meant(&self, args: &ExplainArgs) -> String {
+        let name = args.daemonset.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+        let namespace = args.namespace.as_deref().map(|name| format!(" in the namespace {name}")).unwrap_or_default();
+        let all = self.manifests.daemonsets().map(|daemonset| format!("{}/{}", daemonset.namespace, daemonset.name));
+        let all: Vec<_> = all.collect();
+        let known = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
+        format!("there is no DaemonSet{name}{namespace} that could be read; the input has: {known}")
+    }
+}
+
+impl FactArgs {
+    fn read(&self) -> Result<Facts, Failure> {
+        let settings = self.settings()?;
+        let now = self.now.unwrap_or_else(Timestamp::now);
+        let mut manifests = input::read(&self.filename)?;
+        if self.complete {
+            manifests = manifests.complete();
+        }
+        for problem in manifests.problems() {
+            complain(problem);
+        }
+        if manifests.replaced() > 0 {
+            note(format_args!("{} objects were given more than once; the last one counts", manifests.replaced()));
+        }
+        Ok(Facts { manifests, settings, now, effects_unobserved: self.effects_unobserved })
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
         let fail = |flag: &str, error| Failure(format!("{flag}: {error}"));
         let settings = Settings::default()
@@ -209,6 +314,9 @@ impl PlanArgs {
         Ok(if self.toleration_comparison { settings.toleration_comparison() } else { settings })
     }
 }
+
+/// A DaemonSet's snapshot with its explanation.
+type Explained<'a> = (Snapshot<'a>, Explanation);
 
 /// A DaemonSet's snapshot with its plan.
 type Planned<'a> = (Snapshot<'a>, Plan<'a>);

@@ -15,9 +15,9 @@ use indexmap::IndexMap;
 
 use super::{Planned, output::tame};
 
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const WARN: Style = AnsiColor::Yellow.on_default();
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 
 /// So many lines that say the same for the same reason are shown, more are summed up.
 const SHOWN: usize = 8;
@@ -195,17 +195,21 @@ fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<(
         reasons.entry((stays, tame(&placement.reason))).or_default().push(tame(&placement.node));
     }
     for ((stays, reason), nodes) in reasons {
-        let shown = if all || nodes.len() <= SHOWN { nodes.len() } else { SHOWN };
-        let names: Vec<_> = nodes.iter().take(shown).map(String::as_str).collect();
-        let more = match nodes.len() - shown {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         let stays = if stays { " (a pod that is there stays)" } else { "" };
-        let names = names.join(", ");
-        writeln!(out, "  {DIM}not on {names}{more}: {reason}{stays}{DIM:#}")?;
+        writeln!(out, "  {DIM}not on {}: {reason}{stays}{DIM:#}", names(&nodes, all))?;
     }
     Ok(())
+}
+
+/// The first few names, or all.
+pub(super) fn names(all_names: &[String], all: bool) -> String {
+    let shown = if all || all_names.len() <= SHOWN { all_names.len() } else { SHOWN };
+    let names: Vec<_> = all_names.iter().take(shown).map(String::as_str).collect();
+    let more = match all_names.len() - shown {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", names.join(", "))
 }
 
 #[derive(Default)]
@@ -237,7 +241,7 @@ impl Summary {
     }
 }
 
-fn plural(count: usize, what: &str) -> String {
+pub(super) fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -3,6 +3,8 @@
 //!
 //! The rules are compiled once for a DaemonSet and its namespace; judging a node allocates nothing.
 
+mod check;
+
 use std::fmt;
 
 use serde::Serialize;
@@ -18,8 +20,10 @@ use crate::{
     template::automatic_tolerations,
 };
 
+pub use check::{PlacementCheck, PlacementRule, Remedy};
+
 /// The two answers for a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Verdict {
     /// A pod should run here.
     Run,
@@ -202,19 +206,23 @@ impl PlacementRules {
     }
 
     pub(crate) fn reason(&self, node: &Node) -> PlacementReason {
+        let failure = self.first_failure(node);
+        failure.map_or(PlacementReason::AllRulesHold, |failure| self.reason_for(failure, node))
+    }
+
+    fn reason_for(&self, failure: Failure<'_>, node: &Node) -> PlacementReason {
         let found = |key: &Text| node.labels.get_text(key).cloned();
-        match self.first_failure(node) {
-            None => PlacementReason::AllRulesHold,
-            Some(Failure::NodeName) => PlacementReason::NodeName { required: self.node_name.clone() },
-            Some(Failure::NodeSelector(key, required)) => {
+        match failure {
+            Failure::NodeName => PlacementReason::NodeName { required: self.node_name.clone() },
+            Failure::NodeSelector(key, required) => {
                 PlacementReason::NodeSelector { key: key.clone(), required: required.clone(), found: found(key) }
             }
-            Some(Failure::NodeAffinity(affinity)) => {
+            Failure::NodeAffinity(affinity) => {
                 let terms = affinity.terms().iter().filter_map(|term| term.mismatch(node)).collect();
                 PlacementReason::NodeAffinity { terms }
             }
-            Some(Failure::Taint { first, .. }) => PlacementReason::Taint { taint: first.clone() },
-            Some(Failure::Namespace(source, requirement)) => PlacementReason::NamespaceNodeSelector {
+            Failure::Taint { first, .. } => PlacementReason::Taint { taint: first.clone() },
+            Failure::Namespace(source, requirement) => PlacementReason::NamespaceNodeSelector {
                 source,
                 requirement: requirement.clone(),
                 found: found(requirement.key()),

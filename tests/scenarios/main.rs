@@ -9,6 +9,7 @@ mod common;
 
 mod contract;
 mod created_pod;
+mod explain;
 mod garbage;
 mod history;
 mod incremental;

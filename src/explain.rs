@@ -1,0 +1,564 @@
+//! Why a DaemonSet's pods are where they are, why others are not there, and what keeps an update waiting.
+//!
+//! A [`Plan`] says what happens next. An explanation says why, node by node, also where nothing happens: every
+//! rule with what would make it hold, every pod with its revision and its state, every node that an update waits for.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    Action, Plan, Snapshot, Warning,
+    cell::{CellRules, Member, Standing, TemplateLabels},
+    fold::Fold,
+    model::{DaemonSet, HASH_LABEL, Pod, Taint, Text},
+    nodes::NodeIndex,
+    ownership::{Claim, claim_pod, controls_pod, controls_revision, selects},
+    placement::{PlacementCheck, PlacementRules, Remedy, Verdict},
+    plan::Course,
+    reason::{Creation, Deletion},
+    snapshot::{Claimed, Site},
+};
+
+/// The long answer for one DaemonSet: [`Snapshot::explain`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Every node, and every missing node that has pods of the DaemonSet, by name.
+    pub nodes: Vec<NodeExplanation>,
+    /// The pods that are not simply the DaemonSet's or somebody else's, by name.
+    pub claims: Vec<PodClaim>,
+    /// How far the update to the current template is.
+    pub update: UpdateState,
+    /// What the plan warns of.
+    pub warnings: Vec<Warning>,
+}
+
+/// Why a node has, gets or loses pods of the DaemonSet, or has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct NodeExplanation {
+    /// The node's name.
+    pub node: Text,
+    /// Whether there is such a node.
+    pub exists: bool,
+    /// Whether a pod should run here, and may stay.
+    pub verdict: Verdict,
+    /// Every rule about the node, in the order in which they decide.
+    pub checks: Vec<PlacementCheck>,
+    /// What together would bring a pod to the node. None if one should run there, or if nothing of this kind would help.
+    pub remedies: Vec<Remedy>,
+    /// The DaemonSet's pods on the node; the first one counts for the status.
+    pub pods: Vec<PodExplanation>,
+    /// Why a pod is created here next.
+    #[serde(serialize_with = "as_text")]
+    pub creation: Option<Creation>,
+    /// How long a failed pod stays before it is deleted (back-off).
+    #[serde(serialize_with = "as_seconds", rename = "backoffSeconds")]
+    pub backoff: Option<Duration>,
+}
+
+/// A pod of the DaemonSet on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PodExplanation {
+    /// The pod's name.
+    pub pod: Text,
+    /// The revision that it runs, as its label says.
+    pub revision: PodRevision,
+    /// What it is doing.
+    pub state: PodState,
+    /// Why it is deleted next.
+    #[serde(serialize_with = "as_text")]
+    pub deletion: Option<Deletion>,
+}
+
+/// The revision that a pod runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PodRevision {
+    /// The pod's label `controller-revision-hash`.
+    pub hash: Option<Text>,
+    /// The number of the ControllerRevision with this hash, if there is one.
+    pub number: Option<i64>,
+    /// Whether it counts as up to date.
+    pub is_current: bool,
+}
+
+/// What a pod is doing, as far as it matters to its DaemonSet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum PodState {
+    /// It is being deleted.
+    Deleting,
+    /// It has ended well.
+    Succeeded,
+    /// It has ended badly.
+    Failed,
+    /// No node runs it yet.
+    Pending,
+    /// It runs and is not ready.
+    NotReady,
+    /// It is ready, and not long enough to be available (`minReadySeconds`).
+    Ready {
+        /// When it becomes available; `None`: without a clock nobody knows.
+        #[serde(serialize_with = "as_seconds", rename = "availableAfterSeconds")]
+        available_after: Option<Duration>,
+    },
+    /// It is available.
+    Available,
+}
+
+/// A pod that matches the DaemonSet's selector and is not its own, or the other way round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PodClaim {
+    /// The pod's name.
+    pub pod: Text,
+    /// What becomes of it, and why.
+    #[serde(flatten)]
+    pub reason: ClaimReason,
+}
+
+/// What becomes of a pod whose labels and whose controller do not say the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "claim", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum ClaimReason {
+    /// It is adopted: its labels match, and nobody controls it.
+    Adopted,
+    /// It is released: its labels do not match any more.
+    Released,
+    /// It is not adopted, as it is being deleted.
+    BeingDeleted,
+    /// It is not adopted: it was controlled by a DaemonSet of this name that was another one.
+    Predecessor,
+    /// It is not adopted: somebody else controls it.
+    OtherController {
+        /// The controller's kind.
+        kind: Text,
+        /// The controller's name.
+        name: Text,
+    },
+}
+
+/// How far the update to the current template is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "update", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum UpdateState {
+    /// The DaemonSet is being deleted or left alone: there is no update.
+    None,
+    /// No pod is of an older template.
+    Done,
+    /// The strategy is `OnDelete`: old pods stay until somebody deletes them.
+    OnDelete {
+        /// How many nodes have an old pod.
+        old: usize,
+    },
+    /// The plan goes on with it.
+    Moving {
+        /// How many nodes have an old pod.
+        old: usize,
+    },
+    /// The effects of the last plan do not show yet.
+    Unobserved {
+        /// How many nodes have an old pod.
+        old: usize,
+    },
+    /// Nodes that lack a pod or have one too many come first.
+    AfterRepairs {
+        /// How many nodes have an old pod.
+        old: usize,
+    },
+    /// It waits: so many nodes as may be are without an available pod, or surge.
+    Waiting {
+        /// How many nodes have an old pod.
+        old: usize,
+        /// `maxUnavailable`, or `maxSurge` if it is not 0, in nodes.
+        limit: usize,
+        /// The nodes that use up the limit, by name.
+        held_by: Vec<Holdup>,
+    },
+}
+
+/// A node that an update waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Holdup {
+    /// The node's name.
+    pub node: Text,
+    /// Why it lacks an available pod.
+    #[serde(flatten)]
+    pub cause: HoldupCause,
+    /// A taint that says that the node itself is not in order.
+    pub node_taint: Option<Taint>,
+}
+
+/// Why a node that an update waits for lacks an available pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "cause", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum HoldupCause {
+    /// It has no pod.
+    NoPod,
+    /// It has several pods of the same template.
+    SeveralPods,
+    /// Its pod is not available.
+    Pod {
+        /// The pod's name.
+        pod: Text,
+        /// What it is doing.
+        #[serde(flatten)]
+        state: PodState,
+    },
+}
+
+impl Snapshot<'_> {
+    /// Why the DaemonSet's pods are where they are.
+    ///
+    /// ```
+    /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
+    /// let daemonset: DaemonSet = serde_json::from_str(r#"{
+    ///     "metadata": {"namespace": "prod", "name": "agent"},
+    ///     "spec": {
+    ///         "selector": {"matchLabels": {"app": "agent"}},
+    ///         "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"nodeSelector": {"role": "worker"}}}
+    ///     }
+    /// }"#)?;
+    /// let (nodes, namespace) = ([Node::new("node-1")], Namespace::new("prod"));
+    /// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).explain();
+    /// assert_eq!(
+    ///     explanation.nodes[0].to_string(),
+    ///     "no pod: node selector role=worker is required, the node has no label role; \
+    ///      it would run with the label role=worker",
+    /// );
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn explain(&self) -> Explanation {
+        let Self { daemonset, namespace, now, .. } = *self;
+        let (settings, backoff) =
+            (self.settings.cloned().unwrap_or_default(), self.backoff.cloned().unwrap_or_default());
+        let index = NodeIndex::new(self.nodes, &mut Vec::new());
+        let placement = PlacementRules::compile(daemonset, namespace, &settings, &mut Vec::new());
+        let (history, labels) = (self.history(), TemplateLabels::of(daemonset));
+        let rules = CellRules::new(daemonset, &placement, &history.hash, &labels, now, &backoff, &settings);
+        let plan = self.plan();
+        let explainer = Explainer::new(self, &rules, &placement, &plan);
+        let mut nodes = Vec::new();
+        let mut fold = Fold::default();
+        let (mut old, mut held_by) = (0, Vec::new());
+        let mut each = |site: Site<'_>| {
+            nodes.push(explainer.node(&site));
+            old += usize::from(!site.cell.collects && site.pods.iter().any(Member::is_old));
+            held_by.extend(explainer.holdup(&site));
+            fold.add(site.name, site.cell);
+        };
+        let course = Course::of(daemonset);
+        let dependents: Vec<Pod>;
+        let pods = match course {
+            Course::Reconcile => self.pods,
+            Course::CollectDependents => {
+                dependents = self.pods.iter().filter(|pod| controls_pod(daemonset, pod)).cloned().collect();
+                &dependents
+            }
+            Course::LeaveAlone => &[],
+        };
+        Claimed::cells(pods, &index, &rules, &mut each);
+        nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        if held_by.iter().any(|(_, uses_limit)| *uses_limit) {
+            held_by.retain(|(_, uses_limit)| *uses_limit);
+        }
+        let mut held_by: Vec<_> = held_by.into_iter().map(|(holdup, _)| holdup).collect();
+        held_by.sort_by(|a, b| a.node.cmp(&b.node));
+        let held_back = plan.held_back_creations + plan.held_back_deletions;
+        let update = match fold.budget(daemonset.update_strategy) {
+            _ if course != Course::Reconcile => UpdateState::None,
+            _ if old == 0 => UpdateState::Done,
+            None => UpdateState::OnDelete { old },
+            Some(_) if !self.effects_observed => UpdateState::Unobserved { old },
+            Some(_) if plan.actions.iter().any(is_update) => UpdateState::Moving { old },
+            Some(_) if fold.asks_first() => UpdateState::AfterRepairs { old },
+            Some(_) if held_back > 0 => UpdateState::Moving { old },
+            Some(budget) => UpdateState::Waiting { old, limit: budget.limit, held_by },
+        };
+        let claims = if course == Course::Reconcile { self.claims() } else { Vec::new() };
+        Explanation { nodes, claims, update, warnings: plan.warnings }
+    }
+
+    fn claims(&self) -> Vec<PodClaim> {
+        let daemonset = self.daemonset;
+        let claims = self.pods.iter().filter_map(|pod| {
+            let selects = selects(daemonset, &pod.labels);
+            let reason = match claim_pod(daemonset, pod, || selects) {
+                Claim::Adopt => ClaimReason::Adopted,
+                Claim::Release => ClaimReason::Released,
+                Claim::Ignore if selects && pod.namespace == daemonset.namespace => {
+                    ClaimReason::of_other(daemonset, pod)
+                }
+                Claim::Owned | Claim::Ignore => return None,
+            };
+            Some(PodClaim { pod: pod.name.clone(), reason })
+        });
+        let mut claims: Vec<_> = claims.collect();
+        claims.sort_by(|a, b| a.pod.cmp(&b.pod));
+        claims
+    }
+}
+
+/// Whether an action belongs to an update.
+fn is_update(action: &Action) -> bool {
+    match action {
+        Action::CreatePod { reason, .. } => matches!(reason, Creation::Surge | Creation::ReplacesUnavailable),
+        Action::DeletePod { reason, .. } => matches!(
+            reason,
+            Deletion::Outdated
+                | Deletion::OutdatedUnavailable
+                | Deletion::SurgeOldNotReady
+                | Deletion::SurgeFinished
+                | Deletion::NotWanted
+        ),
+        _ => false,
+    }
+}
+
+/// What explanations are made from.
+struct Explainer<'e> {
+    rules: &'e CellRules<'e>,
+    placement: &'e PlacementRules,
+    now: Option<Timestamp>,
+    creations: HashMap<&'e Text, Creation>,
+    deletions: HashMap<&'e Text, &'e Deletion>,
+    /// The numbers of revisions, by their hash.
+    numbers: HashMap<&'e str, i64>,
+}
+
+impl<'e> Explainer<'e> {
+    fn new(
+        snapshot: &Snapshot<'e>,
+        rules: &'e CellRules<'e>,
+        placement: &'e PlacementRules,
+        plan: &'e Plan<'_>,
+    ) -> Self {
+        let (mut creations, mut deletions) = (HashMap::new(), HashMap::new());
+        for action in &plan.actions {
+            match action {
+                Action::CreatePod { node, reason, .. } => drop(creations.insert(node, *reason)),
+                Action::DeletePod { pod, reason, .. } => drop(deletions.insert(&pod.name, reason)),
+                _ => {}
+            }
+        }
+        let revisions = snapshot.revisions.unwrap_or_default().iter();
+        let own = revisions.filter(|revision| controls_revision(snapshot.daemonset, revision));
+        let numbers = own.filter_map(|revision| Some((revision.labels.get(HASH_LABEL)?, revision.revision))).collect();
+        Self { rules, placement, now: snapshot.now, creations, deletions, numbers }
+    }
+
+    fn node(&self, site: &Site<'_>) -> NodeExplanation {
+        let wait = site.cell.work.as_ref().and_then(|work| work.wait);
+        NodeExplanation {
+            node: site.name.clone(),
+            exists: site.node.is_some(),
+            verdict: site.verdict,
+            checks: site.node.map(|node| self.placement.checks(node)).unwrap_or_default(),
+            remedies: site.node.map(|node| self.placement.remedies(node)).unwrap_or_default(),
+            pods: site.pods.iter().map(|member| self.pod(member)).collect(),
+            creation: self.creations.get(site.name).copied(),
+            backoff: wait.and_then(|wait| wait.at(self.now)),
+        }
+    }
+
+    fn pod(&self, member: &Member<'_>) -> PodExplanation {
+        let hash = member.pod.labels.get(HASH_LABEL);
+        let number = hash.and_then(|hash| self.numbers.get(hash)).copied();
+        PodExplanation {
+            pod: member.pod.name.clone(),
+            revision: PodRevision { hash: hash.map(Text::from), number, is_current: member.is_updated() },
+            state: self.rules.state(member),
+            deletion: self.deletions.get(&member.pod.name).map(|reason| (*reason).clone()),
+        }
+    }
+
+    /// Why an update may have to wait for the node, and whether that uses up what it may do.
+    fn holdup(&self, Site { name, node, pods, cell, .. }: &Site<'_>) -> Option<(Holdup, bool)> {
+        let pod =
+            |member: &Member<'_>| HoldupCause::Pod { pod: member.pod.name.clone(), state: self.rules.state(member) };
+        let live = |is_new: bool| pods.iter().find(|member| member.is_live() && member.is_updated() == is_new).map(pod);
+        let surges = self.rules.surges();
+        let cause = match cell.standing {
+            Standing::Crowded => HoldupCause::SeveralPods,
+            Standing::Vacant if !surges => pods.first().map_or(HoldupCause::NoPod, pod),
+            Standing::Both { .. } if !surges => HoldupCause::SeveralPods,
+            Standing::New { available: false } | Standing::Both { new_available: false, .. } => live(true)?,
+            _ => return None,
+        };
+        let node_taint = node.and_then(|node| node.taints.iter().find(|taint| says_not_in_order(taint))).cloned();
+        let uses_limit = !surges || !matches!(cell.standing, Standing::New { .. });
+        Some((Holdup { node: (*name).clone(), cause, node_taint }, uses_limit))
+    }
+}
+
+/// Whether a taint says that the node itself is not in order.
+fn says_not_in_order(taint: &Taint) -> bool {
+    const SIGNS: [&str; 3] =
+        ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable"];
+    SIGNS.iter().any(|sign| taint.key == *sign)
+}
+
+impl ClaimReason {
+    /// Why a pod with fitting labels is not adopted.
+    fn of_other(daemonset: &DaemonSet, pod: &Pod) -> Self {
+        match &pod.controller {
+            None => Self::BeingDeleted,
+            Some(owner) if owner.kind == "DaemonSet" && owner.name == daemonset.name => Self::Predecessor,
+            Some(owner) => Self::OtherController { kind: owner.kind.clone(), name: owner.name.clone() },
+        }
+    }
+}
+
+impl Explanation {
+    /// The nodes of which the same is to be said, the most first.
+    pub fn groups(&self) -> IndexMap<String, Vec<&NodeExplanation>> {
+        let mut groups = IndexMap::<_, Vec<_>>::new();
+        for node in &self.nodes {
+            groups.entry(node.to_string()).or_default().push(node);
+        }
+        groups.sort_by(|_, a, _, b| b.len().cmp(&a.len()));
+        groups
+    }
+}
+
+/// What is to be said of the node in one sentence, without any names of its own.
+impl fmt::Display for NodeExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failure = self.checks.iter().find_map(|check| check.failure.as_ref());
+        match (self.pods.is_empty(), failure) {
+            (false, failure) => {
+                for (number, pod) in self.pods.iter().enumerate() {
+                    let age = if pod.revision.is_current { "an up-to-date pod" } else { "an older pod" };
+                    write!(f, "{}{age}, {}", if number > 0 { "; " } else { "" }, pod.state)?;
+                    if let Some(deletion) = &pod.deletion {
+                        write!(f, ", deleted next: {deletion}")?;
+                    }
+                }
+                if let (Some(failure), true) = (failure, self.verdict == Verdict::Keep) {
+                    write!(f, "; it stays, though none would be created: {failure}")?;
+                }
+                if let Some(creation) = self.creation {
+                    write!(f, "; one is created next: {creation}")?;
+                }
+            }
+            (true, Some(failure)) => {
+                write!(f, "no pod: {failure}")?;
+                let remedies: Vec<_> = self.remedies.iter().map(ToString::to_string).collect();
+                match remedies.split_last() {
+                    Some((only, [])) => write!(f, "; it would run with {only}")?,
+                    Some((last, others)) => write!(f, "; it would run with {} and {last}", others.join(", "))?,
+                    None => {}
+                }
+            }
+            (true, None) => match self.creation {
+                Some(creation) => write!(f, "a pod is created next: {creation}")?,
+                None => f.write_str("no pod yet, though one belongs here")?,
+            },
+        }
+        if let Some(backoff) = self.backoff {
+            write!(f, "; a failed pod stays for {} s more", whole_seconds(backoff))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PodState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deleting => f.write_str("being deleted"),
+            Self::Succeeded => f.write_str("ended"),
+            Self::Failed => f.write_str("failed"),
+            Self::Pending => f.write_str("pending"),
+            Self::NotReady => f.write_str("not ready"),
+            Self::Ready { available_after: Some(after) } => {
+                write!(f, "ready, available in {} s", whole_seconds(*after))
+            }
+            Self::Ready { available_after: None } => f.write_str("ready, not yet available"),
+            Self::Available => f.write_str("available"),
+        }
+    }
+}
+
+impl fmt::Display for ClaimReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adopted => f.write_str("adopted: its labels match the selector, and nobody controls it"),
+            Self::Released => f.write_str("released: its labels do not match the selector any more"),
+            Self::BeingDeleted => f.write_str("not adopted, though its labels match: it is being deleted"),
+            Self::Predecessor => {
+                f.write_str("not adopted, though its labels match: a DaemonSet of this name controlled it that is gone")
+            }
+            Self::OtherController { kind, name } => {
+                write!(f, "not adopted, though its labels match: {kind} {name} controls it")
+            }
+        }
+    }
+}
+
+impl fmt::Display for UpdateState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = |old: &usize| format!("{old} node{} with an older pod", if *old == 1 { "" } else { "s" });
+        match self {
+            Self::None => f.write_str("none, the DaemonSet is being deleted or left alone"),
+            Self::Done => f.write_str("no pod is of an older template"),
+            Self::OnDelete { old } => write!(f, "{}: OnDelete leaves them until somebody deletes them", nodes(old)),
+            Self::Moving { old } => write!(f, "{}: the update goes on", nodes(old)),
+            Self::Unobserved { old } => write!(f, "{}: the effects of the last plan do not show yet", nodes(old)),
+            Self::AfterRepairs { old } => {
+                write!(f, "{}: what is missing or too much elsewhere comes first", nodes(old))
+            }
+            Self::Waiting { old, limit, held_by } => {
+                let waits = match held_by.len() {
+                    1 => "1 node".to_owned(),
+                    count => format!("{count} nodes"),
+                };
+                write!(f, "{}: the update waits for {waits}, of which it takes {limit} at a time", nodes(old))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Holdup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            HoldupCause::NoPod => f.write_str("no pod")?,
+            HoldupCause::SeveralPods => f.write_str("several pods")?,
+            HoldupCause::Pod { pod, state } => write!(f, "pod {pod} is {state}")?,
+        }
+        match &self.node_taint {
+            Some(taint) => write!(f, ", and the node has the taint {taint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Rounded up, so that nobody looks too early.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[allow(clippy::ref_option)] // as serde asks for it
+fn as_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(whole_seconds).serialize(serializer)
+}
+
+#[allow(clippy::ref_option)] // as serde asks for it
+fn as_text<S: Serializer, T: fmt::Display>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(ToString::to_string).serialize(serializer)
+}

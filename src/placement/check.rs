@@ -1,0 +1,251 @@
+//! Every rule about a node for its own sake: what it asks for and whether the node has it; and what would bring a pod there.
+
+use std::fmt;
+
+use indexmap::IndexSet;
+use serde::Serialize;
+
+use super::{Failure, PlacementReason, PlacementRules, Rule, SelectorSource};
+use crate::{
+    matching::TermMismatch,
+    model::{Node, NodeSelectorTerm, Operator, Requirement, Taint, Text},
+};
+
+/// One rule about a node: what it asks for and what the node has to say to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementCheck {
+    /// What is asked for.
+    pub rule: PlacementRule,
+    /// What is wrong with the node; `None`: the rule holds.
+    pub failure: Option<PlacementReason>,
+}
+
+/// What a DaemonSet, its namespace or its cluster ask of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "rule", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum PlacementRule {
+    /// The template's `spec.nodeName` names the node.
+    NodeName {
+        /// The node that it names.
+        required: Text,
+    },
+    /// A pair of the template's `spec.nodeSelector`.
+    NodeSelector {
+        /// The label.
+        key: Text,
+        /// The value that it must have.
+        required: Text,
+    },
+    /// A requirement of the only term of the template's required node affinity.
+    NodeAffinityLabel {
+        /// The requirement.
+        requirement: Requirement,
+    },
+    /// One of the terms of the template's required node affinity.
+    NodeAffinity {
+        /// How many terms there are.
+        terms: usize,
+    },
+    /// Tolerations for all taints with the effects `NoSchedule` and `NoExecute`.
+    Taints,
+    /// A requirement of the namespace's node selector.
+    NamespaceNodeSelector {
+        /// Where the selector stands.
+        source: SelectorSource,
+        /// The requirement.
+        requirement: Requirement,
+    },
+}
+
+/// Something that keeps a pod from a node, and would not if it were as said here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(tag = "remedy", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Remedy {
+    /// A label of the node.
+    Label {
+        /// The label.
+        key: Text,
+        /// The value; `None`: any.
+        value: Option<Text>,
+    },
+    /// Another value of a label of the node.
+    OtherValue {
+        /// The label.
+        key: Text,
+        /// The value that it has.
+        found: Text,
+    },
+    /// A label of the node that is not there.
+    NoLabel {
+        /// The label.
+        key: Text,
+    },
+    /// A toleration of the template.
+    Toleration {
+        /// For which taint.
+        taint: Taint,
+    },
+    /// A taint that is not there, as Kubernetes itself puts it on a node that is not in order.
+    NodeInOrder {
+        /// The taint.
+        taint: Taint,
+    },
+}
+
+impl PlacementRules {
+    /// All rules, in the order in which they decide.
+    pub(crate) fn checks(&self, node: &Node) -> Vec<PlacementCheck> {
+        self.rules()
+            .map(|rule| PlacementCheck { rule: self.named(rule), failure: self.failure_of(rule, node) })
+            .collect()
+    }
+
+    /// How one rule fails by itself.
+    fn failure_of(&self, rule: Rule<'_>, node: &Node) -> Option<PlacementReason> {
+        let failure = self.failure(rule, node, |key| node.labels.get_text(key))?;
+        Some(match rule {
+            Rule::AffinityLabel(_, requirement) => {
+                let found = node.labels.get_text(requirement.key()).cloned();
+                PlacementReason::NodeAffinity {
+                    terms: vec![TermMismatch::Label { requirement: requirement.clone(), found }],
+                }
+            }
+            _ => self.reason_for(failure, node),
+        })
+    }
+
+    /// What together would bring a pod to the node: the nearest that there is. None if one should run there, or if
+    /// nothing of this kind would help.
+    pub(crate) fn remedies(&self, node: &Node) -> Vec<Remedy> {
+        let remedies = self.rules().map(|rule| self.help(rule, node)).collect::<Option<Vec<_>>>();
+        let mut remedies: IndexSet<_> = remedies.into_iter().flatten().flatten().collect();
+        let valued = |remedy: &Remedy| match remedy {
+            Remedy::Label { key, value: Some(_) } => Some(key.clone()),
+            _ => None,
+        };
+        let valued: Vec<_> = remedies.iter().filter_map(valued).collect();
+        remedies.retain(|remedy| !matches!(remedy, Remedy::Label { key, value: None } if valued.contains(key)));
+        let mut mended = node.clone();
+        for remedy in &remedies {
+            remedy.apply(&mut mended);
+        }
+        // Rules may contradict each other.
+        if self.verdict(&mended).should_run() { remedies.into_iter().collect() } else { Vec::new() }
+    }
+
+    /// What would make the rule hold; `None` if nothing would.
+    fn help(&self, rule: Rule<'_>, node: &Node) -> Option<Vec<Remedy>> {
+        let Some(failure) = self.failure(rule, node, |key| node.labels.get_text(key)) else { return Some(Vec::new()) };
+        match failure {
+            Failure::NodeName => None,
+            Failure::NodeSelector(key, required) => {
+                Some(vec![Remedy::Label { key: key.clone(), value: Some(required.clone()) }])
+            }
+            Failure::NodeAffinity(affinity) => match rule {
+                Rule::AffinityLabel(_, requirement) => help(requirement, node).map(|remedy| vec![remedy]),
+                _ => affinity.terms().iter().filter_map(|term| help_term(term, node)).min_by_key(Vec::len),
+            },
+            Failure::Taint { .. } => {
+                let untolerated = node.taints.iter().filter(|taint| !self.tolerates(taint));
+                Some(untolerated.map(|taint| Remedy::of_taint(taint.clone())).collect())
+            }
+            Failure::Namespace(_, requirement) => help(requirement, node).map(|remedy| vec![remedy]),
+        }
+    }
+
+    fn named(&self, rule: Rule<'_>) -> PlacementRule {
+        match rule {
+            Rule::NodeName => PlacementRule::NodeName { required: self.node_name.clone() },
+            Rule::NodeSelector(key, required) => {
+                PlacementRule::NodeSelector { key: key.clone(), required: required.clone() }
+            }
+            Rule::AffinityLabel(_, requirement) => {
+                PlacementRule::NodeAffinityLabel { requirement: requirement.clone() }
+            }
+            Rule::NodeAffinity(affinity) => PlacementRule::NodeAffinity { terms: affinity.terms().len() },
+            Rule::Taints => PlacementRule::Taints,
+            Rule::Namespace(source, requirement) => {
+                PlacementRule::NamespaceNodeSelector { source, requirement: requirement.clone() }
+            }
+        }
+    }
+}
+
+/// What would make a term match.
+fn help_term(term: &NodeSelectorTerm, node: &Node) -> Option<Vec<Remedy>> {
+    match term {
+        NodeSelectorTerm::All { expressions, fields } if fields.iter().all(|requirement| requirement.matches(node)) => {
+            let labels = expressions.iter().filter(|requirement| !requirement.matches(&node.labels));
+            labels.map(|requirement| help(requirement, node)).collect()
+        }
+        _ => None,
+    }
+}
+
+/// What would make a requirement hold that does not.
+fn help(requirement: &Requirement, node: &Node) -> Option<Remedy> {
+    let key = requirement.key().clone();
+    Some(match requirement.operator() {
+        Operator::In(values) => Remedy::Label { key, value: Some(values.first()?.clone()) },
+        Operator::Exists => Remedy::Label { key, value: None },
+        Operator::NotIn(_) => Remedy::OtherValue { found: node.labels.get_text(&key)?.clone(), key },
+        Operator::DoesNotExist => Remedy::NoLabel { key },
+        Operator::Gt(bound) => Remedy::Label { key, value: Some(bound.checked_add(1)?.to_string().into()) },
+        Operator::Lt(bound) => Remedy::Label { key, value: Some(bound.checked_sub(1)?.to_string().into()) },
+    })
+}
+
+impl Remedy {
+    fn of_taint(taint: Taint) -> Self {
+        if taint.key.starts_with("node.kubernetes.io/") {
+            Self::NodeInOrder { taint }
+        } else {
+            Self::Toleration { taint }
+        }
+    }
+
+    /// Makes the node as it would be.
+    fn apply(&self, node: &mut Node) {
+        match self {
+            Self::Label { key, value } => {
+                node.labels = node.labels.with(key.clone(), value.clone().unwrap_or_default());
+            }
+            Self::OtherValue { key, found } => node.labels = node.labels.with(key.clone(), format!("not-{found}")),
+            Self::NoLabel { key } => {
+                let others = node.labels.iter().filter(|(other, _)| *other != key);
+                node.labels = others.map(|(key, value)| (key.clone(), value.clone())).collect();
+            }
+            Self::Toleration { taint } | Self::NodeInOrder { taint } => node.taints.retain(|other| other != taint),
+        }
+    }
+}
+
+impl fmt::Display for PlacementRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeName { required } => write!(f, "spec.nodeName {required}"),
+            Self::NodeSelector { key, required } => write!(f, "node selector {key}={required}"),
+            Self::NodeAffinityLabel { requirement } => write!(f, "node affinity {requirement}"),
+            Self::NodeAffinity { terms: 1 } => f.write_str("node affinity"),
+            Self::NodeAffinity { terms } => write!(f, "node affinity, one of {terms} terms"),
+            Self::Taints => f.write_str("all taints tolerated"),
+            Self::NamespaceNodeSelector { source, requirement } => write!(f, "{source}: {requirement}"),
+        }
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label { key, value: Some(value) } => write!(f, "the label {key}={value}"),
+            Self::Label { key, value: None } => write!(f, "a label {key}"),
+            Self::OtherValue { key, found } => write!(f, "another value than {key}={found}"),
+            Self::NoLabel { key } => write!(f, "no label {key}"),
+            Self::Toleration { taint } => write!(f, "a toleration for {taint}"),
+            Self::NodeInOrder { taint } => write!(f, "the node in order again (no taint {taint})"),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What an explanation says.
+
+use daemonplan::{
+    ClaimReason, HoldupCause, PodState, UpdateState,
+    model::{ControllerRef, Pod, Readiness},
+};
+use serde_json::{Value, json};
+
+use crate::common::*;
+
+fn sentence(cluster: &Cluster, node: &str) -> String {
+    let explanation = cluster.snapshot().explain();
+    explanation.nodes.iter().find(|explained| *explained.node == *node).unwrap().to_string()
+}
+
+/// Each rule about the first node, with a sign whether it holds.
+fn checks(cluster: &Cluster) -> Vec<String> {
+    let checks = cluster.snapshot().explain().nodes.swap_remove(0).checks;
+    let line = |failure: bool, rule: String| format!("{} {rule}", if failure { "no" } else { "yes" });
+    checks.iter().map(|check| line(check.failure.is_some(), check.rule.to_string())).collect()
+}
+
+fn remedies(cluster: &Cluster) -> Vec<String> {
+    let remedies = cluster.snapshot().explain().nodes.swap_remove(0).remedies;
+    remedies.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_rule_is_told_in_the_order_in_which_they_decide() {
+    let spec = json!({
+        "nodeSelector": {"role": "worker"},
+        "affinity": affinity(json!([{"matchExpressions": [
+            {"key": "zone", "operator": "In", "values": ["a"]}, {"key": "gone", "operator": "DoesNotExist"},
+        ]}])),
+    });
+    let cluster = cluster([labelled("a", &[("role", "infra"), ("zone", "a")])]).with_spec(spec);
+    let cluster = cluster.annotated(&[("openshift.io/node-selector", "disk=ssd")]);
+    assert_eq!(
+        checks(&cluster),
+        [
+            "no node selector role=worker",
+            "yes node affinity zone=a",
+            "yes node affinity !gone",
+            "yes all taints tolerated",
+            "no annotation openshift.io/node-selector: disk=ssd",
+        ]
+    );
+    assert_eq!(remedies(&cluster), ["the label role=worker", "the label disk=ssd"]);
+    assert_eq!(
+        sentence(&cluster, "a"),
+        "no pod: node selector role=worker is required, the node has role=infra; \
+         it would run with the label role=worker and the label disk=ssd"
+    );
+}
+
+#[test]
+fn the_nearest_miss_is_the_term_that_lacks_least() {
+    let require =
+        |terms: Value| cluster([labelled("a", &[("zone", "a")])]).with_spec(json!({"affinity": affinity(terms)}));
+    let cluster = require(json!([
+        {"matchExpressions": [{"key": "x", "operator": "Exists"}, {"key": "y", "operator": "Exists"}]},
+        {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]},
+        {"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]},
+    ]));
+    assert_eq!(checks(&cluster), ["no node affinity, one of 3 terms", "yes all taints tolerated"]);
+    assert_eq!(remedies(&cluster), ["another value than zone=a"]);
+    for (requirement, remedy) in [
+        (json!({"key": "n", "operator": "Gt", "values": ["4"]}), "the label n=5"),
+        (json!({"key": "n", "operator": "Lt", "values": ["4"]}), "the label n=3"),
+        (json!({"key": "zone", "operator": "DoesNotExist"}), "no label zone"),
+        (json!({"key": "disk", "operator": "Exists"}), "a label disk"),
+        (json!({"key": "disk", "operator": "In", "values": ["ssd", "nvme"]}), "the label disk=ssd"),
+    ] {
+        assert_eq!(remedies(&require(json!([{"matchExpressions": [requirement]}]))), [remedy]);
+    }
+}
+
+#[test]
+fn no_remedy_is_named_where_none_would_help() {
+    let spec = json!({"nodeSelector": {"role": "worker"}, "nodeName": "b"});
+    assert_eq!(remedies(&cluster([node("a")]).with_spec(spec)), [""; 0]);
+    let contradiction = json!({
+        "nodeSelector": {"role": "worker"},
+        "affinity": affinity(json!([{"matchExpressions": [{"key": "role", "operator": "In", "values": ["infra"]}]}])),
+    });
+    assert_eq!(remedies(&cluster([node("a")]).with_spec(contradiction)), [""; 0]);
+    assert_eq!(remedies(&cluster([node("a")]).with_spec(json!({"affinity": affinity(json!([]))}))), [""; 0]);
+    assert_eq!(remedies(&cluster([node("a")])), [""; 0], "a pod should run there");
+}
+
+#[test]
+fn a_taint_that_kubernetes_itself_sets_asks_for_a_node_in_order_and_any_other_for_a_toleration() {
+    let taints =
+        ["dedicated=db:NoSchedule", "node.kubernetes.io/network-unavailable:NoSchedule", "soft:PreferNoSchedule"];
+    assert_eq!(
+        remedies(&cluster([tainted("a", &taints)])),
+        [
+            "a toleration for dedicated=db:NoSchedule",
+            "the node in order again (no taint node.kubernetes.io/network-unavailable:NoSchedule)",
+        ]
+    );
+}
+
+#[test]
+fn a_pod_is_told_with_its_age_its_state_and_its_fate() {
+    let rolling =
+        |pods| cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0)).with_pods(pods);
+    let cluster = rolling(vec![pod("old", "a"), pod("new", "b").of("two").unready()]);
+    assert_eq!(sentence(&cluster, "a"), "an older pod, available");
+    assert_eq!(sentence(&cluster, "b"), "an up-to-date pod, not ready");
+    let cluster = rolling(vec![pod("old", "a"), pod("new", "b").of("two")]);
+    assert_eq!(sentence(&cluster, "a"), "an older pod, available, deleted next: it is of an older template");
+    let pods = &cluster.snapshot().explain().nodes[0].pods;
+    assert_eq!((pods[0].revision.number, pods[0].revision.hash.as_deref()), (Some(1), Some("one")));
+    let cluster = rolling(vec![pod("gone", "c")]);
+    assert_eq!(sentence(&cluster, "a"), "a pod is created next: no pod is there");
+    assert!(!cluster.snapshot().explain().nodes[2].exists, "a missing node with pods is told of too");
+}
+
+#[test]
+fn an_update_that_waits_says_for_which_nodes_and_why() {
+    let cluster = cluster([tainted("a", &["node.kubernetes.io/not-ready:NoExecute"]), node("b"), node("c"), node("d")])
+        .with_new_template()
+        .with(|daemonset| daemonset.min_ready_seconds = 60)
+        .rolling(json!(2), json!(0))
+        .with_pods([pod("new-a", "a").of("two").unready(), pod("old-c", "c"), pod("old-d", "d")]);
+    let since = Some(cluster.now - jiff::SignedDuration::from_secs(20));
+    let fresh = pod("new-b", "b").of("two").but(|pod| pod.ready = Readiness::Ready { since });
+    let cluster = cluster.with_pod(fresh);
+    let UpdateState::Waiting { old, limit, held_by } = cluster.snapshot().explain().update else { panic!() };
+    assert_eq!((old, limit), (2, 2));
+    let told: Vec<_> = held_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).collect();
+    assert_eq!(
+        told,
+        [
+            "a: pod new-a is not ready, and the node has the taint node.kubernetes.io/not-ready:NoExecute",
+            "b: pod new-b is ready, available in 40 s",
+        ]
+    );
+    assert!(matches!(&held_by[1].cause, HoldupCause::Pod { state: PodState::Ready { .. }, .. }));
+}
+
+#[test]
+fn the_state_of_an_update_is_told_for_every_strategy() {
+    let update = |cluster: &Cluster| cluster.snapshot().explain().update.to_string();
+    let old = |strategy: Value| {
+        cluster([node("a"), node("b")]).with_new_template().with_strategy(strategy).with_pod(pod("x", "a"))
+    };
+    assert_eq!(update(&cluster([node("a")])), "no pod is of an older template");
+    let on_delete = old(json!({"type": "OnDelete"}));
+    assert_eq!(update(&on_delete), "1 node with an older pod: OnDelete leaves them until somebody deletes them");
+    let rolling = old(json!({"type": "RollingUpdate"}));
+    assert_eq!(update(&rolling), "1 node with an older pod: what is missing or too much elsewhere comes first");
+    let rolling = rolling.with_pod(pod("y", "b").of("two"));
+    assert_eq!(update(&rolling), "1 node with an older pod: the update goes on");
+    let unobserved = rolling.snapshot().effects_unobserved().explain().update.to_string();
+    assert_eq!(unobserved, "1 node with an older pod: the effects of the last plan do not show yet");
+    let deleted = rolling.with(|daemonset| daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap()));
+    assert_eq!(update(&deleted), "none, the DaemonSet is being deleted or left alone");
+    assert_eq!(sentence(&deleted, "a"), "an older pod, available, deleted next: its DaemonSet is being deleted");
+}
+
+#[test]
+fn a_pod_whose_labels_and_controller_do_not_say_the_same_is_told_of_with_what_becomes_of_it() {
+    let controlled = |kind: &str, name: &str| {
+        let (kind, name) = (kind.into(), name.into());
+        move |pod: &mut Pod| {
+            pod.controller = Some(ControllerRef { kind, name, uid: "uid-other".into() });
+        }
+    };
+    let cluster = cluster([node("a")]).with_pods([
+        pod("own", "a"),
+        pod("adopted", "a").but(|pod| pod.controller = None),
+        pod("dying", "a").but(|pod| pod.controller = None).being_deleted(),
+        pod("left-behind", "a").but(controlled("DaemonSet", "agent")),
+        pod("of-others", "a").but(controlled("ReplicaSet", "web")),
+        pod("strayed", "a").but(|pod| pod.labels = pod.labels.with("app", "other")),
+        pod("foreign", "a")
+            .but(controlled("ReplicaSet", "web"))
+            .but(|pod| pod.labels = pod.labels.with("app", "other")),
+    ]);
+    let claims = cluster.snapshot().explain().claims;
+    let told: Vec<_> = claims.into_iter().map(|claim| (claim.pod.to_string(), claim.reason)).collect();
+    let other = ClaimReason::OtherController { kind: "ReplicaSet".into(), name: "web".into() };
+    assert_eq!(
+        told,
+        [
+            ("adopted".to_owned(), ClaimReason::Adopted),
+            ("dying".to_owned(), ClaimReason::BeingDeleted),
+            ("left-behind".to_owned(), ClaimReason::Predecessor),
+            ("of-others".to_owned(), other),
+            ("strayed".to_owned(), ClaimReason::Released),
+        ]
+    );
+}
