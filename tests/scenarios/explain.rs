@@ -2,7 +2,7 @@
 
 use daemonplan::{
     ClaimReason, HoldupCause, PodState, UpdateState,
-    model::{ControllerRef, Pod, Readiness},
+    model::{ControllerRef, Pod, PodPhase, Readiness},
 };
 use serde_json::{Value, json};
 
@@ -119,7 +119,8 @@ fn a_pod_is_told_with_its_age_its_state_and_its_fate() {
 
 #[test]
 fn an_update_that_waits_says_for_which_nodes_and_why() {
-    let cluster = cluster([tainted("a", &["node.kubernetes.io/not-ready:NoExecute"]), node("b"), node("c"), node("d")])
+    let (broken, sound) = (["node.kubernetes.io/not-ready:NoExecute"], ["soft:PreferNoSchedule"]);
+    let cluster = cluster([tainted("a", &broken), tainted("b", &sound), node("c"), node("d")])
         .with_new_template()
         .with(|daemonset| daemonset.min_ready_seconds = 60)
         .rolling(json!(2), json!(0))
@@ -173,7 +174,8 @@ fn a_pod_whose_labels_and_controller_do_not_say_the_same_is_told_of_with_what_be
         pod("adopted", "a").but(|pod| pod.controller = None),
         pod("dying", "a").but(|pod| pod.controller = None).being_deleted(),
         pod("left-behind", "a").but(controlled("DaemonSet", "agent")),
-        pod("of-others", "a").but(controlled("ReplicaSet", "web")),
+        pod("of-another", "a").but(controlled("DaemonSet", "other")),
+        pod("of-others", "a").but(controlled("ReplicaSet", "agent")),
         pod("strayed", "a").but(|pod| pod.labels = pod.labels.with("app", "other")),
         pod("foreign", "a")
             .but(controlled("ReplicaSet", "web"))
@@ -181,15 +183,105 @@ fn a_pod_whose_labels_and_controller_do_not_say_the_same_is_told_of_with_what_be
     ]);
     let claims = cluster.snapshot().explain().claims;
     let told: Vec<_> = claims.into_iter().map(|claim| (claim.pod.to_string(), claim.reason)).collect();
-    let other = ClaimReason::OtherController { kind: "ReplicaSet".into(), name: "web".into() };
+    let other = |kind: &str, name: &str| ClaimReason::OtherController { kind: kind.into(), name: name.into() };
     assert_eq!(
         told,
         [
             ("adopted".to_owned(), ClaimReason::Adopted),
             ("dying".to_owned(), ClaimReason::BeingDeleted),
             ("left-behind".to_owned(), ClaimReason::Predecessor),
-            ("of-others".to_owned(), other),
+            ("of-another".to_owned(), other("DaemonSet", "other")),
+            ("of-others".to_owned(), other("ReplicaSet", "agent")),
             ("strayed".to_owned(), ClaimReason::Released),
         ]
     );
+}
+
+#[test]
+fn every_state_of_a_pod_has_its_name() {
+    let told = |pod: Pod| {
+        let cluster = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pod(pod);
+        cluster.snapshot().explain().nodes[0].pods[0].state.to_string()
+    };
+    let one = || pod("one", "a");
+    let since = Some("2026-01-02T03:04:00.5Z".parse().unwrap());
+    for (pod, state) in [
+        (one(), "available"),
+        (one().but(|pod| pod.ready = Readiness::Ready { since }), "ready, available in 56 s"),
+        (one().but(|pod| pod.ready = Readiness::Ready { since: None }), "ready, not yet available"),
+        (one().unready(), "not ready"),
+        (one().phase(PodPhase::Pending), "pending"),
+        (one().phase(PodPhase::Succeeded), "ended"),
+        (one().phase(PodPhase::Failed), "failed"),
+        (one().being_deleted(), "being deleted"),
+    ] {
+        assert_eq!(told(pod), state);
+    }
+}
+
+#[test]
+fn an_update_waits_for_the_pod_that_lives_and_not_for_the_one_that_goes() {
+    let cluster = cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0)).with_pods([
+        pod("new-1", "a").of("two").unready().being_deleted(),
+        pod("new-2", "a").of("two").unready(),
+        pod("old", "b"),
+    ]);
+    let UpdateState::Waiting { held_by, .. } = cluster.snapshot().explain().update else { panic!() };
+    assert_eq!(held_by[0].to_string(), "pod new-2 is not ready");
+}
+
+/// The nodes that an update waits for, and why.
+fn held_by(cluster: &Cluster) -> Vec<String> {
+    match cluster.snapshot().explain().update {
+        UpdateState::Waiting { held_by, .. } => {
+            held_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).collect()
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_update_that_is_held_back_by_the_burst_limit_alone_goes_on() {
+    let cluster = cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0));
+    let cluster = cluster.with_pods([pod("old-a", "a"), pod("old-b", "b")]).with_settings(|settings| settings.burst(0));
+    assert_eq!(cluster.actions(), [""; 0]);
+    assert_eq!(cluster.snapshot().explain().update, UpdateState::Moving { old: 2 });
+}
+
+#[test]
+fn a_surge_that_begins_is_an_update_that_goes_on_and_one_under_way_is_waited_for() {
+    let surging = |pods: Vec<Pod>| {
+        let nodes = [node("a"), node("b"), node("c"), tainted("d", &["dedicated=db:NoSchedule"])];
+        cluster(nodes).with_new_template().rolling(json!(0), json!(1)).with_pods(pods)
+    };
+    let old = |node: &str| pod(&format!("old-{node}"), node);
+    let new = |node: &str| pod(&format!("new-{node}"), node).of("two");
+    let begins = surging(vec![old("a"), old("b"), new("c")]);
+    assert_eq!(begins.snapshot().explain().update, UpdateState::Moving { old: 2 });
+    // Neither a node that just lacks an available pod nor a pod that goes where none is wanted uses up maxSurge.
+    let under_way = surging(vec![old("a"), new("a").unready(), old("b"), new("c").unready(), old("d").being_deleted()]);
+    assert_eq!(held_by(&under_way), ["a: pod new-a is not ready"]);
+    let unwanted = surging(vec![new("a"), new("b"), new("c").unready(), old("d")]);
+    assert_eq!(held_by(&unwanted), ["c: pod new-c is not ready"], "the old pod goes once there are enough without it");
+}
+
+#[test]
+fn pods_on_a_missing_node_that_are_left_alone_hold_up_an_update() {
+    let left_alone = |pods: Vec<Pod>| {
+        let cluster = cluster([node("a")]).with_new_template().rolling(json!(1), json!(0)).with_pods(pods);
+        cluster.with_pod(pod("old", "a")).with_settings(|settings| settings.keep_pods_on_missing_nodes())
+    };
+    let gone = |name: &str| pod(name, "gone");
+    assert_eq!(held_by(&left_alone(vec![gone("x"), gone("y")])), ["gone: several pods"]);
+    assert_eq!(held_by(&left_alone(vec![gone("x"), gone("y").of("two")])), ["gone: several pods"]);
+    assert_eq!(held_by(&left_alone(vec![gone("x").being_deleted()])), ["gone: pod x is being deleted"]);
+}
+
+#[test]
+fn nodes_of_which_the_same_is_to_be_said_are_a_group_and_the_largest_comes_first() {
+    let cluster = cluster(["a", "b", "c"].map(node)).with_pods([pod("y", "b"), pod("z", "c")]);
+    let explanation = cluster.snapshot().explain();
+    let groups: Vec<_> = explanation.groups().into_iter().map(|(sentence, nodes)| (sentence, nodes.len())).collect();
+    let [available, created] = ["an up-to-date pod, available", "a pod is created next: no pod is there"];
+    assert_eq!(groups, [(available.to_owned(), 2), (created.to_owned(), 1)]);
 }
