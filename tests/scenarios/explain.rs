@@ -1,7 +1,7 @@
 //! What an explanation says.
 
 use daemonplan::{
-    ClaimReason, HoldupCause, PodState, UpdateState,
+    ClaimReason, HoldupCause, PodState, Settings, UpdateState,
     model::{ControllerRef, Pod, PodPhase, Readiness},
 };
 use serde_json::{Value, json};
@@ -182,6 +182,7 @@ fn a_pod_whose_labels_and_controller_do_not_say_the_same_is_told_of_with_what_be
             .but(|pod| pod.labels = pod.labels.with("app", "other")),
     ]);
     let claims = cluster.snapshot().explain().claims;
+    assert_eq!(claims[0].reason.to_string(), "adopted: its labels match the selector, and nobody controls it");
     let told: Vec<_> = claims.into_iter().map(|claim| (claim.pod.to_string(), claim.reason)).collect();
     let other = |kind: &str, name: &str| ClaimReason::OtherController { kind: kind.into(), name: name.into() };
     assert_eq!(
@@ -269,7 +270,7 @@ fn a_surge_that_begins_is_an_update_that_goes_on_and_one_under_way_is_waited_for
 fn pods_on_a_missing_node_that_are_left_alone_hold_up_an_update() {
     let left_alone = |pods: Vec<Pod>| {
         let cluster = cluster([node("a")]).with_new_template().rolling(json!(1), json!(0)).with_pods(pods);
-        cluster.with_pod(pod("old", "a")).with_settings(|settings| settings.keep_pods_on_missing_nodes())
+        cluster.with_pod(pod("old", "a")).with_settings(Settings::keep_pods_on_missing_nodes)
     };
     let gone = |name: &str| pod(name, "gone");
     assert_eq!(held_by(&left_alone(vec![gone("x"), gone("y")])), ["gone: several pods"]);
@@ -284,4 +285,18 @@ fn nodes_of_which_the_same_is_to_be_said_are_a_group_and_the_largest_comes_first
     let groups: Vec<_> = explanation.groups().into_iter().map(|(sentence, nodes)| (sentence, nodes.len())).collect();
     let [available, created] = ["an up-to-date pod, available", "a pod is created next: no pod is there"];
     assert_eq!(groups, [(available.to_owned(), 2), (created.to_owned(), 1)]);
+}
+
+#[test]
+fn a_pod_that_only_may_stay_is_told_as_one_and_a_pod_that_must_go_is_not() {
+    let placed = |taint: &str| cluster([tainted("a", &[taint])]).with_pod(pod("x", "a"));
+    assert_eq!(
+        sentence(&placed("dedicated=db:NoSchedule"), "a"),
+        "an up-to-date pod, available; it stays, though none would be created: \
+         taint dedicated=db:NoSchedule is not tolerated"
+    );
+    assert_eq!(
+        sentence(&placed("broken:NoExecute"), "a"),
+        "an up-to-date pod, available, deleted next: taint broken:NoExecute is not tolerated"
+    );
 }
