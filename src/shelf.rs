@@ -126,6 +126,7 @@ mod tests {
         let mut first = std::sync::Arc::<str>::from("a");
         let mut second = std::sync::Arc::<str>::from("a");
         pool.share(&mut first);
+        pool.share(&mut "b".into());
         pool.share(&mut second);
         assert!(std::sync::Arc::ptr_eq(&first, &second));
         for number in 0..10_000 {
