@@ -8,7 +8,7 @@ use daemonplan::{Explanation, NodeExplanation, UpdateState};
 use super::{
     Explained,
     output::tame,
-    text::{BOLD, DIM, WARN, names, plural},
+    text::{BOLD, DIM, SHOWN, WARN, names, plural},
 };
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -53,9 +53,6 @@ fn update(out: &mut impl Write, update: &UpdateState, all: bool) -> io::Result<(
     }
     Ok(())
 }
-
-/// So many of what may be many are shown.
-const SHOWN: usize = 8;
 
 fn more(out: &mut impl Write, count: usize) -> io::Result<()> {
     if count > 0 {

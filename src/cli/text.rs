@@ -20,7 +20,7 @@ pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 
 /// So many lines that say the same for the same reason are shown, more are summed up.
-const SHOWN: usize = 8;
+pub(super) const SHOWN: usize = 8;
 
 pub(super) fn write<'a>(
     out: &mut impl Write,

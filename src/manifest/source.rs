@@ -40,7 +40,7 @@ impl<R: Read> Source<R> {
     }
 
     /// What is in memory of the text that has not been taken.
-    pub(super) fn rest(&self) -> &[u8] {
+    fn rest(&self) -> &[u8] {
         self.buffer.get(self.taken..).unwrap_or_default()
     }
 

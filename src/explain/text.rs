@@ -1,0 +1,122 @@
+//! Explanations in words.
+
+use std::{fmt, time::Duration};
+
+use super::{ClaimReason, Holdup, HoldupCause, NodeExplanation, PodState, UpdateState};
+use crate::placement::Verdict;
+
+/// What is to be said of the node in one sentence, without any names of its own.
+impl fmt::Display for NodeExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failure = self.checks.iter().find_map(|check| check.failure.as_ref());
+        match (self.pods.is_empty(), failure) {
+            (false, failure) => {
+                for (number, pod) in self.pods.iter().enumerate() {
+                    let age = if pod.revision.is_current { "an up-to-date pod" } else { "an older pod" };
+                    write!(f, "{}{age}, {}", if number > 0 { "; " } else { "" }, pod.state)?;
+                    if let Some(deletion) = &pod.deletion {
+                        write!(f, ", deleted next: {deletion}")?;
+                    }
+                }
+                if let (Some(failure), true) = (failure, self.verdict == Verdict::Keep) {
+                    write!(f, "; it stays, though none would be created: {failure}")?;
+                }
+                if let Some(creation) = self.creation {
+                    write!(f, "; one is created next: {creation}")?;
+                }
+            }
+            (true, Some(failure)) => {
+                write!(f, "no pod: {failure}")?;
+                let remedies: Vec<_> = self.remedies.iter().map(ToString::to_string).collect();
+                match remedies.split_last() {
+                    Some((only, [])) => write!(f, "; it would run with {only}")?,
+                    Some((last, others)) => write!(f, "; it would run with {} and {last}", others.join(", "))?,
+                    None => {}
+                }
+            }
+            (true, None) => match self.creation {
+                Some(creation) => write!(f, "a pod is created next: {creation}")?,
+                None => f.write_str("no pod yet, though one belongs here")?,
+            },
+        }
+        if let Some(backoff) = self.backoff {
+            write!(f, "; a failed pod stays for {} s more", whole_seconds(backoff))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PodState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deleting => f.write_str("being deleted"),
+            Self::Succeeded => f.write_str("ended"),
+            Self::Failed => f.write_str("failed"),
+            Self::Pending => f.write_str("pending"),
+            Self::NotReady => f.write_str("not ready"),
+            Self::Ready { available_after: Some(after) } => {
+                write!(f, "ready, available in {} s", whole_seconds(*after))
+            }
+            Self::Ready { available_after: None } => f.write_str("ready, not yet available"),
+            Self::Available => f.write_str("available"),
+        }
+    }
+}
+
+impl fmt::Display for ClaimReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adopted => f.write_str("adopted: its labels match the selector, and nobody controls it"),
+            Self::Released => f.write_str("released: its labels do not match the selector any more"),
+            Self::BeingDeleted => f.write_str("not adopted, though its labels match: it is being deleted"),
+            Self::Predecessor => {
+                f.write_str("not adopted, though its labels match: a DaemonSet of this name controlled it that is gone")
+            }
+            Self::OtherController { kind, name } => {
+                write!(f, "not adopted, though its labels match: {kind} {name} controls it")
+            }
+        }
+    }
+}
+
+impl fmt::Display for UpdateState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = |old: &usize| format!("{old} node{} with an older pod", if *old == 1 { "" } else { "s" });
+        match self {
+            Self::None => f.write_str("none, the DaemonSet is being deleted or left alone"),
+            Self::Done => f.write_str("no pod is of an older template"),
+            Self::OnDelete { old } => write!(f, "{}: OnDelete leaves them until somebody deletes them", nodes(old)),
+            Self::Moving { old } => write!(f, "{}: the update goes on", nodes(old)),
+            Self::Unobserved { old } => write!(f, "{}: the effects of the last plan do not show yet", nodes(old)),
+            Self::AfterRepairs { old } => {
+                write!(f, "{}: what is missing or too much elsewhere comes first", nodes(old))
+            }
+            Self::Waiting { old, limit, held_by } => {
+                let waits = match held_by.len() {
+                    1 => "1 node".to_owned(),
+                    count => format!("{count} nodes"),
+                };
+                write!(f, "{}: the update waits for {waits}, of which it takes {limit} at a time", nodes(old))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Holdup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            HoldupCause::NoPod => f.write_str("no pod")?,
+            HoldupCause::SeveralPods => f.write_str("several pods")?,
+            HoldupCause::Pod { pod, state } => write!(f, "pod {pod} is {state}")?,
+        }
+        match &self.node_taint {
+            Some(taint) => write!(f, ", and the node has the taint {taint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Rounded up, so that nobody looks too early.
+pub(super) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
