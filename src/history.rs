@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     action::{Action, ObjectRef},
+    fnv::Fnv,
     model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Text},
     ownership::{Claim, claim_revision},
     reason::{Release, RevisionDeletion, RevisionUpdate},
@@ -207,14 +208,14 @@ fn fields(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)
 /// It is FNV-1a (64 bits) over the template as canonical JSON (keys sorted, null fields left out, no white space) and
 /// the collision count in decimal, written as ten letters and digits of Kubernetes' safe alphabet.
 fn template_hash(daemonset: &DaemonSet, more_collisions: i32) -> Text {
-    let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut fnv = Fnv::new();
     write_object(&mut fnv, daemonset.template.json());
     let collisions = daemonset.status.collision_count.unwrap_or_default();
     match i64::from(collisions) + i64::from(more_collisions) {
         0 => {}
         count => fnv.write(count.to_string().as_bytes()),
     }
-    safe_letters(fnv.0, 10).into()
+    safe_letters(fnv.finish(), 10).into()
 }
 
 /// The lowest `count` digits of a number, lowest first, in the letters in which Kubernetes writes names that are made up:
@@ -227,16 +228,6 @@ pub(crate) fn safe_letters(number: u64, count: usize) -> String {
     let rests = std::iter::successors(Some(number), |rest| Some(rest / 27));
     let digits = rests.take(count).filter_map(|rest| ALPHABET.get(usize::try_from(rest % 27).ok()?));
     digits.collect()
-}
-
-struct Fnv(u64);
-
-impl Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
 }
 
 fn write_object(fnv: &mut Fnv, object: &Map<String, Value>) {

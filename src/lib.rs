@@ -87,9 +87,14 @@ mod action;
 mod backoff;
 mod cell;
 mod cluster;
+#[cfg(feature = "forecast")]
+mod diff;
 mod event;
 mod explain;
+mod fnv;
 mod fold;
+#[cfg(feature = "forecast")]
+mod forecast;
 mod gc;
 mod history;
 #[cfg(feature = "yaml")]
@@ -103,6 +108,7 @@ mod plan;
 mod reason;
 mod recent;
 mod rollout;
+mod seconds;
 mod settings;
 mod shelf;
 mod snapshot;
@@ -121,11 +127,15 @@ pub mod rules {}
 pub use action::{Action, ObjectRef};
 pub use backoff::{Backoff, BackoffEntry, BackoffKey};
 pub use cluster::{Cluster, Key, Kind, Object};
+#[cfg(feature = "forecast")]
+pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
 pub use event::{Event, EventType};
 pub use explain::{
     ClaimReason, Explanation, Holdup, HoldupCause, NodeExplanation, PodClaim, PodExplanation, PodRevision, PodState,
     UpdateState,
 };
+#[cfg(feature = "forecast")]
+pub use forecast::{Assumptions, Delay, Forecast, Outcome, StuckCause, StuckNode, TimelinePoint, Wave, WaveKind};
 pub use gc::{Abandoned, abandoned};
 pub use placement::{Placement, PlacementCheck, PlacementReason, PlacementRule, Remedy, SelectorSource, Verdict};
 pub use plan::Plan;

@@ -91,6 +91,11 @@ pub enum RevisionDeletion {
 }
 
 impl Creation {
+    /// Whether it is a step of an update.
+    pub(crate) fn is_update(self) -> bool {
+        matches!(self, Self::Surge | Self::ReplacesUnavailable)
+    }
+
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::NoPod => "NoPod",
@@ -113,6 +118,12 @@ impl fmt::Display for Creation {
 }
 
 impl Deletion {
+    /// Whether it is a step of an update.
+    pub(crate) fn is_update(&self) -> bool {
+        use Deletion::{NotWanted, Outdated, OutdatedUnavailable, SurgeFinished, SurgeOldNotReady};
+        matches!(self, Outdated | OutdatedUnavailable | SurgeOldNotReady | SurgeFinished | NotWanted)
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NodeGone => "NodeGone",

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    DaemonSet, HASH_LABEL, PodTemplate, TEMPLATE_GENERATION_LABEL, TaintEffect, Text, Toleration, TolerationOperator,
-    affinity_to, required_affinity_to,
+    ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTemplate, TEMPLATE_GENERATION_LABEL, TaintEffect, Text,
+    Toleration, TolerationOperator, affinity_to, required_affinity_to,
 };
 
 /// A pod to be created, but for the node: one for all creations of a plan. A clone is a reference count.
@@ -26,6 +26,26 @@ impl PodBlueprint {
             "metadata": metadata(daemonset, hash),
             "spec": spec,
         })))
+    }
+
+    /// The pod for `node` as the API server holds it at first: pending, and not bound yet.
+    ///
+    /// For simulators; it has no uid and no time of creation.
+    pub fn pod(&self, node: impl Into<Text>, name: impl Into<Text>) -> Pod {
+        let metadata = self.0.get("metadata");
+        let text = |value: Option<&Value>| Text::from(value.and_then(Value::as_str).unwrap_or_default());
+        let field = |name| metadata.and_then(|metadata| metadata.get(name));
+        let labels = field("labels").and_then(Value::as_object).into_iter().flatten();
+        let owner = field("ownerReferences").and_then(|owners| owners.get(0));
+        let mut pod = Pod::new(text(field("namespace")), name);
+        pod.labels = labels.map(|(key, value)| (key.as_str(), text(Some(value)))).collect();
+        pod.controller = owner.map(|owner| ControllerRef {
+            kind: text(owner.get("kind")),
+            name: text(owner.get("name")),
+            uid: text(owner.get("uid")),
+        });
+        pod.node = PodNode::Intended(node.into());
+        pod
     }
 
     /// The whole pod manifest for `node`: the required node affinity is exactly `metadata.name In [node]`, whatever

@@ -12,6 +12,7 @@ use daemonplan::{
     model::{DaemonSet, UpdateStrategy},
 };
 use indexmap::IndexMap;
+use jiff::SignedDuration;
 
 use super::{Planned, output::tame};
 
@@ -246,11 +247,7 @@ pub(super) fn plural(count: usize, what: &str) -> String {
 }
 
 /// A time span in whole seconds, rounded up so that nobody looks too early.
-fn span(after: Duration) -> String {
+pub(super) fn span(after: Duration) -> String {
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    match (seconds / 60, seconds % 60) {
-        (0, seconds) => format!("{seconds} s"),
-        (minutes, 0) => format!("{minutes} min"),
-        (minutes, seconds) => format!("{minutes} min {seconds} s"),
-    }
+    format!("{:#}", SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
 }

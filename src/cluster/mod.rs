@@ -204,6 +204,11 @@ impl Cluster {
         self.nodes.get(&name.into())
     }
 
+    /// A ControllerRevision as it was last applied.
+    pub fn revision(&self, key: &Key) -> Option<&ControllerRevision> {
+        self.spaces.get(&key.namespace)?.revisions.get(&key.name)
+    }
+
     fn is_ready(&self, key: &Key) -> bool {
         self.spaces.get(&key.namespace).is_some_and(|space| space.namespace.is_some())
     }

@@ -21,10 +21,9 @@ use crate::{
     placement::{PlacementCheck, PlacementRules, Remedy, Verdict},
     plan::Course,
     reason::{Creation, Deletion},
+    seconds,
     snapshot::{Claimed, Site},
 };
-
-use text::whole_seconds;
 
 /// The long answer for one DaemonSet: [`Snapshot::explain`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +61,7 @@ pub struct NodeExplanation {
     #[serde(serialize_with = "as_text")]
     pub creation: Option<Creation>,
     /// How long a failed pod stays before it is deleted (back-off).
-    #[serde(serialize_with = "as_seconds", rename = "backoffSeconds")]
+    #[serde(serialize_with = "seconds::serialize_whole", rename = "backoffSeconds")]
     pub backoff: Option<Duration>,
 }
 
@@ -113,7 +112,7 @@ pub enum PodState {
     /// It is ready, and not long enough to be available (`minReadySeconds`).
     Ready {
         /// When it becomes available; `None`: without a clock nobody knows.
-        #[serde(serialize_with = "as_seconds", rename = "availableAfterSeconds")]
+        #[serde(serialize_with = "seconds::serialize_whole", rename = "availableAfterSeconds")]
         available_after: Option<Duration>,
     },
     /// It is available.
@@ -322,15 +321,8 @@ impl Snapshot<'_> {
 /// Whether an action belongs to an update.
 fn is_update(action: &Action) -> bool {
     match action {
-        Action::CreatePod { reason, .. } => matches!(reason, Creation::Surge | Creation::ReplacesUnavailable),
-        Action::DeletePod { reason, .. } => matches!(
-            reason,
-            Deletion::Outdated
-                | Deletion::OutdatedUnavailable
-                | Deletion::SurgeOldNotReady
-                | Deletion::SurgeFinished
-                | Deletion::NotWanted
-        ),
+        Action::CreatePod { reason, .. } => reason.is_update(),
+        Action::DeletePod { reason, .. } => reason.is_update(),
         _ => false,
     }
 }
@@ -413,9 +405,12 @@ impl<'e> Explainer<'e> {
 
 /// Whether a taint says that the node itself is not in order.
 fn says_not_in_order(taint: &Taint) -> bool {
-    const SIGNS: [&str; 3] =
-        ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/unschedulable"];
-    SIGNS.iter().any(|sign| taint.key == *sign)
+    stops_pods(taint) || taint.key == "node.kubernetes.io/unschedulable"
+}
+
+/// Whether a taint says that nothing starts or stops on the node.
+pub(crate) fn stops_pods(taint: &Taint) -> bool {
+    taint.key == "node.kubernetes.io/not-ready" || taint.key == "node.kubernetes.io/unreachable"
 }
 
 impl ClaimReason {
@@ -439,11 +434,6 @@ impl Explanation {
         groups.sort_by(|_, a, _, b| b.len().cmp(&a.len()));
         groups
     }
-}
-
-#[allow(clippy::ref_option)] // as serde asks for it
-fn as_seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(whole_seconds).serialize(serializer)
 }
 
 #[allow(clippy::ref_option)] // as serde asks for it

@@ -1,9 +1,9 @@
 //! Explanations in words.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use super::{ClaimReason, Holdup, HoldupCause, NodeExplanation, PodState, UpdateState};
-use crate::placement::Verdict;
+use crate::{placement::Verdict, seconds::words};
 
 /// What is to be said of the node in one sentence, without any names of its own.
 impl fmt::Display for NodeExplanation {
@@ -40,7 +40,7 @@ impl fmt::Display for NodeExplanation {
             },
         }
         if let Some(backoff) = self.backoff {
-            write!(f, "; a failed pod stays for {} s more", whole_seconds(backoff))?;
+            write!(f, "; a failed pod stays for {} more", words(backoff))?;
         }
         Ok(())
     }
@@ -55,7 +55,7 @@ impl fmt::Display for PodState {
             Self::Pending => f.write_str("pending"),
             Self::NotReady => f.write_str("not ready"),
             Self::Ready { available_after: Some(after) } => {
-                write!(f, "ready, available in {} s", whole_seconds(*after))
+                write!(f, "ready, available in {}", words(*after))
             }
             Self::Ready { available_after: None } => f.write_str("ready, not yet available"),
             Self::Available => f.write_str("available"),
@@ -114,9 +114,4 @@ impl fmt::Display for Holdup {
             None => Ok(()),
         }
     }
-}
-
-/// Rounded up, so that nobody looks too early.
-pub(super) fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::{ManifestError, Scope};
+use super::{ManifestError, Scope, apply};
 use crate::{
     Snapshot,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
@@ -32,7 +32,7 @@ use crate::{
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Manifests {
     nodes: ByName<Node>,
     namespaces: BTreeMap<Text, Contents>,
@@ -43,7 +43,7 @@ pub struct Manifests {
     complete: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Contents {
     namespace: Option<Namespace>,
     /// What stands in for a namespace that is not given.
@@ -54,7 +54,7 @@ struct Contents {
 }
 
 /// Objects with an index by name; the last one of a name stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ByName<T> {
     items: Vec<T>,
     index: HashMap<Text, usize>,
@@ -152,6 +152,59 @@ impl Manifests {
         self.replaced += usize::from(replaced);
     }
 
+    /// A node, to be changed.
+    pub fn node_mut(&mut self, name: &str) -> Option<&mut Node> {
+        self.nodes.get_mut(name)
+    }
+
+    /// Takes a node away; `false` if there is none of this name.
+    pub fn remove_node(&mut self, name: &str) -> bool {
+        self.nodes.remove(name)
+    }
+
+    /// What these manifests come to once `changes` are applied, as `kubectl apply` does it: objects are added, and those
+    /// that are there already become what the changes say.
+    ///
+    /// - A DaemonSet keeps its identity, its status and whatever the API server has filled in, so that a manifest from Git
+    ///   does not differ from the live object by that alone.
+    /// - A node or a namespace without `metadata.uid` keeps the labels, annotations and taints that are not mentioned. With
+    ///   one, as `kubectl get` prints it, it is taken as it is.
+    /// - Problems are added to those that there are.
+    #[must_use]
+    pub fn with(mut self, changes: Self) -> Self {
+        for node in changes.nodes.items {
+            let node = match self.nodes.get_mut(&node.name) {
+                Some(live) => apply::node(live, node),
+                None => node,
+            };
+            self.nodes.insert(node.name.clone(), node);
+        }
+        for (name, changed) in changes.namespaces {
+            let contents = self.contents(&name);
+            if let Some(namespace) = changed.namespace {
+                contents.namespace = Some(match &contents.namespace {
+                    Some(live) => apply::namespace(live, namespace),
+                    None => namespace,
+                });
+            }
+            for (name, daemonset) in changed.daemonsets {
+                let daemonset = match contents.daemonsets.get(&name) {
+                    Some(live) => apply::daemonset(live, daemonset),
+                    None => daemonset,
+                };
+                contents.daemonsets.insert(name, daemonset);
+            }
+            for pod in changed.pods.items {
+                contents.pods.insert(pod.name.clone(), pod);
+            }
+            for revision in changed.revisions.items {
+                contents.revisions.insert(revision.name.clone(), revision);
+            }
+        }
+        self.problems.extend(changes.problems);
+        self
+    }
+
     pub(super) fn count_document(&mut self) {
         self.documents += 1;
     }
@@ -182,6 +235,22 @@ impl<T> ByName<T> {
             None => self.items.push(item),
         }
         replaced
+    }
+}
+
+impl<T> ByName<T> {
+    fn get_mut(&mut self, name: &str) -> Option<&mut T> {
+        self.items.get_mut(*self.index.get(name)?)
+    }
+
+    /// Whether there was one of this name.
+    fn remove(&mut self, name: &str) -> bool {
+        let Some(slot) = self.index.remove(name) else { return false };
+        self.items.remove(slot);
+        for other in self.index.values_mut().filter(|other| **other > slot) {
+            *other -= 1;
+        }
+        true
     }
 }
 

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::model::Text;
 
 /// What is wrong with a manifest, and where.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[error("{place}: {problem}")]
 pub struct ManifestError {
     /// Where it stands.

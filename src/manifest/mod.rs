@@ -4,6 +4,7 @@
 //! read as a stream, object by object, so that memory holds what a planner needs and not the text. Of a field that no
 //! planner reads nothing is looked at but where it ends.
 
+mod apply;
 mod collection;
 mod error;
 mod reader;

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -188,6 +188,23 @@ impl fmt::Display for IntOrPercent {
     }
 }
 
+impl FromStr for IntOrPercent {
+    type Err = InvalidIntOrPercent;
+
+    /// Reads `5` or `10%`.
+    fn from_str(text: &str) -> Result<Self, InvalidIntOrPercent> {
+        let (digits, is_percentage) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
+        let are_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        let count = digits.parse::<i32>().ok().filter(|_| are_digits).ok_or(InvalidIntOrPercent)?.unsigned_abs();
+        Ok(if is_percentage { Self::Percent(count) } else { Self::Int(count) })
+    }
+}
+
+/// The text is no [`IntOrPercent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a whole number from 0 or a percentage such as \"10%\"")]
+pub struct InvalidIntOrPercent;
+
 impl Serialize for IntOrPercent {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -200,19 +217,12 @@ impl Serialize for IntOrPercent {
 impl<'de> Deserialize<'de> for IntOrPercent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let found = Value::deserialize(deserializer)?;
-        let count = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i32>().ok())?;
         let read = match &found {
-            Value::Number(number) => count(&number.to_string()).map(|n| Self::Int(n.unsigned_abs())),
-            Value::String(text) => {
-                text.strip_suffix('%').and_then(count).map(|percent| Self::Percent(percent.unsigned_abs()))
-            }
+            Value::Number(number) => number.to_string().parse().ok(),
+            Value::String(text) => text.parse().ok().filter(|read| matches!(read, Self::Percent(_))),
             _ => None,
         };
-        read.ok_or_else(|| {
-            D::Error::custom(format_args!(
-                "expected a whole number from 0 or a percentage such as \"10%\", found {found}"
-            ))
-        })
+        read.ok_or_else(|| D::Error::custom(format_args!("{InvalidIntOrPercent}, found {found}")))
     }
 }
 

@@ -20,7 +20,7 @@ mod taint;
 mod text;
 
 pub use controller_revision::ControllerRevision;
-pub use daemon_set::{DaemonSet, DaemonSetStatus, IntOrPercent, UpdateStrategy};
+pub use daemon_set::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent, UpdateStrategy};
 pub use label_selector::LabelSelector;
 pub(crate) use labels::LabelLookup;
 pub use labels::Labels;

@@ -18,6 +18,8 @@ use super::{
 pub struct Namespace {
     /// `metadata.name`.
     pub name: Text,
+    /// `metadata.uid`.
+    pub uid: Text,
     /// `metadata.annotations`.
     pub annotations: Labels,
 }
@@ -25,7 +27,7 @@ pub struct Namespace {
 impl Namespace {
     /// A namespace without annotations.
     pub fn new(name: impl Into<Text>) -> Self {
-        Self { name: name.into(), annotations: Labels::default() }
+        Self { name: name.into(), uid: Text::default(), annotations: Labels::default() }
     }
 }
 
@@ -44,15 +46,22 @@ impl TryFrom<Wire> for Namespace {
     type Error = MissingName;
 
     fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
-        let name = wire.metadata.take_name()?;
-        Ok(Self { name, annotations: wire.metadata.annotations.unwrap_or_default() })
+        Ok(Self {
+            name: wire.metadata.take_name()?,
+            uid: wire.metadata.uid.unwrap_or_default(),
+            annotations: wire.metadata.annotations.unwrap_or_default(),
+        })
     }
 }
 
 impl From<Namespace> for Wire {
     fn from(namespace: Namespace) -> Self {
-        let name = Some(namespace.name);
-        let annotations = unless_default(namespace.annotations);
-        Self { api: "v1", kind: "Namespace", metadata: Metadata { name, annotations, ..Metadata::default() } }
+        let metadata = Metadata {
+            name: Some(namespace.name),
+            uid: unless_default(namespace.uid),
+            annotations: unless_default(namespace.annotations),
+            ..Metadata::default()
+        };
+        Self { api: "v1", kind: "Namespace", metadata }
     }
 }

@@ -9,7 +9,11 @@ mod common;
 
 mod contract;
 mod created_pod;
+#[cfg(feature = "forecast")]
+mod diff;
 mod explain;
+#[cfg(feature = "forecast")]
+mod forecast;
 mod garbage;
 mod history;
 mod incremental;

@@ -1,0 +1,520 @@
+//! A DaemonSet's cluster in which time passes: plans are carried out, pods start and stop, nobody else does anything.
+
+use std::{collections::BTreeMap, mem, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use oorandom::Rand64;
+
+use super::assumptions::{Assumptions, luck};
+use crate::{
+    Action, Cluster, Explanation, Key, Kind, Plan, Snapshot,
+    action::ObjectRef,
+    explain::{PodExplanation, PodState, stops_pods},
+    model::{
+        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Node, Pod, PodNode, PodPhase, Readiness, Taint, Text,
+    },
+    placement::Verdict,
+    plan::Course,
+    reason::{Creation, Deletion},
+};
+
+/// One DaemonSet, its nodes and its pods, played forward until nothing is left to happen.
+pub(crate) struct Simulation<'a> {
+    assumptions: &'a Assumptions,
+    daemonset: &'a DaemonSet,
+    cluster: Cluster,
+    key: Key,
+    began: Timestamp,
+    now: Timestamp,
+    /// What is going to happen, and the number by which it was foreseen.
+    ahead: BTreeMap<(Timestamp, usize), Happening>,
+    foreseen: usize,
+    created: usize,
+    pub(crate) sites: BTreeMap<Text, Site>,
+    tally: Tally,
+    /// How the tally went.
+    pub(crate) moments: Vec<Moment>,
+    pub(crate) turns: Vec<Turn>,
+    /// The most nodes at a time that had an available pod at the beginning and were without one, though they should run one.
+    pub(crate) most_lost: usize,
+    lost: usize,
+}
+
+/// How a simulation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing is left to happen.
+    Quiet,
+    /// Pods are created without end.
+    Restless,
+    /// The horizon was reached.
+    Unfinished,
+}
+
+/// A node, or the name of one that is missing, and the DaemonSet's pods there.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) verdict: Verdict,
+    pub(crate) exists: bool,
+    /// That the node is not in order, so that no pod starts or stops there.
+    pub(crate) taint: Option<Taint>,
+    /// The pods that were there at the beginning and not being deleted.
+    pub(crate) before: Vec<Text>,
+    pub(crate) pods: Vec<Daemon>,
+    /// Why a pod was last created here.
+    pub(crate) creation: Option<Creation>,
+    /// Why a pod was last deleted here.
+    pub(crate) deletion: Option<Deletion>,
+    standing: Standing,
+    /// Whether it had an available pod at the beginning.
+    was_available: bool,
+    /// How often its luck was drawn.
+    drawn: usize,
+    /// The turn that it is in.
+    turn: Option<usize>,
+}
+
+/// A pod as far as it matters here.
+#[allow(clippy::struct_excessive_bools)] // each is asked for on its own
+#[derive(Clone, Debug)]
+pub(crate) struct Daemon {
+    pub(crate) name: Text,
+    pub(crate) is_new: bool,
+    pub(crate) is_available: bool,
+    pub(crate) is_going: bool,
+    /// Whether it is assumed not to start.
+    pub(crate) fails: bool,
+}
+
+/// What a site counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// No pod should run there.
+    Aside,
+    Unavailable,
+    Old,
+    New,
+}
+
+/// How many nodes that should run a pod have an available one of an older template only, an up-to-date one, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) old: usize,
+    pub(crate) new: usize,
+    pub(crate) unavailable: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) after: Duration,
+    pub(crate) tally: Tally,
+}
+
+/// What the controller does on a node, from its first action there until all is well again.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) node: Text,
+    pub(crate) is_update: bool,
+    pub(crate) begins: Duration,
+    pub(crate) ends: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Ready(Text, Text),
+    Available(Text, Text),
+    Gone(Text, Text),
+}
+
+impl<'a> Simulation<'a> {
+    pub(crate) fn new(snapshot: &Snapshot<'a>, assumptions: &'a Assumptions) -> Self {
+        let daemonset = snapshot.daemonset;
+        let own = || snapshot.pods.iter().filter(|pod| pod.namespace == daemonset.namespace);
+        let known = own().flat_map(|pod| {
+            let Readiness::Ready { since } = pod.ready else { return [pod.created, pod.deleted] };
+            [pod.created.max(since), pod.deleted]
+        });
+        let now = snapshot.now.unwrap_or_else(|| known.flatten().max().unwrap_or_default());
+        let mut cluster = Cluster::new(snapshot.settings.cloned().unwrap_or_default());
+        cluster.resync(Kind::Node, snapshot.nodes.iter().cloned());
+        cluster.resync(Kind::ControllerRevision, snapshot.revisions.unwrap_or_default().iter().cloned());
+        cluster.apply(daemonset.clone());
+        own().for_each(|pod| cluster.apply(pod.clone()));
+        cluster.apply(snapshot.namespace.clone());
+        let backoff = snapshot.backoff.iter().flat_map(|backoff| backoff.iter());
+        cluster.update_backoff(backoff.map(|(key, entry)| (key.clone(), *entry)), now);
+        let mut simulation = Self {
+            assumptions,
+            daemonset,
+            cluster,
+            key: Key::new(daemonset.namespace.clone(), daemonset.name.clone()),
+            began: now,
+            now,
+            ahead: BTreeMap::new(),
+            foreseen: 0,
+            created: 0,
+            sites: BTreeMap::new(),
+            tally: Tally::default(),
+            moments: Vec::new(),
+            turns: Vec::new(),
+            most_lost: 0,
+            lost: 0,
+        };
+        simulation.settle_in(snapshot.now(now).explain(), snapshot.nodes, Course::of(daemonset));
+        simulation
+    }
+
+    /// Takes over what there is.
+    fn settle_in(&mut self, explanation: Explanation, nodes: &[Node], course: Course) {
+        let taints = nodes.iter().filter_map(|node| {
+            let taint = node.taints.iter().find(|taint| stops_pods(taint))?;
+            Some((&node.name, taint))
+        });
+        let mut taints: BTreeMap<_, _> = taints.filter(|_| self.assumptions.nodes_stay).collect();
+        for explained in explanation.nodes {
+            let verdict = if course == Course::Reconcile { explained.verdict } else { Verdict::Keep };
+            let site = Site {
+                verdict,
+                exists: explained.exists,
+                taint: taints.remove(&explained.node).cloned(),
+                before: Vec::new(),
+                pods: Vec::new(),
+                creation: None,
+                deletion: None,
+                standing: Standing::Aside,
+                was_available: false,
+                drawn: 0,
+                turn: None,
+            };
+            let node = explained.node.clone();
+            self.sites.insert(node.clone(), site);
+            for pod in explained.pods {
+                self.take_over(&node, pod);
+            }
+            self.change(&node, |site| {
+                let live = site.pods.iter().filter(|pod| !pod.is_going);
+                site.before = live.map(|pod| pod.name.clone()).collect();
+            });
+            if let Some(site) = self.sites.get_mut(&node) {
+                site.was_available = matches!(site.standing, Standing::Old | Standing::New);
+            }
+        }
+        self.note_moment();
+    }
+
+    fn take_over(&mut self, node: &Text, PodExplanation { pod: name, revision, state, .. }: PodExplanation) {
+        let pod = Daemon {
+            name: name.clone(),
+            is_new: revision.is_current,
+            is_available: state == PodState::Available,
+            is_going: state == PodState::Deleting,
+            fails: false,
+        };
+        let known = self.cluster.pod(&self.key_of(&name));
+        let (created, deleted) = known.map_or((None, None), |pod| (pod.created, pod.deleted));
+        let is_recent = |since: Option<Timestamp>| {
+            let age = since.and_then(|since| Duration::try_from(self.now.duration_since(since)).ok());
+            age.is_none_or(|age| age < self.assumptions.patience)
+        };
+        match state {
+            PodState::Deleting if is_recent(deleted) => self.foresee_end(node, &name),
+            PodState::Pending | PodState::NotReady if is_recent(created) => self.foresee_start(node, &name),
+            PodState::Ready { available_after: Some(after) } => {
+                self.foresee(after, Happening::Available(node.clone(), name));
+            }
+            _ => {}
+        }
+        self.change(node, |site| site.pods.push(pod));
+    }
+
+    /// Lets things happen until nothing is left.
+    pub(crate) fn run(&mut self) -> Rest {
+        let end = self.began.checked_add(signed(self.assumptions.horizon)).unwrap_or(Timestamp::MAX);
+        loop {
+            if !self.carry_out_plans() {
+                return Rest::Restless;
+            }
+            let next = self.ahead.first_key_value().map(|((at, _), _)| *at);
+            match next.into_iter().chain(self.cluster.next_stale_at()).min() {
+                None => return Rest::Quiet,
+                Some(at) if at > end => return Rest::Unfinished,
+                Some(at) => self.now = self.now.max(at),
+            }
+            // What is foreseen from now on happens after the next plans.
+            let later = self.ahead.split_off(&(self.now, usize::MAX));
+            for happening in mem::replace(&mut self.ahead, later).into_values() {
+                self.happen(happening);
+            }
+            self.note_moment();
+        }
+    }
+
+    /// How long it has taken so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::try_from(self.now.duration_since(self.began)).unwrap_or_default()
+    }
+
+    /// Plans, and does what the plan says, until it says nothing; `false` if that has no end.
+    fn carry_out_plans(&mut self) -> bool {
+        // Each node gets a pod, and once more in an update; whoever needs many more does not get anywhere.
+        let enough = 4 * self.sites.len() + 100;
+        loop {
+            let Some(Plan { mut actions, backoff, .. }) = self.cluster.plan(&self.key, self.now) else { return true };
+            actions.retain(|action| !matches!(action, Action::UpdateStatus { .. }));
+            if actions.is_empty() {
+                return true;
+            }
+            self.cluster.update_backoff(backoff, self.now);
+            for action in actions {
+                self.carry_out(action);
+            }
+            self.note_moment();
+            if self.created > enough {
+                return false;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::AdoptPod { pod } => {
+                let owner = self.owner();
+                self.edit(&pod.name, |pod| pod.controller = Some(owner));
+            }
+            Action::ReleasePod { pod, .. } => {
+                self.edit(&pod.name, |pod| pod.controller = None);
+                let on = |site: &Site| site.pods.iter().any(|daemon| daemon.name == pod.name);
+                if let Some(node) = self.sites.iter().find(|(_, site)| on(site)).map(|(node, _)| node.clone()) {
+                    self.change(&node, |site| site.lose(&pod.name));
+                }
+            }
+            Action::RelabelPod { pod, hash } => {
+                self.edit(&pod.name, |pod| pod.labels = pod.labels.with(HASH_LABEL, hash));
+            }
+            Action::CreatePod { node, blueprint, reason } => {
+                self.created += 1;
+                let name = Text::from(format!("{}-forecast-{}", self.daemonset.name, self.created));
+                let mut pod = blueprint.pod(node.clone(), name.clone());
+                pod.uid = name;
+                self.create(&node, pod, reason);
+            }
+            Action::DeletePod { pod, node: Some(node), reason } => self.delete(&node, &pod.name, reason),
+            Action::DeletePod { pod, node: None, .. } => self.cluster.delete(Kind::Pod, &self.key_of(&pod.name)),
+            Action::CreateRevision { revision } => self.cluster.apply(*revision),
+            Action::DeleteRevision { revision, .. } => {
+                self.cluster.delete(Kind::ControllerRevision, &self.key_of(&revision.name));
+            }
+            Action::AdoptRevision { revision } => {
+                let owner = self.owner();
+                self.edit_revision(&revision, |revision| revision.controller = Some(owner));
+            }
+            Action::ReleaseRevision { revision, .. } => {
+                self.edit_revision(&revision, |revision| revision.controller = None);
+            }
+            Action::UpdateRevision { revision, number, hash, .. } => self.edit_revision(&revision, |revision| {
+                revision.revision = number;
+                revision.labels = revision.labels.with(HASH_LABEL, hash);
+            }),
+            Action::UpdateStatus { .. } => {}
+        }
+    }
+
+    fn create(&mut self, node: &Text, mut pod: Pod, reason: Creation) {
+        pod.created = Some(self.now);
+        pod.node = PodNode::Bound(node.clone());
+        let name = pod.name.clone();
+        self.cluster.apply(pod);
+        self.open_turn(node, reason.is_update());
+        let Assumptions { seed, failure_rate, .. } = *self.assumptions;
+        let fails = self.sites.get_mut(node).is_some_and(|site| site.draw(seed, node).rand_float() < failure_rate);
+        if !fails {
+            self.foresee_start(node, &name);
+        }
+        self.change(node, |site| {
+            site.creation = Some(reason);
+            site.pods.push(Daemon { name, is_new: true, is_available: false, is_going: false, fails });
+        });
+    }
+
+    fn delete(&mut self, node: &Text, name: &Text, reason: Deletion) {
+        let now = self.now;
+        let mut is_bound = false;
+        self.edit(name, |pod| {
+            pod.deleted = Some(now);
+            is_bound = pod.node.is_bound() && !pod.is_terminal();
+        });
+        self.open_turn(node, reason.is_update());
+        if is_bound {
+            self.foresee_end(node, name);
+        } else {
+            self.foresee(Duration::ZERO, Happening::Gone(node.clone(), name.clone()));
+        }
+        self.change(node, |site| {
+            site.deletion = Some(reason);
+            site.pods.iter_mut().filter(|pod| pod.name == *name).for_each(|pod| pod.is_going = true);
+        });
+    }
+
+    fn open_turn(&mut self, node: &Text, is_update: bool) {
+        let (turns, begins) = (self.turns.len(), self.elapsed());
+        if let Some(site) = self.sites.get_mut(node).filter(|site| site.turn.is_none()) {
+            site.turn = Some(turns);
+            self.turns.push(Turn { node: node.clone(), is_update, begins, ends: None });
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let now = self.now;
+        match happening {
+            Happening::Ready(node, name) => {
+                self.edit(&name, |pod| {
+                    (pod.phase, pod.ready) = (PodPhase::Running, Readiness::Ready { since: Some(now) });
+                });
+                let after = Duration::from_secs(self.daemonset.min_ready_seconds.into());
+                if after.is_zero() {
+                    self.happen(Happening::Available(node, name));
+                } else {
+                    self.foresee(after, Happening::Available(node, name));
+                }
+            }
+            Happening::Available(node, name) => self.change(&node, |site| {
+                site.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_available = true);
+            }),
+            Happening::Gone(node, name) => {
+                self.cluster.delete(Kind::Pod, &self.key_of(&name));
+                self.change(&node, |site| site.lose(&name));
+            }
+        }
+    }
+
+    /// Changes a site, counts it anew, and ends its turn once all is well there.
+    fn change(&mut self, node: &Text, change: impl FnOnce(&mut Site)) {
+        let elapsed = self.elapsed();
+        let Some(site) = self.sites.get_mut(node) else { return };
+        let was_lost = site.is_lost();
+        change(site);
+        let now = site.standing_now();
+        let before = mem::replace(&mut site.standing, now);
+        self.lost = self.lost + usize::from(site.is_lost()) - usize::from(was_lost);
+        self.most_lost = self.most_lost.max(self.lost);
+        self.tally.move_one(before, site.standing);
+        let turn = site.turn.and_then(|turn| self.turns.get_mut(turn));
+        if let Some(turn) = turn.filter(|turn| site.is_well(turn.is_update)) {
+            turn.ends = Some(elapsed);
+            site.turn = None;
+        }
+    }
+
+    fn note_moment(&mut self) {
+        let moment = Moment { after: self.elapsed(), tally: self.tally };
+        if self.moments.last().is_none_or(|last| last.tally != self.tally) {
+            self.moments.push(moment);
+        }
+    }
+
+    fn foresee_start(&mut self, node: &Text, name: &Text) {
+        let Some(site) = self.sites.get_mut(node).filter(|site| site.taint.is_none()) else { return };
+        let after = self.assumptions.startup.sample(&mut site.draw(self.assumptions.seed, node));
+        self.foresee(after, Happening::Ready(node.clone(), name.clone()));
+    }
+
+    fn foresee_end(&mut self, node: &Text, name: &Text) {
+        let Some(site) = self.sites.get_mut(node).filter(|site| site.taint.is_none()) else { return };
+        let after = if site.exists {
+            self.assumptions.shutdown.sample(&mut site.draw(self.assumptions.seed, node))
+        } else {
+            Duration::ZERO
+        };
+        self.foresee(after, Happening::Gone(node.clone(), name.clone()));
+    }
+
+    fn foresee(&mut self, after: Duration, happening: Happening) {
+        // What is beyond all time never happens.
+        if let Ok(at) = self.now.checked_add(signed(after)) {
+            self.foreseen += 1;
+            self.ahead.insert((at, self.foreseen), happening);
+        }
+    }
+
+    fn edit(&mut self, name: &Text, edit: impl FnOnce(&mut Pod)) {
+        if let Some(mut pod) = self.cluster.pod(&self.key_of(name)).cloned() {
+            edit(&mut pod);
+            self.cluster.apply(pod);
+        }
+    }
+
+    fn edit_revision(&mut self, revision: &ObjectRef, edit: impl FnOnce(&mut ControllerRevision)) {
+        if let Some(mut revision) = self.cluster.revision(&self.key_of(&revision.name)).cloned() {
+            edit(&mut revision);
+            self.cluster.apply(revision);
+        }
+    }
+
+    fn key_of(&self, name: &Text) -> Key {
+        Key::new(self.daemonset.namespace.clone(), name.clone())
+    }
+
+    fn owner(&self) -> ControllerRef {
+        let DaemonSet { name, uid, .. } = self.daemonset;
+        ControllerRef { kind: "DaemonSet".into(), name: name.clone(), uid: uid.clone() }
+    }
+}
+
+impl Site {
+    fn standing_now(&self) -> Standing {
+        let mut available = self.pods.iter().filter(|pod| pod.is_available && !pod.is_going);
+        match (self.verdict, available.clone().any(|pod| pod.is_new)) {
+            (Verdict::Keep | Verdict::Refuse, _) => Standing::Aside,
+            (Verdict::Run, true) => Standing::New,
+            (Verdict::Run, false) if available.next().is_some() => Standing::Old,
+            (Verdict::Run, false) => Standing::Unavailable,
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.was_available && self.standing == Standing::Unavailable
+    }
+
+    /// Whether there is nothing to be done here: a pod is there, or none, as it should be.
+    pub(crate) fn is_well(&self, must_be_new: bool) -> bool {
+        match (&*self.pods, self.verdict) {
+            ([only], Verdict::Run) => only.is_available && !only.is_going && (only.is_new || !must_be_new),
+            (pods, Verdict::Keep) => pods.iter().all(|pod| !pod.is_going),
+            (pods, Verdict::Refuse) => pods.is_empty(),
+            (_, Verdict::Run) => false,
+        }
+    }
+
+    fn lose(&mut self, name: &Text) {
+        self.pods.retain(|pod| pod.name != *name);
+    }
+
+    fn draw(&mut self, seed: u64, node: &str) -> Rand64 {
+        self.drawn += 1;
+        luck(seed, node, self.drawn)
+    }
+}
+
+impl Tally {
+    fn move_one(&mut self, from: Standing, to: Standing) {
+        if let Some(count) = self.count(from) {
+            *count -= 1;
+        }
+        if let Some(count) = self.count(to) {
+            *count += 1;
+        }
+    }
+
+    fn count(&mut self, standing: Standing) -> Option<&mut usize> {
+        match standing {
+            Standing::Aside => None,
+            Standing::Old => Some(&mut self.old),
+            Standing::New => Some(&mut self.new),
+            Standing::Unavailable => Some(&mut self.unavailable),
+        }
+    }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

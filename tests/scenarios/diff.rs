@@ -1,0 +1,165 @@
+//! What if: what a change does, and what would have happened anyhow.
+
+use daemonplan::{Change, Diff, Snapshot, model::PodPhase};
+use serde_json::json;
+
+use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, taint};
+
+fn workers() -> Cluster {
+    let nodes = ["n1", "n2", "n3"];
+    cluster(nodes.map(|name| labelled(name, &[("role", "worker")])))
+        .with_pods(nodes.map(|node| pod(&format!("pod-{node}"), node)))
+        .with_spec(json!({"nodeSelector": {"role": "worker"}}))
+}
+
+fn diff(before: &Cluster, change: impl FnOnce(&mut Cluster)) -> Diff {
+    let mut after = before.clone();
+    change(&mut after);
+    Snapshot::diff(Some(&before.snapshot()), &after.snapshot())
+}
+
+fn lines(diff: &Diff) -> Vec<String> {
+    diff.nodes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nothing_changed_makes_no_difference_whatever_is_to_be_done_anyhow() {
+    let mut before = workers().with_new_template().with_pod(pod("lost", "gone"));
+    before.pods[0].phase = PodPhase::Failed;
+    let diff = diff(&before, |_| {});
+    assert_eq!(lines(&diff), Vec::<String>::new());
+    assert_eq!((diff.desired, diff.deletions()), (3, 0));
+}
+
+#[test]
+fn a_node_that_gets_the_label_gains_a_pod_and_one_that_loses_it_loses_its_pod() {
+    let mut before = workers();
+    before.nodes.push(node("n4"));
+    let diff = diff(&before, |after| {
+        after.nodes[0].labels = [("role", "infra")].into_iter().collect();
+        after.nodes[3].labels = [("role", "worker")].into_iter().collect();
+    });
+    assert_eq!(
+        lines(&diff),
+        [
+            "n1: loses its pod: node selector role=worker is required, the node has role=infra",
+            "n4: gains a pod; before: node selector role=worker is required, the node has no label role",
+        ]
+    );
+    assert_eq!(diff.nodes[0].pods, ["pod-n1"]);
+    assert_eq!((diff.deletions(), diff.desired, diff.most_unavailable), (1, 3, 0));
+}
+
+#[test]
+fn a_new_template_replaces_all_pods_some_at_a_time() {
+    let before = workers().rolling(json!(2), json!(0));
+    let diff = diff(&before, |after| *after = after.clone().with_new_template());
+    assert_eq!(lines(&diff)[0], "n1: has its pod replaced: it is of an older template");
+    assert_eq!((diff.nodes.len(), diff.deletions(), diff.most_unavailable), (3, 3, 2));
+}
+
+#[test]
+fn under_on_delete_pods_become_outdated_and_going_back_makes_them_up_to_date() {
+    let before = workers().with_strategy(json!({"type": "OnDelete"}));
+    let outdated = diff(&before, |after| *after = after.clone().with_new_template());
+    assert_eq!(lines(&outdated)[0], "n1: keeps its pod, which is of an older template from then on");
+    let edited = before.clone().with_new_template();
+    let back = diff(&edited, |after| after.daemonset = before.daemonset.clone());
+    assert_eq!(lines(&back)[0], "n1: keeps its pod, which is up to date from then on");
+    assert_eq!((outdated.deletions(), back.deletions()), (0, 0));
+}
+
+#[test]
+fn going_back_amid_an_update_spares_what_is_still_old() {
+    let mut before = workers();
+    let old = before.daemonset.clone();
+    before = before.with_new_template();
+    before.pods[0] = pod("new-n1", "n1").of("two");
+    let diff = diff(&before, |after| after.daemonset = old);
+    assert_eq!(
+        lines(&diff),
+        [
+            "n1: has its pod replaced: it is of an older template",
+            "n2: keeps its pod, which would have been replaced",
+            "n3: keeps its pod, which would have been replaced",
+        ]
+    );
+}
+
+#[test]
+fn nodes_that_come_and_go() {
+    let mut before = workers();
+    before.nodes.push(labelled("n5", &[("role", "worker")]));
+    let diff = diff(&before, |after| {
+        after.nodes.remove(3);
+        after.nodes.remove(0);
+        after.nodes.push(labelled("n4", &[("role", "worker")]));
+    });
+    assert_eq!(
+        lines(&diff),
+        [
+            "n1: loses its pod: its node does not exist",
+            "n4: gains a pod; the node is new",
+            "n5: gets no pod: the node is gone"
+        ]
+    );
+}
+
+#[test]
+fn a_taint_without_execution_leaves_pods_where_they_are() {
+    let mut before = workers();
+    before.pods.remove(1);
+    let diff = diff(&before, |after| {
+        after.nodes[0].taints = vec![taint("dedicated=db:NoSchedule")];
+        after.nodes[1].taints = vec![taint("dedicated=db:NoSchedule")];
+        after.nodes[2].taints = vec![taint("dedicated=db:NoExecute")];
+    });
+    assert_eq!(
+        lines(&diff),
+        [
+            "n1: keeps its pod, though none would be created: taint dedicated=db:NoSchedule is not tolerated",
+            "n2: gets no pod: taint dedicated=db:NoSchedule is not tolerated",
+            "n3: loses its pod: taint dedicated=db:NoExecute is not tolerated",
+        ]
+    );
+}
+
+#[test]
+fn a_new_daemonset_gains_all_its_pods() {
+    let mut after = workers();
+    after.pods.clear();
+    let diff = Snapshot::diff(None, &after.snapshot());
+    assert_eq!(lines(&diff)[2], "n3: gains a pod; the DaemonSet is new");
+    assert_eq!((diff.nodes.len(), diff.most_unavailable), (3, 0));
+}
+
+#[test]
+fn a_project_selector_takes_pods_away() {
+    let diff = diff(&workers(), |after| {
+        after.nodes[0].labels = [("role", "worker"), ("zone", "a")].into_iter().collect();
+        *after = after.clone().annotated(&[("openshift.io/node-selector", "zone=a")]);
+    });
+    let lost = "annotation openshift.io/node-selector: zone=a is required, the node has no label zone";
+    assert_eq!(lines(&diff)[0], format!("n2: loses its pod: {lost}"));
+    assert_eq!(diff.nodes.iter().map(|node| &*node.node).collect::<Vec<_>>(), ["n2", "n3"]);
+}
+
+#[test]
+fn a_selector_that_the_template_does_not_match_has_no_rest() {
+    let restless = diff(&workers(), |after| {
+        after.daemonset.selector = Some(super::common::selector("app", "another"));
+    });
+    assert!(restless.is_restless);
+}
+
+#[test]
+fn programs_read_the_difference_as_data() {
+    let diff = diff(&workers(), |after| *after = after.clone().with_spec(json!({"affinity": affinity(json!([]))})));
+    assert!(diff.nodes.iter().all(|node| matches!(node.change, Change::Lost(_))));
+    let json = serde_json::to_value(&diff).unwrap();
+    assert_eq!(json["nodes"][0]["change"], "Lost");
+    assert_eq!(json["nodes"][0]["reason"], "NotPlaced");
+    assert_eq!(json["nodes"][0]["pods"], json!(["pod-n1"]));
+    assert_eq!(json["nodes"][0]["placement"]["rule"], "NodeAffinity");
+    assert_eq!(json["mostUnavailable"], 0);
+}

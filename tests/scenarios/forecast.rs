@@ -1,0 +1,183 @@
+//! What next: how a roll-out goes on.
+
+use std::time::Duration;
+
+use daemonplan::{Assumptions, Delay, Forecast, Outcome, StuckCause, Wave, WaveKind, model::PodPhase};
+use serde_json::json;
+
+use super::common::{Cluster, PodExt, cluster, node, pod, selector, tainted};
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Pods start in 10 s and stop in 5 s.
+fn steady() -> Assumptions {
+    Assumptions::default().startup(Delay::Fixed(seconds(10))).shutdown(Delay::Fixed(seconds(5)))
+}
+
+/// Four nodes with a pod of an older template each.
+fn outdated() -> Cluster {
+    let nodes = ["n1", "n2", "n3", "n4"];
+    cluster(nodes.map(node)).with_pods(nodes.map(|node| pod(&format!("old-{node}"), node))).with_new_template()
+}
+
+fn forecast(cluster: &Cluster) -> Forecast {
+    cluster.snapshot().forecast(&steady())
+}
+
+/// A wave as `n1,n2 0-15 lowest 2`.
+fn line(wave: &Wave) -> String {
+    let nodes: Vec<_> = wave.nodes.iter().map(daemonplan::model::Text::as_str).collect();
+    let ends = wave.ends.map_or("never".to_owned(), |ends| ends.as_secs().to_string());
+    format!("{:?} {} {}-{ends} lowest {}", wave.kind, nodes.join(","), wave.begins.as_secs(), wave.lowest_available)
+}
+
+fn waves(forecast: &Forecast) -> Vec<String> {
+    forecast.waves.iter().map(line).collect()
+}
+
+fn stuck(forecast: &Forecast) -> Vec<String> {
+    forecast.stuck.iter().map(|stuck| format!("{}: {}", stuck.node, stuck.cause)).collect()
+}
+
+#[test]
+fn an_update_goes_on_in_waves_of_as_many_nodes_as_may_be_unavailable() {
+    let forecast = forecast(&outdated().rolling(json!(2), json!(0)));
+    assert_eq!(waves(&forecast), ["Update n1,n2 0-15 lowest 2", "Update n3,n4 15-30 lowest 2"]);
+    assert_eq!((forecast.outcome, forecast.after), (Outcome::Done, seconds(30)));
+    assert_eq!(forecast.to_string(), "done after 30s; never fewer than 2 of 4 nodes have an available pod");
+    let timeline: Vec<_> = forecast.timeline.iter().map(|p| (p.after.as_secs(), p.old, p.new, p.unavailable)).collect();
+    assert_eq!(timeline, [(0, 4, 0, 0), (0, 2, 0, 2), (15, 2, 2, 0), (15, 0, 2, 2), (30, 0, 4, 0)]);
+}
+
+#[test]
+fn a_surging_update_lacks_no_pod() {
+    let forecast = forecast(&outdated().rolling(json!(0), json!(2)));
+    assert_eq!(waves(&forecast), ["Update n1,n2 0-15 lowest 4", "Update n3,n4 10-25 lowest 4"]);
+    assert_eq!((forecast.outcome, forecast.after, forecast.lowest_available), (Outcome::Done, seconds(25), 4));
+}
+
+#[test]
+fn a_first_roll_out_goes_on_in_waves_of_the_burst_limit() {
+    let forecast = forecast(&cluster(["n1", "n2", "n3"].map(node)).with_settings(|settings| settings.burst(2)));
+    assert_eq!(waves(&forecast), ["Repair n1,n2 0-10 lowest 0", "Repair n3 0-10 lowest 0"]);
+    assert_eq!(forecast.outcome, Outcome::Done);
+}
+
+#[test]
+fn min_ready_seconds_take_their_time() {
+    let forecast = forecast(&outdated().with(|daemonset| daemonset.min_ready_seconds = 30));
+    assert_eq!(waves(&forecast)[..2], ["Update n1 0-45 lowest 3", "Update n2 45-90 lowest 3"]);
+    assert_eq!(forecast.after, seconds(4 * 45));
+}
+
+#[test]
+fn what_is_under_way_ends_as_assumed() {
+    let pods = [pod("going", "n1").being_deleted(), pod("starting", "n2").of("two").phase(PodPhase::Pending)];
+    let pods = pods.map(|pod| pod.but(|pod| pod.created = None));
+    let cluster = cluster(["n1", "n2"].map(node)).with_new_template().with_pods(pods);
+    let forecast = forecast(&cluster);
+    assert_eq!(waves(&forecast), ["Repair n1 5-15 lowest 0"]);
+    assert_eq!(forecast.timeline.iter().map(|point| point.new).collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+#[test]
+fn a_node_that_is_not_ready_stays_so_and_holds_the_update_up() {
+    let mut cluster = outdated();
+    cluster.nodes[1] = tainted("n2", &["node.kubernetes.io/unreachable:NoExecute"]);
+    let forecast = forecast(&cluster);
+    assert_eq!(forecast.outcome, Outcome::Stuck);
+    let reason = "the node is not ready (node.kubernetes.io/unreachable:NoExecute): no pod starts or stops there";
+    let waits = "an older pod, whose turn does not come";
+    assert_eq!(stuck(&forecast), [format!("n2: {reason}"), format!("n3: {waits}"), format!("n4: {waits}")]);
+    assert_eq!(waves(&forecast), ["Update n1 0-15 lowest 3", "Update n2 15-never lowest 3"]);
+    assert_eq!(
+        forecast.to_string(),
+        "stuck after 15s: 3 nodes not as they should be; never fewer than 3 of 4 nodes have an available pod"
+    );
+}
+
+#[test]
+fn pods_that_never_start_hold_the_update_up() {
+    let forecast = outdated().snapshot().forecast(&steady().failure_rate(1.0));
+    assert_eq!(forecast.outcome, Outcome::Stuck);
+    assert_eq!(forecast.stuck[0].cause, StuckCause::PodNeverStarts);
+    assert!(forecast.stuck[1..].iter().all(|stuck| stuck.cause == StuckCause::WaitsForOthers));
+}
+
+#[test]
+fn what_has_been_waiting_for_long_stays_as_it_is() {
+    let long_ago = Some("2025-12-31T00:00:00Z".parse().unwrap());
+    let unready = pod("unready", "n1").of("two").phase(PodPhase::Pending).but(|pod| pod.created = long_ago);
+    let going = pod("going", "n2").being_deleted().but(|pod| pod.deleted = long_ago);
+    let cluster = cluster(["n1", "n2", "n3"].map(node)).with_new_template().with_pods([unready, going]);
+    let forecast_ = forecast(&cluster);
+    assert_eq!(
+        stuck(&forecast_),
+        ["n1: pod unready has not been ready for long", "n2: pod going has been asked to go for long"]
+    );
+    let patient = cluster.snapshot().forecast(&steady().patience(Duration::from_hours(1_000)));
+    assert_eq!(patient.outcome, Outcome::Done);
+}
+
+#[test]
+fn under_on_delete_older_pods_are_no_fault() {
+    let forecast = forecast(&outdated().with_strategy(json!({"type": "OnDelete"})));
+    assert_eq!((forecast.outcome, waves(&forecast)), (Outcome::Done, vec![]));
+    assert_eq!(forecast.to_string(), "done already; never fewer than 4 of 4 nodes have an available pod");
+}
+
+#[test]
+fn pods_that_the_selector_does_not_match_are_created_without_end() {
+    let cluster = cluster([node("n1")]).with(|daemonset| daemonset.selector = Some(selector("app", "another")));
+    let forecast = forecast(&cluster);
+    assert_eq!(forecast.outcome, Outcome::Restless);
+    assert!(forecast.to_string().starts_with("it never comes to rest: pods are created without end"));
+}
+
+#[test]
+fn beyond_the_horizon_nothing_is_looked_at() {
+    let forecast = outdated().snapshot().forecast(&steady().horizon(seconds(20)));
+    assert_eq!((forecast.outcome, forecast.after), (Outcome::Unfinished, seconds(20)));
+    assert_eq!(forecast.waves.len(), 2);
+}
+
+#[test]
+fn failed_pods_are_replaced_and_missing_nodes_are_cleared() {
+    let pods = [pod("failed", "n1").phase(PodPhase::Failed), pod("lost", "gone"), pod("fine", "n2")];
+    let forecast = forecast(&cluster(["n1", "n2"].map(node)).with_pods(pods));
+    assert_eq!(waves(&forecast), ["Repair gone,n1 0-10 lowest 1"]);
+    assert_eq!(forecast.outcome, Outcome::Done);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_forecast() {
+    let cluster = outdated();
+    let with_seed = |seed| cluster.snapshot().forecast(&Assumptions::default().seed(seed));
+    assert_eq!(with_seed(1), with_seed(1));
+    assert_ne!(with_seed(1).after, with_seed(2).after);
+}
+
+#[test]
+fn start_up_times_are_taken_from_the_pods_that_are_there() {
+    let cluster = outdated();
+    let cluster_with = |pods| Cluster { pods, ..cluster.clone() };
+    // They were created at 02:00:00 and ready at 03:00:00.
+    assert_eq!(Delay::observed(&cluster.snapshot()), Some(Delay::Fixed(Duration::from_hours(1))));
+    let faster = pod("faster", "n1").but(|pod| pod.created = Some("2026-01-02T02:59:50Z".parse().unwrap()));
+    let few = cluster_with(vec![faster.clone(), pod("slow", "n2")]);
+    assert_eq!(Delay::observed(&few.snapshot()), None, "two are too few");
+    let some = cluster_with(vec![faster.clone(), faster, pod("slow", "n2")]);
+    let expected = Delay::LogNormal { median: seconds(10), p90: Duration::from_hours(1) };
+    assert_eq!(Delay::observed(&some.snapshot()), Some(expected));
+}
+
+#[test]
+fn kinds_of_waves_do_not_mix() {
+    let mut cluster = outdated();
+    cluster.pods.remove(0);
+    let forecast = forecast(&cluster);
+    assert_eq!(forecast.waves.iter().map(|wave| wave.kind).filter(|kind| *kind == WaveKind::Repair).count(), 1);
+    assert_eq!(waves(&forecast)[..2], ["Repair n1 0-10 lowest 3", "Update n2 10-25 lowest 3"]);
+}
