@@ -111,7 +111,7 @@ impl Snapshot<'_> {
     /// let diff = Snapshot::diff(Some(&before), &after);
     /// assert_eq!(
     ///     diff.nodes[0].to_string(),
-    ///     "node-7: gains a pod; before: node selector role=worker is required, the node has no label role",
+    ///     "node-7: pod gained; before: node selector role=worker is required, the node has no label role",
     /// );
     /// # Ok::<(), serde_json::Error>(())
     /// ```
@@ -256,18 +256,18 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gained(Gain::NewDaemonSet) => f.write_str("gains a pod; the DaemonSet is new"),
-            Self::Gained(Gain::NewNode) => f.write_str("gains a pod; the node is new"),
-            Self::Gained(Gain::RuleHolds(reason)) => write!(f, "gains a pod; before: {reason}"),
-            Self::Gained(Gain::Other) => f.write_str("has a pod, which it would not have had"),
-            Self::Lost(Loss::Deleted(deletion)) => write!(f, "loses its pod: {deletion}"),
-            Self::Lost(Loss::NotCreated(reason)) => write!(f, "gets no pod: {reason}"),
-            Self::Lost(Loss::NodeGone) => f.write_str("gets no pod: the node is gone"),
-            Self::Replaced(deletion) => write!(f, "has its pod replaced: {deletion}"),
-            Self::Spared => f.write_str("keeps its pod, which would have been replaced"),
-            Self::Outdated => f.write_str("keeps its pod, which is of an older template from then on"),
-            Self::UpToDate => f.write_str("keeps its pod, which is up to date from then on"),
-            Self::Unwanted(reason) => write!(f, "keeps its pod, though none would be created: {reason}"),
+            Self::Gained(Gain::NewDaemonSet) => f.write_str("pod gained: the DaemonSet is new"),
+            Self::Gained(Gain::NewNode) => f.write_str("pod gained: the node is new"),
+            Self::Gained(Gain::RuleHolds(reason)) => write!(f, "pod gained; before: {reason}"),
+            Self::Gained(Gain::Other) => f.write_str("pod gained, which would have gone or not come"),
+            Self::Lost(Loss::Deleted(deletion)) => write!(f, "pod lost: {deletion}"),
+            Self::Lost(Loss::NotCreated(reason)) => write!(f, "pod not created: {reason}"),
+            Self::Lost(Loss::NodeGone) => f.write_str("pod not created: the node is gone"),
+            Self::Replaced(deletion) => write!(f, "pod replaced: {deletion}"),
+            Self::Spared => f.write_str("pod kept, which would have been replaced"),
+            Self::Outdated => f.write_str("pod kept, of an older template from then on"),
+            Self::UpToDate => f.write_str("pod kept, up to date from then on"),
+            Self::Unwanted(reason) => write!(f, "pod kept, though none would be created: {reason}"),
         }
     }
 }

@@ -1,16 +1,16 @@
 use std::{
+    fmt,
     fs::{self, File},
     io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use daemonplan::manifest::Manifests;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     Failure,
-    output::{is_watched, note},
+    output::{Progress, note},
 };
 
 /// Reads all files, all manifests of all folders, and standard input.
@@ -40,6 +40,36 @@ pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
     Ok(manifests)
 }
 
+/// What the cluster holds, as kubectl tells it: in one namespace, or in all.
+pub(super) fn ask(context: Option<&str>, namespace: Option<&str>) -> Result<Manifests, Failure> {
+    let mut manifests = Manifests::default();
+    let context: Vec<_> = context.iter().flat_map(|context| ["--context", *context]).collect();
+    let (kinds, scope) = match namespace {
+        None => ("daemonsets,nodes,pods,namespaces,controllerrevisions", vec!["--all-namespaces"]),
+        Some(namespace) => {
+            ask_for(&mut manifests, &[&context[..], &["nodes"]].concat())?;
+            ask_for(&mut manifests, &[&context[..], &["namespace", namespace]].concat())?;
+            ("daemonsets,pods,controllerrevisions", vec!["--namespace", namespace])
+        }
+    };
+    ask_for(&mut manifests, &[&context[..], &[kinds], &scope].concat())?;
+    Ok(manifests)
+}
+
+fn ask_for(manifests: &mut Manifests, args: &[&str]) -> Result<(), Failure> {
+    let mut command = Command::new("kubectl");
+    command.arg("get").args(args).args(["--output", "json"]).stdout(Stdio::piped());
+    let shown = format!("kubectl get {} --output json", args.join(" "));
+    note(format_args!("running {shown}"));
+    let fail = |error: &dyn fmt::Display| Failure(format!("{shown}: {error}; -f reads files instead"));
+    let mut child = command.spawn().map_err(|error| fail(&error))?;
+    if let Some(said) = child.stdout.take() {
+        read_one(manifests, "kubectl", said, None)?;
+    }
+    let status = child.wait().map_err(|error| fail(&error))?;
+    if status.success() { Ok(()) } else { Err(fail(&status)) }
+}
+
 fn manifests_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let is_manifest = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -59,39 +89,26 @@ fn read_file(manifests: &mut Manifests, path: &Path) -> Result<(), Failure> {
 }
 
 fn read_one(manifests: &mut Manifests, name: &str, text: impl Read, length: Option<u64>) -> Result<(), Failure> {
-    let mut watched = Watched { text, bar: progress(name, length), begun: Instant::now() };
-    let result = manifests.read(name, &mut watched);
-    watched.bar.finish_and_clear();
-    result.map_err(|error| failure(Path::new(name), &error))
-}
-
-/// What is being read, with a bar that shows up when it takes long.
-struct Watched<R> {
-    text: R,
-    bar: ProgressBar,
-    begun: Instant,
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        const PATIENCE: Duration = Duration::from_millis(500);
-        let length = self.text.read(buffer)?;
-        self.bar.inc(u64::try_from(length).unwrap_or_default());
-        if self.bar.is_hidden() && is_watched() && self.begun.elapsed() > PATIENCE {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        Ok(length)
-    }
-}
-
-fn progress(name: &str, length: Option<u64>) -> ProgressBar {
     let template = match length {
         Some(_) => "{msg}  {bar:30}  {bytes} of {total_bytes}  {bytes_per_sec}",
         None => "{msg}  {spinner}  {bytes}  {bytes_per_sec}",
     };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
-    bar.with_style(style).with_message(format!("reading {name}"))
+    let progress = Progress::new(format!("reading {name}"), length, template);
+    manifests.read(name, Watched { text, progress }).map_err(|error| failure(Path::new(name), &error))
+}
+
+/// What is being read.
+struct Watched<R> {
+    text: R,
+    progress: Progress,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.text.read(buffer)?;
+        self.progress.advance(u64::try_from(length).unwrap_or_default());
+        Ok(length)
+    }
 }
 
 fn failure(path: &Path, error: &io::Error) -> Failure {

@@ -3,9 +3,43 @@
 use std::{
     fmt,
     io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
 };
 
 use anstream::AutoStream;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::Failure;
+
+/// How to show what a command says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: the documented contract
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+pub(super) fn write_json(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+pub(super) fn write_yaml(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {
+    serde_yaml::to_writer(&mut *out, report).map_err(io::Error::other)?;
+    out.flush()
+}
+
+#[allow(clippy::needless_pass_by_value)] // as map_err gives it
+pub(super) fn not_written(error: io::Error) -> Failure {
+    Failure(format!("standard output: {error}"))
+}
 
 /// Standard output. Once nobody reads it any more (`| head`), what is written goes nowhere: that is no error, and the exit
 /// code is what it would have been.
@@ -53,8 +87,33 @@ pub(super) fn note(text: fmt::Arguments<'_>) {
     let _ = writeln!(AutoStream::auto(io::stderr()), "{style}note:{style:#} {}", tame(text));
 }
 
-pub(super) fn is_watched() -> bool {
-    io::stderr().is_terminal()
+/// A bar on standard error, or a spinner, that shows up when something takes long.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Progress {
+    /// With the number of steps there are, if that is known; `{msg}` in the template is what is being done.
+    pub(super) fn new(doing: String, steps: Option<u64>, template: &str) -> Self {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::hidden());
+        Self { bar: bar.with_style(style).with_message(doing), begun: Instant::now() }
+    }
+
+    pub(super) fn advance(&self, steps: u64) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        self.bar.inc(steps);
+        if self.bar.is_hidden() && io::stderr().is_terminal() && self.begun.elapsed() > PATIENCE {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// What the input says, with control characters as escapes, so that no terminal obeys them.

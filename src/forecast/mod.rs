@@ -189,6 +189,26 @@ impl Snapshot<'_> {
     }
 }
 
+impl Forecast {
+    /// The timeline in so many equal spans of time, for charts: of each span the point at its end, or the last one with the
+    /// most nodes unavailable, if that are more.
+    pub fn columns(&self, count: u32) -> Vec<TimelinePoint> {
+        let mut points = self.timeline.iter().peekable();
+        let mut current = points.next().copied();
+        let column = |number: u32| {
+            let end = self.after * number / count.max(1);
+            let mut worst = current?;
+            while let Some(point) = points.next_if(|point| point.after <= end) {
+                current = Some(*point);
+                worst = if point.unavailable >= worst.unavailable { *point } else { worst };
+            }
+            let last = current?;
+            Some(if worst.unavailable > last.unavailable { worst } else { last })
+        };
+        (1..=count).map_while(column).collect()
+    }
+}
+
 fn waves(snapshot: &Snapshot<'_>, turns: &[Turn], timeline: &[TimelinePoint], desired: usize) -> Vec<Wave> {
     let burst = snapshot.settings.map_or(Settings::default().burst, |settings| settings.burst);
     let sizes = [(WaveKind::Repair, burst), (WaveKind::Update, at_a_time(snapshot.daemonset.update_strategy, desired))];

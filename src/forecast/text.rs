@@ -22,6 +22,9 @@ impl fmt::Display for Forecast {
             Outcome::Restless => write!(f, "it never comes to rest: pods are created without end")?,
             Outcome::Unfinished => write!(f, "not done after {after}")?,
         }
+        if self.desired == 0 {
+            return f.write_str("; no node should run a pod");
+        }
         write!(f, "; never fewer than {} of {} nodes have an available pod", self.lowest_available, self.desired)
     }
 }

@@ -42,8 +42,8 @@ fn a_node_that_gets_the_label_gains_a_pod_and_one_that_loses_it_loses_its_pod() 
     assert_eq!(
         lines(&diff),
         [
-            "n1: loses its pod: node selector role=worker is required, the node has role=infra",
-            "n4: gains a pod; before: node selector role=worker is required, the node has no label role",
+            "n1: pod lost: node selector role=worker is required, the node has role=infra",
+            "n4: pod gained; before: node selector role=worker is required, the node has no label role",
         ]
     );
     assert_eq!(diff.nodes[0].pods, ["pod-n1"]);
@@ -54,7 +54,7 @@ fn a_node_that_gets_the_label_gains_a_pod_and_one_that_loses_it_loses_its_pod() 
 fn a_new_template_replaces_all_pods_some_at_a_time() {
     let before = workers().rolling(json!(2), json!(0));
     let diff = diff(&before, |after| *after = after.clone().with_new_template());
-    assert_eq!(lines(&diff)[0], "n1: has its pod replaced: it is of an older template");
+    assert_eq!(lines(&diff)[0], "n1: pod replaced: it is of an older template");
     assert_eq!((diff.nodes.len(), diff.deletions(), diff.most_unavailable), (3, 3, 2));
 }
 
@@ -62,10 +62,10 @@ fn a_new_template_replaces_all_pods_some_at_a_time() {
 fn under_on_delete_pods_become_outdated_and_going_back_makes_them_up_to_date() {
     let before = workers().with_strategy(json!({"type": "OnDelete"}));
     let outdated = diff(&before, |after| *after = after.clone().with_new_template());
-    assert_eq!(lines(&outdated)[0], "n1: keeps its pod, which is of an older template from then on");
+    assert_eq!(lines(&outdated)[0], "n1: pod kept, of an older template from then on");
     let edited = before.clone().with_new_template();
     let back = diff(&edited, |after| after.daemonset = before.daemonset.clone());
-    assert_eq!(lines(&back)[0], "n1: keeps its pod, which is up to date from then on");
+    assert_eq!(lines(&back)[0], "n1: pod kept, up to date from then on");
     assert_eq!((outdated.deletions(), back.deletions()), (0, 0));
 }
 
@@ -79,9 +79,9 @@ fn going_back_amid_an_update_spares_what_is_still_old() {
     assert_eq!(
         lines(&diff),
         [
-            "n1: has its pod replaced: it is of an older template",
-            "n2: keeps its pod, which would have been replaced",
-            "n3: keeps its pod, which would have been replaced",
+            "n1: pod replaced: it is of an older template",
+            "n2: pod kept, which would have been replaced",
+            "n3: pod kept, which would have been replaced",
         ]
     );
 }
@@ -98,9 +98,9 @@ fn nodes_that_come_and_go() {
     assert_eq!(
         lines(&diff),
         [
-            "n1: loses its pod: its node does not exist",
-            "n4: gains a pod; the node is new",
-            "n5: gets no pod: the node is gone"
+            "n1: pod lost: its node does not exist",
+            "n4: pod gained: the node is new",
+            "n5: pod not created: the node is gone"
         ]
     );
 }
@@ -117,9 +117,9 @@ fn a_taint_without_execution_leaves_pods_where_they_are() {
     assert_eq!(
         lines(&diff),
         [
-            "n1: keeps its pod, though none would be created: taint dedicated=db:NoSchedule is not tolerated",
-            "n2: gets no pod: taint dedicated=db:NoSchedule is not tolerated",
-            "n3: loses its pod: taint dedicated=db:NoExecute is not tolerated",
+            "n1: pod kept, though none would be created: taint dedicated=db:NoSchedule is not tolerated",
+            "n2: pod not created: taint dedicated=db:NoSchedule is not tolerated",
+            "n3: pod lost: taint dedicated=db:NoExecute is not tolerated",
         ]
     );
 }
@@ -129,7 +129,7 @@ fn a_new_daemonset_gains_all_its_pods() {
     let mut after = workers();
     after.pods.clear();
     let diff = Snapshot::diff(None, &after.snapshot());
-    assert_eq!(lines(&diff)[2], "n3: gains a pod; the DaemonSet is new");
+    assert_eq!(lines(&diff)[2], "n3: pod gained: the DaemonSet is new");
     assert_eq!((diff.nodes.len(), diff.most_unavailable), (3, 0));
 }
 
@@ -140,7 +140,7 @@ fn a_project_selector_takes_pods_away() {
         *after = after.clone().annotated(&[("openshift.io/node-selector", "zone=a")]);
     });
     let lost = "annotation openshift.io/node-selector: zone=a is required, the node has no label zone";
-    assert_eq!(lines(&diff)[0], format!("n2: loses its pod: {lost}"));
+    assert_eq!(lines(&diff)[0], format!("n2: pod lost: {lost}"));
     assert_eq!(diff.nodes.iter().map(|node| &*node.node).collect::<Vec<_>>(), ["n2", "n3"]);
 }
 

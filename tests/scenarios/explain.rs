@@ -135,7 +135,7 @@ fn an_update_that_waits_says_for_which_nodes_and_why() {
         told,
         [
             "a: pod new-a is not ready, and the node has the taint node.kubernetes.io/not-ready:NoExecute",
-            "b: pod new-b is ready, available in 40 s",
+            "b: pod new-b is ready, available in 40s",
         ]
     );
     assert!(matches!(&held_by[1].cause, HoldupCause::Pod { state: PodState::Ready { .. }, .. }));
@@ -208,7 +208,7 @@ fn every_state_of_a_pod_has_its_name() {
     let since = Some("2026-01-02T03:04:00.5Z".parse().unwrap());
     for (pod, state) in [
         (one(), "available"),
-        (one().but(|pod| pod.ready = Readiness::Ready { since }), "ready, available in 56 s"),
+        (one().but(|pod| pod.ready = Readiness::Ready { since }), "ready, available in 56s"),
         (one().but(|pod| pod.ready = Readiness::Ready { since: None }), "ready, not yet available"),
         (one().unready(), "not ready"),
         (one().phase(PodPhase::Pending), "pending"),

@@ -181,3 +181,22 @@ fn kinds_of_waves_do_not_mix() {
     assert_eq!(forecast.waves.iter().map(|wave| wave.kind).filter(|kind| *kind == WaveKind::Repair).count(), 1);
     assert_eq!(waves(&forecast)[..2], ["Repair n1 0-10 lowest 3", "Update n2 10-25 lowest 3"]);
 }
+
+#[test]
+fn where_no_pod_is_wanted_none_is_counted() {
+    let forecast = forecast(&cluster([]));
+    assert_eq!(forecast.to_string(), "done already; no node should run a pod");
+}
+
+#[test]
+fn a_chart_shows_the_worst_of_each_span() {
+    let forecast = forecast(&outdated().rolling(json!(2), json!(0)));
+    let columns = |count| {
+        let columns = forecast.columns(count);
+        columns.iter().map(|point| (point.old, point.new, point.unavailable)).collect::<Vec<_>>()
+    };
+    assert_eq!(columns(1), [(0, 2, 2)]);
+    assert_eq!(columns(2), [(0, 2, 2), (0, 2, 2)]);
+    assert_eq!(columns(4), [(2, 0, 2), (0, 2, 2), (0, 2, 2), (0, 2, 2)]);
+    assert_eq!(columns(0), []);
+}

@@ -1,25 +1,78 @@
-//! Explanations for people: how far the update is, and the nodes by what is to be said of them.
+//! `daemonplan explain`: how far the update is, and the nodes by what is to be said of them.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anstyle::{AnsiColor, Style};
-use daemonplan::{Explanation, NodeExplanation, UpdateState};
+use clap::Args;
+use daemonplan::{Explanation, NodeExplanation, Snapshot, UpdateState};
 
 use super::{
-    Explained,
-    output::tame,
-    text::{BOLD, DIM, SHOWN, WARN, names, plural},
+    Failure,
+    facts::{FactArgs, Selection},
+    output::{self, Format, not_written, tame},
+    report,
+    words::{BOLD, DIM, SHOWN, WARN, names, plural},
 };
+
+/// Explain where a DaemonSet's pods are, and where not, and why.
+#[derive(Debug, Args)]
+#[command(after_help = "Why does node-7 have no pod of monitoring/agent?\n  \
+    daemonplan explain -n monitoring agent --node node-7\n\n\
+    The same from a file:\n  \
+    kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json > cluster.json\n  \
+    daemonplan explain -f cluster.json -n monitoring agent --node node-7")]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Only this node, with every rule about it
+    #[arg(long)]
+    node: Option<String>,
+
+    /// How to show the explanations
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// Name every node, however many there are
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    facts: FactArgs,
+}
+
+/// A DaemonSet's snapshot with its explanation.
+type Explained<'a> = (Snapshot<'a>, Explanation);
+
+pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
+    let facts = args.facts.read(args.selection.namespace())?;
+    let meant = facts.selected(&args.selection)?;
+    let mut explanations: Vec<_> = meant.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();
+    if let Some(node) = &args.node {
+        for (_, explanation) in &mut explanations {
+            explanation.nodes.retain(|explained| *explained.node == **node);
+        }
+        if explanations.iter().all(|(_, explanation)| explanation.nodes.is_empty()) {
+            return Err(Failure(format!("there is no node {node} in the input, and no pod that is on one")));
+        }
+    }
+    let mut out = output::stdout();
+    match args.output {
+        Format::Text => write(&mut out, &explanations, args.node.is_some(), args.all),
+        Format::Json => output::write_json(&mut out, &report::named("explanations", &explanations)),
+        Format::Yaml => output::write_yaml(&mut out, &report::named("explanations", &explanations)),
+    }
+    .map_err(not_written)?;
+    Ok(facts.exit_code())
+}
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 
-pub(super) fn write(
-    out: &mut impl Write,
-    explanations: &[Explained<'_>],
-    is_one_node: bool,
-    all: bool,
-) -> io::Result<()> {
+fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool, all: bool) -> io::Result<()> {
     for (number, (snapshot, explanation)) in explanations.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;

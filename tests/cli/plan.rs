@@ -1,29 +1,18 @@
-//! The command line on real files.
+//! `daemonplan plan`, and what all commands have in common.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
-
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, process::Stdio};
 
 use assert_cmd::Command;
 use serde_json::Value;
 
-fn daemonplan(args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("daemonplan").unwrap();
-    command.arg("plan").args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command
-}
+use super::{PENDING, QUIET, example, run};
 
-/// Standard output, standard error and the exit code.
-fn run(command: &mut Command) -> (String, String, i32) {
-    let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+fn daemonplan(args: &[&str]) -> Command {
+    super::daemonplan(&[&["plan"], args].concat())
 }
 
 fn json(args: &[&str]) -> Value {
-    let (out, errors, code) = run(daemonplan(args).args(["-o", "json"]));
-    assert_eq!((errors.as_str(), code), ("", 0));
-    serde_json::from_str(&out).unwrap()
+    super::json(&[&["plan"], args].concat())
 }
 
 fn plan_of<'r>(report: &'r Value, name: &str) -> &'r Value {
@@ -38,9 +27,6 @@ fn actions(plan: &Value) -> Vec<String> {
     let actions = plan["actions"].as_array().unwrap().iter();
     actions.map(|action| format!("{} {}", action["type"].as_str().unwrap(), name(action)).trim().to_owned()).collect()
 }
-
-const QUIET: &[&str] = &["-f", "examples/quiet.json", "--now", "2026-11-23T23:08:30Z"];
-const PENDING: &[&str] = &["-f", "examples/pending.json", "--now", "2026-11-23T23:08:27Z"];
 
 #[test]
 fn taking_over_a_running_cluster_asks_for_nothing_but_its_finished_surges() {
@@ -205,7 +191,7 @@ fn revisions_count_as_given_only_if_there_are_any_or_the_input_is_complete() {
 
 #[test]
 fn manifests_come_from_standard_input_too() {
-    let text = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quiet.json")).unwrap();
+    let text = fs::read(example("quiet.json")).unwrap();
     let (out, _, code) = run(daemonplan(&["-f", "-", "--now", "2026-11-23T23:08:30Z"]).write_stdin(text));
     assert_eq!(code, 0);
     assert_eq!(out, run(&mut daemonplan(QUIET)).0);
@@ -235,8 +221,8 @@ fn files_that_cannot_be_read_and_wrong_flags_are_errors() {
     assert_eq!((code, errors.contains("no .yaml, .yml or .json file")), (1, true));
     let (_, errors, code) = run(daemonplan(&["-f", "-"]).write_stdin("# nothing\n"));
     assert_eq!((code, errors.contains("the input is empty")), (1, true));
-    for args in [&["-f", "-", "--now", "yesterday"][..], &["-f", "-", "--exit-codes"], &[]] {
-        let (_, errors, code) = run(&mut daemonplan(args));
+    for args in [["-f", "-", "--now", "yesterday"], ["-f", "-", "--context", "both"], ["-f", "-", "--burst", "-1"]] {
+        let (_, errors, code) = run(&mut daemonplan(&args));
         assert_eq!((code, errors.contains("--help")), (1, true), "2 would say that there are actions: {errors}");
     }
     assert_eq!(run(&mut daemonplan(&["--help"])).2, 0);
@@ -245,8 +231,8 @@ fn files_that_cannot_be_read_and_wrong_flags_are_errors() {
 #[test]
 fn a_synthetic_cluster_is_the_same_for_the_same_seed_and_can_be_planned() {
     let synth = |seed: &str| {
-        let mut command = Command::cargo_bin("daemonplan").unwrap();
-        run(command.args(["synth", "--nodes", "30", "--daemonsets", "8", "--other-pods", "20", "--seed", seed]))
+        let args = ["synth", "--nodes", "30", "--daemonsets", "8", "--other-pods", "20", "--seed", seed];
+        run(&mut super::daemonplan(&args))
     };
     let (text, errors, code) = synth("7");
     assert_eq!((errors.as_str(), code), ("", 0));
@@ -256,56 +242,5 @@ fn a_synthetic_cluster_is_the_same_for_the_same_seed_and_can_be_planned() {
     assert!(plan.status.success(), "{}", String::from_utf8_lossy(&plan.stderr));
     for part in ["8 DaemonSets, 30 nodes", "nothing to do", "+ create", "it is of an older template"] {
         assert!(shown.contains(part), "{part}:\n{shown}");
-    }
-}
-
-fn explain(args: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("daemonplan").unwrap();
-    command.arg("explain").args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command
-}
-
-#[test]
-fn an_explanation_can_be_asked_for_one_daemonset_and_for_one_node() {
-    let (out, errors, code) = run(explain(PENDING).args(["-n", "hello", "hello-daemonset", "--node", "worker-3"]));
-    assert_eq!((errors.as_str(), code), ("", 0));
-    assert!(out.starts_with("hello/hello-daemonset\n  worker-3: "), "{out}");
-    for line in ["✗ node selector role=worker", "✓ all taints tolerated", "pod hello-daemonset-99495  available"] {
-        assert!(out.contains(line), "{out}");
-    }
-    let (out, _, _) = run(explain(PENDING).args(["--node", "worker-3"]));
-    assert_eq!(out.matches("  worker-3: ").count(), 5, "every DaemonSet: {out}");
-}
-
-#[test]
-fn explanations_for_programs_say_the_same() {
-    let (out, errors, code) = run(explain(PENDING).args(["-o", "json", "log-agent"]));
-    assert_eq!((errors.as_str(), code), ("", 0));
-    let report: Value = serde_json::from_str(&out).unwrap();
-    let explanations = report["explanations"].as_array().unwrap();
-    assert_eq!(explanations.len(), 1);
-    assert_eq!(explanations[0]["daemonSet"]["namespace"], "logging");
-    let nodes = explanations[0]["nodes"].as_array().unwrap();
-    let node = |name: &str| nodes.iter().find(|node| node["node"] == name).unwrap();
-    assert_eq!(node("worker-3")["pods"][0]["revision"]["number"], 3);
-    assert_eq!(node("worker-3")["pods"][0]["state"]["state"], "Available");
-    assert_eq!(
-        (&node("worker-2")["exists"], &node("worker-9")["creation"]),
-        (&false.into(), &"no pod is there".into())
-    );
-    let (yaml, _, _) = run(explain(PENDING).args(["-o", "yaml", "log-agent"]));
-    assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), report);
-}
-
-#[test]
-fn what_there_is_not_cannot_be_explained() {
-    for (args, told) in [
-        (&["nobody"][..], "there is no DaemonSet nobody"),
-        (&["-n", "hello", "log-agent"], "in the namespace hello"),
-        (&["--node", "nowhere"], "there is no node nowhere"),
-    ] {
-        let (out, errors, code) = run(explain(PENDING).args(args));
-        assert_eq!((out.as_str(), code), ("", 1));
-        assert!(errors.contains(told), "{errors}");
     }
 }

@@ -1,29 +1,75 @@
-//! The plans for people: per DaemonSet its state in one line, what would be done and why, and who gets no pod.
+//! `daemonplan plan`: per DaemonSet its state in one line, what would be done and why, and who gets no pod.
 
 use std::{
     io::{self, Write},
+    process::ExitCode,
     time::Duration,
 };
 
-use anstyle::{AnsiColor, Style};
+use clap::Args;
 use daemonplan::{
     Action, Plan, Verdict,
     manifest::Manifests,
     model::{DaemonSet, UpdateStrategy},
 };
 use indexmap::IndexMap;
-use jiff::SignedDuration;
 
-use super::{Planned, output::tame};
+use super::{
+    Failure,
+    facts::FactArgs,
+    output::{self, Format, not_written, tame},
+    report::{self, Planned},
+    words::{BOLD, DIM, WARN, names, plural, shown_of, span, style},
+};
 
-pub(super) const BOLD: Style = Style::new().bold();
-pub(super) const DIM: Style = Style::new().dimmed();
-pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
+/// Plan every DaemonSet of a cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "Input is what this prints:\n  \
+    kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json | daemonplan plan -f -\n\n\
+    Exit code: 0 done, 1 an error, 2 there are actions (with --exit-code).")]
+pub(super) struct PlanArgs {
+    /// Only the DaemonSets of this namespace
+    #[arg(short, long)]
+    namespace: Option<String>,
 
-/// So many lines that say the same for the same reason are shown, more are summed up.
-pub(super) const SHOWN: usize = 8;
+    /// How to show the plans
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
 
-pub(super) fn write<'a>(
+    /// Exit with 2 if there are actions
+    #[arg(long)]
+    exit_code: bool,
+
+    /// Show every action on a line of its own, however many there are
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    facts: FactArgs,
+}
+
+pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
+    let facts = args.facts.read(args.namespace.as_deref())?;
+    let mut any_actions = false;
+    let is_meant = |name: &str| args.namespace.as_deref().is_none_or(|namespace| namespace == name);
+    let meant = facts.snapshots().filter(|snapshot| is_meant(&snapshot.daemonset().namespace));
+    let plans = meant.map(|snapshot| (snapshot, snapshot.plan()));
+    let plans = plans.inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
+    let mut out = output::stdout();
+    match args.output {
+        Format::Text => write(&mut out, &facts.manifests, plans, args.all),
+        Format::Json => output::write_json(&mut out, &report::plans(plans)),
+        Format::Yaml => output::write_yaml(&mut out, &report::plans(plans)),
+    }
+    .map_err(not_written)?;
+    Ok(if facts.exit_code() == ExitCode::SUCCESS && args.exit_code && any_actions {
+        ExitCode::from(2)
+    } else {
+        facts.exit_code()
+    })
+}
+
+fn write<'a>(
     out: &mut impl Write,
     manifests: &Manifests,
     plans: impl Iterator<Item = Planned<'a>>,
@@ -155,7 +201,7 @@ fn line(action: &Action) -> Line {
 }
 
 fn group(out: &mut impl Write, lines: &[Line], all: bool) -> io::Result<()> {
-    let shown = if all || lines.len() <= SHOWN + 1 { lines.len() } else { SHOWN };
+    let shown = shown_of(lines.len(), all);
     let width = |field: fn(&Line) -> &String| lines.iter().take(shown).map(|line| field(line).len()).max().unwrap_or(0);
     let (object_width, node_width) = (width(|line| &line.object), width(|line| &line.node));
     for line in lines.iter().take(shown) {
@@ -180,14 +226,6 @@ fn group(out: &mut impl Write, lines: &[Line], all: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn style(sign: char) -> Style {
-    match sign {
-        '+' => AnsiColor::Green.on_default(),
-        '-' => AnsiColor::Red.on_default(),
-        _ => AnsiColor::Cyan.on_default(),
-    }
-}
-
 /// The nodes that should run no pod, by reason.
 fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<()> {
     let mut reasons = IndexMap::<(bool, String), Vec<String>>::new();
@@ -200,17 +238,6 @@ fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<(
         writeln!(out, "  {DIM}not on {}: {reason}{stays}{DIM:#}", names(&nodes, all))?;
     }
     Ok(())
-}
-
-/// The first few names, or all.
-pub(super) fn names(all_names: &[String], all: bool) -> String {
-    let shown = if all || all_names.len() <= SHOWN { all_names.len() } else { SHOWN };
-    let names: Vec<_> = all_names.iter().take(shown).map(String::as_str).collect();
-    let more = match all_names.len() - shown {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", names.join(", "))
 }
 
 #[derive(Default)]
@@ -240,14 +267,4 @@ impl Summary {
         let again = self.again.map(|after| format!("; look again in {}", span(after))).unwrap_or_default();
         writeln!(out, "{BOLD}{}{BOLD:#}: {}{again}", plural(self.plans, "plan"), parts.join(", "))
     }
-}
-
-pub(super) fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// A time span in whole seconds, rounded up so that nobody looks too early.
-pub(super) fn span(after: Duration) -> String {
-    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    format!("{:#}", SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))
 }

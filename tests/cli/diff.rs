@@ -1,0 +1,148 @@
+//! `daemonplan diff`.
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+use super::{QUIET, example, file, run};
+
+fn diff(args: &[&str]) -> Command {
+    super::daemonplan(&[&["diff"], QUIET, args].concat())
+}
+
+/// A manifest of the DaemonSet `monitoring/node-exporter`, as the dump has it, but changed.
+fn changed(change: impl FnOnce(&mut Value)) -> (tempfile::TempDir, String) {
+    let dump: Value = serde_json::from_slice(&std::fs::read(example("quiet.json")).unwrap()).unwrap();
+    let is_meant = |object: &&Value| object["kind"] == "DaemonSet" && object["metadata"]["name"] == "node-exporter";
+    let mut daemonset = dump["items"].as_array().unwrap().iter().find(is_meant).unwrap().clone();
+    change(&mut daemonset);
+    file(&daemonset.to_string())
+}
+
+#[test]
+fn nodes_are_changed_by_flags() {
+    let flags = ["--set-label", "worker-1=role=infra", "--remove-node", "worker-4", "--cordon", "worker-3"];
+    let (out, errors, code) = run(&mut diff(&flags));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    for line in [
+        "  - 1 node: pod lost: its node does not exist",
+        "      worker-4  log-agent-9ww4q",
+        "  - 1 node: pod lost: node selector role=worker is required, the node has role=infra",
+        "  + 1 node: pod gained; before: annotation openshift.io/node-selector: role=infra is required, the node has role=worker",
+        "4 of 4 DaemonSets: 4 lost, 1 gained",
+    ] {
+        assert!(out.lines().any(|shown| shown == line), "{line}\n{out}");
+    }
+    let (out, _, _) = run(&mut diff(&["--cordon", "worker-3"]));
+    assert_eq!(out, "no difference: 4 DaemonSets\n", "a DaemonSet's pods tolerate that");
+    let (out, _, _) = run(&mut diff(&["node-exporter", "--taint", "gpu-1=nvidia.com/gpu:NoSchedule-"]));
+    assert_eq!(out, "no difference: 1 DaemonSet\n", "the affinity still keeps them away");
+    let (out, _, _) =
+        run(&mut diff(&["mesh-proxy", "--taint", "worker-1=a=b:NoExecute", "--set-label", "worker-2=role-"]));
+    assert!(out.contains("pod lost: taint a=b:NoExecute is not tolerated\n      worker-1"), "{out}");
+    assert!(out.contains("the node has no label role\n      worker-2"), "{out}");
+}
+
+#[test]
+fn a_manifest_is_applied_and_its_fields_are_shown() {
+    let (_folder, file) = changed(|daemonset| {
+        daemonset["spec"]["template"]["spec"]["containers"][0]["image"] = "new:2".into();
+        daemonset.as_object_mut().unwrap().remove("status");
+    });
+    let (out, errors, code) = run(&mut diff(&["--with", &file, "--exit-code"]));
+    assert_eq!((errors.as_str(), code), ("", 2));
+    assert!(
+        out.starts_with(
+            "monitoring/node-exporter\n  \
+         ~ spec.template.spec.containers.0.image: \"registry.example/node-exporter:1.9.0\" → \"new:2\"\n  \
+         ~ 5 nodes: pod replaced: it is of an older template\n"
+        ),
+        "{out}"
+    );
+    assert!(
+        out.ends_with("  at most 2 of 9 nodes without a pod at a time\n\n1 of 4 DaemonSets: 5 replaced\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_manifest_that_says_nothing_new_makes_no_difference() {
+    let (_folder, file) = changed(|daemonset| {
+        let object = daemonset.as_object_mut().unwrap();
+        object.remove("status");
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.retain(|field, _| field == "name" || field == "namespace");
+        let spec = object["spec"]["template"]["spec"].as_object_mut().unwrap();
+        for field in ["dnsPolicy", "restartPolicy", "schedulerName", "securityContext", "terminationGracePeriodSeconds"]
+        {
+            assert!(spec.remove(field).is_some(), "{field}");
+        }
+    });
+    let (out, errors, code) = run(&mut diff(&["--with", &file, "--exit-code"]));
+    assert_eq!((out.as_str(), errors.as_str(), code), ("no difference: 4 DaemonSets\n", "", 0));
+}
+
+#[test]
+fn a_gate_fails_before_the_cluster_does() {
+    let (_folder, file) = changed(|daemonset| {
+        daemonset["spec"]["template"]["spec"]["containers"][0]["image"] = "new:2".into();
+    });
+    let allowed = |flags: &[&str]| run(diff(&["--with", &file]).args(flags));
+    assert_eq!(allowed(&["--max-deletes", "5", "--max-unavailable", "25%"]).2, 0);
+    let (_, errors, code) = allowed(&["--max-deletes", "4", "--exit-code"]);
+    assert_eq!((errors.as_str(), code), ("error: 5 pods deleted, more than the 4 that --max-deletes allows\n", 3));
+    let (_, errors, code) = allowed(&["--max-unavailable", "10%"]);
+    let told = "2 nodes without a pod at a time, more than the 10% that --max-unavailable allows";
+    assert_eq!((errors, code), (format!("error: monitoring/node-exporter: {told}\n"), 3));
+}
+
+#[test]
+fn a_project_selector_and_a_new_daemonset_are_changes() {
+    let (_folder, file) = file(
+        "kind: Namespace\nmetadata: {name: logging, annotations: {openshift.io/node-selector: role=infra}}\n---\n\
+         kind: DaemonSet\nmetadata: {name: new, namespace: logging}\n\
+         spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {tolerations: [{operator: Exists}]}}}\n",
+    );
+    let (out, errors, _) = run(&mut diff(&["--with", &file, "-n", "logging"]));
+    assert_eq!(errors, "");
+    assert!(out.contains("pod lost: annotation openshift.io/node-selector: role=infra is required"), "{out}");
+    assert!(
+        out.contains(
+            "logging/new\n  + the DaemonSet is new\n  + 2 nodes: pod gained: the DaemonSet is new\n      infra-1"
+        ),
+        "{out}"
+    );
+}
+
+#[test]
+fn programs_read_the_same() {
+    let args = [&["diff"], QUIET, &["--remove-node", "worker-4", "-n", "logging"]].concat();
+    let report = super::json(&args);
+    let diff = &report["diffs"][0];
+    assert_eq!(diff["daemonSet"]["name"], "log-agent");
+    assert_eq!((&diff["nodes"][0]["change"], &diff["nodes"][0]["reason"]), (&"Lost".into(), &"NodeGone".into()));
+    assert_eq!((&diff["deletions"], &diff["desired"]), (&1.into(), &11.into()));
+    let (yaml, _, _) = run(super::daemonplan(&args).args(["-o", "yaml"]));
+    assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), report);
+}
+
+#[test]
+fn what_cannot_be_changed_is_an_error() {
+    for (flags, told) in [
+        (&[][..], "nothing is changed: expected --with"),
+        (&["--set-label", "worker-1"], "expected NODE=KEY=VALUE or NODE=KEY-"),
+        (&["--set-label", "worker-1=role"], "expected NODE=KEY=VALUE or NODE=KEY-"),
+        (&["--set-label", "nowhere=a=b"], "there is no node nowhere to change"),
+        (&["--remove-node", "nowhere"], "there is no node nowhere to change"),
+        (&["--taint", "worker-1=a=b"], "expected NODE=KEY:EFFECT"),
+        (&["--taint", "worker-1=a=b:Never"], "expected the effect NoSchedule, PreferNoSchedule or NoExecute"),
+        (&["--max-unavailable", "many", "--cordon", "worker-1"], "expected a whole number from 0 or a percentage"),
+        (&["--with", "no-such-file"], "no-such-file: "),
+    ] {
+        let (out, errors, code) = run(&mut diff(flags));
+        assert_eq!((out.as_str(), code), ("", 1), "{flags:?}");
+        assert!(errors.contains(told), "{errors}");
+    }
+    let (_folder, file) = file("kind: Node\nmetadata: {labels: 7}\n");
+    let (_, errors, code) = run(&mut diff(&["--with", &file]));
+    assert_eq!((code, errors.contains("input.yaml: document 1: Node without a name: ")), (1, true), "{errors}");
+}

@@ -1,0 +1,55 @@
+//! `daemonplan explain`.
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+use super::{PENDING, run};
+
+fn explain(args: &[&str]) -> Command {
+    super::daemonplan(&[&["explain"], args].concat())
+}
+
+#[test]
+fn an_explanation_can_be_asked_for_one_daemonset_and_for_one_node() {
+    let (out, errors, code) = run(explain(PENDING).args(["-n", "hello", "hello-daemonset", "--node", "worker-3"]));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert!(out.starts_with("hello/hello-daemonset\n  worker-3: "), "{out}");
+    for line in ["✗ node selector role=worker", "✓ all taints tolerated", "pod hello-daemonset-99495  available"] {
+        assert!(out.contains(line), "{out}");
+    }
+    let (out, _, _) = run(explain(PENDING).args(["--node", "worker-3"]));
+    assert_eq!(out.matches("  worker-3: ").count(), 5, "every DaemonSet: {out}");
+}
+
+#[test]
+fn explanations_for_programs_say_the_same() {
+    let (out, errors, code) = run(explain(PENDING).args(["-o", "json", "log-agent"]));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let explanations = report["explanations"].as_array().unwrap();
+    assert_eq!(explanations.len(), 1);
+    assert_eq!(explanations[0]["daemonSet"]["namespace"], "logging");
+    let nodes = explanations[0]["nodes"].as_array().unwrap();
+    let node = |name: &str| nodes.iter().find(|node| node["node"] == name).unwrap();
+    assert_eq!(node("worker-3")["pods"][0]["revision"]["number"], 3);
+    assert_eq!(node("worker-3")["pods"][0]["state"]["state"], "Available");
+    assert_eq!(
+        (&node("worker-2")["exists"], &node("worker-9")["creation"]),
+        (&false.into(), &"no pod is there".into())
+    );
+    let (yaml, _, _) = run(explain(PENDING).args(["-o", "yaml", "log-agent"]));
+    assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), report);
+}
+
+#[test]
+fn what_there_is_not_cannot_be_explained() {
+    for (args, told) in [
+        (&["nobody"][..], "there is no DaemonSet nobody"),
+        (&["-n", "hello", "log-agent"], "in the namespace hello"),
+        (&["--node", "nowhere"], "there is no node nowhere"),
+    ] {
+        let (out, errors, code) = run(explain(PENDING).args(args));
+        assert_eq!((out.as_str(), code), ("", 1));
+        assert!(errors.contains(told), "{errors}");
+    }
+}
