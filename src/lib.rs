@@ -97,6 +97,7 @@ mod fold;
 mod forecast;
 mod gc;
 mod history;
+mod lint;
 #[cfg(feature = "yaml")]
 pub mod manifest;
 pub mod matching;
@@ -137,6 +138,7 @@ pub use explain::{
 #[cfg(feature = "forecast")]
 pub use forecast::{Assumptions, Delay, Forecast, Outcome, StuckCause, StuckNode, TimelinePoint, Wave, WaveKind};
 pub use gc::{Abandoned, abandoned};
+pub use lint::{Finding, Lint, Severity, lint};
 pub use placement::{Placement, PlacementCheck, PlacementReason, PlacementRule, Remedy, SelectorSource, Verdict};
 pub use plan::Plan;
 pub use reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate};

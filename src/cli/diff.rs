@@ -281,17 +281,17 @@ fn fields(before: &DaemonSet, after: &DaemonSet) -> Vec<Field> {
         serde_json::to_value(daemonset).unwrap_or_default()
     };
     let before = written(before);
-    let patch = json_patch::diff(&before, &written(after));
+    let changes = json_patch::diff(&before, &written(after));
     // The API server counts templates by itself.
     let is_counter = |operation: &PatchOperation| operation.path().as_str().ends_with("daemonset.template.generation");
-    let fields = patch.0.into_iter().filter(|operation| !is_counter(operation)).map(|operation| {
-        let (path, value) = match operation {
+    let fields = changes.0.into_iter().filter(|operation| !is_counter(operation)).map(|operation| {
+        let (path, now) = match operation {
             PatchOperation::Add(add) => (add.path, Some(add.value)),
             PatchOperation::Replace(replace) => (replace.path, Some(replace.value)),
             PatchOperation::Remove(remove) => (remove.path, None),
             other => (other.path().to_owned(), None),
         };
-        Field { before: before.pointer(path.as_str()).cloned(), after: value, path: path.to_string() }
+        Field { before: before.pointer(path.as_str()).cloned(), after: now, path: path.to_string() }
     });
     fields.collect()
 }

@@ -143,6 +143,14 @@ impl FactArgs {
         Ok(Facts { manifests, settings, now, effects_unobserved: self.effects_unobserved })
     }
 
+    /// The file, if all comes from one.
+    pub(super) fn only_file(&self) -> Option<&str> {
+        match &*self.filename {
+            [file] if file.is_file() => file.to_str(),
+            _ => None,
+        }
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
         let fail = |flag: &str, error| Failure(format!("{flag}: {error}"));
         let settings = Settings::default()

@@ -5,6 +5,7 @@ mod explain;
 mod facts;
 mod forecast;
 mod input;
+mod lint;
 mod output;
 mod plan;
 mod report;
@@ -34,6 +35,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// What next? Play roll-outs forward: how long they take, in which waves, and where they get stuck
     Forecast(forecast::ForecastArgs),
+    /// What is dangerous? Find traps: selectors that conflict or overlap, updates that cannot move, pods that land everywhere
+    Lint(lint::LintArgs),
     /// Write a synthetic cluster as JSON, as kubectl prints one: large, seeded, shaped like real ones
     Synth(synth::SynthArgs),
 }
@@ -63,6 +66,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Forecast(args) => forecast::run(&args),
+        Command::Lint(args) => lint::run(&args),
         Command::Synth(args) => synth::run(&args),
     };
     match done {

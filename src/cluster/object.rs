@@ -1,3 +1,5 @@
+use serde::Serialize;
+
 use crate::model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text};
 
 /// An object that a [`Cluster`](super::Cluster) is made of.
@@ -31,7 +33,7 @@ pub enum Kind {
 }
 
 /// The namespace and the name of an object. For nodes and namespaces, which are in none, the namespace is empty.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Key {
     /// `metadata.namespace`.
     pub namespace: Text,

@@ -5,6 +5,7 @@
 mod diff;
 mod explain;
 mod forecast;
+mod lint;
 mod live;
 mod plan;
 

@@ -17,6 +17,7 @@ mod forecast;
 mod garbage;
 mod history;
 mod incremental;
+mod lint;
 mod nodes;
 mod ownership;
 mod placement;

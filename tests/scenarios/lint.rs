@@ -1,0 +1,254 @@
+//! What is dangerous, each with where it stands, what comes of it, and what to do.
+
+use daemonplan::{Finding, Lint, Severity, Snapshot, lint, model::LabelSelector};
+use serde_json::json;
+
+use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, selector, taint, template};
+
+fn findings(cluster: &Cluster) -> Vec<Finding> {
+    lint(&[cluster.snapshot()])
+}
+
+/// All but what is said of, as `severity code field: message`.
+fn lines(cluster: &Cluster) -> Vec<String> {
+    findings(cluster).iter().map(|f| format!("{} {} {}: {}", f.severity, f.lint, f.field, f.message)).collect()
+}
+
+/// The one finding of this kind.
+fn only(cluster: &Cluster, lint: Lint) -> Finding {
+    let mut found = findings(cluster);
+    found.retain(|finding| finding.lint == lint);
+    assert_eq!(found.len(), 1, "{:#?}", findings(cluster));
+    found.remove(0)
+}
+
+fn has(cluster: &Cluster, lint: Lint) -> bool {
+    findings(cluster).iter().any(|finding| finding.lint == lint)
+}
+
+fn some() -> Cluster {
+    cluster([
+        labelled("w1", &[("role", "worker")]),
+        labelled("w2", &[("role", "worker")]),
+        labelled("i1", &[("role", "infra")]),
+    ])
+}
+
+#[test]
+fn a_plain_daemonset_is_not_dangerous() {
+    assert_eq!(lines(&some()), Vec::<String>::new());
+}
+
+#[test]
+fn a_project_selector_that_keeps_pods_away_is_the_trap() {
+    let annotated = some().annotated(&[("openshift.io/node-selector", "role=worker")]);
+    assert_eq!(
+        lines(&annotated),
+        ["error project-selector-conflict metadata.annotations[openshift.io/node-selector]: the annotation \
+          openshift.io/node-selector keeps pods from 1 node that the DaemonSet asks for (i1): a controller that is not told \
+          of it creates pods there that fail at once, without end"]
+    );
+    let finding = only(&annotated, Lint::ProjectSelectorConflict);
+    assert_eq!((finding.kind, &*finding.nodes), ("Namespace", &["i1".into()][..]));
+    assert_eq!(finding.fix, "kubectl annotate namespace prod openshift.io/node-selector=\"\" --overwrite");
+
+    let by_default = some().with_settings(|settings| settings.project_node_selector("role=infra").unwrap());
+    assert_eq!(only(&by_default, Lint::ProjectSelectorConflict).nodes, ["w1", "w2"]);
+    assert!(!has(&by_default.clone().annotated(&[("openshift.io/node-selector", "")]), Lint::ProjectSelectorConflict));
+    assert!(!has(&by_default.with_spec(json!({"nodeSelector": {"role": "infra"}})), Lint::ProjectSelectorConflict));
+
+    let kubernetes = some().with_settings(|settings| settings.default_node_selector("role=infra").unwrap());
+    let fix = only(&kubernetes, Lint::ProjectSelectorConflict).fix;
+    assert_eq!(fix, "kubectl annotate namespace prod scheduler.alpha.kubernetes.io/node-selector=\"\" --overwrite");
+}
+
+#[test]
+fn an_annotation_that_does_not_parse_is_found() {
+    let cluster = some().annotated(&[("scheduler.alpha.kubernetes.io/node-selector", "a,,b")]);
+    let finding = only(&cluster, Lint::InvalidNamespaceSelector);
+    assert_eq!((finding.kind, finding.severity), ("Namespace", Severity::Error));
+    assert_eq!(finding.field, "metadata.annotations[scheduler.alpha.kubernetes.io/node-selector]");
+    let openshift = some().annotated(&[("openshift.io/node-selector", "a,,b")]);
+    assert!(only(&openshift, Lint::InvalidNamespaceSelector).field.contains("openshift.io"));
+}
+
+#[test]
+fn selectors_that_cannot_work_are_found() {
+    assert!(has(&some().with(|daemonset| daemonset.selector = None), Lint::SelectorMissing));
+    assert!(has(
+        &some().with(|daemonset| daemonset.selector = Some(LabelSelector::default())),
+        Lint::SelectorMatchesAll
+    ));
+    let misses = some().with(|daemonset| daemonset.selector = Some(selector("app", "another")));
+    assert_eq!(only(&misses, Lint::SelectorMissesTemplate).field, "spec.selector");
+}
+
+#[test]
+fn selectors_that_match_the_same_pods_are_found_in_both_daemonsets() {
+    let one = some();
+    let overlapping = |change: fn(&mut Cluster)| {
+        let mut other = some();
+        other.daemonset.name = "other".into();
+        change(&mut other);
+        let found = lint(&[one.snapshot(), other.snapshot()]);
+        let found = found.iter().filter(|finding| finding.lint == Lint::SelectorsOverlap);
+        found.map(|finding| finding.daemon_set.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(overlapping(|_| {}), ["agent", "other"]);
+    assert_eq!(overlapping(|other| other.daemonset.namespace = "elsewhere".into()), [""; 0]);
+    assert_eq!(
+        overlapping(|other| {
+            other.daemonset.selector = Some(selector("app", "other"));
+            other.daemonset.template = template(json!({}));
+        }),
+        [""; 0]
+    );
+    // The templates are apart, but a pod has the labels of both.
+    let both = pod("both", "w1").but(|pod| pod.labels = pod.labels.with("tier", "node"));
+    let mut one = some().with_pod(both);
+    one.daemonset.template = template(json!({}));
+    let mut other = one.clone();
+    (other.daemonset.name, other.daemonset.selector) = ("other".into(), Some(selector("tier", "node")));
+    let found = lint(&[one.snapshot(), other.snapshot()]);
+    assert_eq!(found.iter().filter(|finding| finding.lint == Lint::SelectorsOverlap).count(), 2);
+}
+
+#[test]
+fn pods_that_are_adopted_are_found_and_those_that_die_of_it() {
+    let orphan = |name: &str, node: &str| pod(name, node).but(|pod| pod.controller = None);
+    let cluster = some().with_pods([orphan("x", "w1"), orphan("y", "w1"), pod("own", "w2")]);
+    let finding = only(&cluster, Lint::AdoptsPods);
+    let deleted =
+        "2 pods that nobody controls will be adopted, since the labels match, and 1 of them deleted next: x, y";
+    assert_eq!(finding.message, deleted);
+    let finding = only(&some().with_pods([orphan("x", "w1")]), Lint::AdoptsPods);
+    assert_eq!(finding.message, "1 pod that nobody controls will be adopted, since the labels match: x");
+}
+
+#[test]
+fn rules_that_hold_nowhere_are_found_one_by_one() {
+    let label = |key: &str, value: &str| json!({"key": key, "operator": "In", "values": [value]});
+    let terms = json!([
+        {"matchExpressions": [label("role", "worker")]},
+        {"matchExpressions": [label("role", "db")]},
+        {"matchExpressions": [{"key": "role", "operator": "Near"}]},
+        {},
+    ]);
+    let cluster =
+        some().with_spec(json!({"nodeSelector": {"role": "worker", "disk": "ssd"}, "affinity": affinity(terms)}));
+    let affinity = "spec.template.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution";
+    let found = findings(&cluster);
+    let never: Vec<_> = found.iter().filter(|f| f.lint == Lint::MatchesNoNode).map(|f| f.field.clone()).collect();
+    assert_eq!(
+        never,
+        [
+            format!("{affinity}.nodeSelectorTerms[1]"),
+            format!("{affinity}.nodeSelectorTerms[3]"),
+            "spec.template.spec.nodeSelector[disk]".to_owned()
+        ]
+    );
+    assert_eq!(only(&cluster, Lint::InvalidAffinityTerm).field, format!("{affinity}.nodeSelectorTerms[2]"));
+    assert_eq!(only(&cluster, Lint::AffinityReplaced).severity, Severity::Note);
+    let mut empty = cluster;
+    empty.nodes.clear();
+    assert!(!has(&empty, Lint::MatchesNoNode), "without nodes nobody knows");
+}
+
+#[test]
+fn tolerations_for_everything_and_named_nodes_are_found() {
+    let with = |toleration| some().with_spec(json!({"tolerations": [{"key": "a", "operator": "Exists"}, toleration]}));
+    let finding = only(&with(json!({"operator": "Exists"})), Lint::ToleratesEverything);
+    assert_eq!(finding.field, "spec.template.spec.tolerations[1]");
+    assert!(!has(&with(json!({"operator": "Exists", "effect": "NoSchedule"})), Lint::ToleratesEverything));
+    assert!(has(&some().with_spec(json!({"nodeName": "w1"})), Lint::NodeNameInTemplate));
+}
+
+#[test]
+fn bounds_that_stop_an_update_or_everything_are_found() {
+    assert!(has(&some().rolling(json!(0), json!(0)), Lint::UpdateNeverMoves));
+    assert!(has(&some().rolling(json!("0%"), json!("0%")), Lint::UpdateNeverMoves));
+    let all = some().rolling(json!("100%"), json!(0));
+    assert_eq!(only(&all, Lint::UpdateTakesAllDown).message, "100% of 3 nodes may be without a pod at a time: all");
+    assert!(has(&some().rolling(json!(3), json!(0)), Lint::UpdateTakesAllDown));
+    for fine in [some().rolling(json!(2), json!(0)), some().rolling(json!(0), json!(3)), some()] {
+        assert!(!has(&fine, Lint::UpdateTakesAllDown) && !has(&fine, Lint::UpdateNeverMoves));
+    }
+    let single = cluster([node("w1")]);
+    assert!(!has(&single, Lint::UpdateTakesAllDown), "of one node it is always all");
+}
+
+#[test]
+fn a_surge_that_needs_the_same_port_twice_is_found() {
+    let surging = |spec| some().rolling(json!(0), json!(1)).with_spec(spec);
+    let ports = |port| json!([{"name": "a"}, {"name": "b", "ports": [port]}]);
+    let host_port = surging(json!({"containers": ports(json!({"containerPort": 80, "hostPort": 8080}))}));
+    let finding = only(&host_port, Lint::SurgeNeedsPort);
+    assert_eq!(finding.field, "spec.template.spec.containers[1].ports[0].hostPort");
+    assert!(finding.message.contains("port 8080"), "{}", finding.message);
+    let host_network = json!({"hostNetwork": true, "containers": ports(json!({"containerPort": 80}))});
+    assert!(has(&surging(host_network.clone()), Lint::SurgeNeedsPort));
+    let sidecar = json!({"initContainers": [{"name": "s", "restartPolicy": "Always", "ports": [{"containerPort": 1, "hostPort": 1}]}]});
+    assert!(has(&surging(sidecar), Lint::SurgeNeedsPort));
+    let init = json!({"initContainers": [{"name": "s", "ports": [{"containerPort": 1, "hostPort": 1}]}]});
+    assert!(!has(&surging(init), Lint::SurgeNeedsPort));
+    assert!(!has(&surging(json!({"containers": ports(json!({"containerPort": 80}))})), Lint::SurgeNeedsPort));
+    assert!(!has(&some().with_spec(host_network), Lint::SurgeNeedsPort), "it does not surge");
+}
+
+#[test]
+fn a_roll_out_of_more_than_a_day_is_found() {
+    let slow = some().with(|daemonset| daemonset.min_ready_seconds = 28_801);
+    let finding = only(&slow, Lint::SlowRollOut);
+    assert_eq!(finding.message, "an update of 3 nodes, 1 at a time, takes at least 24h 3s");
+    assert!(!has(&some().with(|daemonset| daemonset.min_ready_seconds = 28_800), Lint::SlowRollOut));
+    assert!(!has(&slow.rolling(json!(0), json!(2)), Lint::SlowRollOut));
+}
+
+#[test]
+fn what_runs_of_old_and_cannot_go_back_is_found() {
+    let pods = [pod("a", "w1"), pod("b", "w2").of("two"), pod("c", "i1").of("three")];
+    let on_delete = some().with_pods(pods).with_strategy(json!({"type": "OnDelete"}));
+    assert!(only(&on_delete, Lint::ManyRevisionsInUse).message.starts_with("pods of 3 revisions run"));
+    let mut two = on_delete.clone();
+    two.pods[2] = pod("c", "i1").of("two");
+    assert!(!has(&two, Lint::ManyRevisionsInUse));
+    assert!(!has(&on_delete.rolling(json!(1), json!(0)), Lint::ManyRevisionsInUse), "an update is under way");
+    assert!(has(&some().with(|daemonset| daemonset.revision_history_limit = 0), Lint::NoHistory));
+}
+
+#[test]
+fn an_update_that_waits_is_found_with_its_nodes() {
+    let mut waiting =
+        some().with_pods([pod("a", "w1").of("two").unready(), pod("b", "w2"), pod("c", "i1")]).with_new_template();
+    waiting.nodes[0].taints = vec![taint("node.kubernetes.io/not-ready:NoExecute")];
+    let finding = only(&waiting, Lint::UpdateWaits);
+    assert_eq!(finding.nodes, ["w1"]);
+    assert!(finding.message.contains("w1: pod a is not ready, and the node has the taint"), "{}", finding.message);
+}
+
+#[test]
+fn the_worst_comes_first_and_every_lint_has_its_own_code() {
+    let cluster = some()
+        .with_spec(
+            json!({"affinity": affinity(json!([{"matchExpressions": [{"key": "role", "operator": "Exists"}]}]))}),
+        )
+        .with(|daemonset| daemonset.revision_history_limit = 0)
+        .annotated(&[("openshift.io/node-selector", "role=worker")]);
+    let severities: Vec<_> = findings(&cluster).iter().map(|finding| finding.severity).collect();
+    assert_eq!(severities, [Severity::Error, Severity::Warning, Severity::Note]);
+    let codes: std::collections::BTreeSet<_> = Lint::ALL.iter().map(|lint| lint.code()).collect();
+    assert_eq!(codes.len(), Lint::ALL.len());
+    let json = serde_json::to_value(&findings(&cluster)[1]).unwrap();
+    assert_eq!(json["code"], "no-history");
+    assert_eq!((&json["severity"], &json["daemonSet"]["name"]), (&json!("warning"), &json!("agent")));
+    assert_eq!(json["nodes"], json!(null));
+    let line = findings(&cluster)[1].to_string();
+    assert!(line.starts_with("warning[no-history]: prod/agent: DaemonSet: spec.revisionHistoryLimit: "), "{line}");
+}
+
+#[test]
+fn a_snapshot_of_nothing_is_linted() {
+    let cluster = cluster([]);
+    assert_eq!(lint(&[] as &[Snapshot<'_>]), []);
+    assert_eq!(lines(&cluster), Vec::<String>::new());
+}
