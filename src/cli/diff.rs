@@ -217,7 +217,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
 
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut out, &differences, args.all),
+        Format::Text => write(&mut output::text(), &differences, args.all),
         Format::Json => output::write_json(&mut out, &report::named("diffs", &differences)),
         Format::Yaml => output::write_yaml(&mut out, &report::named("diffs", &differences)),
     }

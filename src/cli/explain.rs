@@ -61,7 +61,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     }
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut out, &explanations, args.node.is_some(), args.all),
+        Format::Text => write(&mut output::text(), &explanations, args.node.is_some(), args.all),
         Format::Json => output::write_json(&mut out, &report::named("explanations", &explanations)),
         Format::Yaml => output::write_yaml(&mut out, &report::named("explanations", &explanations)),
     }

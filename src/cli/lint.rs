@@ -115,7 +115,7 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     findings.retain(|finding| is_meant(finding) && !args.allow.contains(&finding.lint));
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut out, &findings, snapshots.len(), args.all),
+        Format::Text => write(&mut output::text(), &findings, snapshots.len(), args.all),
         Format::Json => output::write_json(&mut out, &IndexMap::from([("findings", &findings)])),
         Format::Yaml => output::write_yaml(&mut out, &IndexMap::from([("findings", &findings)])),
         Format::Sarif => output::write_json(&mut out, &sarif(&findings, args.facts.only_file())),
@@ -140,8 +140,10 @@ fn write(out: &mut impl Write, findings: &[Finding], daemonsets: usize, all: boo
     let mut about = None;
     for finding in findings {
         let Finding { lint, severity, daemon_set, kind, field, message, fix, nodes, .. } = finding;
+        let is_first = about.is_none();
         if about.replace(daemon_set).is_none_or(|about| about != daemon_set) {
-            writeln!(out, "{BOLD}{}{BOLD:#}", tame(format_args!("{}/{}", daemon_set.namespace, daemon_set.name)))?;
+            let name = tame(format_args!("{}/{}", daemon_set.namespace, daemon_set.name));
+            writeln!(out, "{}{BOLD}{name}{BOLD:#}", if is_first { "" } else { "\n" })?;
         }
         let (style, field) = (style(*severity), tame(field));
         writeln!(out, "  {style}{severity}{style:#} {BOLD}{lint}{BOLD:#}  {DIM}{kind}: {field}{DIM:#}")?;
@@ -149,7 +151,8 @@ fn write(out: &mut impl Write, findings: &[Finding], daemonsets: usize, all: boo
         if all && !nodes.is_empty() {
             writeln!(out, "    {DIM}{}{DIM:#}", names(&nodes.iter().map(tame).collect::<Vec<_>>(), all))?;
         }
-        writeln!(out, "    fix: {}", tame(fix))?;
+        let label = if fix.starts_with("kubectl ") { "$" } else { "fix:" };
+        writeln!(out, "    {label} {}", tame(fix))?;
     }
     if !findings.is_empty() {
         writeln!(out)?;

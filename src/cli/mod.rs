@@ -2,6 +2,7 @@
 
 mod diff;
 mod explain;
+mod extras;
 mod facts;
 mod forecast;
 mod input;
@@ -14,7 +15,7 @@ mod words;
 
 use std::{fmt, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use output::complain;
 
 /// Tells what Kubernetes DaemonSets need, and why, before anything happens.
@@ -39,6 +40,10 @@ enum Command {
     Lint(lint::LintArgs),
     /// Write a synthetic cluster as JSON, as kubectl prints one: large, seeded, shaped like real ones
     Synth(synth::SynthArgs),
+    /// Write a completion script for a shell
+    Completions(extras::CompletionArgs),
+    /// Write manual pages
+    Man(extras::ManArgs),
 }
 
 /// Why the command fails, in one line.
@@ -51,8 +56,11 @@ impl fmt::Display for Failure {
     }
 }
 
-pub(crate) fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
+/// Does what the arguments say; `name` is what people call it by.
+pub(crate) fn main(name: &'static str) -> ExitCode {
+    let cli = Cli::command().bin_name(name);
+    let read = cli.clone().try_get_matches().and_then(|read| Cli::from_arg_matches(&read));
+    let command = match read {
         Ok(cli) => cli.command,
         Err(error) => {
             // Where nobody listens, there is nobody to tell.
@@ -68,6 +76,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Forecast(args) => forecast::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Synth(args) => synth::run(&args),
+        Command::Completions(args) => extras::completions(cli, &args),
+        Command::Man(args) => extras::man(cli, &args),
     };
     match done {
         Ok(code) => code,

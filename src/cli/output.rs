@@ -10,6 +10,7 @@ use anstream::AutoStream;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use terminal_size::Width;
 
 use super::Failure;
 
@@ -45,6 +46,56 @@ pub(super) fn not_written(error: io::Error) -> Failure {
 /// code is what it would have been.
 pub(super) fn stdout() -> impl Write {
     io::BufWriter::new(Heard { out: AutoStream::auto(io::stdout()), reader_is_gone: false })
+}
+
+/// The same for text that people read: on a terminal, lines that are too long go on below.
+pub(super) fn text() -> impl Write {
+    Fitted { out: stdout(), width: width(), line: Vec::new() }
+}
+
+/// How many letters a line of the terminal has; `None`: it is none.
+pub(super) fn width() -> Option<usize> {
+    let (Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(width.into())
+}
+
+struct Fitted<W> {
+    out: W,
+    width: Option<usize>,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Write for Fitted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(width) = self.width else { return self.out.write(bytes) };
+        for &byte in bytes {
+            if byte == b'\n' {
+                let line = std::mem::take(&mut self.line);
+                self.out.write_all(fitted(&String::from_utf8_lossy(&line), width).as_bytes())?;
+                self.out.write_all(b"\n")?;
+            } else {
+                self.line.push(byte);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&std::mem::take(&mut self.line))?;
+        self.out.flush()
+    }
+}
+
+/// A line, broken between words where it is too long; what goes on stands further to the right than where it began.
+/// A command (`$ …`) stays whole, to be copied.
+fn fitted(line: &str, width: usize) -> String {
+    const FURTHER: usize = 4;
+    if textwrap::core::display_width(line) <= width || line.trim_start().starts_with("$ ") {
+        return line.to_owned();
+    }
+    let indent = " ".repeat(line.len() - line.trim_start_matches(' ').len() + FURTHER);
+    let options = textwrap::Options::new(width).subsequent_indent(&indent).break_words(false);
+    textwrap::fill(line, options.word_splitter(textwrap::WordSplitter::NoHyphenation))
 }
 
 struct Heard<W> {
@@ -123,4 +174,38 @@ pub(super) fn tame(text: impl fmt::Display) -> String {
         if c.is_control() { tame.extend(c.escape_default()) } else { tame.push(c) }
     }
     tame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_go_on_below_and_further_right() {
+        assert_eq!(fitted("  short", 10), "  short");
+        assert_eq!(
+            fitted("  + create  node-1  because it is so", 20),
+            "  + create  node-1\n      because it is\n      so"
+        );
+        assert_eq!(fitted("  $ kubectl get nodes", 10), "  $ kubectl get nodes");
+        assert_eq!(fitted("a-very-long-name-that-does-not-fit b", 10), "a-very-long-name-that-does-not-fit\n    b");
+        assert_eq!(
+            fitted("\u{1b}[1mbold\u{1b}[0m and so", 11),
+            "\u{1b}[1mbold\u{1b}[0m and so",
+            "colours take no place"
+        );
+    }
+
+    #[test]
+    fn lines_are_fitted_whatever_the_pieces_in_which_they_come() {
+        let mut fitted = Fitted { out: Vec::new(), width: Some(8), line: Vec::new() };
+        for piece in ["one t", "wo three\nfo", "ur"] {
+            fitted.write_all(piece.as_bytes()).unwrap();
+        }
+        fitted.flush().unwrap();
+        assert_eq!(String::from_utf8(fitted.out).unwrap(), "one two\n    three\nfour");
+        let mut unfitted = Fitted { out: Vec::new(), width: None, line: Vec::new() };
+        unfitted.write_all(b"one two three\n").unwrap();
+        assert_eq!(unfitted.out, b"one two three\n");
+    }
 }

@@ -57,7 +57,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let plans = plans.inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut out, &facts.manifests, plans, args.all),
+        Format::Text => write(&mut output::text(), &facts.manifests, plans, args.all),
         Format::Json => output::write_json(&mut out, &report::plans(plans)),
         Format::Yaml => output::write_yaml(&mut out, &report::plans(plans)),
     }

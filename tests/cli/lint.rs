@@ -19,7 +19,7 @@ fn the_trap_of_the_bundled_cluster_is_found_with_its_fix() {
   error project-selector-conflict  Namespace: metadata.annotations[openshift.io/node-selector]
     the annotation openshift.io/node-selector keeps pods from 8 nodes that the DaemonSet asks for (worker-1, worker-2, worker-3 \
          and 5 more): a controller that is not told of it creates pods there that fail at once, without end
-    fix: kubectl annotate namespace trap openshift.io/node-selector=\"\" --overwrite
+    $ kubectl annotate namespace trap openshift.io/node-selector=\"\" --overwrite
 
 1 DaemonSet: 1 error
 "

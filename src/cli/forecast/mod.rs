@@ -198,7 +198,7 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
     drop(progress);
     let mut out = output::stdout();
     match args.output {
-        Format::Text => text::write(&mut out, &forecasts, args.all),
+        Format::Text => text::write(&mut output::text(), &forecasts, args.all),
         Format::Json => output::write_json(&mut out, &report::named("forecasts", &forecasts)),
         Format::Yaml => output::write_yaml(&mut out, &report::named("forecasts", &forecasts)),
         Format::Html => html::write(&mut out, &forecasts),

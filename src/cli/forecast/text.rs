@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::Runs;
 use crate::cli::{
-    output::tame,
+    output::{tame, width},
     words::{BOLD, DIM, WARN, first_names, names, plural, shown_of, span},
 };
 
@@ -36,14 +36,18 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
     out.flush()
 }
 
-/// How many letters a line of the chart has.
-const WIDTH: u32 = 50;
+/// How many letters a line of the chart has: what the terminal has room for.
+fn chart_width() -> u32 {
+    const LABEL: usize = 16;
+    let room = width().map_or(50, |width| width.saturating_sub(LABEL).clamp(10, 100));
+    u32::try_from(room).unwrap_or(u32::MAX)
+}
 
 fn chart(out: &mut impl Write, forecast: &Forecast) -> io::Result<()> {
     if forecast.after.is_zero() || forecast.desired == 0 {
         return Ok(());
     }
-    let columns = forecast.columns(WIDTH);
+    let columns = forecast.columns(chart_width());
     let mut line = |label: &str, style: Style, count: fn(&TimelinePoint) -> usize| {
         let bar: String = columns.iter().map(|point| block(count(point), forecast.desired)).collect();
         writeln!(out, "  {label:11}  {style}{}{style:#}", bar.trim_end())
