@@ -103,6 +103,14 @@ pub enum Action {
 
 /// The object that an action is about. The uid is the precondition: an object of the same name with another uid is
 /// another object.
+///
+/// ```
+/// use daemonplan::{ObjectRef, model::Pod};
+/// let mut pod = Pod::new("prod", "agent-x2k");
+/// pod.uid = "42".into();
+/// let ObjectRef { name, uid, .. } = ObjectRef::from(&pod); // delete `name`, on condition that it is `uid`
+/// assert_eq!((&*name, &*uid), ("agent-x2k", "42"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
     /// `metadata.namespace`.

@@ -16,10 +16,26 @@ const MEMORY: Duration = Duration::from_mins(30);
 ///
 /// A plan takes this state and gives back the entries that it changes ([`Plan::backoff`](crate::Plan)); whoever carries
 /// the plan out keeps them with [`Backoff::update`].
+///
+/// ```
+/// use std::time::Duration;
+/// use daemonplan::{Backoff, BackoffEntry, BackoffKey};
+/// let now = "2026-01-02T03:04:05Z".parse().unwrap();
+/// let key = BackoffKey { uid: "42".into(), observed_generation: 1, node: "node-7".into() };
+/// let mut backoff = Backoff::default();
+/// backoff.update([(key, BackoffEntry { delay: Duration::from_secs(1), last_update: now })], now);
+/// assert_eq!(backoff.iter().count(), 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backoff(IndexMap<BackoffKey, BackoffEntry>);
 
 /// What a back-off is about. A new generation of the DaemonSet starts anew.
+///
+/// ```
+/// use daemonplan::BackoffKey;
+/// let key = BackoffKey { uid: "42".into(), observed_generation: 1, node: "node-7".into() };
+/// assert_ne!(key, BackoffKey { observed_generation: 2, ..key.clone() });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackoffKey {
@@ -32,6 +48,13 @@ pub struct BackoffKey {
 }
 
 /// One back-off.
+///
+/// ```
+/// use std::time::Duration;
+/// use daemonplan::BackoffEntry;
+/// let entry = BackoffEntry { delay: Duration::from_secs(4), last_update: "2026-01-02T03:04:05Z".parse().unwrap() };
+/// assert_eq!(entry.last_update + entry.delay, "2026-01-02T03:04:09Z".parse().unwrap());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackoffEntry {
     /// How long to wait after the last deletion.

@@ -14,6 +14,20 @@ use crate::{
 };
 
 /// What a change does to a DaemonSet's pods: [`Snapshot::diff`].
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1"), Node::new("node-2")];
+/// let before = Snapshot::new(&daemonset, &nodes, &[], &namespace);
+/// let after = Snapshot::new(&daemonset, &nodes[..1], &[], &namespace);
+/// let diff = Snapshot::diff(Some(&before), &after);
+/// assert_eq!((diff.nodes.len(), diff.desired, diff.deletions()), (1, 1, 0));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -30,6 +44,18 @@ pub struct Diff {
 }
 
 /// What a change does on a node.
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1")];
+/// let diff = Snapshot::diff(None, &Snapshot::new(&daemonset, &nodes, &[], &namespace));
+/// assert_eq!(diff.nodes[0].to_string(), "node-1: pod gained: the DaemonSet is new");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeDiff {
@@ -42,6 +68,12 @@ pub struct NodeDiff {
 }
 
 /// The difference that a change makes on a node.
+///
+/// ```
+/// use daemonplan::{Change, Deletion};
+/// let change = Change::Replaced(Deletion::Outdated);
+/// assert_eq!((change.code(), change.to_string().as_str()), ("Replaced", "pod replaced: it is of an older template"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -62,6 +94,11 @@ pub enum Change {
 }
 
 /// Why a node has a pod after a change that it would not have had.
+///
+/// ```
+/// use daemonplan::{Change, Gain};
+/// assert_eq!(Change::Gained(Gain::NewNode).to_string(), "pod gained: the node is new");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Gain {
@@ -76,6 +113,11 @@ pub enum Gain {
 }
 
 /// Why a node has no pod after a change, and would have had one.
+///
+/// ```
+/// use daemonplan::{Change, Deletion, Loss};
+/// assert_eq!(Change::Lost(Loss::Deleted(Deletion::NodeGone)).to_string(), "pod lost: its node does not exist");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loss {

@@ -5,6 +5,15 @@ use serde::Serialize;
 use crate::model::{Pod, Text};
 
 /// A Kubernetes Event to emit about the DaemonSet.
+///
+/// ```
+/// use daemonplan::{EventType, Snapshot, model::{DaemonSet, LabelSelector, Namespace}};
+/// let mut daemonset = DaemonSet::new("prod", "agent");
+/// daemonset.selector = Some(LabelSelector::default());
+/// let namespace = Namespace::new("prod");
+/// let plan = Snapshot::new(&daemonset, &[], &[], &namespace).plan();
+/// assert_eq!((plan.events[0].reason, plan.events[0].r#type), ("SelectingAll", EventType::Warning));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Event {
@@ -17,6 +26,12 @@ pub struct Event {
 }
 
 /// The type of an [`Event`].
+///
+/// ```
+/// use daemonplan::EventType;
+/// assert_eq!(serde_json::to_value(EventType::Warning)?, "Warning");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum EventType {
     /// News.

@@ -56,6 +56,13 @@ fn by_name(actions: impl Iterator<Item = Action>) -> Vec<Action> {
 }
 
 /// The pods and revisions whose DaemonSet is gone.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use daemonplan::{Abandoned, abandoned};
+/// let Abandoned { pods, revisions, .. } = abandoned(&HashSet::new(), &[], &[]);
+/// assert!(pods.is_empty() && revisions.is_empty());
+/// ```
 #[derive(Debug, Default)]
 pub struct Abandoned<'a> {
     /// The pods, by namespace and name.

@@ -23,6 +23,19 @@ use crate::{
 };
 
 /// What a DaemonSet needs, and why.
+///
+/// ```
+/// use daemonplan::{Plan, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-7")];
+/// let Plan { actions, status, warnings, .. } = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]).plan();
+/// assert_eq!(actions[1].to_string(), "create pod on node-7: no pod is there");
+/// assert_eq!((status.unwrap().desired_number_scheduled, warnings.len()), (1, 0));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Plan<'a> {

@@ -5,6 +5,10 @@ use std::fmt;
 use crate::{model::Text, placement::PlacementReason};
 
 /// Why a pod is created.
+///
+/// ```
+/// assert_eq!(daemonplan::Creation::Surge.to_string(), "the update surges here next");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Creation {
@@ -19,6 +23,11 @@ pub enum Creation {
 }
 
 /// Why a pod is deleted.
+///
+/// ```
+/// use daemonplan::Deletion;
+/// assert_eq!(Deletion::Duplicate { kept: "agent-x2k".into() }.to_string(), "agent-x2k is kept on this node");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deletion {
@@ -53,6 +62,10 @@ pub enum Deletion {
 }
 
 /// Why a pod or a revision is released.
+///
+/// ```
+/// assert_eq!(daemonplan::Release::LabelsDoNotMatch.to_string(), "its labels do not match the selector");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Release {
@@ -63,6 +76,10 @@ pub enum Release {
 }
 
 /// Why a revision is updated.
+///
+/// ```
+/// assert_eq!(daemonplan::RevisionUpdate::NoHashLabel.to_string(), "it has no hash label");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RevisionUpdate {
@@ -73,6 +90,12 @@ pub enum RevisionUpdate {
 }
 
 /// Why a revision is deleted.
+///
+/// ```
+/// use daemonplan::RevisionDeletion;
+/// let reason = RevisionDeletion::BeyondLimit { limit: 10 };
+/// assert_eq!(reason.to_string(), "no pod uses it and at most 10 old revisions are kept");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RevisionDeletion {

@@ -11,6 +11,19 @@ use crate::model::{
 };
 
 /// A pod to be created, but for the node: one for all creations of a plan. A clone is a reference count.
+///
+/// ```
+/// use daemonplan::{Action, model::{DaemonSet, Namespace, Node}, plan};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let actions = plan(&daemonset, &[Node::new("node-7")], &[], &namespace);
+/// let Action::CreatePod { node, blueprint, .. } = &actions[0] else { unreachable!() };
+/// assert_eq!(blueprint.manifest(node)["metadata"]["generateName"], "agent-");
+/// assert_eq!(blueprint.pod(node.clone(), "agent-x2k").labels.get("app"), Some("agent"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodBlueprint(Arc<Value>);
 

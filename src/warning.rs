@@ -9,6 +9,13 @@ use crate::{
 };
 
 /// Something in the input that Kubernetes passes over in silence and that somebody should know.
+///
+/// ```
+/// use daemonplan::Warning;
+/// let warning = Warning::DuplicateNode { node: "node-7".into() };
+/// assert_eq!(warning.code(), "DuplicateNode");
+/// assert_eq!(warning.to_string(), "node node-7 was given more than once, with different contents");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {

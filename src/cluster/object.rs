@@ -3,6 +3,12 @@ use serde::Serialize;
 use crate::model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text};
 
 /// An object that a [`Cluster`](super::Cluster) is made of.
+///
+/// ```
+/// use daemonplan::{Kind, Object, model::Node};
+/// let object = Object::from(Node::new("node-7"));
+/// assert_eq!(object.kind(), Kind::Node);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Object {
     /// A DaemonSet.
@@ -18,6 +24,14 @@ pub enum Object {
 }
 
 /// The kind of an [`Object`].
+///
+/// ```
+/// use daemonplan::{Cluster, Key, Kind, Settings, model::Node};
+/// let mut cluster = Cluster::new(Settings::default());
+/// cluster.resync(Kind::Node, [Node::new("node-1"), Node::new("node-2")]);
+/// cluster.delete(Kind::Node, &Key::cluster_wide("node-1"));
+/// assert!(cluster.node("node-1").is_none());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A DaemonSet.
@@ -33,6 +47,12 @@ pub enum Kind {
 }
 
 /// The namespace and the name of an object. For nodes and namespaces, which are in none, the namespace is empty.
+///
+/// ```
+/// use daemonplan::Key;
+/// assert_eq!(Key::new("prod", "agent").namespace, "prod");
+/// assert_eq!(Key::cluster_wide("node-7").namespace, "");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Key {
     /// `metadata.namespace`.

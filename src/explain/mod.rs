@@ -26,6 +26,19 @@ use crate::{
 };
 
 /// The long answer for one DaemonSet: [`Snapshot::explain`].
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1"), Node::new("node-2")];
+/// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).explain();
+/// let groups = explanation.groups();
+/// assert_eq!(groups["a pod is created next: no pod is there"].len(), 2);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -41,6 +54,19 @@ pub struct Explanation {
 }
 
 /// Why a node has, gets or loses pods of the DaemonSet, or has none.
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1")];
+/// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).explain();
+/// let node = &explanation.nodes[0];
+/// assert!(node.exists && node.checks.iter().all(|check| check.failure.is_none()));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -66,6 +92,21 @@ pub struct NodeExplanation {
 }
 
 /// A pod of the DaemonSet on a node.
+///
+/// ```
+/// use daemonplan::{PodState, Snapshot, model::{DaemonSet, Namespace, Node, Pod, PodNode}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// # let mut pod = Pod::new("prod", "agent-x2k");
+/// # pod.labels = [("app", "agent")].into_iter().collect();
+/// # pod.node = PodNode::Bound("node-7".into());
+/// let (nodes, pods) = ([Node::new("node-7")], [pod]); // nobody's, and adopted
+/// let explanation = Snapshot::new(&daemonset, &nodes, &pods, &namespace).explain();
+/// assert_eq!(explanation.nodes[0].pods[0].state, PodState::Pending);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -82,6 +123,23 @@ pub struct PodExplanation {
 }
 
 /// The revision that a pod runs.
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, HASH_LABEL, Namespace, Node, Pod, PodNode}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// # let mut pod = Pod::new("prod", "agent-x2k");
+/// # pod.labels = [("app", "agent")].into_iter().collect();
+/// # pod.node = PodNode::Bound("node-7".into());
+/// pod.labels = pod.labels.with(HASH_LABEL, "abc");
+/// let (nodes, pods) = ([Node::new("node-7")], [pod]);
+/// let explanation = Snapshot::new(&daemonset, &nodes, &pods, &namespace).explain();
+/// let revision = &explanation.nodes[0].pods[0].revision;
+/// assert_eq!((revision.hash.as_deref(), revision.number, revision.is_current), (Some("abc"), None, false));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -95,6 +153,13 @@ pub struct PodRevision {
 }
 
 /// What a pod is doing, as far as it matters to its DaemonSet.
+///
+/// ```
+/// use std::time::Duration;
+/// use daemonplan::PodState;
+/// let state = PodState::Ready { available_after: Some(Duration::from_secs(40)) };
+/// assert_eq!(state.to_string(), "ready, available in 40s");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -120,6 +185,21 @@ pub enum PodState {
 }
 
 /// A pod that matches the DaemonSet's selector and is not its own, or the other way round.
+///
+/// ```
+/// use daemonplan::{ClaimReason, Snapshot, model::{DaemonSet, Namespace, Pod, PodNode}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// # let mut pod = Pod::new("prod", "agent-x2k");
+/// # pod.labels = [("app", "agent")].into_iter().collect();
+/// # pod.node = PodNode::Bound("node-7".into());
+/// let pods = [pod];
+/// let explanation = Snapshot::new(&daemonset, &[], &pods, &namespace).explain();
+/// assert_eq!(explanation.claims[0].reason, ClaimReason::Adopted);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -132,6 +212,12 @@ pub struct PodClaim {
 }
 
 /// What becomes of a pod whose labels and whose controller do not say the same.
+///
+/// ```
+/// use daemonplan::ClaimReason;
+/// let reason = ClaimReason::OtherController { kind: "ReplicaSet".into(), name: "web".into() };
+/// assert_eq!(reason.to_string(), "not adopted, though its labels match: ReplicaSet web controls it");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "claim", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -154,6 +240,12 @@ pub enum ClaimReason {
 }
 
 /// How far the update to the current template is.
+///
+/// ```
+/// use daemonplan::UpdateState;
+/// let state = UpdateState::Moving { old: 3 };
+/// assert_eq!(state.to_string(), "3 nodes with an older pod: the update goes on");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "update", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -194,6 +286,19 @@ pub enum UpdateState {
 }
 
 /// A node that an update waits for.
+///
+/// ```
+/// use daemonplan::{Snapshot, UpdateState, model::{DaemonSet, Namespace}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let explanation = Snapshot::new(&daemonset, &[], &[], &namespace).explain();
+/// if let UpdateState::Waiting { held_by, .. } = &explanation.update {
+///     held_by.iter().for_each(|holdup| println!("{}: {holdup}", holdup.node));
+/// }
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -208,6 +313,13 @@ pub struct Holdup {
 }
 
 /// Why a node that an update waits for lacks an available pod.
+///
+/// ```
+/// use daemonplan::{HoldupCause, PodState};
+/// let cause = HoldupCause::Pod { pod: "agent-x2k".into(), state: PodState::NotReady };
+/// assert_eq!(serde_json::to_value(&cause)?["state"], "NotReady");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "cause", rename_all_fields = "camelCase")]
 #[non_exhaustive]

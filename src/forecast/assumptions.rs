@@ -32,6 +32,13 @@ pub struct Assumptions {
 }
 
 /// How long something takes.
+///
+/// ```
+/// use std::time::Duration;
+/// use daemonplan::Delay;
+/// let delay = Delay::LogNormal { median: Duration::from_secs(8), p90: Duration::from_secs(70) };
+/// assert_eq!(delay.to_string(), "within 8s (half of them) to 1m 10s (nine of ten)");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Delay {

@@ -20,6 +20,20 @@ use simulation::Turn;
 pub(crate) use simulation::{Rest, Simulation, Site};
 
 /// How a roll-out goes on: [`Snapshot::forecast`]. All times count from the snapshot's.
+///
+/// ```
+/// use daemonplan::{Assumptions, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1"), Node::new("node-2")];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
+/// let forecast = snapshot.forecast(&Assumptions::default());
+/// assert_eq!((forecast.desired, forecast.lowest_available), (2, 0));
+/// assert!(forecast.to_string().starts_with("done after "));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -42,6 +56,19 @@ pub struct Forecast {
 }
 
 /// How a [`Forecast`] ends.
+///
+/// ```
+/// use daemonplan::{Assumptions, Outcome, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1"), Node::new("node-2")];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
+/// let forecast = snapshot.forecast(&Assumptions::default());
+/// assert_eq!(forecast.outcome, Outcome::Done);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -56,6 +83,20 @@ pub enum Outcome {
 }
 
 /// Of the nodes that should run a pod, how many have what, at one time.
+///
+/// ```
+/// use daemonplan::{Assumptions, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1"), Node::new("node-2")];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
+/// let forecast = snapshot.forecast(&Assumptions::default());
+/// let (first, last) = (forecast.timeline.first().unwrap(), forecast.timeline.last().unwrap());
+/// assert_eq!((first.available(), last.available()), (0, 2));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -73,6 +114,20 @@ pub struct TimelinePoint {
 
 /// So many nodes as the controller works on at a time: `maxUnavailable` or `maxSurge` nodes of an update, and as many as
 /// the burst limit lets through of what is missing or too much.
+///
+/// ```
+/// use daemonplan::{Assumptions, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1"), Node::new("node-2")];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
+/// let forecast = snapshot.forecast(&Assumptions::default());
+/// let wave = &forecast.waves[0];
+/// assert_eq!((wave.nodes.len(), wave.ends), (2, Some(forecast.after)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -92,6 +147,19 @@ pub struct Wave {
 }
 
 /// What a [`Wave`] is for.
+///
+/// ```
+/// use daemonplan::{Assumptions, Snapshot, WaveKind, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1"), Node::new("node-2")];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
+/// let forecast = snapshot.forecast(&Assumptions::default());
+/// assert_eq!(forecast.waves[0].kind, WaveKind::Repair);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
 pub enum WaveKind {
@@ -102,6 +170,19 @@ pub enum WaveKind {
 }
 
 /// A node where things do not come to rest as they should.
+///
+/// ```
+/// use daemonplan::{Assumptions, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let nodes = [Node::new("node-1"), Node::new("node-2")];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
+/// let forecast = snapshot.forecast(&Assumptions::default().failure_rate(1.0));
+/// assert_eq!(forecast.stuck.iter().map(|stuck| stuck.node.as_str()).collect::<Vec<_>>(), ["node-1", "node-2"]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -114,6 +195,12 @@ pub struct StuckNode {
 }
 
 /// Why things do not come to rest on a node.
+///
+/// ```
+/// use daemonplan::StuckCause;
+/// let cause = StuckCause::PodStaysUnready { pod: "agent-x2k".into() };
+/// assert_eq!(cause.to_string(), "pod agent-x2k has not been ready for long");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(tag = "cause", rename_all_fields = "camelCase")]
 #[non_exhaustive]

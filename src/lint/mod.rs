@@ -9,6 +9,18 @@ use serde::{Serialize, Serializer};
 use crate::{Key, Snapshot, model::Text, ownership::selects};
 
 /// Something that is dangerous, or not what it seems to be.
+///
+/// ```
+/// use daemonplan::{Snapshot, lint, model::{DaemonSet, Namespace}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// daemonset.revision_history_limit = 0;
+/// let findings = lint(&[Snapshot::new(&daemonset, &[], &[], &namespace)]);
+/// assert_eq!((findings[0].lint.code(), &*findings[0].field), ("no-history", "spec.revisionHistoryLimit"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -34,6 +46,12 @@ pub struct Finding {
 }
 
 /// How bad a [`Finding`] is.
+///
+/// ```
+/// use daemonplan::{Lint, Severity};
+/// assert!(Severity::Error > Severity::Warning && Severity::Warning > Severity::Note);
+/// assert_eq!(Lint::NoHistory.severity(), Severity::Warning);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {

@@ -5,6 +5,16 @@ use thiserror::Error;
 use crate::model::Text;
 
 /// What is wrong with a manifest, and where.
+///
+/// ```
+/// use daemonplan::manifest::Manifests;
+/// let mut manifests = Manifests::default();
+/// manifests.read("cluster.yaml", &b"kind: Node\nmetadata: {name: 7}"[..])?;
+/// let error = &manifests.problems()[0];
+/// assert_eq!(error.place.field.as_deref(), Some("metadata.name"));
+/// assert!(error.problem.starts_with("expected a string, found integer `7`"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, Error)]
 #[error("{place}: {problem}")]
 pub struct ManifestError {
@@ -17,6 +27,12 @@ pub struct ManifestError {
 }
 
 /// Where in the input an error stands.
+///
+/// ```
+/// use daemonplan::manifest::Place;
+/// let place = Place { file: "cluster.yaml".into(), document: 2, ..Place::default() };
+/// assert_eq!(place.to_string(), "cluster.yaml: document 2");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Place {
     /// The file's name, as it was given.
@@ -32,6 +48,16 @@ pub struct Place {
 }
 
 /// Whose plan cannot be made because an object could not be read.
+///
+/// ```
+/// use daemonplan::manifest::{Manifests, Scope};
+/// let mut manifests = Manifests::default();
+/// let text = "kind: DaemonSet\nmetadata: {name: agent, namespace: prod}\nspec: {minReadySeconds: -1}";
+/// manifests.read("cluster.yaml", text.as_bytes())?;
+/// assert_eq!(manifests.problems()[0].scope, Scope::DaemonSet("prod".into(), "agent".into()));
+/// assert_eq!(manifests.snapshots().count(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {

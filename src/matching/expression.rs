@@ -23,6 +23,12 @@ pub struct SelectorExpression {
 }
 
 /// Why a text is no selector expression.
+///
+/// ```
+/// use daemonplan::matching::SelectorExpression;
+/// let error = "a,,b".parse::<SelectorExpression>().unwrap_err();
+/// assert!(error.to_string().contains("at position 2"), "{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ExpressionError {

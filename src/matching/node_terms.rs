@@ -5,6 +5,11 @@ use serde::Serialize;
 use crate::model::{FieldRequirement, Node, NodeSelector, NodeSelectorTerm, Requirement, RequirementError, Text};
 
 /// Why one term of a required node affinity does not match a node.
+///
+/// ```
+/// use daemonplan::{matching::TermMismatch, model::{Node, NodeSelectorTerm}};
+/// assert_eq!(NodeSelectorTerm::Empty.mismatch(&Node::new("node-7")), Some(TermMismatch::Empty));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "mismatch", rename_all_fields = "camelCase")]
 #[non_exhaustive]

@@ -62,6 +62,12 @@ pub struct DaemonSet {
 
 /// How pods of an older template are replaced.
 /// <https://kubernetes.io/docs/tasks/manage-daemon/update-daemon-set/>
+///
+/// ```
+/// use daemonplan::model::{IntOrPercent, UpdateStrategy};
+/// let default = UpdateStrategy::RollingUpdate { max_unavailable: IntOrPercent::Int(1), max_surge: IntOrPercent::Int(0) };
+/// assert_eq!(UpdateStrategy::default(), default);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateStrategy {
     /// Only once somebody deletes them.
@@ -76,6 +82,12 @@ pub enum UpdateStrategy {
 }
 
 /// A number of nodes: absolute, or a percentage of the nodes that should run a pod.
+///
+/// ```
+/// use daemonplan::model::IntOrPercent;
+/// assert_eq!("10%".parse(), Ok(IntOrPercent::Percent(10)));
+/// assert_eq!("5".parse(), Ok(IntOrPercent::Int(5)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntOrPercent {
     /// So many.
@@ -85,6 +97,13 @@ pub enum IntOrPercent {
 }
 
 /// The status of a DaemonSet. All numbers count nodes.
+///
+/// ```
+/// use daemonplan::model::DaemonSetStatus;
+/// let status: DaemonSetStatus = serde_json::from_str(r#"{"numberReady": 3, "desiredNumberScheduled": 4}"#)?;
+/// assert_eq!((status.number_ready, status.number_available), (3, 0));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DaemonSetStatus {
@@ -201,6 +220,11 @@ impl FromStr for IntOrPercent {
 }
 
 /// The text is no [`IntOrPercent`].
+///
+/// ```
+/// use daemonplan::model::{IntOrPercent, InvalidIntOrPercent};
+/// assert_eq!("-1".parse::<IntOrPercent>(), Err(InvalidIntOrPercent));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a whole number from 0 or a percentage such as \"10%\"")]
 pub struct InvalidIntOrPercent;

@@ -7,6 +7,12 @@ use super::{Labels, Text};
 use crate::recent::Recent;
 
 /// The reference to an object's controller: the one owner that has `controller: true`.
+///
+/// ```
+/// use daemonplan::model::{ControllerRef, Pod};
+/// let mut pod = Pod::new("prod", "agent-x2k");
+/// pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "42".into() });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ControllerRef {
     /// The controller's kind, such as `DaemonSet`.

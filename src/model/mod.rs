@@ -36,9 +36,19 @@ pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use text::Text;
 
 /// The label that ties a pod to the revision that it was made from.
+///
+/// ```
+/// use daemonplan::model::{HASH_LABEL, Labels};
+/// let labels = Labels::from_iter([("app", "agent"), (HASH_LABEL, "7c9f8d6b5")]);
+/// assert_eq!(labels.get("controller-revision-hash"), Some("7c9f8d6b5"));
+/// ```
 pub const HASH_LABEL: &str = "controller-revision-hash";
 
 /// The label with the template generation, from before there were revisions.
+///
+/// ```
+/// assert_eq!(daemonplan::model::TEMPLATE_GENERATION_LABEL, "pod-template-generation");
+/// ```
 pub const TEMPLATE_GENERATION_LABEL: &str = "pod-template-generation";
 
 /// An affinity that allows one node only: `metadata.name In [node]`.

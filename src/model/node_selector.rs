@@ -9,6 +9,15 @@ use super::{Requirement, RequirementError, Text, requirement::RawRequirement};
 /// It is read leniently, as the scheduler reads it: a term that is not well-formed matches nothing and the other
 /// terms still count.
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity>
+///
+/// ```
+/// use daemonplan::model::{Node, NodeSelector};
+/// let selector: NodeSelector = serde_json::from_str(
+///     r#"{"nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}]}]}"#,
+/// )?;
+/// assert!(selector.matches(&Node::new("node-7")));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(from = "RawSelector")]
 pub struct NodeSelector {
@@ -16,6 +25,13 @@ pub struct NodeSelector {
 }
 
 /// One term of a [`NodeSelector`].
+///
+/// ```
+/// use daemonplan::model::{Node, NodeSelectorTerm, Operator, Requirement};
+/// let gpu = Requirement::new("gpu", Operator::Exists).unwrap();
+/// let term = NodeSelectorTerm::All { expressions: vec![gpu], fields: vec![] };
+/// assert!(!term.matches(&Node::new("node-7")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeSelectorTerm {
     /// Every one of these must hold.
@@ -32,6 +48,12 @@ pub enum NodeSelectorTerm {
 }
 
 /// A requirement on a node's field. The only field is `metadata.name`; any other reads as empty text.
+///
+/// ```
+/// use daemonplan::model::FieldRequirement;
+/// let requirement = FieldRequirement { key: "metadata.name".into(), equal: false, value: "node-7".into() };
+/// assert_eq!(requirement.to_string(), "field metadata.name!=node-7");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldRequirement {

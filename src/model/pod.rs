@@ -42,6 +42,12 @@ pub struct Pod {
 }
 
 /// Which node a pod is on.
+///
+/// ```
+/// use daemonplan::model::PodNode;
+/// assert_eq!(PodNode::Intended("node-7".into()).name().map(|name| &**name), Some("node-7"));
+/// assert_eq!(PodNode::None.name(), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum PodNode {
     /// Bound by the scheduler: `spec.nodeName`.
@@ -54,6 +60,13 @@ pub enum PodNode {
 }
 
 /// `status.phase` of a pod.
+///
+/// ```
+/// use daemonplan::model::PodPhase;
+/// assert_eq!(serde_json::from_str::<PodPhase>(r#""Failed""#)?, PodPhase::Failed);
+/// assert_eq!(serde_json::from_str::<PodPhase>(r#""Brooding""#)?, PodPhase::Unknown);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub enum PodPhase {
     /// Accepted, not all containers run yet.
@@ -71,6 +84,14 @@ pub enum PodPhase {
 }
 
 /// The condition `Ready` of a pod.
+///
+/// ```
+/// use daemonplan::model::{Pod, Readiness};
+/// let mut pod = Pod::new("prod", "agent-x2k");
+/// assert!(!pod.is_ready());
+/// pod.ready = Readiness::Ready { since: Some("2026-01-02T03:04:05Z".parse().unwrap()) };
+/// assert!(pod.is_ready());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Readiness {
     /// No such condition, or its status is not `True`.

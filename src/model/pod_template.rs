@@ -31,6 +31,13 @@ struct Inner {
 }
 
 /// Which field of a template cannot be read, and why.
+///
+/// ```
+/// use daemonplan::model::PodTemplate;
+/// let json = serde_json::json!({"spec": {"tolerations": "all"}});
+/// let error = PodTemplate::new(json.as_object().unwrap().clone()).unwrap_err();
+/// assert_eq!(error.field, "spec.tolerations");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{field}: {source}")]
 pub struct PodTemplateError {

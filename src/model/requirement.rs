@@ -26,6 +26,12 @@ pub struct Requirement {
 }
 
 /// What a [`Requirement`] asks of the value under its key.
+///
+/// ```
+/// use daemonplan::model::{Labels, Operator, Requirement};
+/// let cores = Requirement::new("cores", Operator::Gt(8)).unwrap();
+/// assert!(cores.matches(&Labels::from_iter([("cores", "16")])));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// The label is there with one of these values.
@@ -43,6 +49,11 @@ pub enum Operator {
 }
 
 /// Why a requirement is not well-formed.
+///
+/// ```
+/// use daemonplan::model::{Operator, Requirement, RequirementError};
+/// assert_eq!(Requirement::new("no spaces", Operator::Exists), Err(RequirementError::Key("no spaces".into())));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 #[non_exhaustive]
 pub enum RequirementError {

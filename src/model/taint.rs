@@ -5,6 +5,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Text;
 
 /// A node's taint. <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/>
+///
+/// ```
+/// use daemonplan::model::{Taint, TaintEffect};
+/// let taint = Taint { key: "dedicated".into(), value: "db".into(), effect: TaintEffect::NoSchedule };
+/// assert_eq!(taint.to_string(), "dedicated=db:NoSchedule");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Taint {
     /// The key, never empty in a cluster.
@@ -19,6 +25,12 @@ pub struct Taint {
 }
 
 /// What a [`Taint`] does to pods that do not tolerate it.
+///
+/// ```
+/// use daemonplan::model::TaintEffect;
+/// assert_eq!(serde_json::from_str::<TaintEffect>(r#""NoExecute""#)?, TaintEffect::NoExecute);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum TaintEffect {
     /// Such pods are not scheduled here.
@@ -33,6 +45,14 @@ pub enum TaintEffect {
 }
 
 /// What a pod puts up with: it matches taints by effect, key and value.
+///
+/// ```
+/// use daemonplan::model::{Taint, TaintEffect, Toleration};
+/// let toleration: Toleration = serde_json::from_str(r#"{"key": "dedicated", "operator": "Exists"}"#)?;
+/// let taint = Taint { key: "dedicated".into(), value: "db".into(), effect: TaintEffect::NoSchedule };
+/// assert!(toleration.tolerates(&taint, false));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Toleration {
     /// The taint's key; empty: any.
@@ -46,6 +66,13 @@ pub struct Toleration {
 }
 
 /// How a [`Toleration`] compares its value with the taint's.
+///
+/// ```
+/// use daemonplan::model::{Toleration, TolerationOperator};
+/// let toleration: Toleration = serde_json::from_str(r#"{"key": "dedicated", "value": "db"}"#)?;
+/// assert_eq!(toleration.operator, TolerationOperator::Equal);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum TolerationOperator {
     /// The values are equal.

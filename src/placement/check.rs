@@ -12,6 +12,21 @@ use crate::{
 };
 
 /// One rule about a node: what it asks for and what the node has to say to it.
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let mut nodes = [Node::new("node-7")];
+/// nodes[0].taints = vec![Taint { key: "a".into(), value: "b".into(), effect: TaintEffect::NoSchedule }];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
+/// let check = &snapshot.explain().nodes[0].checks[0];
+/// assert_eq!(check.rule.to_string(), "all taints tolerated");
+/// assert_eq!(check.failure.as_ref().unwrap().to_string(), "taint a=b:NoSchedule is not tolerated");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacementCheck {
@@ -22,6 +37,12 @@ pub struct PlacementCheck {
 }
 
 /// What a DaemonSet, its namespace or its cluster ask of a node.
+///
+/// ```
+/// use daemonplan::PlacementRule;
+/// let rule = PlacementRule::NodeSelector { key: "role".into(), required: "worker".into() };
+/// assert_eq!(rule.to_string(), "node selector role=worker");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "rule", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -60,6 +81,20 @@ pub enum PlacementRule {
 }
 
 /// Something that keeps a pod from a node, and would not if it were as said here.
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let mut nodes = [Node::new("node-7")];
+/// nodes[0].taints = vec![Taint { key: "a".into(), value: "b".into(), effect: TaintEffect::NoSchedule }];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
+/// let remedies = &snapshot.explain().nodes[0].remedies;
+/// assert_eq!(remedies[0].to_string(), "a toleration for a=b:NoSchedule");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(tag = "remedy", rename_all_fields = "camelCase")]
 #[non_exhaustive]

@@ -23,6 +23,11 @@ use crate::{
 pub use check::{PlacementCheck, PlacementRule, Remedy};
 
 /// The two answers for a node.
+///
+/// ```
+/// use daemonplan::Verdict;
+/// assert!(!Verdict::Keep.should_run() && Verdict::Keep.may_keep_running());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Verdict {
     /// A pod should run here.
@@ -34,6 +39,22 @@ pub enum Verdict {
 }
 
 /// The decision for one node, with its reason.
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let mut nodes = [Node::new("node-7")];
+/// nodes[0].taints = vec![Taint { key: "a".into(), value: "b".into(), effect: TaintEffect::NoSchedule }];
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
+/// assert_eq!(
+///     snapshot.plan().placement("node-7").unwrap().to_string(),
+///     "node-7: not placed, but a pod that is there stays: taint a=b:NoSchedule is not tolerated",
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// The node's name.
@@ -45,6 +66,12 @@ pub struct Placement {
 }
 
 /// What decided about a node: the first rule that does not hold, or that all do.
+///
+/// ```
+/// use daemonplan::PlacementReason;
+/// let reason = PlacementReason::NodeSelector { key: "role".into(), required: "worker".into(), found: None };
+/// assert_eq!(reason.to_string(), "node selector role=worker is required, the node has no label role");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "rule", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -87,6 +114,11 @@ pub enum PlacementReason {
 }
 
 /// Where a namespace's node selector stands.
+///
+/// ```
+/// use daemonplan::SelectorSource;
+/// assert_eq!(SelectorSource::ProjectAnnotation.to_string(), "annotation openshift.io/node-selector");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum SelectorSource {
     /// The annotation `scheduler.alpha.kubernetes.io/node-selector`.

@@ -7,6 +7,14 @@ use crate::model::{
 
 /// DaemonSets named `agent` in the namespace `prod`. Most select their own pods; some have an empty selector, none, or
 /// are being deleted.
+///
+/// ```
+/// use daemonplan::strategies::daemon_sets;
+/// use proptest::prelude::*;
+/// proptest!(|(daemonset in daemon_sets())| {
+///     prop_assert!(!daemonset.name.is_empty());
+/// });
+/// ```
 pub fn daemon_sets() -> impl Strategy<Value = DaemonSet> {
     let spec = (
         selector(),
@@ -37,6 +45,14 @@ pub fn daemon_sets() -> impl Strategy<Value = DaemonSet> {
 }
 
 /// Numbers and percentages, as `maxUnavailable` and `maxSurge` take them.
+///
+/// ```
+/// use daemonplan::strategies::int_or_percents;
+/// use proptest::prelude::*;
+/// proptest!(|(bound in int_or_percents())| {
+///     prop_assert!(bound.of(10) <= bound.of(20));
+/// });
+/// ```
 pub fn int_or_percents() -> impl Strategy<Value = IntOrPercent> {
     prop_oneof![
         (0..5_u32).prop_map(IntOrPercent::Int),

@@ -35,6 +35,14 @@ pub use daemon_set::{daemon_sets, int_or_percents};
 pub use template::pod_templates;
 
 /// All that a plan is made from, owned: what a [`Snapshot`] borrows.
+///
+/// ```
+/// use daemonplan::strategies::clusters;
+/// use proptest::prelude::*;
+/// proptest!(|(facts in clusters(0..5))| {
+///     prop_assert_eq!(facts.snapshot().plan().placements().count(), facts.nodes.len());
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClusterFacts {
@@ -91,6 +99,14 @@ impl ClusterFacts {
 
 /// Whole clusters with so many nodes and a few revisions. In one half of them pods are in any state anywhere; in the
 /// other most nodes run one pod each, as when all is well or an update is under way.
+///
+/// ```
+/// use daemonplan::strategies::clusters;
+/// use proptest::prelude::*;
+/// proptest!(|(facts in clusters(0..5))| {
+///     prop_assert!(facts.nodes.len() < 5);
+/// });
+/// ```
 pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFacts> {
     let base = (daemon_sets(), self::nodes(nodes), namespaces(), settings());
     base.prop_flat_map(|(daemonset, nodes, namespace, settings)| {
@@ -125,6 +141,14 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFac
 }
 
 /// So many nodes: `node-0`, `node-1` …
+///
+/// ```
+/// use daemonplan::strategies::nodes;
+/// use proptest::prelude::*;
+/// proptest!(|(nodes in nodes(3))| {
+///     prop_assert_eq!(nodes.len(), 3);
+/// });
+/// ```
 pub fn nodes(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Node>> {
     let node = (labels(), prop::collection::vec(taints(), 0..3));
     prop::collection::vec(node, count).prop_map(|nodes| {
@@ -141,6 +165,14 @@ pub fn nodes(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Node>> {
 }
 
 /// Texts for `--selector`, node selector annotations and settings; one in ten does not parse.
+///
+/// ```
+/// use daemonplan::{matching::SelectorExpression, strategies::selector_texts};
+/// use proptest::prelude::*;
+/// proptest!(|(text in selector_texts())| {
+///     let _: Result<SelectorExpression, _> = text.parse(); // some are malformed
+/// });
+/// ```
 pub fn selector_texts() -> impl Strategy<Value = String> {
     let key = || select(vec!["role", "zone", "speed", "example.com/gpu"]);
     let value = || select(vec!["worker", "infra", "a", "b", ""]);
@@ -158,6 +190,14 @@ pub fn selector_texts() -> impl Strategy<Value = String> {
 }
 
 /// Settings; their node selectors are mostly not set.
+///
+/// ```
+/// use daemonplan::{Cluster, strategies::settings};
+/// use proptest::prelude::*;
+/// proptest!(|(settings in settings())| {
+///     let _ = Cluster::new(settings);
+/// });
+/// ```
 pub fn settings() -> impl Strategy<Value = Settings> {
     let selector = || option::weighted(0.2, selector_texts());
     let burst = prop_oneof![3 => Just(250_usize), 1 => 0..4_usize];
@@ -174,6 +214,14 @@ pub fn settings() -> impl Strategy<Value = Settings> {
 }
 
 /// The namespace of [`daemon_sets`], with and without node selector annotations.
+///
+/// ```
+/// use daemonplan::strategies::namespaces;
+/// use proptest::prelude::*;
+/// proptest!(|(namespace in namespaces())| {
+///     prop_assert!(!namespace.name.is_empty());
+/// });
+/// ```
 pub fn namespaces() -> impl Strategy<Value = Namespace> {
     (option::weighted(0.3, selector_texts()), option::weighted(0.1, selector_texts())).prop_map(
         |(project, kubernetes)| {

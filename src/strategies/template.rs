@@ -6,6 +6,15 @@ use crate::model::PodTemplate;
 
 /// Pod templates: node name, node selector, required and other affinity, tolerations, host network, and fields that
 /// only pass through.
+///
+/// ```
+/// use daemonplan::{model::PodTemplate, strategies::pod_templates};
+/// use proptest::prelude::*;
+/// proptest!(|(template in pod_templates())| {
+///     let again = PodTemplate::new(template.json().clone()).unwrap();
+///     prop_assert_eq!(again, template);
+/// });
+/// ```
 pub fn pod_templates() -> impl Strategy<Value = PodTemplate> {
     let fields = (
         option::weighted(0.05, select(vec!["node-0", "node-1", ""])),

@@ -14,6 +14,12 @@ use crate::{
 };
 
 /// How a synthetic DaemonSet fares.
+///
+/// ```
+/// use daemonplan::synthetic::{Condition, Synthetic};
+/// let cluster = Synthetic::new(10).condition(Condition::New).daemonsets(1).build();
+/// assert_eq!(cluster.pods.len(), 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// All is as it should be.

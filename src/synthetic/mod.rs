@@ -27,6 +27,12 @@ pub use condition::Condition;
 use random::Random;
 
 /// What a synthetic cluster is to be like.
+///
+/// ```
+/// use daemonplan::synthetic::Synthetic;
+/// let cluster = Synthetic::new(50).daemonsets(3).other_pods(100).seed(7).build();
+/// assert_eq!((cluster.nodes.len(), cluster.daemonsets.len()), (50, 3));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Synthetic {
     nodes: usize,
@@ -37,6 +43,14 @@ pub struct Synthetic {
 }
 
 /// A synthetic cluster, in the order in which `kubectl get` lists it.
+///
+/// ```
+/// use daemonplan::{Cluster, Settings, synthetic::Synthetic};
+/// let synthetic = Synthetic::new(10).daemonsets(2).build();
+/// let mut cluster = Cluster::new(Settings::default());
+/// synthetic.objects().for_each(|object| cluster.apply(object));
+/// assert_eq!(cluster.stale(synthetic.now).len(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SyntheticCluster {
