@@ -16,14 +16,6 @@ pub(crate) fn words(duration: Duration) -> String {
     format!("{:#}", SignedDuration::from_secs(seconds))
 }
 
-/// As an integer if it is whole.
-pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    match duration.subsec_nanos() {
-        0 => serializer.serialize_u64(duration.as_secs()),
-        _ => serializer.serialize_f64(duration.as_secs_f64()),
-    }
-}
-
 /// As an integer, rounded up.
 #[allow(clippy::ref_option)] // as serde asks for it
 pub(crate) fn serialize_whole<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -22,9 +22,9 @@ pub struct Assumptions {
     pub(super) startup: Delay,
     pub(super) shutdown: Delay,
     pub(super) failure_rate: f64,
-    #[serde(serialize_with = "seconds::serialize", rename = "patienceSeconds")]
+    #[serde(serialize_with = "super::in_seconds", rename = "patienceSeconds")]
     pub(super) patience: Duration,
-    #[serde(serialize_with = "seconds::serialize", rename = "horizonSeconds")]
+    #[serde(serialize_with = "super::in_seconds", rename = "horizonSeconds")]
     pub(super) horizon: Duration,
     /// Whether nodes that are not ready stay so.
     #[serde(skip)]

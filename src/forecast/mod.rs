@@ -6,13 +6,12 @@ mod text;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     Settings, Snapshot,
     model::{IntOrPercent, Taint, Text, UpdateStrategy},
     placement::Verdict,
-    seconds,
 };
 
 pub use assumptions::{Assumptions, Delay};
@@ -41,7 +40,7 @@ pub struct Forecast {
     /// How it ends.
     pub outcome: Outcome,
     /// When the last thing happens.
-    #[serde(serialize_with = "seconds::serialize", rename = "afterSeconds")]
+    #[serde(serialize_with = "in_seconds", rename = "afterSeconds")]
     pub after: Duration,
     /// How many nodes should run a pod.
     pub desired: usize,
@@ -102,7 +101,7 @@ pub enum Outcome {
 #[non_exhaustive]
 pub struct TimelinePoint {
     /// When.
-    #[serde(serialize_with = "seconds::serialize", rename = "afterSeconds")]
+    #[serde(serialize_with = "in_seconds", rename = "afterSeconds")]
     pub after: Duration,
     /// An available pod, but of an older template.
     pub old: usize,
@@ -137,7 +136,7 @@ pub struct Wave {
     /// The nodes, in the order in which their turn comes.
     pub nodes: Vec<Text>,
     /// When the first one's turn comes.
-    #[serde(serialize_with = "seconds::serialize", rename = "beginsAfterSeconds")]
+    #[serde(serialize_with = "in_seconds", rename = "beginsAfterSeconds")]
     pub begins: Duration,
     /// When all is well on the last one; `None`: never.
     #[serde(serialize_with = "serialize_end", rename = "endsAfterSeconds")]
@@ -362,10 +361,18 @@ impl StuckCause {
     }
 }
 
+/// Seconds, as an integer if they are whole.
+fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    match duration.subsec_nanos() {
+        0 => serializer.serialize_u64(duration.as_secs()),
+        _ => serializer.serialize_f64(duration.as_secs_f64()),
+    }
+}
+
 #[allow(clippy::ref_option)] // as serde asks for it
-fn serialize_end<S: serde::Serializer>(end: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_end<S: Serializer>(end: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match end {
         None => serializer.serialize_none(),
-        Some(end) => seconds::serialize(end, serializer),
+        Some(end) => in_seconds(end, serializer),
     }
 }

@@ -106,6 +106,19 @@ impl Manifests {
         self.namespaces.values().flat_map(|contents| contents.daemonsets.values())
     }
 
+    /// All objects, for a [`Cluster`](crate::Cluster): also a namespace of each name that is not given.
+    pub fn objects(&self) -> impl Iterator<Item = crate::Object> {
+        let nodes = self.nodes.items.iter().cloned().map(crate::Object::from);
+        nodes.chain(self.namespaces.values().flat_map(|contents| {
+            let namespace = contents.namespace.as_ref().or(contents.unannotated.as_ref()).cloned();
+            let namespace = namespace.into_iter().map(crate::Object::from);
+            namespace
+                .chain(contents.daemonsets.values().cloned().map(crate::Object::from))
+                .chain(contents.revisions.items.iter().cloned().map(crate::Object::from))
+                .chain(contents.pods.items.iter().cloned().map(crate::Object::from))
+        }))
+    }
+
     /// How many pods there are.
     pub fn pod_count(&self) -> usize {
         self.namespaces.values().map(|contents| contents.pods.items.len()).sum()

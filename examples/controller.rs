@@ -1,0 +1,188 @@
+//! A controller in miniature: it keeps a `Cluster` up to date by events, plans what is stale, and carries the plans out
+//! through an API server, here one in memory that starts and stops pods at once.
+//!
+//! `cargo run --features yaml --example controller` carries out what the bundled cluster needs and shows each write.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs::File,
+    io,
+};
+
+use daemonplan::{
+    Action, Cluster, Key, Kind, Object, ObjectRef, Plan, Settings,
+    manifest::Manifests,
+    model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Pod, PodNode, PodPhase, Readiness, Text},
+};
+use jiff::Timestamp;
+
+fn main() -> io::Result<()> {
+    let mut manifests = Manifests::default();
+    manifests.read("pending.json", File::open("examples/pending.json")?)?;
+    let start = Timestamp::constant(1_795_475_307, 0); // when the dump was made
+    for line in run(manifests.objects(), start) {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// Runs the controller until nothing is left to do; gives the writes that it made.
+pub fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> Vec<String> {
+    let mut server = Server { now, ..Server::default() };
+    objects.for_each(|object| server.store(object));
+    let mut cluster = Cluster::new(Settings::default());
+    loop {
+        // 1. Every event goes in. Once all that was written has come back, plans may create and delete again.
+        let mut told = HashSet::new();
+        while let Some(event) = server.events.pop_front() {
+            match event {
+                Event::Applied(object) => cluster.apply(*object),
+                Event::Deleted(kind, key) => cluster.delete(kind, &key),
+                Event::AllSeen(daemonset) => drop(told.insert(daemonset)),
+            }
+        }
+        for daemonset in told {
+            cluster.set_effects_observed(&daemonset, true);
+        }
+        // 2. What is stale is planned. If nothing is, wait for the next event, or until time alone makes something stale.
+        let stale = cluster.stale(now);
+        if stale.is_empty() {
+            let Some(next) = cluster.next_stale_at() else { return server.log };
+            now = next.max(now);
+            server.now = now;
+            continue;
+        }
+        for key in stale {
+            let Some(Plan { actions, backoff, .. }) = cluster.plan(&key, now) else { continue };
+            if actions.is_empty() {
+                continue;
+            }
+            // 3. The plan is carried out, in its order. It is safe to stop anywhere: the next plan takes up what is left.
+            cluster.update_backoff(backoff, now);
+            cluster.set_effects_observed(&key, false);
+            for action in &actions {
+                if let Err(conflict) = server.write(&key, action) {
+                    server.log.push(format!("{conflict}, planned again"));
+                    break;
+                }
+            }
+            server.events.push_back(Event::AllSeen(key));
+        }
+    }
+}
+
+/// What a watch tells.
+enum Event {
+    Applied(Box<Object>),
+    Deleted(Kind, Key),
+    /// All writes for this DaemonSet have been seen. With a real API server: once each name and uid has shown up.
+    AllSeen(Key),
+}
+
+/// What stands for the API server, the scheduler and the kubelets.
+#[derive(Default)]
+struct Server {
+    pods: HashMap<Key, Pod>,
+    revisions: HashMap<Key, ControllerRevision>,
+    daemonsets: HashMap<Key, DaemonSet>,
+    events: VecDeque<Event>,
+    log: Vec<String>,
+    now: Timestamp,
+    created: usize,
+}
+
+impl Server {
+    fn store(&mut self, object: Object) {
+        let key = object.key();
+        match &object {
+            Object::Pod(pod) => drop(self.pods.insert(key, pod.clone())),
+            Object::ControllerRevision(revision) => drop(self.revisions.insert(key, revision.clone())),
+            Object::DaemonSet(daemonset) => drop(self.daemonsets.insert(key, daemonset.clone())),
+            Object::Node(_) | Object::Namespace(_) => {}
+        }
+        self.events.push_back(Event::Applied(Box::new(object)));
+    }
+
+    /// One write. An object that is not the one that the plan was made for any more is a conflict.
+    fn write(&mut self, daemonset: &Key, action: &Action) -> Result<(), String> {
+        let owner = self.daemonsets.get(daemonset).map(|owner| ControllerRef {
+            kind: "DaemonSet".into(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        });
+        self.log.push(format!("{}/{}: {action}", daemonset.namespace, daemonset.name));
+        match action {
+            Action::CreatePod { node, blueprint, .. } => {
+                self.created += 1;
+                let name = format!("{}-new-{}", daemonset.name, self.created);
+                let mut pod = blueprint.pod(node.clone(), name.clone());
+                (pod.uid, pod.created) = (name.into(), Some(self.now));
+                (pod.node, pod.phase) = (PodNode::Bound(node.clone()), PodPhase::Running);
+                pod.ready = Readiness::Ready { since: Some(self.now) };
+                self.store(pod.into());
+            }
+            Action::DeletePod { pod, .. } => {
+                let key = self.pod(pod)?.0;
+                self.pods.remove(&key);
+                self.events.push_back(Event::Deleted(Kind::Pod, key));
+            }
+            Action::AdoptPod { pod } => {
+                self.edit_pod(pod, |pod| pod.controller = owner)?;
+            }
+            Action::ReleasePod { pod, .. } => {
+                self.edit_pod(pod, |pod| pod.controller = None)?;
+            }
+            Action::RelabelPod { pod, hash } => self.edit_pod(pod, |pod| {
+                pod.labels = pod.labels.with(HASH_LABEL, hash.clone());
+            })?,
+            Action::CreateRevision { revision } => self.store((**revision).clone().into()),
+            Action::DeleteRevision { revision, .. } => {
+                let key = Key::new(revision.namespace.clone(), revision.name.clone());
+                self.revisions.remove(&key);
+                self.events.push_back(Event::Deleted(Kind::ControllerRevision, key));
+            }
+            Action::AdoptRevision { revision } => self.edit_revision(&revision.name, daemonset, |revision| {
+                revision.controller = owner;
+            }),
+            Action::ReleaseRevision { revision, .. } => self.edit_revision(&revision.name, daemonset, |revision| {
+                revision.controller = None;
+            }),
+            Action::UpdateRevision { revision, number, hash, .. } => {
+                self.edit_revision(&revision.name, daemonset, |revision| {
+                    revision.revision = *number;
+                    revision.labels = revision.labels.with(HASH_LABEL, hash.clone());
+                });
+            }
+            Action::UpdateStatus { status } => {
+                if let Some(mut changed) = self.daemonsets.get(daemonset).cloned() {
+                    changed.status = status.clone();
+                    self.store(changed.into());
+                }
+            }
+            // Of a later version of the planner.
+            other => return Err(format!("{other} is not known")),
+        }
+        Ok(())
+    }
+
+    fn pod(&self, pod: &ObjectRef) -> Result<(Key, Pod), String> {
+        let key = Key::new(pod.namespace.clone(), pod.name.clone());
+        let found = self.pods.get(&key).filter(|found| found.uid == pod.uid).cloned();
+        found.map(|pod| (key, pod)).ok_or_else(|| format!("pod {} is not the one that was meant", pod.name))
+    }
+
+    fn edit_pod(&mut self, pod: &ObjectRef, edit: impl FnOnce(&mut Pod)) -> Result<(), String> {
+        let (_, mut pod) = self.pod(pod)?;
+        edit(&mut pod);
+        self.store(pod.into());
+        Ok(())
+    }
+
+    fn edit_revision(&mut self, name: &Text, daemonset: &Key, edit: impl FnOnce(&mut ControllerRevision)) {
+        let key = Key::new(daemonset.namespace.clone(), name.clone());
+        if let Some(mut revision) = self.revisions.get(&key).cloned() {
+            edit(&mut revision);
+            self.store(revision.into());
+        }
+    }
+}
