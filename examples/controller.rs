@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
 }
 
 /// Runs the controller until nothing is left to do; gives the writes that it made.
-pub fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> Vec<String> {
+pub(crate) fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> Vec<String> {
     let mut server = Server { now, ..Server::default() };
     objects.for_each(|object| server.store(object));
     let mut cluster = Cluster::new(Settings::default());

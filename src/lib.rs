@@ -96,6 +96,7 @@ mod fold;
 #[cfg(feature = "forecast")]
 mod forecast;
 mod gc;
+pub mod guide;
 mod history;
 mod lint;
 #[cfg(feature = "yaml")]

@@ -13,7 +13,7 @@ fn shown(command: &str, input: &Path, flags: &[&str]) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut program = Command::new(env!("CARGO_BIN_EXE_daemonplan"));
     let program = program.current_dir(root).args([command, "-f"]).arg(input.strip_prefix(root).unwrap()).args(flags);
-    let output = program.env_remove("CLICOLOR_FORCE").output().unwrap();
+    let output = program.env_remove("CLICOLOR_FORCE").env_remove("COLUMNS").output().unwrap();
     let text = [output.stderr, output.stdout].map(|text| String::from_utf8(text).unwrap()).concat();
     format!("{text}exit code {}\n", output.status.code().unwrap())
 }

@@ -23,7 +23,7 @@ use super::{
     input,
     output::{self, Format, complain, not_written, tame},
     report,
-    words::{BOLD, DIM, WARN, plural, shown_of, style},
+    words::{BOLD, DIM, WARN, names, plural, shown_of, style},
 };
 
 /// Compare what becomes of the pods with and without a change.
@@ -360,6 +360,10 @@ fn write_group(out: &mut impl Write, nodes: &[&NodeDiff], sentence: &str, all: b
     };
     let style = style(sign);
     writeln!(out, "  {style}{sign} {}{style:#}: {sentence}", plural(nodes.len(), "node"))?;
+    if nodes.iter().all(|node| node.pods.is_empty()) {
+        let all_names: Vec<_> = nodes.iter().map(|node| tame(&node.node)).collect();
+        return writeln!(out, "      {}", names(&all_names, all));
+    }
     let shown = shown_of(nodes.len(), all);
     let width = nodes.iter().take(shown).map(|node| node.node.len()).max().unwrap_or(0);
     for node in nodes.iter().take(shown) {

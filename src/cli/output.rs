@@ -53,10 +53,10 @@ pub(super) fn text() -> impl Write {
     Fitted { out: stdout(), width: width(), line: Vec::new() }
 }
 
-/// How many letters a line of the terminal has; `None`: it is none.
+/// How many letters a line has: of the terminal, or else as `COLUMNS` says; `None`: as many as it takes.
 pub(super) fn width() -> Option<usize> {
-    let (Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
-    Some(width.into())
+    let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(Width(width), _)| width.into());
+    terminal.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok())
 }
 
 struct Fitted<W> {

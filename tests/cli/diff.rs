@@ -107,7 +107,7 @@ fn a_project_selector_and_a_new_daemonset_are_changes() {
     assert!(out.contains("pod lost: annotation openshift.io/node-selector: role=infra is required"), "{out}");
     assert!(
         out.contains(
-            "logging/new\n  + the DaemonSet is new\n  + 2 nodes: pod gained: the DaemonSet is new\n      infra-1"
+            "logging/new\n  + the DaemonSet is new\n  + 2 nodes: pod gained: the DaemonSet is new\n      infra-1, infra-2\n"
         ),
         "{out}"
     );

@@ -17,7 +17,7 @@ use serde_json::Value;
 /// `daemonplan`, in the project's folder.
 fn daemonplan(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("daemonplan").unwrap();
-    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("COLUMNS");
     command
 }
 

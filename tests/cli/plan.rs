@@ -125,6 +125,9 @@ fn text_shows_what_is_done_to_what_and_why_without_colour_in_a_pipe() {
         assert!(out.lines().any(|shown| shown == line), "{line}\n{out}");
     }
     assert!(!out.contains('\u{1b}'), "no colour");
+    let (narrow, _, _) = run(daemonplan(PENDING).env("COLUMNS", "60"));
+    assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+    assert_eq!(narrow.split_whitespace().collect::<Vec<_>>(), out.split_whitespace().collect::<Vec<_>>());
 }
 
 #[test]
