@@ -97,3 +97,24 @@ fn pods_share_the_name_of_their_node() {
     let cost = measure(|| (0..PODS).for_each(|number| kept.apply(pod(&format!("pod-{number}"), &name))));
     assert!(cost.bytes_current < 600 * 1000, "{} bytes for {PODS} pods of a node", cost.bytes_current);
 }
+
+#[test]
+fn a_written_status_rebuilds_nothing() {
+    let count = 1000;
+    let mut facts = nodes(count);
+    facts = facts.with_pods((0..count).map(|n| pod(&format!("pod-{n:05}"), &format!("node-{n:05}"))));
+    let mut kept = Kept::new(Settings::default());
+    kept.apply(facts.namespace.clone());
+    kept.apply(facts.daemonset.clone());
+    kept.resync(Kind::Node, facts.nodes.clone());
+    kept.resync(Kind::Pod, facts.pods.clone());
+    kept.resync(Kind::ControllerRevision, facts.revisions.clone());
+    let key = Key::new("prod", "agent");
+    let status = kept.plan(&key, facts.now).and_then(|plan| plan.status);
+    facts.daemonset.status = status.unwrap_or_default();
+    let cost = measure(|| {
+        kept.apply(facts.daemonset.clone());
+        assert_eq!(kept.plan(&key, facts.now).map(|plan| plan.actions.len()), Some(0));
+    });
+    assert!(cost.count_total < 50, "{} allocations for a plan after its status was written", cost.count_total);
+}

@@ -435,6 +435,7 @@ impl Few {
         };
     }
 
+    /// Takes out one that is among them.
     fn remove(&mut self, index: PodIndex) {
         *self = match mem::take(self) {
             Self::Many(mut many) => {
@@ -444,7 +445,6 @@ impl Few {
                     _ => Self::Many(many),
                 }
             }
-            Self::One(one) if one != index => Self::One(one),
             Self::One(_) | Self::None => Self::None,
         };
     }

@@ -205,3 +205,35 @@ fn a_plan_shows_the_decision_for_each_node() {
     assert!(plan.placement("b").is_some_and(|placement| !placement.verdict.should_run()));
     assert!(plan.actions.iter().any(|action| matches!(action, Action::CreatePod { node, .. } if node == "a")));
 }
+
+#[test]
+fn another_collision_count_alone_is_another_hash() {
+    let mut facts = cluster([node("a")]);
+    facts.revisions.clear();
+    let mut cluster = kept(&facts);
+    let before = cluster.plan(&key(), facts.now).unwrap().hash;
+    facts.daemonset.status.collision_count = Some(1);
+    cluster.apply(facts.daemonset.clone());
+    let after = cluster.plan(&key(), facts.now).unwrap().hash;
+    assert_eq!(after, facts.plan().hash);
+    assert_ne!(before, after);
+}
+
+#[test]
+fn a_missing_node_that_only_others_have_pods_on_is_none_that_lacks_a_pod() {
+    let mut facts = cluster(["a", "b"].map(node))
+        .with_pods([pod("on-a", "a"), pod("on-b", "b"), pod("lost", "gone")])
+        .with_new_template();
+    let mut cluster = kept(&facts);
+    let mut other = facts.daemonset.clone();
+    (other.name, other.uid) = ("other".into(), "uid-other".into());
+    let owner = Some(ControllerRef { kind: "DaemonSet".into(), name: "other".into(), uid: "uid-other".into() });
+    cluster.apply(other);
+    cluster.apply(pod("others", "gone").but(|pod| pod.controller = owner));
+    cluster.plan(&key(), facts.now);
+    cluster.delete(Kind::Pod, &pod_key("lost"));
+    facts.pods.remove(2);
+    let expected = ["delete pod on-a on a: it is of an older template"];
+    assert_eq!(facts.actions(), expected);
+    assert_eq!(asked(&mut cluster, &facts), expected);
+}
