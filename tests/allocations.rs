@@ -7,7 +7,7 @@ use allocation_counter::{AllocationInfo, measure};
 use common::{Cluster, affinity, cluster, node, pod, tainted, template};
 use daemonplan::{
     Cluster as Kept, Key, Kind, Settings,
-    model::{Namespace, Text},
+    model::{Namespace, Pod, Text},
 };
 use serde_json::json;
 
@@ -117,4 +117,19 @@ fn a_written_status_rebuilds_nothing() {
         assert_eq!(kept.plan(&key, facts.now).map(|plan| plan.actions.len()), Some(0));
     });
     assert!(cost.count_total < 50, "{} allocations for a plan after its status was written", cost.count_total);
+}
+
+#[test]
+fn pods_that_are_read_share_what_names_their_controller() {
+    const PODS: usize = 1000;
+    let uid = "u".repeat(1000);
+    let controller = json!({"kind": "DaemonSet", "name": "agent", "uid": uid, "controller": true});
+    let pod = |number: usize| {
+        json!({"metadata": {"name": format!("pod-{number}"), "ownerReferences": [controller]}}).to_string()
+    };
+    let texts: Vec<_> = (0..PODS).map(pod).collect();
+    let mut pods: Vec<Pod> = Vec::with_capacity(PODS);
+    let cost = measure(|| pods.extend(texts.iter().filter_map(|text| serde_json::from_str(text).ok())));
+    assert_eq!(pods.len(), PODS);
+    assert!(cost.bytes_current < 500 * 1000, "{} bytes for {PODS} pods of a controller", cost.bytes_current);
 }

@@ -29,7 +29,9 @@ pub(crate) struct Simulation<'a> {
     /// What is going to happen, and the number by which it was foreseen.
     ahead: BTreeMap<(Timestamp, usize), Happening>,
     foreseen: usize,
+    /// How many pods and how many revisions were created.
     created: usize,
+    revised: usize,
     pub(crate) sites: BTreeMap<Text, Site>,
     tally: Tally,
     /// How the tally went.
@@ -153,6 +155,7 @@ impl<'a> Simulation<'a> {
             ahead: BTreeMap::new(),
             foreseen: 0,
             created: 0,
+            revised: 0,
             sites: BTreeMap::new(),
             tally: Tally::default(),
             moments: Vec::new(),
@@ -256,7 +259,8 @@ impl<'a> Simulation<'a> {
 
     /// Plans, and does what the plan says, until it says nothing; `false` if that has no end.
     fn carry_out_plans(&mut self) -> bool {
-        // Each node gets a pod, and once more in an update; whoever needs many more does not get anywhere.
+        // Each node gets a pod, and once more in an update, and the template a revision; whoever needs many more does not
+        // get anywhere.
         let enough = 4 * self.sites.len() + 100;
         loop {
             let Some(Plan { mut actions, backoff, .. }) = self.cluster.plan(&self.key, self.now) else { return true };
@@ -269,7 +273,7 @@ impl<'a> Simulation<'a> {
                 self.carry_out(action);
             }
             self.note_moment();
-            if self.created > enough {
+            if self.created > enough || self.revised > 10 {
                 return false;
             }
         }
@@ -300,7 +304,10 @@ impl<'a> Simulation<'a> {
             }
             Action::DeletePod { pod, node: Some(node), reason } => self.delete(&node, &pod.name, reason),
             Action::DeletePod { pod, node: None, .. } => self.cluster.delete(Kind::Pod, &self.key_of(&pod.name)),
-            Action::CreateRevision { revision } => self.cluster.apply(*revision),
+            Action::CreateRevision { revision } => {
+                self.revised += 1;
+                self.cluster.apply(*revision);
+            }
             Action::DeleteRevision { revision, .. } => {
                 self.cluster.delete(Kind::ControllerRevision, &self.key_of(&revision.name));
             }
@@ -337,22 +344,22 @@ impl<'a> Simulation<'a> {
     }
 
     fn delete(&mut self, node: &Text, name: &Text, reason: Deletion) {
-        let now = self.now;
-        let mut is_bound = false;
-        self.edit(name, |pod| {
-            pod.deleted = Some(now);
-            is_bound = pod.node.is_bound() && !pod.is_terminal();
-        });
+        let known = self.cluster.pod(&self.key_of(name));
+        let runs = known.is_some_and(|pod| pod.node.is_bound() && !pod.is_terminal());
         self.open_turn(node, reason.is_update());
-        if is_bound {
+        if runs {
+            let now = self.now;
+            self.edit(name, |pod| pod.deleted = Some(now));
             self.foresee_end(node, name);
-        } else {
-            self.foresee(Duration::ZERO, Happening::Gone(node.clone(), name.clone()));
         }
         self.change(node, |site| {
             site.deletion = Some(reason);
             site.pods.iter_mut().filter(|pod| pod.name == *name).for_each(|pod| pod.is_going = true);
         });
+        if !runs {
+            // Nothing has to be stopped.
+            self.happen(Happening::Gone(node.clone(), name.clone()));
+        }
     }
 
     fn open_turn(&mut self, node: &Text, is_update: bool) {

@@ -179,10 +179,9 @@ impl PlacementRules {
             Failure::NodeSelector(key, required) => {
                 Some(vec![Remedy::Label { key: key.clone(), value: Some(required.clone()) }])
             }
-            Failure::NodeAffinity(affinity) => match rule {
-                Rule::AffinityLabel(_, requirement) => help(requirement, node).map(|remedy| vec![remedy]),
-                _ => affinity.terms().iter().filter_map(|term| help_term(term, node)).min_by_key(Vec::len),
-            },
+            Failure::NodeAffinity(affinity) => {
+                affinity.terms().iter().filter_map(|term| help_term(term, node)).min_by_key(Vec::len)
+            }
             Failure::Taint { .. } => {
                 let untolerated = node.taints.iter().filter(|taint| !self.tolerates(taint));
                 Some(untolerated.map(|taint| Remedy::of_taint(taint.clone())).collect())

@@ -76,6 +76,32 @@ fn the_nearest_miss_is_the_term_that_lacks_least() {
 }
 
 #[test]
+fn each_requirement_of_an_only_term_fails_for_its_own_sake() {
+    let terms = json!([{"matchExpressions": [
+        {"key": "zone", "operator": "In", "values": ["b"]},
+        {"key": "zone", "operator": "Exists"},
+        {"key": "disk", "operator": "Exists"},
+        {"key": "disk", "operator": "In", "values": ["ssd"]},
+        {"key": "old", "operator": "DoesNotExist"},
+    ]}]);
+    let node = labelled("a", &[("old", "yes"), ("zone", "a"), ("rack", "7")]);
+    let cluster = cluster([node]).with_spec(json!({"affinity": affinity(terms)}));
+    let failures =
+        cluster.snapshot().explain().nodes.swap_remove(0).checks.into_iter().filter_map(|check| check.failure);
+    assert_eq!(
+        failures.map(|failure| failure.to_string()).collect::<Vec<_>>(),
+        [
+            "node affinity: zone=b is required, the node has zone=a",
+            "node affinity: disk is required, the node has no label disk",
+            "node affinity: disk=ssd is required, the node has no label disk",
+            "node affinity: !old is required, the node has old=yes",
+        ]
+    );
+    // A label with a value is a label.
+    assert_eq!(remedies(&cluster), ["the label zone=b", "the label disk=ssd", "no label old"]);
+}
+
+#[test]
 fn no_remedy_is_named_where_none_would_help() {
     let spec = json!({"nodeSelector": {"role": "worker"}, "nodeName": "b"});
     assert_eq!(remedies(&cluster([node("a")]).with_spec(spec)), [""; 0]);
