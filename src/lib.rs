@@ -31,6 +31,16 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
+//! # The words
+//!
+//! - A **snapshot** is all that a plan is made from, at one moment: the DaemonSet, the nodes, the pods, the namespace, the revisions.
+//! - A **placement** says of a node whether a pod should run there, whether one that is there may stay, and why.
+//! - A **claim** says of a pod whose it is: the DaemonSet's, to be adopted, to be released, or none of its business.
+//! - The **hash** ties pods to revisions of the template: a pod that carries the current one is up to date.
+//! - A **cell** is what a plan has to know of one node; the **fold** is the sum of all cells.
+//! - The **budget** of an update is how many nodes may lack an available pod, or run two, at a time.
+//! - A **plan** is the actions, in order, with all that goes with them.
+//!
 //! # The way the data goes
 //!
 //! ```text
@@ -40,15 +50,32 @@
 //!   └─────> template ───────────────┘       tally, rollout  gc
 //! ```
 //!
+//! | module | what it knows |
+//! |---|---|
+//! | `model` | the objects, as Kubernetes writes them, checked as they are read |
+//! | `matching` | whether labels, node affinity terms and tolerations match |
+//! | `ownership` | whose a pod or a revision is |
+//! | `template` | the pod to create: the rewritten affinity, the automatic tolerations, the labels |
+//! | `placement` | which nodes should run a pod, and by which rule not |
+//! | `history` | which revision is current, and what becomes of the others |
+//! | `cell` | what is to be done on one node, and what it counts as |
+//! | `tally`, `rollout`, `fold` | the counts, whose turn it is in an update, and the sum of both |
+//! | `gc` | what becomes of the objects of a DaemonSet that is being deleted, or is gone |
+//! | `plan` | the order of actions, the burst limit, the status |
+//! | `snapshot`, `cluster` | the two ways to a plan: all at once, and event by event |
+//! | `explain`, `lint` | why it is as it is, and what is dangerous about it |
+//! | `forecast`, `diff` | the plans carried out in a time of their own, and two outcomes compared |
+//!
 //! Everything that is the same for all nodes is compiled once per DaemonSet: selectors, tolerations, the hash. Then each
 //! node becomes a *cell*: its placement, the pods on it, what has to happen there, what it adds to the status and what it
 //! means to an update. A *fold* over all cells makes the plan. A cell that asks for nothing owns no memory, and ten
 //! thousand creations share one template.
 //!
-//! [`Snapshot::explain`] goes through the same cells and tells of each why it is as it is.
-//!
 //! A [`Snapshot`] makes all cells and folds them. A [`Cluster`] keeps cells and fold for every DaemonSet and takes single
 //! cells out and in again as events come, so that a plan costs what has changed. Both give the same plans.
+//!
+//! [`Snapshot::explain`] goes through the same cells and tells of each why it is as it is. `Snapshot::forecast` and
+//! `Snapshot::diff` (feature `forecast`) carry out the plans of a [`Cluster`] until nothing is left to do.
 //!
 //! # How to use it
 //!
@@ -76,9 +103,16 @@
 //! cluster can reach, and a slow re-statement of the [`rules`] agrees with every plan. That both forms give the same plans
 //! is a property too, over any sequence of events.
 //!
+//! # More
+//!
+//! [`guide`] has pages of its own: to [embed](guide::embed) it, to [test](guide::testing) a controller with it, what is
+//! decided [otherwise](guide::differences) than by the built-in controller, a [cookbook](guide::cookbook) for the command line, and
+//! its [output](guide::output) for programs. [`rules`] says what is decided, rule by rule.
+//!
 //! # Features
 //!
 //! - `yaml`: the module `manifest`, for YAML and JSON files and streams.
+//! - `forecast`: `Snapshot::forecast` and `Snapshot::diff`, what comes next and what if.
 //! - `cli`: the command line `daemonplan`.
 //! - `proptest`: the module `strategies`, generated clusters for property tests.
 //! - `synthetic`: the module `synthetic`, large seeded clusters for benchmarks and simulators.

@@ -125,6 +125,10 @@ fn a_taint_that_kubernetes_itself_sets_asks_for_a_node_in_order_and_any_other_fo
             "the node in order again (no taint node.kubernetes.io/network-unavailable:NoSchedule)",
         ]
     );
+    assert_eq!(
+        remedies(&cluster([tainted("a", &["dedicated=db:NoSchedule"])])),
+        ["a toleration for dedicated=db:NoSchedule"]
+    );
 }
 
 #[test]
