@@ -68,7 +68,7 @@ fn check(page: &str) -> usize {
             wrong.push(format!("{page}:\n{commands}\nshown:\n{shown}\nsaid:\n{said}"));
         }
         let written = if shown.contains("…\n") { shown } else { &said };
-        new += &format!("{commands}{TEXT}{written}```\n");
+        new.extend([commands, TEXT, written, "```\n"]);
         old = rest.to_owned();
     }
     new += &old;
@@ -125,7 +125,7 @@ fn every_public_item_has_an_example() {
             match entry.file_name().unwrap().to_str().unwrap() {
                 "cli" | "bin" => {}
                 _ if entry.is_dir() => sources(&entry, found),
-                name if name.ends_with(".rs") => found.push(entry),
+                _ if entry.extension().is_some_and(|kind| kind == "rs") => found.push(entry),
                 _ => {}
             }
         }

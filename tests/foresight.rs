@@ -58,7 +58,7 @@ proptest! {
         for point in &forecast.timeline {
             prop_assert_eq!(point.old + point.new + point.unavailable, forecast.desired);
         }
-        let available = forecast.timeline.iter().map(|point| point.available());
+        let available = forecast.timeline.iter().map(daemonplan::TimelinePoint::available);
         prop_assert_eq!(forecast.lowest_available, available.min().unwrap());
         for wave in &forecast.waves {
             prop_assert!(!wave.nodes.is_empty() && wave.begins <= forecast.after);

@@ -127,7 +127,7 @@ impl AssumptionArgs {
 #[derive(Serialize)]
 struct Runs {
     assumptions: Assumptions,
-    /// From the best to the worst.
+    /// From the best to the worst; one, if nothing happens.
     #[serde(rename = "runs")]
     all: Vec<Run>,
     /// The one in the middle.
@@ -148,14 +148,16 @@ impl Runs {
     fn of(snapshot: &Snapshot<'_>, args: &AssumptionArgs, progress: &Progress) -> Self {
         let assumptions = args.of(snapshot);
         let forecast = |seed| snapshot.forecast(&assumptions.clone().seed(seed));
-        let seeds = args.seed..args.seed.saturating_add(args.runs);
-        let mut runs: Vec<_> = seeds
+        // Where nothing happens luck plays no part.
+        let count = if is_idle(&forecast(args.seed)) { 1 } else { args.runs };
+        let mut runs: Vec<_> = (args.seed..args.seed.saturating_add(count))
             .map(|seed| {
                 let Forecast { outcome, after, lowest_available, .. } = forecast(seed);
                 progress.advance(1);
                 Run { seed, outcome, after_seconds: after.as_secs_f64(), lowest_available }
             })
             .collect();
+        progress.advance(args.runs - count);
         runs.sort_by(|a, b| {
             let rank = |run: &Run| (run.outcome != Outcome::Done, run.seed);
             rank(a).0.cmp(&rank(b).0).then(a.after_seconds.total_cmp(&b.after_seconds)).then(a.seed.cmp(&b.seed))
@@ -164,10 +166,8 @@ impl Runs {
         Self { forecast: forecast(middle), assumptions: assumptions.seed(middle), all: runs }
     }
 
-    /// Whether nothing happens, and nothing should.
     fn is_idle(&self) -> bool {
-        let Forecast { after, waves, stuck, .. } = &self.forecast;
-        after.is_zero() && waves.is_empty() && stuck.is_empty()
+        is_idle(&self.forecast)
     }
 
     /// How many runs end well, and how long nine of ten of all take at most.
@@ -186,6 +186,11 @@ impl Runs {
             }
         }
     }
+}
+
+/// Whether nothing happens, and nothing should.
+fn is_idle(forecast: &Forecast) -> bool {
+    forecast.after.is_zero() && forecast.waves.is_empty() && forecast.stuck.is_empty()
 }
 
 pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
