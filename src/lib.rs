@@ -63,6 +63,7 @@
 //! | `gc` | what becomes of the objects of a DaemonSet that is being deleted, or is gone |
 //! | `plan` | the order of actions, the burst limit, the status |
 //! | `snapshot`, `cluster` | the two ways to a plan: all at once, and event by event |
+//! | `k8s` | the same objects as the crate k8s-openapi has them |
 //! | `explain`, `lint` | why it is as it is, and what is dangerous about it |
 //! | `forecast`, `diff` | the plans carried out in a time of their own, and two outcomes compared |
 //!
@@ -114,6 +115,7 @@
 //! - `yaml`: the module `manifest`, for YAML and JSON files and streams.
 //! - `forecast`: `Snapshot::forecast` and `Snapshot::diff`, what comes next and what if.
 //! - `cli`: the command line `daemonplan`.
+//! - `k8s-openapi`: `TryFrom` both ways between the objects of [`model`] and that crate's.
 //! - `proptest`: the module `strategies`, generated clusters for property tests.
 //! - `synthetic`: the module `synthetic`, large seeded clusters for benchmarks and simulators.
 
@@ -125,6 +127,7 @@ mod cluster;
 mod diff;
 mod event;
 mod explain;
+mod facts;
 mod fnv;
 mod fold;
 #[cfg(feature = "forecast")]
@@ -132,6 +135,8 @@ mod forecast;
 mod gc;
 pub mod guide;
 mod history;
+#[cfg(feature = "k8s-openapi")]
+mod k8s;
 mod lint;
 #[cfg(feature = "yaml")]
 pub mod manifest;
@@ -170,9 +175,12 @@ pub use explain::{
     ClaimReason, Explanation, Holdup, HoldupCause, NodeExplanation, PodClaim, PodExplanation, PodRevision, PodState,
     UpdateState,
 };
+pub use facts::ClusterFacts;
 #[cfg(feature = "forecast")]
 pub use forecast::{Assumptions, Delay, Forecast, Outcome, StuckCause, StuckNode, TimelinePoint, Wave, WaveKind};
 pub use gc::{Abandoned, abandoned};
+#[cfg(feature = "k8s-openapi")]
+pub use k8s::ConversionError;
 pub use lint::{Finding, Lint, Severity, lint};
 pub use placement::{Placement, PlacementCheck, PlacementReason, PlacementRule, Remedy, SelectorSource, Verdict};
 pub use plan::Plan;

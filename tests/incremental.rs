@@ -6,9 +6,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use daemonplan::{
-    Action, Backoff, BackoffEntry, BackoffKey, Cluster, Event, Key, Kind, Object, Plan, Settings, Snapshot, Warning,
+    Action, Backoff, BackoffEntry, BackoffKey, Cluster, ClusterFacts, Event, Key, Kind, Object, Plan, Settings,
+    Snapshot, Warning,
     model::{DaemonSet, DaemonSetStatus, Text},
-    strategies::{ClusterFacts, clusters},
+    strategies::clusters,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
@@ -209,6 +210,9 @@ fn check(facts: &[ClusterFacts], happenings: &[Happening]) {
                     if *some && key.name == "agent" {
                         continue;
                     }
+                    let facts = cluster.facts(&key, world.now);
+                    let copied = facts.as_ref().map(|facts| Face::of(&facts.snapshot().plan(), world.now));
+                    assert_eq!(copied, expected, "facts");
                     let plan = cluster.plan(&key, world.now);
                     let found = plan.as_ref().map(|plan| Face::of(plan, world.now));
                     assert_eq!(found, expected);

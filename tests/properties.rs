@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Cluster, selector};
 use daemonplan::{
-    Action, Creation, Deletion, Plan, Remedy, UpdateState,
+    Action, ClusterFacts, Creation, Deletion, Plan, Remedy, UpdateState,
     model::{DaemonSet, HASH_LABEL, Node, Pod, PodNode, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
-    strategies::{ClusterFacts, clusters, selector_texts},
+    strategies::{clusters, selector_texts},
 };
 use jiff::SignedDuration;
 use proptest::{prelude::*, test_runner::FileFailurePersistence};

@@ -2,7 +2,7 @@
 //! be shown and written.
 #![no_main]
 
-use daemonplan::{BackoffEntry, model::Readiness, strategies::ClusterFacts};
+use daemonplan::{BackoffEntry, ClusterFacts, model::Readiness};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,12 +1,12 @@
 //! What the fuzz targets share: a fuzzer's bytes choose a cluster from the crate's own strategies, and change it.
 
 use daemonplan::{
-    Settings,
+    ClusterFacts, Settings,
     model::{
         ControllerRef, HASH_LABEL, IntOrPercent, Labels, PodNode, PodPhase, Readiness, Taint, TaintEffect,
         UpdateStrategy,
     },
-    strategies::{ClusterFacts, clusters},
+    strategies::clusters,
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::{

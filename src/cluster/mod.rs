@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::{
-    Backoff, BackoffEntry, BackoffKey, Plan, Settings,
+    Backoff, BackoffEntry, BackoffKey, ClusterFacts, Plan, Settings,
     cell::PodIndex,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, PodNode, Text},
     nodes::{NodeTable, Slot},
@@ -106,14 +106,21 @@ impl Cluster {
     /// Takes all objects of a kind, as after a watch broke off: those that are not among them are gone. Objects of other
     /// kinds are [applied](Cluster::apply). What has not changed makes nothing stale.
     pub fn resync<T: Into<Object>>(&mut self, kind: Kind, objects: impl IntoIterator<Item = T>) {
-        let mut gone: HashSet<Key> = self.keys(kind).collect();
+        let mut listed = HashSet::new();
         for object in objects {
             let object = object.into();
             if object.kind() == kind {
-                gone.remove(&object.key());
+                listed.insert(object.key());
             }
             self.apply(object);
         }
+        self.retain(kind, |key| listed.contains(key));
+    }
+
+    /// Takes notice that all objects of a kind are gone but those that `remains` says are left: the end of a list whose
+    /// objects were applied one by one.
+    pub fn retain(&mut self, kind: Kind, mut remains: impl FnMut(&Key) -> bool) {
+        let gone: Vec<Key> = self.keys(kind).filter(|key| !remains(key)).collect();
         for key in gone {
             self.delete(kind, &key);
         }
@@ -187,6 +194,29 @@ impl Cluster {
     /// The back-off of Failed pods.
     pub fn backoff(&self) -> &Backoff {
         &self.backoff
+    }
+
+    /// All that a plan for a DaemonSet is made from, as it is now; `None` if it or its namespace is not known. To
+    /// explain it, to forecast it, or to try out what would happen if something were otherwise.
+    ///
+    /// This copies the nodes, and the pods of the namespace that a DaemonSet may have to do with.
+    pub fn facts(&self, key: &Key, now: Timestamp) -> Option<ClusterFacts> {
+        let Space { namespace, daemons, revisions } = self.spaces.get(&key.namespace)?;
+        let (namespace, daemon) = (namespace.clone()?, daemons.get(&key.name)?);
+        let pods = self.pods.iter().filter(|pod| pod.namespace == key.namespace).cloned().collect();
+        let nodes = self.nodes.iter().cloned().collect();
+        let mut facts = ClusterFacts::new(daemon.daemonset.clone(), nodes, pods, namespace);
+        facts.revisions = Some(revisions.values().cloned().collect());
+        facts.now = Some(now);
+        facts.settings = self.settings.clone();
+        facts.backoff = self.backoff.clone();
+        facts.effects_observed = daemon.effects_observed;
+        Some(facts)
+    }
+
+    /// The DaemonSets as they were last applied, in no order.
+    pub fn daemonsets(&self) -> impl Iterator<Item = &DaemonSet> {
+        self.spaces.values().flat_map(|space| space.daemons.values()).map(|daemon| &daemon.daemonset)
     }
 
     /// A DaemonSet as it was last applied.

@@ -17,8 +17,13 @@
 /// - **Time.** [`next_stale_at`](crate::Cluster::next_stale_at) says when time alone makes a plan stale: a pod that has been
 ///   ready for long enough, a back-off that is over. Plan then, even if nothing happens.
 /// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff).
+/// - **Revisions.** Create them with [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest): the built-in
+///   controller, should it get the DaemonSet back, knows them by their bytes.
 /// - **Adoption.** Before you carry out an adoption, read the DaemonSet anew: one that is being deleted adopts nothing, and the
 ///   watch may lag behind.
+///
+/// Objects come in as the API server's JSON, straight into the types of [`model`](crate::model), which keep what is planned
+/// from. The feature `k8s-openapi` converts that crate's objects, for a controller that has them already.
 ///
 /// The whole of it, with an API server in memory in place of yours (`examples/controller.rs`, run by
 /// `cargo run --features yaml --example controller`):

@@ -1,8 +1,8 @@
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, ser::Formatter};
 
 use super::{
     ControllerRef, Labels, Text,
@@ -56,6 +56,60 @@ impl ControllerRevision {
             data: Arc::new(data),
         }
     }
+
+    /// The manifest to create it with, as the built-in controller would write it: the keys of `data` in order, and `<`,
+    /// `>` and `&` as escapes.
+    ///
+    /// That controller knows a revision by its bytes, which the API server keeps as they came. Written otherwise, the
+    /// same template would be a new revision to it, and handing a DaemonSet back to it would restart every pod.
+    ///
+    /// ```
+    /// use daemonplan::model::ControllerRevision;
+    /// use serde_json::json;
+    /// let data = json!({"spec": {"template": {"spec": {}, "$patch": "replace", "metadata": {"name": "a&b"}}}});
+    /// let text = ControllerRevision::new("prod", "agent-6d5f", 3, data).manifest();
+    /// assert!(text.contains(r#"{"spec":{"template":{"$patch":"replace","metadata":{"name":"a\u0026b"},"spec":{}}}}"#));
+    /// ```
+    pub fn manifest(&self) -> String {
+        let data = Arc::new(in_order(&self.data));
+        let mut text = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut text, AsGo);
+        // A revision is made of strings, numbers and lists, and a Vec takes all that is written to it.
+        let written = Self { data, ..self.clone() }.serialize(&mut serializer);
+        debug_assert!(written.is_ok(), "{written:?}");
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+/// The same with the keys of all objects in the order of their bytes.
+fn in_order(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key.clone(), in_order(value))).collect();
+            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(fields.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(in_order).collect()),
+        other => other.clone(),
+    }
+}
+
+/// Writes texts as Go's `encoding/json` does, which escapes what HTML or JavaScript could take for its own.
+struct AsGo;
+
+impl Formatter for AsGo {
+    fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        for piece in fragment.split_inclusive(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+            match piece.char_indices().next_back() {
+                Some((start, last @ ('<' | '>' | '&' | '\u{2028}' | '\u{2029}'))) => {
+                    writer.write_all(piece.get(..start).unwrap_or_default().as_bytes())?;
+                    write!(writer, "\\u{:04x}", u32::from(last))?;
+                }
+                _ => writer.write_all(piece.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,5 +159,24 @@ impl From<ControllerRevision> for Wire {
         metadata.set_controller(revision.controller);
         let data = Arc::unwrap_or_clone(revision.data);
         Self { api: "apps/v1", kind: "ControllerRevision", metadata, revision: revision.revision, data }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::ControllerRevision;
+
+    #[test]
+    fn data_is_written_as_go_writes_a_map() {
+        let data = json!({"b": ["<a href=\"x\">&\u{2028}é\u{7f}\n\u{1}", {"z": null, "y": 1, "Z": 0.5}], "a": true});
+        let revision = ControllerRevision::new("prod", "agent-1", 2, data.clone());
+        let written = revision.manifest();
+        let expected = r#"{"a":true,"b":["\u003ca href=\"x\"\u003e\u0026\u2028é"#.to_owned()
+            + "\u{7f}"
+            + r#"\n\u0001",{"Z":0.5,"y":1,"z":null}]}"#;
+        assert!(written.contains(&format!("\"data\":{expected}")), "{written}");
+        assert_eq!(serde_json::from_str::<ControllerRevision>(&written).unwrap(), revision);
     }
 }

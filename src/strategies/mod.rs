@@ -27,75 +27,12 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::SizeRange, option, prelude::*, sample::select};
 
 use crate::{
-    Backoff, BackoffEntry, BackoffKey, Settings, Snapshot,
-    model::{ControllerRevision, DaemonSet, HASH_LABEL, Labels, Namespace, Node, Pod, Taint, TaintEffect, Text},
+    Backoff, BackoffEntry, BackoffKey, ClusterFacts, Settings, Snapshot,
+    model::{DaemonSet, HASH_LABEL, Labels, Namespace, Node, Taint, TaintEffect, Text},
 };
 
 pub use daemon_set::{daemon_sets, int_or_percents};
 pub use template::pod_templates;
-
-/// All that a plan is made from, owned: what a [`Snapshot`] borrows.
-///
-/// ```
-/// use daemonplan::strategies::clusters;
-/// use proptest::prelude::*;
-/// proptest!(|(facts in clusters(0..5))| {
-///     prop_assert_eq!(facts.snapshot().plan().placements().count(), facts.nodes.len());
-/// });
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ClusterFacts {
-    /// The DaemonSet to plan for.
-    pub daemonset: DaemonSet,
-    /// The nodes, each name once.
-    pub nodes: Vec<Node>,
-    /// The pods, some of them of other owners and other namespaces.
-    pub pods: Vec<Pod>,
-    /// The DaemonSet's namespace.
-    pub namespace: Namespace,
-    /// The ControllerRevisions; `None`: not given.
-    pub revisions: Option<Vec<ControllerRevision>>,
-    /// The time; `None`: no clock.
-    pub now: Option<Timestamp>,
-    /// The settings.
-    pub settings: Settings,
-    /// The back-off of Failed pods.
-    pub backoff: Backoff,
-    /// Whether the effects of the last plan show.
-    pub effects_observed: bool,
-}
-
-impl ClusterFacts {
-    /// These objects, with no revisions, no clock, no back-off, default settings, and all effects observed.
-    pub fn new(daemonset: DaemonSet, nodes: Vec<Node>, pods: Vec<Pod>, namespace: Namespace) -> Self {
-        Self {
-            daemonset,
-            nodes,
-            pods,
-            namespace,
-            revisions: None,
-            now: None,
-            settings: Settings::default(),
-            backoff: Backoff::default(),
-            effects_observed: true,
-        }
-    }
-
-    /// The snapshot of these facts.
-    pub fn snapshot(&self) -> Snapshot<'_> {
-        let mut snapshot = Snapshot::new(&self.daemonset, &self.nodes, &self.pods, &self.namespace)
-            .settings(&self.settings)
-            .backoff(&self.backoff);
-        if let Some(revisions) = &self.revisions {
-            snapshot = snapshot.revisions(revisions);
-        }
-        if let Some(now) = self.now {
-            snapshot = snapshot.now(now);
-        }
-        if self.effects_observed { snapshot } else { snapshot.effects_unobserved() }
-    }
-}
 
 /// Whole clusters with so many nodes and a few revisions. In one half of them pods are in any state anywhere; in the
 /// other most nodes run one pod each, as when all is well or an update is under way.

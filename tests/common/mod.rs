@@ -200,10 +200,9 @@ impl Cluster {
 
     /// All of it, owned.
     #[cfg(feature = "proptest")]
-    pub fn facts(&self) -> daemonplan::strategies::ClusterFacts {
+    pub fn facts(&self) -> daemonplan::ClusterFacts {
         let (daemonset, nodes) = (self.daemonset.clone(), self.nodes.clone());
-        let mut facts =
-            daemonplan::strategies::ClusterFacts::new(daemonset, nodes, self.pods.clone(), self.namespace.clone());
+        let mut facts = daemonplan::ClusterFacts::new(daemonset, nodes, self.pods.clone(), self.namespace.clone());
         facts.revisions = Some(self.revisions.clone());
         facts.now = Some(self.now);
         facts.settings = self.settings.clone();

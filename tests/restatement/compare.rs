@@ -1,6 +1,6 @@
 //! The planner's plan in the words of the re-statement, and the two side by side.
 
-use daemonplan::{Plan, strategies::ClusterFacts};
+use daemonplan::{ClusterFacts, Plan};
 use serde_json::Value;
 
 use super::{Facts, Outcome, plan};

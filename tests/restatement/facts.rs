@@ -1,6 +1,6 @@
 //! What is known, as JSON.
 
-use daemonplan::strategies::ClusterFacts;
+use daemonplan::ClusterFacts;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;

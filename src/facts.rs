@@ -1,0 +1,69 @@
+use jiff::Timestamp;
+
+use crate::{
+    Backoff, Settings, Snapshot,
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod},
+};
+
+/// All that a plan is made from, owned: what a [`Snapshot`] borrows.
+///
+/// ```
+/// use daemonplan::{ClusterFacts, model::{DaemonSet, Namespace, Node}};
+/// let daemonset = DaemonSet::new("prod", "agent");
+/// let mut facts = ClusterFacts::new(daemonset, vec![Node::new("node-7")], vec![], Namespace::new("prod"));
+/// facts.now = Some("2026-01-02T03:04:05Z".parse().unwrap());
+/// assert_eq!(facts.snapshot().plan().placements().count(), 1);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClusterFacts {
+    /// The DaemonSet to plan for.
+    pub daemonset: DaemonSet,
+    /// The nodes, each name once.
+    pub nodes: Vec<Node>,
+    /// The pods; those of other owners and other namespaces make no difference.
+    pub pods: Vec<Pod>,
+    /// The DaemonSet's namespace.
+    pub namespace: Namespace,
+    /// The ControllerRevisions; `None`: not given.
+    pub revisions: Option<Vec<ControllerRevision>>,
+    /// The time; `None`: no clock.
+    pub now: Option<Timestamp>,
+    /// The settings.
+    pub settings: Settings,
+    /// The back-off of Failed pods.
+    pub backoff: Backoff,
+    /// Whether the effects of the last plan show.
+    pub effects_observed: bool,
+}
+
+impl ClusterFacts {
+    /// These objects, with no revisions, no clock, no back-off, default settings, and all effects observed.
+    pub fn new(daemonset: DaemonSet, nodes: Vec<Node>, pods: Vec<Pod>, namespace: Namespace) -> Self {
+        Self {
+            daemonset,
+            nodes,
+            pods,
+            namespace,
+            revisions: None,
+            now: None,
+            settings: Settings::default(),
+            backoff: Backoff::default(),
+            effects_observed: true,
+        }
+    }
+
+    /// The snapshot of these facts.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        let mut snapshot = Snapshot::new(&self.daemonset, &self.nodes, &self.pods, &self.namespace)
+            .settings(&self.settings)
+            .backoff(&self.backoff);
+        if let Some(revisions) = &self.revisions {
+            snapshot = snapshot.revisions(revisions);
+        }
+        if let Some(now) = self.now {
+            snapshot = snapshot.now(now);
+        }
+        if self.effects_observed { snapshot } else { snapshot.effects_unobserved() }
+    }
+}
