@@ -47,8 +47,8 @@ pub(crate) fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> 
         // 2. What is stale is planned. If nothing is, wait for the next event, or until time alone makes something stale.
         let stale = cluster.stale(now);
         if stale.is_empty() {
-            let Some(next) = cluster.next_stale_at() else { return server.log };
-            now = next.max(now);
+            let Some(next) = cluster.next_stale_after(now) else { return server.log };
+            now = next;
             server.now = now;
             continue;
         }

@@ -134,9 +134,10 @@ impl Cluster {
         all.into_iter().cloned().collect()
     }
 
-    /// When time alone makes the next DaemonSet stale, if nothing else happens.
-    pub fn next_stale_at(&self) -> Option<Timestamp> {
-        self.due.first().map(|(at, _)| *at)
+    /// When time alone makes the next DaemonSet stale, if nothing else happens. Those that it has made so by `now` are
+    /// [stale](Cluster::stale) already.
+    pub fn next_stale_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.due.iter().map(|(at, _)| *at).find(|at| *at > now)
     }
 
     /// The plan for a DaemonSet, which is then no longer stale; `None` if it or its namespace is not known.

@@ -238,7 +238,7 @@ impl<'a> Simulation<'a> {
                 return Rest::Restless;
             }
             let next = self.ahead.first_key_value().map(|((at, _), _)| *at);
-            match next.into_iter().chain(self.cluster.next_stale_at()).min() {
+            match next.into_iter().chain(self.cluster.next_stale_after(self.now)).min() {
                 None => return Rest::Quiet,
                 Some(at) if at > end => return Rest::Unfinished,
                 Some(at) => self.now = self.now.max(at),

@@ -14,7 +14,7 @@
 ///   [`set_effects_observed`](crate::Cluster::set_effects_observed). Plans create and delete nothing then, so that no pod is
 ///   created twice because its first creation has not shown up yet. Give up waiting after some minutes: a write may have been
 ///   undone before the watch saw it.
-/// - **Time.** [`next_stale_at`](crate::Cluster::next_stale_at) says when time alone makes a plan stale: a pod that has been
+/// - **Time.** [`next_stale_after`](crate::Cluster::next_stale_after) says when time alone makes a plan stale: a pod that has been
 ///   ready for long enough, a back-off that is over. Plan then, even if nothing happens.
 /// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff).
 /// - **Revisions.** Create them with [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest): the built-in
