@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
+    cluster::Kind,
     model::{ControllerRevision, DaemonSetStatus, Pod, Text},
     reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate},
     template::PodBlueprint,
@@ -122,6 +123,51 @@ pub struct ObjectRef {
 }
 
 impl Action {
+    /// The action's name, for programs: stable, and the variant's name.
+    ///
+    /// ```
+    /// use daemonplan::{Action, model::DaemonSetStatus};
+    /// let action = Action::UpdateStatus { status: DaemonSetStatus::default() };
+    /// assert_eq!((action.code(), action.reason_code()), ("UpdateStatus", "StatusChanged"));
+    /// ```
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AdoptPod { .. } => "AdoptPod",
+            Self::ReleasePod { .. } => "ReleasePod",
+            Self::AdoptRevision { .. } => "AdoptRevision",
+            Self::ReleaseRevision { .. } => "ReleaseRevision",
+            Self::CreateRevision { .. } => "CreateRevision",
+            Self::UpdateRevision { .. } => "UpdateRevision",
+            Self::RelabelPod { .. } => "RelabelPod",
+            Self::CreatePod { .. } => "CreatePod",
+            Self::DeletePod { .. } => "DeletePod",
+            Self::DeleteRevision { .. } => "DeleteRevision",
+            Self::UpdateStatus { .. } => "UpdateStatus",
+        }
+    }
+
+    /// The kind of the object that is written.
+    ///
+    /// ```
+    /// use daemonplan::{Action, Kind, model::DaemonSetStatus};
+    /// assert_eq!(Action::UpdateStatus { status: DaemonSetStatus::default() }.kind(), Kind::DaemonSet);
+    /// ```
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::AdoptPod { .. }
+            | Self::ReleasePod { .. }
+            | Self::RelabelPod { .. }
+            | Self::CreatePod { .. }
+            | Self::DeletePod { .. } => Kind::Pod,
+            Self::AdoptRevision { .. }
+            | Self::ReleaseRevision { .. }
+            | Self::CreateRevision { .. }
+            | Self::UpdateRevision { .. }
+            | Self::DeleteRevision { .. } => Kind::ControllerRevision,
+            Self::UpdateStatus { .. } => Kind::DaemonSet,
+        }
+    }
+
     /// The reason's name, for programs: stable, and the variant's name where the reason is an enum.
     pub fn reason_code(&self) -> &'static str {
         match self {
@@ -210,41 +256,25 @@ impl fmt::Display for Action {
 impl Serialize for Action {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let mut named = |action: &str, kind: &str, object: &ObjectRef| {
-            map.serialize_entry("type", action)?;
-            map.serialize_entry(kind, &object.name)?;
-            map.serialize_entry("uid", &object.uid)
-        };
+        map.serialize_entry("type", self.code())?;
+        if let Some(object) = self.object() {
+            map.serialize_entry(if self.kind() == Kind::Pod { "pod" } else { "revision" }, &object.name)?;
+            map.serialize_entry("uid", &object.uid)?;
+        }
         match self {
-            Self::AdoptPod { pod } => named("AdoptPod", "pod", pod)?,
-            Self::ReleasePod { pod, .. } => named("ReleasePod", "pod", pod)?,
-            Self::AdoptRevision { revision } => named("AdoptRevision", "revision", revision)?,
-            Self::ReleaseRevision { revision, .. } => named("ReleaseRevision", "revision", revision)?,
-            Self::DeleteRevision { revision, .. } => named("DeleteRevision", "revision", revision)?,
-            Self::RelabelPod { pod, hash } => {
-                named("RelabelPod", "pod", pod)?;
-                map.serialize_entry("hash", hash)?;
-            }
-            Self::UpdateRevision { revision, number, hash, .. } => {
-                named("UpdateRevision", "revision", revision)?;
+            Self::RelabelPod { hash, .. } => map.serialize_entry("hash", hash)?,
+            Self::UpdateRevision { number, hash, .. } => {
                 map.serialize_entry("number", number)?;
                 map.serialize_entry("hash", hash)?;
             }
-            Self::DeletePod { pod, node, .. } => {
-                named("DeletePod", "pod", pod)?;
-                map.serialize_entry("node", node)?;
-            }
-            Self::CreatePod { node, .. } => {
-                map.serialize_entry("type", "CreatePod")?;
-                map.serialize_entry("node", node)?;
-            }
+            Self::DeletePod { node, .. } => map.serialize_entry("node", node)?,
+            Self::CreatePod { node, .. } => map.serialize_entry("node", node)?,
             Self::CreateRevision { revision } => {
-                map.serialize_entry("type", "CreateRevision")?;
                 map.serialize_entry("revision", &revision.name)?;
                 map.serialize_entry("number", &revision.revision)?;
                 map.serialize_entry("hash", &revision.labels.get(crate::model::HASH_LABEL))?;
             }
-            Self::UpdateStatus { .. } => map.serialize_entry("type", "UpdateStatus")?,
+            _ => {}
         }
         map.serialize_entry("reason", self.reason_code())?;
         map.serialize_entry("message", &self.reason())?;

@@ -1,0 +1,410 @@
+//! Carries out what a plan asks for: in its order, with its preconditions, and no further than it may.
+
+use std::{sync::Arc, time::Duration};
+
+use daemonplan::{
+    Action, EventType, Key, Kind,
+    model::{ControllerRef, ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Labels, Pod, Text},
+};
+use futures::future;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{
+    api::{Patch, Refusal, Server, Written},
+    controller::Shared,
+    events::Events,
+    leader::Role,
+    metrics::{ActionLabels, ErrorLabels, Metrics},
+    state::{Failure, Job, Moment, Step},
+    watched::Watched,
+};
+
+/// How long to wait for a pod to show, of which nobody knows whether it has been created or deleted.
+const DOUBT: Duration = Duration::from_secs(30);
+
+/// Whether anything may be written: this one leads, and is not about to stop.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Whether this one leads.
+    pub role: watch::Receiver<Role>,
+    /// Whether it is to stop.
+    pub stop: CancellationToken,
+}
+
+impl Gate {
+    /// Whether anything may be written.
+    pub fn is_open(&self) -> bool {
+        *self.role.borrow() == Role::Leader && !self.stop.is_cancelled()
+    }
+}
+
+/// Carries out jobs.
+pub struct Carrier {
+    /// Where to.
+    pub server: Server,
+    /// What is known, to note there what has been written.
+    pub shared: Arc<Shared>,
+    /// Where to tell of it.
+    pub events: Events,
+    /// And to count it.
+    pub metrics: Arc<Metrics>,
+    /// Whether anything may be written.
+    pub gate: Gate,
+    /// How many requests may be under way.
+    pub writes: Semaphore,
+}
+
+/// The parts of a plan. A failure in one of the first ends the job; the rest is done even so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Claim,
+    Revise,
+    Relabel,
+    Create,
+    Delete,
+    CleanUp,
+    Status,
+}
+
+impl Stage {
+    fn of(action: &Action) -> Option<Self> {
+        Some(match action {
+            Action::AdoptPod { .. }
+            | Action::ReleasePod { .. }
+            | Action::AdoptRevision { .. }
+            | Action::ReleaseRevision { .. } => Self::Claim,
+            Action::CreateRevision { .. } | Action::UpdateRevision { .. } => Self::Revise,
+            Action::RelabelPod { .. } => Self::Relabel,
+            Action::CreatePod { .. } => Self::Create,
+            Action::DeletePod { .. } => Self::Delete,
+            Action::DeleteRevision { .. } => Self::CleanUp,
+            Action::UpdateStatus { .. } => Self::Status,
+            // Of a later version of the planner.
+            _ => return None,
+        })
+    }
+}
+
+impl Carrier {
+    /// Does what the job says, step by step, as long as it may.
+    pub async fn carry_out(&self, job: &Job) -> Result<(), Failure> {
+        let errand = Errand { carrier: self, daemonset: &job.daemonset, looked: OnceCell::new() };
+        let mut outcome = Ok(());
+        for steps in job.steps.chunk_by(|a, b| Stage::of(&a.action) == Stage::of(&b.action)) {
+            let stage = steps.first().and_then(|step| Stage::of(&step.action));
+            let done = match stage {
+                Some(Stage::Create) => errand.create_slowly(steps).await,
+                // A revision must be there before pods that carry its hash, and one may be about the other.
+                Some(Stage::Revise) => errand.all(steps, 1).await,
+                Some(_) => errand.all(steps, usize::MAX).await,
+                None => Err(Failure::default()),
+            };
+            let goes_on = matches!(stage, Some(Stage::Create | Stage::Delete | Stage::CleanUp | Stage::Status));
+            match (outcome, done) {
+                (_, Err(failure)) if !goes_on => return Err(failure),
+                (Ok(()), done) => outcome = done,
+                (Err(_), _) => {}
+            }
+        }
+        outcome
+    }
+}
+
+/// A job under way.
+struct Errand<'a> {
+    carrier: &'a Carrier,
+    daemonset: &'a DaemonSet,
+    /// Whether the DaemonSet has been looked at anew: once is enough.
+    looked: OnceCell<()>,
+}
+
+impl Errand<'_> {
+    /// One, then two, four and so on, so that what is refused for one pod is not asked for hundreds.
+    async fn create_slowly(&self, mut steps: &[Step]) -> Result<(), Failure> {
+        let mut size = 1;
+        while !steps.is_empty() {
+            let (batch, rest) = steps.split_at(size.min(steps.len()));
+            let results = future::join_all(batch.iter().map(|step| self.step(step))).await;
+            if results.iter().any(|result| result.as_ref().is_err_and(Refusal::is_terminating)) {
+                debug!(namespace = %self.daemonset.namespace, "the namespace is being deleted");
+                return Ok(());
+            }
+            first_failure(results)?;
+            (steps, size) = (rest, size * 2);
+        }
+        Ok(())
+    }
+
+    /// So many at the same time; if one fails, the others that were begun are done even so.
+    async fn all(&self, steps: &[Step], together: usize) -> Result<(), Failure> {
+        for some in steps.chunks(together.min(steps.len()).max(1)) {
+            first_failure(future::join_all(some.iter().map(|step| self.step(step))).await)?;
+        }
+        Ok(())
+    }
+
+    /// One step, and what is to be noted of how it went.
+    async fn step(&self, step: &Step) -> Result<(), Refusal> {
+        let Carrier { writes, gate, metrics, shared, .. } = self.carrier;
+        let result = match writes.acquire().await {
+            Ok(_permit) if gate.is_open() => self.write(step).await,
+            _ => return Err(Refusal::Stopped),
+        };
+        let action = step.action.code();
+        let labels = |result| ActionLabels { action, reason: step.action.reason_code(), result };
+        match &result {
+            Ok(done) => {
+                metrics.actions.get_or_create(&labels("done")).inc();
+                if shared.state().written(step, done.version(), Moment::now()).is_some() {
+                    metrics.lagged(Duration::ZERO); // the watch was faster
+                }
+            }
+            Err(refusal) => {
+                metrics.actions.get_or_create(&labels("failed")).inc();
+                metrics.errors.get_or_create(&ErrorLabels { action, code: refusal.code() }).inc();
+                let DaemonSet { namespace, name, .. } = self.daemonset;
+                warn!(%namespace, daemonset = %name, action = %step.action, error = %refusal, "failed");
+                self.settle(step, refusal).await;
+            }
+        }
+        self.tell(step, &result);
+        result.map(drop)
+    }
+
+    /// After a write that came to nothing: has it been done?
+    async fn settle(&self, step: &Step, refusal: &Refusal) {
+        let server = &self.carrier.server;
+        let done = match refusal {
+            Refusal::Refused { .. } | Refusal::Changed(_) | Refusal::Stopped => Some(false),
+            Refusal::Failed(_) => match &step.action {
+                Action::CreatePod { .. } => match server.get::<Watched<Pod>>(Kind::Pod, &step.key).await {
+                    Ok(_) => Some(true),
+                    Err(refusal) => refusal.is(404).then_some(false),
+                },
+                Action::DeletePod { pod, .. } => match server.get::<Watched<Pod>>(Kind::Pod, &step.key).await {
+                    Ok(found) => found.object.ok().map(|found| found.is_being_deleted() || found.uid != pod.uid),
+                    Err(refusal) => refusal.is(404).then_some(true),
+                },
+                _ => Some(false), // to do it again is harmless
+            },
+            Refusal::Unanswered(_) => None,
+        };
+        let mut state = self.carrier.shared.state();
+        match done {
+            Some(true) => drop(state.written(step, "", Moment::now())),
+            Some(false) => state.cancelled(step),
+            None => state.doubted(step, DOUBT, Moment::now()),
+        }
+    }
+
+    /// Carries out one action.
+    async fn write(&self, step: &Step) -> Result<Done, Refusal> {
+        let (server, daemonset, key) = (&self.carrier.server, self.daemonset, &step.key);
+        let written = match &step.action {
+            Action::CreatePod { node, blueprint, .. } => {
+                let mut manifest = blueprint.manifest(node);
+                if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.insert("name".to_owned(), json!(key.name));
+                }
+                server.create(Kind::Pod, &key.namespace, manifest.to_string()).await
+            }
+            Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
+                return match server.delete(step.kind, key, &object.uid).await {
+                    Ok(()) => Ok(Done::Deleted),
+                    // Nobody is there any more, or another one by that name.
+                    Err(refusal) if refusal.is(404) || refusal.is(409) => Ok(Done::Gone),
+                    Err(refusal) => Err(refusal),
+                };
+            }
+            Action::AdoptPod { pod } => self.adopt::<Pod>(step, &pod.uid).await,
+            Action::AdoptRevision { revision } => self.adopt::<ControllerRevision>(step, &revision.uid).await,
+            Action::ReleasePod { pod, .. } => self.release::<Pod>(step, &pod.uid).await,
+            Action::ReleaseRevision { revision, .. } => self.release::<ControllerRevision>(step, &revision.uid).await,
+            Action::RelabelPod { pod, hash } => {
+                let patch = json!({"metadata": {"uid": pod.uid, "labels": {HASH_LABEL: hash}}});
+                server.patch(step.kind, key, Patch::Merge, &patch).await
+            }
+            Action::UpdateRevision { revision, number, hash, .. } => {
+                let metadata = json!({"uid": revision.uid, "labels": {HASH_LABEL: hash}});
+                let patch = json!({"metadata": metadata, "revision": number});
+                server.patch(step.kind, key, Patch::Merge, &patch).await
+            }
+            Action::CreateRevision { revision } => self.create_revision(key, revision).await,
+            Action::UpdateStatus { status } => {
+                let patch = json!({"metadata": {"uid": daemonset.uid}, "status": whole(status)});
+                server.patch_status(step.kind, key, &patch).await
+            }
+            other => Err(Refusal::Changed(format!("{other} is of a later version of the planner"))),
+        };
+        written.map(Done::Written)
+    }
+
+    /// Creates a revision. If there is one of its name that the watch did not tell of, what is known is wrong: the next plan
+    /// finds it to be the template's, or counts a collision and takes another name.
+    async fn create_revision(&self, key: &Key, revision: &ControllerRevision) -> Result<Written, Refusal> {
+        let server = &self.carrier.server;
+        let created = server.create(Kind::ControllerRevision, &key.namespace, revision.manifest()).await;
+        if created.as_ref().is_err_and(|refusal| refusal.is(409)) {
+            let found: Watched<ControllerRevision> = server.get(Kind::ControllerRevision, key).await?;
+            if let Ok(found) = found.object {
+                self.carrier.shared.state().discover(found);
+            }
+        }
+        created
+    }
+
+    /// Whether the DaemonSet is still the one that was planned for, and is not being deleted.
+    async fn look_again(&self) -> Result<(), Refusal> {
+        let owner = self.daemonset;
+        let key = Key::new(owner.namespace.clone(), owner.name.clone());
+        let look = || async {
+            let fresh: Watched<DaemonSet> = self.carrier.server.get(Kind::DaemonSet, &key).await?;
+            let fresh = fresh.object.map_err(Refusal::Changed)?;
+            if fresh.uid != owner.uid || fresh.is_being_deleted() {
+                return Err(Refusal::Changed("the DaemonSet is gone or being deleted, and adopts nothing".to_owned()));
+            }
+            Ok(())
+        };
+        self.looked.get_or_try_init(look).await.copied()
+    }
+
+    /// Makes the DaemonSet an object's controller, after a look at both.
+    async fn adopt<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Written, Refusal> {
+        self.look_again().await?;
+        let owner = self.daemonset;
+        let reference = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner.name, "uid": owner.uid,
+            "controller": true, "blockOwnerDeletion": true});
+        self.claim::<T>(step, uid, &reference, |object| {
+            let matches = owner.selector.as_ref().is_some_and(|selector| selector.matches(object.labels()));
+            matches && object.controller().is_none() && !object.is_being_deleted()
+        })
+        .await
+    }
+
+    /// Takes the DaemonSet's reference off an object, after a look at it.
+    async fn release<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Written, Refusal> {
+        let owner = self.daemonset;
+        let reference = json!({"$patch": "delete", "uid": owner.uid});
+        let is_ours = |object: &T| object.controller().is_some_and(|controller| controller.uid == owner.uid);
+        self.claim::<T>(step, uid, &reference, is_ours).await
+    }
+
+    /// Patches an object's owner references, if it still is as it was planned for, and stays so until the patch is done.
+    async fn claim<T: Claimable>(
+        &self,
+        step: &Step,
+        uid: &Text,
+        reference: &Value,
+        holds: impl Fn(&T) -> bool,
+    ) -> Result<Written, Refusal> {
+        let server = &self.carrier.server;
+        let found: Watched<T> = server.get(step.kind, &step.key).await?;
+        let version = found.version().to_owned();
+        let object = found.object.map_err(Refusal::Changed)?;
+        if object.uid() != uid || !holds(&object) {
+            return Err(Refusal::Changed(format!("{} is otherwise by now", step.key.name)));
+        }
+        let metadata = json!({"uid": uid, "resourceVersion": version, "ownerReferences": [reference]});
+        server.patch(step.kind, &step.key, Patch::Strategic, &json!({"metadata": metadata})).await
+    }
+
+    /// Emits the Event that the built-in controller would.
+    fn tell(&self, step: &Step, result: &Result<Done, Refusal>) {
+        let pod = &step.key;
+        let (pod, kind, reason, message) = match (&step.action, result) {
+            (Action::CreatePod { .. }, Ok(_)) => {
+                (Some(pod), EventType::Normal, "SuccessfulCreate", format!("Created pod: {}", pod.name))
+            }
+            (Action::CreatePod { .. }, Err(refusal)) if !refusal.is_terminating() => {
+                (None, EventType::Warning, "FailedCreate", format!("Error creating: {refusal}"))
+            }
+            (Action::DeletePod { .. }, Ok(Done::Deleted)) => {
+                (Some(pod), EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {}", pod.name))
+            }
+            (Action::DeletePod { .. }, Err(refusal)) => {
+                (Some(pod), EventType::Warning, "FailedDelete", format!("Error deleting: {refusal}"))
+            }
+            _ => return,
+        };
+        self.carrier.events.say(self.daemonset, pod, kind, reason, message);
+    }
+}
+
+/// What has become of an object.
+enum Done {
+    /// It is as the API server answered.
+    Written(Written),
+    /// It is being deleted.
+    Deleted,
+    /// It was gone before.
+    Gone,
+}
+
+impl Done {
+    fn version(&self) -> &str {
+        match self {
+            Self::Written(written) => written.version(),
+            Self::Deleted | Self::Gone => "",
+        }
+    }
+}
+
+fn first_failure(results: Vec<Result<(), Refusal>>) -> Result<(), Failure> {
+    let failures = results.into_iter().filter_map(Result::err);
+    let waits = failures.map(|refusal| refusal.retry_after());
+    match waits.reduce(Ord::max) {
+        None => Ok(()),
+        Some(retry_after) => Err(Failure { retry_after }),
+    }
+}
+
+/// All fields of a status: a merge patch leaves out what it does not change, and a planner leaves out what is zero.
+fn whole(status: &DaemonSetStatus) -> Value {
+    json!({
+        "currentNumberScheduled": status.current_number_scheduled,
+        "numberMisscheduled": status.number_misscheduled,
+        "desiredNumberScheduled": status.desired_number_scheduled,
+        "numberReady": status.number_ready,
+        "observedGeneration": status.observed_generation,
+        "updatedNumberScheduled": status.updated_number_scheduled,
+        "numberAvailable": status.number_available,
+        "numberUnavailable": status.number_unavailable,
+        "collisionCount": status.collision_count,
+    })
+}
+
+/// What a DaemonSet adopts and releases.
+trait Claimable: DeserializeOwned {
+    fn uid(&self) -> &Text;
+    fn labels(&self) -> &Labels;
+    fn controller(&self) -> Option<&ControllerRef>;
+    fn is_being_deleted(&self) -> bool;
+}
+
+macro_rules! claimable {
+    ($($object:ident)+) => {$(
+        impl Claimable for $object {
+            fn uid(&self) -> &Text {
+                &self.uid
+            }
+
+            fn labels(&self) -> &Labels {
+                &self.labels
+            }
+
+            fn controller(&self) -> Option<&ControllerRef> {
+                self.controller.as_ref()
+            }
+
+            fn is_being_deleted(&self) -> bool {
+                self.deleted.is_some()
+            }
+        }
+    )+};
+}
+
+claimable! { Pod ControllerRevision }

@@ -1,0 +1,320 @@
+//! The controller as a whole: watches that feed what is known, and workers who do what the plans say.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use daemonplan::{
+    Key, Kind,
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
+};
+use futures::StreamExt;
+use kube::{
+    Client,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    api::Server,
+    apply::{Carrier, Gate},
+    config::Config,
+    events::{self, Events},
+    leader::{Candidate, Role},
+    metrics::{ActionLabels, Metrics},
+    state::{Failure, Job, Moment, State},
+    watched::{self, Watch},
+    web,
+};
+
+/// How long a stop waits for what is under way.
+const FAREWELL: Duration = Duration::from_secs(25);
+
+/// How often the dispatcher shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What the watches, the workers and the page have in common.
+#[derive(Debug)]
+pub struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    heartbeat: Mutex<Instant>,
+}
+
+impl Shared {
+    fn new(state: State) -> Self {
+        Self { state: Mutex::new(state), changed: Notify::new(), heartbeat: Mutex::new(Instant::now()) }
+    }
+
+    /// What is known.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long ago the dispatcher was last seen.
+    pub fn silence(&self) -> Duration {
+        self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn beat(&self) {
+        *self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// A controller that listens already and has not begun yet.
+pub struct Controller {
+    config: Config,
+    client: Client,
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+}
+
+impl Controller {
+    /// By the flags, for the cluster that the client is for.
+    ///
+    /// # Errors
+    /// If flags do not fit together, or the address to listen on cannot be had.
+    pub async fn new(config: Config, client: Client) -> anyhow::Result<Self> {
+        let state = State::new(config.settings()?, config.collect_garbage, config.dry_run);
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("--listen {}", config.listen))?;
+        Ok(Self { config, client, listener, shared: Arc::new(Shared::new(state)), metrics: Arc::default() })
+    }
+
+    /// Where the page and the metrics are.
+    ///
+    /// # Errors
+    /// None that a socket which listens could have.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Works until it is to stop; then finishes what is being written, and gives the lease back.
+    ///
+    /// # Errors
+    /// If one of its parts ends by itself.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, client, listener, shared, metrics } = self;
+        let alone = config.no_leader_election || config.dry_run;
+        let (role, roles) = watch::channel(if alone { Role::Leader } else { Role::Unknown });
+        let idle = CancellationToken::new();
+        let (events, notes) = Events::new(Arc::clone(&metrics));
+        let carrier = Arc::new(Carrier {
+            server: Server::new(client.clone(), config.request_timeout),
+            shared: Arc::clone(&shared),
+            events,
+            metrics: Arc::clone(&metrics),
+            gate: Gate { role: roles, stop: stop.clone() },
+            writes: Semaphore::new(config.writes),
+        });
+        let site = axum::serve(listener, web::site(Arc::clone(&shared), Arc::clone(&metrics)));
+        let emitter = tokio::spawn(events::emit(client.clone(), notes, metrics, config.request_timeout));
+        let election = tokio::spawn({
+            let candidate = (!alone).then(|| Candidate::new(client.clone(), &config));
+            let (stop, idle) = (stop.clone(), idle.clone());
+            async move {
+                match candidate {
+                    Some(candidate) => candidate.run(role, stop, idle).await,
+                    None => idle.cancelled().await,
+                }
+            }
+        });
+        let outcome = tokio::select! {
+            outcome = dispatch(&carrier, &config, &client) => outcome,
+            ended = site => ended.context("the page has ended by itself"),
+        };
+        stop.cancel();
+        idle.cancel();
+        drop(carrier); // and with it the Events' way in
+        let farewell = async { drop((election.await, emitter.await)) };
+        if time::timeout(FAREWELL, farewell).await.is_err() {
+            warn!("stops although not all has been said");
+        }
+        outcome
+    }
+}
+
+/// Begins to watch every kind, each with a list.
+fn watch_all(carrier: &Carrier, config: &Config, client: &Client, senses: &mut JoinSet<()>) {
+    senses.spawn(sense::<Namespace>(carrier, config, client));
+    senses.spawn(sense::<Node>(carrier, config, client));
+    senses.spawn(sense::<ControllerRevision>(carrier, config, client));
+    senses.spawn(sense::<Pod>(carrier, config, client));
+    senses.spawn(sense::<DaemonSet>(carrier, config, client));
+}
+
+/// Feeds what the API server tells of one kind into what is known.
+fn sense<T: Watch>(carrier: &Carrier, config: &Config, client: &Client) -> impl Future<Output = ()> + use<T> {
+    let namespace = config.namespace.as_deref();
+    let mut settings = watcher::Config::default().page_size(config.page_size);
+    settings.label_selector = config.selector.clone().filter(|_| T::KIND == Kind::DaemonSet);
+    let own = namespace.filter(|_| T::KIND == Kind::Namespace);
+    settings.field_selector = own.map(|namespace| format!("metadata.name={namespace}"));
+    let events = watcher(watched::api::<T>(client, namespace), settings).default_backoff();
+    let (shared, metrics) = (Arc::clone(&carrier.shared), Arc::clone(&carrier.metrics));
+    async move {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => hear::<T>(event, &shared, &metrics),
+                Err(error) => {
+                    metrics.watch_errors.get_or_create(&T::KIND.into()).inc();
+                    warn!(kind = ?T::KIND, %error, "the watch broke off, and begins again");
+                }
+            }
+        }
+    }
+}
+
+fn hear<T: Watch>(event: watcher::Event<watched::Watched<T>>, shared: &Shared, metrics: &Metrics) {
+    metrics.watch_events.get_or_create(&T::KIND.into()).inc();
+    let now = Moment::now();
+    let (shown, unreadable) = shared.state().observe(event, now);
+    for written in shown.iter().filter_map(|shown| shown.written) {
+        metrics.lagged(now.instant.saturating_duration_since(written));
+    }
+    if let Some((key, reason)) = unreadable {
+        metrics.unreadable.get_or_create(&T::KIND.into()).inc();
+        error!(kind = ?T::KIND, namespace = %key.namespace, name = %key.name, reason, "cannot be read");
+    }
+    shared.changed.notify_one();
+}
+
+/// Gives DaemonSets whose turn it is to workers, until it is to stop and all of them are done.
+async fn dispatch(carrier: &Arc<Carrier>, config: &Config, client: &Client) -> anyhow::Result<()> {
+    let Carrier { shared, gate, metrics, .. } = &**carrier;
+    let mut roles = gate.role.clone();
+    let mut role = Role::Unknown;
+    let (mut senses, mut jobs) = (JoinSet::new(), JoinSet::new());
+    let mut diary = Diary::default();
+    while !gate.stop.is_cancelled() {
+        shared.beat();
+        let before = std::mem::replace(&mut role, *roles.borrow_and_update());
+        metrics.leads.set(i64::from(role == Role::Leader));
+        if role != before && (role == Role::Leader || before == Role::Unknown) {
+            // What the leader before this one wrote last may not have come in yet: only a list is sure to have it.
+            senses.shutdown().await;
+            shared.state().forget_lists();
+            watch_all(carrier, config, client, &mut senses);
+        }
+        let mut next_turn = None;
+        if role == Role::Leader {
+            if begin(carrier, config, &mut jobs, &mut diary) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            next_turn = shared.state().next_turn(Moment::now());
+        }
+        let wake = next_turn.map_or(HEARTBEAT, |at| at.saturating_duration_since(Instant::now())).min(HEARTBEAT);
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            () = time::sleep(wake) => {}
+            Some(done) = jobs.join_next() => end(shared, done),
+            Some(_) = senses.join_next() => anyhow::bail!("a watch has ended by itself"),
+            Ok(()) = roles.changed() => {}
+            () = gate.stop.cancelled() => {}
+        }
+    }
+    while let Some(done) = jobs.join_next().await {
+        end(shared, done);
+    }
+    Ok(())
+}
+
+type Done = (Key, Result<(), Failure>);
+
+fn end(shared: &Shared, done: Result<Done, tokio::task::JoinError>) {
+    match done {
+        Ok((key, outcome)) => shared.state().finish(&key, outcome, Moment::now()),
+        Err(error) => error!(%error, "a worker has ended in the midst of its work"),
+    }
+}
+
+/// Gives out what there are workers for; whether there was anything.
+fn begin(carrier: &Arc<Carrier>, config: &Config, jobs: &mut JoinSet<Done>, diary: &mut Diary) -> bool {
+    let Carrier { shared, metrics, events, .. } = &**carrier;
+    let (ready, expired) = shared.state().ready(Moment::now());
+    for (kind, key, shown) in expired {
+        metrics.never_shown.inc();
+        warn!(?kind, namespace = %key.namespace, name = %key.name, daemonset = %shown.daemonset.name, "a write was never seen");
+    }
+    let mut begun = false;
+    for key in ready {
+        if jobs.len() >= config.workers {
+            break;
+        }
+        let began = Instant::now();
+        let job = shared.state().start(&key, Moment::now(), pod_name);
+        metrics.plan_time.observe(began.elapsed().as_secs_f64());
+        let Some(job) = job else { continue };
+        metrics.plans.inc();
+        begun = true;
+        warn_of(&job);
+        if config.dry_run {
+            diary.note(&job, metrics);
+        }
+        if config.dry_run || job.steps.is_empty() {
+            shared.state().finish(&key, Ok(()), Moment::now());
+            continue;
+        }
+        for event in &job.events {
+            events.say(&job.daemonset, None, event.r#type, event.reason, event.message.clone());
+        }
+        let carrier = Arc::clone(carrier);
+        jobs.spawn(async move { (key, carrier.carry_out(&job).await) });
+    }
+    begun
+}
+
+fn warn_of(job: &Job) {
+    let DaemonSet { namespace, name, .. } = &job.daemonset;
+    for warning in &job.news {
+        warn!(%namespace, daemonset = %name, "{warning}");
+    }
+    for step in &job.steps {
+        debug!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "is planned");
+    }
+}
+
+/// What a dry run has said, so as not to say it again and again.
+#[derive(Default)]
+struct Diary(HashMap<Key, Vec<String>>);
+
+impl Diary {
+    fn note(&mut self, job: &Job, metrics: &Metrics) {
+        let DaemonSet { namespace, name, .. } = &job.daemonset;
+        let plan: Vec<_> = job.steps.iter().map(|step| step.action.to_string()).collect();
+        let key = Key::new(namespace.clone(), name.clone());
+        if self.0.insert(key, plan.clone()).is_some_and(|before| before == plan) {
+            return;
+        }
+        for (step, action) in job.steps.iter().zip(&plan) {
+            let (action_code, reason) = (step.action.code(), step.action.reason_code());
+            let labels = ActionLabels { action: action_code, reason, result: "dry-run" };
+            metrics.actions.get_or_create(&labels).inc();
+            info!(%namespace, daemonset = %name, action, "would be done");
+        }
+    }
+}
+
+/// A name for a pod of a DaemonSet, as the API server would generate it.
+fn pod_name(daemonset: &Text) -> Text {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    const LONGEST: usize = 58;
+    let end = daemonset.as_str().floor_char_boundary(LONGEST - 1);
+    let suffix = (0..5).map(|_| char::from(*fastrand::choice(LETTERS).unwrap_or(&b'x')));
+    let name: String = daemonset.as_str().chars().take(end).chain(['-']).chain(suffix).collect();
+    name.into()
+}

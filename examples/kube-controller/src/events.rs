@@ -1,0 +1,156 @@
+//! Kubernetes Events about DaemonSets, in the built-in controller's words and no more of them than it would emit.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use daemonplan::{
+    EventType, Key,
+    model::{DaemonSet, Text},
+};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{self, Recorder, Reporter},
+};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::metrics::Metrics;
+
+/// The name that Events are reported by.
+pub const REPORTER: &str = "daemonplan-controller";
+
+/// What may be said about one object at once, and how long it takes until one more may be said.
+const BURST: u32 = 25;
+const REFILL: Duration = Duration::from_secs(5 * 60);
+
+/// How long the text of an Event may be.
+const LONGEST: usize = 1024;
+
+/// What waits to be emitted at most.
+const BACKLOG: usize = 1024;
+
+/// An Event about a DaemonSet.
+#[derive(Clone, Debug)]
+pub struct Note {
+    about: ObjectReference,
+    pod: Option<ObjectReference>,
+    kind: EventType,
+    reason: &'static str,
+    message: String,
+}
+
+/// Takes Events and never waits.
+#[derive(Clone, Debug)]
+pub struct Events {
+    notes: mpsc::Sender<Note>,
+    metrics: Arc<Metrics>,
+}
+
+impl Events {
+    /// The end where Events go in, and the one where they come out, for [`emit`].
+    pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Note>) {
+        let (notes, receiver) = mpsc::channel(BACKLOG);
+        (Self { notes, metrics }, receiver)
+    }
+
+    /// Says something about a DaemonSet, and one of its pods.
+    pub fn say(
+        &self,
+        daemonset: &DaemonSet,
+        pod: Option<&Key>,
+        kind: EventType,
+        reason: &'static str,
+        mut message: String,
+    ) {
+        if message.len() > LONGEST {
+            message.truncate(message.floor_char_boundary(LONGEST - '…'.len_utf8()));
+            message.push('…');
+        }
+        let about = ObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: Some("DaemonSet".to_owned()),
+            namespace: Some(daemonset.namespace.to_string()),
+            name: Some(daemonset.name.to_string()),
+            uid: Some(daemonset.uid.to_string()),
+            ..ObjectReference::default()
+        };
+        let pod = pod.map(|pod| ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            namespace: Some(pod.namespace.to_string()),
+            name: Some(pod.name.to_string()),
+            ..ObjectReference::default()
+        });
+        if self.notes.try_send(Note { about, pod, kind, reason, message }).is_err() {
+            self.metrics.events_dropped.inc();
+        }
+    }
+}
+
+/// Emits Events until nobody is left who says anything.
+pub async fn emit(client: Client, mut notes: mpsc::Receiver<Note>, metrics: Arc<Metrics>, limit: Duration) {
+    let recorder = Recorder::new(client, Reporter::from(REPORTER));
+    let mut allowances = Allowances::default();
+    while let Some(Note { about, pod, kind, reason, message }) = notes.recv().await {
+        let uid = Text::from(about.uid.as_deref().unwrap_or_default());
+        if !allowances.take(&uid, Instant::now()) {
+            metrics.events_dropped.inc();
+            continue;
+        }
+        let event = events::Event {
+            type_: match kind {
+                EventType::Normal => events::EventType::Normal,
+                EventType::Warning => events::EventType::Warning,
+            },
+            reason: reason.to_owned(),
+            action: "Reconcile".to_owned(),
+            note: Some(message),
+            // What is said about two pods is two Events, not one that is repeated.
+            secondary: pod,
+        };
+        match tokio::time::timeout(limit, recorder.publish(&event, &about)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, reason, "an Event could not be emitted"),
+            Err(_) => warn!(reason, "no answer to an Event"),
+        }
+    }
+}
+
+/// How much may be said about each object.
+#[derive(Debug, Default)]
+struct Allowances(HashMap<Text, (u32, Instant)>);
+
+impl Allowances {
+    fn take(&mut self, uid: &Text, now: Instant) -> bool {
+        let full = |since: Instant| now.duration_since(since) >= REFILL * BURST;
+        self.0.retain(|_, (_, since)| !full(*since));
+        let (left, since) = self.0.entry(uid.clone()).or_insert((BURST, now));
+        let refills = u32::try_from(now.duration_since(*since).as_secs() / REFILL.as_secs()).unwrap_or(u32::MAX);
+        if refills > 0 {
+            (*left, *since) = ((*left).saturating_add(refills).min(BURST), *since + REFILL * refills);
+        }
+        let some = *left > 0;
+        *left = left.saturating_sub(1);
+        some
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_may_be_said_at_once_and_then_little() {
+        let (mut allowances, start) = (Allowances::default(), Instant::now());
+        let mut said = |uid: &str, seconds| allowances.take(&uid.into(), start + Duration::from_secs(seconds));
+        assert_eq!((0..40).filter(|_| said("a", 0)).count(), 25);
+        assert!(said("b", 0), "another one has its own allowance");
+        assert!(!said("a", 299));
+        assert!(said("a", 300) && !said("a", 301));
+        assert_eq!((0..40).filter(|_| said("a", 300 * 100)).count(), 25);
+    }
+}

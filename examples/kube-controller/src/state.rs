@@ -1,0 +1,372 @@
+//! What the controller knows: the cluster as the watches tell it, what has been written and does not show yet, and whose turn
+//! it is. Nothing here waits or talks to anybody; times come from outside.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
+
+use daemonplan::{
+    Action, Cluster, ClusterFacts, Event, Key, Kind, Object, Plan, Settings, Warning,
+    model::{DaemonSet, Text},
+};
+use jiff::Timestamp;
+use kube::runtime::watcher;
+
+use crate::{
+    effects::{Effect, Effects, Shown, Sight},
+    watched::{Watch, Watched},
+};
+
+/// Every kind that is watched.
+pub const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::ControllerRevision, Kind::Pod, Kind::DaemonSet];
+
+/// The first wait after a failure; it doubles with each further one.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// The same moment for the planner, which goes by the calendar, and for waiting, which must not.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// By the calendar.
+    pub time: Timestamp,
+    /// By a clock that nobody sets.
+    pub instant: Instant,
+}
+
+impl Moment {
+    /// Now.
+    pub fn now() -> Self {
+        Self { time: Timestamp::now(), instant: Instant::now() }
+    }
+}
+
+/// What is left to do for a DaemonSet, as the planner has it.
+#[derive(Debug)]
+pub struct Job {
+    /// The DaemonSet.
+    pub daemonset: DaemonSet,
+    /// The actions in their order, and the object that each of them is about.
+    pub steps: Vec<Step>,
+    /// Events to emit.
+    pub events: Vec<Event>,
+    /// Warnings that the last plan did not have.
+    pub news: Vec<Warning>,
+}
+
+/// One action.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What to do.
+    pub action: Action,
+    /// The object's kind and key; a pod that is to be created has its name already.
+    pub kind: Kind,
+    /// See `kind`.
+    pub key: Key,
+}
+
+impl Step {
+    /// How the write will show.
+    pub fn effect(&self) -> Effect {
+        match &self.action {
+            Action::CreatePod { .. } => Effect::Creation,
+            Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
+                Effect::Deletion { uid: object.uid.clone() }
+            }
+            _ => Effect::Change,
+        }
+    }
+}
+
+/// A job that did not come to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// How long the API server wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Listing {
+    began: Instant,
+    keys: HashSet<Key>,
+}
+
+#[derive(Debug, Default)]
+struct Retry {
+    failures: u32,
+    at: Option<Instant>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct State {
+    cluster: Cluster,
+    collect_garbage: bool,
+    dry_run: bool,
+    effects: Effects,
+    in_flight: HashSet<Key>,
+    retries: HashMap<Key, Retry>,
+    warnings: HashMap<Key, Vec<Warning>>,
+    listings: HashMap<Kind, Listing>,
+    listed: HashSet<Kind>,
+}
+
+impl State {
+    /// Nothing is known yet. Unless `collect_garbage`, the pods of DaemonSets that are being deleted are left to the cluster's
+    /// garbage collector. In a `dry_run` nothing is written, so that nothing is expected to show.
+    pub fn new(settings: Settings, collect_garbage: bool, dry_run: bool) -> Self {
+        let settings = if collect_garbage { settings } else { settings.keep_pods_on_missing_nodes() };
+        Self {
+            cluster: Cluster::new(settings),
+            collect_garbage,
+            dry_run,
+            effects: Effects::default(),
+            in_flight: HashSet::new(),
+            retries: HashMap::new(),
+            warnings: HashMap::new(),
+            listings: HashMap::new(),
+            listed: HashSet::new(),
+        }
+    }
+
+    /// Takes in what a watch tells. Gives the writes that show by it, and why an object could not be read.
+    pub fn observe<T: Watch>(
+        &mut self,
+        event: watcher::Event<Watched<T>>,
+        now: Moment,
+    ) -> (Vec<Shown>, Option<(Key, String)>) {
+        let kind = T::KIND;
+        match event {
+            watcher::Event::Init => {
+                self.listings.insert(kind, Listing { began: now.instant, keys: HashSet::new() });
+            }
+            watcher::Event::InitApply(watched) => {
+                if let Some(listing) = self.listings.get_mut(&kind) {
+                    listing.keys.insert(watched.key());
+                }
+                return self.apply(watched);
+            }
+            watcher::Event::InitDone => return (self.end_of_list(kind), None),
+            watcher::Event::Apply(watched) => return self.apply(watched),
+            watcher::Event::Delete(watched) => return (self.delete(kind, &watched.key()), None),
+        }
+        (Vec::new(), None)
+    }
+
+    fn apply<T: Watch>(&mut self, watched: Watched<T>) -> (Vec<Shown>, Option<(Key, String)>) {
+        let (key, version) = (watched.key(), watched.version().to_owned());
+        let object = match watched.object {
+            Ok(object) => object.into(),
+            // A DaemonSet that nobody understands is left alone. Anything else stays as it was when it could be read.
+            Err(reason) if T::KIND == Kind::DaemonSet => {
+                return (self.delete(Kind::DaemonSet, &key), Some((key, reason)));
+            }
+            Err(reason) => return (Vec::new(), Some((key, reason))),
+        };
+        let (uid, being_deleted) = identity(&object);
+        let sight = Sight { uid: &uid, version: &version, being_deleted };
+        let shown = self.effects.seen(T::KIND, &key, Some(sight));
+        if let Object::DaemonSet(new) = &object
+            && self.cluster.daemonset(&key).is_none_or(|old| (&old.uid, old.generation) != (&new.uid, new.generation))
+        {
+            self.retries.remove(&key); // whatever was wrong with it may have been set right
+        }
+        self.cluster.apply(object);
+        (self.settle(shown), None)
+    }
+
+    fn delete(&mut self, kind: Kind, key: &Key) -> Vec<Shown> {
+        let shown = self.effects.seen(kind, key, None);
+        self.cluster.delete(kind, key);
+        if kind == Kind::DaemonSet {
+            self.retries.remove(key);
+            self.warnings.remove(key);
+        }
+        self.settle(shown)
+    }
+
+    fn end_of_list(&mut self, kind: Kind) -> Vec<Shown> {
+        self.listed.insert(kind);
+        let Some(Listing { began, keys }) = self.listings.remove(&kind) else { return Vec::new() };
+        self.cluster.retain(kind, |key| keys.contains(key));
+        let Self { cluster, effects, .. } = self;
+        let shown = effects.listed(kind, began, |key| match kind {
+            Kind::Pod => cluster.pod(key).map(|pod| &pod.uid),
+            Kind::ControllerRevision => cluster.revision(key).map(|revision| &revision.uid),
+            _ => None,
+        });
+        self.settle(shown)
+    }
+
+    /// Plans may create and delete again for those DaemonSets whose writes all show.
+    fn settle(&mut self, shown: impl IntoIterator<Item = Shown>) -> Vec<Shown> {
+        let shown: Vec<_> = shown.into_iter().collect();
+        for Shown { daemonset, .. } in &shown {
+            self.update_effects_observed(daemonset);
+        }
+        shown
+    }
+
+    fn update_effects_observed(&mut self, daemonset: &Key) {
+        self.cluster.set_effects_observed(daemonset, !self.effects.has_pods(daemonset));
+    }
+
+    /// Takes nothing as complete until it is listed anew, as what another controller has written last may not have come in.
+    pub fn forget_lists(&mut self) {
+        self.listed.clear();
+        self.listings.clear();
+    }
+
+    /// Whether a kind has been listed.
+    pub fn is_listed(&self, kind: Kind) -> bool {
+        self.listed.contains(&kind)
+    }
+
+    /// Whether every kind has been listed: before that, what seems to be missing may only not have come in yet.
+    pub fn is_complete(&self) -> bool {
+        KINDS.iter().all(|kind| self.is_listed(*kind))
+    }
+
+    /// Whose turn it is: DaemonSets whose plan may have changed, or whose last plan could not be carried out, but for those that
+    /// somebody is at work for, that have changes to come that were made for them, or that must wait after a failure.
+    pub fn ready(&mut self, now: Moment) -> (Vec<Key>, Vec<(Kind, Key, Shown)>) {
+        if !self.is_complete() {
+            return (Vec::new(), Vec::new());
+        }
+        let expired = self.effects.expired(now.instant);
+        for (_, _, shown) in &expired {
+            self.update_effects_observed(&shown.daemonset);
+        }
+        let mut keys = self.cluster.stale(now.time);
+        let due = self.retries.iter().filter(|(_, retry)| retry.at.is_some_and(|at| at <= now.instant));
+        keys.extend(due.map(|(key, _)| key.clone()));
+        keys.sort();
+        keys.dedup();
+        keys.retain(|key| {
+            let waits = self.retries.get(key).and_then(|retry| retry.at).is_some_and(|at| at > now.instant);
+            !waits && !self.in_flight.contains(key) && !self.effects.has_changes(key)
+        });
+        (keys, expired)
+    }
+
+    /// When somebody's turn may come though nothing happens; `None`: not before something does.
+    pub fn next_turn(&self, now: Moment) -> Option<Instant> {
+        // Those whose turn has come and who must wait for something else get it once that happens.
+        let of_plans = self.cluster.next_stale_after(now.time);
+        let of_plans = of_plans.and_then(|at| Duration::try_from(at.duration_since(now.time)).ok());
+        let of_plans = of_plans.map(|wait| now.instant + wait);
+        let of_retries = self.retries.values().filter_map(|retry| retry.at).filter(|at| *at > now.instant).min();
+        [of_plans, of_retries, self.effects.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// Plans for a DaemonSet and takes it as being worked for until it is [finished](State::finish). `name` gives a name to a
+    /// pod that is to be created. `None` if it is not known.
+    pub fn start(&mut self, key: &Key, now: Moment, mut name: impl FnMut(&Text) -> Text) -> Option<Job> {
+        let daemonset = self.cluster.daemonset(key)?.clone();
+        if let Some(retry) = self.retries.get_mut(key) {
+            retry.at = None;
+        }
+        let Plan { mut actions, events, warnings, backoff, .. } = self.cluster.plan(key, now.time)?;
+        if daemonset.is_being_deleted() && !self.collect_garbage {
+            actions.clear();
+        }
+        self.cluster.update_backoff(backoff, now.time);
+        let before = self.warnings.insert(key.clone(), warnings.clone()).unwrap_or_default();
+        let news = warnings.into_iter().filter(|warning| !before.contains(warning)).collect();
+        let steps: Vec<_> = actions
+            .into_iter()
+            .map(|action| {
+                let object = match &action {
+                    Action::CreatePod { .. } => name(&key.name),
+                    Action::CreateRevision { revision } => revision.name.clone(),
+                    other => other.object().map_or_else(|| key.name.clone(), |object| object.name.clone()),
+                };
+                let (kind, object) = (action.kind(), Key::new(key.namespace.clone(), object));
+                Step { action, kind, key: object }
+            })
+            .collect();
+        self.in_flight.insert(key.clone());
+        if !self.dry_run {
+            for step in &steps {
+                self.effects.expect(key, step.kind, step.key.clone(), step.effect());
+            }
+            self.update_effects_observed(key);
+        }
+        Some(Job { daemonset, steps, events, news })
+    }
+
+    /// A step has been written, and its object has this version now. Gives it back if it shows already.
+    pub fn written(&mut self, step: &Step, version: &str, now: Moment) -> Option<Shown> {
+        let shown = self.effects.written(step.kind, &step.key, &step.effect(), version, now.instant);
+        self.settle(shown).pop()
+    }
+
+    /// A step has not been written.
+    pub fn cancelled(&mut self, step: &Step) {
+        self.effects.cancelled(step.kind, &step.key);
+    }
+
+    /// Nobody knows whether a step has been written.
+    pub fn doubted(&mut self, step: &Step, patience: Duration, now: Moment) {
+        self.effects.doubted(step.kind, &step.key, patience, now.instant);
+    }
+
+    /// Takes in an object that was read beside the watch, which will tell of it later.
+    pub fn discover(&mut self, object: impl Into<Object>) {
+        self.cluster.apply(object);
+    }
+
+    /// Nobody is at work for the DaemonSet any more.
+    pub fn finish(&mut self, key: &Key, outcome: Result<(), Failure>, now: Moment) {
+        self.in_flight.remove(key);
+        self.effects.untried(key);
+        self.update_effects_observed(key);
+        match outcome {
+            Ok(()) => drop(self.retries.remove(key)),
+            Err(Failure { retry_after }) if self.cluster.daemonset(key).is_some() => {
+                let retry = self.retries.entry(key.clone()).or_default();
+                let wait = FIRST_RETRY.saturating_mul(1 << retry.failures.min(16)).min(LAST_RETRY);
+                retry.failures += 1;
+                retry.at = Some(now.instant + retry_after.unwrap_or_default().max(wait));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// All DaemonSets.
+    pub fn daemonsets(&self) -> impl Iterator<Item = &DaemonSet> {
+        self.cluster.daemonsets()
+    }
+
+    /// All that a plan for a DaemonSet is made from.
+    pub fn facts(&self, key: &Key, now: Moment) -> Option<ClusterFacts> {
+        self.cluster.facts(key, now.time)
+    }
+
+    /// How many DaemonSets wait for their turn or somebody is at work for, and how many writes do not show yet.
+    pub fn load(&self, now: Moment) -> Load {
+        let (stale, in_flight) = (self.cluster.stale(now.time).len(), self.in_flight.len());
+        Load { stale, in_flight, expected: self.effects.len() }
+    }
+}
+
+/// See [`State::load`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// DaemonSets whose plan may have changed.
+    pub stale: usize,
+    /// DaemonSets that somebody is at work for.
+    pub in_flight: usize,
+    /// Writes that do not show yet.
+    pub expected: usize,
+}
+
+/// The uid of an object, and whether it is being deleted, as far as writes to its kind go by them.
+fn identity(object: &Object) -> (Text, bool) {
+    match object {
+        Object::Pod(pod) => (pod.uid.clone(), pod.is_being_deleted()),
+        Object::ControllerRevision(revision) => (revision.uid.clone(), revision.deleted.is_some()),
+        Object::DaemonSet(daemonset) => (daemonset.uid.clone(), daemonset.is_being_deleted()),
+        Object::Node(_) | Object::Namespace(_) => (Text::default(), false),
+    }
+}
