@@ -97,7 +97,7 @@ impl From<kube::Error> for Refusal {
     }
 }
 
-/// What the answer to a write tells of its object.
+/// What an answer tells of its object, whatever it is.
 #[derive(Debug, Deserialize)]
 pub struct Written {
     metadata: WrittenMeta,
@@ -105,11 +105,18 @@ pub struct Written {
 
 #[derive(Debug, Deserialize)]
 struct WrittenMeta {
+    #[serde(default)]
+    uid: String,
     #[serde(default, rename = "resourceVersion")]
     version: String,
 }
 
 impl Written {
+    /// `metadata.uid`.
+    pub fn uid(&self) -> &str {
+        &self.metadata.uid
+    }
+
     /// `metadata.resourceVersion`.
     pub fn version(&self) -> &str {
         &self.metadata.version

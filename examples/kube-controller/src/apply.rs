@@ -215,8 +215,14 @@ impl Errand<'_> {
             Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
                 return match server.delete(step.kind, key, &object.uid).await {
                     Ok(()) => Ok(Done::Deleted),
-                    // Nobody is there any more, or another one by that name.
-                    Err(refusal) if refusal.is(404) || refusal.is(409) => Ok(Done::Gone),
+                    Err(refusal) if refusal.is(404) => Ok(Done::Gone),
+                    // Another one may be there by that name.
+                    Err(refusal) if refusal.is(409) => match server.get::<Written>(step.kind, key).await {
+                        Ok(found) if found.uid() == object.uid.as_str() => Err(refusal),
+                        Ok(_) => Ok(Done::Gone),
+                        Err(absent) if absent.is(404) => Ok(Done::Gone),
+                        Err(_) => Err(refusal),
+                    },
                     Err(refusal) => Err(refusal),
                 };
             }
