@@ -1,7 +1,7 @@
 //! A cluster for tests: the API server, and what else moves in a cluster: a scheduler, kubelets and the garbage collectors,
 //! none of which knows more than it has to.
 
-#![allow(dead_code)] // the tests, the demo and the soak each use a part
+#![allow(dead_code, unused_imports)] // the tests, the demo and the soak each use a part
 
 pub mod server;
 
@@ -183,6 +183,40 @@ pub async fn cluster(nodes: usize, pace: Pace) -> (Server, CancellationToken) {
     }
     let life = live(&server, pace);
     (server, life)
+}
+
+/// DaemonSets as `daemonset` makes them, and their pods and revisions as a controller has left them.
+pub fn settled_daemonsets(store: &mut Store, count: usize) {
+    let nodes: Vec<String> = store.all("nodes").into_iter().map(|((.., name), _)| name).collect();
+    for number in 0..count {
+        let name = format!("agent-{number}");
+        let mut daemonset = daemonset("prod", &name);
+        let of = nodes.len();
+        daemonset["status"] = json!({"currentNumberScheduled": of, "numberMisscheduled": 0, "desiredNumberScheduled": of,
+            "numberReady": of, "observedGeneration": 1, "updatedNumberScheduled": of, "numberAvailable": of});
+        let mut template = daemonset["spec"]["template"].clone();
+        template["$patch"] = json!("replace");
+        let id = store.create("daemonsets", daemonset);
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": name, "controller": true,
+            "blockOwnerDeletion": true, "uid": store.get(&id).unwrap()["metadata"]["uid"]}]);
+        let labels = json!({"app": name, "controller-revision-hash": "6f4c8d7b9", "pod-template-generation": "1"});
+        store.create(
+            "controllerrevisions",
+            json!({"metadata": {"namespace": "prod", "name": format!("{name}-6f4c8d7b9"), "labels": labels, "ownerReferences": owner},
+                "revision": 1, "data": {"spec": {"template": template}}}),
+        );
+        for node in &nodes {
+            let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms":
+                [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]}}});
+            store.create(
+                "pods",
+                json!({"metadata": {"namespace": "prod", "name": format!("{name}-{node}"), "labels": labels, "ownerReferences": owner},
+                    "spec": {"nodeName": node, "affinity": affinity,
+                        "containers": [{"name": "main", "image": "registry/agent:1", "resources": {}}]},
+                    "status": ready(true)}),
+            );
+        }
+    }
 }
 
 /// A controller in a process of its own, as it were: it can be killed at any moment.
