@@ -3,8 +3,8 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    cluster::Kind,
     model::{ControllerRevision, DaemonSetStatus, Pod, Text},
+    object::Kind,
     reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate},
     template::PodBlueprint,
 };

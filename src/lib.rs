@@ -143,6 +143,7 @@ pub mod manifest;
 pub mod matching;
 pub mod model;
 mod nodes;
+mod object;
 mod ownership;
 mod placement;
 mod plan;
@@ -167,7 +168,7 @@ pub mod rules {}
 
 pub use action::{Action, ObjectRef};
 pub use backoff::{Backoff, BackoffEntry, BackoffKey};
-pub use cluster::{Cluster, Key, Kind, Object};
+pub use cluster::Cluster;
 #[cfg(feature = "forecast")]
 pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
 pub use event::{Event, EventType};
@@ -182,6 +183,7 @@ pub use gc::{Abandoned, abandoned};
 #[cfg(feature = "k8s-openapi")]
 pub use k8s::ConversionError;
 pub use lint::{Finding, Lint, Severity, lint};
+pub use object::{Key, Kind, Object};
 pub use placement::{Placement, PlacementCheck, PlacementReason, PlacementRule, Remedy, SelectorSource, Verdict};
 pub use plan::Plan;
 pub use reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate};

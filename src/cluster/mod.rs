@@ -1,7 +1,6 @@
 //! The incremental form: a whole cluster that is kept up to date by events, and plans that cost what has changed.
 
 mod daemon;
-mod object;
 mod pods;
 
 use std::{
@@ -18,9 +17,9 @@ use crate::{
     cell::PodIndex,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, PodNode, Text},
     nodes::{NodeTable, Slot},
+    object::{Key, Kind, Object},
 };
 use daemon::{Around, Daemon};
-pub use object::{Key, Kind, Object};
 use pods::{Placed, PodTable};
 
 /// A cluster with all its DaemonSets, for controllers: events go in, it tells which DaemonSets are stale, and a plan costs

@@ -31,6 +31,9 @@
 #[cfg_attr(not(feature = "yaml"), doc = "```ignore")]
 #[doc = include_str!("../../examples/controller.rs")]
 #[doc = "```"]
+///
+/// For a real API server see `examples/kube-controller` in the repository, a controller on the crate kube: watches, a queue, what is
+/// written and does not show yet, preconditions, leader election, and all that goes wrong.
 pub mod embed {}
 
 /// Test your controller with our generators.

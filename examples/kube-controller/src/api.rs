@@ -1,6 +1,6 @@
 //! Writes to the API server, and what its answers mean.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use daemonplan::{
     Key, Kind,
@@ -92,12 +92,34 @@ impl From<kube::Error> for Refusal {
                     retry_after: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
                 }
             }
-            other => Self::Unanswered(other.to_string()),
+            other => Self::Unanswered(reasons(&other)),
         }
     }
 }
 
-/// What an answer tells of its object, whatever it is.
+/// An error and what it came from, in one line.
+pub fn reasons(error: &(dyn Error + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let refusal = match error.downcast_ref() {
+            Some(kube::Error::Api(status)) => Some(status),
+            _ => None,
+        };
+        let text = refusal.map_or_else(
+            || error.to_string(),
+            |status| format!("{} {}: {}", status.code, status.reason, status.message),
+        );
+        // Some errors have what they came from in their own text.
+        if !said.iter().any(|before| before.contains(&text)) {
+            said.push(text);
+        }
+        next = error.source().filter(|_| refusal.is_none());
+    }
+    said.join(": ")
+}
+
+/// What the answer to a write tells of its object.
 #[derive(Debug, Deserialize)]
 pub struct Written {
     metadata: WrittenMeta,
@@ -105,18 +127,11 @@ pub struct Written {
 
 #[derive(Debug, Deserialize)]
 struct WrittenMeta {
-    #[serde(default)]
-    uid: String,
     #[serde(default, rename = "resourceVersion")]
     version: String,
 }
 
 impl Written {
-    /// `metadata.uid`.
-    pub fn uid(&self) -> &str {
-        &self.metadata.uid
-    }
-
     /// `metadata.resourceVersion`.
     pub fn version(&self) -> &str {
         &self.metadata.version
@@ -175,9 +190,10 @@ impl Server {
         self.send(Method::PATCH, path, Some(Patch::Merge.media_type()), patch.to_string()).await
     }
 
-    /// Deletes an object if it still has this uid.
-    pub async fn delete(&self, kind: Kind, key: &Key, uid: &str) -> Result<(), Refusal> {
-        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
+    /// Deletes an object if it still is as it was read.
+    pub async fn delete(&self, kind: Kind, key: &Key, uid: &str, version: &str) -> Result<(), Refusal> {
+        let preconditions = json!({"uid": uid, "resourceVersion": version});
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
         let path = path(kind, key);
         self.send::<IgnoredAny>(Method::DELETE, path, Some("application/json"), options.to_string()).await.map(drop)
     }

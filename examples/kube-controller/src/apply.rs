@@ -26,6 +26,9 @@ use crate::{
 /// How long to wait for a pod to show, of which nobody knows whether it has been created or deleted.
 const DOUBT: Duration = Duration::from_secs(30);
 
+/// How often a deletion is tried, of an object that changes all the time.
+const ATTEMPTS: usize = 5;
+
 /// Whether anything may be written: this one leads, and is not about to stop.
 #[derive(Clone, Debug)]
 pub struct Gate {
@@ -212,19 +215,9 @@ impl Errand<'_> {
                 }
                 server.create(Kind::Pod, &key.namespace, manifest.to_string()).await
             }
-            Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
-                return match server.delete(step.kind, key, &object.uid).await {
-                    Ok(()) => Ok(Done::Deleted),
-                    Err(refusal) if refusal.is(404) => Ok(Done::Gone),
-                    // Another one may be there by that name.
-                    Err(refusal) if refusal.is(409) => match server.get::<Written>(step.kind, key).await {
-                        Ok(found) if found.uid() == object.uid.as_str() => Err(refusal),
-                        Ok(_) => Ok(Done::Gone),
-                        Err(absent) if absent.is(404) => Ok(Done::Gone),
-                        Err(_) => Err(refusal),
-                    },
-                    Err(refusal) => Err(refusal),
-                };
+            Action::DeletePod { pod, .. } => return self.delete::<Pod>(step, &pod.uid).await,
+            Action::DeleteRevision { revision, .. } => {
+                return self.delete::<ControllerRevision>(step, &revision.uid).await;
             }
             Action::AdoptPod { pod } => self.adopt::<Pod>(step, &pod.uid).await,
             Action::AdoptRevision { revision } => self.adopt::<ControllerRevision>(step, &revision.uid).await,
@@ -247,6 +240,34 @@ impl Errand<'_> {
             other => Err(Refusal::Changed(format!("{other} is of a later version of the planner"))),
         };
         written.map(Done::Written)
+    }
+
+    /// Deletes an object, if it still is the DaemonSet's: somebody may have left it behind since, and it is to stay then.
+    async fn delete<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Done, Refusal> {
+        let server = &self.carrier.server;
+        let mut refused = None;
+        for _ in 0..ATTEMPTS {
+            let found: Watched<T> = match server.get(step.kind, &step.key).await {
+                Err(refusal) if refusal.is(404) => return Ok(Done::Gone),
+                found => found?,
+            };
+            let version = found.version().to_owned();
+            let object = found.object.map_err(Refusal::Changed)?;
+            if object.uid() != uid || object.is_being_deleted() {
+                return Ok(Done::Gone);
+            }
+            if object.controller().is_none_or(|controller| controller.uid != self.daemonset.uid) {
+                return Err(Refusal::Changed(format!("{} is no longer the DaemonSet's", step.key.name)));
+            }
+            match server.delete(step.kind, &step.key, uid, &version).await {
+                Ok(()) => return Ok(Done::Deleted),
+                Err(refusal) if refusal.is(404) => return Ok(Done::Gone),
+                // Its status may have changed.
+                Err(refusal) if refusal.is(409) => refused = Some(refusal),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(refused.unwrap_or(Refusal::Stopped))
     }
 
     /// Creates a revision. If there is one of its name that the watch did not tell of, what is known is wrong: the next plan

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    api::Server,
+    api::{Server, reasons},
     apply::{Carrier, Gate},
     config::Config,
     events::{self, Events},
@@ -171,7 +171,7 @@ fn sense<T: Watch>(carrier: &Carrier, config: &Config, client: &Client) -> impl 
                 Ok(event) => hear::<T>(event, &shared, &metrics),
                 Err(error) => {
                     metrics.watch_errors.get_or_create(&T::KIND.into()).inc();
-                    warn!(kind = ?T::KIND, %error, "the watch broke off, and begins again");
+                    warn!(kind = ?T::KIND, error = reasons(&error), "the watch broke off, and begins again");
                 }
             }
         }

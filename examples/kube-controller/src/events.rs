@@ -18,7 +18,7 @@ use kube::{
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::metrics::Metrics;
+use crate::{api::reasons, metrics::Metrics};
 
 /// The name that Events are reported by.
 pub const REPORTER: &str = "daemonplan-controller";
@@ -114,7 +114,7 @@ pub async fn emit(client: Client, mut notes: mpsc::Receiver<Note>, metrics: Arc<
         };
         match tokio::time::timeout(limit, recorder.publish(&event, &about)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, reason, "an Event could not be emitted"),
+            Ok(Err(error)) => warn!(error = reasons(&error), reason, "an Event could not be emitted"),
             Err(_) => warn!(reason, "no answer to an Event"),
         }
     }

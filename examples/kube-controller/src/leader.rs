@@ -20,7 +20,7 @@ use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::{api::reasons, config::Config};
 
 /// Whether this one leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Candidate {
                     }
                     role.send_if_modified(|role| std::mem::replace(role, Role::StandBy) != Role::StandBy);
                 }
-                Ok(Err(error)) => warn!(%error, "the lease could not be had"),
+                Ok(Err(error)) => warn!(error = reasons(&error), "the lease could not be had"),
                 Err(_) => warn!("no answer about the lease"),
             }
             if renewed.is_some_and(|at| at.elapsed() >= self.renew_deadline) {
@@ -113,7 +113,7 @@ impl Candidate {
         if renewed.is_some()
             && let Err(error) = time::timeout(self.retry_period, self.release()).await.unwrap_or(Ok(()))
         {
-            warn!(%error, "the lease could not be given back");
+            warn!(error = reasons(&error), "the lease could not be given back");
         }
     }
 

@@ -29,7 +29,7 @@ async fn main() -> anyhow::Result<()> {
             stop.cancel();
         }
     });
-    let client = client(&config).await.context("no cluster")?;
+    let client = client(&config).await.context("it is not known how to reach a cluster")?;
     let controller = Controller::new(config, client).await?;
     info!(page = %format_args!("http://{}/", controller.address()?), "begins");
     controller.run(stop).await

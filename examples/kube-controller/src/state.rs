@@ -370,3 +370,109 @@ fn identity(object: &Object) -> (Text, bool) {
         Object::Node(_) | Object::Namespace(_) => (Text::default(), false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use daemonplan::model::{Namespace, Node, Pod};
+    use kube::runtime::watcher::Event;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn watched<T: Watch>(object: Value) -> Watched<T> {
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn list<T: Watch>(state: &mut State, objects: Vec<Value>, now: Moment) {
+        state.observe::<T>(Event::Init, now);
+        for object in objects {
+            state.observe(Event::InitApply(watched::<T>(object)), now);
+        }
+        state.observe::<T>(Event::InitDone, now);
+    }
+
+    fn agent(generation: i64) -> Value {
+        json!({"metadata": {"namespace": "prod", "name": "agent", "uid": "d", "generation": generation, "resourceVersion": "1"},
+            "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": {"metadata": {"labels": {"app": "agent"}}}}})
+    }
+
+    fn key() -> Key {
+        Key::new("prod", "agent")
+    }
+
+    /// One node and one DaemonSet, all but the DaemonSets listed.
+    fn state(now: Moment) -> State {
+        let mut state = State::new(Settings::default(), false, false);
+        list::<Namespace>(&mut state, vec![json!({"metadata": {"name": "prod"}})], now);
+        list::<Node>(&mut state, vec![json!({"metadata": {"name": "n1"}})], now);
+        list::<daemonplan::model::ControllerRevision>(&mut state, vec![], now);
+        list::<Pod>(&mut state, vec![], now);
+        state
+    }
+
+    fn ready(state: &mut State, now: Moment) -> bool {
+        !state.ready(now).0.is_empty()
+    }
+
+    fn later(now: Moment, millis: u64) -> Moment {
+        let wait = Duration::from_millis(millis);
+        Moment { time: now.time + wait, instant: now.instant + wait }
+    }
+
+    #[test]
+    fn nobody_has_a_turn_before_all_is_listed_and_nobody_has_two_at_once() {
+        let now = Moment::now();
+        let mut state = state(now);
+        assert!(!state.is_complete() && !ready(&mut state, now));
+        list::<DaemonSet>(&mut state, vec![agent(1)], now);
+        assert!(ready(&mut state, now));
+        let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
+        assert_eq!(job.steps.last().unwrap().kind, Kind::DaemonSet, "the status comes last");
+        assert!(job.steps.iter().any(|step| step.kind == Kind::Pod && step.key.name == "agent-1"));
+        assert!(!ready(&mut state, now));
+        state.forget_lists();
+        state.finish(&key(), Ok(()), now);
+        assert!(!ready(&mut state, now), "a new leader begins with lists");
+    }
+
+    #[test]
+    fn after_a_failure_its_turn_comes_later_and_later_unless_it_is_another_one_now() {
+        let now = Moment::now();
+        let mut state = state(now);
+        list::<DaemonSet>(&mut state, vec![agent(1)], now);
+        let mut at = now;
+        for wait in [100, 200, 400] {
+            state.start(&key(), at, |_| "agent-1".into()).unwrap();
+            state.finish(&key(), Err(Failure::default()), at);
+            assert_eq!(state.next_turn(at), Some(at.instant + Duration::from_millis(wait)));
+            assert!(!ready(&mut state, later(at, wait - 1)) && ready(&mut state, later(at, wait)));
+            at = later(at, wait);
+        }
+        state.start(&key(), at, |_| "agent-1".into()).unwrap();
+        state.finish(&key(), Err(Failure { retry_after: Some(Duration::from_secs(7)) }), at);
+        assert_eq!(
+            state.next_turn(at),
+            Some(at.instant + Duration::from_secs(7)),
+            "the API server wants to be left alone"
+        );
+        state.observe(Event::Apply(watched::<DaemonSet>(agent(2))), at);
+        assert!(ready(&mut state, at), "it may have been set right");
+    }
+
+    #[test]
+    fn a_daemonset_that_cannot_be_read_is_left_alone_and_a_pod_stays_as_it_was() {
+        let now = Moment::now();
+        let mut state = state(now);
+        list::<DaemonSet>(&mut state, vec![agent(1)], now);
+        let mut broken = agent(2);
+        broken["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": "half"}});
+        let (_, unreadable) = state.observe(Event::Apply(watched::<DaemonSet>(broken)), now);
+        assert_eq!(unreadable.unwrap().0, key());
+        assert!(state.start(&key(), now, |_| "agent-1".into()).is_none());
+        let pod = |labels: Value| json!({"metadata": {"namespace": "prod", "name": "p", "labels": labels, "resourceVersion": "1"}});
+        state.observe(Event::Apply(watched::<Pod>(pod(json!({"app": "agent"})))), now);
+        let (_, unreadable) = state.observe(Event::Apply(watched::<Pod>(pod(json!("none")))), now);
+        assert!(unreadable.is_some());
+        assert_eq!(state.cluster.pod(&Key::new("prod", "p")).unwrap().labels.get("app"), Some("agent"));
+    }
+}

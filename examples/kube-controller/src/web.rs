@@ -191,7 +191,7 @@ async fn page(
         let forecast = ((moves && unasked) || asked).then(|| {
             let startup = Delay::observed(&snapshot);
             let assumptions = startup.into_iter().fold(Assumptions::default(), Assumptions::startup);
-            snapshot.forecast(&assumptions)
+            (snapshot.forecast(&assumptions), assumptions)
         });
         Some(one_daemonset(&facts.daemonset, &explanation, forecast.as_ref(), moves))
     });
@@ -199,7 +199,12 @@ async fn page(
     Ok(document(&format!("{namespace}/{name}"), !asked, &content))
 }
 
-fn one_daemonset(daemonset: &DaemonSet, explanation: &Explanation, forecast: Option<&Forecast>, moves: bool) -> Markup {
+fn one_daemonset(
+    daemonset: &DaemonSet,
+    explanation: &Explanation,
+    forecast: Option<&(Forecast, Assumptions)>,
+    moves: bool,
+) -> Markup {
     let path = path(&daemonset.namespace, &daemonset.name);
     html! {
         nav { a href="/" { "DaemonSets" } }
@@ -212,7 +217,7 @@ fn one_daemonset(daemonset: &DaemonSet, explanation: &Explanation, forecast: Opt
                 ul { @for holdup in held_by.iter().take(SHOWN) { li { (node_link(&path, &holdup.node)) ": " (holdup) } } }
                 (more(held_by.len()))
             }
-            @if let Some(forecast) = forecast { (forecast_of(forecast)) } @else if moves {
+            @if let Some((forecast, assumptions)) = forecast { (forecast_of(forecast, assumptions)) } @else if moves {
                 p { a href={ (path) "?forecast=true" } { "How does it go on?" } }
             }
         }
@@ -237,10 +242,11 @@ fn one_daemonset(daemonset: &DaemonSet, explanation: &Explanation, forecast: Opt
     }
 }
 
-fn forecast_of(forecast: &Forecast) -> Markup {
+fn forecast_of(forecast: &Forecast, assumptions: &Assumptions) -> Markup {
     html! {
         h3 { "Forecast" }
         p { (sentence(forecast)) }
+        p class="quiet" { "If " (assumptions) "." }
         @if !forecast.stuck.is_empty() {
             ul { @for stuck in forecast.stuck.iter().take(SHOWN) { li { (stuck.node) ": " (stuck.cause) } } }
             (more(forecast.stuck.len()))
@@ -276,7 +282,7 @@ fn one_node(daemonset: &DaemonSet, node: &NodeExplanation) -> Markup {
         p { (sentence(node)) }
         section {
             h2 { "Rules" }
-            table { tbody { @for check in &node.checks { tr {
+            table class="rules" { tbody { @for check in &node.checks { tr {
                 td { @if check.failure.is_some() { span class="bad" { "✗" } } @else { span class="done" { "✓" } } }
                 td { (check.rule) }
                 td class="names" { @if let Some(failure) = &check.failure { (failure) } }

@@ -50,6 +50,24 @@ fn writes<'a>(store: &'a Store, verb: &str, plural: &str) -> Vec<&'a Write> {
     store.writes.iter().filter(|write| write.verb == *verb && write.id.0 == plural).collect()
 }
 
+#[tokio::test]
+async fn what_may_not_happen_would_be_seen() {
+    let server = Server::start(1).await;
+    let mut store = server.store();
+    store.create("daemonsets", daemonset("prod", "agent"));
+    let of_agent = json!([{"kind": "DaemonSet", "name": "agent", "controller": true, "uid": "u"}]);
+    for name in ["one", "two"] {
+        let metadata = json!({"namespace": "prod", "name": name, "ownerReferences": of_agent});
+        store.create("pods", json!({"metadata": metadata, "spec": {"nodeName": "node-1"}}));
+    }
+    assert_eq!(store.crowds.len(), 1);
+    let object = json!({"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "controller": true}]}});
+    let pod = id("pods", "prod", "web");
+    store.writes.push(Write { verb: http::Method::DELETE, id: pod, status: false, object, code: 200 });
+    assert_eq!(trespasses(&store).len(), 1);
+    assert!(everywhere(&store).is_some());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_daemonset_gets_its_pods_and_a_new_template_rolls_out() {
     let (server, _life) = start(10, Pace::default()).await;
@@ -268,6 +286,28 @@ async fn what_was_written_is_waited_for_however_late_the_watch_is() {
     assert_decent(&server);
     let (_, text) = page(&process, "/metrics").await;
     assert!(text.contains("daemonplan_writes_not_shown 0"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_was_left_behind_meanwhile_is_not_deleted() {
+    let (server, _life) = start(3, Pace::default()).await;
+    let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
+    let _process = controller(&server, ALONE);
+    settle(&server, LIMIT, everywhere).await;
+    server.store().faults.holds = Some("pods");
+    time::sleep(Duration::from_millis(50)).await;
+    let pods = server.store().all("pods");
+    for (pod, _) in &pods {
+        server.store().edit(pod, |pod| drop(pod["metadata"].as_object_mut().unwrap().remove("ownerReferences")));
+    }
+    roll_out(&mut server.store(), &agent, "registry/agent:2");
+    wait_for(&server, "a new revision", |store| store.all("controllerrevisions").len() == 2).await;
+    time::sleep(Duration::from_millis(500)).await;
+    assert!(writes(&server.store(), "DELETE", "pods").is_empty(), "they are nobody's");
+    // Once the watch tells, they are adopted, and then updated.
+    server.store().faults.holds = None;
+    settle(&server, LIMIT, everywhere).await;
+    assert_decent(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

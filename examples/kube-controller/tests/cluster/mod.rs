@@ -186,7 +186,11 @@ pub async fn cluster(nodes: usize, pace: Pace) -> (Server, CancellationToken) {
 }
 
 /// DaemonSets as `daemonset` makes them, and their pods and revisions as a controller has left them.
+///
+/// The pods are as large as real ones, in fields that no planner reads.
 pub fn settled_daemonsets(store: &mut Store, count: usize) {
+    let managed = json!([{"manager": "kube-controller-manager", "operation": "Update", "fieldsV1": {"f:metadata": "x".repeat(1500)}},
+        {"manager": "kubelet", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": "x".repeat(2500)}}]);
     let nodes: Vec<String> = store.all("nodes").into_iter().map(|((.., name), _)| name).collect();
     for number in 0..count {
         let name = format!("agent-{number}");
@@ -210,7 +214,7 @@ pub fn settled_daemonsets(store: &mut Store, count: usize) {
                 [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]}}});
             store.create(
                 "pods",
-                json!({"metadata": {"namespace": "prod", "name": format!("{name}-{node}"), "labels": labels, "ownerReferences": owner},
+                json!({"metadata": {"namespace": "prod", "name": format!("{name}-{node}"), "labels": labels, "ownerReferences": owner, "managedFields": managed},
                     "spec": {"nodeName": node, "affinity": affinity,
                         "containers": [{"name": "main", "image": "registry/agent:1", "resources": {}}]},
                     "status": ready(true)}),

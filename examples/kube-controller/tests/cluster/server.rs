@@ -5,7 +5,7 @@
 //! resource version, patches merge as their media type says, and a deletion takes its time where the real one does.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -85,9 +85,11 @@ pub struct Store {
     oldest: u64,
     pub writes: Vec<Write>,
     pub faults: Faults,
-    /// Pods of one DaemonSet that were at work on a node at the same time, and more than may be.
+    /// Pods of one DaemonSet that were at work on a node when one more was created there, and are more than may be.
     pub crowds: Vec<String>,
     random: Option<fastrand::Rng>,
+    /// The pods that are on a node or meant for it, by namespace and node.
+    places: HashMap<(String, String), BTreeSet<Id>>,
 }
 
 #[derive(Clone)]
@@ -237,10 +239,19 @@ impl Store {
         }
         self.version += 1;
         let version = self.version;
+        let created = before.is_none();
         let after = after.map(|mut object| {
             object["metadata"]["resourceVersion"] = json!(version.to_string());
             Arc::new(object)
         });
+        if id.0 == "pods" {
+            if let Some(node) = before.as_deref().and_then(node_of) {
+                self.places.entry((id.1.clone(), node)).or_default().remove(id);
+            }
+            if let Some(node) = after.as_deref().and_then(node_of) {
+                self.places.entry((id.1.clone(), node)).or_default().insert(id.clone());
+            }
+        }
         match &after {
             Some(object) => self.objects.insert(id.clone(), Arc::clone(object)),
             None => self.objects.remove(id),
@@ -249,7 +260,7 @@ impl Store {
         while self.changes.len() > MEMORY {
             self.oldest = self.changes.pop_front().map_or(self.oldest, |change| change.version);
         }
-        if id.0 == "pods" {
+        if id.0 == "pods" && created {
             self.look_for_crowds(id);
         }
     }
@@ -264,12 +275,9 @@ impl Store {
         let daemonset = self.get(&self::id("daemonsets", &id.1, owner["name"].as_str().unwrap_or_default()));
         let surge = daemonset.map(|daemonset| &daemonset["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"]);
         let surges = surge.is_some_and(|surge| !matches!(surge, Value::Null) && *surge != 0 && *surge != "0%");
-        let place = (Some(owner.clone()), Some(node.clone()));
-        let pods = self
-            .objects
-            .range(self::id("pods", &id.1, "")..)
-            .take_while(|((of, space, _), _)| (of, space) == (&id.0, &id.1));
-        let together = pods.filter(|(_, pod)| at_work(pod).as_ref() == Some(&place)).count();
+        let place = Some((Some(owner.clone()), Some(node.clone())));
+        let pods = self.places.get(&(id.1.clone(), node.clone())).into_iter().flatten();
+        let together = pods.filter(|pod| self.get(pod).map(at_work).as_ref() == Some(&place)).count();
         if together > if surges { 2 } else { 1 } {
             self.crowds.push(format!("{together} pods of {} on {node}", owner["name"]));
         }

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text};
 
-/// An object that a [`Cluster`](super::Cluster) is made of.
+/// An object that a [`Cluster`](crate::Cluster) is made of.
 ///
 /// ```
 /// use daemonplan::{Kind, Object, model::Node};
