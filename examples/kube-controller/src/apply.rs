@@ -132,10 +132,6 @@ impl Errand<'_> {
         while !steps.is_empty() {
             let (batch, rest) = steps.split_at(size.min(steps.len()));
             let results = future::join_all(batch.iter().map(|step| self.step(step))).await;
-            if results.iter().any(|result| result.as_ref().is_err_and(Refusal::is_terminating)) {
-                debug!(namespace = %self.daemonset.namespace, "the namespace is being deleted");
-                return Ok(());
-            }
             first_failure(results)?;
             (steps, size) = (rest, size * 2);
         }
@@ -170,7 +166,11 @@ impl Errand<'_> {
                 metrics.actions.get_or_create(&labels("failed")).inc();
                 metrics.errors.get_or_create(&ErrorLabels { action, code: refusal.code() }).inc();
                 let DaemonSet { namespace, name, .. } = self.daemonset;
-                warn!(%namespace, daemonset = %name, action = %step.action, error = %refusal, "failed");
+                if refusal.is_terminating() {
+                    debug!(%namespace, daemonset = %name, "the namespace is being deleted");
+                } else {
+                    warn!(%namespace, daemonset = %name, action = %step.action, error = %refusal, "failed");
+                }
                 self.settle(step, refusal).await;
             }
         }
@@ -381,12 +381,12 @@ impl Done {
 }
 
 fn first_failure(results: Vec<Result<(), Refusal>>) -> Result<(), Failure> {
-    let failures = results.into_iter().filter_map(Result::err);
-    let waits = failures.map(|refusal| refusal.retry_after());
-    match waits.reduce(Ord::max) {
-        None => Ok(()),
-        Some(retry_after) => Err(Failure { retry_after }),
+    let refusals: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    if refusals.is_empty() {
+        return Ok(());
     }
+    let retry_after = refusals.iter().filter_map(Refusal::retry_after).max();
+    Err(Failure { retry_after, in_vain: refusals.iter().any(Refusal::is_terminating) })
 }
 
 /// All fields of a status: a merge patch leaves out what it does not change, and a planner leaves out what is zero.

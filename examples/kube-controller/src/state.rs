@@ -83,6 +83,8 @@ impl Step {
 pub struct Failure {
     /// How long the API server wants to be left alone.
     pub retry_after: Option<Duration>,
+    /// Whether there is no use in trying again before something happens: the namespace is being deleted.
+    pub in_vain: bool,
 }
 
 #[derive(Debug)]
@@ -322,14 +324,13 @@ impl State {
         self.effects.untried(key);
         self.update_effects_observed(key);
         match outcome {
-            Ok(()) => drop(self.retries.remove(key)),
-            Err(Failure { retry_after }) if self.cluster.daemonset(key).is_some() => {
+            Err(Failure { retry_after, in_vain: false }) if self.cluster.daemonset(key).is_some() => {
                 let retry = self.retries.entry(key.clone()).or_default();
                 let wait = FIRST_RETRY.saturating_mul(1 << retry.failures.min(16)).min(LAST_RETRY);
                 retry.failures += 1;
                 retry.at = Some(now.instant + retry_after.unwrap_or_default().max(wait));
             }
-            Err(_) => {}
+            Ok(()) | Err(_) => drop(self.retries.remove(key)),
         }
     }
 
@@ -449,7 +450,7 @@ mod tests {
             at = later(at, wait);
         }
         state.start(&key(), at, |_| "agent-1".into()).unwrap();
-        state.finish(&key(), Err(Failure { retry_after: Some(Duration::from_secs(7)) }), at);
+        state.finish(&key(), Err(Failure { retry_after: Some(Duration::from_secs(7)), in_vain: false }), at);
         assert_eq!(
             state.next_turn(at),
             Some(at.instant + Duration::from_secs(7)),
