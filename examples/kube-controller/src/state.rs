@@ -83,7 +83,7 @@ impl Step {
 pub struct Failure {
     /// How long the API server wants to be left alone.
     pub retry_after: Option<Duration>,
-    /// Whether there is no use in trying again before something happens: the namespace is being deleted.
+    /// Whether there is little use in trying again: the namespace is being deleted.
     pub in_vain: bool,
 }
 
@@ -324,9 +324,10 @@ impl State {
         self.effects.untried(key);
         self.update_effects_observed(key);
         match outcome {
-            Err(Failure { retry_after, in_vain: false }) if self.cluster.daemonset(key).is_some() => {
+            Err(Failure { retry_after, in_vain }) if self.cluster.daemonset(key).is_some() => {
                 let retry = self.retries.entry(key.clone()).or_default();
                 let wait = FIRST_RETRY.saturating_mul(1 << retry.failures.min(16)).min(LAST_RETRY);
+                let wait = if in_vain { LAST_RETRY } else { wait };
                 retry.failures += 1;
                 retry.at = Some(now.instant + retry_after.unwrap_or_default().max(wait));
             }
