@@ -290,3 +290,29 @@ impl Serialize for Action {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_what_it_is_and_what_it_is_about() {
+        let (pod, revision) =
+            (Pod::new("prod", "agent-x2k"), ControllerRevision::new("prod", "agent-6d5f", 3, 0.into()));
+        let (pod, revision) = (ObjectRef::from(&pod), ObjectRef::from(&revision));
+        let relabel = Action::RelabelPod { pod: pod.clone(), hash: "6d5f".into() };
+        let release = Action::ReleaseRevision { revision, reason: Release::Orphaned };
+        let delete = Action::DeletePod { pod, node: None, reason: Deletion::OwnerDeleted };
+        for (action, code, kind, field) in [
+            (&relabel, "RelabelPod", Kind::Pod, "pod"),
+            (&release, "ReleaseRevision", Kind::ControllerRevision, "revision"),
+            (&delete, "DeletePod", Kind::Pod, "pod"),
+        ] {
+            let json = serde_json::to_value(action).unwrap();
+            assert_eq!((action.code(), action.kind()), (code, kind));
+            assert_eq!(json.get("type").unwrap(), code);
+            assert_eq!(json.get(field).unwrap(), action.object().unwrap().name.as_str());
+        }
+        assert!(delete.to_string().starts_with("delete pod agent-x2k on no node: "), "{delete}");
+    }
+}

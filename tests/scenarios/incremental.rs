@@ -127,6 +127,15 @@ fn time_alone_makes_it_stale_when_a_pod_becomes_available() {
 }
 
 #[test]
+fn it_tells_which_daemonsets_there_are() {
+    let facts = cluster([node("a")]);
+    let mut cluster = kept(&facts);
+    assert_eq!(cluster.daemonsets().collect::<Vec<_>>(), [&facts.daemonset]);
+    cluster.delete(Kind::DaemonSet, &key());
+    assert_eq!(cluster.daemonsets().count(), 0);
+}
+
+#[test]
 fn what_a_daemonset_waited_for_is_no_matter_once_it_is_being_deleted() {
     let facts = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60);
     let ready = Readiness::Ready { since: Some(facts.now) };

@@ -235,8 +235,9 @@ pub struct Process {
 /// Starts a controller with these flags.
 pub fn controller(server: &Server, flags: &str) -> Process {
     // With RUST_LOG set, a test that fails shows what the controller said.
-    let filter = tracing_subscriber::EnvFilter::from_default_env();
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+    }
     let flags = format!("controller --listen 127.0.0.1:0 {flags}");
     let config = Config::try_parse_from(flags.split_whitespace()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
