@@ -22,6 +22,7 @@ async fn main() -> anyhow::Result<()> {
     } else {
         log.init();
     }
+    drop(config.settings()?); // before anything is asked for
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::spawn({
