@@ -106,10 +106,11 @@ pub fn reasons(error: &(dyn Error + 'static)) -> String {
             Some(kube::Error::Api(status)) => Some(status),
             _ => None,
         };
-        let text = refusal.map_or_else(
-            || error.to_string(),
-            |status| format!("{} {}: {}", status.code, status.reason, status.message),
-        );
+        let text = match refusal {
+            Some(status) => format!("{} {}: {}", status.code, status.reason, status.message),
+            // What kube adds of a refusal is the whole answer, which comes next in fewer words.
+            None => error.to_string().split(": ApiError").next().unwrap_or_default().to_owned(),
+        };
         // Some errors have what they came from in their own text.
         if !said.iter().any(|before| before.contains(&text)) {
             said.push(text);
@@ -228,4 +229,33 @@ fn collection(kind: Kind, namespace: &str) -> String {
 
 fn path(kind: Kind, key: &Key) -> String {
     format!("{}/{}", collection(kind, &key.namespace), key.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{core::Status, runtime::watcher};
+
+    use super::*;
+
+    fn refused(code: u16) -> kube::Error {
+        kube::Error::Api(Status::failure("too old", "Expired").with_code(code).boxed())
+    }
+
+    #[test]
+    fn reasons_are_said_once_and_in_one_line() {
+        let error = watcher::Error::WatchStartFailed(refused(410));
+        assert_eq!(reasons(&error), "failed to start watching object: 410 Expired: too old");
+    }
+
+    #[test]
+    fn an_answer_tells_whether_it_may_have_been_done() {
+        let kind = |code| match Refusal::from(refused(code)) {
+            Refusal::Refused { .. } => "no",
+            Refusal::Failed(_) => "to be looked up",
+            Refusal::Unanswered(_) => "perhaps later",
+            other => panic!("{other}"),
+        };
+        assert_eq!([403, 409, 429, 503].map(kind), ["no"; 4]);
+        assert_eq!([500, 502, 504].map(kind), ["to be looked up", "to be looked up", "perhaps later"]);
+    }
 }

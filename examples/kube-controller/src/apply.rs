@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     api::{Patch, Refusal, Server, Written},
@@ -39,9 +39,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Whether anything may be written.
-    pub fn is_open(&self) -> bool {
-        *self.role.borrow() == Role::Leader && !self.stop.is_cancelled()
+    /// Whether anything may be written that was planned when this one had that role.
+    pub fn is_open(&self, role: Role) -> bool {
+        matches!(role, Role::Leader { .. }) && *self.role.borrow() == role && !self.stop.is_cancelled()
     }
 }
 
@@ -93,9 +93,9 @@ impl Stage {
 }
 
 impl Carrier {
-    /// Does what the job says, step by step, as long as it may.
-    pub async fn carry_out(&self, job: &Job) -> Result<(), Failure> {
-        let errand = Errand { carrier: self, daemonset: &job.daemonset, looked: OnceCell::new() };
+    /// Does what the job says, step by step, as long as this one has the role in which it was planned.
+    pub async fn carry_out(&self, job: &Job, role: Role) -> Result<(), Failure> {
+        let errand = Errand { carrier: self, daemonset: &job.daemonset, role, looked: OnceCell::new() };
         let mut outcome = Ok(());
         for steps in job.steps.chunk_by(|a, b| Stage::of(&a.action) == Stage::of(&b.action)) {
             let stage = steps.first().and_then(|step| Stage::of(&step.action));
@@ -121,6 +121,7 @@ impl Carrier {
 struct Errand<'a> {
     carrier: &'a Carrier,
     daemonset: &'a DaemonSet,
+    role: Role,
     /// Whether the DaemonSet has been looked at anew: once is enough.
     looked: OnceCell<()>,
 }
@@ -149,8 +150,9 @@ impl Errand<'_> {
     /// One step, and what is to be noted of how it went.
     async fn step(&self, step: &Step) -> Result<(), Refusal> {
         let Carrier { writes, gate, metrics, shared, .. } = self.carrier;
+        let DaemonSet { namespace, name, .. } = self.daemonset;
         let result = match writes.acquire().await {
-            Ok(_permit) if gate.is_open() => self.write(step).await,
+            Ok(_permit) if gate.is_open(self.role) => self.write(step).await,
             _ => return Err(Refusal::Stopped),
         };
         let action = step.action.code();
@@ -161,11 +163,14 @@ impl Errand<'_> {
                 if shared.state().written(step, done.version(), Moment::now()).is_some() {
                     metrics.lagged(Duration::ZERO); // the watch was faster
                 }
+                match step.action {
+                    Action::UpdateStatus { .. } => debug!(%namespace, daemonset = %name, action = %step.action, "done"),
+                    _ => info!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "done"),
+                }
             }
             Err(refusal) => {
                 metrics.actions.get_or_create(&labels("failed")).inc();
                 metrics.errors.get_or_create(&ErrorLabels { action, code: refusal.code() }).inc();
-                let DaemonSet { namespace, name, .. } = self.daemonset;
                 if refusal.is_terminating() {
                     debug!(%namespace, daemonset = %name, "the namespace is being deleted");
                 } else {

@@ -41,6 +41,9 @@ use crate::{
 /// How long a stop waits for what is under way.
 const FAREWELL: Duration = Duration::from_secs(25);
 
+/// How long to wait before a list that is asked for because a version is too old.
+const RELIST: Duration = Duration::from_secs(1);
+
 /// How often the dispatcher shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -108,7 +111,7 @@ impl Controller {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, client, listener, shared, metrics } = self;
         let alone = config.no_leader_election || config.dry_run;
-        let (role, roles) = watch::channel(if alone { Role::Leader } else { Role::Unknown });
+        let (role, roles) = watch::channel(if alone { Role::Leader { term: 1 } } else { Role::Unknown });
         let idle = CancellationToken::new();
         let (events, notes) = Events::new(Arc::clone(&metrics));
         let carrier = Arc::new(Carrier {
@@ -162,18 +165,27 @@ fn sense<T: Watch>(carrier: &Carrier, config: &Config, client: &Client) -> impl 
     settings.label_selector = config.selector.clone().filter(|_| T::KIND == Kind::DaemonSet);
     let own = namespace.filter(|_| T::KIND == Kind::Namespace);
     settings.field_selector = own.map(|namespace| format!("metadata.name={namespace}"));
-    let events = watcher(watched::api::<T>(client, namespace), settings).default_backoff();
+    let api = watched::api::<T>(client, namespace);
     let (shared, metrics) = (Arc::clone(&carrier.shared), Arc::clone(&carrier.metrics));
     async move {
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => hear::<T>(event, &shared, &metrics),
-                Err(error) => {
-                    metrics.watch_errors.get_or_create(&T::KIND.into()).inc();
-                    warn!(kind = ?T::KIND, error = reasons(&error), "the watch broke off, and begins again");
+        loop {
+            let mut events = std::pin::pin!(watcher(api.clone(), settings.clone()).default_backoff());
+            while let Some(event) = events.next().await {
+                let error = match event {
+                    Ok(event) => {
+                        hear::<T>(event, &shared, &metrics);
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                metrics.watch_errors.get_or_create(&T::KIND.into()).inc();
+                warn!(kind = ?T::KIND, error = reasons(&error), "the watch broke off, and begins again");
+                // Told so in the watch, kube's watcher lists anew; told so before, it asks for the same version for ever.
+                if matches!(&error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410) {
+                    break;
                 }
             }
+            time::sleep(RELIST).await;
         }
     }
 }
@@ -202,16 +214,17 @@ async fn dispatch(carrier: &Arc<Carrier>, config: &Config, client: &Client) -> a
     while !gate.stop.is_cancelled() {
         shared.beat();
         let before = std::mem::replace(&mut role, *roles.borrow_and_update());
-        metrics.leads.set(i64::from(role == Role::Leader));
-        if role != before && (role == Role::Leader || before == Role::Unknown) {
+        let leads = matches!(role, Role::Leader { .. });
+        metrics.leads.set(i64::from(leads));
+        if role != before && (leads || before == Role::Unknown) {
             // What the leader before this one wrote last may not have come in yet: only a list is sure to have it.
             senses.shutdown().await;
             shared.state().forget_lists();
             watch_all(carrier, config, client, &mut senses);
         }
         let mut next_turn = None;
-        if role == Role::Leader {
-            if begin(carrier, config, &mut jobs, &mut diary) {
+        if leads {
+            if begin(carrier, config, role, &mut jobs, &mut diary) {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -221,29 +234,28 @@ async fn dispatch(carrier: &Arc<Carrier>, config: &Config, client: &Client) -> a
         tokio::select! {
             () = shared.changed.notified() => {}
             () = time::sleep(wake) => {}
-            Some(done) = jobs.join_next() => end(shared, done),
+            Some(done) = jobs.join_next() => end(shared, done)?,
             Some(_) = senses.join_next() => anyhow::bail!("a watch has ended by itself"),
             Ok(()) = roles.changed() => {}
             () = gate.stop.cancelled() => {}
         }
     }
     while let Some(done) = jobs.join_next().await {
-        end(shared, done);
+        end(shared, done)?;
     }
     Ok(())
 }
 
 type Done = (Key, Result<(), Failure>);
 
-fn end(shared: &Shared, done: Result<Done, tokio::task::JoinError>) {
-    match done {
-        Ok((key, outcome)) => shared.state().finish(&key, outcome, Moment::now()),
-        Err(error) => error!(%error, "a worker has ended in the midst of its work"),
-    }
+fn end(shared: &Shared, done: Result<Done, tokio::task::JoinError>) -> anyhow::Result<()> {
+    let (key, outcome) = done.context("a worker has ended in the midst of its work")?;
+    shared.state().finish(&key, outcome, Moment::now());
+    Ok(())
 }
 
 /// Gives out what there are workers for; whether there was anything.
-fn begin(carrier: &Arc<Carrier>, config: &Config, jobs: &mut JoinSet<Done>, diary: &mut Diary) -> bool {
+fn begin(carrier: &Arc<Carrier>, config: &Config, role: Role, jobs: &mut JoinSet<Done>, diary: &mut Diary) -> bool {
     let Carrier { shared, metrics, events, .. } = &**carrier;
     let (ready, expired) = shared.state().ready(Moment::now());
     for (kind, key, shown) in expired {
@@ -273,7 +285,7 @@ fn begin(carrier: &Arc<Carrier>, config: &Config, jobs: &mut JoinSet<Done>, diar
             events.say(&job.daemonset, None, event.r#type, event.reason, event.message.clone());
         }
         let carrier = Arc::clone(carrier);
-        jobs.spawn(async move { (key, carrier.carry_out(&job).await) });
+        jobs.spawn(async move { (key, carrier.carry_out(&job, role).await) });
     }
     begun
 }

@@ -29,8 +29,11 @@ pub enum Role {
     Unknown,
     /// Another one does.
     StandBy,
-    /// It does.
-    Leader,
+    /// It does, for the so-manieth time: between two times another one may have written.
+    Leader {
+        /// Higher each time.
+        term: u64,
+    },
 }
 
 /// Who wants to lead, and by which lease.
@@ -63,6 +66,7 @@ impl Candidate {
     /// being written any more.
     pub async fn run(mut self, role: watch::Sender<Role>, stop: CancellationToken, idle: CancellationToken) {
         let mut renewed: Option<Instant> = None;
+        let mut term = 0;
         while !stop.is_cancelled() {
             // An attempt that hangs must not outlast the time for which this one may lead.
             let left = renewed.map_or(self.renew_deadline, |at| self.renew_deadline.saturating_sub(at.elapsed()));
@@ -74,8 +78,9 @@ impl Candidate {
             match attempt {
                 Ok(Ok(true)) => {
                     // From when it was asked for: others count from when it was done, which is later.
-                    renewed = Some(began);
-                    if role.send_replace(Role::Leader) != Role::Leader {
+                    if renewed.replace(began).is_none() {
+                        term += 1;
+                        role.send_replace(Role::Leader { term });
                         info!(identity = self.identity, "leads");
                     }
                 }

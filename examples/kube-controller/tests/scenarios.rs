@@ -55,7 +55,8 @@ async fn what_may_not_happen_would_be_seen() {
     let server = Server::start(1).await;
     let mut store = server.store();
     store.create("daemonsets", daemonset("prod", "agent"));
-    let of_agent = json!([{"kind": "DaemonSet", "name": "agent", "controller": true, "uid": "u"}]);
+    let uid = store.get(&id("daemonsets", "prod", "agent")).unwrap()["metadata"]["uid"].clone();
+    let of_agent = json!([{"kind": "DaemonSet", "name": "agent", "controller": true, "uid": uid}]);
     for name in ["one", "two"] {
         let metadata = json!({"namespace": "prod", "name": name, "ownerReferences": of_agent});
         store.create("pods", json!({"metadata": metadata, "spec": {"nodeName": "node-1"}}));
@@ -254,7 +255,9 @@ async fn a_server_that_fails_at_random_is_made_up_for() {
         watch_lag: Duration::from_millis(20),
         ..Faults::default()
     };
-    let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
+    let mut agent = daemonset("prod", "agent");
+    agent["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!("20%");
+    let agent = server.store().create("daemonsets", agent);
     let _process = controller(&server, ALONE);
     for round in 0..3 {
         roll_out(&mut server.store(), &agent, &format!("registry/agent:{round}"));

@@ -273,8 +273,12 @@ impl Store {
         };
         let Some(Some((Some(owner), Some(node)))) = self.get(id).map(at_work) else { return };
         let daemonset = self.get(&self::id("daemonsets", &id.1, owner["name"].as_str().unwrap_or_default()));
-        let surge = daemonset.map(|daemonset| &daemonset["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"]);
-        let surges = surge.is_some_and(|surge| !matches!(surge, Value::Null) && *surge != 0 && *surge != "0%");
+        // What is made for one that is gone meanwhile goes, too.
+        let Some(daemonset) = daemonset.filter(|daemonset| daemonset["metadata"]["uid"] == owner["uid"]) else {
+            return;
+        };
+        let surge = &daemonset["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"];
+        let surges = !surge.is_null() && *surge != 0 && *surge != "0%";
         let place = Some((Some(owner.clone()), Some(node.clone())));
         let pods = self.places.get(&(id.1.clone(), node.clone())).into_iter().flatten();
         let together = pods.filter(|pod| self.get(pod).map(at_work).as_ref() == Some(&place)).count();
