@@ -289,7 +289,7 @@ impl<'a> CellRules<'a> {
     }
 
     /// Whether the DaemonSet's update surges at all: a maxSurge that comes to more than 0 out of 1.
-    pub(crate) fn surges(&self) -> bool {
+    fn surges(&self) -> bool {
         match self.daemonset.update_strategy {
             UpdateStrategy::OnDelete => false,
             UpdateStrategy::RollingUpdate { max_surge, .. } => max_surge.of(1) > 0,

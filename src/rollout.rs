@@ -68,7 +68,8 @@ impl<T> Wanted<T> {
 /// On how many nodes an update may be at work at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
-    surges: bool,
+    /// Whether new pods come before old ones go: a percentage of few nodes may be none.
+    pub(crate) surges: bool,
     /// How many nodes may be without an available pod, or surge.
     pub(crate) limit: usize,
     /// How many are.

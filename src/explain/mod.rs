@@ -371,11 +371,13 @@ impl Snapshot<'_> {
         let explainer = Explainer::new(self, &rules, &placement, &plan);
         let mut nodes = Vec::new();
         let mut fold = Fold::default();
-        let (mut old, mut held_by) = (0, Vec::new());
+        let (mut old, mut holdups) = (0, [Vec::new(), Vec::new()]); // if it does not surge, if it does
         let mut each = |site: Site<'_>| {
             nodes.push(explainer.node(&site));
             old += usize::from(!site.cell.collects && site.pods.iter().any(Member::is_old));
-            held_by.extend(explainer.holdup(&site));
+            for (holdups, surges) in holdups.iter_mut().zip([false, true]) {
+                holdups.extend(explainer.holdup(&site, surges));
+            }
             fold.add(site.name, site.cell);
         };
         let course = Course::of(daemonset);
@@ -390,11 +392,6 @@ impl Snapshot<'_> {
         };
         Claimed::cells(pods, &index, &rules, &mut each);
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
-        if held_by.iter().any(|(_, uses_limit)| *uses_limit) {
-            held_by.retain(|(_, uses_limit)| *uses_limit);
-        }
-        let mut held_by: Vec<_> = held_by.into_iter().map(|(holdup, _)| holdup).collect();
-        held_by.sort_by(|a, b| a.node.cmp(&b.node));
         let held_back = plan.held_back_creations + plan.held_back_deletions;
         let update = match fold.budget(daemonset.update_strategy) {
             _ if course != Course::Reconcile => UpdateState::None,
@@ -404,7 +401,11 @@ impl Snapshot<'_> {
             Some(_) if plan.actions.iter().any(is_update) => UpdateState::Moving { old },
             Some(_) if fold.asks_first() => UpdateState::AfterRepairs { old },
             Some(_) if held_back > 0 => UpdateState::Moving { old },
-            Some(budget) => UpdateState::Waiting { old, limit: budget.limit, held_by },
+            Some(budget) => {
+                let [calm, surging] = holdups;
+                let held_by = if budget.surges { surging } else { calm };
+                UpdateState::Waiting { old, limit: budget.limit, held_by: those_that_matter(held_by) }
+            }
         };
         let claims = if course == Course::Reconcile { self.claims() } else { Vec::new() };
         Explanation { nodes, claims, update, warnings: plan.warnings }
@@ -428,6 +429,16 @@ impl Snapshot<'_> {
         claims.sort_by(|a, b| a.pod.cmp(&b.pod));
         claims
     }
+}
+
+/// The nodes that use up what an update may do, or if there are none the others; by name.
+fn those_that_matter(mut held_by: Vec<(Holdup, bool)>) -> Vec<Holdup> {
+    if held_by.iter().any(|(_, uses_limit)| *uses_limit) {
+        held_by.retain(|(_, uses_limit)| *uses_limit);
+    }
+    let mut held_by: Vec<_> = held_by.into_iter().map(|(holdup, _)| holdup).collect();
+    held_by.sort_by(|a, b| a.node.cmp(&b.node));
+    held_by
 }
 
 /// Whether an action belongs to an update.
@@ -496,12 +507,11 @@ impl<'e> Explainer<'e> {
         }
     }
 
-    /// Why an update may have to wait for the node, and whether that uses up what it may do.
-    fn holdup(&self, Site { name, node, pods, cell, .. }: &Site<'_>) -> Option<(Holdup, bool)> {
+    /// Why an update that surges, or does not, may have to wait for the node, and whether that uses up what it may do.
+    fn holdup(&self, Site { name, node, pods, cell, .. }: &Site<'_>, surges: bool) -> Option<(Holdup, bool)> {
         let pod =
             |member: &Member<'_>| HoldupCause::Pod { pod: member.pod.name.clone(), state: self.rules.state(member) };
         let live = |is_new: bool| pods.iter().find(|member| member.is_live() && member.is_updated() == is_new).map(pod);
-        let surges = self.rules.surges();
         let cause = match cell.standing {
             Standing::Crowded => HoldupCause::SeveralPods,
             Standing::Vacant if !surges => pods.first().map_or(HoldupCause::NoPod, pod),

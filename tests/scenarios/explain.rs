@@ -309,6 +309,14 @@ fn pods_on_a_missing_node_that_are_left_alone_hold_up_an_update() {
 }
 
 #[test]
+fn a_surge_of_some_percent_of_no_nodes_is_none_and_waits_like_none() {
+    let nobody = cluster([]).with_new_template().rolling(json!(5), json!("1%"));
+    let nobody = nobody.with_settings(Settings::keep_pods_on_missing_nodes);
+    let pair = nobody.with_pods(vec![pod("old", "gone").unready(), pod("new", "gone").of("two")]);
+    assert_eq!(held_by(&pair), ["gone: several pods"]);
+}
+
+#[test]
 fn nodes_of_which_the_same_is_to_be_said_are_a_group_and_the_largest_comes_first() {
     let cluster = cluster(["a", "b", "c"].map(node)).with_pods([pod("y", "b"), pod("z", "c")]);
     let explanation = cluster.snapshot().explain();
