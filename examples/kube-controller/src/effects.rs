@@ -287,12 +287,24 @@ mod tests {
         }
         effects.expect(&agent(), Kind::Pod, pod("gone"), Effect::Deletion { uid: "u".into() });
         effects.written(Kind::Pod, &pod("early"), &Effect::Creation, "1", start);
-        effects.written(Kind::Pod, &pod("late"), &Effect::Creation, "2", late);
+        effects.written(Kind::Pod, &pod("late"), &Effect::Creation, "2", began);
         effects.written(Kind::Pod, &pod("gone"), &Effect::Deletion { uid: "u".into() }, "", late);
-        assert_eq!(effects.listed(Kind::Pod, began, |_| None).len(), 2);
-        assert_eq!(effects.len(), 2, "the late one and the untried one are still to come");
+        let shown = effects.listed(Kind::Pod, began, |_| None);
+        let mut written: Vec<_> = shown.iter().map(|shown| shown.written).collect();
+        written.sort();
+        assert_eq!(written, [Some(start), Some(late)], "the early one, and the one that is gone");
+        assert_eq!(effects.len(), 2, "the other two are still to come");
         effects.untried(&agent());
         assert_eq!(effects.len(), 1);
+    }
+
+    #[test]
+    fn only_pods_that_come_and_go_hold_up_creations_and_what_was_not_done_nothing() {
+        let mut effects = Effects::default();
+        effects.expect(&agent(), Kind::ControllerRevision, pod("agent-6d5f"), Effect::Creation);
+        assert!(!effects.has_pods(&agent()) && effects.has_changes(&agent()));
+        effects.cancelled(Kind::ControllerRevision, &pod("agent-6d5f"));
+        assert!(effects.is_empty() && !effects.has_changes(&agent()));
     }
 
     #[test]
