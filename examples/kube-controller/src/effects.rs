@@ -237,7 +237,7 @@ mod tests {
     fn a_creation_shows_by_its_name_even_before_the_answer() {
         let (mut effects, now) = (Effects::default(), Instant::now());
         effects.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Creation);
-        assert!(effects.has_pods(&agent()) && !effects.has_changes(&agent()));
+        assert!(effects.has_pods(&agent()) && !effects.has_changes(&agent()) && !effects.is_empty());
         assert_eq!(effects.seen(Kind::Pod, &pod("agent-2"), Some(sight("u2", "1"))), None);
         assert!(effects.seen(Kind::Pod, &pod("agent-1"), Some(sight("u1", "2"))).is_some());
         assert_eq!(effects.written(Kind::Pod, &pod("agent-1"), &Effect::Creation, "2", now), None);

@@ -141,7 +141,44 @@ impl Allowances {
 
 #[cfg(test)]
 mod tests {
+    use daemonplan::model::DaemonSet;
+
     use super::*;
+
+    #[test]
+    fn an_event_is_about_its_daemonset_and_its_pod_and_no_longer_than_it_may_be() {
+        let (events, mut notes) = Events::new(Arc::default());
+        let mut daemonset = DaemonSet::new("prod", "agent");
+        daemonset.uid = "42".into();
+        let mut said = |pod: Option<&Key>, message: String| {
+            events.say(&daemonset, pod, EventType::Normal, "SuccessfulCreate", message);
+            notes.try_recv().unwrap()
+        };
+        let note = said(Some(&Key::new("prod", "agent-x2k")), "x".repeat(1024));
+        let reference = |api: &str, kind: &str, name: &str, uid: Option<&str>| ObjectReference {
+            api_version: Some(api.to_owned()),
+            kind: Some(kind.to_owned()),
+            namespace: Some("prod".to_owned()),
+            name: Some(name.to_owned()),
+            uid: uid.map(str::to_owned),
+            ..ObjectReference::default()
+        };
+        assert_eq!(note.about, reference("apps/v1", "DaemonSet", "agent", Some("42")));
+        assert_eq!(note.pod, Some(reference("v1", "Pod", "agent-x2k", None)));
+        assert_eq!(note.message.len(), 1024);
+        let note = said(None, "é".repeat(513));
+        assert_eq!((note.pod, note.message), (None, "é".repeat(510) + "…"));
+    }
+
+    #[test]
+    fn what_is_too_much_is_dropped_and_counted() {
+        let metrics = Arc::<Metrics>::default();
+        let (events, _notes) = Events::new(Arc::clone(&metrics));
+        for _ in 0..BACKLOG + 3 {
+            events.say(&DaemonSet::new("prod", "agent"), None, EventType::Normal, "SuccessfulCreate", String::new());
+        }
+        assert_eq!(metrics.events_dropped.get(), 3);
+    }
 
     #[test]
     fn much_may_be_said_at_once_and_then_little() {
