@@ -471,10 +471,35 @@ mod tests {
         let (_, unreadable) = state.observe(Event::Apply(watched::<DaemonSet>(broken)), now);
         assert_eq!(unreadable.unwrap().0, key());
         assert!(state.start(&key(), now, |_| "agent-1".into()).is_none());
-        let pod = |labels: Value| json!({"metadata": {"namespace": "prod", "name": "p", "labels": labels, "resourceVersion": "1"}});
+        // A pod of the same name is another thing.
+        state.observe(Event::Apply(watched::<DaemonSet>(agent(3))), now);
+        let pod = |labels: Value| json!({"metadata": {"namespace": "prod", "name": "agent", "labels": labels, "resourceVersion": "1"}});
         state.observe(Event::Apply(watched::<Pod>(pod(json!({"app": "agent"})))), now);
         let (_, unreadable) = state.observe(Event::Apply(watched::<Pod>(pod(json!("none")))), now);
         assert!(unreadable.is_some());
-        assert_eq!(state.cluster.pod(&Key::new("prod", "p")).unwrap().labels.get("app"), Some("agent"));
+        assert_eq!(state.cluster.pod(&key()).unwrap().labels.get("app"), Some("agent"));
+        assert!(state.cluster.daemonset(&key()).is_some());
+    }
+
+    #[test]
+    fn each_step_knows_how_it_will_show() {
+        let now = Moment::now();
+        let mut state = state(now);
+        list::<DaemonSet>(&mut state, vec![agent(1)], now);
+        let pod = |name: &str| {
+            json!({"metadata": {"namespace": "prod", "name": name, "uid": name, "labels": {"app": "agent"}, "resourceVersion": "1",
+                "ownerReferences": [{"kind": "DaemonSet", "name": "agent", "uid": "d", "controller": true}]},
+                "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
+        };
+        let effects = |state: &mut State| -> Vec<Effect> {
+            let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
+            state.finish(&key(), Ok(()), now);
+            job.steps.iter().map(Step::effect).collect()
+        };
+        // A revision, a pod, the status.
+        assert_eq!(effects(&mut state), [Effect::Change, Effect::Creation, Effect::Change]);
+        state.observe(Event::Apply(watched::<Pod>(pod("a"))), now);
+        state.observe(Event::Apply(watched::<Pod>(pod("b"))), now);
+        assert_eq!(effects(&mut state)[1], Effect::Deletion { uid: "b".into() }, "one too many");
     }
 }
