@@ -192,7 +192,7 @@ async fn to_take_over_from_another_controller_restarts_nothing() {
 async fn orphans_are_adopted_by_a_daemonset_that_is_created_again() {
     let (server, _life) = start(10, Pace::default()).await;
     let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
-    let _process = controller(&server, ALONE);
+    let process = controller(&server, ALONE);
     settle(&server, LIMIT, everywhere).await;
     let before = pods(&server);
     {
@@ -202,6 +202,11 @@ async fn orphans_are_adopted_by_a_daemonset_that_is_created_again() {
     }
     wait_for(&server, "the DaemonSet is gone", |store| store.get(&agent).is_none()).await;
     assert!(server.store().all("pods").iter().all(|(_, pod)| owner(pod).is_none()));
+    // Once every watch has told of it; for what comes of a watch that is late see the next test.
+    while page(&process, "/explain/prod/agent").await.0 != 404 {
+        time::sleep(Duration::from_millis(10)).await;
+    }
+    time::sleep(Duration::from_secs(1)).await;
     server.store().create("daemonsets", daemonset("prod", "agent"));
     settle(&server, LIMIT, everywhere).await;
     assert_eq!(pods(&server), before, "none was restarted");
@@ -212,6 +217,29 @@ async fn orphans_are_adopted_by_a_daemonset_that_is_created_again() {
     wait_for(&server, "it is released", |store| store.get(&pod).is_some_and(|pod| owner(pod).is_none())).await;
     settle(&server, LIMIT, everywhere).await;
     assert_eq!(server.store().all("pods").len(), 11);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orphans_are_adopted_whichever_watch_tells_of_them_first() {
+    for late in ["controllerrevisions", "pods", "daemonsets"] {
+        let (server, _life) = start(5, Pace::default()).await;
+        let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
+        let _process = controller(&server, ALONE);
+        settle(&server, LIMIT, everywhere).await;
+        server.store().faults.holds = Some(late);
+        time::sleep(Duration::from_millis(50)).await;
+        {
+            let mut store = server.store();
+            store.edit(&agent, |daemonset| daemonset["metadata"]["finalizers"] = json!(["orphan"]));
+            store.delete(&agent);
+        }
+        wait_for(&server, "the DaemonSet is gone", |store| store.get(&agent).is_none()).await;
+        server.store().create("daemonsets", daemonset("prod", "agent"));
+        time::sleep(Duration::from_millis(300)).await;
+        server.store().faults.holds = None;
+        settle(&server, Duration::from_secs(20), everywhere).await;
+        assert_decent(&server);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -306,7 +306,10 @@ pub fn unsettled(store: &Store, wanted: impl Fn(&Id, &str) -> bool) -> Option<St
             if pod["metadata"].get("deletionTimestamp").is_some() || !is_ready {
                 return Some(format!("{} on {node} goes or is not ready", pod_id.2));
             }
-            if *hash != newest["metadata"]["labels"]["controller-revision-hash"] {
+            // Either says so, as to Kubernetes.
+            let generation = &pod["metadata"]["labels"]["pod-template-generation"];
+            let current = &meta["annotations"]["deprecated.daemonset.template.generation"];
+            if *hash != newest["metadata"]["labels"]["controller-revision-hash"] && generation != current {
                 return Some(format!("{} on {node} is not up to date", pod_id.2));
             }
             if !nodes.contains(&node) || !running.insert(node.clone()) {
