@@ -17,9 +17,10 @@ use crate::{
     api::{Patch, Refusal, Server, Written},
     controller::Shared,
     events::Events,
+    job::{Failure, Job, Step},
     leader::Role,
     metrics::{ActionLabels, ErrorLabels, Metrics},
-    state::{Failure, Job, Moment, Step},
+    state::Moment,
     watched::Watched,
 };
 
@@ -230,17 +231,17 @@ impl Errand<'_> {
             Action::ReleaseRevision { revision, .. } => self.release::<ControllerRevision>(step, &revision.uid).await,
             Action::RelabelPod { pod, hash } => {
                 let patch = json!({"metadata": {"uid": pod.uid, "labels": {HASH_LABEL: hash}}});
-                server.patch(step.kind, key, Patch::Merge, &patch).await
+                server.patch(step.kind(), key, Patch::Merge, &patch).await
             }
             Action::UpdateRevision { revision, number, hash, .. } => {
                 let metadata = json!({"uid": revision.uid, "labels": {HASH_LABEL: hash}});
                 let patch = json!({"metadata": metadata, "revision": number});
-                server.patch(step.kind, key, Patch::Merge, &patch).await
+                server.patch(step.kind(), key, Patch::Merge, &patch).await
             }
             Action::CreateRevision { revision } => self.create_revision(key, revision).await,
             Action::UpdateStatus { status } => {
                 let patch = json!({"metadata": {"uid": daemonset.uid}, "status": whole(status)});
-                server.patch_status(step.kind, key, &patch).await
+                server.patch_status(step.kind(), key, &patch).await
             }
             other => Err(Refusal::Changed(format!("{other} is of a later version of the planner"))),
         };
@@ -252,19 +253,17 @@ impl Errand<'_> {
         let server = &self.carrier.server;
         let mut refused = None;
         for _ in 0..ATTEMPTS {
-            let found: Watched<T> = match server.get(step.kind, &step.key).await {
+            let (object, version) = match self.look_at::<T>(step).await {
                 Err(refusal) if refusal.is(404) => return Ok(Done::Gone),
                 found => found?,
             };
-            let version = found.version().to_owned();
-            let object = found.object.map_err(Refusal::Changed)?;
             if object.uid() != uid || object.is_being_deleted() {
                 return Ok(Done::Gone);
             }
-            if object.controller().is_none_or(|controller| controller.uid != self.daemonset.uid) {
+            if !self.owns(&object) {
                 return Err(Refusal::Changed(format!("{} is no longer the DaemonSet's", step.key.name)));
             }
-            match server.delete(step.kind, &step.key, uid, &version).await {
+            match server.delete(step.kind(), &step.key, uid, &version).await {
                 Ok(()) => return Ok(Done::Deleted),
                 Err(refusal) if refusal.is(404) => return Ok(Done::Gone),
                 // Its status may have changed.
@@ -319,10 +318,8 @@ impl Errand<'_> {
 
     /// Takes the DaemonSet's reference off an object, after a look at it.
     async fn release<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Written, Refusal> {
-        let owner = self.daemonset;
-        let reference = json!({"$patch": "delete", "uid": owner.uid});
-        let is_ours = |object: &T| object.controller().is_some_and(|controller| controller.uid == owner.uid);
-        self.claim::<T>(step, uid, &reference, is_ours).await
+        let reference = json!({"$patch": "delete", "uid": self.daemonset.uid});
+        self.claim::<T>(step, uid, &reference, |object| self.owns(object)).await
     }
 
     /// Patches an object's owner references, if it still is as it was planned for, and stays so until the patch is done.
@@ -333,15 +330,25 @@ impl Errand<'_> {
         reference: &Value,
         holds: impl Fn(&T) -> bool,
     ) -> Result<Written, Refusal> {
-        let server = &self.carrier.server;
-        let found: Watched<T> = server.get(step.kind, &step.key).await?;
-        let version = found.version().to_owned();
-        let object = found.object.map_err(Refusal::Changed)?;
+        let (object, version) = self.look_at::<T>(step).await?;
         if object.uid() != uid || !holds(&object) {
             return Err(Refusal::Changed(format!("{} is otherwise by now", step.key.name)));
         }
         let metadata = json!({"uid": uid, "resourceVersion": version, "ownerReferences": [reference]});
-        server.patch(step.kind, &step.key, Patch::Strategic, &json!({"metadata": metadata})).await
+        let patch = json!({"metadata": metadata});
+        self.carrier.server.patch(step.kind(), &step.key, Patch::Strategic, &patch).await
+    }
+
+    /// The object that a step is about as it is now, and its version.
+    async fn look_at<T: Claimable>(&self, step: &Step) -> Result<(T, String), Refusal> {
+        let found: Watched<T> = self.carrier.server.get(step.kind(), &step.key).await?;
+        let version = found.version().to_owned();
+        Ok((found.object.map_err(Refusal::Changed)?, version))
+    }
+
+    /// Whether the DaemonSet is the object's controller.
+    fn owns<T: Claimable>(&self, object: &T) -> bool {
+        object.controller().is_some_and(|controller| controller.uid == self.daemonset.uid)
     }
 
     /// Emits the Event that the built-in controller would.

@@ -31,9 +31,10 @@ use crate::{
     apply::{Carrier, Gate},
     config::Config,
     events::{self, Events},
+    job::{Failure, Job},
     leader::{Candidate, Role},
-    metrics::{ActionLabels, Metrics},
-    state::{Failure, Job, Moment, State},
+    metrics::{ActionLabels, KindLabel, Metrics},
+    state::{Moment, State},
     watched::{self, Watch},
     web,
 };
@@ -178,7 +179,7 @@ fn sense<T: Watch>(carrier: &Carrier, config: &Config, client: &Client) -> impl 
                     }
                     Err(error) => error,
                 };
-                metrics.watch_errors.get_or_create(&T::KIND.into()).inc();
+                metrics.watch_errors.get_or_create(&KindLabel::of::<T>()).inc();
                 warn!(kind = ?T::KIND, error = reasons(&error), "the watch broke off, and begins again");
                 // Told so in the watch, kube's watcher lists anew; told so before, it asks for the same version for ever.
                 if matches!(&error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410) {
@@ -191,14 +192,14 @@ fn sense<T: Watch>(carrier: &Carrier, config: &Config, client: &Client) -> impl 
 }
 
 fn hear<T: Watch>(event: watcher::Event<watched::Watched<T>>, shared: &Shared, metrics: &Metrics) {
-    metrics.watch_events.get_or_create(&T::KIND.into()).inc();
+    metrics.watch_events.get_or_create(&KindLabel::of::<T>()).inc();
     let now = Moment::now();
     let (shown, unreadable) = shared.state().observe(event, now);
     for written in shown.iter().filter_map(|shown| shown.written) {
         metrics.lagged(now.instant.saturating_duration_since(written));
     }
     if let Some((key, reason)) = unreadable {
-        metrics.unreadable.get_or_create(&T::KIND.into()).inc();
+        metrics.unreadable.get_or_create(&KindLabel::of::<T>()).inc();
         error!(kind = ?T::KIND, namespace = %key.namespace, name = %key.name, reason, "cannot be read");
     }
     shared.changed.notify_one();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`watched`] | the API server's JSON, straight into the planner's types |
 //! | [`state`] | what is known, whose turn it is: the planner's `Cluster`, fed by the watches |
+//! | [`job`] | what a plan asks of the workers |
 //! | [`effects`] | what has been written and does not show yet |
 //! | [`apply`], [`api`] | plans carried out, by requests with preconditions |
 //! | [`leader`] | who of several may write |
@@ -16,6 +17,7 @@ pub mod config;
 pub mod controller;
 pub mod effects;
 pub mod events;
+pub mod job;
 pub mod leader;
 pub mod metrics;
 pub mod state;

@@ -2,7 +2,6 @@
 
 use std::{fmt, time::Duration};
 
-use daemonplan::Kind;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -14,7 +13,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::state::Load;
+use crate::{state::Load, watched::Watch};
 
 /// All metrics, to be counted up anywhere.
 #[derive(Debug)]
@@ -71,12 +70,13 @@ pub struct ErrorLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
     /// Such as `Pod`.
-    pub kind: String,
+    pub kind: &'static str,
 }
 
-impl From<Kind> for KindLabel {
-    fn from(kind: Kind) -> Self {
-        Self { kind: format!("{kind:?}") }
+impl KindLabel {
+    /// That of a kind that is watched.
+    pub fn of<T: Watch>() -> Self {
+        Self { kind: T::NAMES.0 }
     }
 }
 

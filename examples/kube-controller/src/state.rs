@@ -7,14 +7,15 @@ use std::{
 };
 
 use daemonplan::{
-    Action, Cluster, ClusterFacts, Event, Key, Kind, Object, Plan, Settings, Warning,
+    Cluster, ClusterFacts, Key, Kind, Object, Plan, Settings, Warning,
     model::{DaemonSet, Text},
 };
 use jiff::Timestamp;
 use kube::runtime::watcher;
 
 use crate::{
-    effects::{Effect, Effects, Shown, Sight},
+    effects::{Effects, Shown, Sight},
+    job::{Failure, Job, Step},
     watched::{Watch, Watched},
 };
 
@@ -39,52 +40,6 @@ impl Moment {
     pub fn now() -> Self {
         Self { time: Timestamp::now(), instant: Instant::now() }
     }
-}
-
-/// What is left to do for a DaemonSet, as the planner has it.
-#[derive(Debug)]
-pub struct Job {
-    /// The DaemonSet.
-    pub daemonset: DaemonSet,
-    /// The actions in their order, and the object that each of them is about.
-    pub steps: Vec<Step>,
-    /// Events to emit.
-    pub events: Vec<Event>,
-    /// Warnings that the last plan did not have.
-    pub news: Vec<Warning>,
-}
-
-/// One action.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// What to do.
-    pub action: Action,
-    /// The object's kind and key; a pod that is to be created has its name already.
-    pub kind: Kind,
-    /// See `kind`.
-    pub key: Key,
-}
-
-impl Step {
-    /// How the write will show.
-    pub fn effect(&self) -> Effect {
-        match &self.action {
-            Action::CreatePod { .. } => Effect::Creation,
-            Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
-                Effect::Deletion { uid: object.uid.clone() }
-            }
-            _ => Effect::Change,
-        }
-    }
-}
-
-/// A job that did not come to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Failure {
-    /// How long the API server wants to be left alone.
-    pub retry_after: Option<Duration>,
-    /// Whether there is little use in trying again: the namespace is being deleted.
-    pub in_vain: bool,
 }
 
 #[derive(Debug)]
@@ -275,22 +230,11 @@ impl State {
         self.cluster.update_backoff(backoff, now.time);
         let before = self.warnings.insert(key.clone(), warnings.clone()).unwrap_or_default();
         let news = warnings.into_iter().filter(|warning| !before.contains(warning)).collect();
-        let steps: Vec<_> = actions
-            .into_iter()
-            .map(|action| {
-                let object = match &action {
-                    Action::CreatePod { .. } => name(&key.name),
-                    Action::CreateRevision { revision } => revision.name.clone(),
-                    other => other.object().map_or_else(|| key.name.clone(), |object| object.name.clone()),
-                };
-                let (kind, object) = (action.kind(), Key::new(key.namespace.clone(), object));
-                Step { action, kind, key: object }
-            })
-            .collect();
+        let steps: Vec<_> = actions.into_iter().map(|action| Step::new(action, key, &mut name)).collect();
         self.in_flight.insert(key.clone());
         if !self.dry_run {
             for step in &steps {
-                self.effects.expect(key, step.kind, step.key.clone(), step.effect());
+                self.effects.expect(key, step.kind(), step.key.clone(), step.effect());
             }
             self.update_effects_observed(key);
         }
@@ -299,18 +243,18 @@ impl State {
 
     /// A step has been written, and its object has this version now. Gives it back if it shows already.
     pub fn written(&mut self, step: &Step, version: &str, now: Moment) -> Option<Shown> {
-        let shown = self.effects.written(step.kind, &step.key, &step.effect(), version, now.instant);
+        let shown = self.effects.written(step.kind(), &step.key, &step.effect(), version, now.instant);
         self.settle(shown).pop()
     }
 
     /// A step has not been written.
     pub fn cancelled(&mut self, step: &Step) {
-        self.effects.cancelled(step.kind, &step.key);
+        self.effects.cancelled(step.kind(), &step.key);
     }
 
     /// Nobody knows whether a step has been written.
     pub fn doubted(&mut self, step: &Step, patience: Duration, now: Moment) {
-        self.effects.doubted(step.kind, &step.key, patience, now.instant);
+        self.effects.doubted(step.kind(), &step.key, patience, now.instant);
     }
 
     /// Takes in an object that was read beside the watch, which will tell of it later.
@@ -380,6 +324,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::effects::Effect;
 
     fn watched<T: Watch>(object: Value) -> Watched<T> {
         serde_json::from_value(object).unwrap()
@@ -429,8 +374,8 @@ mod tests {
         list::<DaemonSet>(&mut state, vec![agent(1)], now);
         assert!(ready(&mut state, now));
         let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
-        assert_eq!(job.steps.last().unwrap().kind, Kind::DaemonSet, "the status comes last");
-        assert!(job.steps.iter().any(|step| step.kind == Kind::Pod && step.key.name == "agent-1"));
+        assert_eq!(job.steps.last().unwrap().kind(), Kind::DaemonSet, "the status comes last");
+        assert!(job.steps.iter().any(|step| step.kind() == Kind::Pod && step.key.name == "agent-1"));
         assert!(!ready(&mut state, now));
         state.forget_lists();
         state.finish(&key(), Ok(()), now);

@@ -11,7 +11,7 @@ use axum::{
 };
 use daemonplan::{
     Assumptions, ClusterFacts, Delay, Explanation, Forecast, Key, NodeExplanation, UpdateState, WaveKind,
-    model::{DaemonSet, DaemonSetStatus},
+    model::DaemonSet,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
@@ -113,12 +113,13 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 async fn list(State(shared): State<Arc<Shared>>) -> Response {
     let (mut daemonsets, complete) = {
         let state = shared.state();
-        let rows = state
-            .daemonsets()
-            .map(|daemonset| (Key::new(daemonset.namespace.clone(), daemonset.name.clone()), Row::of(daemonset)));
+        let rows = state.daemonsets().map(|daemonset| {
+            let key = Key::new(daemonset.namespace.clone(), daemonset.name.clone());
+            (key, daemonset.status.clone(), state_of(daemonset))
+        });
         (rows.collect::<Vec<_>>(), state.is_complete())
     };
-    daemonsets.sort_by(|(a, _), (b, _)| a.cmp(b));
+    daemonsets.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     document(
         "DaemonSets",
         true,
@@ -132,7 +133,7 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
                         th class="number" { "Desired" } th class="number" { "Ready" } th class="number" { "Available" }
                         th class="number" { "Up to date" } th class="number" { "Misplaced" }
                     } }
-                    tbody { @for (key, Row { status, state }) in &daemonsets { tr {
+                    tbody { @for (key, status, state) in &daemonsets { tr {
                         td { a href=(path(&key.namespace, &key.name)) { (key.namespace) "/" wbr; (key.name) } }
                         td { (badge(*state)) }
                         td class="number" { (status.desired_number_scheduled) } td class="number" { (status.number_ready) }
@@ -145,30 +146,21 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
     )
 }
 
-/// What the list shows of a DaemonSet.
-struct Row {
-    status: DaemonSetStatus,
-    state: Badge,
-}
-
 /// A state at a glance: its class in the style sheet, and its name.
 type Badge = (&'static str, &'static str);
 
-impl Row {
-    fn of(daemonset: &DaemonSet) -> Self {
-        let status = daemonset.status.clone();
-        let state = if daemonset.is_being_deleted() {
-            ("warn", "being deleted")
-        } else if status.observed_generation < daemonset.generation {
-            ("warn", "not seen yet")
-        } else if status.updated_number_scheduled < status.desired_number_scheduled {
-            ("warn", "rolling out")
-        } else if status.number_available < status.desired_number_scheduled {
-            ("bad", "not available")
-        } else {
-            ("done", "well")
-        };
-        Self { status, state }
+fn state_of(daemonset: &DaemonSet) -> Badge {
+    let status = &daemonset.status;
+    if daemonset.is_being_deleted() {
+        ("warn", "being deleted")
+    } else if status.observed_generation < daemonset.generation {
+        ("warn", "not seen yet")
+    } else if status.updated_number_scheduled < status.desired_number_scheduled {
+        ("warn", "rolling out")
+    } else if status.number_available < status.desired_number_scheduled {
+        ("bad", "not available")
+    } else {
+        ("done", "well")
     }
 }
 
@@ -208,7 +200,7 @@ fn one_daemonset(
     let path = path(&daemonset.namespace, &daemonset.name);
     html! {
         nav { a href="/" { "DaemonSets" } }
-        h1 { (daemonset.namespace) "/" wbr; (daemonset.name) " " (badge(Row::of(daemonset).state)) }
+        h1 { (daemonset.namespace) "/" wbr; (daemonset.name) " " (badge(state_of(daemonset))) }
         @for warning in &explanation.warnings { p class="warn" { (sentence(warning)) } }
         section {
             h2 { "Update" }
