@@ -23,14 +23,15 @@ fn items(file: &str) -> Vec<(String, Value)> {
     items.into_iter().map(|item| (item["kind"].as_str().unwrap().to_owned(), item)).collect()
 }
 
-/// Their type read from the JSON, as ours; and ours read from the JSON.
-fn both<Ours, Theirs>(json: &Value) -> (Ours, Ours)
+/// Their type read from the JSON and converted is ours read from the JSON.
+fn assert_same<Ours, Theirs>(json: &Value)
 where
-    Ours: TryFrom<Theirs, Error = ConversionError> + serde::de::DeserializeOwned,
+    Ours: TryFrom<Theirs, Error = ConversionError> + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
     Theirs: serde::de::DeserializeOwned,
 {
     let theirs: Theirs = serde_json::from_value(json.clone()).unwrap();
-    (Ours::try_from(theirs).unwrap(), serde_json::from_value(json.clone()).unwrap())
+    let read: Ours = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(Ours::try_from(theirs).unwrap(), read, "{json}");
 }
 
 #[test]
@@ -38,26 +39,11 @@ fn what_kubectl_prints_is_the_same_read_either_way() {
     let mut compared = 0;
     for (kind, item) in DUMPS.iter().flat_map(|dump| items(dump)) {
         match &*kind {
-            "DaemonSet" => {
-                let (converted, read) = both::<DaemonSet, apps::DaemonSet>(&item);
-                assert_eq!(converted, read, "{item}");
-            }
-            "ControllerRevision" => {
-                let (converted, read) = both::<ControllerRevision, apps::ControllerRevision>(&item);
-                assert_eq!(converted, read, "{item}");
-            }
-            "Node" => {
-                let (converted, read) = both::<Node, core::Node>(&item);
-                assert_eq!(converted, read, "{item}");
-            }
-            "Pod" => {
-                let (converted, read) = both::<Pod, core::Pod>(&item);
-                assert_eq!(converted, read, "{item}");
-            }
-            "Namespace" => {
-                let (converted, read) = both::<Namespace, core::Namespace>(&item);
-                assert_eq!(converted, read, "{item}");
-            }
+            "DaemonSet" => assert_same::<DaemonSet, apps::DaemonSet>(&item),
+            "ControllerRevision" => assert_same::<ControllerRevision, apps::ControllerRevision>(&item),
+            "Node" => assert_same::<Node, core::Node>(&item),
+            "Pod" => assert_same::<Pod, core::Pod>(&item),
+            "Namespace" => assert_same::<Namespace, core::Namespace>(&item),
             _ => continue,
         }
         compared += 1;

@@ -14,9 +14,9 @@ use std::{
 };
 
 use cluster::{
-    Pace, Process, Server, controller, daemonset, id, node, own_writes, ready, roll_out,
+    KINDS, Pace, Process, Server, controller, daemonset_of_kind, node, own_writes, ready, roll_out,
     server::{Faults, Id, Store},
-    settle, trespasses, unsettled,
+    settle, trespasses, unsettled_of_kinds,
 };
 use serde_json::json;
 
@@ -29,8 +29,8 @@ async fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>().unwrap());
     let (seconds, seed) = (args.next().unwrap_or(60), args.next().unwrap_or(1));
     let (server, _life) = cluster::cluster(NODES, Pace { failures: 2, ..Pace::default() }).await;
-    for name in ["agent", "proxy", "surging"] {
-        create(&mut server.store(), name);
+    for kind in KINDS {
+        create(&mut server.store(), kind);
     }
     let mut random = fastrand::Rng::with_seed(seed);
     let mut replicas: Vec<Process> = (0..2).map(|_| controller(&server, FLAGS)).collect();
@@ -52,18 +52,7 @@ async fn main() {
             });
         }
     }
-    settle(&server, Duration::from_secs(400), |store| {
-        let tainted = |name: &str| {
-            store
-                .get(&id("nodes", "", name))
-                .is_some_and(|node| node["spec"]["taints"].as_array().is_some_and(|all| !all.is_empty()))
-        };
-        let edge = |name: &str| {
-            store.get(&id("nodes", "", name)).is_some_and(|node| node["metadata"]["labels"]["tier"] == "edge")
-        };
-        unsettled(store, |daemonset, node| !tainted(node) && (daemonset.2 != "proxy" || edge(node)))
-    })
-    .await;
+    settle(&server, Duration::from_secs(400), unsettled_of_kinds).await;
     let settled = own_writes(&server.store());
     tokio::time::sleep(Duration::from_secs(5)).await;
     let store = server.store();
@@ -82,16 +71,8 @@ async fn main() {
     std::process::exit(i32::from(!sound));
 }
 
-fn create(store: &mut Store, name: &str) {
-    let mut daemonset = daemonset("prod", name);
-    daemonset["spec"]["updateStrategy"]["rollingUpdate"] = match name {
-        "surging" => json!({"maxUnavailable": 0, "maxSurge": "20%"}),
-        _ => json!({"maxUnavailable": "20%", "maxSurge": 0}),
-    };
-    if name == "proxy" {
-        daemonset["spec"]["template"]["spec"]["nodeSelector"] = json!({"tier": "edge"});
-    }
-    store.create("daemonsets", daemonset);
+fn create(store: &mut Store, kind: &str) {
+    store.create("daemonsets", daemonset_of_kind(kind, "20%"));
 }
 
 /// One thing that may happen; gives its name.

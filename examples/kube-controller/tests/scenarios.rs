@@ -7,9 +7,10 @@ mod cluster;
 use std::{collections::BTreeMap, time::Duration};
 
 use cluster::{
-    Pace, Process, Server, cluster as start, controller, daemonset, id, node, own_writes, owner, page, ready, roll_out,
+    KINDS, Pace, Process, Server, cluster as start, controller, daemonset, daemonset_of_kind, id, node, own_writes,
+    owner, page, ready, roll_out,
     server::{Faults, Store, Write},
-    settle, trespasses, unsettled,
+    settle, trespasses, unsettled, unsettled_of_kinds,
 };
 use serde_json::{Value, json};
 use tokio::time;
@@ -102,18 +103,7 @@ async fn a_new_daemonset_gets_its_pods_and_a_new_template_rolls_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_daemonsets_on_a_hundred_nodes_that_change_all_the_time() {
     let (server, _life) = start(100, Pace::default()).await;
-    let mut ids = Vec::new();
-    for name in ["agent", "proxy", "surging"] {
-        let mut daemonset = daemonset("prod", name);
-        daemonset["spec"]["updateStrategy"]["rollingUpdate"] = match name {
-            "surging" => json!({"maxUnavailable": 0, "maxSurge": "20%"}),
-            _ => json!({"maxUnavailable": "30%", "maxSurge": 0}),
-        };
-        if name == "proxy" {
-            daemonset["spec"]["template"]["spec"]["nodeSelector"] = json!({"tier": "edge"});
-        }
-        ids.push(server.store().create("daemonsets", daemonset));
-    }
+    let ids = KINDS.map(|kind| server.store().create("daemonsets", daemonset_of_kind(kind, "30%")));
     let _process = controller(&server, ALONE);
     for round in 2..5 {
         {
@@ -139,16 +129,7 @@ async fn three_daemonsets_on_a_hundred_nodes_that_change_all_the_time() {
         // The next round comes in the midst of the roll-out.
         time::sleep(Duration::from_millis(150)).await;
     }
-    let wanted = |store: &Store| {
-        let nodes: BTreeMap<String, Value> =
-            store.all("nodes").into_iter().map(|((.., name), node)| (name, (*node).clone())).collect();
-        unsettled(store, |daemonset, node| {
-            let node = &nodes[node];
-            let sick = node["spec"]["taints"].as_array().is_some_and(|taints| !taints.is_empty());
-            !sick && (daemonset.2 != "proxy" || node["metadata"]["labels"]["tier"] == "edge")
-        })
-    };
-    settle(&server, LIMIT, wanted).await;
+    settle(&server, LIMIT, unsettled_of_kinds).await;
     assert_decent(&server);
     let store = server.store();
     let (created, all) = (writes(&store, "POST", "pods").len(), own_writes(&store));

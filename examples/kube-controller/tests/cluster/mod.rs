@@ -164,6 +164,32 @@ pub fn daemonset(namespace: &str, name: &str) -> Value {
         "status": {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0}})
 }
 
+/// Three DaemonSets of three kinds: "agent" goes everywhere, "proxy" to the edge, "surging" updates by surge.
+pub const KINDS: [&str; 3] = ["agent", "proxy", "surging"];
+
+/// One of the [`KINDS`], of which so many pods may be unavailable in an update.
+pub fn daemonset_of_kind(kind: &str, max_unavailable: &str) -> Value {
+    let mut daemonset = daemonset("prod", kind);
+    daemonset["spec"]["updateStrategy"]["rollingUpdate"] = match kind {
+        "surging" => json!({"maxUnavailable": 0, "maxSurge": "20%"}),
+        _ => json!({"maxUnavailable": max_unavailable, "maxSurge": 0}),
+    };
+    if kind == "proxy" {
+        daemonset["spec"]["template"]["spec"]["nodeSelector"] = json!({"tier": "edge"});
+    }
+    daemonset
+}
+
+/// What is wrong with DaemonSets of the [`KINDS`], which tolerate no taint.
+pub fn unsettled_of_kinds(store: &Store) -> Option<String> {
+    let nodes: HashMap<String, _> = store.all("nodes").into_iter().map(|((.., name), node)| (name, node)).collect();
+    unsettled(store, |daemonset, node| {
+        let node = &nodes[node];
+        let tainted = node["spec"]["taints"].as_array().is_some_and(|taints| !taints.is_empty());
+        !tainted && (daemonset.2 != "proxy" || node["metadata"]["labels"]["tier"] == "edge")
+    })
+}
+
 /// Another template: another image.
 pub fn roll_out(store: &mut Store, daemonset: &Id, image: &str) {
     store.edit(daemonset, |daemonset| {
