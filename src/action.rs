@@ -3,9 +3,9 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    model::{ControllerRevision, DaemonSetStatus, Pod, Text},
+    model::{ControllerRevision, DaemonSet, DaemonSetStatus, Pod, Text},
     object::Kind,
-    reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate},
+    reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate, some},
     template::PodBlueprint,
 };
 
@@ -69,6 +69,18 @@ pub enum Action {
         pod: ObjectRef,
         /// The label that it must have.
         hash: Text,
+    },
+    /// Give the DaemonSet an older template back, as `kubectl rollout undo` does: the new one fails, and its
+    /// [`FailurePolicy`](crate::FailurePolicy) asks for it. Nothing else is asked for about pods in such a plan.
+    RollBack {
+        /// The DaemonSet.
+        daemonset: ObjectRef,
+        /// Its `metadata.generation`, which it must still have.
+        generation: i64,
+        /// The revision to go back to; its [`data`](ControllerRevision::data) is the strategic merge patch.
+        revision: Box<ControllerRevision>,
+        /// The nodes where the new template fails, by name.
+        failing: Vec<Text>,
     },
     /// Create a pod for a node.
     CreatePod {
@@ -139,6 +151,7 @@ impl Action {
             Self::CreateRevision { .. } => "CreateRevision",
             Self::UpdateRevision { .. } => "UpdateRevision",
             Self::RelabelPod { .. } => "RelabelPod",
+            Self::RollBack { .. } => "RollBack",
             Self::CreatePod { .. } => "CreatePod",
             Self::DeletePod { .. } => "DeletePod",
             Self::DeleteRevision { .. } => "DeleteRevision",
@@ -164,7 +177,7 @@ impl Action {
             | Self::CreateRevision { .. }
             | Self::UpdateRevision { .. }
             | Self::DeleteRevision { .. } => Kind::ControllerRevision,
-            Self::UpdateStatus { .. } => Kind::DaemonSet,
+            Self::RollBack { .. } | Self::UpdateStatus { .. } => Kind::DaemonSet,
         }
     }
 
@@ -176,6 +189,7 @@ impl Action {
             Self::CreateRevision { .. } => "NewTemplate",
             Self::UpdateRevision { reason, .. } => reason.code(),
             Self::RelabelPod { .. } => "DuplicateRevision",
+            Self::RollBack { .. } => "TemplateFails",
             Self::CreatePod { reason, .. } => reason.code(),
             Self::DeletePod { reason, .. } => reason.code(),
             Self::DeleteRevision { reason, .. } => reason.code(),
@@ -193,6 +207,7 @@ impl Action {
             Self::CreateRevision { .. } => "the template has no revision yet".to_owned(),
             Self::UpdateRevision { reason, .. } => reason.to_string(),
             Self::RelabelPod { .. } => "several revisions say the same, and one is kept".to_owned(),
+            Self::RollBack { failing, .. } => format!("the new template fails on {}", some(failing)),
             Self::CreatePod { reason, .. } => reason.to_string(),
             Self::DeletePod { reason, .. } => reason.to_string(),
             Self::DeleteRevision { reason, .. } => reason.to_string(),
@@ -212,6 +227,7 @@ impl Action {
             | Self::ReleaseRevision { revision, .. }
             | Self::UpdateRevision { revision, .. }
             | Self::DeleteRevision { revision, .. } => Some(revision),
+            Self::RollBack { daemonset, .. } => Some(daemonset),
             Self::CreateRevision { .. } | Self::CreatePod { .. } | Self::UpdateStatus { .. } => None,
         }
     }
@@ -220,6 +236,12 @@ impl Action {
 impl From<&Pod> for ObjectRef {
     fn from(pod: &Pod) -> Self {
         Self { namespace: pod.namespace.clone(), name: pod.name.clone(), uid: pod.uid.clone() }
+    }
+}
+
+impl From<&DaemonSet> for ObjectRef {
+    fn from(daemonset: &DaemonSet) -> Self {
+        Self { namespace: daemonset.namespace.clone(), name: daemonset.name.clone(), uid: daemonset.uid.clone() }
     }
 }
 
@@ -243,6 +265,9 @@ impl fmt::Display for Action {
                 write!(f, "update revision {} (number {number}, hash {hash})", revision.name)
             }
             Self::RelabelPod { pod, hash } => write!(f, "relabel pod {} (hash {hash})", pod.name),
+            Self::RollBack { daemonset, revision, .. } => {
+                write!(f, "roll {} back to revision {} (number {})", daemonset.name, revision.name, revision.revision)
+            }
             Self::CreatePod { node, .. } => write!(f, "create pod on {node}"),
             Self::DeletePod { pod, node: Some(node), .. } => write!(f, "delete pod {} on {node}", pod.name),
             Self::DeletePod { pod, node: None, .. } => write!(f, "delete pod {} on no node", pod.name),
@@ -258,7 +283,12 @@ impl Serialize for Action {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", self.code())?;
         if let Some(object) = self.object() {
-            map.serialize_entry(if self.kind() == Kind::Pod { "pod" } else { "revision" }, &object.name)?;
+            let field = match self.kind() {
+                Kind::Pod => "pod",
+                Kind::DaemonSet => "daemonSet",
+                _ => "revision",
+            };
+            map.serialize_entry(field, &object.name)?;
             map.serialize_entry("uid", &object.uid)?;
         }
         match self {
@@ -269,7 +299,7 @@ impl Serialize for Action {
             }
             Self::DeletePod { node, .. } => map.serialize_entry("node", node)?,
             Self::CreatePod { node, .. } => map.serialize_entry("node", node)?,
-            Self::CreateRevision { revision } => {
+            Self::CreateRevision { revision } | Self::RollBack { revision, .. } => {
                 map.serialize_entry("revision", &revision.name)?;
                 map.serialize_entry("number", &revision.revision)?;
                 map.serialize_entry("hash", &revision.labels.get(crate::model::HASH_LABEL))?;
@@ -281,6 +311,11 @@ impl Serialize for Action {
         match self {
             Self::CreatePod { node, blueprint, .. } => map.serialize_entry("pod", &blueprint.manifest(node))?,
             Self::CreateRevision { revision } => map.serialize_entry("manifest", revision)?,
+            Self::RollBack { generation, revision, failing, .. } => {
+                map.serialize_entry("generation", generation)?;
+                map.serialize_entry("failing", failing)?;
+                map.serialize_entry("patch", &*revision.data)?;
+            }
             Self::UpdateStatus { status } => map.serialize_entry("status", status)?,
             Self::DeletePod { reason: Deletion::NotPlaced { placement }, .. } => {
                 map.serialize_entry("placement", placement)?;

@@ -13,20 +13,21 @@ use crate::{
         DaemonSet, HASH_LABEL, Labels, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy,
     },
     placement::{PlacementRules, Verdict},
+    policy::{Policy, Seat, Seating},
     reason::{Creation, Deletion},
 };
 
 /// What is the same for all cells of a DaemonSet.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct CellRules<'a> {
-    daemonset: &'a DaemonSet,
-    placement: &'a PlacementRules,
-    hash: &'a Text,
-    labels: &'a TemplateLabels,
-    now: Option<Timestamp>,
-    backoff: &'a Backoff,
-    /// Whether bound pods on missing nodes are deleted.
-    collect: bool,
+    pub(crate) daemonset: &'a DaemonSet,
+    pub(crate) placement: &'a PlacementRules,
+    pub(crate) policy: &'a Policy,
+    pub(crate) hash: &'a Text,
+    pub(crate) labels: &'a TemplateLabels,
+    pub(crate) now: Option<Timestamp>,
+    pub(crate) backoff: &'a Backoff,
+    pub(crate) settings: &'a Settings,
 }
 
 /// The labels that tie a pod to a template.
@@ -69,6 +70,15 @@ impl Member<'_> {
         self.is_live
     }
 
+    pub(crate) fn is_available(&self) -> bool {
+        self.is_available
+    }
+
+    /// The label that ties it to its revision; empty if it has none.
+    pub(crate) fn hash(&self) -> Text {
+        self.pod.labels.get(HASH_LABEL).map(Text::from).unwrap_or_default()
+    }
+
     pub(crate) fn is_updated(&self) -> bool {
         self.origin.is_updated
     }
@@ -97,6 +107,8 @@ pub(crate) struct Cell {
     pub(crate) collects: bool,
     /// When time alone makes a pod of this node available.
     pub(crate) available_at: Option<Timestamp>,
+    /// Its place in an update that keeps to a policy.
+    pub(crate) seat: Option<Box<Seat>>,
     pub(crate) work: Option<Box<Work>>,
 }
 
@@ -142,26 +154,16 @@ pub(crate) struct Work {
     pub(crate) backoff_changes_at: Option<Timestamp>,
 }
 
-impl<'a> CellRules<'a> {
-    pub(crate) fn new(
-        daemonset: &'a DaemonSet,
-        placement: &'a PlacementRules,
-        hash: &'a Text,
-        labels: &'a TemplateLabels,
-        now: Option<Timestamp>,
-        backoff: &'a Backoff,
-        settings: &Settings,
-    ) -> Self {
-        let collect = settings.collect_pods_on_missing_nodes;
-        Self { daemonset, placement, hash, labels, now, backoff, collect }
+impl CellRules<'_> {
+    /// The seat of a node, or of one that is missing, if there is a policy.
+    fn seat(&self, name: &Text, node: Option<&Node>, pods: &[Member<'_>]) -> Option<Box<Seat>> {
+        let min_ready = SignedDuration::from_secs(self.daemonset.min_ready_seconds.into());
+        let seating = Seating { policy: &self.policy.rollout, now: self.now, min_ready };
+        self.policy.guides_updates.then(|| Box::new(seating.seat(name, node, pods)))
     }
 
     pub(crate) fn verdicts(&self, nodes: &[&Node]) -> Vec<Verdict> {
         self.placement.verdicts(nodes)
-    }
-
-    pub(crate) fn daemonset(&self) -> &'a DaemonSet {
-        self.daemonset
     }
 
     pub(crate) fn origin(&self, labels: &Labels) -> Origin {
@@ -198,16 +200,18 @@ impl<'a> CellRules<'a> {
             },
             collects: false,
             available_at: self.available_at(pods),
+            seat: self.seat(&node.name, Some(node), pods),
             work: self.work(node, verdict, pods),
         }
     }
 
     /// The cell of a node that does not exist, but has claimed pods.
-    pub(crate) fn cell_without_node(&self, pods: &mut Vec<Member<'_>>) -> Cell {
+    pub(crate) fn cell_without_node(&self, name: &Text, pods: &mut Vec<Member<'_>>) -> Cell {
         put_in_order(pods);
         let (bound, mut unbound): (Vec<Member<'_>>, Vec<_>) =
             pods.iter().partition(|member| member.pod.node.is_bound());
-        let mut bound: Vec<_> = if self.collect { live(&bound).collect() } else { Vec::new() };
+        let mut bound: Vec<_> =
+            if self.settings.collect_pods_on_missing_nodes { live(&bound).collect() } else { Vec::new() };
         for pods in [&mut unbound, &mut bound] {
             pods.sort_by_key(|member| &member.pod.name);
         }
@@ -218,6 +222,7 @@ impl<'a> CellRules<'a> {
             standing: standing(pods),
             collects: !collect.is_empty(),
             available_at: self.available_at(pods),
+            seat: self.seat(name, None, pods),
             work: (!delete.is_empty() || !collect.is_empty())
                 .then(|| Box::new(Work { delete, collect, ..Work::default() })),
         }

@@ -2,7 +2,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::{Pod, Text};
+use crate::{
+    model::{ControllerRevision, Pod, Text},
+    reason::some,
+};
 
 /// A Kubernetes Event to emit about the DaemonSet.
 ///
@@ -19,7 +22,7 @@ use crate::model::{Pod, Text};
 pub struct Event {
     /// Whether it is news or trouble.
     pub r#type: EventType,
-    /// The reason that the built-in controller gives, such as `FailedDaemonPod`.
+    /// The reason, as the built-in controller gives it where it has one, such as `FailedDaemonPod`.
     pub reason: &'static str,
     /// The text.
     pub message: String,
@@ -44,6 +47,16 @@ impl Event {
     pub(crate) fn selects_all_pods() -> Self {
         let message = "The selector of this DaemonSet is empty and selects all pods. It must not be empty.".to_owned();
         Self { r#type: EventType::Warning, reason: "SelectingAll", message }
+    }
+
+    pub(crate) fn rolled_back(revision: &ControllerRevision, failing: &[Text]) -> Self {
+        let message = format!(
+            "The template is rolled back to revision {} (number {}): the new one fails on {}",
+            revision.name,
+            revision.revision,
+            some(failing),
+        );
+        Self { r#type: EventType::Warning, reason: "RolledBack", message }
     }
 
     pub(crate) fn failed_pod(pod: &Pod, node: &Text) -> Self {

@@ -1,7 +1,7 @@
 //! What all cells come to. A cell can be taken out again, so that a change costs what it changes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -9,10 +9,13 @@ use jiff::Timestamp;
 
 use crate::{
     backoff::Wait,
-    cell::{Cell, PodIndex},
+    cell::{Cell, PodIndex, Standing},
+    gate::{Gate, OlderRevision},
+    history::History,
     model::{DaemonSet, DaemonSetStatus, Text, UpdateStrategy},
+    policy::{Policy, RolloutPhase, RolloutPolicy, RolloutStatus, Seat},
     reason::{Creation, Deletion},
-    rollout::{Budget, Rollout, Steps},
+    rollout::{Budget, Record, Rollout, Steps},
     tally::{Counted, Tally},
 };
 
@@ -25,6 +28,8 @@ pub(crate) struct Fold {
     /// Bound pods of missing nodes: they do not keep an update waiting.
     collect: PodsByNode<PodIndex>,
     rollout: Rollout,
+    /// By node, if there is a policy.
+    seats: BTreeMap<Text, Box<Seat>>,
     times: BTreeMap<Text, Times>,
     /// When pods become available, by node.
     available: BTreeSet<(Timestamp, Text)>,
@@ -32,15 +37,19 @@ pub(crate) struct Fold {
     waits: BTreeSet<(Wait, Text)>,
     /// When a back-off becomes another one, by node.
     backoffs: BTreeSet<(Timestamp, Text)>,
+    /// When a seat becomes another one, by node.
+    moves: BTreeSet<(Timestamp, Text)>,
 }
 
 /// What has to be known of a cell to take it out of the fold again.
+#[allow(clippy::struct_excessive_bools)] // each is asked for on its own
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Folded {
     counted: Counted,
     collects: bool,
     has_work: bool,
     has_times: bool,
+    has_seat: bool,
 }
 
 /// What is about to change on a node.
@@ -49,11 +58,12 @@ struct Times {
     available_at: Option<Timestamp>,
     wait: Option<Wait>,
     backoff_changes_at: Option<Timestamp>,
+    seat_changes_at: Option<Timestamp>,
 }
 
 impl Times {
     fn are_there(&self) -> bool {
-        self.available_at.is_some() || self.wait.is_some() || self.backoff_changes_at.is_some()
+        *self != Self::default()
     }
 }
 
@@ -73,14 +83,19 @@ impl Folded {
 impl Fold {
     /// Adds the cell of `node`.
     pub(crate) fn add(&mut self, node: &Text, cell: Cell) -> Folded {
-        let Cell { counts, standing, collects, available_at, work } = cell;
-        let counted = Counted { counts, standing };
+        let Cell { counts, standing, collects, available_at, seat, work } = cell;
+        let is_away = seat.as_ref().is_some_and(|seat| seat.is_away);
+        let counted = Counted { counts, standing: if is_away { Standing::Bystander } else { standing } };
         self.tally.add(counted);
         if !collects {
-            self.rollout.add(node, standing, counts.desired);
+            self.rollout.add(node, counted, seat.as_deref());
         }
-        let has_work = work.is_some();
+        let (has_work, has_seat) = (work.is_some(), seat.is_some());
         let mut times = Times { available_at, ..Times::default() };
+        if let Some(seat) = seat {
+            times.seat_changes_at = seat.changes_at;
+            self.seats.insert(node.clone(), seat);
+        }
         if let Some(work) = work {
             if let Some(reason) = work.create {
                 self.create.insert(node.clone(), reason);
@@ -95,15 +110,17 @@ impl Fold {
             self.available.extend(times.available_at.map(|at| (at, node.clone())));
             self.waits.extend(times.wait.map(|wait| (wait, node.clone())));
             self.backoffs.extend(times.backoff_changes_at.map(|at| (at, node.clone())));
+            self.moves.extend(times.seat_changes_at.map(|at| (at, node.clone())));
         }
-        Folded { counted, collects, has_work, has_times }
+        Folded { counted, collects, has_work, has_times, has_seat }
     }
 
     /// Takes the cell of `node` out, as it was added.
     pub(crate) fn remove(&mut self, node: &Text, cell: Folded) {
         self.tally.subtract(cell.counted);
+        let seat = if cell.has_seat { self.seats.remove(node) } else { None };
         if !cell.collects {
-            self.rollout.remove(node, cell.counted.standing, cell.counted.counts.desired);
+            self.rollout.remove(node, cell.counted, seat.as_deref());
         }
         if cell.has_work {
             self.create.remove(node);
@@ -111,11 +128,28 @@ impl Fold {
             self.collect.remove(node);
         }
         let times = if cell.has_times { self.times.remove(node) } else { None };
-        if let Some(Times { available_at, wait, backoff_changes_at }) = times {
+        if let Some(Times { available_at, wait, backoff_changes_at, seat_changes_at }) = times {
             available_at.map(|at| self.available.remove(&(at, node.clone())));
             wait.map(|wait| self.waits.remove(&(wait, node.clone())));
             backoff_changes_at.map(|at| self.backoffs.remove(&(at, node.clone())));
+            seat_changes_at.map(|at| self.moves.remove(&(at, node.clone())));
         }
+    }
+
+    /// How far `policy` lets an update go; up-to-date pods carry `hash`.
+    pub(crate) fn gate(&self, policy: &Policy, hash: &Text, now: Option<Timestamp>) -> Gate {
+        Gate::of(&self.rollout, policy, self.tally.desired, hash, now)
+    }
+
+    /// The older revision that nodes stay at, or go back to.
+    pub(crate) fn older_revision<'h>(&self, history: &'h History) -> Option<OlderRevision<'h>> {
+        self.rollout.record.older_revision(history)
+    }
+
+    /// Where an update stands that keeps to a policy.
+    pub(crate) fn rollout_status(&self, phase: RolloutPhase) -> RolloutStatus {
+        let Record { old_nodes, updated, unavailable_away, .. } = self.rollout.record;
+        RolloutStatus { phase, old: old_nodes, updated, unavailable_away }
     }
 
     /// Whether cells ask for something, so that an update has to wait.
@@ -129,15 +163,29 @@ impl Fold {
     }
 
     /// What the cells ask for, or else what the update asks for: the first of each kind, at most `burst`.
-    pub(crate) fn steps(&self, strategy: UpdateStrategy, burst: usize) -> Steps<'_> {
+    ///
+    /// Where the gate is not open, nodes that get a pod get one of the older revision, if that is known.
+    pub(crate) fn steps(
+        &self,
+        strategy: UpdateStrategy,
+        policy: &RolloutPolicy,
+        gate: &Gate,
+        keeps_older: bool,
+        burst: usize,
+    ) -> Steps<'_> {
         let mut steps = if self.asks_first() {
             let mut own = Steps::default();
-            let create = self.create.iter().map(|(node, reason)| (node, *reason));
+            let next: Option<HashSet<&Text>> =
+                (!gate.is_open() && keeps_older).then(|| self.rollout.next_to_fill(gate).collect());
+            let create = self.create.iter().map(|(node, reason)| match &next {
+                Some(next) if !next.contains(node) => (node, Creation::HeldBack),
+                _ => (node, *reason),
+            });
             own.create.extend(create, self.create.len(), burst);
             own.delete.extend(self.delete.iter().cloned(), self.delete.count, burst);
             own
         } else {
-            self.rollout.steps(strategy, &self.tally, burst)
+            self.rollout.steps(strategy, &self.tally, policy, gate, burst)
         };
         let collect = self.collect.iter().map(|pod| (*pod, Deletion::NodeGone));
         steps.delete.extend(collect, self.collect.count, burst);
@@ -174,6 +222,7 @@ impl Fold {
     pub(crate) fn plan_again_after(
         &self,
         daemonset: &DaemonSet,
+        gate: &Gate,
         now: Option<Timestamp>,
         effects_observed: bool,
     ) -> Option<Duration> {
@@ -184,8 +233,10 @@ impl Fold {
         }
         let first = self.waits.first();
         let timeless = self.waits.range((Wait::For(Duration::ZERO), Text::default())..).next();
-        let waits = first.into_iter().chain(timeless).filter(|_| effects_observed);
-        available.into_iter().chain(waits.filter_map(|(wait, _)| wait.at(now))).min()
+        let waits = first.into_iter().chain(timeless).map(|(wait, _)| *wait);
+        let turns = self.moves.first().map(|(at, _)| *at).into_iter().chain(gate.opens_at);
+        let waits = waits.chain(turns.map(Wait::Until)).filter(|_| effects_observed);
+        available.into_iter().chain(waits.filter_map(|wait| wait.at(now))).min()
     }
 
     /// The nodes where something is to be done or waited for.
@@ -197,13 +248,13 @@ impl Fold {
     /// When time alone changes a cell.
     pub(crate) fn changes_at(&self) -> Option<Timestamp> {
         let first = |times: &BTreeSet<(Timestamp, Text)>| times.first().map(|(at, _)| *at);
-        [first(&self.available), first(&self.backoffs)].into_iter().flatten().min()
+        [first(&self.available), first(&self.backoffs), first(&self.moves)].into_iter().flatten().min()
     }
 
     /// The nodes whose cells time alone has changed by now.
     pub(crate) fn changed_by(&self, now: Timestamp) -> Vec<Text> {
-        let times = self.available.iter().take_while(|(at, _)| *at <= now);
-        let times = times.chain(self.backoffs.iter().take_while(|(at, _)| *at <= now));
+        let all = [&self.available, &self.backoffs, &self.moves].into_iter();
+        let times = all.flat_map(|times| times.iter().take_while(|(at, _)| *at <= now));
         times.map(|(_, node)| node.clone()).collect()
     }
 }

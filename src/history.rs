@@ -50,6 +50,11 @@ impl History {
         }
     }
 
+    /// The revisions of older templates, lowest number first, and the hashes that their pods carry.
+    pub(crate) fn old(&self) -> impl Iterator<Item = (&ControllerRevision, Text)> {
+        self.old.iter().map(|revision| (revision, hash_of(revision)))
+    }
+
     /// Whether there is a history at all.
     pub(crate) fn is_given(&self) -> bool {
         self.is_given

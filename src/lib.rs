@@ -132,6 +132,7 @@ mod fnv;
 mod fold;
 #[cfg(feature = "forecast")]
 mod forecast;
+mod gate;
 mod gc;
 pub mod guide;
 mod history;
@@ -147,8 +148,10 @@ mod object;
 mod ownership;
 mod placement;
 mod plan;
+mod policy;
 mod reason;
 mod recent;
+mod rollback;
 mod rollout;
 mod seconds;
 mod settings;
@@ -173,8 +176,8 @@ pub use cluster::Cluster;
 pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
 pub use event::{Event, EventType};
 pub use explain::{
-    ClaimReason, Explanation, Holdup, HoldupCause, NodeExplanation, PodClaim, PodExplanation, PodRevision, PodState,
-    UpdateState,
+    ClaimReason, Explanation, Holdup, HoldupCause, NodeExplanation, NodeTurn, PodClaim, PodExplanation, PodRevision,
+    PodState, UpdateState,
 };
 pub use facts::ClusterFacts;
 #[cfg(feature = "forecast")]
@@ -186,7 +189,12 @@ pub use lint::{Finding, Lint, Severity, lint};
 pub use object::{Key, Kind, Object};
 pub use placement::{Placement, PlacementCheck, PlacementReason, PlacementRule, Remedy, SelectorSource, Verdict};
 pub use plan::Plan;
+pub use policy::{
+    Approval, Away, Canary, CanaryNodes, FailurePolicy, GroupPace, Groups, InvalidPolicyText, OnFailure, Order,
+    PolicyError, RolloutPhase, RolloutPolicy, RolloutStatus,
+};
 pub use reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate};
+pub use rollback::rollback;
 pub use settings::Settings;
 pub use snapshot::{Snapshot, plan};
 pub use template::PodBlueprint;

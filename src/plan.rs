@@ -11,13 +11,15 @@ use crate::{
     cell::PodIndex,
     event::Event,
     fold::Fold,
+    gate::{Gate, OlderRevision},
     gc,
     history::History,
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, LabelSelector, Pod, Text},
     nodes::Nodes,
     ownership::Claim,
     placement::{Placement, PlacementRules},
-    reason::{Deletion, Release},
+    policy::{OnFailure, Policy, RolloutPhase, RolloutStatus},
+    reason::{Creation, Deletion, Release},
     rollout::{Steps, Wanted},
     template::PodBlueprint,
 };
@@ -54,6 +56,8 @@ pub struct Plan<'a> {
     pub backoff: Vec<(BackoffKey, BackoffEntry)>,
     /// What else somebody should know.
     pub warnings: Vec<Warning>,
+    /// Where an update stands that keeps to a [`RolloutPolicy`](crate::RolloutPolicy); `None` without one.
+    pub rollout: Option<RolloutStatus>,
     /// How many creations the burst limit holds back for a later plan.
     pub held_back_creations: usize,
     /// How many deletions the burst limit holds back for a later plan.
@@ -77,6 +81,7 @@ pub(crate) enum Course {
 pub(crate) struct Facts<'f> {
     pub(crate) daemonset: &'f DaemonSet,
     pub(crate) settings: &'f Settings,
+    pub(crate) policy: &'f Policy,
     pub(crate) backoff: &'f Backoff,
     pub(crate) now: Option<Timestamp>,
     pub(crate) effects_observed: bool,
@@ -136,6 +141,7 @@ impl<'a> Plan<'a> {
             plan_again_after: None,
             backoff: Vec::new(),
             warnings,
+            rollout: None,
             held_back_creations: 0,
             held_back_deletions: 0,
             rules,
@@ -179,7 +185,7 @@ impl<'a> Plan<'a> {
 
     /// Asks for what the DaemonSet needs.
     pub(crate) fn reconcile(&mut self, facts: &Facts<'_>, pods: &impl Pods) {
-        let Facts { daemonset, history, fold, now, effects_observed, .. } = *facts;
+        let Facts { daemonset, policy, history, fold, now, effects_observed, .. } = *facts;
         if !history.is_given() {
             self.warnings.push(Warning::HistoryNotGiven);
         }
@@ -189,10 +195,12 @@ impl<'a> Plan<'a> {
         if history.has_duplicates() {
             self.actions.extend(relabel(pods.claimed(), &history.hash));
         }
-        self.plan_again_after = fold.plan_again_after(daemonset, now, effects_observed);
+        let mut gate = fold.gate(policy, &history.hash, now);
+        self.plan_again_after = fold.plan_again_after(daemonset, &gate, now, effects_observed);
         if effects_observed {
-            self.carry_out(facts, pods);
+            self.go_on(facts, &mut gate, pods);
         }
+        self.rollout = policy.guides_updates.then(|| fold.rollout_status(gate.phase));
         self.actions.extend(history.delete_duplicates());
         if effects_observed {
             self.actions.extend(history.delete_beyond(daemonset.revision_history_limit, |hash| pods.carry(hash)));
@@ -204,17 +212,39 @@ impl<'a> Plan<'a> {
         self.status = Some(status);
     }
 
+    /// Asks for the template to be rolled back, if a policy says so, or else for pods to be created and deleted.
+    fn go_on(&mut self, facts: &Facts<'_>, gate: &mut Gate, pods: &impl Pods) {
+        let Facts { daemonset, policy, history, fold, .. } = *facts;
+        let older = if gate.is_open() { None } else { fold.older_revision(history) };
+        let rolls_back = policy.rollout.failure.is_some_and(|failure| failure.then == OnFailure::RollBack);
+        match (&gate.phase, older) {
+            (RolloutPhase::Failing { nodes }, Some(older)) if rolls_back && older.is_good => {
+                self.actions.push(Action::RollBack {
+                    daemonset: ObjectRef::from(daemonset),
+                    generation: daemonset.generation,
+                    revision: Box::new(older.revision.clone()),
+                    failing: nodes.clone(),
+                });
+                self.events.push(Event::rolled_back(older.revision, nodes));
+                gate.phase = RolloutPhase::RollingBack { nodes: nodes.clone() };
+            }
+            (_, older) => self.carry_out(facts, gate, older.as_ref(), pods),
+        }
+    }
+
     /// Turns what the cells ask for, or else what the update asks for, into actions within the burst limit.
-    fn carry_out(&mut self, facts: &Facts<'_>, pods: &impl Pods) {
-        let Facts { daemonset, settings: Settings { burst, .. }, .. } = *facts;
-        let Steps { mut create, delete } = facts.fold.steps(daemonset.update_strategy, *burst);
+    fn carry_out(&mut self, facts: &Facts<'_>, gate: &Gate, older: Option<&OlderRevision<'_>>, pods: &impl Pods) {
+        let Facts { daemonset, settings: Settings { burst, .. }, policy, .. } = *facts;
+        let steps = facts.fold.steps(daemonset.update_strategy, &policy.rollout, gate, older.is_some(), *burst);
+        let Steps { mut create, delete } = steps;
         create.first.sort_unstable_by_key(|(node, _)| *node);
         self.held_back_creations = create.take(*burst);
         if !create.first.is_empty() {
-            let blueprint = PodBlueprint::new(daemonset, &self.hash);
+            let current = PodBlueprint::new(daemonset, &daemonset.template, &self.hash);
+            let older = older.map(|older| PodBlueprint::new(daemonset, &older.template, &older.hash));
             self.actions.extend(create.first.into_iter().map(|(node, reason)| Action::CreatePod {
                 node: node.clone(),
-                blueprint: blueprint.clone(),
+                blueprint: older.as_ref().filter(|_| reason == Creation::HeldBack).unwrap_or(&current).clone(),
                 reason,
             }));
         }

@@ -20,6 +20,8 @@ pub enum Creation {
     ReplacesUnavailable,
     /// With surge: it is this node's turn.
     Surge,
+    /// There is none, and the update has not come to this node: it gets one of the older template.
+    HeldBack,
 }
 
 /// Why a pod is deleted.
@@ -113,6 +115,14 @@ pub enum RevisionDeletion {
     OwnerDeleted,
 }
 
+/// The first few nodes, and how many more there are.
+pub(crate) fn some(nodes: &[Text]) -> String {
+    match nodes {
+        [first, _, _, _, ..] => format!("{first} and {} other nodes", nodes.len() - 1),
+        nodes => nodes.join(", "),
+    }
+}
+
 impl Creation {
     /// Whether it is a step of an update.
     pub(crate) fn is_update(self) -> bool {
@@ -125,6 +135,7 @@ impl Creation {
             Self::NoLivePod => "NoLivePod",
             Self::ReplacesUnavailable => "ReplacesUnavailable",
             Self::Surge => "Surge",
+            Self::HeldBack => "HeldBack",
         }
     }
 }
@@ -136,6 +147,7 @@ impl fmt::Display for Creation {
             Self::NoLivePod => "no live pod is there",
             Self::ReplacesUnavailable => "the old pod is not available",
             Self::Surge => "the update surges here next",
+            Self::HeldBack => "no pod is there; one of the older template, as the update is held back here",
         })
     }
 }

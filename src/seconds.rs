@@ -17,6 +17,11 @@ pub(crate) fn words(duration: Duration) -> String {
 }
 
 /// As an integer, rounded up.
+pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    whole(*duration).serialize(serializer)
+}
+
+/// As an integer, rounded up.
 #[allow(clippy::ref_option)] // as serde asks for it
 pub(crate) fn serialize_whole<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(whole).serialize(serializer)

@@ -1,6 +1,9 @@
 use serde::Serialize;
 
-use crate::matching::{ExpressionError, SelectorExpression};
+use crate::{
+    RolloutPolicy,
+    matching::{ExpressionError, SelectorExpression},
+};
 
 /// What the cluster's operator has configured, as opposed to what a DaemonSet says.
 ///
@@ -18,6 +21,8 @@ pub struct Settings {
     pub(crate) default_node_selector: Option<SelectorExpression>,
     pub(crate) collect_pods_on_missing_nodes: bool,
     pub(crate) toleration_comparison: bool,
+    pub(crate) rollout_policy: RolloutPolicy,
+    pub(crate) ignore_policy_annotations: bool,
 }
 
 impl Default for Settings {
@@ -29,6 +34,8 @@ impl Default for Settings {
             default_node_selector: None,
             collect_pods_on_missing_nodes: true,
             toleration_comparison: false,
+            rollout_policy: RolloutPolicy::default(),
+            ignore_policy_annotations: false,
         }
     }
 }
@@ -68,6 +75,18 @@ impl Settings {
     #[must_use]
     pub fn toleration_comparison(self) -> Self {
         Self { toleration_comparison: true, ..self }
+    }
+
+    /// What the updates of all DaemonSets keep to, where their annotations do not say otherwise. Default: nothing.
+    #[must_use]
+    pub fn rollout_policy(self, policy: RolloutPolicy) -> Self {
+        Self { rollout_policy: policy, ..self }
+    }
+
+    /// Takes no notice of the annotations that a [`RolloutPolicy`] is read from, as the built-in controller does.
+    #[must_use]
+    pub fn ignore_policy_annotations(self) -> Self {
+        Self { ignore_policy_annotations: true, ..self }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     ownership::{Claim, claim_pod, selects},
     placement::{PlacementRules, Verdict},
     plan::{Course, Facts, Pods, claim_action},
+    policy::Policy,
     recent::Recent,
 };
 
@@ -134,13 +135,31 @@ impl<'a> Snapshot<'a> {
                 let history = self.history();
                 let backoff = self.backoff.unwrap_or(&no_backoff);
                 let labels = TemplateLabels::of(daemonset);
-                let cells = CellRules::new(daemonset, &rules, &history.hash, &labels, now, backoff, settings);
+                let policy = Policy::of(daemonset, settings, &mut warnings);
+                let cells = CellRules {
+                    daemonset,
+                    placement: &rules,
+                    policy: &policy,
+                    hash: &history.hash,
+                    labels: &labels,
+                    now,
+                    backoff,
+                    settings,
+                };
                 let mut fold = Fold::default();
                 let pods = Claimed::cells(self.pods, &index, &cells, |site| {
                     fold.add(site.name, site.cell);
                 });
-                let facts =
-                    Facts { daemonset, settings, backoff, now, effects_observed, history: &history, fold: &fold };
+                let facts = Facts {
+                    daemonset,
+                    settings,
+                    policy: &policy,
+                    backoff,
+                    now,
+                    effects_observed,
+                    history: &history,
+                    fold: &fold,
+                };
                 let hash = history.hash.clone();
                 let mut plan = Plan::new(daemonset, hash, Nodes::Listed(index), Arc::clone(&rules), warnings);
                 plan.reconcile(&facts, &pods);
@@ -191,8 +210,8 @@ impl<'a> Claimed<'a> {
         let mut members = Vec::with_capacity(BATCH);
         for (first, batch) in (0..).step_by(BATCH).zip(all.chunks(BATCH)) {
             for (index, pod) in (first..).zip(batch) {
-                let selects = || selected.get(&pod.labels, |labels| selects(rules.daemonset(), labels));
-                let claim = claim_pod(rules.daemonset(), pod, selects);
+                let selects = || selected.get(&pod.labels, |labels| selects(rules.daemonset, labels));
+                let claim = claim_pod(rules.daemonset, pod, selects);
                 if claim == Claim::Ignore {
                     continue;
                 }
@@ -219,7 +238,7 @@ impl<'a> Claimed<'a> {
             each(Site { name: &node.name, node: Some(node), verdict, pods: &members, cell });
         }
         for (name, mut members) in missing {
-            let cell = rules.cell_without_node(&mut members);
+            let cell = rules.cell_without_node(name, &mut members);
             each(Site { name, node: None, verdict: Verdict::Refuse, pods: &members, cell });
         }
         pods

@@ -67,8 +67,18 @@ impl Tally {
         }
     }
 
-    /// How many nodes are without an available pod as an update counts them.
+    /// How many nodes are without an available pod as an update counts them that does not surge.
     pub(crate) fn unavailable(&self) -> usize {
-        self.crowded + self.vacant + self.pairs + self.new_unavailable + self.old_unavailable
+        self.at_work() + self.old_unavailable
+    }
+
+    /// How many of those are so by the update itself.
+    pub(crate) fn at_work(&self) -> usize {
+        self.crowded + self.vacant + self.pairs + self.new_unavailable
+    }
+
+    /// How many nodes an update is at work on that surges.
+    pub(crate) fn surging(&self) -> usize {
+        self.crowded + self.pairs_with_new_unavailable
     }
 }

@@ -28,15 +28,16 @@ use crate::model::{
 pub struct PodBlueprint(Arc<Value>);
 
 impl PodBlueprint {
-    pub(crate) fn new(daemonset: &DaemonSet, hash: &Text) -> Self {
-        let template = daemonset.template.json();
-        let mut spec = object(template.get("spec"));
-        let tolerations = with_automatic(spec.get("tolerations"), daemonset.template.host_network());
+    /// A pod of this template, which need not be the DaemonSet's current one.
+    pub(crate) fn new(daemonset: &DaemonSet, template: &PodTemplate, hash: &Text) -> Self {
+        let json = template.json();
+        let mut spec = object(json.get("spec"));
+        let tolerations = with_automatic(spec.get("tolerations"), template.host_network());
         spec.insert("tolerations".into(), tolerations);
         Self(Arc::new(json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": metadata(daemonset, hash),
+            "metadata": metadata(daemonset, json, hash),
             "spec": spec,
         })))
     }
@@ -131,8 +132,8 @@ fn rewrite_affinity(spec: &mut Map<String, Value>, node: &str) {
     }
 }
 
-fn metadata(daemonset: &DaemonSet, hash: &Text) -> Value {
-    let from_template = object(daemonset.template.json().get("metadata"));
+fn metadata(daemonset: &DaemonSet, template: &Map<String, Value>, hash: &Text) -> Value {
+    let from_template = object(template.get("metadata"));
     let mut labels = object(from_template.get("labels"));
     if let Some(generation) = daemonset.template_generation() {
         labels.insert(TEMPLATE_GENERATION_LABEL.into(), generation.to_string().into());

@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{
+    PolicyError,
     matching::ExpressionError,
     model::{RequirementError, Text},
     placement::SelectorSource,
@@ -39,6 +40,11 @@ pub enum Warning {
         /// What is wrong with it.
         error: ExpressionError,
     },
+    /// An annotation with a policy for updates cannot be read, so that updates are paused.
+    InvalidPolicy {
+        /// What is wrong with it.
+        error: PolicyError,
+    },
     /// No ControllerRevisions were given: which pods are up to date is judged by the template's own hash.
     HistoryNotGiven,
     /// Several nodes of this name were given; one of them was planned for.
@@ -56,6 +62,7 @@ impl Warning {
             Self::SelectsNoPods => "SelectsNoPods",
             Self::InvalidAffinityTerm { .. } => "InvalidAffinityTerm",
             Self::InvalidNodeSelector { .. } => "InvalidNodeSelector",
+            Self::InvalidPolicy { .. } => "InvalidPolicy",
             Self::HistoryNotGiven => "HistoryNotGiven",
             Self::DuplicateNode { .. } => "DuplicateNode",
         }
@@ -75,6 +82,7 @@ impl fmt::Display for Warning {
             Self::InvalidNodeSelector { source, text, error } => {
                 write!(f, "the namespace's {source} is ignored, {text:?} does not parse: {error}")
             }
+            Self::InvalidPolicy { error } => write!(f, "updates are paused: {error}"),
             Self::HistoryNotGiven => f.write_str(
                 "no ControllerRevisions were given: pods count as up to date by the template's own hash or generation",
             ),

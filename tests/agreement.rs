@@ -2,7 +2,7 @@
 
 mod restatement;
 
-use daemonplan::strategies::clusters;
+use daemonplan::strategies::{clusters, guided_clusters};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use restatement::check_agreement;
 
@@ -19,6 +19,16 @@ proptest! {
 
     #[test]
     fn the_planner_agrees_with_the_rules_on_clusters_of_up_to_fifty_nodes(facts in clusters(0..=50)) {
+        check_agreement(&facts);
+    }
+
+    #[test]
+    fn so_it_does_where_updates_keep_to_policies(facts in guided_clusters(0..8)) {
+        check_agreement(&facts);
+    }
+
+    #[test]
+    fn so_it_does_with_policies_on_clusters_of_up_to_fifty_nodes(facts in guided_clusters(8..=50)) {
         check_agreement(&facts);
     }
 }

@@ -6,10 +6,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use daemonplan::{
-    Action, Backoff, BackoffEntry, BackoffKey, Cluster, ClusterFacts, Event, Key, Kind, Object, Plan, Settings,
-    Snapshot, Warning,
+    Action, Backoff, BackoffEntry, BackoffKey, Cluster, ClusterFacts, Event, Key, Kind, Object, Plan, RolloutStatus,
+    Settings, Snapshot, Warning,
     model::{DaemonSet, DaemonSetStatus, Text},
-    strategies::clusters,
+    strategies::{clusters, guided_clusters},
 };
 use jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
@@ -64,6 +64,7 @@ struct Face {
     plan_again_after: Option<Duration>,
     backoff: Vec<(BackoffKey, BackoffEntry)>,
     warnings: Vec<Warning>,
+    rollout: Option<RolloutStatus>,
     held_back: (usize, usize),
     placements: Vec<String>,
 }
@@ -79,6 +80,7 @@ impl Face {
             plan_again_after: plan.plan_again_after,
             backoff: plan.backoff.clone(),
             warnings: plan.warnings.clone(),
+            rollout: plan.rollout.clone(),
             held_back: (plan.held_back_creations, plan.held_back_deletions),
             placements: plan.placements().map(|placement| placement.to_string()).collect(),
         }
@@ -262,6 +264,14 @@ proptest! {
     fn so_it_does_on_clusters_of_up_to_fifty_nodes(
         facts in prop::collection::vec(clusters(20..=50), 2),
         happenings in prop::collection::vec(happenings(), 1..30),
+    ) {
+        check(&facts, &happenings);
+    }
+
+    #[test]
+    fn so_it_does_where_updates_keep_to_policies(
+        facts in prop::collection::vec(guided_clusters(0..8), 2..4),
+        happenings in prop::collection::vec(happenings(), 1..60),
     ) {
         check(&facts, &happenings);
     }

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Cluster, selector};
 use daemonplan::{
-    Action, ClusterFacts, Creation, Deletion, Plan, Remedy, UpdateState,
+    Action, ClusterFacts, Creation, Deletion, Plan, Remedy, RolloutPolicy, UpdateState,
     model::{DaemonSet, HASH_LABEL, Node, Pod, PodNode, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
-    strategies::{clusters, selector_texts},
+    strategies::{clusters, guided_clusters, rollout_policies, selector_texts},
 };
 use jiff::SignedDuration;
-use proptest::{prelude::*, test_runner::FileFailurePersistence};
+use proptest::{collection::SizeRange, prelude::*, test_runner::FileFailurePersistence};
 use serde_json::Value;
 
 /// A cluster that goes on: its DaemonSet lives and selects its pods, everything is known and shows.
@@ -31,6 +31,12 @@ fn living_clusters() -> impl Strategy<Value = Cluster> {
         let revisions = revisions.unwrap_or_default();
         Cluster { daemonset, nodes, pods, namespace, revisions, now, settings, backoff, born: 0 }
     })
+}
+
+/// Clusters whose updates keep to policies, and others.
+fn any_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFacts> {
+    let nodes = nodes.into();
+    prop_oneof![clusters(nodes.clone()).boxed(), guided_clusters(nodes).boxed()]
 }
 
 /// All pods that have not ended are available, and stay so.
@@ -140,7 +146,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_the_input_makes_no_difference(facts in clusters(0..=50), seed in any::<u64>()) {
+    fn the_order_of_the_input_makes_no_difference(facts in any_clusters(0..=50), seed in any::<u64>()) {
         let mut shuffled = facts.clone();
         let key = |name: &str| name.bytes().fold(seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         shuffled.nodes.sort_by_key(|node| key(&node.name));
@@ -152,18 +158,19 @@ proptest! {
         prop_assert_eq!(&a.events, &b.events);
         prop_assert_eq!(&a.backoff, &b.backoff);
         prop_assert_eq!(&a.warnings, &b.warnings);
+        prop_assert_eq!(&a.rollout, &b.rollout);
         prop_assert_eq!(a.plan_again_after, b.plan_again_after);
         prop_assert!(a.placements().eq(b.placements()));
     }
 
     #[test]
-    fn actions_come_in_the_order_in_which_to_carry_them_out(facts in clusters(0..=50)) {
+    fn actions_come_in_the_order_in_which_to_carry_them_out(facts in any_clusters(0..=50)) {
         let phase = |action: &Action| match action {
             Action::AdoptPod { .. } | Action::ReleasePod { .. } => 0,
             Action::AdoptRevision { .. } | Action::ReleaseRevision { .. } => 1,
             Action::CreateRevision { .. } | Action::UpdateRevision { .. } => 2,
             Action::RelabelPod { .. } => 3,
-            Action::CreatePod { .. } => 4,
+            Action::RollBack { .. } | Action::CreatePod { .. } => 4,
             Action::DeletePod { .. } => 5,
             Action::DeleteRevision { .. } => 6,
             Action::UpdateStatus { .. } => 7,
@@ -173,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_asked_for_twice(facts in clusters(0..=50)) {
+    fn nothing_is_asked_for_twice(facts in any_clusters(0..=50)) {
         let plan = facts.snapshot().plan();
         let mut seen = BTreeSet::new();
         for action in &plan.actions {
@@ -185,7 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn no_pod_is_created_beside_another_but_to_surge(facts in clusters(0..=50)) {
+    fn no_pod_is_created_beside_another_but_to_surge(facts in any_clusters(0..=50)) {
         let plan = facts.snapshot().plan();
         let live = live_pods(&facts.daemonset, &facts.pods);
         for action in &plan.actions {
@@ -202,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn only_own_pods_are_touched_and_only_orphans_adopted(facts in clusters(0..=50)) {
+    fn only_own_pods_are_touched_and_only_orphans_adopted(facts in any_clusters(0..=50)) {
         for action in &facts.snapshot().plan().actions {
             let (pod, adopts) = match action {
                 Action::DeletePod { pod, .. } | Action::RelabelPod { pod, .. } | Action::ReleasePod { pod, .. } => (pod, false),
@@ -241,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn no_more_nodes_surge_than_max_surge_allows(facts in clusters(0..=50)) {
+    fn no_more_nodes_surge_than_max_surge_allows(facts in any_clusters(0..=50)) {
         let plan = facts.snapshot().plan();
         let surges = |action: &&Action| matches!(action, Action::CreatePod { reason: Creation::Surge, .. });
         let surging = plan.actions.iter().filter(surges).count();
@@ -255,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn the_burst_limits_creations_and_deletions(facts in clusters(0..=50), burst in 0..4_usize) {
+    fn the_burst_limits_creations_and_deletions(facts in any_clusters(0..=50), burst in 0..4_usize) {
         let mut limited = facts.clone();
         limited.settings = limited.settings.burst(burst);
         let mut unlimited = facts;
@@ -293,7 +300,7 @@ proptest! {
     }
 
     #[test]
-    fn objects_survive_a_round_trip(facts in clusters(0..=5)) {
+    fn objects_survive_a_round_trip(facts in any_clusters(0..=5)) {
         for pod in &facts.pods {
             let text = serde_json::to_string(pod).unwrap();
             prop_assert_eq!(&serde_json::from_str::<Pod>(&text).unwrap(), pod);
@@ -318,7 +325,7 @@ proptest! {
     }
 
     #[test]
-    fn an_explanation_says_what_the_plan_does(facts in clusters(0..=12)) {
+    fn an_explanation_says_what_the_plan_does(facts in any_clusters(0..=12)) {
         let explanation = facts.snapshot().explain();
         let plan = facts.snapshot().plan();
         let (mut creations, mut deletions) = (Vec::new(), Vec::new());
@@ -391,5 +398,46 @@ proptest! {
             let verdict = facts.snapshot().plan().placement(&explained.node).unwrap().verdict;
             prop_assert!(verdict.should_run(), "{}: {}", explained.node, explained);
         }
+    }
+
+    #[test]
+    fn with_a_strict_budget_an_update_is_at_work_on_no_more_nodes_than_it_may(mut facts in guided_clusters(0..=50)) {
+        let UpdateStrategy::RollingUpdate { max_unavailable, .. } = facts.daemonset.update_strategy else { return Ok(()) };
+        facts.daemonset.annotations = facts.daemonset.annotations.with("daemonplan/strict-budget", "true");
+        let plan = facts.snapshot().plan();
+        let is_turn = |action: &&Action| {
+            matches!(action, Action::DeletePod { reason: Deletion::Outdated | Deletion::OutdatedUnavailable, .. })
+        };
+        let desired = plan.placements().filter(|placement| placement.verdict.should_run()).count();
+        let surges = max_surge(&facts.daemonset, desired) > 0;
+        prop_assert!(surges || plan.actions.iter().filter(is_turn).count() <= max_unavailable.of(desired).max(1));
+    }
+
+    #[test]
+    fn a_policy_says_what_its_annotations_say(policy in rollout_policies()) {
+        prop_assert_eq!(RolloutPolicy::default().annotated(&policy.annotations()), Ok(policy));
+    }
+
+    #[test]
+    fn a_policy_in_the_settings_is_the_same_as_one_in_annotations(facts in guided_clusters(0..=12)) {
+        let policy = RolloutPolicy::default().annotated(&facts.daemonset.annotations).unwrap();
+        let annotations = facts.daemonset.annotations.iter().filter(|(key, _)| !key.starts_with(RolloutPolicy::PREFIX));
+        let mut by_settings = facts.clone();
+        by_settings.daemonset.annotations = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
+        by_settings.settings = by_settings.settings.rollout_policy(policy);
+        let (one, other) = (facts.snapshot().plan(), by_settings.snapshot().plan());
+        let without_revisions = |plan: &Plan<'_>| {
+            let keeps = |action: &&Action| !matches!(action, Action::CreateRevision { .. });
+            plan.actions.iter().filter(keeps).cloned().collect::<Vec<_>>()
+        };
+        prop_assert_eq!(without_revisions(&one), without_revisions(&other));
+        prop_assert_eq!(&one.rollout, &other.rollout);
+        // Whoever ignores them plans as if there were none.
+        let mut heedless = facts.clone();
+        heedless.settings = heedless.settings.ignore_policy_annotations();
+        let mut without = by_settings.clone();
+        without.settings = without.settings.rollout_policy(RolloutPolicy::default());
+        let (one, other) = (heedless.snapshot().plan(), without.snapshot().plan());
+        prop_assert_eq!(without_revisions(&one), without_revisions(&other));
     }
 }

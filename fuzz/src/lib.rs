@@ -85,7 +85,7 @@ fn change_one(facts: &mut ClusterFacts, own_hash: &str, what: u8, which: usize, 
                 1 => TaintEffect::NoExecute,
                 _ => return node.taints.clear(),
             };
-            node.taints.push(Taint { key: "dedicated".into(), value: "db".into(), effect });
+            node.taints.push(Taint::new("dedicated", "db", effect));
         }
         9 => {
             let bound = if odd { IntOrPercent::Int(value.into()) } else { IntOrPercent::Percent(value.into()) };

@@ -126,7 +126,7 @@ fn taint(text: &str) -> Result<(Text, TaintChange), String> {
     let known = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
     let effect = known.into_iter().find(|known| known.to_string() == effect);
     let effect = effect.ok_or("expected the effect NoSchedule, PreferNoSchedule or NoExecute")?;
-    Ok((node.into(), TaintChange { taint: Taint { key: key.into(), value: value.into(), effect }, is_there }))
+    Ok((node.into(), TaintChange { taint: Taint::new(key, value, effect), is_there }))
 }
 
 impl ChangeArgs {
@@ -163,8 +163,8 @@ impl ChangeArgs {
         }
         for (names, is_there) in [(&self.cordon, true), (&self.uncordon, false)] {
             for name in names {
-                let (key, value) = ("node.kubernetes.io/unschedulable".into(), Text::default());
-                set_taint(node(&mut changed, name)?, &Taint { key, value, effect: TaintEffect::NoSchedule }, is_there);
+                let cordon = Taint::new("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule);
+                set_taint(node(&mut changed, name)?, &cordon, is_there);
             }
         }
         Ok(changed)

@@ -161,7 +161,8 @@ fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
         let age = if pod.revision.is_current { "up to date" } else { "older" };
         let deletion =
             pod.deletion.as_ref().map(|reason| format!("; deleted next: {}", tame(reason))).unwrap_or_default();
-        writeln!(out, "    pod {}  {}, {age}, {revision}{deletion}", tame(&pod.pod), tame(pod.state))?;
+        let trouble = pod.trouble.as_ref().map(|trouble| format!(" ({})", tame(trouble))).unwrap_or_default();
+        writeln!(out, "    pod {}  {}{trouble}, {age}, {revision}{deletion}", tame(&pod.pod), tame(pod.state))?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::{
     ownership::{Claim, claim_pod, selects},
     placement::PlacementRules,
     plan::{Course, Facts, Plan, Pods, claim_action},
+    policy::Policy,
 };
 
 /// A DaemonSet with all that is known about it.
@@ -31,6 +32,7 @@ pub(super) struct Daemon {
     pub(super) due: Option<Timestamp>,
     rules: Arc<PlacementRules>,
     labels: TemplateLabels,
+    policy: Policy,
     warnings: Vec<Warning>,
     history: History,
     outdated: Outdated,
@@ -91,6 +93,7 @@ impl Daemon {
             effects_observed: true,
             due: None,
             rules: Arc::default(),
+            policy: Policy::default(),
             warnings: Vec::new(),
             outdated: Outdated::EVERYTHING,
             cells: Vec::new(),
@@ -142,7 +145,8 @@ impl Daemon {
         let verdict = |node| self.rules.verdict(node);
         let known = usize::try_from(slot).ok().and_then(|slot| self.cells.get(slot));
         let has_work = known.and_then(|cell| cell.folded).is_some_and(Folded::has_work);
-        if !self.outdated.rules && !has_work && before.map(verdict) == after.map(verdict) {
+        let matters = self.outdated.rules || self.policy.guides_updates || has_work;
+        if !matters && before.map(verdict) == after.map(verdict) {
             return false;
         }
         self.outdate_at(Some(slot));
@@ -246,8 +250,9 @@ impl Daemon {
         if outdated.rules {
             self.warnings.clear();
             let rules = PlacementRules::compile(&self.daemonset, namespace, settings, &mut self.warnings);
-            all_cells |= rules != *self.rules;
-            self.rules = Arc::new(rules);
+            let policy = Policy::of(&self.daemonset, settings, &mut self.warnings);
+            all_cells |= rules != *self.rules || policy != self.policy;
+            (self.rules, self.policy) = (Arc::new(rules), policy);
         }
         if outdated.history {
             let history = History::new(&self.daemonset, revisions);
@@ -303,9 +308,9 @@ impl Daemon {
 
     fn fold_dirty_cells(&mut self, around: &Around<'_>) {
         let Around { settings, backoff, nodes, pods, now, .. } = *around;
-        let Self { daemonset, rules, labels, history, cells, dirty, fold, .. } = self;
-        let placement = &**rules;
-        let rules = CellRules::new(daemonset, placement, &history.hash, labels, Some(now), backoff, settings);
+        let Self { daemonset, rules: placement, labels, policy, history, cells, dirty, fold, .. } = self;
+        let (hash, now) = (&history.hash, Some(now));
+        let rules = CellRules { daemonset, placement, policy, hash, labels, now, backoff, settings };
         let mut members = Vec::new();
         for slot in dirty.drain(..) {
             let Some(cell) = usize::try_from(slot).ok().and_then(|slot| cells.get_mut(slot)) else { continue };
@@ -323,7 +328,7 @@ impl Daemon {
             cell.folded = match nodes.at(slot) {
                 Some(node) => Some(fold.add(name, rules.cell(node, placement.verdict(node), &mut members))),
                 None if members.is_empty() => None,
-                None => Some(fold.add(name, rules.cell_without_node(&mut members))),
+                None => Some(fold.add(name, rules.cell_without_node(name, &mut members))),
             };
         }
     }
@@ -335,13 +340,14 @@ impl Daemon {
         revisions: impl Iterator<Item = &'c ControllerRevision>,
     ) -> Plan<'c> {
         let Around { namespace, settings, backoff, nodes, pods, now } = *around;
-        let Self { daemonset, history, fold, effects_observed, .. } = self;
+        let Self { daemonset, policy, history, fold, effects_observed, .. } = self;
         let effects_observed = *effects_observed;
         let course = Course::of(daemonset);
         if course == Course::Reconcile {
             let (hash, warnings) = (history.hash.clone(), self.warnings.clone());
             let mut plan = Plan::new(daemonset, hash, Nodes::Kept(nodes), Arc::clone(&self.rules), warnings);
-            let facts = Facts { daemonset, settings, backoff, now: Some(now), effects_observed, history, fold };
+            let now = Some(now);
+            let facts = Facts { daemonset, settings, policy, backoff, now, effects_observed, history, fold };
             plan.reconcile(&facts, &Claimed { daemon: self, pods });
             return plan;
         }
@@ -358,7 +364,11 @@ impl Daemon {
 
     /// When time alone makes another plan.
     pub(super) fn changes_at(&self) -> Option<Timestamp> {
-        self.fold.changes_at().filter(|_| Course::of(&self.daemonset) == Course::Reconcile)
+        if Course::of(&self.daemonset) != Course::Reconcile {
+            return None;
+        }
+        let gate = self.fold.gate(&self.policy, &self.history.hash, self.at);
+        self.fold.changes_at().into_iter().chain(gate.opens_at).min()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     ownership::{Claim, claim_pod, controls_pod, controls_revision, selects},
     placement::{PlacementCheck, PlacementRules, Remedy, Verdict},
     plan::Course,
+    policy::{Policy, RolloutPhase},
     reason::{Creation, Deletion},
     seconds,
     snapshot::{Claimed, Site},
@@ -86,9 +87,38 @@ pub struct NodeExplanation {
     /// Why a pod is created here next.
     #[serde(serialize_with = "as_text")]
     pub creation: Option<Creation>,
+    /// What the policy for updates makes of the node; `None` without one.
+    pub turn: Option<NodeTurn>,
     /// How long a failed pod stays before it is deleted (back-off).
     #[serde(serialize_with = "seconds::serialize_whole", rename = "backoffSeconds")]
     pub backoff: Option<Duration>,
+}
+
+/// What a [`RolloutPolicy`](crate::RolloutPolicy) makes of a node.
+///
+/// ```
+/// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let mut policy = RolloutPolicy::default();
+/// policy.update_nodes = Some("pool=blue".parse().unwrap());
+/// let settings = Settings::default().rollout_policy(policy);
+/// let nodes = [Node::new("node-7")];
+/// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).explain();
+/// assert!(!explanation.nodes[0].turn.unwrap().is_selected);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct NodeTurn {
+    /// Whether it is among the nodes that are updated.
+    pub is_selected: bool,
+    /// Whether it is away, and left out as long as it is.
+    pub is_away: bool,
+    /// Whether the new template fails here.
+    pub fails: bool,
 }
 
 /// A pod of the DaemonSet on a node.
@@ -117,6 +147,8 @@ pub struct PodExplanation {
     pub revision: PodRevision,
     /// What it is doing.
     pub state: PodState,
+    /// What is wrong with it, if anything is, such as `CrashLoopBackOff, 3 restarts`.
+    pub trouble: Option<String>,
     /// Why it is deleted next.
     #[serde(serialize_with = "as_text")]
     pub deletion: Option<Deletion>,
@@ -274,6 +306,14 @@ pub enum UpdateState {
         /// How many nodes have an old pod.
         old: usize,
     },
+    /// The policy does not let it go on.
+    Held {
+        /// How many nodes have an old pod.
+        old: usize,
+        /// Why.
+        #[serde(flatten)]
+        phase: RolloutPhase,
+    },
     /// It waits: so many nodes as may be are without an available pod, or surge.
     Waiting {
         /// How many nodes have an old pod.
@@ -366,7 +406,17 @@ impl Snapshot<'_> {
         let index = NodeIndex::new(self.nodes, &mut Vec::new());
         let placement = PlacementRules::compile(daemonset, namespace, &settings, &mut Vec::new());
         let (history, labels) = (self.history(), TemplateLabels::of(daemonset));
-        let rules = CellRules::new(daemonset, &placement, &history.hash, &labels, now, &backoff, &settings);
+        let policy = Policy::of(daemonset, &settings, &mut Vec::new());
+        let rules = CellRules {
+            daemonset,
+            placement: &placement,
+            policy: &policy,
+            hash: &history.hash,
+            labels: &labels,
+            now,
+            backoff: &backoff,
+            settings: &settings,
+        };
         let plan = self.plan();
         let explainer = Explainer::new(self, &rules, &placement, &plan);
         let mut nodes = Vec::new();
@@ -393,14 +443,22 @@ impl Snapshot<'_> {
         Claimed::cells(pods, &index, &rules, &mut each);
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         let held_back = plan.held_back_creations + plan.held_back_deletions;
+        let phase = plan.rollout.as_ref().map(|rollout| &rollout.phase);
+        let held = || UpdateState::Held { old, phase: phase.cloned().unwrap_or(RolloutPhase::Held) };
         let update = match fold.budget(daemonset.update_strategy) {
             _ if course != Course::Reconcile => UpdateState::None,
             _ if old == 0 => UpdateState::Done,
             None => UpdateState::OnDelete { old },
             Some(_) if !self.effects_observed => UpdateState::Unobserved { old },
+            Some(_) if phase.is_some_and(RolloutPhase::holds) => held(),
             Some(_) if plan.actions.iter().any(is_update) => UpdateState::Moving { old },
             Some(_) if fold.asks_first() => UpdateState::AfterRepairs { old },
             Some(_) if held_back > 0 => UpdateState::Moving { old },
+            Some(_)
+                if matches!(phase, Some(RolloutPhase::CanaryStarting { .. } | RolloutPhase::RollingBack { .. })) =>
+            {
+                held()
+            }
             Some(budget) => {
                 let [calm, surging] = holdups;
                 let held_by = if budget.surges { surging } else { calm };
@@ -492,6 +550,11 @@ impl<'e> Explainer<'e> {
             remedies: site.node.map(|node| self.placement.remedies(node)).unwrap_or_default(),
             pods: site.pods.iter().map(|member| self.pod(member)).collect(),
             creation: self.creations.get(site.name).copied(),
+            turn: site.cell.seat.as_ref().map(|seat| NodeTurn {
+                is_selected: seat.is_selected,
+                is_away: seat.is_away,
+                fails: seat.fails,
+            }),
             backoff: wait.and_then(|wait| wait.at(self.now)),
         }
     }
@@ -503,6 +566,7 @@ impl<'e> Explainer<'e> {
             pod: member.pod.name.clone(),
             revision: PodRevision { hash: hash.map(Text::from), number, is_current: member.is_updated() },
             state: self.rules.state(member),
+            trouble: member.pod.trouble.as_ref().map(ToString::to_string),
             deletion: self.deletions.get(&member.pod.name).map(|reason| (*reason).clone()),
         }
     }
@@ -519,6 +583,9 @@ impl<'e> Explainer<'e> {
             Standing::New { available: false } | Standing::Both { new_available: false, .. } => live(true)?,
             _ => return None,
         };
+        if cell.seat.as_ref().is_some_and(|seat| seat.is_away) {
+            return None;
+        }
         let node_taint = node.and_then(|node| node.taints.iter().find(|taint| says_not_in_order(taint))).cloned();
         let uses_limit = !surges || !matches!(cell.standing, Standing::New { .. });
         Some((Holdup { node: (*name).clone(), cause, node_taint }, uses_limit))

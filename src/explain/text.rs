@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ClaimReason, Holdup, HoldupCause, NodeExplanation, PodState, UpdateState};
+use super::{ClaimReason, Holdup, HoldupCause, NodeExplanation, NodeTurn, PodState, UpdateState};
 use crate::{placement::Verdict, seconds::words};
 
 /// What is to be said of the node in one sentence, without any names of its own.
@@ -14,6 +14,9 @@ impl fmt::Display for NodeExplanation {
                 for (number, pod) in self.pods.iter().enumerate() {
                     let age = if pod.revision.is_current { "an up-to-date pod" } else { "an older pod" };
                     write!(f, "{}{age}, {}", if number > 0 { "; " } else { "" }, pod.state)?;
+                    if let Some(trouble) = &pod.trouble {
+                        write!(f, " ({trouble})")?;
+                    }
                     if let Some(deletion) = &pod.deletion {
                         write!(f, ", deleted next: {deletion}")?;
                     }
@@ -39,10 +42,26 @@ impl fmt::Display for NodeExplanation {
                 None => f.write_str("no pod yet, though one belongs here")?,
             },
         }
+        if let Some(turn) = self.turn {
+            turn.fmt(f)?;
+        }
         if let Some(backoff) = self.backoff {
             write!(f, "; a failed pod stays for {} more", words(backoff))?;
         }
         Ok(())
+    }
+}
+
+/// What keeps the node from its turn, each after a semicolon.
+impl fmt::Display for NodeTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_away {
+            f.write_str("; the node is away and left out of updates")?;
+        }
+        if !self.is_selected {
+            f.write_str("; the node is not among those that are updated")?;
+        }
+        if self.fails { f.write_str("; the new template fails here") } else { Ok(()) }
     }
 }
 
@@ -91,6 +110,7 @@ impl fmt::Display for UpdateState {
             Self::AfterRepairs { old } => {
                 write!(f, "{}: what is missing or too much elsewhere comes first", nodes(old))
             }
+            Self::Held { old, phase } => write!(f, "{}: {phase}", nodes(old)),
             Self::Waiting { old, limit, held_by } => {
                 let waits = match held_by.len() {
                     1 => "1 node".to_owned(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    Settings, Snapshot,
+    RolloutStatus, Settings, Snapshot,
     model::{IntOrPercent, Taint, Text, UpdateStrategy},
     placement::Verdict,
 };
@@ -42,6 +42,8 @@ pub struct Forecast {
     /// When the last thing happens.
     #[serde(serialize_with = "in_seconds", rename = "afterSeconds")]
     pub after: Duration,
+    /// Where the update stands at the end, if it keeps to a [`RolloutPolicy`](crate::RolloutPolicy).
+    pub rollout: Option<RolloutStatus>,
     /// How many nodes should run a pod.
     pub desired: usize,
     /// The fewest nodes that have an available pod at any time.
@@ -73,6 +75,10 @@ pub struct Forecast {
 pub enum Outcome {
     /// Every node that should run a pod has an available one, up to date unless the strategy is `OnDelete`.
     Done,
+    /// The policy for updates keeps nodes at their older template: all others are done.
+    Held,
+    /// The new template fails, and the older one came back everywhere.
+    RolledBack,
     /// Nothing happens any more, though not every node has what it should.
     Stuck,
     /// Pods are created without end, as when the template's labels do not match the selector.
@@ -133,6 +139,8 @@ pub struct TimelinePoint {
 pub struct Wave {
     /// What it is for.
     pub kind: WaveKind,
+    /// Of an update that keeps to a policy, the group of nodes whose turn it is, or `canaries`.
+    pub group: Option<Text>,
     /// The nodes, in the order in which their turn comes.
     pub nodes: Vec<Text>,
     /// When the first one's turn comes.
@@ -253,19 +261,23 @@ impl Snapshot<'_> {
         let timeline: Vec<_> = simulation.moments.iter().map(TimelinePoint::of).collect();
         let desired = timeline.first().map_or(0, |first| first.old + first.new + first.unavailable);
         let on_delete = self.daemonset.update_strategy == UpdateStrategy::OnDelete;
+        let is_held = simulation.rollout.as_ref().is_some_and(|rollout| rollout.phase.holds());
         let sites = simulation.sites.iter();
         let stuck: Vec<_> = sites
-            .filter(|(_, site)| !site.is_well(!on_delete))
+            .filter(|(_, site)| !site.is_well(!on_delete && !is_held))
             .map(|(node, site)| StuckNode { node: node.clone(), cause: StuckCause::of(site) })
             .collect();
         Forecast {
             outcome: match rest {
                 Rest::Restless => Outcome::Restless,
                 Rest::Unfinished => Outcome::Unfinished,
-                Rest::Quiet if stuck.is_empty() => Outcome::Done,
-                Rest::Quiet => Outcome::Stuck,
+                Rest::Quiet if !stuck.is_empty() => Outcome::Stuck,
+                Rest::Quiet if is_held => Outcome::Held,
+                Rest::Quiet if simulation.was_rolled_back => Outcome::RolledBack,
+                Rest::Quiet => Outcome::Done,
             },
             after: simulation.elapsed(),
+            rollout: simulation.rollout.clone(),
             desired,
             lowest_available: timeline.iter().map(TimelinePoint::available).min().unwrap_or_default(),
             waves: waves(self, &simulation.turns, &timeline, desired),
@@ -301,7 +313,9 @@ fn waves(snapshot: &Snapshot<'_>, turns: &[Turn], timeline: &[TimelinePoint], de
     let mut waves = Vec::new();
     for (kind, size) in sizes {
         let of_kind: Vec<_> = turns.iter().filter(|turn| turn.is_update == (kind == WaveKind::Update)).collect();
-        waves.extend(of_kind.chunks(size.max(1)).map(|turns| Wave::of(kind, turns, timeline)));
+        let groups = of_kind.chunk_by(|a, b| a.group == b.group);
+        let portions = groups.flat_map(|group| group.chunks(size.max(1)));
+        waves.extend(portions.map(|turns| Wave::of(kind, turns, timeline)));
     }
     waves.sort_by_key(|wave| (wave.begins, wave.kind));
     waves
@@ -326,6 +340,7 @@ impl Wave {
         let meanwhile = timeline.iter().skip(first).take_while(|point| ends.is_none_or(|end| point.after <= end));
         Self {
             kind,
+            group: turns.first().and_then(|turn| turn.group.clone()),
             nodes: turns.iter().map(|turn| turn.node.clone()).collect(),
             begins,
             ends,

@@ -7,15 +7,17 @@ use oorandom::Rand64;
 
 use super::assumptions::{Assumptions, luck};
 use crate::{
-    Action, Cluster, Explanation, Key, Kind, Plan, Snapshot,
+    Action, Cluster, Explanation, Key, Kind, Plan, RolloutPhase, RolloutStatus, Snapshot,
     action::ObjectRef,
     explain::{PodExplanation, PodState, stops_pods},
     model::{
-        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Node, Pod, PodNode, PodPhase, Readiness, Taint, Text,
+        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Node, Pod, PodNode, PodPhase, PodTrouble, Readiness,
+        Taint, Text,
     },
     placement::Verdict,
     plan::Course,
     reason::{Creation, Deletion},
+    rollback,
 };
 
 /// One DaemonSet, its nodes and its pods, played forward until nothing is left to happen.
@@ -40,6 +42,11 @@ pub(crate) struct Simulation<'a> {
     /// The most nodes at a time that had an available pod at the beginning and were without one, though they should run one.
     pub(crate) most_lost: usize,
     lost: usize,
+    /// Where the update stands, if it keeps to a policy.
+    pub(crate) rollout: Option<RolloutStatus>,
+    pub(crate) was_rolled_back: bool,
+    /// The hash that up-to-date pods carry.
+    hash: Text,
 }
 
 /// How a simulation ends.
@@ -117,6 +124,8 @@ pub(crate) struct Moment {
 pub(crate) struct Turn {
     pub(crate) node: Text,
     pub(crate) is_update: bool,
+    /// The group whose turn it is, by a policy.
+    pub(crate) group: Option<Text>,
     pub(crate) begins: Duration,
     pub(crate) ends: Option<Duration>,
 }
@@ -124,6 +133,7 @@ pub(crate) struct Turn {
 #[derive(Debug)]
 enum Happening {
     Ready(Text, Text),
+    Crashes(Text),
     Available(Text, Text),
     Gone(Text, Text),
 }
@@ -162,6 +172,9 @@ impl<'a> Simulation<'a> {
             turns: Vec::new(),
             most_lost: 0,
             lost: 0,
+            rollout: None,
+            was_rolled_back: false,
+            hash: snapshot.history().hash,
         };
         simulation.settle_in(snapshot.now(now).explain(), snapshot.nodes, Course::of(daemonset));
         simulation
@@ -221,7 +234,7 @@ impl<'a> Simulation<'a> {
         };
         match state {
             PodState::Deleting if is_recent(deleted) => self.foresee_end(node, &name),
-            PodState::Pending | PodState::NotReady if is_recent(created) => self.foresee_start(node, &name),
+            PodState::Pending | PodState::NotReady if is_recent(created) => self.foresee_start(node, &name, false),
             PodState::Ready { available_after: Some(after) } => {
                 self.foresee(after, Happening::Available(node.clone(), name));
             }
@@ -263,7 +276,10 @@ impl<'a> Simulation<'a> {
         // get anywhere.
         let enough = 4 * self.sites.len() + 100;
         loop {
-            let Some(Plan { mut actions, backoff, .. }) = self.cluster.plan(&self.key, self.now) else { return true };
+            let Some(plan) = self.cluster.plan(&self.key, self.now) else { return true };
+            let Plan { mut actions, backoff, rollout, hash, .. } = plan;
+            self.rollout = rollout;
+            self.judge_by(hash);
             actions.retain(|action| !matches!(action, Action::UpdateStatus { .. }));
             if actions.is_empty() {
                 return true;
@@ -276,6 +292,22 @@ impl<'a> Simulation<'a> {
             if self.created > enough || self.revised > 10 {
                 return false;
             }
+        }
+    }
+
+    /// Looks anew which pods are up to date, once the template is another one.
+    fn judge_by(&mut self, hash: Text) {
+        if mem::replace(&mut self.hash, hash) == self.hash {
+            return;
+        }
+        let nodes: Vec<_> = self.sites.keys().cloned().collect();
+        for node in nodes {
+            let pods = self.sites.get(&node).into_iter().flat_map(|site| &site.pods);
+            let label = |name: &Text| self.cluster.pod(&self.key_of(name))?.labels.get(HASH_LABEL).map(Text::from);
+            let are_new: Vec<bool> = pods.map(|pod| label(&pod.name).as_ref() == Some(&self.hash)).collect();
+            self.change(&node, |site| {
+                site.pods.iter_mut().zip(are_new).for_each(|(pod, is_new)| pod.is_new = is_new);
+            });
         }
     }
 
@@ -294,6 +326,13 @@ impl<'a> Simulation<'a> {
             }
             Action::RelabelPod { pod, hash } => {
                 self.edit(&pod.name, |pod| pod.labels = pod.labels.with(HASH_LABEL, hash));
+            }
+            Action::RollBack { revision, .. } => {
+                self.was_rolled_back = true;
+                let daemonset = self.cluster.daemonset(&self.key);
+                if let Some(Ok(before)) = daemonset.map(|daemonset| rollback(daemonset, &revision)) {
+                    self.cluster.apply(before);
+                }
             }
             Action::CreatePod { node, blueprint, reason } => {
                 self.created += 1;
@@ -333,13 +372,15 @@ impl<'a> Simulation<'a> {
         self.cluster.apply(pod);
         self.open_turn(node, reason.is_update());
         let Assumptions { seed, failure_rate, .. } = *self.assumptions;
-        let fails = self.sites.get_mut(node).is_some_and(|site| site.draw(seed, node).rand_float() < failure_rate);
-        if !fails {
-            self.foresee_start(node, &name);
-        }
+        let is_new = reason != Creation::HeldBack;
+        // The older template is the one that is known to work.
+        let may_fail = is_new && !self.was_rolled_back;
+        let fails =
+            may_fail && self.sites.get_mut(node).is_some_and(|site| site.draw(seed, node).rand_float() < failure_rate);
+        self.foresee_start(node, &name, fails);
         self.change(node, |site| {
             site.creation = Some(reason);
-            site.pods.push(Daemon { name, is_new: true, is_available: false, is_going: false, fails });
+            site.pods.push(Daemon { name, is_new, is_available: false, is_going: false, fails });
         });
     }
 
@@ -364,9 +405,14 @@ impl<'a> Simulation<'a> {
 
     fn open_turn(&mut self, node: &Text, is_update: bool) {
         let (turns, begins) = (self.turns.len(), self.elapsed());
+        let group = match self.rollout.as_ref().map(|rollout| &rollout.phase).filter(|_| is_update) {
+            Some(RolloutPhase::CanaryStarting { .. }) => Some("canaries".into()),
+            Some(RolloutPhase::Rolling { group }) => group.clone(),
+            _ => None,
+        };
         if let Some(site) = self.sites.get_mut(node).filter(|site| site.turn.is_none()) {
             site.turn = Some(turns);
-            self.turns.push(Turn { node: node.clone(), is_update, begins, ends: None });
+            self.turns.push(Turn { node: node.clone(), is_update, group, begins, ends: None });
         }
     }
 
@@ -384,6 +430,11 @@ impl<'a> Simulation<'a> {
                     self.foresee(after, Happening::Available(node, name));
                 }
             }
+            Happening::Crashes(name) => self.edit(&name, |pod| {
+                let mut trouble = PodTrouble::default();
+                (trouble.waiting, trouble.restarts) = ("CrashLoopBackOff".into(), 2);
+                (pod.phase, pod.trouble) = (PodPhase::Running, Some(Box::new(trouble)));
+            }),
             Happening::Available(node, name) => self.change(&node, |site| {
                 site.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_available = true);
             }),
@@ -419,10 +470,11 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn foresee_start(&mut self, node: &Text, name: &Text) {
+    fn foresee_start(&mut self, node: &Text, name: &Text, fails: bool) {
         let Some(site) = self.sites.get_mut(node).filter(|site| site.taint.is_none()) else { return };
         let after = self.assumptions.startup.sample(&mut site.draw(self.assumptions.seed, node));
-        self.foresee(after, Happening::Ready(node.clone(), name.clone()));
+        let name = name.clone();
+        self.foresee(after, if fails { Happening::Crashes(name) } else { Happening::Ready(node.clone(), name) });
     }
 
     fn foresee_end(&mut self, node: &Text, name: &Text) {

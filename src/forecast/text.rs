@@ -19,6 +19,11 @@ impl fmt::Display for Forecast {
                 };
                 write!(f, "stuck after {after}: {nodes} not as they should be")?;
             }
+            Outcome::Held => {
+                let phase = self.rollout.as_ref().map(|rollout| format!(": {}", rollout.phase)).unwrap_or_default();
+                write!(f, "as far as it goes after {after}{phase}")?;
+            }
+            Outcome::RolledBack => write!(f, "it fails and is rolled back after {after}")?,
             Outcome::Restless => write!(f, "it never comes to rest: pods are created without end")?,
             Outcome::Unfinished => write!(f, "not done after {after}")?,
         }

@@ -1,5 +1,6 @@
 //! What is dangerous about DaemonSets, before it does harm.
 
+mod policy;
 mod rules;
 
 use std::{collections::BTreeMap, fmt};
@@ -127,6 +128,10 @@ lints! {
     NodeNameInTemplate, Warning, "node-name-in-template", "The template names a node.";
     /// The template's required node affinity does not show up in pods: each gets one that names its node.
     AffinityReplaced, Note, "affinity-replaced", "Pods do not have the required node affinity of the template.";
+    /// An annotation with a policy for updates cannot be read, so that updates are paused.
+    InvalidPolicy, Error, "invalid-policy", "An annotation with a policy for updates cannot be read.";
+    /// A policy for updates names nodes that there are not, or does nothing.
+    IdlePolicy, Warning, "idle-policy", "A policy for updates does nothing, or waits for nodes that there are not.";
     /// Under `OnDelete` pods of many templates run at the same time.
     ManyRevisionsInUse, Warning, "many-revisions-in-use", "Pods of three or more revisions run at the same time.";
     /// No old revision is kept, so that there is no way back.

@@ -1,10 +1,13 @@
 //! What is looked for in one DaemonSet.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use serde_json::Value;
 
-use super::{Finding, Lint};
+use super::{Finding, Lint, policy};
 use crate::{
     Key, Snapshot, Warning,
     explain::{ClaimReason, Explanation, UpdateState},
@@ -53,7 +56,8 @@ impl Finding {
 pub(super) fn of(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let plan = snapshot.plan();
     let placements: Vec<_> = plan.placements().collect();
-    let desired = placements.iter().filter(|placement| placement.verdict.should_run()).count();
+    let desired = placements.iter().filter(|placement| placement.verdict.should_run());
+    let desired: HashSet<_> = desired.map(|placement| &placement.node).collect();
     let explanation = snapshot.explain();
     let mut findings = Vec::new();
     findings.extend(project_selector(snapshot, &placements));
@@ -62,7 +66,8 @@ pub(super) fn of(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(adopted(snapshot, &explanation));
     findings.extend(matches_no_node(snapshot));
     findings.extend(placement(snapshot));
-    findings.extend(strategy(snapshot, desired));
+    findings.extend(strategy(snapshot, desired.len()));
+    findings.extend(policy::of(snapshot, &desired));
     findings.extend(revisions(snapshot, &explanation));
     findings
 }
@@ -76,7 +81,7 @@ fn some<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-fn count(count: usize, what: &str) -> String {
+pub(super) fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -127,6 +132,11 @@ fn warned_of(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
                 "write it as key=value,key=value",
             )
         }
+        Warning::InvalidPolicy { error } => (
+            Lint::InvalidPolicy,
+            format!("metadata.annotations[{}]", error.annotation()),
+            "mend the annotation or take it away; until then no update moves",
+        ),
         Warning::HistoryNotGiven | Warning::DuplicateNode { .. } => return None,
     };
     let finding = found(snapshot, lint, field).saying(warning.to_string()).mended_by(fix);

@@ -106,6 +106,7 @@ pub(super) fn node(live: &Node, new: Node) -> Node {
         uid: live.uid.clone(),
         labels: both(&live.labels, &new.labels),
         taints: if new.taints.is_empty() { live.taints.clone() } else { new.taints },
+        deleted: live.deleted,
     }
 }
 

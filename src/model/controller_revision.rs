@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, ser::Formatter};
 
 use super::{
-    ControllerRef, Labels, Text,
+    ControllerRef, Labels, PodTemplate, PodTemplateError, Text,
     metadata::{Metadata, MissingName, unless_default},
 };
 
@@ -55,6 +55,26 @@ impl ControllerRevision {
             revision,
             data: Arc::new(data),
         }
+    }
+
+    /// The template that it keeps.
+    ///
+    /// # Errors
+    /// If [`data`](Self::data) has no `spec.template`, or one that cannot be read.
+    ///
+    /// ```
+    /// use daemonplan::model::ControllerRevision;
+    /// use serde_json::json;
+    /// let data = json!({"spec": {"template": {"spec": {"hostNetwork": true}, "$patch": "replace"}}});
+    /// let template = ControllerRevision::new("prod", "agent-6d5f", 3, data).template()?;
+    /// assert_eq!(serde_json::to_value(&template).unwrap(), json!({"spec": {"hostNetwork": true}}));
+    /// # Ok::<(), daemonplan::model::PodTemplateError>(())
+    /// ```
+    pub fn template(&self) -> Result<PodTemplate, PodTemplateError> {
+        let template = self.data.pointer("/spec/template").and_then(Value::as_object);
+        let mut template = template.cloned().ok_or_else(|| PodTemplateError::missing("data.spec.template"))?;
+        template.shift_remove("$patch");
+        PodTemplate::new(template)
     }
 
     /// The manifest to create it with, as the built-in controller would write it: the keys of `data` in order, and `<`,

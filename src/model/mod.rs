@@ -28,7 +28,7 @@ pub use metadata::ControllerRef;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use node_selector::{FieldRequirement, NodeSelector, NodeSelectorTerm};
-pub use pod::{Pod, PodNode, PodPhase, Readiness};
+pub use pod::{Pod, PodNode, PodPhase, PodTrouble, Readiness};
 pub use pod_template::{PodTemplate, PodTemplateError};
 pub(crate) use requirement::parse_bound;
 pub use requirement::{Operator, Requirement, RequirementError};
@@ -89,7 +89,7 @@ mod tests {
         let mut node = Node::new("node-7");
         (node.uid, node.labels) = ("uid-node".into(), labels.clone());
         let effects = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
-        let taint = |effect| Taint { key: "dedicated".into(), value: "db".into(), effect };
+        let taint = |effect| Taint::new("dedicated", "db", effect);
         node.taints = effects.into_iter().chain([TaintEffect::Unknown]).map(taint).collect();
         is_read_as_it_is_written(&node);
 

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -27,12 +28,14 @@ pub struct Node {
     pub labels: Labels,
     /// `spec.taints`.
     pub taints: Vec<Taint>,
+    /// `metadata.deletionTimestamp`: set once the node is being deleted.
+    pub deleted: Option<Timestamp>,
 }
 
 impl Node {
     /// A node without labels and taints.
     pub fn new(name: impl Into<Text>) -> Self {
-        Self { name: name.into(), uid: Text::default(), labels: Labels::default(), taints: Vec::new() }
+        Self { name: name.into(), uid: Text::default(), labels: Labels::default(), taints: Vec::new(), deleted: None }
     }
 }
 
@@ -62,6 +65,7 @@ impl TryFrom<Wire> for Node {
         Ok(Self {
             name: wire.metadata.take_name()?,
             uid: wire.metadata.uid.unwrap_or_default(),
+            deleted: wire.metadata.deletion_timestamp,
             labels: wire.metadata.labels.unwrap_or_default(),
             taints: wire.spec.and_then(|spec| spec.taints).unwrap_or_default(),
         })
@@ -77,6 +81,7 @@ impl From<Node> for Wire {
                 name: Some(node.name),
                 uid: unless_default(node.uid),
                 labels: unless_default(node.labels),
+                deletion_timestamp: node.deleted,
                 ..Metadata::default()
             },
             spec: Some(Spec { taints: unless_default(node.taints) }),

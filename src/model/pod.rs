@@ -1,3 +1,5 @@
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,35 @@ pub struct Pod {
     pub phase: PodPhase,
     /// The condition `Ready`.
     pub ready: Readiness,
+    /// What is wrong with it, if anything is.
+    pub trouble: Option<Box<PodTrouble>>,
+}
+
+/// What the kubelet, or whoever ended the pod, says is wrong with it.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>
+///
+/// ```
+/// use daemonplan::model::Pod;
+/// let pod: Pod = serde_json::from_str(r#"{
+///     "metadata": {"name": "agent-x2k"},
+///     "status": {"containerStatuses": [{"restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}
+/// }"#)?;
+/// let trouble = pod.trouble.unwrap();
+/// assert_eq!((trouble.restarts, &*trouble.waiting), (3, "CrashLoopBackOff"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PodTrouble {
+    /// `status.reason`, such as `Evicted`, `OutOfcpu` or `NodeAffinity`; often empty.
+    pub reason: Text,
+    /// `status.message`; often empty.
+    pub message: Text,
+    /// How often its containers were restarted, those that initialise it included: all `restartCount` in sum.
+    pub restarts: u32,
+    /// Why its first container that waits does so, such as `CrashLoopBackOff` or `ImagePullBackOff`; empty if none waits, or
+    /// only because the pod is being started (`ContainerCreating`, `PodInitializing`).
+    pub waiting: Text,
 }
 
 /// Which node a pod is on.
@@ -104,6 +135,24 @@ pub enum Readiness {
     },
 }
 
+impl fmt::Display for PodTrouble {
+    /// In a few words, such as `Evicted: The node was low on resource: memory` or `CrashLoopBackOff, 3 restarts`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let restarts = match self.restarts {
+            0 => String::new(),
+            1 => "1 restart".to_owned(),
+            count => format!("{count} restarts"),
+        };
+        let reason = match (&*self.reason, &*self.message) {
+            ("", message) => message.to_owned(),
+            (reason, "") => reason.to_owned(),
+            (reason, message) => format!("{reason}: {message}"),
+        };
+        let parts = [reason, self.waiting.to_string(), restarts];
+        f.write_str(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
+    }
+}
+
 impl Pod {
     /// A pending pod on no node, without labels and controller.
     pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
@@ -118,6 +167,7 @@ impl Pod {
             node: PodNode::None,
             phase: PodPhase::default(),
             ready: Readiness::default(),
+            trouble: None,
         }
     }
 
@@ -129,6 +179,14 @@ impl Pod {
     /// Whether the pod has ended, well or badly.
     pub fn is_terminal(&self) -> bool {
         matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
+    }
+
+    /// Since when the condition `Ready` is `True`, if it is and that is known.
+    pub(crate) fn ready_since(&self) -> Option<Timestamp> {
+        match self.ready {
+            Readiness::Ready { since } => since,
+            Readiness::NotReady => None,
+        }
     }
 
     /// Whether the condition `Ready` is `True`.
@@ -188,11 +246,38 @@ struct NodeAffinity {
     required: Option<RawSelector>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Status {
     phase: Option<PodPhase>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     conditions: Option<Vec<Condition>>,
+    #[serde(skip_serializing)]
+    init_container_statuses: Option<Vec<ContainerStatus>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerStatus {
+    restart_count: Option<u32>,
+    state: Option<ContainerState>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct ContainerState {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Waiting>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Waiting {
+    reason: Option<Text>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -212,7 +297,8 @@ impl TryFrom<Wire> for Pod {
     fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
         let name = wire.metadata.take_name()?;
         let namespace = wire.metadata.take_namespace();
-        let status = wire.status.unwrap_or(Status { phase: None, conditions: None });
+        let mut status = wire.status.unwrap_or_default();
+        let trouble = status.take_trouble();
         let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
         Ok(Self {
             namespace,
@@ -230,9 +316,41 @@ impl TryFrom<Wire> for Pod {
                 }
                 _ => Readiness::NotReady,
             },
+            trouble,
         })
     }
 }
+
+impl Status {
+    fn take_trouble(&mut self) -> Option<Box<PodTrouble>> {
+        let containers = [&self.init_container_statuses, &self.container_statuses].into_iter().flatten().flatten();
+        let mut trouble = PodTrouble::default();
+        for ContainerStatus { restart_count, state } in containers {
+            trouble.restarts = trouble.restarts.saturating_add(restart_count.unwrap_or_default());
+            let reason = state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_ref());
+            if let Some(reason) = reason.filter(|reason| !STARTING.contains(&&***reason) && trouble.waiting.is_empty())
+            {
+                trouble.waiting = reason.clone();
+            }
+        }
+        trouble.reason = self.reason.take().unwrap_or_default();
+        trouble.message = self.message.take().unwrap_or_default();
+        (trouble != PodTrouble::default()).then(|| Box::new(trouble))
+    }
+
+    fn set_trouble(&mut self, trouble: PodTrouble) {
+        let PodTrouble { reason, message, restarts, waiting } = trouble;
+        (self.reason, self.message) = (unless_default(reason), unless_default(message));
+        if restarts > 0 || !waiting.is_empty() {
+            let waiting = unless_default(waiting).map(|reason| Waiting { reason: Some(reason) });
+            let state = Some(ContainerState { waiting });
+            self.container_statuses = Some(vec![ContainerStatus { restart_count: Some(restarts), state }]);
+        }
+    }
+}
+
+/// Why containers wait while a pod is being started and all is well.
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 impl Spec {
     fn node(self) -> PodNode {
@@ -278,8 +396,9 @@ impl From<Pod> for Wire {
                 Some(vec![Condition { r#type, status, last_transition_time: since }])
             }
         };
-        let status = Some(Status { phase: Some(pod.phase), conditions });
-        Self { api: "v1", kind: "Pod", metadata, spec: Some(spec), status }
+        let mut status = Status { phase: Some(pod.phase), conditions, ..Status::default() };
+        status.set_trouble(pod.trouble.map(|trouble| *trouble).unwrap_or_default());
+        Self { api: "v1", kind: "Pod", metadata, spec: Some(spec), status: Some(status) }
     }
 }
 

@@ -41,10 +41,17 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 #[error("{field}: {source}")]
 pub struct PodTemplateError {
-    /// The field, from the template down, such as `spec.tolerations`.
+    /// The field, such as `spec.tolerations`: from the template down.
     pub field: &'static str,
     /// What was expected there and what was found.
     pub source: serde_json::Error,
+}
+
+impl PodTemplateError {
+    /// The field is not there.
+    pub(super) fn missing(field: &'static str) -> Self {
+        Self { field, source: serde_json::Error::custom("expected an object, found none") }
+    }
 }
 
 impl PodTemplate {

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Text;
@@ -8,10 +9,11 @@ use super::Text;
 ///
 /// ```
 /// use daemonplan::model::{Taint, TaintEffect};
-/// let taint = Taint { key: "dedicated".into(), value: "db".into(), effect: TaintEffect::NoSchedule };
+/// let taint = Taint::new("dedicated", "db", TaintEffect::NoSchedule);
 /// assert_eq!(taint.to_string(), "dedicated=db:NoSchedule");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Taint {
     /// The key, never empty in a cluster.
     #[serde(default)]
@@ -22,6 +24,9 @@ pub struct Taint {
     /// What the taint does to pods that do not tolerate it.
     #[serde(default)]
     pub effect: TaintEffect,
+    /// `timeAdded`: since when it is there, if that was written down.
+    #[serde(default, rename = "timeAdded", skip_serializing_if = "Option::is_none")]
+    pub added: Option<Timestamp>,
 }
 
 /// What a [`Taint`] does to pods that do not tolerate it.
@@ -49,7 +54,7 @@ pub enum TaintEffect {
 /// ```
 /// use daemonplan::model::{Taint, TaintEffect, Toleration};
 /// let toleration: Toleration = serde_json::from_str(r#"{"key": "dedicated", "operator": "Exists"}"#)?;
-/// let taint = Taint { key: "dedicated".into(), value: "db".into(), effect: TaintEffect::NoSchedule };
+/// let taint = Taint::new("dedicated", "db", TaintEffect::NoSchedule);
 /// assert!(toleration.tolerates(&taint, false));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -86,6 +91,13 @@ pub enum TolerationOperator {
     Gt,
     /// No operator that Kubernetes knows: tolerates nothing.
     Unknown,
+}
+
+impl Taint {
+    /// A taint of which nobody knows since when it is there.
+    pub fn new(key: impl Into<Text>, value: impl Into<Text>, effect: TaintEffect) -> Self {
+        Self { key: key.into(), value: value.into(), effect, added: None }
+    }
 }
 
 impl TaintEffect {

@@ -20,7 +20,7 @@ use crate::{
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
 /// # let namespace = Namespace::new("prod");
 /// let mut nodes = [Node::new("node-7")];
-/// nodes[0].taints = vec![Taint { key: "a".into(), value: "b".into(), effect: TaintEffect::NoSchedule }];
+/// nodes[0].taints = vec![Taint::new("a", "b", TaintEffect::NoSchedule)];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
 /// let check = &snapshot.explain().nodes[0].checks[0];
 /// assert_eq!(check.rule.to_string(), "all taints tolerated");
@@ -89,7 +89,7 @@ pub enum PlacementRule {
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
 /// # let namespace = Namespace::new("prod");
 /// let mut nodes = [Node::new("node-7")];
-/// nodes[0].taints = vec![Taint { key: "a".into(), value: "b".into(), effect: TaintEffect::NoSchedule }];
+/// nodes[0].taints = vec![Taint::new("a", "b", TaintEffect::NoSchedule)];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
 /// let remedies = &snapshot.explain().nodes[0].remedies;
 /// assert_eq!(remedies[0].to_string(), "a toleration for a=b:NoSchedule");

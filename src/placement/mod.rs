@@ -47,7 +47,7 @@ pub enum Verdict {
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
 /// # let namespace = Namespace::new("prod");
 /// let mut nodes = [Node::new("node-7")];
-/// nodes[0].taints = vec![Taint { key: "a".into(), value: "b".into(), effect: TaintEffect::NoSchedule }];
+/// nodes[0].taints = vec![Taint::new("a", "b", TaintEffect::NoSchedule)];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
 /// assert_eq!(
 ///     snapshot.plan().placement("node-7").unwrap().to_string(),

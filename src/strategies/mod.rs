@@ -21,6 +21,7 @@
 
 mod daemon_set;
 mod pods;
+mod policy;
 mod template;
 
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub use daemon_set::{daemon_sets, int_or_percents};
+pub use policy::rollout_policies;
 pub use template::pod_templates;
 
 /// Whole clusters with so many nodes and a few revisions. In one half of them pods are in any state anywhere; in the
@@ -77,6 +79,30 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFac
     })
 }
 
+/// The same, with [policies](rollout_policies) for the updates in the DaemonSet's annotations.
+///
+/// ```
+/// use daemonplan::strategies::guided_clusters;
+/// use proptest::prelude::*;
+/// proptest!(|(facts in guided_clusters(0..5))| {
+///     prop_assert!(!facts.daemonset.annotations.is_empty());
+/// });
+/// ```
+pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFacts> {
+    (clusters(nodes), rollout_policies()).prop_map(|(mut facts, policy)| {
+        let current = facts.snapshot().plan().hash;
+        let policy = policy.annotations();
+        // One in some approves of the current template.
+        let policy = policy.iter().map(|(key, value)| match value.as_str() {
+            "approve-current" => (key.clone(), current.clone()),
+            _ => (key.clone(), value.clone()),
+        });
+        let before = facts.daemonset.annotations.iter().map(|(key, value)| (key.clone(), value.clone()));
+        facts.daemonset.annotations = before.chain(policy).collect();
+        facts
+    })
+}
+
 /// So many nodes: `node-0`, `node-1` …
 ///
 /// ```
@@ -87,14 +113,16 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFac
 /// });
 /// ```
 pub fn nodes(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Node>> {
-    let node = (labels(), prop::collection::vec(taints(), 0..3));
+    let deleted = option::weighted(0.05, 0..1200_i64);
+    let node = (labels(), prop::collection::vec(taints(), 0..3), deleted);
     prop::collection::vec(node, count).prop_map(|nodes| {
         let numbered = nodes.into_iter().enumerate();
-        let node = |(number, (labels, taints))| {
+        let node = |(number, (labels, taints, deleted)): (_, (_, _, Option<i64>))| {
             let mut node = Node::new(format!("node-{number}"));
             node.uid = format!("uid-node-{number}").into();
             node.labels = labels;
             node.taints = taints;
+            node.deleted = deleted.map(ago);
             node
         };
         numbered.map(node).collect()
@@ -194,7 +222,14 @@ fn labels() -> impl Strategy<Value = Labels> {
 }
 
 fn taint_keys() -> impl Strategy<Value = &'static str> {
-    select(vec!["dedicated", "dedicated", "node.kubernetes.io/unschedulable", "node.kubernetes.io/network-unavailable"])
+    select(vec![
+        "dedicated",
+        "dedicated",
+        "node.kubernetes.io/unschedulable",
+        "node.kubernetes.io/network-unavailable",
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ])
 }
 
 fn taints() -> impl Strategy<Value = Taint> {
@@ -205,11 +240,14 @@ fn taints() -> impl Strategy<Value = Taint> {
         TaintEffect::PreferNoSchedule,
         TaintEffect::Unknown,
     ];
-    (taint_keys(), select(vec!["", "db", "7"]), select(effects.to_vec())).prop_map(|(key, value, effect)| Taint {
-        key: key.into(),
-        value: value.into(),
-        effect,
-    })
+    let added = option::of(0..1200_i64);
+    (taint_keys(), select(vec!["", "db", "7"]), select(effects.to_vec()), added).prop_map(
+        |(key, value, effect, added)| {
+            let mut taint = Taint::new(key, value, effect);
+            taint.added = added.map(ago);
+            taint
+        },
+    )
 }
 
 fn backoffs(daemonset: &DaemonSet, nodes: &[Node]) -> impl Strategy<Value = Backoff> + use<> {

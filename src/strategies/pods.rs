@@ -7,7 +7,7 @@ use crate::{
     Snapshot,
     model::{
         ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Labels, Namespace, Node, Pod, PodNode, PodPhase,
-        PodTemplate, Readiness, TEMPLATE_GENERATION_LABEL, Text,
+        PodTemplate, PodTrouble, Readiness, TEMPLATE_GENERATION_LABEL, Text,
     },
 };
 
@@ -139,10 +139,10 @@ pub(super) fn wild_pods(
     ];
     let namespaces = prop_oneof![20 => Just(daemonset.namespace.clone()), 1 => Just("elsewhere".into())];
     let metadata = (namespaces, controllers(daemonset), selected(), select(hashes(daemonset, revisions)), ages());
-    let state = (place, phases, readiness(), prop::bool::weighted(0.1));
+    let state = (place, phases, readiness(), prop::bool::weighted(0.1), troubles());
     let pod = (metadata, template_generations(), state).prop_map(|(metadata, generation, state)| {
         let (namespace, controller, labels, hash, created) = metadata;
-        let (node, phase, ready, deleted) = state;
+        let (node, phase, ready, deleted, trouble) = state;
         let mut pod = Pod::new(namespace, "");
         let labels = with_hash(&labels, hash);
         pod.labels = match generation {
@@ -153,6 +153,7 @@ pub(super) fn wild_pods(
         pod.node = node;
         pod.phase = phase;
         pod.ready = ready;
+        pod.trouble = trouble;
         pod.created = created;
         pod.deleted = deleted.then(|| ago(10));
         pod
@@ -168,20 +169,23 @@ pub(super) fn calm_pods(
 ) -> impl Strategy<Value = Vec<Pod>> + use<> {
     let owner = ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() };
     let namespace = daemonset.namespace.clone();
-    let state = (select(hashes(daemonset, revisions)), readiness(), prop::bool::weighted(0.05), ages());
+    let hash = select(hashes(daemonset, revisions));
+    let state = (hash, readiness(), prop::bool::weighted(0.05), ages(), troubles());
     let pods = prop_oneof![
         8 => prop::collection::vec(state.clone(), 1),
         1 => prop::collection::vec(state, 0..3),
     ];
     prop::collection::vec(pods, nodes.len()).prop_map(move |by_node| {
         let placed = nodes.iter().zip(by_node).flat_map(|(node, pods)| pods.into_iter().map(move |pod| (node, pod)));
-        let pod = |(node, (hash, ready, deleted, created)): (&Text, (Option<Text>, Readiness, bool, _))| {
+        let pod = |(node, state): (&Text, (Option<Text>, Readiness, bool, _, _))| {
+            let (hash, ready, deleted, created, trouble) = state;
             let mut pod = Pod::new(namespace.clone(), "");
             pod.labels = with_hash(&Labels::from_iter([("app", "agent")]), hash);
             pod.controller = Some(owner.clone());
             pod.node = PodNode::Bound(node.clone());
             pod.phase = PodPhase::Running;
             pod.ready = ready;
+            pod.trouble = trouble;
             pod.created = created;
             pod.deleted = deleted.then(|| ago(10));
             pod
@@ -192,6 +196,18 @@ pub(super) fn calm_pods(
 
 fn ages() -> impl Strategy<Value = Option<Timestamp>> + Clone {
     option::weighted(0.9, (1..5_i64).prop_map(|hours| ago(3600 * hours)))
+}
+
+fn troubles() -> impl Strategy<Value = Option<Box<PodTrouble>>> + Clone {
+    let reasons = select(vec!["", "", "Evicted", "OutOfcpu", "NodeAffinity"]);
+    let waiting = select(vec!["", "", "CrashLoopBackOff", "ImagePullBackOff", "SomethingElse"]);
+    let trouble = (reasons, 0..5_u32, waiting).prop_map(|(reason, restarts, waiting)| {
+        let mut trouble = PodTrouble::default();
+        (trouble.reason, trouble.restarts, trouble.waiting) = (reason.into(), restarts, waiting.into());
+        // No trouble at all is written as none.
+        (trouble != PodTrouble::default()).then(|| Box::new(trouble))
+    });
+    option::weighted(0.2, trouble).prop_map(Option::flatten)
 }
 
 fn readiness() -> impl Strategy<Value = Readiness> + Clone {

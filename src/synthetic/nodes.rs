@@ -71,7 +71,7 @@ fn pool(mut ticket: u32) -> &'static Pool {
 
 /// At least one: each node says how its kind of instance is paid for.
 fn taints(pool: &Pool, random: &mut Random) -> Vec<Taint> {
-    let taint = |key: &str, value: &str, effect| Taint { key: key.into(), value: value.into(), effect };
+    let taint = |key: &str, value: &str, effect| Taint::new(key, value, effect);
     let lifecycle = if random.happens(300) { "spot" } else { "reserved" };
     let mut taints = vec![taint("node.example.com/lifecycle", lifecycle, TaintEffect::PreferNoSchedule)];
     taints.extend(pool.taint.map(|(key, value)| taint(key, value, TaintEffect::NoSchedule)));

@@ -192,6 +192,9 @@ impl Cluster {
                     revision.labels = revision.labels.with(HASH_LABEL, hash.clone());
                 }
                 Action::DeleteRevision { revision, .. } => self.revisions.retain(|other| other.name != revision.name),
+                Action::RollBack { revision, .. } => {
+                    self.daemonset = daemonplan::rollback(&self.daemonset, revision).unwrap();
+                }
                 Action::UpdateStatus { status } => self.daemonset.status = status.clone(),
                 other => panic!("unknown action {other}"),
             }

@@ -157,7 +157,7 @@ impl Planner {
                 Taint::NoSchedule => k8s::TaintEffect::NoSchedule,
                 Taint::NoExecute => k8s::TaintEffect::NoExecute,
             });
-            let taint = |effect| k8s::Taint { key: "dedicated".into(), value: k8s::Text::default(), effect };
+            let taint = |effect| k8s::Taint::new("dedicated", "", effect);
             made.taints = effect.into_iter().map(taint).collect();
             Some(made)
         });

@@ -30,6 +30,11 @@ fn outcome_of(plan: &Plan<'_>) -> Outcome {
             .collect(),
         plan_again_after: plan.plan_again_after.map(|after| after.as_secs().try_into().unwrap()),
         held_back: (plan.held_back_creations, plan.held_back_deletions),
+        rollout: plan.rollout.as_ref().map(|rollout| {
+            let mut rollout = serde_json::to_value(rollout).unwrap();
+            rollout.as_object_mut().unwrap().remove("nodes");
+            rollout
+        }),
     }
 }
 
@@ -37,7 +42,12 @@ const RULES: [&str; 6] = ["AllRulesHold", "NodeName", "NodeSelector", "NodeAffin
 
 fn without_words(mut action: Value) -> Value {
     let fields = action.as_object_mut().unwrap();
-    fields.retain(|name, _| !["uid", "message", "placement"].contains(&name.as_str()));
+    if fields["type"] == "RollBack" {
+        fields.retain(|name, _| !["number", "hash"].contains(&name.as_str()));
+    }
+    fields.retain(|name, _| {
+        !["uid", "message", "placement", "daemonSet", "generation", "failing", "patch"].contains(&name.as_str())
+    });
     action
 }
 
@@ -46,12 +56,13 @@ fn by_phase(mut outcome: Outcome) -> Outcome {
     let phase = |action: &Value| match action["type"].as_str().unwrap() {
         "AdoptPod" | "ReleasePod" | "AdoptRevision" | "ReleaseRevision" => 0,
         "CreateRevision" | "UpdateRevision" | "RelabelPod" => 1,
-        "CreatePod" => 2,
+        "RollBack" | "CreatePod" => 2,
         "DeletePod" => 3,
         "DeleteRevision" => 4,
         _ => 5,
     };
-    outcome.actions.sort_by_key(|action| (phase(action), action["pod"].to_string(), action["revision"].to_string()));
+    let name = |action: &Value| ["node", "pod", "revision"].map(|field| action[field].as_str().map(str::to_owned));
+    outcome.actions.sort_by_key(|action| (phase(action), name(action)));
     outcome.events.sort();
     outcome
 }

@@ -17,6 +17,8 @@ pub struct History {
     pub duplicates: Vec<String>,
     /// Names and hashes of old revisions, the lowest number first.
     pub old: Vec<(String, String)>,
+    /// The same revisions.
+    pub old_revisions: Vec<Value>,
 }
 
 fn name(revision: &Value) -> String {
@@ -61,6 +63,7 @@ impl History {
             changes: Vec::new(),
             duplicates: Vec::new(),
             old: Vec::new(),
+            old_revisions: Vec::new(),
         };
         let Some(revisions) = &facts.revisions else { return history };
 
@@ -87,6 +90,7 @@ impl History {
         let (mut current, old): (Vec<_>, Vec<_>) = claimed.iter().copied().partition(says_the_same);
         let newest = current.pop();
         history.duplicates = current.into_iter().map(name).collect();
+        history.old_revisions = old.iter().copied().cloned().collect();
         history.old = old.iter().map(|revision| (name(revision), hash(revision))).collect();
 
         let needed = old.iter().map(|revision| number(&revision["revision"])).max().unwrap_or(0).max(0) + 1;

@@ -10,6 +10,7 @@ mod compare;
 mod facts;
 mod history;
 mod nodes;
+mod policy;
 mod selectors;
 mod template;
 mod update;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 use self::{
     facts::{Pod, is_owner, number},
     history::History,
+    policy::{Policy, Progress},
     selectors::selects,
 };
 
@@ -42,6 +44,8 @@ struct Outcome {
     plan_again_after: Option<i64>,
     /// Creations and deletions.
     held_back: (usize, usize),
+    /// Where the update stands by its policy, without the nodes where it fails.
+    rollout: Option<Value>,
 }
 
 /// What is asked for on the nodes, before the burst limit.
@@ -51,6 +55,8 @@ struct Wishes {
     create: Vec<(String, &'static str)>,
     /// Pod and reason.
     delete: Vec<(Pod, &'static str)>,
+    /// How many creations and deletions more there are, that the burst limit holds back in any case.
+    more: (usize, usize),
 }
 
 /// The plan.
@@ -133,8 +139,20 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
 
     // §4 and §6.
     let nodes = node_states(facts, &claimed, &history.hash);
-    if facts.effects_observed {
-        pods_to_create_and_delete(facts, &nodes, &history.hash, outcome);
+    let policy = Policy::of(facts);
+    let progress = policy.as_ref().map(|policy| Progress::of(policy, facts, &nodes, &history));
+    let rolls_back = progress.as_ref().and_then(|progress| progress.rolls_back_to.clone());
+    outcome.rollout = progress.as_ref().map(Progress::status);
+    match rolls_back.filter(|_| facts.effects_observed) {
+        Some((name, _)) => {
+            outcome.actions.push(json!({"type": "RollBack", "revision": name, "reason": "TemplateFails"}));
+            outcome.events.push(("RolledBack", String::new()));
+            outcome.rollout.as_mut().unwrap()["phase"] = json!("RollingBack");
+        }
+        None if facts.effects_observed => {
+            pods_to_create_and_delete(facts, &nodes, &history, progress.as_ref(), outcome);
+        }
+        None => {}
     }
 
     // §7, clean-up.
@@ -162,17 +180,25 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
     if changed || behind {
         outcome.actions.push(json!({"type": "UpdateStatus", "status": status, "reason": "StatusChanged"}));
     }
-    outcome.plan_again_after = plan_again_after(facts, &nodes, &status);
+    outcome.plan_again_after = plan_again_after(facts, &nodes, &status, progress.as_ref());
     outcome.status = Some(status);
 }
 
-fn pods_to_create_and_delete(facts: &Facts<'_>, nodes: &[NodeState], hash: &str, outcome: &mut Outcome) {
+fn pods_to_create_and_delete(
+    facts: &Facts<'_>,
+    nodes: &[NodeState],
+    history: &History,
+    progress: Option<&Progress<'_>>,
+    outcome: &mut Outcome,
+) {
     let mut wishes = Wishes::default();
     for state in nodes {
         state.add_wishes(&mut wishes);
     }
     if wishes.create.is_empty() && wishes.delete.is_empty() {
-        wishes = update::wishes(facts, nodes);
+        wishes = progress.map_or_else(|| update::wishes(facts, nodes), Progress::wishes);
+    } else if let Some(progress) = progress {
+        progress.hold_creations_back(&mut wishes);
     }
     for state in nodes {
         wishes.delete.extend(state.collected().into_iter().map(|pod| (pod, "NodeGone")));
@@ -180,9 +206,14 @@ fn pods_to_create_and_delete(facts: &Facts<'_>, nodes: &[NodeState], hash: &str,
     wishes.create.sort();
     wishes.delete.sort_by(|(a, _), (b, _)| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
     let burst = facts.burst();
-    outcome.held_back = (wishes.create.len().saturating_sub(burst), wishes.delete.len().saturating_sub(burst));
+    let (creations, deletions) = (wishes.create.len() + wishes.more.0, wishes.delete.len() + wishes.more.1);
+    outcome.held_back = (creations.saturating_sub(burst), deletions.saturating_sub(burst));
     for (node, reason) in wishes.create.into_iter().take(burst) {
-        let pod = template::pod(facts, &node, hash);
+        let older = progress.and_then(|progress| progress.older.as_ref()).filter(|_| reason == "HeldBack");
+        let pod = match older {
+            Some((_, hash, template)) => template::pod(facts, template, &node, hash),
+            None => template::pod(facts, &facts.daemonset["spec"]["template"], &node, &history.hash),
+        };
         outcome.actions.push(json!({"type": "CreatePod", "node": node, "reason": reason, "pod": pod}));
     }
     for (pod, reason) in wishes.delete.into_iter().take(burst) {
@@ -239,8 +270,14 @@ fn status(facts: &Facts<'_>, nodes: &[NodeState], collision_count: Option<i64>) 
 }
 
 /// §4 and §9: when the first back-off is over, or the first pod that is ready becomes available.
-fn plan_again_after(facts: &Facts<'_>, nodes: &[NodeState], status: &Value) -> Option<i64> {
-    let waits = nodes.iter().filter(|_| facts.effects_observed).filter_map(NodeState::wait);
+fn plan_again_after(
+    facts: &Facts<'_>,
+    nodes: &[NodeState],
+    status: &Value,
+    progress: Option<&Progress<'_>>,
+) -> Option<i64> {
+    let turns = progress.into_iter().flat_map(|progress| progress.times.iter().copied());
+    let waits = nodes.iter().filter_map(NodeState::wait).chain(turns).filter(|_| facts.effects_observed);
     let pods = nodes.iter().flat_map(|state| &state.pods).filter(|pod| pod.ready && !pod.available);
     let until_available = pods.filter_map(|pod| Some(pod.becomes_available? - facts.now?.as_second())).min();
     let unknown = number(&status["numberReady"]) != number(&status["numberAvailable"]);

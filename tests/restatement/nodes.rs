@@ -68,6 +68,8 @@ fn namespace_selectors(facts: &Facts<'_>) -> Vec<Requirement> {
 pub struct NodeState {
     pub name: String,
     pub exists: bool,
+    /// The node, or null.
+    pub node: Value,
     pub run: bool,
     keep: bool,
     /// The claimed pods here, first those to keep.
@@ -103,6 +105,7 @@ impl NodeState {
         let backoff = (facts.wait(&name), facts.next_delay(&name));
         Self {
             exists: node.is_some(),
+            node: node.cloned().unwrap_or_default(),
             run,
             keep,
             pods,

@@ -35,8 +35,7 @@ pub fn tolerations(spec: &Value) -> Vec<Value> {
     all
 }
 
-pub fn pod(facts: &Facts<'_>, node: &str, hash: &str) -> Value {
-    let template = &facts.daemonset["spec"]["template"];
+pub fn pod(facts: &Facts<'_>, template: &Value, node: &str, hash: &str) -> Value {
     let owner = &facts.daemonset["metadata"];
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]});
 

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// A number, or a percentage of the nodes that should run, rounded up.
-fn resolve(bound: &Value, nodes: usize) -> usize {
+pub fn resolve(bound: &Value, nodes: usize) -> usize {
     match bound.as_str() {
         None => bound.as_u64().unwrap().try_into().unwrap(),
         Some(percentage) => {
@@ -42,7 +42,7 @@ pub fn wishes(facts: &Facts<'_>, nodes: &[NodeState]) -> Wishes {
     without_surge(&concerned, unavailable.max(at_least))
 }
 
-fn pods_of(state: &NodeState) -> (Vec<Pod>, Vec<Pod>) {
+pub fn pods_of(state: &NodeState) -> (Vec<Pod>, Vec<Pod>) {
     state.live().into_iter().partition(|pod| !pod.updated)
 }
 

@@ -21,6 +21,7 @@ mod lint;
 mod nodes;
 mod ownership;
 mod placement;
+mod policies;
 mod status;
 mod stops;
 mod updates;

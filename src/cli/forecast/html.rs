@@ -41,6 +41,8 @@ fn section(snapshot: &Snapshot<'_>, runs: &Runs) -> Markup {
     let (daemonset, forecast) = (snapshot.daemonset(), &runs.forecast);
     let badge = match forecast.outcome {
         Outcome::Done => ("done", "Done"),
+        Outcome::Held => ("done", "Held by its policy"),
+        Outcome::RolledBack => ("bad", "Rolled back"),
         Outcome::Stuck => ("bad", "Stuck"),
         Outcome::Restless => ("bad", "Never at rest"),
         _ => ("warn", "Not done in time"),
@@ -79,7 +81,7 @@ fn waves(forecast: &Forecast) -> Markup {
                 @for (number, wave) in forecast.waves.iter().enumerate().take(MOST_WAVES) {
                     tr {
                         td { (number + 1) }
-                        td { @if wave.kind == WaveKind::Update { "update" } @else { "repair" } }
+                        td { @if wave.kind == WaveKind::Update { "update" } @else { "repair" } @if let Some(group) = &wave.group { " " (group) } }
                         td { (span(wave.begins)) }
                         td { @match wave.ends { Some(ends) => (span(ends)), None => b { "never" } } }
                         td { (wave.lowest_available) " of " (forecast.desired) }

@@ -92,9 +92,10 @@ fn waves(out: &mut impl Write, forecast: &Forecast, all: bool) -> io::Result<()>
 }
 
 fn line(out: &mut impl Write, number: usize, wave: &Wave, desired: usize, all: bool) -> io::Result<()> {
-    let what = match wave.kind {
-        WaveKind::Update => "update",
-        _ => "repair",
+    let what = match (wave.kind, &wave.group) {
+        (WaveKind::Update, Some(group)) => format!("update {}", tame(group)),
+        (WaveKind::Update, None) => "update".to_owned(),
+        _ => "repair".to_owned(),
     };
     let ends = wave.ends.map_or("never".to_owned(), span);
     let nodes: Vec<_> = wave.nodes.iter().map(tame).collect();

@@ -1,0 +1,67 @@
+//! What is looked for in the policies for updates.
+
+use std::collections::HashSet;
+
+use super::{
+    Finding, Lint,
+    rules::{count, found},
+};
+use crate::{
+    Snapshot,
+    model::{Labels, Text, UpdateStrategy},
+    policy::{Canary, CanaryNodes, OnFailure, Policy, RolloutPolicy},
+};
+
+/// Policies for updates that do nothing, or wait for what never comes.
+pub(super) fn of(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
+    let (daemonset, settings) = (snapshot.daemonset, snapshot.settings.cloned().unwrap_or_default());
+    let Policy { rollout, is_readable, .. } = Policy::of(daemonset, &settings, &mut Vec::new());
+    let mut findings = Vec::new();
+    let mut add = |annotation: &str, message: String, fix: &str| {
+        let finding = found(snapshot, Lint::IdlePolicy, format!("metadata.annotations[{annotation}]"));
+        findings.push(finding.saying(message).mended_by(fix));
+    };
+    if !is_readable || settings.ignore_policy_annotations {
+        return findings;
+    }
+    if daemonset.update_strategy == UpdateStrategy::OnDelete {
+        if let Some((annotation, _)) = daemonset.annotations.iter().find(|(key, _)| guides_updates(key)) {
+            let message = "the update strategy is OnDelete: the policy for updates does nothing";
+            add(annotation, message.into(), "set spec.updateStrategy.type to RollingUpdate");
+        }
+        return findings;
+    }
+    let labels = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).map(|node| &node.labels);
+    let none = |fits: &dyn Fn(&Labels) -> bool| !desired.is_empty() && !labels.clone().any(fits);
+    if let Some(selector) = rollout.update_nodes.as_ref().filter(|selector| none(&|labels| selector.matches(labels))) {
+        let message = format!("no node that should run a pod matches {selector}: nothing is updated");
+        add("daemonplan/update-nodes", message, "select labels that nodes have");
+    }
+    if let Some(Canary { nodes: CanaryNodes::Matching(selector), .. }) = &rollout.canary
+        && none(&|labels| selector.matches(labels))
+    {
+        let message =
+            format!("no node that should run a pod matches {selector}: the update waits for its canaries forever");
+        add("daemonplan/canary-nodes", message, "select labels that nodes have");
+    }
+    if let Some(groups) = rollout.groups.as_ref().filter(|groups| none(&|labels| labels.get(&groups.label).is_some())) {
+        let message = format!("no node that should run a pod has the label {}: there is one group only", groups.label);
+        add("daemonplan/groups", message, "name a label that nodes have");
+    }
+    if let Some(kept) = rollout.partition.filter(|kept| !desired.is_empty() && kept.of(desired.len()) >= desired.len())
+    {
+        let message = format!("{kept} of {} stay at the older template: all", count(desired.len(), "node"));
+        add("daemonplan/partition", message, "let fewer nodes stay");
+    }
+    let rolls_back = rollout.failure.is_some_and(|failure| failure.then == OnFailure::RollBack);
+    if rolls_back && daemonset.revision_history_limit == 0 {
+        let message = "revisionHistoryLimit is 0: once no pod has it, there is no older template to roll back to";
+        add("daemonplan/on-failure", message.into(), "set spec.revisionHistoryLimit to 2 or more");
+    }
+    findings
+}
+
+/// Whether an annotation is a policy for updates.
+fn guides_updates(annotation: &str) -> bool {
+    RolloutPolicy::ANNOTATIONS.contains(&annotation) && annotation != "daemonplan/backoff"
+}

@@ -1,0 +1,106 @@
+use std::time::Duration;
+
+use proptest::{option, prelude::*, sample::select};
+
+use super::int_or_percents;
+use crate::{
+    Approval, Away, Canary, CanaryNodes, FailurePolicy, GroupPace, Groups, OnFailure, Order, RolloutPolicy,
+    matching::SelectorExpression,
+};
+
+/// Policies for updates, each of their parts now and then.
+///
+/// ```
+/// use daemonplan::strategies::rollout_policies;
+/// use daemonplan::RolloutPolicy;
+/// use proptest::prelude::*;
+/// proptest!(|(policy in rollout_policies())| {
+///     prop_assert_eq!(RolloutPolicy::default().annotated(&policy.annotations()), Ok(policy));
+/// });
+/// ```
+pub fn rollout_policies() -> impl Strategy<Value = RolloutPolicy> {
+    let scope =
+        (prop::bool::weighted(0.1), option::weighted(0.2, selectors()), option::weighted(0.3, int_or_percents()));
+    let pace = (orders(), option::weighted(0.4, groups()), any::<bool>(), option::weighted(0.4, away()));
+    let trust = (option::weighted(0.4, canaries()), option::weighted(0.4, failures()), any::<bool>());
+    (scope, pace, trust).prop_map(|((paused, update_nodes, partition), (order, groups, strict_budget, away), trust)| {
+        let (canary, failure, backoff_by_reason) = trust;
+        let plain = RolloutPolicy {
+            paused,
+            update_nodes,
+            partition,
+            order,
+            groups,
+            strict_budget,
+            away: away.unwrap_or_default(),
+            canary,
+            failure,
+            backoff_by_reason,
+        };
+        // One of them is there in any case.
+        RolloutPolicy { strict_budget: strict_budget || plain == RolloutPolicy::default(), ..plain }
+    })
+}
+
+fn selectors() -> impl Strategy<Value = SelectorExpression> {
+    let texts = select(vec!["role=worker", "zone in (a,b)", "!example.com/gpu", "role", "zone!=a", "role=nobody"]);
+    texts.prop_filter_map("they all parse", |text| text.parse().ok())
+}
+
+fn orders() -> impl Strategy<Value = Order> {
+    prop_oneof![
+        3 => Just(Order::Name),
+        1 => Just(Order::OldestPod),
+        1 => Just(Order::Priority { label: "speed".into() }),
+        1 => (0..5_u64).prop_map(|seed| Order::Random { seed }),
+    ]
+}
+
+fn groups() -> impl Strategy<Value = Groups> {
+    let first = select(vec![vec![], vec!["b"], vec!["infra", "worker"]]);
+    let pace = prop_oneof![Just(GroupPace::OneAtATime), Just(GroupPace::Spread)];
+    (select(vec!["zone", "role"]), pace, first, option::of(int_or_percents())).prop_map(
+        |(label, pace, first, max_unavailable)| Groups {
+            label: label.into(),
+            pace,
+            first: first.into_iter().map(Into::into).collect(),
+            max_unavailable,
+        },
+    )
+}
+
+fn minutes() -> impl Strategy<Value = Duration> {
+    select(vec![0, 5, 10, 30]).prop_map(Duration::from_mins)
+}
+
+fn away() -> impl Strategy<Value = Away> {
+    let after = || option::of(minutes());
+    (after(), after(), after(), after()).prop_map(|(not_ready, unreachable, cordoned, deleted)| Away {
+        not_ready,
+        unreachable,
+        cordoned,
+        deleted,
+    })
+}
+
+fn canaries() -> impl Strategy<Value = Canary> {
+    let nodes = prop_oneof![
+        int_or_percents().prop_map(CanaryNodes::Count),
+        (0..4_u32).prop_map(|count| CanaryNodes::Count(crate::model::IntOrPercent::Int(count))),
+        selectors().prop_map(CanaryNodes::Matching),
+    ];
+    let approval = prop_oneof![
+        4 => Just(Approval::NotNeeded),
+        1 => Just(Approval::Needed { approved: None }),
+        1 => Just(Approval::Needed { approved: Some("approve-current".into()) }),
+    ];
+    (nodes, minutes(), approval).prop_map(|(nodes, bake, approval)| Canary { nodes, bake, approval })
+}
+
+fn failures() -> impl Strategy<Value = FailurePolicy> {
+    let then = select(vec![OnFailure::Pause, OnFailure::RollBack]);
+    let available_within = option::of(select(vec![1800, 3600, 5400, 10_800]).prop_map(Duration::from_secs));
+    (0..4_u32, available_within, int_or_percents(), then).prop_map(|(max_restarts, available_within, max, then)| {
+        FailurePolicy { max_restarts, available_within, max_failures: max, then }
+    })
+}

@@ -1,0 +1,563 @@
+//! The policies for updates: how far an update may go, in which order, and what is left alone.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{
+    Wishes,
+    facts::{Facts, Pod},
+    history::History,
+    nodes::NodeState,
+    selectors::{Labels, expression, holds, list, pairs, text},
+    update::{max_surge, pods_of, resolve},
+};
+
+/// The annotations that hold, without their prefix.
+pub struct Policy(BTreeMap<String, String>);
+
+impl Policy {
+    /// `None` if there is none, or nothing is updated anyhow.
+    pub fn of(facts: &Facts<'_>) -> Option<Self> {
+        let annotations = pairs(&facts.daemonset["metadata"]["annotations"]);
+        let own = annotations.iter().filter_map(|(key, value)| Some((key.strip_prefix("daemonplan/")?, value)));
+        // The back-off is not about updates.
+        let own = own.filter(|(key, _)| *key != "backoff");
+        let policy: BTreeMap<_, _> = own.map(|(key, value)| (key.to_owned(), value.clone())).collect();
+        let rolls = facts.daemonset["spec"]["updateStrategy"]["type"] == "RollingUpdate";
+        (rolls && !policy.is_empty()).then_some(Self(policy))
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    fn says(&self, key: &str, value: &str) -> bool {
+        self.get(key) == Some(value)
+    }
+
+    fn nodes(&self, key: &str, of: usize) -> Option<usize> {
+        let text = self.get(key)?;
+        let bound = text.parse::<u64>().map_or_else(|_| json!(text), |count| json!(count));
+        Some(resolve(&bound, of))
+    }
+
+    fn seconds(&self, key: &str) -> Option<i64> {
+        Some(seconds(self.get(key)?))
+    }
+
+    fn selects(&self, key: &str, labels: &Labels) -> Option<bool> {
+        let requirements = expression(self.get(key)?).unwrap();
+        Some(requirements.iter().all(|requirement| holds(requirement, labels).unwrap()))
+    }
+}
+
+fn seconds(text: &str) -> i64 {
+    text.parse::<SignedDuration>().unwrap().as_secs()
+}
+
+/// A node in an update.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
+struct Seat<'s> {
+    state: &'s NodeState,
+    /// Its place among the groups, and the group's name.
+    group: (usize, String),
+    rank: i64,
+    selected: bool,
+    away: bool,
+    /// Whether its pods go anyhow, the node being gone: then they only use up the budget.
+    gone: bool,
+    fails: bool,
+    old: Vec<Pod>,
+    new: Vec<Pod>,
+    /// The hash of the older pod that is here, which may be going, and whether it is available.
+    older: Option<(String, bool)>,
+}
+
+const CANARIES: usize = 0;
+const NO_GROUP: usize = usize::MAX;
+
+/// How far the update is, and how far it may go.
+pub struct Progress<'s> {
+    policy: &'s Policy,
+    seats: Vec<Seat<'s>>,
+    desired: usize,
+    burst: usize,
+    max_surge: usize,
+    max_unavailable: usize,
+    phase: Value,
+    /// The one group whose turn it is.
+    only: Option<(usize, String)>,
+    /// Whether it waits for another one that is at work.
+    waits: bool,
+    /// How many more nodes may be updated.
+    room: usize,
+    /// The revision to keep: name, hash and template.
+    pub older: Option<(String, String, Value)>,
+    pub rolls_back_to: Option<(String, String)>,
+    /// In so many seconds it may be otherwise.
+    pub times: Vec<i64>,
+}
+
+impl<'s> Progress<'s> {
+    pub fn of(policy: &'s Policy, facts: &Facts<'_>, nodes: &'s [NodeState], history: &History) -> Self {
+        let desired = nodes.iter().filter(|state| state.run).count();
+        let bounds = &facts.daemonset["spec"]["updateStrategy"]["rollingUpdate"];
+        let mut progress = Self {
+            policy,
+            seats: Vec::new(),
+            desired,
+            burst: facts.burst(),
+            max_surge: max_surge(facts, desired),
+            max_unavailable: resolve(&bounds["maxUnavailable"], desired).max(usize::from(desired > 0)),
+            phase: json!({"phase": "Settled"}),
+            only: None,
+            waits: false,
+            room: usize::MAX,
+            older: None,
+            rolls_back_to: None,
+            times: Vec::new(),
+        };
+        for state in nodes {
+            let seat = progress.seat(facts, state);
+            progress.seats.push(seat);
+        }
+        progress.look_for_older_revision(history);
+        progress.find_phase(facts, history);
+        progress
+    }
+
+    fn seat(&mut self, facts: &Facts<'_>, state: &'s NodeState) -> Seat<'s> {
+        let policy = self.policy;
+        let labels = pairs(&state.node["metadata"]["labels"]);
+        let (old, new) = pods_of(state);
+        let olds: Vec<_> = state.pods.iter().filter(|pod| !pod.updated).collect();
+        let first_old = olds.iter().find(|pod| !pod.deleting).or(olds.first());
+        let listed: Vec<_> = policy.get("group-order").map(|names| names.split(',').collect()).unwrap_or_default();
+        let named = policy.get("groups").and_then(|label| labels.get(label));
+        let group = match named {
+            _ if state.exists && policy.selects("canary-nodes", &labels) == Some(true) => (CANARIES, String::new()),
+            Some(name) => match listed.iter().position(|first| first == name) {
+                Some(place) => (1 + place, name.clone()),
+                None => (NO_GROUP - 1, name.clone()),
+            },
+            None => (NO_GROUP, String::new()),
+        };
+        let rank = match policy.get("order").unwrap_or("name").split_once('=') {
+            Some(("priority", label)) => {
+                labels.get(label).and_then(|text| text.parse::<i64>().ok()).map_or(i64::MAX, |priority| -priority)
+            }
+            Some((_, seed)) => random_rank(seed.parse().unwrap(), &state.name),
+            None if policy.says("order", "oldest-pod") => {
+                first_old.and_then(|pod| pod.created).map_or(i64::MIN, jiff::Timestamp::as_second)
+            }
+            None => 0,
+        };
+        let away = self.is_away(facts, state);
+        let mut fails = false;
+        for pod in new.iter().filter(|_| policy.get("on-failure").is_some()) {
+            fails |= self.pod_fails(facts, pod);
+        }
+        Seat {
+            group,
+            rank,
+            selected: state.exists && policy.selects("update-nodes", &labels).unwrap_or(true),
+            away,
+            gone: !state.collected().is_empty(),
+            fails,
+            older: first_old.map(|pod| (pod.hash().cloned().unwrap_or_default(), !pod.deleting && pod.available)),
+            old,
+            new,
+            state,
+        }
+    }
+
+    /// Whether so many seconds have passed since then; if not yet, notes when.
+    fn is_over(&mut self, facts: &Facts<'_>, since: &Value, after: i64) -> bool {
+        let (Some(since), Some(now)) = (since.as_str(), facts.now) else { return false };
+        let left = since.parse::<jiff::Timestamp>().unwrap().as_second() + after - now.as_second();
+        if left > 0 {
+            self.times.push(left);
+        }
+        left <= 0
+    }
+
+    fn is_away(&mut self, facts: &Facts<'_>, state: &NodeState) -> bool {
+        let mut away = false;
+        for part in self.policy.get("away").unwrap_or("").split(',').filter(|part| !part.is_empty()) {
+            let (kind, after) = part.split_once('=').unwrap_or((part, "0s"));
+            let key = match kind {
+                "deleted" if !state.exists => {
+                    away = true;
+                    continue;
+                }
+                "deleted" => "",
+                "cordoned" => "node.kubernetes.io/unschedulable",
+                "not-ready" => "node.kubernetes.io/not-ready",
+                _ => "node.kubernetes.io/unreachable",
+            };
+            let taints = list(&state.node["spec"]["taints"]);
+            let mut times: Vec<_> = taints
+                .iter()
+                .filter(|taint| text(taint, "key") == key)
+                .map(|taint| taint["timeAdded"].clone())
+                .collect();
+            if kind == "deleted" && !state.node["metadata"]["deletionTimestamp"].is_null() {
+                times.push(state.node["metadata"]["deletionTimestamp"].clone());
+            }
+            // Of several taints the one that has been there longest counts, and one of which nobody knows before all.
+            times.sort_by_key(|time| time.as_str().map(|time| time.parse::<jiff::Timestamp>().unwrap()));
+            if let Some(first) = times.first() {
+                let after = seconds(after);
+                away |= after == 0 || self.is_over(facts, first, after);
+            }
+        }
+        away
+    }
+
+    fn pod_fails(&mut self, facts: &Facts<'_>, pod: &Pod) -> bool {
+        let containers = list(&pod.json["status"]["containerStatuses"]);
+        let restarts: i64 = containers.iter().filter_map(|container| container["restartCount"].as_i64()).sum();
+        let waits = |container: &Value| {
+            let reason = container["state"]["waiting"]["reason"].as_str().unwrap_or("").to_owned();
+            ["CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff"].contains(&&*reason)
+        };
+        let most = self.policy.get("max-restarts").map_or(2, |text| text.parse().unwrap());
+        if pod.phase == "Failed" || restarts > most || containers.iter().any(waits) {
+            return true;
+        }
+        let within = self.policy.seconds("available-within").filter(|_| !pod.available);
+        within.is_some_and(|within| self.is_over(facts, &pod.json["metadata"]["creationTimestamp"], within))
+    }
+
+    fn look_for_older_revision(&mut self, history: &History) {
+        let mut best: Option<((usize, usize), String, String, Value)> = None;
+        for ((name, hash), revision) in history.old.iter().zip(&history.old_revisions) {
+            let own: Vec<_> = self.older().filter(|(other, _)| other == hash).collect();
+            let pods = (own.iter().filter(|(_, available)| *available).count(), own.len());
+            if pods.1 > 0 && best.as_ref().is_none_or(|(most, ..)| *most <= pods) {
+                best = Some((pods, name.clone(), hash.clone(), revision["data"]["spec"]["template"].clone()));
+            }
+        }
+        self.older = best.map(|((available, _), name, hash, mut template)| {
+            template.as_object_mut().unwrap().remove("$patch");
+            if available > 0 {
+                self.rolls_back_to = Some((name.clone(), hash.clone()));
+            }
+            (name, hash, template)
+        });
+    }
+
+    /// The nodes that use up the budget.
+    fn counted(&self) -> impl Iterator<Item = &Seat<'s>> {
+        self.seats.iter().filter(|seat| !seat.away)
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Seat<'s>> {
+        self.counted().filter(|seat| !seat.gone)
+    }
+
+    /// The nodes that have an older pod.
+    fn older(&self) -> impl Iterator<Item = &(String, bool)> {
+        self.seats.iter().filter(|seat| !seat.gone).filter_map(|seat| seat.older.as_ref())
+    }
+
+    fn updated(&self) -> usize {
+        self.present().filter(|seat| seat.state.run && !seat.new.is_empty()).count()
+    }
+
+    fn find_phase(&mut self, facts: &Facts<'_>, history: &History) {
+        let rolls_back_to = self.rolls_back_to.take();
+        if self.older().next().is_none() {
+            return;
+        }
+        let policy = self.policy;
+        let failing = self.present().filter(|seat| seat.fails).count();
+        let shut = if policy.says("paused", "true") {
+            Some("Paused")
+        } else if policy.get("on-failure").is_some()
+            && failing > policy.nodes("max-failures", self.desired).unwrap_or(0)
+        {
+            self.rolls_back_to = rolls_back_to.filter(|_| policy.says("on-failure", "roll-back"));
+            Some("Failing")
+        } else {
+            None
+        };
+        if let Some(phase) = shut {
+            self.room = 0;
+            self.phase = json!({"phase": phase});
+            return;
+        }
+
+        let updated = self.updated();
+        let up_to = |nodes: usize| nodes.saturating_sub(updated);
+        let kept = policy.nodes("partition", self.desired);
+        let mut room = kept.map_or(usize::MAX, |kept| up_to(self.desired.saturating_sub(kept)));
+        self.phase = json!({"phase": "Rolling", "group": null});
+        let unfinished = self.present().filter(|seat| seat.selected && !seat.is_done());
+        let unfinished: Vec<_> = unfinished.map(|seat| seat.group.clone()).collect();
+        if policy.get("groups").is_some() && !policy.says("group-pace", "spread") {
+            self.only = unfinished.iter().min().cloned();
+            let elsewhere = |seat: &Seat<'_>| self.only.as_ref().is_some_and(|only| seat.group != *only);
+            let waits = self.present().any(|seat| elsewhere(seat) && seat.is_at_work());
+            self.waits = waits;
+            if let Some((_, name)) = &self.only {
+                self.phase["group"] = json!(name);
+            }
+        }
+        let nothing_left = unfinished.is_empty();
+        if let Some((phase, most)) = self.canary_phase(facts, history) {
+            match most {
+                Some(most) => room = room.min(up_to(most)),
+                None => self.only = Some((CANARIES, String::new())),
+            }
+            if let (Some(left), "CanaryBaking") = (phase["remainingSeconds"].as_i64(), text(&phase, "phase")) {
+                self.times.push(left);
+            }
+            self.phase = phase;
+        } else if room == 0 || nothing_left {
+            self.phase = json!({"phase": "Held"});
+        }
+        self.room = room;
+    }
+
+    /// What the canaries keep the others waiting for, and how many nodes may be updated meanwhile (`None`: the canaries).
+    fn canary_phase(&self, facts: &Facts<'_>, history: &History) -> Option<(Value, Option<usize>)> {
+        let policy = self.policy;
+        let by_label = policy.get("canary-nodes").is_some();
+        if !by_label && policy.get("canary").is_none() {
+            return None;
+        }
+        let selected = || self.present().filter(|seat| seat.selected && (!by_label || seat.group.0 == CANARIES));
+        let members = selected().filter(|seat| seat.state.run).count();
+        let counted = policy.nodes("canary", self.desired);
+        let wanted = counted.map_or(members, |count| count.min(members));
+        let mut since: Vec<i64> = selected().filter_map(Seat::proven_at).collect();
+        since.sort_unstable();
+        let phase = |phase: Value| Some((phase, counted));
+        if by_label && (wanted == 0 || selected().any(|seat| !seat.is_done())) || since.len() < wanted {
+            return phase(json!({"phase": "CanaryStarting", "available": since.len(), "wanted": wanted}));
+        }
+        if wanted == 0 {
+            return None;
+        }
+        let bake = policy.seconds("canary-bake").unwrap_or(0);
+        let until = if by_label { since.last().unwrap() } else { &since[wanted - 1] } + bake;
+        let left = facts.now.map(|now| until - now.as_second());
+        if bake > 0 && left.is_none_or(|left| left > 0) {
+            return phase(json!({"phase": "CanaryBaking", "remainingSeconds": left}));
+        }
+        let approved =
+            policy.get("canary-approved") == Some(&history.hash) || !policy.says("canary-approval", "manual");
+        (!approved).then(|| (json!({"phase": "AwaitingApproval", "hash": history.hash}), counted))
+    }
+
+    pub fn status(&self) -> Value {
+        let mut status = self.phase.clone();
+        status["old"] = json!(self.older().count());
+        status["updated"] = json!(self.updated());
+        let lacks = |seat: &&Seat<'_>| {
+            seat.away && seat.state.run && !seat.state.pods.first().is_some_and(|first| first.available)
+        };
+        status["unavailableAway"] = json!(self.seats.iter().filter(lacks).count());
+        status
+    }
+
+    fn has_turn(&self, seat: &Seat<'_>) -> bool {
+        !seat.away && seat.selected && self.only.as_ref().is_none_or(|only| seat.group == *only)
+    }
+
+    /// The nodes that get a pod of the current template where there is none.
+    fn to_fill(&self) -> Vec<&str> {
+        let vacant = |seat: &&Seat<'_>| seat.state.run && seat.old.is_empty() && seat.new.is_empty();
+        let mut to_fill: Vec<_> = self.present().filter(|seat| self.has_turn(seat)).filter(vacant).collect();
+        to_fill.sort_by(|a, b| a.place().cmp(&b.place()));
+        to_fill.into_iter().take(self.room).map(|seat| &*seat.state.name).collect()
+    }
+
+    /// Where the update has not come, a missing pod is one of the older template.
+    pub fn hold_creations_back(&self, wishes: &mut Wishes) {
+        if self.phase["phase"] != "Settled" && self.older.is_some() {
+            let to_fill = self.to_fill();
+            for (_, reason) in wishes.create.iter_mut().filter(|(node, _)| !to_fill.contains(&&**node)) {
+                *reason = "HeldBack";
+            }
+        }
+    }
+
+    /// What the update does next.
+    pub fn wishes(&self) -> Wishes {
+        let surges = self.max_surge > 0;
+        let strict = self.policy.says("strict-budget", "true");
+        let lacking = |seat: &&Seat<'_>| if surges { seat.surges() } else { seat.is_at_work() || seat.is_broken() };
+        let at_work = |seat: &&Seat<'_>| if surges { seat.surges() } else { seat.is_at_work() };
+        let limit = if surges { self.max_surge } else { self.max_unavailable };
+        let mut turns = Turns {
+            progress: self,
+            room: self.room.saturating_sub(if self.room == usize::MAX { 0 } else { self.to_fill().len() }),
+            taken: Vec::new(),
+        };
+        let mut wishes = Wishes::default();
+        let left = |used: usize| limit.saturating_sub(used);
+        if surges {
+            let finished =
+                self.present().filter(|seat| matches!((&*seat.old, &*seat.new), ([_], [new]) if new.available));
+            self.delete(&mut wishes, finished.collect(), "SurgeFinished");
+            let unwanted = turns.take(|seat| seat.is_broken() && !seat.state.run, usize::MAX, None);
+            self.delete(&mut wishes, unwanted, "OutdatedUnavailable");
+            let available = |seat: &&Seat<'_>| match (&*seat.old, &*seat.new) {
+                ([old], [_]) => old.available,
+                ([old], []) => old.available && !seat.gone,
+                ([], [new]) => new.available,
+                _ => false,
+            };
+            let spare = self.counted().filter(available).count().saturating_sub(self.desired);
+            let spare = turns.take(|seat| seat.is_candidate() && !seat.state.run, spare, None);
+            self.delete(&mut wishes, spare, "NotWanted");
+            let surging = self.counted().filter(at_work).count();
+            let most = if strict { left(surging) } else { usize::MAX };
+            let replaced = turns.take(|seat| seat.is_broken() && seat.state.run, most, strict.then_some(false));
+            let surging = surging + if strict { replaced.len() } else { 0 };
+            self.create(&mut wishes, replaced, "ReplacesUnavailable");
+            let next = turns.take(|seat| seat.is_candidate() && seat.state.run, left(surging), Some(false));
+            self.create(&mut wishes, next, "Surge");
+        } else {
+            let most = if strict { left(self.counted().filter(at_work).count()) } else { usize::MAX };
+            let broken = turns.take(Seat::is_broken, most, strict.then_some(false));
+            self.delete(&mut wishes, broken, "OutdatedUnavailable");
+            let next = turns.take(Seat::is_candidate, left(self.counted().filter(lacking).count()), Some(true));
+            self.delete(&mut wishes, next, "Outdated");
+        }
+        wishes
+    }
+
+    /// Of each kind the first ones are enough, as many as the burst limit lets through.
+    fn delete(&self, wishes: &mut Wishes, seats: Vec<&Seat<'s>>, reason: &'static str) {
+        wishes.more.1 += seats.len().saturating_sub(self.burst);
+        wishes.delete.extend(seats.into_iter().take(self.burst).map(|seat| (seat.old[0].clone(), reason)));
+    }
+
+    fn create(&self, wishes: &mut Wishes, seats: Vec<&Seat<'s>>, reason: &'static str) {
+        wishes.more.0 += seats.len().saturating_sub(self.burst);
+        wishes.create.extend(seats.into_iter().take(self.burst).map(|seat| (seat.state.name.clone(), reason)));
+    }
+}
+
+/// FNV-1a over the seed and the name.
+fn random_rank(seed: u64, name: &str) -> i64 {
+    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash.cast_signed()
+}
+
+impl Seat<'_> {
+    fn place(&self) -> (&(usize, String), i64, &str) {
+        (&self.group, self.rank, &self.state.name)
+    }
+
+    /// Whether nothing is to be done, or all is well.
+    fn is_done(&self) -> bool {
+        match (&*self.old, &*self.new) {
+            ([], [new]) => new.available,
+            ([], []) => !self.state.run && self.state.pods.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Since when a new pod has been available here, in seconds.
+    fn proven_at(&self) -> Option<i64> {
+        let ([] | [_], [new]) = (&*self.old, &*self.new) else { return None };
+        let condition = list(&new.json["status"]["conditions"]).into_iter().find(|c| c["type"] == "Ready")?;
+        condition["lastTransitionTime"].as_str()?;
+        new.becomes_available.filter(|_| new.available && self.state.run)
+    }
+
+    fn is_broken(&self) -> bool {
+        matches!((&*self.old, &*self.new), ([old], []) if !old.available)
+    }
+
+    fn is_candidate(&self) -> bool {
+        matches!((&*self.old, &*self.new), ([old], []) if old.available)
+    }
+
+    /// Whether it lacks an available pod by what the update does.
+    fn is_at_work(&self) -> bool {
+        match (&*self.old, &*self.new) {
+            ([_], []) => false,
+            ([], [new]) => !new.available,
+            ([], []) => self.state.run || !self.state.pods.is_empty(),
+            _ => true,
+        }
+    }
+
+    fn surges(&self) -> bool {
+        match (&*self.old, &*self.new) {
+            ([_], [new]) => !new.available,
+            (old, new) => old.len() > 1 || new.len() > 1,
+        }
+    }
+}
+
+/// Turns that are taken one by one.
+struct Turns<'p, 's> {
+    progress: &'p Progress<'s>,
+    room: usize,
+    /// Who had a turn, and whether it loses an available pod.
+    taken: Vec<(&'p Seat<'s>, bool)>,
+}
+
+impl<'p, 's> Turns<'p, 's> {
+    /// The next ones; what a group may do counts if it is said whether they lose an available pod.
+    fn take(&mut self, fits: impl Fn(&Seat<'s>) -> bool, most: usize, loses: Option<bool>) -> Vec<&'p Seat<'s>> {
+        let progress = self.progress;
+        let in_turn = progress.present().filter(|seat| !progress.waits && progress.has_turn(seat));
+        let mut waiting: Vec<_> = in_turn.filter(|seat| fits(seat)).collect();
+        let mut next = Vec::new();
+        while next.len() < most && self.room > 0 {
+            let open = waiting.iter().filter(|seat| loses.is_none_or(|loses| self.group_allows(&seat.group, loses)));
+            let spread = progress.policy.says("group-pace", "spread");
+            let key = |seat: &&&Seat<'s>| if spread { self.progress_of(&seat.group) } else { (0, 0) };
+            let Some(first) = open.min_by(|a, b| (key(a), a.place()).cmp(&(key(b), b.place()))).copied() else { break };
+            waiting.retain(|seat| seat.state.name != first.state.name);
+            self.taken.push((first, loses == Some(true)));
+            self.room = if self.room == usize::MAX { self.room } else { self.room - 1 };
+            next.push(first);
+        }
+        next
+    }
+
+    fn members(&self, group: &(usize, String)) -> Vec<&'p Seat<'s>> {
+        self.progress.seats.iter().filter(|seat| !seat.gone && seat.group == *group).collect()
+    }
+
+    fn taken_of(&self, group: &(usize, String), only_losses: bool) -> usize {
+        self.taken.iter().filter(|(seat, loses)| seat.group == *group && (*loses || !only_losses)).count()
+    }
+
+    fn group_allows(&self, group: &(usize, String), loses: bool) -> bool {
+        let members = self.members(group);
+        let desired = members.iter().filter(|seat| seat.state.run).count();
+        let Some(limit) = self.progress.policy.nodes("group-max-unavailable", desired) else { return true };
+        let present = || members.iter().filter(|seat| !seat.away);
+        if self.progress.max_surge > 0 {
+            return present().filter(|seat| seat.surges()).count() + self.taken_of(group, false) < limit;
+        }
+        let at_work = present().filter(|seat| seat.is_at_work()).count() + self.taken_of(group, false);
+        let lacking =
+            present().filter(|seat| seat.is_at_work() || seat.is_broken()).count() + self.taken_of(group, true);
+        at_work < limit && (!loses || lacking < limit)
+    }
+
+    /// On how many nodes of a group the update is at work, and how many are up to date, or are about to be.
+    fn progress_of(&self, group: &(usize, String)) -> (usize, usize) {
+        let surges = self.progress.max_surge > 0;
+        let members = self.members(group);
+        let present = || members.iter().filter(|seat| !seat.away);
+        let at_work = present().filter(|seat| if surges { seat.surges() } else { seat.is_at_work() }).count();
+        let updated = present().filter(|seat| seat.new.len() == 1 && seat.old.len() <= 1).count();
+        let taken = self.taken_of(group, false);
+        (at_work + taken, updated + taken)
+    }
+}

@@ -1,0 +1,423 @@
+//! What updates keep to that have a policy.
+
+use daemonplan::{
+    Action, Assumptions, Outcome, RolloutPhase, RolloutPolicy, UpdateState, lint,
+    model::{IntOrPercent, Node, Pod, PodPhase, PodTrouble, Readiness},
+};
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::common::*;
+
+/// Nodes a, b, … with a new template (hash `two`), two of which may be unavailable, and these annotations.
+fn update(nodes: impl IntoIterator<Item = Node>, annotations: &[(&str, &str)]) -> Cluster {
+    let annotations: Vec<_> = annotations.iter().map(|(key, value)| (format!("daemonplan/{key}"), *value)).collect();
+    cluster(nodes).with_new_template().rolling(json!(2), json!(0)).with(|daemonset| {
+        daemonset.annotations = annotations.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    })
+}
+
+fn plain(names: &[&str]) -> Vec<Node> {
+    names.iter().map(|name| node(name)).collect()
+}
+
+fn old(node: &str) -> Pod {
+    pod(&format!("old-{node}"), node)
+}
+
+fn new(node: &str) -> Pod {
+    pod(&format!("new-{node}"), node).of("two")
+}
+
+fn crashing(node: &str) -> Pod {
+    new(node).unready().but(|pod| {
+        let mut trouble = PodTrouble::default();
+        (trouble.waiting, trouble.restarts) = ("CrashLoopBackOff".into(), 1);
+        pod.trouble = Some(Box::new(trouble));
+    })
+}
+
+/// The nodes whose turn it is.
+fn turns(cluster: &Cluster) -> Vec<String> {
+    let nodes = cluster.plan().actions.into_iter().filter_map(|action| match action {
+        Action::DeletePod { node: Some(node), .. } | Action::CreatePod { node, .. } => Some(node.to_string()),
+        _ => None,
+    });
+    nodes.collect()
+}
+
+fn phase(cluster: &Cluster) -> RolloutPhase {
+    cluster.plan().rollout.unwrap().phase
+}
+
+/// The image of the pod that is created on a node.
+fn created_image(cluster: &Cluster) -> String {
+    let image = cluster.plan().actions.iter().find_map(|action| match action {
+        Action::CreatePod { node, blueprint, .. } => {
+            Some(blueprint.manifest(node)["spec"]["containers"][0]["image"].as_str().unwrap().to_owned())
+        }
+        _ => None,
+    });
+    image.unwrap()
+}
+
+#[test]
+fn without_a_policy_a_plan_says_nothing_of_one() {
+    assert_eq!(update(plain(&["a"]), &[]).plan().rollout, None);
+}
+
+#[test]
+fn the_oldest_pod_may_come_first() {
+    let aged = |node: &str, hours| {
+        old(node).but(|pod| {
+            pod.created =
+                Some("2026-01-02T00:00:00Z".parse::<jiff::Timestamp>().unwrap() - SignedDuration::from_hours(hours));
+        })
+    };
+    let cluster = update(plain(&["a", "b", "c"]), &[("order", "oldest-pod")]);
+    assert_eq!(turns(&cluster.with_pods([aged("a", 1), aged("b", 3), aged("c", 2)])), ["b", "c"]);
+}
+
+#[test]
+fn the_node_with_the_highest_priority_may_come_first_and_those_without_one_last() {
+    let nodes = [node("a"), labelled("b", &[("tier", "1")]), labelled("c", &[("tier", "-7")])];
+    let cluster = update(nodes, &[("order", "priority=tier")]).with_pods([old("a"), old("b"), old("c")]);
+    assert_eq!(turns(&cluster), ["b", "c"]);
+}
+
+#[test]
+fn a_random_order_is_always_the_same_for_a_seed() {
+    let chosen = |seed: &str| {
+        let cluster = update(plain(&["a", "b", "c", "d"]), &[("order", seed)]).rolling(json!(1), json!(0));
+        turns(&cluster.with_pods([old("a"), old("b"), old("c"), old("d")]))
+    };
+    assert_eq!(chosen("random=1"), chosen("random=1"));
+    let all: std::collections::BTreeSet<_> = (0..20).flat_map(|seed| chosen(&format!("random={seed}"))).collect();
+    assert_eq!(all.len(), 4, "each node is the first one for some seed");
+}
+
+fn zoned() -> Vec<Node> {
+    ["a", "b", "c", "d"]
+        .into_iter()
+        .zip(["east", "west", "east", "west"])
+        .map(|(name, zone)| labelled(name, &[("zone", zone)]))
+        .collect()
+}
+
+#[test]
+fn one_zone_at_a_time_is_updated() {
+    let cluster = update(zoned(), &[("groups", "zone")]);
+    let all_old = cluster.clone().with_pods([old("a"), old("b"), old("c"), old("d")]);
+    assert_eq!(turns(&all_old), ["a", "c"]);
+    assert_eq!(phase(&all_old), RolloutPhase::Rolling { group: Some("east".into()) });
+    let unfinished = cluster.clone().with_pods([new("a"), old("b"), new("c").unready(), old("d")]);
+    assert_eq!(turns(&unfinished), [""; 0], "the next zone waits, though one more node may be unavailable");
+    let finished = cluster.with_pods([new("a"), old("b"), new("c"), old("d")]);
+    assert_eq!(turns(&finished), ["b", "d"]);
+}
+
+#[test]
+fn the_zones_may_have_an_order_and_a_limit_of_their_own() {
+    let annotations = [("groups", "zone"), ("group-order", "west, east"), ("group-max-unavailable", "1")];
+    let cluster = update(zoned(), &annotations).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    assert_eq!(turns(&cluster), ["b"]);
+}
+
+#[test]
+fn an_update_may_be_spread_over_the_zones() {
+    let cluster = update(zoned(), &[("groups", "zone"), ("group-pace", "spread")]);
+    assert_eq!(turns(&cluster.clone().with_pods([old("a"), old("b"), old("c"), old("d")])), ["a", "b"]);
+    let east_first = cluster.with_pods([new("a").unready(), old("b"), old("c"), old("d")]);
+    assert_eq!(turns(&east_first), ["b"], "one in the east is at work");
+}
+
+#[test]
+fn nodes_without_the_label_are_the_last_group() {
+    let nodes = [node("a"), labelled("b", &[("zone", "west")])];
+    let cluster = update(nodes, &[("groups", "zone")]).with_pods([old("a"), old("b")]);
+    assert_eq!(turns(&cluster), ["b"]);
+}
+
+#[test]
+fn a_partition_keeps_nodes_at_the_older_template() {
+    let cluster = update(plain(&["a", "b", "c", "d"]), &[("partition", "50%")]);
+    assert_eq!(turns(&cluster.clone().with_pods([new("a"), old("b"), old("c"), old("d")])), ["b"]);
+    let done = cluster.with_pods([new("a"), new("b"), old("c"), old("d")]);
+    assert_eq!((turns(&done), phase(&done)), (vec![], RolloutPhase::Held));
+}
+
+#[test]
+fn a_pod_that_is_missing_where_an_update_is_held_back_is_one_of_the_older_template() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("partition", "2")]).with_pods([new("a"), old("b")]);
+    assert_eq!(cluster.actions().len(), 1);
+    assert_eq!(created_image(&cluster), "agent:1");
+    let not_held = update(plain(&["a", "b", "c"]), &[("partition", "1")]).with_pods([new("a"), old("b")]);
+    assert_eq!(created_image(&not_held), "agent:2");
+}
+
+#[test]
+fn without_any_pod_of_it_the_older_template_is_not_known() {
+    let cluster = update(plain(&["a"]), &[("partition", "1")]);
+    assert_eq!(created_image(&cluster), "agent:2");
+}
+
+#[test]
+fn only_selected_nodes_are_updated() {
+    let nodes = [labelled("a", &[("pool", "green")]), labelled("b", &[("pool", "blue")])];
+    let cluster = update(nodes, &[("update-nodes", "pool=blue")]);
+    assert_eq!(turns(&cluster.clone().with_pods([old("a"), old("b")])), ["b"]);
+    let done = cluster.with_pods([old("a"), new("b")]);
+    assert_eq!((turns(&done), phase(&done)), (vec![], RolloutPhase::Held));
+    let explanation = done.snapshot().explain();
+    assert!(explanation.nodes[0].to_string().ends_with("the node is not among those that are updated"));
+}
+
+#[test]
+fn a_paused_update_does_not_go_on_and_new_nodes_get_the_older_template() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("paused", "true")]).with_pods([new("a"), old("b").unready()]);
+    assert_eq!(turns(&cluster), ["c"]);
+    assert_eq!((created_image(&cluster), phase(&cluster)), ("agent:1".to_owned(), RolloutPhase::Paused));
+    let explanation = cluster.with_pods([old("c")]).snapshot().explain();
+    assert_eq!(explanation.update.to_string(), "2 nodes with an older pod: the update is paused");
+}
+
+#[test]
+fn canaries_come_first_and_bake() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("canary", "1"), ("canary-bake", "10m")]);
+    let all_old = cluster.clone().with_pods([old("a"), old("b"), old("c")]);
+    assert_eq!(
+        (turns(&all_old), phase(&all_old)),
+        (vec!["a".into()], RolloutPhase::CanaryStarting { available: 0, wanted: 1 })
+    );
+    let since = |minutes: i64| {
+        let at = cluster.now - SignedDuration::from_mins(minutes);
+        new("a").but(|pod| pod.ready = Readiness::Ready { since: Some(at) })
+    };
+    let baking = cluster.clone().with_pods([since(4), old("b"), old("c")]);
+    assert_eq!(phase(&baking).to_string(), "the canaries must be available for 6m more");
+    assert_eq!((turns(&baking), baking.plan().plan_again_after.unwrap().as_secs()), (vec![], 360));
+    assert_eq!(turns(&cluster.clone().with_pods([since(10), old("b"), old("c")])), ["b", "c"]);
+}
+
+#[test]
+fn canaries_may_be_chosen_by_their_labels() {
+    let nodes = [node("a"), node("b"), labelled("c", &[("canary", "yes")])];
+    let cluster = update(nodes, &[("canary-nodes", "canary=yes"), ("groups", "zone")]);
+    assert_eq!(turns(&cluster.clone().with_pods([old("a"), old("b"), old("c")])), ["c"]);
+    assert_eq!(turns(&cluster.with_pods([old("a"), old("b"), new("c")])), ["a", "b"]);
+}
+
+#[test]
+fn canaries_by_labels_that_no_node_has_are_waited_for() {
+    let cluster = update(plain(&["a"]), &[("canary-nodes", "canary=yes")]).with_pods([old("a")]);
+    assert_eq!((turns(&cluster), phase(&cluster).to_string()), (vec![], "there is no node to be a canary".into()));
+    let findings = lint(&[cluster.snapshot()]);
+    assert!(
+        findings.iter().any(|finding| finding.field == "metadata.annotations[daemonplan/canary-nodes]"),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn somebody_may_have_to_approve_of_the_canaries() {
+    let approved = |hash: &str| {
+        let cluster =
+            update(plain(&["a", "b"]), &[("canary", "1"), ("canary-approval", "manual"), ("canary-approved", hash)]);
+        cluster.with_pods([new("a"), old("b")])
+    };
+    assert_eq!(phase(&approved("one")), RolloutPhase::AwaitingApproval { hash: "two".into() });
+    assert_eq!((turns(&approved("one")), turns(&approved("two"))), (vec![], vec!["b".into()]));
+}
+
+#[test]
+fn a_template_that_fails_pauses_the_update() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "pause")]);
+    let failing = cluster.clone().with_pods([crashing("a"), old("b"), old("c")]);
+    assert_eq!((turns(&failing), phase(&failing)), (vec![], RolloutPhase::Failing { nodes: vec!["a".into()] }));
+    let starting = cluster.with_pods([new("a").unready(), old("b"), old("c")]);
+    assert_eq!(turns(&starting), ["b"]);
+}
+
+#[test]
+fn what_counts_as_a_failure_can_be_set() {
+    let fails = |annotations: &[(&str, &str)], pod: Pod| {
+        let annotations: Vec<_> = annotations.iter().copied().chain([("on-failure", "pause")]).collect();
+        matches!(
+            phase(&update(plain(&["a", "b"]), &annotations).with_pods([pod, old("b")])),
+            RolloutPhase::Failing { .. }
+        )
+    };
+    let restarted = |restarts| {
+        new("a").unready().but(|pod| {
+            let mut trouble = PodTrouble::default();
+            trouble.restarts = restarts;
+            pod.trouble = Some(Box::new(trouble));
+        })
+    };
+    assert!(!fails(&[], restarted(2)) && fails(&[], restarted(3)));
+    assert!(fails(&[("max-restarts", "0")], restarted(1)));
+    assert!(!fails(&[("max-failures", "1")], crashing("a")));
+    assert!(fails(&[], new("a").phase(PodPhase::Failed)));
+    // Pods are an hour old.
+    assert!(fails(&[("available-within", "1h")], new("a").unready()));
+    assert!(!fails(&[("available-within", "2h")], new("a").unready()));
+    assert!(!fails(&[("available-within", "1h")], new("a")));
+}
+
+#[test]
+fn a_template_that_fails_may_be_rolled_back_to_the_one_that_most_available_pods_have() {
+    let mut cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "roll-back")]);
+    cluster = cluster.with_pods([crashing("a"), old("b"), old("c")]);
+    assert_eq!(cluster.actions(), ["roll agent back to revision agent-one (number 1): the new template fails on a"]);
+    let plan = cluster.plan();
+    assert_eq!(plan.rollout.as_ref().unwrap().phase, RolloutPhase::RollingBack { nodes: vec!["a".into()] });
+    assert_eq!(plan.events[0].reason, "RolledBack");
+    let json = serde_json::to_value(&plan.actions[0]).unwrap();
+    assert_eq!((&json["daemonSet"], &json["generation"]), (&json!("agent"), &json!(2)));
+    assert_eq!(json["patch"]["spec"]["template"]["spec"]["containers"][0]["image"], "agent:1");
+
+    // Once it is carried out, the older revision is the current one, and the failed pod goes.
+    let actions = plan.actions.clone();
+    cluster.apply(&actions);
+    assert_eq!(
+        cluster.actions(),
+        [
+            "update revision agent-one (number 3, hash one): it is the current one and must have the highest number",
+            "delete pod new-a on a: it is of an older template and not available",
+        ]
+    );
+}
+
+#[test]
+fn without_an_older_template_that_is_well_nothing_is_rolled_back() {
+    let cluster =
+        update(plain(&["a", "b"]), &[("on-failure", "roll-back")]).with_pods([crashing("a"), old("b").unready()]);
+    assert!(matches!(phase(&cluster), RolloutPhase::Failing { .. }));
+    assert_eq!(turns(&cluster), [""; 0]);
+}
+
+#[test]
+fn a_strict_budget_counts_old_pods_that_are_not_available_and_replaces_them_first() {
+    let cluster = update(plain(&["a", "b", "c", "d"]), &[("strict-budget", "true")]);
+    let broken = cluster.clone().with_pods([old("a"), old("b").unready(), old("c").unready(), old("d").unready()]);
+    assert_eq!(turns(&broken), ["b", "c"]);
+    let at_work = cluster.with_pods([old("a"), new("b").unready(), old("c").unready(), old("d")]);
+    assert_eq!(turns(&at_work), ["c"]);
+}
+
+#[test]
+fn a_strict_budget_holds_for_surges_too() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("strict-budget", "true")]).rolling(json!(0), json!(1));
+    assert_eq!(turns(&cluster.with_pods([old("a"), old("b").unready(), old("c").unready()])), ["b"]);
+}
+
+#[test]
+fn nodes_that_are_away_do_not_use_up_the_budget_and_are_left_alone() {
+    let away = |name: &str| tainted(name, &["node.kubernetes.io/unreachable:NoExecute"]);
+    let nodes = [away("a"), away("b"), node("c")];
+    let cluster =
+        update(nodes, &[("away", "unreachable")]).with_pods([old("a").unready(), new("b").unready(), old("c")]);
+    assert_eq!(turns(&cluster), ["c"]);
+    let plan = cluster.plan();
+    assert_eq!((plan.rollout.unwrap().unavailable_away, plan.status.unwrap().number_unavailable), (2, 2));
+    assert!(cluster.snapshot().explain().nodes[0].to_string().ends_with("the node is away and left out of updates"));
+}
+
+#[test]
+fn a_node_is_away_only_after_some_time_if_the_policy_says_so() {
+    let cordoned = |minutes: i64| {
+        let mut node = tainted("a", &["node.kubernetes.io/unschedulable:NoSchedule"]);
+        node.taints[0].added =
+            Some("2026-01-02T03:04:05Z".parse::<jiff::Timestamp>().unwrap() - SignedDuration::from_mins(minutes));
+        update([node, super::common::node("b")], &[("away", "cordoned=30m")]).with_pods([old("a"), old("b")])
+    };
+    assert_eq!(turns(&cordoned(29)), ["a", "b"]);
+    assert_eq!(cordoned(29).plan().plan_again_after.unwrap().as_secs(), 60);
+    assert_eq!(turns(&cordoned(30)), ["b"]);
+    let mut timeless = cordoned(30);
+    timeless.nodes[0].taints[0].added = None;
+    assert_eq!(turns(&timeless), ["a", "b"], "nobody knows for how long");
+}
+
+#[test]
+fn nodes_that_are_being_deleted_may_count_as_away() {
+    let mut leaving = node("a");
+    leaving.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap());
+    let cluster = update([leaving, node("b")], &[("away", "deleted")]).with_pods([old("a"), old("b")]);
+    assert_eq!(turns(&cluster), ["b"]);
+}
+
+#[test]
+fn an_annotation_that_cannot_be_read_pauses_updates_and_says_so() {
+    for (annotation, text) in
+        [("partition", "many"), ("partiton", "1"), ("canary-bake", "10m"), ("group-pace", "spread")]
+    {
+        let cluster = update(plain(&["a"]), &[(annotation, text)]).with_pods([old("a")]);
+        assert_eq!((turns(&cluster), phase(&cluster)), (vec![], RolloutPhase::Unreadable), "{annotation}");
+        let warning = cluster.plan().warnings[0].to_string();
+        assert!(warning.contains(&format!("annotation daemonplan/{annotation}: ")), "{warning}");
+        assert!(lint(&[cluster.snapshot()]).iter().any(|finding| finding.lint.code() == "invalid-policy"));
+        let heedless = cluster.with_settings(daemonplan::Settings::ignore_policy_annotations);
+        assert_eq!(turns(&heedless), ["a"]);
+    }
+}
+
+#[test]
+fn annotations_come_before_the_settings_and_may_take_a_policy_away() {
+    let mut general = RolloutPolicy::default();
+    general.partition = Some(IntOrPercent::Int(1));
+    let with = |annotations: &[(&str, &str)]| {
+        let cluster = update(plain(&["a", "b"]), annotations).with_pods([old("a"), old("b")]);
+        turns(&cluster.with_settings(|settings| settings.rollout_policy(general.clone())))
+    };
+    assert_eq!(with(&[]), ["a"]);
+    assert_eq!(with(&[("partition", "2")]), [""; 0]);
+    assert_eq!(with(&[("partition", "none")]), ["a", "b"]);
+}
+
+#[test]
+fn on_delete_takes_no_notice_of_policies_but_lint_does() {
+    let cluster = update(plain(&["a"]), &[("paused", "true")]).with_strategy(json!({"type": "OnDelete"}));
+    assert_eq!(cluster.plan().rollout, None);
+    assert_eq!(created_image(&cluster), "agent:2");
+    assert!(lint(&[cluster.snapshot()]).iter().any(|finding| finding.lint.code() == "idle-policy"));
+}
+
+#[cfg(feature = "forecast")]
+#[test]
+fn a_forecast_goes_by_the_policy() {
+    let cluster = update(zoned(), &[("groups", "zone")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    let forecast = cluster.snapshot().forecast(&Assumptions::default());
+    let waves: Vec<_> = forecast.waves.iter().map(|wave| (wave.group.as_deref(), wave.nodes.len())).collect();
+    assert_eq!((forecast.outcome, waves), (Outcome::Done, vec![(Some("east"), 2), (Some("west"), 2)]));
+
+    let held = update(zoned(), &[("partition", "3")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    let forecast = held.snapshot().forecast(&Assumptions::default());
+    assert_eq!((forecast.outcome, forecast.stuck.len()), (Outcome::Held, 0));
+
+    let baking =
+        update(zoned(), &[("canary", "1"), ("canary-bake", "1h")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    let forecast = baking.snapshot().forecast(&Assumptions::default());
+    assert_eq!((forecast.outcome, forecast.waves[0].group.as_deref()), (Outcome::Done, Some("canaries")));
+    assert!(forecast.after.as_secs() > 3600);
+}
+
+#[cfg(feature = "forecast")]
+#[test]
+fn a_forecast_of_a_template_that_fails_tells_of_the_way_back() {
+    let annotations = [("canary", "1"), ("on-failure", "roll-back")];
+    let cluster = update(zoned(), &annotations).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    let forecast = cluster.snapshot().forecast(&Assumptions::default().failure_rate(1.0));
+    assert_eq!((forecast.outcome, forecast.lowest_available), (Outcome::RolledBack, 3));
+}
+
+#[test]
+fn what_is_wrong_with_a_pod_is_said() {
+    let cluster = update(plain(&["a", "b"]), &[("on-failure", "pause")]).with_pods([crashing("a"), old("b")]);
+    let explanation = cluster.snapshot().explain();
+    assert_eq!(
+        explanation.nodes[0].to_string(),
+        "an up-to-date pod, not ready (CrashLoopBackOff, 1 restart); the new template fails here"
+    );
+    assert!(matches!(explanation.update, UpdateState::Held { old: 1, phase: RolloutPhase::Failing { .. } }));
+}
