@@ -186,7 +186,7 @@ fn own_hash(revision: &ControllerRevision) -> Option<Text> {
 }
 
 /// The hash that a revision's pods carry; a revision without one is labelled with its name.
-fn hash_of(revision: &ControllerRevision) -> Text {
+pub(crate) fn hash_of(revision: &ControllerRevision) -> Text {
     own_hash(revision).unwrap_or_else(|| revision.name.clone())
 }
 

@@ -194,7 +194,7 @@ pub use policy::{
     PolicyError, RolloutPhase, RolloutPolicy, RolloutStatus,
 };
 pub use reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate};
-pub use rollback::rollback;
+pub use rollback::{RevisionSummary, UndoError, rollback};
 pub use settings::Settings;
 pub use snapshot::{Snapshot, plan};
 pub use template::PodBlueprint;

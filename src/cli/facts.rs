@@ -45,6 +45,10 @@ pub(super) struct FactArgs {
     #[arg(long)]
     toleration_comparison: bool,
 
+    /// Plan as the built-in controller does, which takes no notice of annotations under daemonplan/
+    #[arg(long)]
+    ignore_policies: bool,
+
     /// The effects of the last plan do not show in the input yet: create and delete nothing
     #[arg(long)]
     effects_unobserved: bool,
@@ -159,6 +163,7 @@ impl FactArgs {
             .map_err(|error| fail("--project-node-selector", error))?
             .default_node_selector(&self.default_node_selector)
             .map_err(|error| fail("--default-node-selector", error))?;
+        let settings = if self.ignore_policies { settings.ignore_policy_annotations() } else { settings };
         let settings = if self.keep_pods_on_missing_nodes { settings.keep_pods_on_missing_nodes() } else { settings };
         Ok(if self.toleration_comparison { settings.toleration_comparison() } else { settings })
     }

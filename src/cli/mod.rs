@@ -5,6 +5,7 @@ mod explain;
 mod extras;
 mod facts;
 mod forecast;
+mod history;
 mod input;
 mod lint;
 mod output;
@@ -38,6 +39,10 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// What is dangerous? Find traps: selectors that conflict or overlap, updates that cannot move, pods that land everywhere
     Lint(lint::LintArgs),
+    /// Which revisions are there? List a DaemonSet's templates, how many pods have each, and show one
+    History(history::HistoryArgs),
+    /// Go back? Write the DaemonSet's manifest with the template of an older revision, for kubectl replace
+    Undo(history::UndoArgs),
     /// Write a synthetic cluster as JSON, as kubectl prints one: large, seeded, shaped like real ones
     Synth(synth::SynthArgs),
     /// Write a completion script for a shell
@@ -75,6 +80,8 @@ pub(crate) fn main(name: &'static str) -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Forecast(args) => forecast::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::History(args) => history::history(&args),
+        Command::Undo(args) => history::undo(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Completions(args) => extras::completions(cli, &args),
         Command::Man(args) => extras::man(cli, &args),

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use daemonplan::{
-    Action, Plan, Verdict,
+    Action, Plan, RolloutPhase, Verdict,
     manifest::Manifests,
     model::{DaemonSet, UpdateStrategy},
 };
@@ -106,6 +106,13 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Gr
     for warning in &plan.warnings {
         writeln!(out, "  {WARN}! {}{WARN:#}", tame(warning))?;
     }
+    if let Some(rollout) = plan.rollout.as_ref().filter(|rollout| rollout.phase != RolloutPhase::Settled) {
+        let away = match rollout.unavailable_away {
+            0 => String::new(),
+            count => format!("; {} without an available pod away", plural(count, "node")),
+        };
+        writeln!(out, "  update: {}{away}", tame(&rollout.phase))?;
+    }
     if plan.actions.is_empty() {
         writeln!(out, "  {DIM}nothing to do{DIM:#}")?;
     }
@@ -188,6 +195,9 @@ fn line(action: &Action) -> Line {
         }
         Action::CreateRevision { revision } => {
             ('+', "create revision", tame(&revision.name), format!("number {}", revision.revision))
+        }
+        Action::RollBack { daemonset, revision, .. } => {
+            ('~', "roll back", tame(&daemonset.name), format!("to revision {}", revision.revision))
         }
         Action::CreatePod { node, .. } => ('+', "create", String::new(), tame(node)),
         Action::DeletePod { pod, node, .. } => {

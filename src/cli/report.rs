@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use daemonplan::{Action, Event, Placement, Plan, Snapshot, Warning, model::DaemonSetStatus};
+use daemonplan::{Action, Event, Placement, Plan, RolloutStatus, Snapshot, Warning, model::DaemonSetStatus};
 use indexmap::IndexMap;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
@@ -60,6 +60,7 @@ impl Serialize for PlanReport<'_> {
             plan_again_after_seconds: seconds(plan),
             held_back: HeldBack { creations: plan.held_back_creations, deletions: plan.held_back_deletions },
             warnings: &plan.warnings,
+            rollout: plan.rollout.as_ref(),
         }
         .serialize(serializer)
     }
@@ -77,6 +78,8 @@ struct Fields<'a> {
     plan_again_after_seconds: Option<serde_json::Number>,
     held_back: HeldBack,
     warnings: &'a [Warning],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<&'a RolloutStatus>,
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use indexmap::IndexMap;
+use serde_json::Value;
 
 use super::{ManifestError, Scope, apply};
 use crate::{
@@ -49,6 +50,8 @@ struct Contents {
     /// What stands in for a namespace that is not given.
     unannotated: Option<Namespace>,
     daemonsets: BTreeMap<Text, DaemonSet>,
+    /// The DaemonSets as they were given, with the fields that no planner reads.
+    originals: BTreeMap<Text, Value>,
     pods: ByName<Pod>,
     revisions: ByName<ControllerRevision>,
 }
@@ -62,7 +65,7 @@ struct ByName<T> {
 
 /// An object that a planner reads.
 pub(super) enum Object {
-    DaemonSet(Box<DaemonSet>),
+    DaemonSet(Box<DaemonSet>, Value),
     Node(Node),
     Pod(Box<Pod>),
     Namespace(Namespace),
@@ -104,6 +107,12 @@ impl Manifests {
     /// All DaemonSets, by namespace and name.
     pub fn daemonsets(&self) -> impl Iterator<Item = &DaemonSet> {
         self.namespaces.values().flat_map(|contents| contents.daemonsets.values())
+    }
+
+    /// The manifest of a DaemonSet as it was given, with the fields that no planner reads; `None` if it was changed since
+    /// ([`with`](Self::with)).
+    pub fn original(&self, daemonset: &DaemonSet) -> Option<&Value> {
+        self.namespaces.get(&daemonset.namespace)?.originals.get(&daemonset.name)
     }
 
     /// All objects, for a [`Cluster`](crate::Cluster): also a namespace of each name that is not given.
@@ -153,8 +162,9 @@ impl Manifests {
                 let contents = self.contents(&namespace.name.clone());
                 contents.namespace.replace(namespace).is_some()
             }
-            Object::DaemonSet(daemonset) => {
+            Object::DaemonSet(daemonset, original) => {
                 let contents = self.contents(&daemonset.namespace.clone());
+                contents.originals.insert(daemonset.name.clone(), original);
                 contents.daemonsets.insert(daemonset.name.clone(), *daemonset).is_some()
             }
             Object::Pod(pod) => self.contents(&pod.namespace.clone()).pods.insert(pod.name.clone(), *pod),
@@ -201,6 +211,7 @@ impl Manifests {
                 });
             }
             for (name, daemonset) in changed.daemonsets {
+                contents.originals.remove(&name);
                 let daemonset = match contents.daemonsets.get(&name) {
                     Some(live) => apply::daemonset(live, daemonset),
                     None => daemonset,

@@ -220,7 +220,8 @@ impl Sink<'_> {
         match (&*kind, group) {
             (kind, _) if is_list(kind) => self.nested_list(text),
             ("DaemonSet", group) if group == "apps" || no_group => {
-                self.parse(text, &kind, |object| Object::DaemonSet(Box::new(object)))
+                let original = serde_json::from_slice(text.raw_value()?).unwrap_or_default();
+                self.parse(text, &kind, |object| Object::DaemonSet(Box::new(object), original))
             }
             ("ControllerRevision", group) if group == "apps" || no_group => {
                 self.parse(text, &kind, |object| Object::ControllerRevision(Box::new(object)))

@@ -5,9 +5,11 @@
 mod diff;
 mod explain;
 mod forecast;
+mod history;
 mod lint;
 mod live;
 mod plan;
+mod policies;
 
 use std::path::Path;
 

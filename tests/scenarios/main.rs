@@ -22,6 +22,7 @@ mod nodes;
 mod ownership;
 mod placement;
 mod policies;
+mod rollback;
 mod status;
 mod stops;
 mod updates;

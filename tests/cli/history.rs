@@ -1,0 +1,69 @@
+//! `daemonplan history` and `daemonplan undo`.
+
+use serde_json::Value;
+
+use super::{QUIET, daemonplan, file, json, run};
+
+const AGENT: &[&str] = &["-n", "monitoring", "node-exporter"];
+
+#[test]
+fn history_lists_the_revisions_of_the_bundled_cluster() {
+    let (out, errors, code) = run(&mut daemonplan(&[&["history"], QUIET, AGENT].concat()));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert_eq!(
+        out,
+        "monitoring/node-exporter
+  revision  hash         pods  available  change cause
+         2  766f5dd689      5          5  (current)
+         1  55c5865db8      2          2
+"
+    );
+    let report = json(&[&["history"], QUIET, AGENT].concat());
+    let revision = &report["histories"][0]["revisions"][1];
+    assert_eq!((&revision["number"], &revision["isCurrent"]), (&1.into(), &false.into()));
+}
+
+#[test]
+fn history_shows_one_revision_with_its_template() {
+    let (out, _, code) = run(&mut daemonplan(&[&["history"], QUIET, AGENT, &["--revision", "1"]].concat()));
+    assert_eq!(code, 0);
+    assert!(out.contains("image: registry.example/node-exporter:1.8.0") && !out.contains("1.9.0"), "{out}");
+    let (_, errors, code) = run(&mut daemonplan(&[&["history"], QUIET, AGENT, &["--revision", "9"]].concat()));
+    assert_eq!((errors.as_str(), code), ("error: there is no revision 9\n", 1));
+}
+
+#[test]
+fn undo_writes_the_whole_manifest_with_nothing_changed_but_the_template() {
+    let given = std::fs::read_to_string(super::example("quiet.json")).unwrap();
+    let given: Value = serde_json::from_str(&given).unwrap();
+    let is_meant = |object: &&Value| object["kind"] == "DaemonSet" && object["metadata"]["name"] == "node-exporter";
+    let mut expected = given["items"].as_array().unwrap().iter().find(is_meant).unwrap().clone();
+    let (out, errors, code) = run(&mut daemonplan(&[&["undo"], QUIET, AGENT, &["-o", "json"]].concat()));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    let mut written: Value = serde_json::from_str(&out).unwrap();
+    let image = |object: &Value| object["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    assert_eq!(
+        (image(&expected), image(&written)),
+        ("registry.example/node-exporter:1.9.0".into(), "registry.example/node-exporter:1.8.0".into())
+    );
+    for object in [&mut expected, &mut written] {
+        object["spec"]["template"] = Value::Null;
+        object["metadata"].as_object_mut().unwrap().remove("managedFields");
+        object.as_object_mut().unwrap().remove("status");
+    }
+    assert_eq!(written, expected, "labels and the resourceVersion included");
+
+    let (yaml, ..) = run(&mut daemonplan(&[&["undo"], QUIET, AGENT, &["--to-revision", "1"]].concat()));
+    let (_folder, before) = file(&yaml);
+    let diff = json(&[&["diff", "--with", &before], QUIET, AGENT].concat());
+    assert_eq!(diff["diffs"][0]["fields"].as_array().unwrap().len(), 1, "{diff}");
+}
+
+#[test]
+fn undo_says_why_there_is_no_way_back() {
+    let error = |args: &[&str]| run(&mut daemonplan(&[&["undo"], QUIET, args].concat())).1;
+    assert_eq!(error(&[AGENT, &["--to-revision", "2"]].concat()), "error: revision 2 is the current one\n");
+    assert_eq!(error(&[AGENT, &["--to-revision", "5"]].concat()), "error: there is no revision 5; there are 1, 2\n");
+    assert_eq!(error(&["-n", "trap", "trapped"]), "error: there is no revision but the current one\n");
+    assert_eq!(error(&[]), "error: more than one DaemonSet is meant: name one, and its namespace (-n)\n");
+}
