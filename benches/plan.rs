@@ -9,8 +9,8 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use daemonplan::{
-    Cluster, Key, Settings,
-    model::{DaemonSet, Node, Pod, Readiness},
+    Cluster, Fleet, Key, Settings,
+    model::{DaemonSet, Node, Pod, PodTemplate, Readiness},
     synthetic::{Condition, Synthetic, SyntheticCluster},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -143,10 +143,33 @@ fn event_by_event(c: &mut Criterion) {
     });
 }
 
+/// 1,000 shapes of nodes, each asked of 200 DaemonSets: how many would run, and the sum of their requests.
+fn would_it_run_here(c: &mut Criterion) {
+    let synthetic = LazyCell::new(|| Synthetic::new(1_000).daemonsets(200).build());
+    let mut bench = |name: &str, each: fn(usize, &mut DaemonSet)| {
+        c.bench_function(&format!("overhead, 1,000 nodes × 200 DaemonSets{name}"), |b| {
+            let mut daemonsets = synthetic.daemonsets.clone();
+            daemonsets.iter_mut().enumerate().for_each(|(number, daemonset)| each(number, daemonset));
+            let namespaces = &synthetic.namespaces;
+            let of = |daemonset: &DaemonSet| namespaces.iter().find(|namespace| namespace.name == daemonset.namespace);
+            let fleet = Fleet::new(daemonsets.iter().filter_map(|d| Some((d, of(d)?))), &Settings::default());
+            let requests = |node| fleet.as_ref().map_or(0, |fleet| fleet.overhead(node).requests().count());
+            b.iter(|| black_box(&synthetic.nodes).iter().map(requests).sum::<usize>());
+        });
+    };
+    bench("", |_, _| {});
+    bench(", no two placed alike", |number, daemonset| {
+        let mut template = daemonset.template.json().clone();
+        template["spec"]["nodeSelector"]["kubernetes.io/os"] = "linux".into();
+        template["spec"]["tolerations"][0]["key"] = format!("example.com/{number}").into();
+        daemonset.template = PodTemplate::new(template).unwrap_or_default();
+    });
+}
+
 #[allow(missing_docs)]
 mod run {
-    use super::{all_at_once, criterion_group, event_by_event};
-    criterion_group!(group, all_at_once, event_by_event);
+    use super::{all_at_once, criterion_group, event_by_event, would_it_run_here};
+    criterion_group!(group, all_at_once, event_by_event, would_it_run_here);
 }
 
 criterion_main!(run::group);

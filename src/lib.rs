@@ -128,6 +128,7 @@ mod diff;
 mod event;
 mod explain;
 mod facts;
+mod fleet;
 mod fnv;
 mod fold;
 #[cfg(feature = "forecast")]
@@ -180,6 +181,7 @@ pub use explain::{
     PodState, UpdateState,
 };
 pub use facts::ClusterFacts;
+pub use fleet::{Fleet, InvalidQuantity, Overhead, Quantity, Refusal, RequestsError};
 #[cfg(feature = "forecast")]
 pub use forecast::{Assumptions, Delay, Forecast, Outcome, StuckCause, StuckNode, TimelinePoint, Wave, WaveKind};
 pub use gc::{Abandoned, abandoned};

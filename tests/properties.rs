@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Cluster, selector};
 use daemonplan::{
-    Action, ClusterFacts, Creation, Deletion, Plan, Remedy, RolloutPolicy, UpdateState,
+    Action, ClusterFacts, Creation, Deletion, Fleet, Plan, Refusal, Remedy, RolloutPolicy, UpdateState,
     model::{DaemonSet, HASH_LABEL, Node, Pod, PodNode, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
     strategies::{clusters, guided_clusters, rollout_policies, selector_texts},
 };
@@ -439,5 +439,22 @@ proptest! {
         without.settings = without.settings.rollout_policy(RolloutPolicy::default());
         let (one, other) = (heedless.snapshot().plan(), without.snapshot().plan());
         prop_assert_eq!(without_revisions(&one), without_revisions(&other));
+    }
+
+    #[test]
+    fn a_daemonset_would_run_on_a_new_node_if_its_plan_would_place_it_there(facts in clusters(0..=12)) {
+        let fleet = Fleet::of([facts.snapshot()]).unwrap();
+        let plan = facts.snapshot().plan();
+        let is_alive = !facts.daemonset.is_being_deleted()
+            && facts.daemonset.selector.as_ref().is_none_or(|selector| !selector.is_empty());
+        for node in &facts.nodes {
+            let overhead = fleet.overhead(node);
+            let placement = plan.placement(&node.name).unwrap();
+            let runs = is_alive && placement.verdict.should_run();
+            prop_assert_eq!((overhead.running().count(), overhead.refused().count()), (usize::from(runs), usize::from(!runs)));
+            if let Some((_, Refusal::NotPlaced(reason))) = overhead.refused().next() {
+                prop_assert_eq!(reason, placement.reason);
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ mod history;
 mod input;
 mod lint;
 mod output;
+mod overhead;
 mod plan;
 mod report;
 mod synth;
@@ -39,6 +40,8 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// What is dangerous? Find traps: selectors that conflict or overlap, updates that cannot move, pods that land everywhere
     Lint(lint::LintArgs),
+    /// Would it run here? Tell which DaemonSets a new node would run, and what they would take of it, for autoscalers
+    Overhead(overhead::OverheadArgs),
     /// Which revisions are there? List a DaemonSet's templates, how many pods have each, and show one
     History(history::HistoryArgs),
     /// Go back? Write the DaemonSet's manifest with the template of an older revision, for kubectl replace
@@ -80,6 +83,7 @@ pub(crate) fn main(name: &'static str) -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Forecast(args) => forecast::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Overhead(args) => overhead::run(&args),
         Command::History(args) => history::history(&args),
         Command::Undo(args) => history::undo(&args),
         Command::Synth(args) => synth::run(&args),

@@ -8,6 +8,7 @@ mod forecast;
 mod history;
 mod lint;
 mod live;
+mod overhead;
 mod plan;
 mod policies;
 
