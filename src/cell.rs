@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Settings,
-    backoff::{Backoff, Wait},
+    backoff::{Backoff, BackoffKey, Wait},
     explain::PodState,
     model::{
         DaemonSet, HASH_LABEL, Labels, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy,
@@ -248,7 +248,12 @@ impl CellRules<'_> {
     fn work(&self, node: &Node, verdict: Verdict, pods: &[Member<'_>]) -> Option<Box<Work>> {
         let mut work = None;
         match verdict {
-            Verdict::Run if pods.is_empty() => some(&mut work).create = Some(Creation::NoPod),
+            Verdict::Run if pods.is_empty() => match self.refusal(&node.name) {
+                Some((wait, changes_at)) => {
+                    (some(&mut work).wait, some(&mut work).backoff_changes_at) = (Some(wait), changes_at);
+                }
+                None => some(&mut work).create = Some(Creation::NoPod),
+            },
             Verdict::Refuse => {
                 for member in live(pods) {
                     let placement = self.placement.reason(node);
@@ -281,16 +286,36 @@ impl CellRules<'_> {
         for succeeded in live(pods).filter(|member| member.pod.phase == PodPhase::Succeeded) {
             some(work).delete.push((succeeded.index, Deletion::Succeeded));
         }
-        let mut failed = live(pods).filter(|member| member.pod.phase == PodPhase::Failed);
-        let Some(first) = failed.next() else { return };
-        let (work, key) = (some(work), Backoff::key(self.daemonset, &node.name));
-        work.wait = self.backoff.wait(&key, self.now);
-        work.backoff_changes_at = self.backoff.changes_at(&key, self.now);
-        if work.wait.is_none() {
-            work.delete.push((first.index, Deletion::Failed));
-            // Deleting it starts the back-off, in which the next one is.
-            work.wait = failed.next().map(|_| Wait::For(self.backoff.next_delay(&key, self.now)));
+        let failed = live(pods).filter(|member| member.pod.phase == PodPhase::Failed);
+        let mut deleted = None;
+        for (member, key) in failed.map(|member| (member, self.backoff_key(&node.name, member.pod))) {
+            let work = some(work);
+            let mut wait = self.backoff.wait(&key, self.now);
+            work.backoff_changes_at =
+                work.backoff_changes_at.into_iter().chain(self.backoff.changes_at(&key, self.now)).min();
+            if deleted.as_ref() == Some(&key) {
+                // Deleting the first one starts the back-off, in which this one is.
+                wait = Some(Wait::For(self.backoff.next_delay(&key, self.now)));
+            } else if wait.is_none() && deleted.is_none() {
+                work.delete.push((member.index, Deletion::Failed));
+                deleted = Some(key);
+            }
+            work.wait = work.wait.into_iter().chain(wait).min_by_key(|wait| wait.at(self.now));
         }
+    }
+
+    /// What the back-off of a Failed pod goes by.
+    fn backoff_key(&self, node: &Text, pod: &Pod) -> BackoffKey {
+        self.policy.backoff_key(self.daemonset, node, pod)
+    }
+
+    /// How long no pod is created on a node, as the API server refused to.
+    fn refusal(&self, node: &Text) -> Option<(Wait, Option<Timestamp>)> {
+        if !self.policy.rollout.backoff_by_reason {
+            return None;
+        }
+        let key = Backoff::key(self.daemonset, node).because(BackoffKey::REFUSED);
+        Some((self.backoff.wait(&key, self.now)?, self.backoff.changes_at(&key, self.now)))
     }
 
     /// Whether the DaemonSet's update surges at all: a maxSurge that comes to more than 0 out of 1.

@@ -177,8 +177,8 @@ pub use cluster::Cluster;
 pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
 pub use event::{Event, EventType};
 pub use explain::{
-    ClaimReason, Explanation, Holdup, HoldupCause, NodeExplanation, NodeTurn, PodClaim, PodExplanation, PodRevision,
-    PodState, UpdateState,
+    ClaimReason, Explanation, Holdup, HoldupCause, NodeExplanation, NodeFailures, NodeTurn, PodClaim, PodExplanation,
+    PodRevision, PodState, UpdateState,
 };
 pub use facts::ClusterFacts;
 pub use fleet::{Fleet, InvalidQuantity, Overhead, Quantity, Refusal, RequestsError};

@@ -264,9 +264,8 @@ impl<'a> Plan<'a> {
             (Deletion::Succeeded, Some(node)) => self.events.push(Event::succeeded_pod(pod, node)),
             (Deletion::Failed, Some(node)) => {
                 self.events.push(Event::failed_pod(pod, node));
-                let key = Backoff::key(facts.daemonset, node);
-                let delay = facts.backoff.next_delay(&key, facts.now);
-                self.backoff.extend(facts.now.map(|now| (key, BackoffEntry { delay, last_update: now })));
+                let key = facts.policy.backoff_key(facts.daemonset, node, pod);
+                self.backoff.extend(facts.now.map(|now| (key.clone(), facts.backoff.next(&key, now))));
             }
             _ => {}
         }

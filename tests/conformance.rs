@@ -213,13 +213,9 @@ fn settings(given: &CaseSettings) -> Settings {
 }
 
 fn backoff_entry(daemonset: &DaemonSet, entry: &CaseBackoff) -> (BackoffKey, BackoffEntry) {
-    let key = BackoffKey {
-        uid: daemonset.uid.clone(),
-        observed_generation: daemonset.status.observed_generation,
-        node: entry.node.as_str().into(),
-    };
+    let key = BackoffKey::new(daemonset.uid.clone(), daemonset.status.observed_generation, entry.node.as_str());
     let delay = Duration::from_secs(entry.delay_seconds);
-    (key, BackoffEntry { delay, last_update: entry.last_update })
+    (key, BackoffEntry::new(delay, entry.last_update))
 }
 
 fn compare(case: &Case, daemonset: &DaemonSet, plan: &Plan<'_>) -> Result<(), String> {

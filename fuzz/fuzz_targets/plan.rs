@@ -34,7 +34,7 @@ fn exaggerate(facts: &mut ClusterFacts, bits: u16) {
     }
     if on(9) {
         let delay = std::time::Duration::from_secs(if on(1) { u64::MAX } else { 0 });
-        let entry = |key: &daemonplan::BackoffKey| (key.clone(), BackoffEntry { delay, last_update: time });
+        let entry = |key: &daemonplan::BackoffKey| (key.clone(), BackoffEntry::new(delay, time));
         facts.backoff = facts.backoff.iter().map(|(key, _)| entry(key)).collect();
     }
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    Action, Plan, Snapshot, Warning,
+    Action, BackoffEntry, Plan, Snapshot, Warning,
     cell::{CellRules, Member, Standing, TemplateLabels},
     fold::Fold,
     model::{DaemonSet, HASH_LABEL, Pod, Taint, Text},
@@ -87,11 +87,40 @@ pub struct NodeExplanation {
     /// Why a pod is created here next.
     #[serde(serialize_with = "as_text")]
     pub creation: Option<Creation>,
+    /// How often pods failed here of late, by reason.
+    pub failures: Vec<NodeFailures>,
     /// What the policy for updates makes of the node; `None` without one.
     pub turn: Option<NodeTurn>,
     /// How long a failed pod stays before it is deleted (back-off).
     #[serde(serialize_with = "seconds::serialize_whole", rename = "backoffSeconds")]
     pub backoff: Option<Duration>,
+}
+
+/// Pods that failed on a node one after the other, as the back-off knows of them.
+///
+/// ```
+/// use daemonplan::{Backoff, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// let now = "2026-01-02T03:04:05Z".parse().unwrap();
+/// let mut backoff = Backoff::default();
+/// backoff.update([backoff.refused(&daemonset, "node-7", now)], now);
+/// let nodes = [Node::new("node-7")];
+/// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).backoff(&backoff).now(now).explain();
+/// assert_eq!(explanation.nodes[0].failures[0].to_string(), "failed once (CreationRefused)");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct NodeFailures {
+    /// The reason; empty if the back-off does not go by it.
+    pub reason: Text,
+    /// How many.
+    pub count: u32,
+    /// When the last one was deleted or refused.
+    pub last: Timestamp,
 }
 
 /// What a [`RolloutPolicy`](crate::RolloutPolicy) makes of a node.
@@ -550,6 +579,7 @@ impl<'e> Explainer<'e> {
             remedies: site.node.map(|node| self.placement.remedies(node)).unwrap_or_default(),
             pods: site.pods.iter().map(|member| self.pod(member)).collect(),
             creation: self.creations.get(site.name).copied(),
+            failures: self.failures(site.name),
             turn: site.cell.seat.as_ref().map(|seat| NodeTurn {
                 is_selected: seat.is_selected,
                 is_away: seat.is_away,
@@ -557,6 +587,18 @@ impl<'e> Explainer<'e> {
             }),
             backoff: wait.and_then(|wait| wait.at(self.now)),
         }
+    }
+
+    fn failures(&self, node: &Text) -> Vec<NodeFailures> {
+        let CellRules { backoff, daemonset, now, .. } = *self.rules;
+        let failures = backoff.failures(daemonset, node, now);
+        let failures = failures.map(|(reason, entry)| {
+            let BackoffEntry { last_update: last, failures: count, .. } = *entry;
+            NodeFailures { reason: reason.clone(), count, last }
+        });
+        let mut failures: Vec<_> = failures.collect();
+        failures.sort_by(|a, b| a.reason.cmp(&b.reason));
+        failures
     }
 
     fn pod(&self, member: &Member<'_>) -> PodExplanation {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ClaimReason, Holdup, HoldupCause, NodeExplanation, NodeTurn, PodState, UpdateState};
+use super::{ClaimReason, Holdup, HoldupCause, NodeExplanation, NodeFailures, NodeTurn, PodState, UpdateState};
 use crate::{placement::Verdict, seconds::words};
 
 /// What is to be said of the node in one sentence, without any names of its own.
@@ -39,16 +39,33 @@ impl fmt::Display for NodeExplanation {
             }
             (true, None) => match self.creation {
                 Some(creation) => write!(f, "a pod is created next: {creation}")?,
+                None if self.backoff.is_some() => f.write_str("no pod: the API server refused to create one")?,
                 None => f.write_str("no pod yet, though one belongs here")?,
             },
         }
         if let Some(turn) = self.turn {
             turn.fmt(f)?;
         }
-        if let Some(backoff) = self.backoff {
-            write!(f, "; a failed pod stays for {} more", words(backoff))?;
+        match self.backoff {
+            Some(backoff) if self.pods.is_empty() => write!(f, "; it is tried again in {}", words(backoff))?,
+            Some(backoff) => write!(f, "; a failed pod stays for {} more", words(backoff))?,
+            None => {}
+        }
+        // A first time needs no history.
+        for failures in self.failures.iter().filter(|failures| failures.count > 1) {
+            write!(f, "; {failures}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for NodeFailures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            1 => f.write_str("failed once")?,
+            count => write!(f, "failed {count} times in a row")?,
+        }
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }
     }
 }
 

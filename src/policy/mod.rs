@@ -13,9 +13,9 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    Settings, Warning,
+    Backoff, BackoffKey, Settings, Warning,
     matching::SelectorExpression,
-    model::{DaemonSet, IntOrPercent, Text, UpdateStrategy},
+    model::{DaemonSet, IntOrPercent, Pod, Text, UpdateStrategy},
     seconds,
 };
 
@@ -328,6 +328,15 @@ impl Policy {
         let guides_updates =
             (!is_readable || rollout != plain) && daemonset.update_strategy != UpdateStrategy::OnDelete;
         Self { rollout, is_readable, guides_updates }
+    }
+
+    /// What the back-off of a Failed pod goes by.
+    pub(crate) fn backoff_key(&self, daemonset: &DaemonSet, node: &Text, pod: &Pod) -> BackoffKey {
+        let key = Backoff::key(daemonset, node);
+        match &pod.trouble {
+            Some(trouble) if self.rollout.backoff_by_reason => key.because(trouble.reason.clone()),
+            _ => key,
+        }
     }
 }
 

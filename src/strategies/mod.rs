@@ -253,12 +253,13 @@ fn taints() -> impl Strategy<Value = Taint> {
 fn backoffs(daemonset: &DaemonSet, nodes: &[Node]) -> impl Strategy<Value = Backoff> + use<> {
     let (uid, observed) = (daemonset.uid.clone(), daemonset.status.observed_generation);
     let names: Vec<Text> = nodes.iter().map(|node| node.name.clone()).chain(["gone".into()]).collect();
-    let entry = (select(names), prop::bool::weighted(0.9), select(vec![1, 2, 64, 900]), 0..2000_i64);
+    let reasons = select(vec!["", "", "", "Evicted", "OutOfcpu", BackoffKey::REFUSED]);
+    let entry = (select(names), prop::bool::weighted(0.9), select(vec![1, 2, 64, 900]), 0..4000_i64, reasons);
     prop::collection::vec(entry, 0..4).prop_map(move |entries| {
-        let entry = |(node, current, delay, age)| {
+        let entry = |(node, current, delay, age, reason)| {
             let observed_generation = if current { observed } else { observed + 1 };
-            let key = BackoffKey { uid: uid.clone(), observed_generation, node };
-            (key, BackoffEntry { delay: std::time::Duration::from_secs(delay), last_update: ago(age) })
+            let key = BackoffKey::new(uid.clone(), observed_generation, node).because(reason);
+            (key, BackoffEntry::new(std::time::Duration::from_secs(delay), ago(age)))
         };
         entries.into_iter().map(entry).collect()
     })

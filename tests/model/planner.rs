@@ -165,8 +165,8 @@ impl Planner {
         let pods: Vec<_> = cluster.pods.iter().map(|pod| self.pod(*pod)).collect();
         let (namespace, revisions) = (self.namespace(&cluster.rest), self.revisions(&cluster.rest));
         let entry = |node: &u8| {
-            let key = BackoffKey { uid: daemonset.uid.clone(), observed_generation: 0, node: node_name(*node).into() };
-            (key, BackoffEntry { delay: std::time::Duration::from_mins(1), last_update: now() })
+            let key = BackoffKey::new(daemonset.uid.clone(), 0, node_name(*node));
+            (key, BackoffEntry::new(std::time::Duration::from_mins(1), now()))
         };
         let backoff: Backoff = backoff.iter().map(entry).collect();
         let settings = Settings::default();

@@ -25,6 +25,7 @@ struct Backoff {
     uid: String,
     observed_generation: i64,
     node: String,
+    reason: String,
     delay: i64,
     last_update: Timestamp,
 }
@@ -44,6 +45,7 @@ impl<'f> From<&'f ClusterFacts> for Facts<'f> {
             uid: key.uid.to_string(),
             observed_generation: key.observed_generation,
             node: key.node.to_string(),
+            reason: key.reason.to_string(),
             delay: entry.delay.as_secs().try_into().unwrap(),
             last_update: entry.last_update,
         });
@@ -92,32 +94,45 @@ impl Facts<'_> {
         Some(generation.to_string())
     }
 
+    /// Whether each reason has a back-off of its own.
+    pub fn backs_off_by_reason(&self) -> bool {
+        self.daemonset["metadata"]["annotations"]["daemonplan/backoff"] == "by-reason"
+    }
+
     /// The back-off of Failed pods on this node, unless it is forgotten.
-    fn backoff(&self, node: &str) -> Option<&Backoff> {
+    fn backoff(&self, node: &str, reason: &str) -> Option<&Backoff> {
         let observed = number(&self.daemonset["status"]["observedGeneration"]);
         let uid = text(&self.daemonset["metadata"], "uid");
         let fits = |entry: &&Backoff| {
             let age = self.now.map_or(0, |now| now.as_second() - entry.last_update.as_second());
-            entry.uid == uid && entry.observed_generation == observed && entry.node == node && age <= 2 * LONGEST_DELAY
+            (&*entry.uid, entry.observed_generation, &*entry.node, &*entry.reason) == (uid, observed, node, reason)
+                && age <= 2 * delays(reason).1
         };
         self.backoff.iter().find(fits)
     }
 
-    /// How long a Failed pod on this node has still to wait.
-    pub fn wait(&self, node: &str) -> i64 {
-        let Some(entry) = self.backoff(node) else { return 0 };
+    /// How long a pod that failed for this reason has still to wait.
+    pub fn wait(&self, node: &str, reason: &str) -> i64 {
+        let Some(entry) = self.backoff(node, reason) else { return 0 };
         let age = self.now.map_or(0, |now| now.as_second() - entry.last_update.as_second());
         (entry.delay - age).max(0)
     }
 
     /// How long the next one has to wait, once one is deleted.
-    pub fn next_delay(&self, node: &str) -> i64 {
-        self.backoff(node).map_or(1, |entry| (2 * entry.delay).min(LONGEST_DELAY))
+    pub fn next_delay(&self, node: &str, reason: &str) -> i64 {
+        let (first, longest) = delays(reason);
+        self.backoff(node, reason).map_or(first, |entry| (2 * entry.delay).min(longest))
     }
 }
 
-const LONGEST_DELAY: i64 = 15 * 60;
-
+/// The first and the longest delay.
+fn delays(reason: &str) -> (i64, i64) {
+    match reason {
+        "Evicted" => (30, 15 * 60),
+        "OutOfcpu" | "NodeAffinity" | "CreationRefused" => (10, 30 * 60),
+        _ => (1, 15 * 60),
+    }
+}
 /// A pod, with what the rules ask of it worked out.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own
@@ -134,6 +149,8 @@ pub struct Pod {
     pub available: bool,
     /// In seconds since 1970.
     pub becomes_available: Option<i64>,
+    /// What its back-off goes by, if it has failed.
+    pub reason: String,
     /// Filled in once the current hash is known.
     pub updated: bool,
 }
@@ -161,6 +178,7 @@ impl Pod {
             ready: ready.is_some(),
             available: ready.is_some() && (facts.min_ready_seconds() == 0 || long_enough),
             becomes_available,
+            reason: if facts.backs_off_by_reason() { text(status, "reason").to_owned() } else { String::new() },
             updated: false,
         }
     }

@@ -222,10 +222,10 @@ fn pods_to_create_and_delete(
         match reason {
             "Succeeded" => outcome.events.push(("SucceededDaemonPod", pod.name)),
             "Failed" => {
-                outcome.events.push(("FailedDaemonPod", pod.name));
                 if facts.now.is_some() {
-                    outcome.backoff.push((node.clone(), facts.next_delay(&node)));
+                    outcome.backoff.push((node.clone(), facts.next_delay(&node, &pod.reason)));
                 }
+                outcome.events.push(("FailedDaemonPod", pod.name));
             }
             _ => {}
         }

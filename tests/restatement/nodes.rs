@@ -76,8 +76,10 @@ pub struct NodeState {
     pub pods: Vec<Pod>,
     surge: bool,
     hash: String,
-    /// How long a Failed pod has to wait, and how long the one after it.
-    backoff: (i64, i64),
+    /// Of the Failed pods here how long each has to wait, and how long the one after it of the same reason.
+    backoff: Vec<(i64, i64)>,
+    /// How long the API server's refusal holds creations up.
+    refused: i64,
     collects: bool,
 }
 
@@ -102,7 +104,10 @@ impl NodeState {
                 generation.is_some() && pod.labels.get("pod-template-generation") == generation.as_ref();
             pod.updated = pod.hash().is_some_and(|own| own == hash) || same_generation;
         }
-        let backoff = (facts.wait(&name), facts.next_delay(&name));
+        let failed = pods.iter().filter(|pod| !pod.deleting && pod.phase == "Failed");
+        let backoff = failed.map(|pod| (facts.wait(&name, &pod.reason), facts.next_delay(&name, &pod.reason)));
+        let backoff = backoff.collect();
+        let refused = if facts.backs_off_by_reason() { facts.wait(&name, "CreationRefused") } else { 0 };
         Self {
             exists: node.is_some(),
             node: node.cloned().unwrap_or_default(),
@@ -112,6 +117,7 @@ impl NodeState {
             surge: super::update::max_surge(facts, 1) > 0,
             hash: hash.to_owned(),
             backoff,
+            refused,
             collects: facts.settings["collectPodsOnMissingNodes"] == true,
             name,
         }
@@ -135,14 +141,25 @@ impl NodeState {
         self.live().into_iter().filter(|pod| self.keep && pod.phase == "Failed").collect()
     }
 
-    /// How long until a Failed pod may be deleted, if one has to wait.
+    /// The one Failed pod that may go now.
+    fn may_go(&self) -> Option<Pod> {
+        let mut free = self.failed().into_iter().zip(&self.backoff).filter(|(_, (wait, _))| *wait == 0);
+        free.next().map(|(pod, _)| pod)
+    }
+
+    /// How long until a Failed pod may be deleted, or a pod created, if it has to wait.
     pub fn wait(&self) -> Option<i64> {
-        let (wait, next) = self.backoff;
-        match self.failed().len() {
-            0 => None,
-            1 if wait == 0 => None,
-            _ => Some(if wait > 0 { wait } else { next }),
+        if self.run && self.pods.is_empty() {
+            return (self.refused > 0).then_some(self.refused);
         }
+        let going = self.may_go();
+        let waits = self.failed().into_iter().zip(&self.backoff).filter_map(|(pod, (wait, next))| match &going {
+            Some(going) if going.name == pod.name => None,
+            // The one that goes starts the back-off.
+            Some(going) if going.reason == pod.reason => Some(*next),
+            _ => (*wait > 0).then_some(*wait),
+        });
+        waits.min()
     }
 
     pub fn add_wishes(&self, wishes: &mut Wishes) {
@@ -150,7 +167,9 @@ impl NodeState {
             let unbound = self.pods.iter().filter(|pod| !pod.bound).cloned();
             wishes.delete.extend(unbound.map(|pod| (pod, "NodeGone")));
         } else if self.run && self.pods.is_empty() {
-            wishes.create.push((self.name.clone(), "NoPod"));
+            if self.refused == 0 {
+                wishes.create.push((self.name.clone(), "NoPod"));
+            }
         } else if self.keep {
             self.add_wishes_for_pods_that_may_stay(wishes);
         } else {
@@ -159,8 +178,7 @@ impl NodeState {
     }
 
     fn add_wishes_for_pods_that_may_stay(&self, wishes: &mut Wishes) {
-        let may_go = usize::from(self.backoff.0 == 0);
-        wishes.delete.extend(self.failed().into_iter().take(may_go).map(|pod| (pod, "Failed")));
+        wishes.delete.extend(self.may_go().map(|pod| (pod, "Failed")));
         let succeeded = self.live().into_iter().filter(|pod| pod.phase == "Succeeded");
         wishes.delete.extend(succeeded.map(|pod| (pod, "Succeeded")));
 

@@ -421,3 +421,70 @@ fn what_is_wrong_with_a_pod_is_said() {
     );
     assert!(matches!(explanation.update, UpdateState::Held { old: 1, phase: RolloutPhase::Failing { .. } }));
 }
+
+/// Nodes a and b, where pods of the current template failed for these reasons, and back-offs go by reason.
+fn failed(pods: &[(&str, &str, &str)]) -> Cluster {
+    let pods = pods.iter().map(|(name, node, reason)| {
+        pod(name, node).phase(PodPhase::Failed).but(|pod| {
+            let mut trouble = PodTrouble::default();
+            trouble.reason = (*reason).into();
+            pod.trouble = Some(Box::new(trouble));
+        })
+    });
+    let cluster = cluster(plain(&["a"])).with(|daemonset| {
+        daemonset.annotations = [("daemonplan/backoff", "by-reason")].into_iter().collect();
+    });
+    cluster.with_pods(pods)
+}
+
+#[test]
+fn each_reason_has_a_back_off_of_its_own_that_grows_with_what_it_takes_to_go_away() {
+    let mut cluster = failed(&[("x", "a", "OutOfcpu")]);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let plan = cluster.plan();
+        assert_eq!(lines(&plan), ["delete pod x on a: it failed"]);
+        let (key, entry) = plan.backoff[0].clone();
+        assert_eq!(&*key.reason, "OutOfcpu");
+        waits.push((entry.failures, entry.delay.as_secs()));
+        cluster.backoff.update([(key, entry)], cluster.now);
+        assert_eq!(cluster.actions(), [""; 0], "it waits");
+        assert_eq!(cluster.plan().plan_again_after, Some(entry.delay));
+        // Whatever else fails there does not wait for it.
+        assert_eq!(failed(&[("y", "a", "Evicted")]).actions().len(), 1);
+        cluster.now += entry.delay;
+    }
+    assert_eq!(waits, [(1, 10), (2, 20), (3, 40), (4, 80)]);
+    let explanation = cluster.snapshot().explain();
+    assert!(
+        explanation.nodes[0].to_string().ends_with("failed 4 times in a row (OutOfcpu)"),
+        "{}",
+        explanation.nodes[0]
+    );
+}
+
+#[test]
+fn a_pod_that_failed_for_another_reason_does_not_wait() {
+    let mut cluster = failed(&[("x", "a", "OutOfcpu"), ("y", "a", "Evicted")]);
+    let backoff = cluster.plan().backoff.clone();
+    cluster.backoff.update(backoff, cluster.now);
+    assert_eq!(cluster.actions(), ["delete pod y on a: it failed"]);
+}
+
+#[test]
+fn no_pod_is_created_where_the_api_server_refused_to_until_the_back_off_is_over() {
+    let mut cluster = failed(&[]);
+    let refused = cluster.backoff.refused(&cluster.daemonset, "a", cluster.now);
+    cluster.backoff.update([refused], cluster.now);
+    assert_eq!((cluster.actions().len(), cluster.plan().plan_again_after.unwrap().as_secs()), (0, 10));
+    let explanation = cluster.snapshot().explain();
+    assert_eq!(
+        explanation.nodes[0].to_string(),
+        "no pod: the API server refused to create one; it is tried again in 10s"
+    );
+    cluster.now += SignedDuration::from_secs(10);
+    assert_eq!(cluster.actions().len(), 1);
+    let mut plain = cluster.clone().with(|daemonset| daemonset.annotations = daemonplan::model::Labels::default());
+    plain.now -= SignedDuration::from_secs(5);
+    assert_eq!(plain.actions().len(), 1, "only if the policy says so");
+}

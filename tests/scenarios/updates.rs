@@ -73,9 +73,8 @@ fn several_pods_of_one_kind_on_a_node_use_up_the_budget() {
     let actions = |max_unavailable, max_surge| {
         let failed = ["one", "more"].map(|name| pod(name, "a").phase(PodPhase::Failed));
         let mut cluster = update(2, max_unavailable, max_surge, failed).with_pod(old("b"));
-        let key = BackoffKey { uid: "uid-agent".into(), observed_generation: 0, node: "a".into() };
-        cluster.backoff =
-            [(key, BackoffEntry { delay: Duration::from_mins(1), last_update: cluster.now })].into_iter().collect();
+        let key = BackoffKey::new("uid-agent", 0, "a");
+        cluster.backoff = [(key, BackoffEntry::new(Duration::from_mins(1), cluster.now))].into_iter().collect();
         let nodes_with_action = |action: &String| action.split(" on ").nth(1).map(|rest| rest[..1].to_owned());
         cluster.actions().iter().filter_map(nodes_with_action).collect::<Vec<_>>()
     };
