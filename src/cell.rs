@@ -9,12 +9,12 @@ use crate::{
     Settings,
     backoff::{Backoff, BackoffKey, Wait},
     explain::PodState,
-    model::{
-        DaemonSet, HASH_LABEL, Labels, Node, Pod, PodPhase, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy,
-    },
+    member::{Member, Origin, PodIndex, TemplateLabels},
+    model::{DaemonSet, Labels, Node, Pod, PodPhase, Readiness, Text, UpdateStrategy},
     placement::{PlacementRules, Verdict},
-    policy::{Policy, Seat, Seating},
+    policy::Policy,
     reason::{Creation, Deletion},
+    seat::{Seat, Seating},
 };
 
 /// What is the same for all cells of a DaemonSet.
@@ -28,74 +28,6 @@ pub(crate) struct CellRules<'a> {
     pub(crate) now: Option<Timestamp>,
     pub(crate) backoff: &'a Backoff,
     pub(crate) settings: &'a Settings,
-}
-
-/// The labels that tie a pod to a template.
-#[derive(Clone, Debug)]
-pub(crate) struct TemplateLabels {
-    hash_key: Text,
-    generation_key: Text,
-    generation: Option<Text>,
-}
-
-impl TemplateLabels {
-    pub(crate) fn of(daemonset: &DaemonSet) -> Self {
-        Self {
-            hash_key: HASH_LABEL.into(),
-            generation_key: TEMPLATE_GENERATION_LABEL.into(),
-            generation: daemonset.template_generation().map(|generation| generation.to_string().into()),
-        }
-    }
-}
-
-/// Where a pod is found again: its place in the snapshot or in the cluster.
-pub(crate) type PodIndex = u32;
-
-/// A claimed pod, its place, and what of its state decides.
-#[allow(clippy::struct_excessive_bools)] // each is asked for on its own
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Member<'a> {
-    pub(crate) index: PodIndex,
-    pub(crate) pod: &'a Pod,
-    /// Whether it is not being deleted.
-    is_live: bool,
-    is_terminal: bool,
-    is_ready: bool,
-    is_available: bool,
-    origin: Origin,
-}
-
-impl Member<'_> {
-    pub(crate) fn is_live(&self) -> bool {
-        self.is_live
-    }
-
-    pub(crate) fn is_available(&self) -> bool {
-        self.is_available
-    }
-
-    /// The label that ties it to its revision; empty if it has none.
-    pub(crate) fn hash(&self) -> Text {
-        self.pod.labels.get(HASH_LABEL).map(Text::from).unwrap_or_default()
-    }
-
-    pub(crate) fn is_updated(&self) -> bool {
-        self.origin.is_updated
-    }
-
-    /// Whether it is not being deleted and of an older template.
-    pub(crate) fn is_old(&self) -> bool {
-        self.is_live && !self.origin.is_updated
-    }
-}
-
-/// Whether a pod is of the current template, as its labels say.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    /// By the hash.
-    has_current_hash: bool,
-    /// By the hash or by the template's generation.
-    is_updated: bool,
 }
 
 /// One node's cell. Without work to do it owns no memory.
@@ -167,13 +99,7 @@ impl CellRules<'_> {
     }
 
     pub(crate) fn origin(&self, labels: &Labels) -> Origin {
-        let TemplateLabels { hash_key, generation_key, generation } = self.labels;
-        let has_current_hash = labels.get_text(hash_key) == Some(self.hash);
-        let has_current_generation = |current: &Text| labels.get_text(generation_key) == Some(current);
-        Origin {
-            has_current_hash,
-            is_updated: has_current_hash || generation.as_ref().is_some_and(has_current_generation),
-        }
+        self.labels.origin(labels, self.hash)
     }
 
     /// A claimed pod of the DaemonSet; `None` if it does not count at all: it has ended and is being deleted.

@@ -9,14 +9,17 @@ use jiff::Timestamp;
 
 use crate::{
     backoff::Wait,
-    cell::{Cell, PodIndex, Standing},
+    cell::{Cell, Standing},
     gate::{Gate, OlderRevision},
     history::History,
+    member::PodIndex,
     model::{DaemonSet, DaemonSetStatus, Text, UpdateStrategy},
-    policy::{Policy, RolloutPhase, RolloutPolicy, RolloutStatus, Seat},
+    policy::{Policy, RolloutPhase, RolloutPolicy, RolloutStatus},
     reason::{Creation, Deletion},
-    rollout::{Budget, Record, Rollout, Steps},
+    rollout::{Record, Rollout},
+    seat::Seat,
     tally::{Counted, Tally},
+    turns::{Budget, Steps},
 };
 
 /// The sum of all cells. Everything that has an order is in the order of the nodes' names.
@@ -176,7 +179,7 @@ impl Fold {
         let mut steps = if self.asks_first() {
             let mut own = Steps::default();
             let next: Option<HashSet<&Text>> =
-                (!gate.is_open() && keeps_older).then(|| self.rollout.next_to_fill(gate).collect());
+                (!gate.is_open() && keeps_older).then(|| gate.next_to_fill(&self.rollout).collect());
             let create = self.create.iter().map(|(node, reason)| match &next {
                 Some(next) if !next.contains(node) => (node, Creation::HeldBack),
                 _ => (node, *reason),

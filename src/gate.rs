@@ -6,8 +6,9 @@ use crate::{
     backoff::Wait,
     history::History,
     model::{ControllerRevision, PodTemplate, Text},
-    policy::{Canary, CanaryNodes, GroupKey, GroupPace, Policy, RolloutPhase, RolloutPolicy},
+    policy::{Canary, CanaryNodes, GroupPace, Policy, RolloutPhase, RolloutPolicy},
     rollout::{Group, InUse, Record, Rollout},
+    seat::GroupKey,
 };
 
 /// What may be updated.
@@ -29,6 +30,16 @@ pub(crate) enum Scope {
     Nobody,
     Only(GroupKey),
     Everybody,
+}
+
+impl Scope {
+    pub(crate) fn includes(&self, key: &GroupKey) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Only(only) => only == key,
+            Self::Everybody => true,
+        }
+    }
 }
 
 /// Why canaries keep the other nodes waiting, and until when.
@@ -96,6 +107,12 @@ impl Gate {
             gate.phase = RolloutPhase::Held;
         }
         gate
+    }
+
+    /// The nodes that should run a pod, have none, and get one of the current template, in the order of their turns.
+    pub(crate) fn next_to_fill<'r>(&self, rollout: &'r Rollout) -> impl Iterator<Item = &'r Text> {
+        let groups = rollout.groups.iter().filter(|(key, _)| self.scope.includes(key));
+        groups.flat_map(|(_, group)| &group.vacant).map(|(_, node)| node).take(self.room)
     }
 
     /// Whether it lets everything through that the strategy asks for.

@@ -34,6 +34,7 @@
 //! # The words
 //!
 //! - A **snapshot** is all that a plan is made from, at one moment: the DaemonSet, the nodes, the pods, the namespace, the revisions.
+//! - A **policy** is what an update keeps to besides the DaemonSet's own strategy.
 //! - A **placement** says of a node whether a pod should run there, whether one that is there may stay, and why.
 //! - A **claim** says of a pod whose it is: the DaemonSet's, to be adopted, to be released, or none of its business.
 //! - The **hash** ties pods to revisions of the template: a pod that carries the current one is up to date.
@@ -47,7 +48,7 @@
 //! model ──> matching ──> placement ─┐
 //!   │                               ├──> cell ──> fold ──> plan ──> Plan { actions, status, … }
 //!   ├─────> ownership ──> history ──┤              │        │
-//!   └─────> template ───────────────┘       tally, rollout  gc
+//!   └─────> template, policy ───────┘      rollout, turns   gc
 //! ```
 //!
 //! | module | what it knows |
@@ -58,11 +59,17 @@
 //! | `template` | the pod to create: the rewritten affinity, the automatic tolerations, the labels |
 //! | `placement` | which nodes should run a pod, and by which rule not |
 //! | `history` | which revision is current, and what becomes of the others |
+//! | `member` | a pod as its node's cell sees it |
 //! | `cell` | what is to be done on one node, and what it counts as |
-//! | `tally`, `rollout`, `fold` | the counts, whose turn it is in an update, and the sum of both |
+//! | `policy`, `seat` | what updates keep to besides the DaemonSet's strategy, and what that makes of one node |
+//! | `tally`, `rollout` | the counts, and the nodes of an update in their order |
+//! | `gate`, `turns` | how far a policy lets an update go, and whose turn it is |
+//! | `fold` | the sum of all cells |
 //! | `gc` | what becomes of the objects of a DaemonSet that is being deleted, or is gone |
 //! | `plan` | the order of actions, the burst limit, the status |
 //! | `snapshot`, `cluster` | the two ways to a plan: all at once, and event by event |
+//! | `rollback` | the revisions, and the way back to one |
+//! | `fleet` | which DaemonSets a new node would run, and what they would take of it |
 //! | `k8s` | the same objects as the crate k8s-openapi has them |
 //! | `explain`, `lint` | why it is as it is, and what is dangerous about it |
 //! | `forecast`, `diff` | the plans carried out in a time of their own, and two outcomes compared |
@@ -106,7 +113,7 @@
 //!
 //! # More
 //!
-//! [`guide`] has pages of its own: to [embed](guide::embed) it, to [test](guide::testing) a controller with it, what is
+//! [`guide`] has pages of its own: [policies](guide::policies) for updates, to [embed](guide::embed) it, to [test](guide::testing) a controller with it, what is
 //! decided [otherwise](guide::differences) than by the built-in controller, a [cookbook](guide::cookbook) for the command line, and
 //! its [output](guide::output) for programs. [`rules`] says what is decided, rule by rule.
 //!
@@ -143,6 +150,7 @@ mod lint;
 #[cfg(feature = "yaml")]
 pub mod manifest;
 pub mod matching;
+mod member;
 pub mod model;
 mod nodes;
 mod object;
@@ -154,6 +162,7 @@ mod reason;
 mod recent;
 mod rollback;
 mod rollout;
+mod seat;
 mod seconds;
 mod settings;
 mod shelf;
@@ -164,6 +173,7 @@ pub mod strategies;
 pub mod synthetic;
 mod tally;
 mod template;
+mod turns;
 mod warning;
 
 #[allow(clippy::doc_markdown, clippy::doc_lazy_continuation)] // it is prose about Kubernetes' words

@@ -8,20 +8,20 @@ use crate::{
     Settings, Warning,
     action::{Action, ObjectRef},
     backoff::{Backoff, BackoffEntry, BackoffKey},
-    cell::PodIndex,
     event::Event,
     fold::Fold,
     gate::{Gate, OlderRevision},
     gc,
     history::History,
+    member::PodIndex,
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, LabelSelector, Pod, Text},
     nodes::Nodes,
     ownership::Claim,
     placement::{Placement, PlacementRules},
     policy::{OnFailure, Policy, RolloutPhase, RolloutStatus},
     reason::{Creation, Deletion, Release},
-    rollout::{Steps, Wanted},
     template::PodBlueprint,
+    turns::{Steps, Wanted},
 };
 
 /// What a DaemonSet needs, and why.

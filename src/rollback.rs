@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::{
     Backoff, Snapshot,
-    cell::{CellRules, TemplateLabels},
+    cell::CellRules,
     history::{equal_but_for_nulls, hash_of},
+    member::TemplateLabels,
     model::{ControllerRevision, DaemonSet, PodTemplateError, Text},
     nodes::NodeIndex,
     ownership::claim_revision,
@@ -137,10 +138,10 @@ impl Snapshot<'_> {
             settings: &settings,
         };
         Claimed::cells(self.pods, &NodeIndex::new(self.nodes, &mut Vec::new()), &rules, |site| {
-            for member in site.pods.iter().filter(|member| member.is_live()) {
+            for member in site.pods.iter().filter(|member| member.is_live) {
                 if let Some(revision) = revisions.iter_mut().find(|revision| revision.hash == member.hash()) {
                     revision.pods += 1;
-                    revision.available += usize::from(member.is_available());
+                    revision.available += usize::from(member.is_available);
                 }
             }
         });

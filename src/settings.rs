@@ -1,8 +1,9 @@
 use serde::Serialize;
 
 use crate::{
-    RolloutPolicy,
+    PolicyError, RolloutPolicy,
     matching::{ExpressionError, SelectorExpression},
+    model::DaemonSet,
 };
 
 /// What the cluster's operator has configured, as opposed to what a DaemonSet says.
@@ -81,6 +82,23 @@ impl Settings {
     #[must_use]
     pub fn rollout_policy(self, policy: RolloutPolicy) -> Self {
         Self { rollout_policy: policy, ..self }
+    }
+
+    /// The policy that holds for a DaemonSet: what its annotations say, and where they say nothing, the general one.
+    ///
+    /// # Errors
+    /// If an annotation cannot be read; updates are paused then.
+    ///
+    /// ```
+    /// use daemonplan::{Settings, model::{DaemonSet, Labels}};
+    /// let mut daemonset = DaemonSet::new("prod", "agent");
+    /// daemonset.annotations = Labels::from_iter([("daemonplan/paused", "true")]);
+    /// assert!(Settings::default().policy_of(&daemonset)?.paused);
+    /// # Ok::<(), daemonplan::PolicyError>(())
+    /// ```
+    pub fn policy_of(&self, daemonset: &DaemonSet) -> Result<RolloutPolicy, PolicyError> {
+        let general = self.rollout_policy.clone();
+        if self.ignore_policy_annotations { Ok(general) } else { general.annotated(&daemonset.annotations) }
     }
 
     /// Takes no notice of the annotations that a [`RolloutPolicy`] is read from, as the built-in controller does.

@@ -19,9 +19,10 @@ use jiff::Timestamp;
 
 use crate::{
     Action, Backoff, Plan, Settings,
-    cell::{Cell, CellRules, Member, PodIndex, TemplateLabels},
+    cell::{Cell, CellRules},
     fold::Fold,
     history::History,
+    member::{Member, PodIndex, TemplateLabels},
     model::{ControllerRevision, DaemonSet, Labels, Namespace, Node, Pod, Text},
     nodes::{NodeIndex, Nodes},
     ownership::{Claim, claim_pod, selects},

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use daemonplan::{Settings, Snapshot, manifest::Manifests, model::DaemonSet};
+use daemonplan::{RolloutPolicy, Settings, Snapshot, manifest::Manifests, model::DaemonSet};
 use jiff::Timestamp;
 
 use super::{
@@ -44,6 +44,11 @@ pub(super) struct FactArgs {
     /// Heed the toleration operators Lt and Gt (the feature gate TaintTolerationComparisonOperators)
     #[arg(long)]
     toleration_comparison: bool,
+
+    /// What updates keep to, where a DaemonSet's annotations do not say otherwise, such as order=oldest-pod; may be given
+    /// more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    policy: Vec<String>,
 
     /// Plan as the built-in controller does, which takes no notice of annotations under daemonplan/
     #[arg(long)]
@@ -163,6 +168,8 @@ impl FactArgs {
             .map_err(|error| fail("--project-node-selector", error))?
             .default_node_selector(&self.default_node_selector)
             .map_err(|error| fail("--default-node-selector", error))?;
+        let policy = RolloutPolicy::default().with_flags(self.policy.iter().map(String::as_str));
+        let settings = settings.rollout_policy(policy.map_err(|error| Failure(format!("--policy: {error}")))?);
         let settings = if self.ignore_policies { settings.ignore_policy_annotations() } else { settings };
         let settings = if self.keep_pods_on_missing_nodes { settings.keep_pods_on_missing_nodes() } else { settings };
         Ok(if self.toleration_comparison { settings.toleration_comparison() } else { settings })

@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use super::pods::{Group, Placed, PodTable};
 use crate::{
     Action, Backoff, Settings, Warning,
-    cell::{CellRules, PodIndex, TemplateLabels, is_in_a_cell},
+    cell::{CellRules, is_in_a_cell},
     fold::{Fold, Folded},
     history::History,
+    member::{PodIndex, TemplateLabels},
     model::{ControllerRevision, DaemonSet, HASH_LABEL, Namespace, Node, Pod, Text},
     nodes::{NodeTable, Nodes, Slot},
     ownership::{Claim, claim_pod, selects},

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::{
     Backoff, BackoffEntry, BackoffKey, ClusterFacts, Plan, Settings,
-    cell::PodIndex,
+    member::PodIndex,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, PodNode, Text},
     nodes::{NodeTable, Slot},
     object::{Key, Kind, Object},
@@ -189,6 +189,11 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// The settings that it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The back-off of Failed pods.

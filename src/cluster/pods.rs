@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::{
-    cell::PodIndex,
+    member::PodIndex,
     model::{Labels, Pod, Text},
     nodes::Slot,
     shelf::{Pool, Shelf},

@@ -13,8 +13,9 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     Action, BackoffEntry, Plan, Snapshot, Warning,
-    cell::{CellRules, Member, Standing, TemplateLabels},
+    cell::{CellRules, Standing},
     fold::Fold,
+    member::{Member, TemplateLabels},
     model::{DaemonSet, HASH_LABEL, Pod, Taint, Text},
     nodes::NodeIndex,
     ownership::{Claim, claim_pod, controls_pod, controls_revision, selects},
@@ -617,7 +618,7 @@ impl<'e> Explainer<'e> {
     fn holdup(&self, Site { name, node, pods, cell, .. }: &Site<'_>, surges: bool) -> Option<(Holdup, bool)> {
         let pod =
             |member: &Member<'_>| HoldupCause::Pod { pod: member.pod.name.clone(), state: self.rules.state(member) };
-        let live = |is_new: bool| pods.iter().find(|member| member.is_live() && member.is_updated() == is_new).map(pod);
+        let live = |is_new: bool| pods.iter().find(|member| member.is_live && member.is_updated() == is_new).map(pod);
         let cause = match cell.standing {
             Standing::Crowded => HoldupCause::SeveralPods,
             Standing::Vacant if !surges => pods.first().map_or(HoldupCause::NoPod, pod),

@@ -77,6 +77,10 @@ pub mod embed {}
 pub mod testing {}
 
 #[allow(clippy::doc_markdown)] // it is prose about Kubernetes' words
+#[doc = include_str!("policies.md")]
+pub mod policies {}
+
+#[allow(clippy::doc_markdown)] // it is prose about Kubernetes' words
 #[doc = include_str!("differences.md")]
 pub mod differences {}
 

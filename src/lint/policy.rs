@@ -9,21 +9,18 @@ use super::{
 use crate::{
     Snapshot,
     model::{Labels, Text, UpdateStrategy},
-    policy::{Canary, CanaryNodes, OnFailure, Policy, RolloutPolicy},
+    policy::{Canary, CanaryNodes, OnFailure, RolloutPolicy},
 };
 
 /// Policies for updates that do nothing, or wait for what never comes.
 pub(super) fn of(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
     let (daemonset, settings) = (snapshot.daemonset, snapshot.settings.cloned().unwrap_or_default());
-    let Policy { rollout, is_readable, .. } = Policy::of(daemonset, &settings, &mut Vec::new());
+    let Ok(rollout) = settings.policy_of(daemonset) else { return Vec::new() };
     let mut findings = Vec::new();
     let mut add = |annotation: &str, message: String, fix: &str| {
         let finding = found(snapshot, Lint::IdlePolicy, format!("metadata.annotations[{annotation}]"));
         findings.push(finding.saying(message).mended_by(fix));
     };
-    if !is_readable || settings.ignore_policy_annotations {
-        return findings;
-    }
     if daemonset.update_strategy == UpdateStrategy::OnDelete {
         if let Some((annotation, _)) = daemonset.annotations.iter().find(|(key, _)| guides_updates(key)) {
             let message = "the update strategy is OnDelete: the policy for updates does nothing";

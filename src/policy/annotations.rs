@@ -160,6 +160,22 @@ impl RolloutPolicy {
         Ok(self)
     }
 
+    /// This policy with what texts such as `partition=20%` say otherwise: annotations without their prefix, for flags.
+    ///
+    /// # Errors
+    /// If one of them says nothing that is understood.
+    ///
+    /// ```
+    /// use daemonplan::{RolloutPolicy, model::IntOrPercent};
+    /// let policy = RolloutPolicy::default().with_flags(["partition=20%", "order=oldest-pod"])?;
+    /// assert_eq!(policy.partition, Some(IntOrPercent::Percent(20)));
+    /// # Ok::<(), daemonplan::PolicyError>(())
+    /// ```
+    pub fn with_flags<'f>(self, flags: impl IntoIterator<Item = &'f str>) -> Result<Self, PolicyError> {
+        let pairs = flags.into_iter().map(|flag| flag.split_once('=').unwrap_or((flag, "")));
+        self.annotated(&pairs.map(|(key, value)| (format!("{}{key}", Self::PREFIX), value)).collect())
+    }
+
     /// The annotations that say the same.
     ///
     /// ```

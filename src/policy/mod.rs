@@ -2,10 +2,9 @@
 //! what stops it.
 //!
 //! A [`RolloutPolicy`] is a value, given with the settings or read from a DaemonSet's annotations. What it means for one
-//! node is its [`Seat`](seat::Seat); what all seats come to is decided in [`rollout`](crate::rollout).
+//! node is its [seat](crate::seat); what all seats come to is decided at the [gate](crate::gate).
 
 mod annotations;
-mod seat;
 mod status;
 
 use std::{fmt, time::Duration};
@@ -20,7 +19,6 @@ use crate::{
 };
 
 pub use annotations::{InvalidPolicyText, PolicyError};
-pub(crate) use seat::{GroupKey, Seat, Seating};
 pub use status::{RolloutPhase, RolloutStatus};
 
 /// What an update keeps to besides the DaemonSet's own strategy. By default nothing.
@@ -311,17 +309,11 @@ pub(crate) struct Policy {
 
 impl Policy {
     pub(crate) fn of(daemonset: &DaemonSet, settings: &Settings, warnings: &mut Vec<Warning>) -> Self {
-        let general = &settings.rollout_policy;
-        let read = if settings.ignore_policy_annotations {
-            Ok(general.clone())
-        } else {
-            general.clone().annotated(&daemonset.annotations)
-        };
-        let (rollout, is_readable) = match read {
+        let (rollout, is_readable) = match settings.policy_of(daemonset) {
             Ok(rollout) => (rollout, true),
             Err(error) => {
                 warnings.push(Warning::InvalidPolicy { error });
-                (general.clone(), false)
+                (settings.rollout_policy.clone(), false)
             }
         };
         let plain = RolloutPolicy { backoff_by_reason: rollout.backoff_by_reason, ..RolloutPolicy::default() };

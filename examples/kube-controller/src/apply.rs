@@ -68,6 +68,7 @@ enum Stage {
     Claim,
     Revise,
     Relabel,
+    RollBack,
     Create,
     Delete,
     CleanUp,
@@ -83,6 +84,7 @@ impl Stage {
             | Action::ReleaseRevision { .. } => Self::Claim,
             Action::CreateRevision { .. } | Action::UpdateRevision { .. } => Self::Revise,
             Action::RelabelPod { .. } => Self::Relabel,
+            Action::RollBack { .. } => Self::RollBack,
             Action::CreatePod { .. } => Self::Create,
             Action::DeletePod { .. } => Self::Delete,
             Action::DeleteRevision { .. } => Self::CleanUp,
@@ -178,6 +180,11 @@ impl Errand<'_> {
                     warn!(%namespace, daemonset = %name, action = %step.action, error = %refusal, "failed");
                 }
                 self.settle(step, refusal).await;
+                if let (Action::CreatePod { node, .. }, Refusal::Refused { code: 400..=403 | 422, .. }) =
+                    (&step.action, refusal)
+                {
+                    shared.state().refused(self.daemonset, node, Moment::now());
+                }
             }
         }
         self.tell(step, &result);
@@ -238,6 +245,7 @@ impl Errand<'_> {
                 let patch = json!({"metadata": metadata, "revision": number});
                 server.patch(step.kind(), key, Patch::Merge, &patch).await
             }
+            Action::RollBack { generation, revision, .. } => self.roll_back(key, *generation, revision).await,
             Action::CreateRevision { revision } => self.create_revision(key, revision).await,
             Action::UpdateStatus { status } => {
                 let patch = json!({"metadata": {"uid": daemonset.uid}, "status": whole(status)});
@@ -286,6 +294,22 @@ impl Errand<'_> {
             }
         }
         created
+    }
+
+    /// Gives the DaemonSet an older template back, as `kubectl rollout undo` does, if nobody has edited it since.
+    async fn roll_back(&self, key: &Key, generation: i64, revision: &ControllerRevision) -> Result<Written, Refusal> {
+        let server = &self.carrier.server;
+        let fresh: Watched<DaemonSet> = server.get(Kind::DaemonSet, key).await?;
+        let version = fresh.version().to_owned();
+        let fresh = fresh.object.map_err(Refusal::Changed)?;
+        if fresh.uid != self.daemonset.uid || fresh.generation != generation {
+            return Err(Refusal::Changed("the DaemonSet was edited since, and is not rolled back".to_owned()));
+        }
+        let mut patch = Value::clone(&revision.data);
+        if let Some(fields) = patch.as_object_mut() {
+            fields.insert("metadata".to_owned(), json!({"uid": fresh.uid, "resourceVersion": version}));
+        }
+        server.patch(Kind::DaemonSet, key, Patch::Strategic, &patch).await
     }
 
     /// Whether the DaemonSet is still the one that was planned for, and is not being deleted.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use daemonplan::Settings;
+use daemonplan::{RolloutPolicy, Settings};
 
 /// A DaemonSet controller that can stand in for Kubernetes' own.
 ///
@@ -44,6 +44,15 @@ pub struct Config {
     /// OpenShift's `defaultNodeSelector`: for namespaces without the annotation `openshift.io/node-selector`
     #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
     pub project_node_selector: String,
+
+    /// What updates keep to, where a DaemonSet's annotations do not say otherwise, such as `partition=20%`; may be given more
+    /// than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub policy: Vec<String>,
+
+    /// Take no notice of annotations under daemonplan/, as the built-in controller does
+    #[arg(long)]
+    pub ignore_policies: bool,
 
     /// How many DaemonSets are worked for at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
@@ -108,7 +117,11 @@ impl Config {
             self.retry_period < self.renew_deadline && self.renew_deadline < self.lease_duration,
             "the lease needs --retry-period < --renew-deadline < --lease-duration"
         );
-        let settings = Settings::default().burst(self.burst).project_node_selector(&self.project_node_selector);
+        let policy = RolloutPolicy::default().with_flags(self.policy.iter().map(String::as_str));
+        let policy = policy.map_err(|error| anyhow::anyhow!("--policy: {error}"))?;
+        let settings = Settings::default().burst(self.burst).rollout_policy(policy);
+        let settings = if self.ignore_policies { settings.ignore_policy_annotations() } else { settings };
+        let settings = settings.project_node_selector(&self.project_node_selector);
         settings.map_err(|error| anyhow::anyhow!("--project-node-selector: {error}"))
     }
 }

@@ -252,6 +252,14 @@ impl State {
         self.effects.cancelled(step.kind(), &step.key);
     }
 
+    /// The API server refuses to create a pod on a node: if the policy says so, none is tried there for a while.
+    pub fn refused(&mut self, daemonset: &DaemonSet, node: &Text, now: Moment) {
+        if self.cluster.settings().policy_of(daemonset).is_ok_and(|policy| policy.backoff_by_reason) {
+            let refused = self.cluster.backoff().refused(daemonset, node.clone(), now.time);
+            self.cluster.update_backoff([refused], now.time);
+        }
+    }
+
     /// Nobody knows whether a step has been written.
     pub fn doubted(&mut self, step: &Step, patience: Duration, now: Moment) {
         self.effects.doubted(step.kind(), &step.key, patience, now.instant);

@@ -252,7 +252,7 @@ fn forecast_of(forecast: &Forecast, assumptions: &Assumptions) -> Markup {
                 tbody { @for wave in forecast.waves.iter().take(SHOWN) { tr {
                     td class="number" { (span(wave.begins)) }
                     td class="number" { @match wave.ends { Some(ends) => (span(ends)), None => "never" } }
-                    td { @if wave.kind == WaveKind::Update { "update" } @else { "repair" } }
+                    td { @if wave.kind == WaveKind::Update { "update" } @else { "repair" } @if let Some(group) = &wave.group { " " (group) } }
                     td class="number" { (wave.lowest_available) " of " (forecast.desired) }
                     td class="names" {
                         (wave.nodes.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", "))

@@ -597,3 +597,86 @@ async fn the_page_and_explain_say_why() {
     let (_, html) = page(&process, "/daemonsets/prod/agent").await;
     assert!(html.contains("Forecast"), "{html}");
 }
+
+/// A DaemonSet with these policies, of whose pods so many may be unavailable.
+fn guided(max_unavailable: usize, policies: &Value) -> Value {
+    let mut daemonset = daemonset("prod", "agent");
+    daemonset["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(max_unavailable);
+    for (name, value) in policies.as_object().unwrap() {
+        daemonset["metadata"]["annotations"][format!("daemonplan/{name}")] = value.clone();
+    }
+    daemonset
+}
+
+/// How many pods have an image that ends like this.
+fn with_image(store: &Store, end: &str) -> usize {
+    let image = |pod: &Value| pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+    store.all("pods").iter().filter(|(_, pod)| image(pod).ends_with(end)).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_crashes_goes_no_further_than_its_canaries_and_is_rolled_back() {
+    let (server, _life) = start(10, Pace::default()).await;
+    let policies = json!({"canary": "2", "on-failure": "roll-back"});
+    let agent = server.store().create("daemonsets", guided(5, &policies));
+    let _process = controller(&server, ALONE);
+    settle(&server, LIMIT, everywhere).await;
+    roll_out(&mut server.store(), &agent, "registry/agent:crashes");
+    let image =
+        |store: &Store| store.get(&agent).unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    wait_for(&server, "the older template is back", |store| image(store) == "registry/agent:1").await;
+    settle(&server, LIMIT, everywhere).await;
+    assert_decent(&server);
+    let store = server.store();
+    let crashed = writes(&store, "POST", "pods")
+        .iter()
+        .filter(|write| write.object["spec"]["containers"][0]["image"] == "registry/agent:crashes")
+        .count();
+    assert!((1..=2).contains(&crashed), "{crashed} pods of the new template");
+    assert_eq!((with_image(&store, ":1"), store.all("controllerrevisions").len()), (10, 2));
+    let said: Vec<_> = store.all("events").iter().map(|(_, event)| event["reason"].clone()).collect();
+    assert!(said.contains(&json!("RolledBack")), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_holds_and_pods_that_vanish_there_come_back_with_the_older_template() {
+    let (server, _life) = start(10, Pace::default()).await;
+    let agent = server.store().create("daemonsets", guided(3, &json!({"partition": "4"})));
+    let process = controller(&server, ALONE);
+    settle(&server, LIMIT, everywhere).await;
+    roll_out(&mut server.store(), &agent, "registry/agent:2");
+    wait_for(&server, "six are updated", |store| with_image(store, ":2") == 6 && store.all("pods").len() == 10).await;
+    let kept = server
+        .store()
+        .all("pods")
+        .into_iter()
+        .find(|(_, pod)| pod["spec"]["containers"][0]["image"] == "registry/agent:1");
+    server.store().delete(&kept.unwrap().0);
+    let all_ready =
+        |store: &Store| store.all("pods").iter().filter(|(_, pod)| pod["status"] != Value::Null).count() == 10;
+    wait_for(&server, "it is back", |store| with_image(store, ":1") == 4 && all_ready(store)).await;
+    time::sleep(Duration::from_millis(300)).await;
+    {
+        let store = server.store();
+        assert_eq!((with_image(&store, ":1"), with_image(&store, ":2")), (4, 6), "and so it stays");
+    }
+    let (code, page) = page(&process, "/daemonsets/prod/agent").await;
+    assert!(code != 200 || page.contains("stay at their older template"), "{page}");
+    assert_decent(&server);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_for_all_daemonsets_comes_by_flag() {
+    let (server, _life) = start(4, Pace::default()).await;
+    let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
+    let _process = controller(&server, "--no-leader-election --policy paused=true");
+    settle(&server, LIMIT, everywhere).await;
+    roll_out(&mut server.store(), &agent, "registry/agent:2");
+    wait_for(&server, "the revision is there", |store| store.all("controllerrevisions").len() == 2).await;
+    time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(with_image(&server.store(), ":2"), 0);
+    server.store().edit(&agent, |agent| agent["metadata"]["annotations"]["daemonplan/paused"] = json!("false"));
+    settle(&server, LIMIT, everywhere).await;
+    assert_eq!(with_image(&server.store(), ":2"), 4);
+    assert_decent(&server);
+}

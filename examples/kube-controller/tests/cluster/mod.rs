@@ -94,6 +94,12 @@ impl Life {
                     store.remove(id);
                 }
             }
+            Some(_) if pod["status"]["phase"] == "Pending" && waited(false) >= pace.start && crashes(pod) => {
+                store.edit(id, |pod| {
+                    let waiting = json!({"restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+                    pod["status"] = json!({"phase": "Running", "containerStatuses": [waiting]});
+                });
+            }
             Some(_) if pod["status"]["phase"] == "Pending" && waited(false) >= pace.start => {
                 let fails = fastrand::u8(..100) < pace.failures;
                 store.edit(id, |pod| pod["status"] = if fails { json!({"phase": "Failed"}) } else { ready(true) });
@@ -107,6 +113,11 @@ impl Life {
             }
         }
     }
+}
+
+/// Whether a pod's image is one that crashes.
+fn crashes(pod: &Value) -> bool {
+    pod["spec"]["containers"][0]["image"].as_str().is_some_and(|image| image.ends_with(":crashes"))
 }
 
 /// A status of a pod that runs.
@@ -396,7 +407,11 @@ pub fn trespasses(store: &Store) -> Vec<String> {
     for write in &store.writes {
         let is_own = match &*write.id.0 {
             "leases" | "events" => true,
-            "daemonsets" => write.verb == "PATCH" && write.status,
+            // Of a DaemonSet itself only the template is written, to roll it back where that is asked for.
+            "daemonsets" => {
+                let rolls_back = write.object["metadata"]["annotations"]["daemonplan/on-failure"] == "roll-back";
+                write.verb == "PATCH" && (write.status || rolls_back)
+            }
             "pods" | "controllerrevisions" => match owner(&write.object) {
                 Some(owner) => owner["kind"] == "DaemonSet",
                 None => write.verb == "PATCH", // an adoption

@@ -661,7 +661,11 @@ fn merge(target: &mut Value, patch: &Value) {
         *target = Value::Object(Map::new());
     }
     let target = target.as_object_mut().unwrap();
-    for (key, value) in fields {
+    // Of a strategic patch.
+    if fields.get("$patch").is_some_and(|directive| directive == "replace") {
+        target.clear();
+    }
+    for (key, value) in fields.iter().filter(|(key, _)| *key != "$patch") {
         if value.is_null() {
             target.remove(key);
         } else {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Canary, CanaryNodes, FailurePolicy, Order, RolloutPolicy};
 use crate::{
-    cell::Member,
     fnv::Fnv,
+    member::Member,
     model::{Node, PodPhase, Text},
+    policy::{Canary, CanaryNodes, FailurePolicy, Order, RolloutPolicy},
 };
 
 /// A node's place in an update that keeps to a policy.
@@ -58,12 +58,12 @@ impl Seating<'_> {
     /// The seat of a node, or of one that is missing, where these pods are.
     pub(crate) fn seat(&self, name: &Text, node: Option<&Node>, pods: &[Member<'_>]) -> Seat {
         let mut times = Times { now: self.now, next: None };
-        let live = || pods.iter().filter(|member| member.is_live());
+        let live = || pods.iter().filter(|member| member.is_live);
         let new = live().filter(|member| member.is_updated());
-        let is_available = |member: &&Member<'_>| member.is_available();
+        let is_available = |member: &&Member<'_>| member.is_available;
         let available = new.clone().find(is_available);
         let olds = || pods.iter().filter(|member| !member.is_updated());
-        let old = olds().find(|member| member.is_live()).or_else(|| olds().next());
+        let old = olds().find(|member| member.is_live).or_else(|| olds().next());
         let mut fails = false;
         if let Some(failure) = &self.policy.failure {
             // All are asked, as each may have its time.
@@ -77,7 +77,7 @@ impl Seating<'_> {
             has_new: new.clone().next().is_some(),
             fails,
             available_since: available.and_then(|member| member.pod.ready_since()?.checked_add(self.min_ready).ok()),
-            old: old.map(|member| (member.hash(), member.is_live() && member.is_available())),
+            old: old.map(|member| (member.hash(), member.is_live && member.is_available)),
             changes_at: None,
         };
         Seat { changes_at: times.next, ..seat }
@@ -145,7 +145,7 @@ fn fails(failure: &FailurePolicy, member: &Member<'_>, times: &mut Times) -> boo
         return true;
     }
     match (failure.available_within, member.pod.created) {
-        (Some(within), Some(created)) if !member.is_available() => times.is_over(created, within),
+        (Some(within), Some(created)) if !member.is_available => times.is_over(created, within),
         _ => false,
     }
 }
