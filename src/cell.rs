@@ -72,6 +72,13 @@ pub(crate) enum Standing {
     Both { old: PodIndex, old_available: bool, new_available: bool },
 }
 
+impl Standing {
+    /// Whether it has an old pod whose turn may come.
+    pub(crate) fn has_old(self) -> bool {
+        matches!(self, Self::Old { .. } | Self::Both { .. })
+    }
+}
+
 /// What is to be done on a node.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
@@ -88,10 +95,14 @@ pub(crate) struct Work {
 
 impl CellRules<'_> {
     /// The seat of a node, or of one that is missing, if there is a policy.
+    #[inline]
     fn seat(&self, name: &Text, node: Option<&Node>, pods: &[Member<'_>]) -> Option<Box<Seat>> {
+        if !self.policy.guides_updates {
+            return None;
+        }
         let min_ready = SignedDuration::from_secs(self.daemonset.min_ready_seconds.into());
         let seating = Seating { policy: &self.policy.rollout, now: self.now, min_ready };
-        self.policy.guides_updates.then(|| Box::new(seating.seat(name, node, pods)))
+        Some(Box::new(seating.seat(name, node, pods)))
     }
 
     pub(crate) fn verdicts(&self, nodes: &[&Node]) -> Vec<Verdict> {

@@ -64,12 +64,6 @@ struct Times {
     seat_changes_at: Option<Timestamp>,
 }
 
-impl Times {
-    fn are_there(&self) -> bool {
-        *self != Self::default()
-    }
-}
-
 #[derive(Debug)]
 struct PodsByNode<T> {
     pods: BTreeMap<Text, Vec<T>>,
@@ -94,28 +88,36 @@ impl Fold {
             self.rollout.add(node, counted, seat.as_deref());
         }
         let (has_work, has_seat) = (work.is_some(), seat.is_some());
-        let mut times = Times { available_at, ..Times::default() };
-        if let Some(seat) = seat {
-            times.seat_changes_at = seat.changes_at;
-            self.seats.insert(node.clone(), seat);
-        }
-        if let Some(work) = work {
-            if let Some(reason) = work.create {
-                self.create.insert(node.clone(), reason);
+        let mut has_times = available_at.is_some();
+        if has_work || has_seat || has_times {
+            let mut times = Times { available_at, ..Times::default() };
+            if let Some(seat) = seat {
+                times.seat_changes_at = seat.changes_at;
+                self.seats.insert(node.clone(), seat);
             }
-            self.delete.insert(node, work.delete);
-            self.collect.insert(node, work.collect);
-            (times.wait, times.backoff_changes_at) = (work.wait, work.backoff_changes_at);
-        }
-        let has_times = times.are_there();
-        if has_times {
-            self.times.insert(node.clone(), times);
-            self.available.extend(times.available_at.map(|at| (at, node.clone())));
-            self.waits.extend(times.wait.map(|wait| (wait, node.clone())));
-            self.backoffs.extend(times.backoff_changes_at.map(|at| (at, node.clone())));
-            self.moves.extend(times.seat_changes_at.map(|at| (at, node.clone())));
+            if let Some(work) = work {
+                if let Some(reason) = work.create {
+                    self.create.insert(node.clone(), reason);
+                }
+                self.delete.insert(node, work.delete);
+                self.collect.insert(node, work.collect);
+                (times.wait, times.backoff_changes_at) = (work.wait, work.backoff_changes_at);
+            }
+            has_times = times != Times::default();
+            if has_times {
+                self.add_times(node, times);
+            }
         }
         Folded { counted, collects, has_work, has_times, has_seat }
+    }
+
+    fn add_times(&mut self, node: &Text, times: Times) {
+        let Times { available_at, wait, backoff_changes_at, seat_changes_at } = times;
+        self.times.insert(node.clone(), times);
+        self.available.extend(available_at.map(|at| (at, node.clone())));
+        self.waits.extend(wait.map(|wait| (wait, node.clone())));
+        self.backoffs.extend(backoff_changes_at.map(|at| (at, node.clone())));
+        self.moves.extend(seat_changes_at.map(|at| (at, node.clone())));
     }
 
     /// Takes the cell of `node` out, as it was added.

@@ -82,11 +82,11 @@ impl Gate {
         let unfinished = |(_, group): &(&GroupKey, &Group)| group.unfinished > 0;
         let one_at_a_time = groups.as_ref().filter(|groups| groups.pace == GroupPace::OneAtATime);
         if let Some(groups) = one_at_a_time
-            && let Some((key, _)) = rollout.groups.iter().find(unfinished)
+            && let Some((key, _)) = rollout.groups().find(unfinished)
         {
             gate.scope = Scope::Only(key.clone());
             // As when the template was edited in the midst of an update.
-            gate.waits = rollout.groups.iter().any(|(other, group)| other != key && group.tally.at_work() > 0);
+            gate.waits = rollout.groups().any(|(other, group)| other != key && group.tally.at_work() > 0);
             let name = match key {
                 GroupKey::Canaries | GroupKey::Rest => Text::default(),
                 GroupKey::Listed(place) => groups.first.get(*place).cloned().unwrap_or_default(),
@@ -103,7 +103,7 @@ impl Gate {
             }
             return Self { phase, opens_at: until.filter(|until| now.is_some_and(|now| *until > now)), ..gate };
         }
-        if gate.room == 0 || !rollout.groups.iter().any(|group| unfinished(&group)) {
+        if gate.room == 0 || !rollout.groups().any(|group| unfinished(&group)) {
             gate.phase = RolloutPhase::Held;
         }
         gate
@@ -111,7 +111,7 @@ impl Gate {
 
     /// The nodes that should run a pod, have none, and get one of the current template, in the order of their turns.
     pub(crate) fn next_to_fill<'r>(&self, rollout: &'r Rollout) -> impl Iterator<Item = &'r Text> {
-        let groups = rollout.groups.iter().filter(|(key, _)| self.scope.includes(key));
+        let groups = rollout.groups().filter(|(key, _)| self.scope.includes(key));
         groups.flat_map(|(_, group)| &group.vacant).map(|(_, node)| node).take(self.room)
     }
 
@@ -129,7 +129,7 @@ fn canaries(rollout: &Rollout, canary: &Canary, desired: usize, hash: &Text, now
         |available, wanted| Some(Wake { phase: RolloutPhase::CanaryStarting { available, wanted }, until: None });
     let last = match &canary.nodes {
         CanaryNodes::Count(count) => {
-            let members = rollout.groups.values().map(|group| group.members).sum();
+            let members = rollout.groups().map(|(_, group)| group.members).sum();
             let wanted = count.of(desired).min(members);
             // The first ones to have been available are the canaries: those that follow do not matter.
             match wanted.checked_sub(1).map(|before| available.iter().nth(before)) {
@@ -139,7 +139,9 @@ fn canaries(rollout: &Rollout, canary: &Canary, desired: usize, hash: &Text, now
             }
         }
         CanaryNodes::Matching(_) => {
-            let Some(group) = rollout.groups.get(&GroupKey::Canaries).filter(|group| group.members > 0) else {
+            let Some((_, group)) =
+                rollout.groups().find(|(key, group)| **key == GroupKey::Canaries && group.members > 0)
+            else {
                 return starting(0, 0);
             };
             match record.canaries.last() {

@@ -17,7 +17,9 @@ use crate::{
 /// among them, nor are those that are away.
 #[derive(Debug, Default)]
 pub(crate) struct Rollout {
-    pub(crate) groups: BTreeMap<GroupKey, Group>,
+    groups: BTreeMap<GroupKey, Group>,
+    /// The last group: of all nodes, if no policy says otherwise.
+    rest: Group,
     /// Old pods whose new ones are available, by node.
     pub(crate) finished: BTreeMap<Text, PodIndex>,
     /// How many nodes have an old pod that is available, and no new one.
@@ -82,7 +84,22 @@ pub(crate) struct Candidates {
 
 impl Rollout {
     /// Adds one node.
+    #[inline]
     pub(crate) fn add(&mut self, node: &Text, counted: Counted, seat: Option<&Seat>) {
+        if seat.is_some() || counted.standing.has_old() {
+            self.add_one(node, counted, seat);
+        }
+    }
+
+    /// Takes one node out, as it was added.
+    #[inline]
+    pub(crate) fn remove(&mut self, node: &Text, counted: Counted, seat: Option<&Seat>) {
+        if seat.is_some() || counted.standing.has_old() {
+            self.remove_one(node, counted, seat);
+        }
+    }
+
+    fn add_one(&mut self, node: &Text, counted: Counted, seat: Option<&Seat>) {
         match counted.standing {
             Standing::Both { old, new_available: true, .. } => drop(self.finished.insert(node.clone(), old)),
             Standing::Old { pod, available } => {
@@ -94,7 +111,7 @@ impl Rollout {
             _ => {}
         }
         if let Some(seat) = seat {
-            let group = self.groups.entry(seat.group.clone()).or_default();
+            let group = self.group_mut(seat.group.clone());
             if is_vacant(counted, seat) {
                 group.vacant.insert((seat.rank, node.clone()));
             }
@@ -104,8 +121,7 @@ impl Rollout {
         }
     }
 
-    /// Takes one node out, as it was added.
-    pub(crate) fn remove(&mut self, node: &Text, counted: Counted, seat: Option<&Seat>) {
+    fn remove_one(&mut self, node: &Text, counted: Counted, seat: Option<&Seat>) {
         match counted.standing {
             Standing::Both { new_available: true, .. } => drop(self.finished.remove(node)),
             Standing::Old { available, .. } => {
@@ -117,7 +133,7 @@ impl Rollout {
             _ => {}
         }
         if let Some(seat) = seat {
-            let group = self.groups.entry(seat.group.clone()).or_default();
+            let group = self.group_mut(seat.group.clone());
             if is_vacant(counted, seat) {
                 group.vacant.remove(&(seat.rank, node.clone()));
             }
@@ -127,6 +143,15 @@ impl Rollout {
         }
     }
 
+    /// All groups, in the order in which they are updated.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&GroupKey, &Group)> {
+        self.groups.iter().chain([(&GroupKey::Rest, &self.rest)])
+    }
+
+    fn group_mut(&mut self, key: GroupKey) -> &mut Group {
+        if key == GroupKey::Rest { &mut self.rest } else { self.groups.entry(key).or_default() }
+    }
+
     /// Where a node with an old pod waits for its turn; `None` if it is not updated.
     fn queue(&mut self, available: bool, desired: bool, seat: Option<&Seat>) -> Option<(&mut Queue, i64)> {
         let (group, rank) = match seat {
@@ -134,7 +159,7 @@ impl Rollout {
             Some(seat) if seat.is_selected => (seat.group.clone(), seat.rank),
             Some(_) => return None,
         };
-        let group = self.groups.entry(group).or_default();
+        let group = self.group_mut(group);
         let candidates = if available { &mut group.old } else { &mut group.broken };
         Some((if desired { &mut candidates.desired } else { &mut candidates.unwanted }, rank))
     }
@@ -145,6 +170,13 @@ fn is_vacant(counted: Counted, seat: &Seat) -> bool {
 }
 
 impl Group {
+    /// Whether nobody waits for a turn.
+    pub(crate) fn has_no_candidates(&self) -> bool {
+        [&self.old, &self.broken]
+            .iter()
+            .all(|candidates| candidates.desired.is_empty() && candidates.unwanted.is_empty())
+    }
+
     fn count(&mut self, Counted { counts, standing }: Counted, seat: &Seat, by_one: impl Fn(&mut usize)) {
         if seat.is_selected && !seat.is_away {
             if counts.desired {

@@ -91,6 +91,9 @@ impl Rollout {
         gate: &Gate,
         burst: usize,
     ) -> Steps<'_> {
+        if self.finished.is_empty() && self.groups().all(|(_, group)| group.has_no_candidates()) {
+            return Steps::default();
+        }
         let Some(budget) = Budget::of(strategy, tally) else { return Steps::default() };
         let turns = Turns::new(self, budget, policy, gate, burst);
         if budget.surges {
@@ -169,7 +172,7 @@ impl<'r> Turns<'r> {
     fn new(rollout: &'r Rollout, budget: Budget, policy: &RolloutPolicy, gate: &Gate, burst: usize) -> Self {
         let groups = policy.groups.as_ref();
         let limit = groups.and_then(|groups| groups.max_unavailable);
-        let in_turn = rollout.groups.iter().filter(|(key, _)| !gate.waits && gate.scope.includes(key));
+        let in_turn = rollout.groups().filter(|(key, _)| !gate.waits && gate.scope.includes(key));
         let filling = if gate.room == usize::MAX { 0 } else { gate.next_to_fill(rollout).count() };
         Self {
             groups: in_turn.map(|(_, group)| GroupTurns::new(group, budget.surges, limit)).collect(),
