@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The DaemonSet with the template that a revision keeps, as `kubectl rollout undo` leaves it: nothing but the template is
-/// another one. Which revision is the current one, and its number, follows in the next plan.
+/// another one, and what the API server raises with it (`metadata.generation` and the template's generation). Which revision is the current one, and its number, follows in the next plan.
 ///
 /// # Errors
 /// If the revision keeps no template, or one that cannot be read.
@@ -37,7 +37,9 @@ use crate::{
 pub fn rollback(daemonset: &DaemonSet, revision: &ControllerRevision) -> Result<DaemonSet, PodTemplateError> {
     let template = revision.template()?;
     let generation = daemonset.generation.saturating_add(i64::from(template != daemonset.template));
-    Ok(DaemonSet { generation, template, ..daemonset.clone() })
+    let mut after = DaemonSet { generation, template, ..daemonset.clone() };
+    after.follow(daemonset);
+    Ok(after)
 }
 
 /// A revision of a DaemonSet: [`Snapshot::rollout_history`].

@@ -135,7 +135,9 @@ fn rewrite_affinity(spec: &mut Map<String, Value>, node: &str) {
 fn metadata(daemonset: &DaemonSet, template: &Map<String, Value>, hash: &Text) -> Value {
     let from_template = object(template.get("metadata"));
     let mut labels = object(from_template.get("labels"));
-    if let Some(generation) = daemonset.template_generation() {
+    // An older template has an older generation, which nobody has written down.
+    let is_current = daemonset.template.json() == template;
+    if let Some(generation) = daemonset.template_generation().filter(|_| is_current) {
         labels.insert(TEMPLATE_GENERATION_LABEL.into(), generation.to_string().into());
     }
     labels.insert(HASH_LABEL.into(), (&**hash).into());

@@ -76,7 +76,6 @@ fn template(live: &PodTemplate, new: PodTemplate) -> PodTemplate {
 
 /// Only the spec and the annotations are anybody's to say; a new template is another generation.
 pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet) -> DaemonSet {
-    const GENERATION: &str = "deprecated.daemonset.template.generation";
     let mut after = DaemonSet {
         uid: live.uid.clone(),
         generation: live.generation,
@@ -86,10 +85,7 @@ pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet) -> DaemonSet {
         status: live.status.clone(),
         ..new
     };
-    if let Some(generation) = live.template_generation() {
-        let generation = generation.saturating_add(i64::from(after.template != live.template));
-        after.annotations = after.annotations.with(GENERATION, generation.to_string());
-    }
+    after.follow(live);
     let spec = |daemonset: &DaemonSet| DaemonSet { annotations: Labels::default(), ..daemonset.clone() };
     if spec(&after) != spec(live) {
         after.generation = after.generation.saturating_add(1);

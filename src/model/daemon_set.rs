@@ -168,9 +168,20 @@ impl DaemonSet {
 
     /// The template generation in the annotation `deprecated.daemonset.template.generation`, if that is an integer.
     pub fn template_generation(&self) -> Option<i64> {
-        self.annotations.get("deprecated.daemonset.template.generation")?.parse().ok()
+        self.annotations.get(TEMPLATE_GENERATION)?.parse().ok()
+    }
+
+    /// Sets the template's generation as the API server does in a DaemonSet that was `before`: a new template is another one.
+    pub(crate) fn follow(&mut self, before: &Self) {
+        if let Some(generation) = before.template_generation() {
+            let generation = generation.saturating_add(i64::from(self.template != before.template));
+            self.annotations = self.annotations.with(TEMPLATE_GENERATION, generation.to_string());
+        }
     }
 }
+
+/// The annotation with the generation of the template.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use daemonplan::{
     Action,
-    model::{HASH_LABEL, Labels, Pod, PodNode, PodPhase, PodTrouble, Readiness},
+    model::{HASH_LABEL, Labels, Pod, PodNode, PodPhase, PodTrouble, Readiness, TEMPLATE_GENERATION_LABEL},
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -45,6 +45,8 @@ pub struct World {
     nodes: Vec<Place>,
     /// The templates that there have been, the current one last.
     history: Vec<u8>,
+    /// The template's generation, as the API server counts it.
+    generation: u8,
     /// How many of the scenario's templates have come.
     edits: u8,
     left: Allowed,
@@ -60,6 +62,8 @@ struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Daemon {
     template: u8,
+    /// Its label `pod-template-generation`.
+    generation: Option<u8>,
     phase: Phase,
     going: bool,
 }
@@ -115,10 +119,10 @@ impl Scenario {
     }
 
     pub fn start(&self) -> World {
-        let pod = Daemon { template: 0, phase: Phase::Available, going: false };
+        let pod = Daemon { template: 0, generation: Some(1), phase: Phase::Available, going: false };
         let node = Place { pods: vec![pod], absent: false };
         let (left, allowed) = (self.allowed, self.allowed);
-        World { nodes: vec![node; self.nodes.into()], history: vec![0], edits: 0, left, allowed }
+        World { nodes: vec![node; self.nodes.into()], history: vec![0], generation: 1, edits: 0, left, allowed }
     }
 
     fn cluster(&self, world: &World) -> Cluster {
@@ -135,7 +139,9 @@ impl Scenario {
             let revision = cluster.revision(&format!("t{template}"), number);
             cluster.revisions.push(revision);
         }
-        cluster.daemonset.annotations = self.annotations.iter().copied().collect();
+        let generation = world.generation.to_string();
+        let generation = ("deprecated.daemonset.template.generation", generation.as_str());
+        cluster.daemonset.annotations = self.annotations.iter().copied().chain([generation]).collect();
         let (max, none) = (json!(self.max), json!(0));
         let mut cluster = if self.surging { cluster.rolling(none, max) } else { cluster.rolling(max, none) };
         for (number, place) in numbered() {
@@ -226,6 +232,9 @@ impl Daemon {
     fn pod(self, cluster: &Cluster, node: u8, at: usize) -> Pod {
         let mut made = pod(&format!("pod-{node}-{at}"), &name(node));
         made.labels = Labels::from_iter([("app", "agent"), (HASH_LABEL, &*format!("t{}", self.template))]);
+        if let Some(generation) = self.generation {
+            made.labels = made.labels.with(TEMPLATE_GENERATION_LABEL, generation.to_string());
+        }
         // In the order of their birth.
         made.created = Some(cluster.now - SignedDuration::from_hours(100 - i64::try_from(at).unwrap()));
         made.deleted = self.going.then_some(cluster.now);
@@ -269,6 +278,7 @@ impl World {
     fn make_current(&mut self, template: u8) {
         self.history.retain(|other| *other != template);
         self.history.push(template);
+        self.generation += 1;
     }
 
     fn after(&self, actions: &[&Action]) -> Self {
@@ -277,9 +287,10 @@ impl World {
             match action {
                 Action::CreatePod { node, blueprint, .. } => {
                     let manifest = blueprint.manifest(node);
-                    let hash = manifest["metadata"]["labels"][HASH_LABEL].as_str().unwrap().to_owned();
-                    let template = hash.strip_prefix('t').unwrap().parse().unwrap();
-                    let pod = Daemon { template, phase: Phase::Starting, going: false };
+                    let label = |key: &str| manifest["metadata"]["labels"][key].as_str();
+                    let template = label(HASH_LABEL).unwrap().strip_prefix('t').unwrap().parse().unwrap();
+                    let generation = label(TEMPLATE_GENERATION_LABEL).map(|generation| generation.parse().unwrap());
+                    let pod = Daemon { template, generation, phase: Phase::Starting, going: false };
                     world.nodes[number(node)].pods.push(pod);
                 }
                 Action::DeletePod { pod, node, .. } => {
@@ -392,7 +403,7 @@ impl fmt::Display for World {
         write!(f, "{:?} {:?}", self.history, self.left)?;
         for place in &self.nodes {
             write!(f, " | ")?;
-            for Daemon { template, phase, going } in &place.pods {
+            for Daemon { template, phase, going, .. } in &place.pods {
                 write!(f, "{template}:{phase:?}{} ", if *going { "-going" } else { "" })?;
             }
             write!(f, "{}", if place.absent { "absent" } else { "" })?;

@@ -48,7 +48,8 @@ pub fn pod(facts: &Facts<'_>, template: &Value, node: &str, hash: &str) -> Value
     metadata.insert("generateName".into(), json!(format!("{}-", text(owner, "name"))));
     metadata.insert("namespace".into(), owner["namespace"].clone());
     metadata["labels"]["controller-revision-hash"] = json!(hash);
-    if let Some(generation) = facts.template_generation() {
+    let is_current = *template == facts.daemonset["spec"]["template"];
+    if let Some(generation) = facts.template_generation().filter(|_| is_current) {
         metadata["labels"]["pod-template-generation"] = json!(generation);
     }
     metadata.insert("ownerReferences".into(), json!([owner_reference(facts)]));

@@ -488,3 +488,23 @@ fn no_pod_is_created_where_the_api_server_refused_to_until_the_back_off_is_over(
     plain.now -= SignedDuration::from_secs(5);
     assert_eq!(plain.actions().len(), 1, "only if the policy says so");
 }
+
+#[test]
+fn a_pod_of_the_older_template_is_not_of_the_current_templates_generation() {
+    let mut cluster = update(plain(&["a", "b"]), &[("partition", "1")]).with_pods([new("a")]).with(|daemonset| {
+        daemonset.annotations = daemonset.annotations.with("deprecated.daemonset.template.generation", "2");
+    });
+    cluster.pods.push(old("b"));
+    cluster.nodes.push(node("c"));
+    // Of three nodes one stays at the older template; a is updated, and of the others one has its turn.
+    cluster.daemonset.annotations = cluster.daemonset.annotations.with("daemonplan/partition", "2");
+    let actions = cluster.plan().actions.clone();
+    cluster.apply(&actions);
+    let created = cluster.pods.last().unwrap();
+    assert_eq!(
+        (created.labels.get("controller-revision-hash"), created.labels.get("pod-template-generation")),
+        (Some("one"), None)
+    );
+    assert_eq!((cluster.actions().len(), phase(&cluster)), (0, RolloutPhase::Held));
+    assert_eq!(cluster.plan().rollout.unwrap().old, 2);
+}

@@ -73,3 +73,17 @@ fn where_there_is_no_way_back_it_is_said_why() {
     let without = daemonplan::Snapshot::new(&cluster.daemonset, &nodes, &[], &cluster.namespace);
     assert!(matches!(without.undo(None), Err(UndoError::HistoryNotGiven)));
 }
+
+#[test]
+fn going_back_is_another_generation_of_the_template() {
+    let mut cluster = history();
+    cluster.daemonset.annotations = cluster.daemonset.annotations.with("deprecated.daemonset.template.generation", "2");
+    cluster.pods[1].labels = cluster.pods[1].labels.with("pod-template-generation", "2");
+    cluster.daemonset = cluster.snapshot().undo(None).unwrap();
+    assert_eq!(cluster.daemonset.template_generation(), Some(3));
+    assert!(
+        cluster.actions()[1].starts_with("delete pod new on b: it is of an older template"),
+        "{:?}",
+        cluster.actions()
+    );
+}

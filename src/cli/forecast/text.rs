@@ -74,35 +74,41 @@ fn waves(out: &mut impl Write, forecast: &Forecast, all: bool) -> io::Result<()>
     if waves.is_empty() {
         return Ok(());
     }
+    let width = waves.iter().map(|wave| what(wave).chars().count()).max().unwrap_or(0).max(7);
     writeln!(
         out,
-        "  {DIM}{:>4}  {:<7}  {:>9}  {:>9}  {:>9}  nodes{DIM:#}",
+        "  {DIM}{:>4}  {:<width$}  {:>9}  {:>9}  {:>9}  nodes{DIM:#}",
         "wave", "what", "begins", "ends", "available"
     )?;
     for (number, wave) in waves.iter().enumerate().take(shown) {
-        line(out, number, wave, forecast.desired, all)?;
+        line(out, number, wave, width, forecast.desired, all)?;
     }
     if let (Some(last), 1..) = (waves.last(), waves.len() - shown) {
         if waves.len() - shown > 1 {
             writeln!(out, "     … {} more {DIM}(--all){DIM:#}", plural(waves.len() - shown - 1, "wave"))?;
         }
-        line(out, waves.len() - 1, last, forecast.desired, all)?;
+        line(out, waves.len() - 1, last, width, forecast.desired, all)?;
     }
     Ok(())
 }
 
-fn line(out: &mut impl Write, number: usize, wave: &Wave, desired: usize, all: bool) -> io::Result<()> {
-    let what = match (wave.kind, &wave.group) {
+/// What a wave is for, and of which group of nodes.
+fn what(wave: &Wave) -> String {
+    match (wave.kind, &wave.group) {
         (WaveKind::Update, Some(group)) => format!("update {}", tame(group)),
         (WaveKind::Update, None) => "update".to_owned(),
         _ => "repair".to_owned(),
-    };
+    }
+}
+
+fn line(out: &mut impl Write, number: usize, wave: &Wave, width: usize, desired: usize, all: bool) -> io::Result<()> {
     let ends = wave.ends.map_or("never".to_owned(), span);
     let nodes: Vec<_> = wave.nodes.iter().map(tame).collect();
     writeln!(
         out,
-        "  {:>4}  {what:<7}  {:>9}  {ends:>9}  {:>9}  {DIM}{}{DIM:#}",
+        "  {:>4}  {:<width$}  {:>9}  {ends:>9}  {:>9}  {DIM}{}{DIM:#}",
         number + 1,
+        what(wave),
         span(wave.begins),
         format!("{}/{desired}", wave.lowest_available),
         if all { names(&nodes, all) } else { first_names(&nodes, NAMED) },
