@@ -137,9 +137,11 @@ impl Seating<'_> {
     }
 }
 
+/// Whether the new template fails in this pod.
 fn fails(failure: &FailurePolicy, member: &Member<'_>, times: &mut Times) -> bool {
     let in_trouble = member.pod.trouble.as_ref().is_some_and(|trouble| {
-        trouble.restarts > failure.max_restarts || FailurePolicy::REASONS.contains(&&*trouble.waiting)
+        let restarted = trouble.restarts > failure.max_restarts && !has_recovered(member, times);
+        restarted || FailurePolicy::REASONS.contains(&&*trouble.waiting)
     });
     if member.pod.phase == PodPhase::Failed || in_trouble {
         return true;
@@ -147,6 +149,14 @@ fn fails(failure: &FailurePolicy, member: &Member<'_>, times: &mut Times) -> boo
     match (failure.available_within, member.pod.created) {
         (Some(within), Some(created)) if !member.is_available => times.is_over(created, within),
         _ => false,
+    }
+}
+
+/// Whether a pod has been available for so long that its restarts are past.
+fn has_recovered(member: &Member<'_>, times: &mut Times) -> bool {
+    match member.pod.ready_since() {
+        Some(since) if member.is_available && times.now.is_some() => times.is_over(since, FailurePolicy::RECOVERY),
+        _ => member.is_available,
     }
 }
 

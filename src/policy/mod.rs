@@ -227,7 +227,8 @@ pub enum Approval {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct FailurePolicy {
-    /// `daemonplan/max-restarts`: how many restarts of its containers a new pod may have.
+    /// `daemonplan/max-restarts`: how many restarts of its containers a new pod may have. They do not count once it is
+    /// available and has been ready for [`FailurePolicy::RECOVERY`].
     pub max_restarts: u32,
     /// `daemonplan/available-within`: how long after its creation a new pod must be available.
     #[serde(serialize_with = "seconds::serialize_whole", rename = "availableWithinSeconds")]
@@ -290,6 +291,9 @@ impl FailurePolicy {
         "InvalidImageName",
         "RunContainerError",
     ];
+
+    /// How long a pod must have been ready for its restarts to be forgotten: as long as it takes the kubelet to do so.
+    pub const RECOVERY: Duration = Duration::from_mins(10);
 
     /// At most two restarts and no time limit; the failure of one node is enough.
     pub fn then(then: OnFailure) -> Self {

@@ -224,7 +224,16 @@ impl<'s> Progress<'s> {
             ["CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff"].contains(&&*reason)
         };
         let most = self.policy.get("max-restarts").map_or(2, |text| text.parse().unwrap());
-        if pod.phase == "Failed" || restarts > most || containers.iter().any(waits) {
+        let conditions = list(&pod.json["status"]["conditions"]);
+        let since =
+            conditions.iter().find(|condition| condition["type"] == "Ready").map(|c| c["lastTransitionTime"].clone());
+        let restarted = restarts > most
+            && !(pod.available
+                && match since {
+                    Some(since) if !since.is_null() && facts.now.is_some() => self.is_over(facts, &since, 600),
+                    _ => true,
+                });
+        if pod.phase == "Failed" || restarted || containers.iter().any(waits) {
             return true;
         }
         let within = self.policy.seconds("available-within").filter(|_| !pod.available);

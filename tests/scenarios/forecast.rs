@@ -5,7 +5,10 @@ use std::time::Duration;
 use daemonplan::{Assumptions, Delay, Forecast, Outcome, StuckCause, Wave, WaveKind, model::PodPhase};
 use serde_json::json;
 
-use super::common::{Cluster, PodExt, cluster, node, pod, selector, tainted};
+use super::{
+    common::{Cluster, PodExt, cluster, node, pod, selector, tainted},
+    policies::{old, update, zoned},
+};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -199,4 +202,30 @@ fn a_chart_shows_the_worst_of_each_span() {
     assert_eq!(columns(2), [(0, 2, 2), (0, 2, 2)]);
     assert_eq!(columns(4), [(2, 0, 2), (0, 2, 2), (0, 2, 2), (0, 2, 2)]);
     assert_eq!(columns(0), []);
+}
+
+#[test]
+fn a_forecast_goes_by_the_policy() {
+    let cluster = update(zoned(), &[("groups", "zone")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    let forecast = cluster.snapshot().forecast(&Assumptions::default());
+    let waves: Vec<_> = forecast.waves.iter().map(|wave| (wave.group.as_deref(), wave.nodes.len())).collect();
+    assert_eq!((forecast.outcome, waves), (Outcome::Done, vec![(Some("east"), 2), (Some("west"), 2)]));
+
+    let held = update(zoned(), &[("partition", "3")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    let forecast = held.snapshot().forecast(&Assumptions::default());
+    assert_eq!((forecast.outcome, forecast.stuck.len()), (Outcome::Held, 0));
+
+    let baking =
+        update(zoned(), &[("canary", "1"), ("canary-bake", "1h")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    let forecast = baking.snapshot().forecast(&Assumptions::default());
+    assert_eq!((forecast.outcome, forecast.waves[0].group.as_deref()), (Outcome::Done, Some("canaries")));
+    assert!(forecast.after.as_secs() > 3600);
+}
+
+#[test]
+fn a_forecast_of_a_template_that_fails_tells_of_the_way_back() {
+    let annotations = [("canary", "1"), ("on-failure", "roll-back")];
+    let cluster = update(zoned(), &annotations).with_pods([old("a"), old("b"), old("c"), old("d")]);
+    let forecast = cluster.snapshot().forecast(&Assumptions::default().failure_rate(1.0));
+    assert_eq!((forecast.outcome, forecast.lowest_available), (Outcome::RolledBack, 3));
 }

@@ -1,7 +1,7 @@
 //! What updates keep to that have a policy.
 
 use daemonplan::{
-    Action, Assumptions, Outcome, RolloutPhase, RolloutPolicy, UpdateState, lint,
+    Action, RolloutPhase, RolloutPolicy, UpdateState, lint,
     model::{IntOrPercent, Node, Pod, PodPhase, PodTrouble, Readiness},
 };
 use jiff::SignedDuration;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::common::*;
 
 /// Nodes a, b, … with a new template (hash `two`), two of which may be unavailable, and these annotations.
-fn update(nodes: impl IntoIterator<Item = Node>, annotations: &[(&str, &str)]) -> Cluster {
+pub(super) fn update(nodes: impl IntoIterator<Item = Node>, annotations: &[(&str, &str)]) -> Cluster {
     let annotations: Vec<_> = annotations.iter().map(|(key, value)| (format!("daemonplan/{key}"), *value)).collect();
     cluster(nodes).with_new_template().rolling(json!(2), json!(0)).with(|daemonset| {
         daemonset.annotations = annotations.iter().map(|(key, value)| (key.as_str(), *value)).collect();
@@ -21,7 +21,7 @@ fn plain(names: &[&str]) -> Vec<Node> {
     names.iter().map(|name| node(name)).collect()
 }
 
-fn old(node: &str) -> Pod {
+pub(super) fn old(node: &str) -> Pod {
     pod(&format!("old-{node}"), node)
 }
 
@@ -96,7 +96,7 @@ fn a_random_order_is_always_the_same_for_a_seed() {
     assert_eq!(all.len(), 4, "each node is the first one for some seed");
 }
 
-fn zoned() -> Vec<Node> {
+pub(super) fn zoned() -> Vec<Node> {
     ["a", "b", "c", "d"]
         .into_iter()
         .zip(["east", "west", "east", "west"])
@@ -256,6 +256,10 @@ fn what_counts_as_a_failure_can_be_set() {
     };
     assert!(!fails(&[], restarted(2)) && fails(&[], restarted(3)));
     assert!(fails(&[("max-restarts", "0")], restarted(1)));
+    // What has been ready for ten minutes has recovered; pods here have been so for four.
+    let ready_since =
+        |text: &str| restarted(9).but(|pod| pod.ready = Readiness::Ready { since: Some(text.parse().unwrap()) });
+    assert!(fails(&[], ready_since("2026-01-02T02:54:06Z")) && !fails(&[], ready_since("2026-01-02T02:54:05Z")));
     assert!(!fails(&[("max-failures", "1")], crashing("a")));
     assert!(fails(&[], new("a").phase(PodPhase::Failed)));
     // Pods are an hour old.
@@ -383,34 +387,6 @@ fn on_delete_takes_no_notice_of_policies_but_lint_does() {
     assert!(lint(&[cluster.snapshot()]).iter().any(|finding| finding.lint.code() == "idle-policy"));
 }
 
-#[cfg(feature = "forecast")]
-#[test]
-fn a_forecast_goes_by_the_policy() {
-    let cluster = update(zoned(), &[("groups", "zone")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
-    let forecast = cluster.snapshot().forecast(&Assumptions::default());
-    let waves: Vec<_> = forecast.waves.iter().map(|wave| (wave.group.as_deref(), wave.nodes.len())).collect();
-    assert_eq!((forecast.outcome, waves), (Outcome::Done, vec![(Some("east"), 2), (Some("west"), 2)]));
-
-    let held = update(zoned(), &[("partition", "3")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
-    let forecast = held.snapshot().forecast(&Assumptions::default());
-    assert_eq!((forecast.outcome, forecast.stuck.len()), (Outcome::Held, 0));
-
-    let baking =
-        update(zoned(), &[("canary", "1"), ("canary-bake", "1h")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
-    let forecast = baking.snapshot().forecast(&Assumptions::default());
-    assert_eq!((forecast.outcome, forecast.waves[0].group.as_deref()), (Outcome::Done, Some("canaries")));
-    assert!(forecast.after.as_secs() > 3600);
-}
-
-#[cfg(feature = "forecast")]
-#[test]
-fn a_forecast_of_a_template_that_fails_tells_of_the_way_back() {
-    let annotations = [("canary", "1"), ("on-failure", "roll-back")];
-    let cluster = update(zoned(), &annotations).with_pods([old("a"), old("b"), old("c"), old("d")]);
-    let forecast = cluster.snapshot().forecast(&Assumptions::default().failure_rate(1.0));
-    assert_eq!((forecast.outcome, forecast.lowest_available), (Outcome::RolledBack, 3));
-}
-
 #[test]
 fn what_is_wrong_with_a_pod_is_said() {
     let cluster = update(plain(&["a", "b"]), &[("on-failure", "pause")]).with_pods([crashing("a"), old("b")]);
@@ -507,4 +483,22 @@ fn a_pod_of_the_older_template_is_not_of_the_current_templates_generation() {
     );
     assert_eq!((cluster.actions().len(), phase(&cluster)), (0, RolloutPhase::Held));
     assert_eq!(cluster.plan().rollout.unwrap().old, 2);
+}
+
+#[test]
+fn pods_that_were_restarted_long_ago_do_not_keep_a_template_that_is_rolled_back_from_coming_back() {
+    let well = |node: &str| {
+        old(node).but(|pod| {
+            let mut trouble = PodTrouble::default();
+            trouble.restarts = 7;
+            pod.trouble = Some(Box::new(trouble));
+            pod.ready = Readiness::Ready { since: Some("2026-01-01T00:00:00Z".parse().unwrap()) };
+        })
+    };
+    let mut cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "roll-back")]);
+    cluster = cluster.with_pods([crashing("a"), well("b"), well("c")]);
+    let actions = cluster.plan().actions.clone();
+    cluster.apply(&actions);
+    assert_eq!(phase(&cluster), RolloutPhase::Rolling { group: None });
+    assert_eq!(turns(&cluster), ["a"]);
 }
