@@ -7,7 +7,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use daemonplan::{Explanation, NodeExplanation, Snapshot, UpdateState};
+use daemonplan::{Explanation, NodeExplanation, RolloutStatus, Snapshot, UpdateState};
 
 use super::{
     Failure,
@@ -87,6 +87,9 @@ fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool
             explanation.nodes.iter().try_for_each(|node| one_node(out, node))?;
         } else {
             update(out, &explanation.update, all)?;
+            if let Some(away) = explanation.rollout.as_ref().and_then(RolloutStatus::away) {
+                writeln!(out, "  {away}")?;
+            }
             nodes(out, explanation, all)?;
             claims(out, explanation, all)?;
         }

@@ -106,12 +106,11 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Gr
     for warning in &plan.warnings {
         writeln!(out, "  {WARN}! {}{WARN:#}", tame(warning))?;
     }
-    if let Some(rollout) = plan.rollout.as_ref().filter(|rollout| rollout.phase != RolloutPhase::Settled) {
-        let away = match rollout.unavailable_away {
-            0 => String::new(),
-            count => format!("; {} without an available pod away", plural(count, "node")),
-        };
-        writeln!(out, "  update: {}{away}", tame(&rollout.phase))?;
+    if let Some(rollout) = &plan.rollout {
+        let phase = (rollout.phase != RolloutPhase::Settled).then(|| format!("update: {}", rollout.phase));
+        for said in phase.into_iter().chain(rollout.away()) {
+            writeln!(out, "  {}", tame(said))?;
+        }
     }
     if plan.actions.is_empty() {
         writeln!(out, "  {DIM}nothing to do{DIM:#}")?;

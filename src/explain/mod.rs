@@ -21,7 +21,7 @@ use crate::{
     ownership::{Claim, claim_pod, controls_pod, controls_revision, selects},
     placement::{PlacementCheck, PlacementRules, Remedy, Verdict},
     plan::Course,
-    policy::{Policy, RolloutPhase},
+    policy::{Policy, RolloutPhase, RolloutStatus},
     reason::{Creation, Deletion},
     seconds,
     snapshot::{Claimed, Site},
@@ -51,6 +51,8 @@ pub struct Explanation {
     pub claims: Vec<PodClaim>,
     /// How far the update to the current template is.
     pub update: UpdateState,
+    /// Where the update stands by its policy; `None` without one.
+    pub rollout: Option<RolloutStatus>,
     /// What the plan warns of.
     pub warnings: Vec<Warning>,
 }
@@ -496,7 +498,7 @@ impl Snapshot<'_> {
             }
         };
         let claims = if course == Course::Reconcile { self.claims() } else { Vec::new() };
-        Explanation { nodes, claims, update, warnings: plan.warnings }
+        Explanation { nodes, claims, update, rollout: plan.rollout.clone(), warnings: plan.warnings }
     }
 
     fn claims(&self) -> Vec<PodClaim> {

@@ -94,6 +94,30 @@ pub enum RolloutPhase {
     },
 }
 
+impl RolloutStatus {
+    /// How much of what is not available is due to nodes that are away; `None` if nothing is.
+    ///
+    /// ```
+    /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
+    /// # let mut daemonset = DaemonSet::new("prod", "agent");
+    /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+    /// # let namespace = Namespace::new("prod");
+    /// let settings = Settings::default().rollout_policy(RolloutPolicy::default().with_flags(["away=unreachable"]).unwrap());
+    /// let mut nodes = [Node::new("node-7")];
+    /// nodes[0].taints.push(Taint::new("node.kubernetes.io/unreachable", "", TaintEffect::NoExecute));
+    /// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
+    /// assert_eq!(plan.rollout.unwrap().away().unwrap(), "1 node without an available pod is away");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn away(&self) -> Option<String> {
+        match self.unavailable_away {
+            0 => None,
+            1 => Some("1 node without an available pod is away".to_owned()),
+            count => Some(format!("{count} nodes without an available pod are away")),
+        }
+    }
+}
+
 impl RolloutPhase {
     /// The variant's name, for programs.
     pub fn code(&self) -> &'static str {

@@ -324,7 +324,9 @@ fn nodes_that_are_away_do_not_use_up_the_budget_and_are_left_alone() {
     assert_eq!(turns(&cluster), ["c"]);
     let plan = cluster.plan();
     assert_eq!((plan.rollout.unwrap().unavailable_away, plan.status.unwrap().number_unavailable), (2, 2));
-    assert!(cluster.snapshot().explain().nodes[0].to_string().ends_with("the node is away and left out of updates"));
+    let explanation = cluster.snapshot().explain();
+    assert!(explanation.nodes[0].to_string().ends_with("the node is away and left out of updates"));
+    assert_eq!(explanation.rollout.unwrap().away().unwrap(), "2 nodes without an available pod are away");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use axum::{
     routing::get,
 };
 use daemonplan::{
-    Assumptions, ClusterFacts, Delay, Explanation, Forecast, Key, NodeExplanation, UpdateState, WaveKind,
-    model::DaemonSet,
+    Assumptions, ClusterFacts, Delay, Explanation, Forecast, Key, NodeExplanation, RolloutStatus, UpdateState,
+    WaveKind, model::DaemonSet,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
@@ -205,6 +205,7 @@ fn one_daemonset(
         section {
             h2 { "Update" }
             p { (sentence(&explanation.update)) }
+            @if let Some(away) = explanation.rollout.as_ref().and_then(RolloutStatus::away) { p { (sentence(&away)) } }
             @if let UpdateState::Waiting { held_by, .. } = &explanation.update {
                 ul { @for holdup in held_by.iter().take(SHOWN) { li { (node_link(&path, &holdup.node)) ": " (holdup) } } }
                 (more(held_by.len()))
