@@ -10,7 +10,7 @@ use common::{Cluster, cluster, node, pod};
 use daemonplan::{
     Assumptions, Change, Delay, Outcome, Snapshot, StuckCause, lint,
     model::{IntOrPercent, UpdateStrategy},
-    strategies::clusters,
+    strategies::{clusters, guided_clusters, rollout_policies},
 };
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
@@ -50,7 +50,11 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_forecast_is_consistent_in_itself(facts in clusters(0..=12), assumptions in assumptions(), failures in 0.0..1.0) {
+    fn a_forecast_is_consistent_in_itself(
+        facts in prop_oneof![clusters(0..=12).boxed(), guided_clusters(0..=12).boxed()],
+        assumptions in assumptions(),
+        failures in 0.0..1.0,
+    ) {
         let assumptions = assumptions.failure_rate(failures).horizon(Duration::from_hours(100));
         let forecast = facts.snapshot().forecast(&assumptions);
         prop_assert_eq!(&forecast, &facts.snapshot().forecast(&assumptions), "the same seed");
@@ -133,6 +137,28 @@ proptest! {
         for finding in &findings {
             prop_assert!(!finding.message.is_empty() && !finding.fix.is_empty() && !finding.field.is_empty());
             prop_assert_eq!(finding.severity, finding.lint.severity());
+        }
+    }
+
+    #[test]
+    fn an_update_that_keeps_to_a_policy_ends_within_its_budget(
+        nodes in 1..30_usize,
+        limit in bounds(),
+        policy in rollout_policies(),
+        assumptions in assumptions(),
+        failures in prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
+    ) {
+        let strategy = UpdateStrategy::RollingUpdate { max_unavailable: limit, max_surge: IntOrPercent::Int(0) };
+        let mut cluster = edited(nodes, strategy, 0).with(|daemonset| daemonset.annotations = policy.annotations());
+        for (number, node) in cluster.nodes.iter_mut().enumerate() {
+            let (zone, role) = (["a", "b", "c"][number % 3], ["worker", "infra"][number % 2]);
+            node.labels = [("zone", zone), ("role", role)].into_iter().collect();
+        }
+        let forecast = cluster.snapshot().forecast(&assumptions.failure_rate(failures));
+        prop_assert!(!matches!(forecast.outcome, Outcome::Restless | Outcome::Unfinished), "{}", forecast);
+        prop_assert!(forecast.lowest_available + limit.of(nodes).max(1) >= nodes, "{}", forecast);
+        if policy.paused {
+            prop_assert_eq!((forecast.outcome, forecast.lowest_available), (Outcome::Held, nodes));
         }
     }
 }
