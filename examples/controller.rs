@@ -13,6 +13,7 @@ use daemonplan::{
     Action, Cluster, Key, Kind, Object, ObjectRef, Plan, Settings,
     manifest::Manifests,
     model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Pod, PodNode, PodPhase, Readiness, Text},
+    rollback,
 };
 use jiff::Timestamp;
 
@@ -152,6 +153,11 @@ impl Server {
                     revision.revision = *number;
                     revision.labels = revision.labels.with(HASH_LABEL, hash.clone());
                 });
+            }
+            Action::RollBack { generation, revision, .. } => {
+                let known = self.daemonsets.get(daemonset).filter(|known| known.generation == *generation);
+                let known = known.ok_or_else(|| format!("{} was edited meanwhile", daemonset.name))?;
+                self.store(rollback(known, revision).map_err(|error| error.to_string())?.into());
             }
             Action::UpdateStatus { status } => {
                 if let Some(mut changed) = self.daemonsets.get(daemonset).cloned() {

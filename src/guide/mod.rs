@@ -19,6 +19,10 @@
 /// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff).
 /// - **Revisions.** Create them with [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest): the built-in
 ///   controller, should it get the DaemonSet back, knows them by their bytes.
+/// - **Policies.** DaemonSets may have [policies](policies) in their annotations. One of them asks for
+///   [`Action::RollBack`](crate::Action::RollBack): patch the DaemonSet with the revision's data, on condition that its
+///   generation is still the one that was planned for. [`Plan::rollout`](crate::Plan::rollout) says where the update stands. If the API
+///   server refuses to create a pod, hand [`Backoff::refused`](crate::Backoff::refused) to `update_backoff`.
 /// - **Adoption.** Before you carry out an adoption, read the DaemonSet anew: one that is being deleted adopts nothing, and the
 ///   watch may lag behind.
 ///
