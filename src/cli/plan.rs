@@ -107,7 +107,7 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Gr
         writeln!(out, "  {WARN}! {}{WARN:#}", tame(warning))?;
     }
     if let Some(rollout) = &plan.rollout {
-        let phase = (rollout.phase != RolloutPhase::Settled).then(|| format!("update: {}", rollout.phase));
+        let phase = (rollout.phase != RolloutPhase::Settled).then(|| format!("policy: {}", rollout.phase));
         for said in phase.into_iter().chain(rollout.away()) {
             writeln!(out, "  {}", tame(said))?;
         }

@@ -43,7 +43,8 @@ impl fmt::Display for NodeExplanation {
                 None => f.write_str("no pod yet, though one belongs here")?,
             },
         }
-        if let Some(turn) = self.turn {
+        // Only where a pod is, or belongs.
+        if let Some(turn) = self.turn.filter(|_| self.verdict == Verdict::Run || !self.pods.is_empty()) {
             turn.fmt(f)?;
         }
         match self.backoff {

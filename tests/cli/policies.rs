@@ -15,7 +15,7 @@ fn a_plan_says_what_the_policy_holds_back() {
     let (_folder, paused) = annotated(r#""daemonplan/paused": "true""#);
     let args = |command| [command, "-f", &paused, "--now", "2026-11-23T23:08:30Z", "-n", "mesh"];
     let (out, ..) = run(&mut daemonplan(&args("plan")));
-    assert!(out.contains("  update: the update is paused\n"), "{out}");
+    assert!(out.contains("  policy: the update is paused\n"), "{out}");
     assert!(out.ends_with("1 plan: 3 × delete\n"), "what was begun is brought to its end: {out}");
     let report = json(&args("plan"));
     assert_eq!(report["plans"][0]["rollout"]["phase"], "Paused");
