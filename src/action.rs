@@ -5,7 +5,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, Pod, Text},
     object::Kind,
-    reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate, some},
+    policy::some_nodes,
+    reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate},
     template::PodBlueprint,
 };
 
@@ -207,7 +208,7 @@ impl Action {
             Self::CreateRevision { .. } => "the template has no revision yet".to_owned(),
             Self::UpdateRevision { reason, .. } => reason.to_string(),
             Self::RelabelPod { .. } => "several revisions say the same, and one is kept".to_owned(),
-            Self::RollBack { failing, .. } => format!("the new template fails on {}", some(failing)),
+            Self::RollBack { failing, .. } => format!("the new template fails on {}", some_nodes(failing)),
             Self::CreatePod { reason, .. } => reason.to_string(),
             Self::DeletePod { reason, .. } => reason.to_string(),
             Self::DeleteRevision { reason, .. } => reason.to_string(),

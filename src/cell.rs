@@ -12,8 +12,8 @@ use crate::{
     member::{Member, Origin, PodIndex, TemplateLabels},
     model::{DaemonSet, Labels, Node, Pod, PodPhase, Readiness, Text, UpdateStrategy},
     placement::{PlacementRules, Verdict},
-    policy::Policy,
     reason::{Creation, Deletion},
+    resolved::Policy,
     seat::{Seat, Seating},
 };
 

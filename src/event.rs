@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     model::{ControllerRevision, Pod, Text},
-    reason::some,
+    policy::some_nodes,
 };
 
 /// A Kubernetes Event to emit about the DaemonSet.
@@ -54,7 +54,7 @@ impl Event {
             "The template is rolled back to revision {} (number {}): the new one fails on {}",
             revision.name,
             revision.revision,
-            some(failing),
+            some_nodes(failing),
         );
         Self { r#type: EventType::Warning, reason: "RolledBack", message }
     }

@@ -6,7 +6,8 @@ use crate::{
     backoff::Wait,
     history::History,
     model::{ControllerRevision, PodTemplate, Text},
-    policy::{Canary, CanaryNodes, GroupPace, Policy, RolloutPhase, RolloutPolicy},
+    policy::{Canary, CanaryNodes, GroupPace, RolloutPhase, RolloutPolicy},
+    resolved::Policy,
     rollout::{Group, InUse, Record, Rollout},
     seat::GroupKey,
 };

@@ -61,7 +61,7 @@
 //! | `history` | which revision is current, and what becomes of the others |
 //! | `member` | a pod as its node's cell sees it |
 //! | `cell` | what is to be done on one node, and what it counts as |
-//! | `policy`, `seat` | what updates keep to besides the DaemonSet's strategy, and what that makes of one node |
+//! | `policy`, `resolved`, `seat` | what updates keep to besides the DaemonSet's strategy, and what that makes of one node |
 //! | `tally`, `rollout` | the counts, and the nodes of an update in their order |
 //! | `gate`, `turns` | how far a policy lets an update go, and whose turn it is |
 //! | `fold` | the sum of all cells |
@@ -160,6 +160,7 @@ mod plan;
 mod policy;
 mod reason;
 mod recent;
+mod resolved;
 mod rollback;
 mod rollout;
 mod seat;

@@ -18,8 +18,9 @@ use crate::{
     nodes::Nodes,
     ownership::Claim,
     placement::{Placement, PlacementRules},
-    policy::{OnFailure, Policy, RolloutPhase, RolloutStatus},
+    policy::{OnFailure, RolloutPhase, RolloutStatus},
     reason::{Creation, Deletion, Release},
+    resolved::Policy,
     template::PodBlueprint,
     turns::{Steps, Wanted},
 };

@@ -115,14 +115,6 @@ pub enum RevisionDeletion {
     OwnerDeleted,
 }
 
-/// The first few nodes, and how many more there are.
-pub(crate) fn some(nodes: &[Text]) -> String {
-    match nodes {
-        [first, _, _, _, ..] => format!("{first} and {} other nodes", nodes.len() - 1),
-        nodes => nodes.join(", "),
-    }
-}
-
 impl Creation {
     /// Whether it is a step of an update.
     pub(crate) fn is_update(self) -> bool {

@@ -14,7 +14,7 @@ use crate::{
     nodes::NodeIndex,
     ownership::claim_revision,
     placement::PlacementRules,
-    policy::Policy,
+    resolved::Policy,
     snapshot::Claimed,
     template::revision_data,
 };

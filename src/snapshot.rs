@@ -28,8 +28,8 @@ use crate::{
     ownership::{Claim, claim_pod, selects},
     placement::{PlacementRules, Verdict},
     plan::{Course, Facts, Pods, claim_action},
-    policy::Policy,
     recent::Recent,
+    resolved::Policy,
 };
 
 /// All that a plan is made from: one DaemonSet and the cluster around it, at one moment.

@@ -21,7 +21,7 @@ use crate::{
     ownership::{Claim, claim_pod, selects},
     placement::PlacementRules,
     plan::{Course, Facts, Plan, Pods, claim_action},
-    policy::Policy,
+    resolved::Policy,
 };
 
 /// A DaemonSet with all that is known about it.

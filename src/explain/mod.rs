@@ -21,8 +21,9 @@ use crate::{
     ownership::{Claim, claim_pod, controls_pod, controls_revision, selects},
     placement::{PlacementCheck, PlacementRules, Remedy, Verdict},
     plan::Course,
-    policy::{Policy, RolloutPhase, RolloutStatus},
+    policy::{RolloutPhase, RolloutStatus},
     reason::{Creation, Deletion},
+    resolved::Policy,
     seconds,
     snapshot::{Claimed, Site},
 };

@@ -12,13 +12,13 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    Backoff, BackoffKey, Settings, Warning,
     matching::SelectorExpression,
-    model::{DaemonSet, IntOrPercent, Pod, Text, UpdateStrategy},
+    model::{IntOrPercent, Text},
     seconds,
 };
 
 pub use annotations::{InvalidPolicyText, PolicyError};
+pub(crate) use status::some_nodes;
 pub use status::{RolloutPhase, RolloutStatus};
 
 /// What an update keeps to besides the DaemonSet's own strategy. By default nothing.
@@ -298,41 +298,6 @@ impl FailurePolicy {
     /// At most two restarts and no time limit; the failure of one node is enough.
     pub fn then(then: OnFailure) -> Self {
         Self { max_restarts: 2, available_within: None, max_failures: IntOrPercent::Int(0), then }
-    }
-}
-
-/// The policy that holds for a DaemonSet.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Policy {
-    pub(crate) rollout: RolloutPolicy,
-    /// Whether its annotations could be read. If not, what was meant to hold an update back must not let it go.
-    pub(crate) is_readable: bool,
-    /// Whether an update keeps to more than the DaemonSet's own strategy.
-    pub(crate) guides_updates: bool,
-}
-
-impl Policy {
-    pub(crate) fn of(daemonset: &DaemonSet, settings: &Settings, warnings: &mut Vec<Warning>) -> Self {
-        let (rollout, is_readable) = match settings.policy_of(daemonset) {
-            Ok(rollout) => (rollout, true),
-            Err(error) => {
-                warnings.push(Warning::InvalidPolicy { error });
-                (settings.rollout_policy.clone(), false)
-            }
-        };
-        let plain = RolloutPolicy { backoff_by_reason: rollout.backoff_by_reason, ..RolloutPolicy::default() };
-        let guides_updates =
-            (!is_readable || rollout != plain) && daemonset.update_strategy != UpdateStrategy::OnDelete;
-        Self { rollout, is_readable, guides_updates }
-    }
-
-    /// What the back-off of a Failed pod goes by.
-    pub(crate) fn backoff_key(&self, daemonset: &DaemonSet, node: &Text, pod: &Pod) -> BackoffKey {
-        let key = Backoff::key(daemonset, node);
-        match &pod.trouble {
-            Some(trouble) if self.rollout.backoff_by_reason => key.because(trouble.reason.clone()),
-            _ => key,
-        }
     }
 }
 

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::{
     model::Text,
-    reason::some,
     seconds::{self, words},
 };
 
@@ -166,11 +165,19 @@ impl fmt::Display for RolloutPhase {
             Self::Paused => f.write_str("the update is paused"),
             Self::Unreadable => f.write_str("the update is paused, since an annotation with a policy cannot be read"),
             Self::Failing { nodes } => {
-                write!(f, "the update is paused, since the new template fails on {}", some(nodes))
+                write!(f, "the update is paused, since the new template fails on {}", some_nodes(nodes))
             }
             Self::RollingBack { nodes } => {
-                write!(f, "the template is rolled back, since the new one fails on {}", some(nodes))
+                write!(f, "the template is rolled back, since the new one fails on {}", some_nodes(nodes))
             }
         }
+    }
+}
+
+/// The first few nodes, and how many more there are.
+pub(crate) fn some_nodes(nodes: &[Text]) -> String {
+    match nodes {
+        [first, _, _, _, ..] => format!("{first} and {} other nodes", nodes.len() - 1),
+        nodes => nodes.join(", "),
     }
 }
