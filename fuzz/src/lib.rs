@@ -3,7 +3,7 @@
 use daemonplan::{
     ClusterFacts, Settings,
     model::{
-        ControllerRef, HASH_LABEL, IntOrPercent, Labels, PodNode, PodPhase, Readiness, Taint, TaintEffect,
+        ControllerRef, HASH_LABEL, IntOrPercent, Labels, PodNode, PodPhase, PodTrouble, Readiness, Taint, TaintEffect,
         UpdateStrategy,
     },
     strategies::clusters,
@@ -39,11 +39,11 @@ fn change_one(facts: &mut ClusterFacts, own_hash: &str, what: u8, which: usize, 
         name: facts.daemonset.name.clone(),
         uid: if odd { facts.daemonset.uid.clone() } else { "uid-other".into() },
     };
-    match what % 12 {
+    match what % 14 {
         0..=6 => {
             let Some(pod) = facts.pods.get_mut(which % pod_count) else { return };
             let node = nodes[usize::from(value / 4) % nodes.len()].clone();
-            match what % 12 {
+            match what % 14 {
                 0 => {
                     pod.node = match value % 4 {
                         0 => PodNode::None,
@@ -99,6 +99,37 @@ fn change_one(facts: &mut ClusterFacts, own_hash: &str, what: u8, which: usize, 
         10 => {
             let selector = ["role=worker", "role!=worker", "", "role in"][usize::from(value) % 4];
             facts.namespace.annotations = Labels::from_iter([("openshift.io/node-selector", selector)]);
+        }
+        11 => {
+            const POLICIES: [(&str, [&str; 2]); 16] = [
+                ("paused", ["true", "true"]),
+                ("update-nodes", ["role=worker", "role"]),
+                ("partition", ["1", "40%"]),
+                ("order", ["oldest-pod", "random=7"]),
+                ("groups", ["role", "zone"]),
+                ("strict-budget", ["true", "true"]),
+                ("away", ["cordoned", "deleted,unreachable=5m"]),
+                ("canary", ["1", "2"]),
+                ("canary", ["25%", "1"]),
+                ("on-failure", ["pause", "roll-back"]),
+                ("on-failure", ["roll-back", "pause"]),
+                ("backoff", ["by-reason", "by-reason"]),
+                ("order", ["priority=speed", "oldest-pod"]),
+                ("partition", ["0", "2"]),
+                ("groups", ["zone", "role"]),
+                ("away", ["not-ready", "not-ready=10m,unreachable"]),
+            ];
+            let (name, values) = POLICIES[which % POLICIES.len()];
+            let annotation = format!("daemonplan/{name}");
+            facts.daemonset.annotations = facts.daemonset.annotations.with(annotation, values[usize::from(odd)]);
+        }
+        12 => {
+            let Some(pod) = facts.pods.get_mut(which % pod_count) else { return };
+            let mut trouble = PodTrouble::default();
+            trouble.restarts = u32::from(value % 5);
+            trouble.waiting = ["", "CrashLoopBackOff", "ImagePullBackOff"][usize::from(value) % 3].into();
+            trouble.reason = ["", "Evicted", "OutOfcpu"][usize::from(value / 3) % 3].into();
+            pod.trouble = (trouble != PodTrouble::default()).then(|| Box::new(trouble));
         }
         _ => match which % 4 {
             0 => facts.settings = Settings::default().burst(value.into()),
