@@ -23,7 +23,7 @@ pub use status::{RolloutPhase, RolloutStatus};
 
 /// What an update keeps to besides the DaemonSet's own strategy. By default nothing.
 ///
-/// It is given with [`Settings::rollout_policy`] for all DaemonSets, and read from each one's annotations, which come
+/// It is given with [`Settings::rollout_policy`](crate::Settings::rollout_policy) for all DaemonSets, and read from each one's annotations, which come
 /// before that; [`guide::policies`](crate::guide::policies) says what each policy means, state by state.
 ///
 /// ```
