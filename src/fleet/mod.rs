@@ -37,7 +37,8 @@ use requests::Resources;
 /// }"#)?;
 /// let namespace = Namespace::new("prod");
 /// let fleet = Fleet::new([(&daemonset, &namespace)], &Settings::default()).unwrap();
-/// let overhead = fleet.overhead(&Node::new("of-a-new-pool"));
+/// let node = Node::new("of-a-new-pool");
+/// let overhead = fleet.overhead(&node);
 /// assert_eq!(overhead.to_string(), "1 of 1 DaemonSet would run: cpu 250m, memory 64Mi, pods 1");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
