@@ -9,8 +9,9 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use daemonplan::{
-    Cluster, Fleet, Key, Settings,
+    Cluster, Key, Settings,
     model::{DaemonSet, Node, Pod, PodTemplate, Readiness},
+    overhead::DaemonSetFleet,
     synthetic::{Condition, Synthetic, SyntheticCluster},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -54,7 +55,7 @@ fn all_at_once(c: &mut Criterion) {
     for (name, condition) in [
         ("half rolled out", Condition::RollingOut),
         ("half surged", Condition::Surging),
-        ("some in trouble", Condition::Troubled),
+        ("some in problem", Condition::Troubled),
         ("first roll-out", Condition::New),
     ] {
         bench(name, 10_000, Synthetic::new(10_000).condition(condition));
@@ -152,7 +153,7 @@ fn would_it_run_here(c: &mut Criterion) {
             daemonsets.iter_mut().enumerate().for_each(|(number, daemonset)| each(number, daemonset));
             let namespaces = &synthetic.namespaces;
             let of = |daemonset: &DaemonSet| namespaces.iter().find(|namespace| namespace.name == daemonset.namespace);
-            let fleet = Fleet::new(daemonsets.iter().filter_map(|d| Some((d, of(d)?))), &Settings::default());
+            let fleet = DaemonSetFleet::new(daemonsets.iter().filter_map(|d| Some((d, of(d)?))), &Settings::default());
             let requests = |node| fleet.as_ref().map_or(0, |fleet| fleet.overhead(node).requests().count());
             b.iter(|| black_box(&synthetic.nodes).iter().map(requests).sum::<usize>());
         });

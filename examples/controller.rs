@@ -10,10 +10,10 @@ use std::{
 };
 
 use daemonplan::{
-    Action, Cluster, Key, Kind, Object, ObjectRef, Plan, Settings,
+    Action, Cluster, Key, Kind, ObjectRef, Plan, Resource, Settings,
+    history::rollback,
     manifest::Manifests,
     model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Pod, PodNode, PodPhase, Readiness, Text},
-    rollback,
 };
 use jiff::Timestamp;
 
@@ -28,7 +28,7 @@ fn main() -> io::Result<()> {
 }
 
 /// Runs the controller until nothing is left to do; gives the writes that it made.
-pub(crate) fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> Vec<String> {
+pub(crate) fn run(objects: impl Iterator<Item = Resource>, mut now: Timestamp) -> Vec<String> {
     let mut server = Server { now, ..Server::default() };
     objects.for_each(|object| server.store(object));
     let mut cluster = Cluster::new(Settings::default());
@@ -43,7 +43,7 @@ pub(crate) fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> 
             }
         }
         for daemonset in told {
-            cluster.set_effects_observed(&daemonset, true);
+            cluster.set_expectations_satisfied(&daemonset, true);
         }
         // 2. What is stale is planned. If nothing is, wait for the next event, or until time alone makes something stale.
         let stale = cluster.stale(now);
@@ -60,7 +60,7 @@ pub(crate) fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> 
             }
             // 3. The plan is carried out, in its order. It is safe to stop anywhere: the next plan takes up what is left.
             cluster.update_backoff(backoff, now);
-            cluster.set_effects_observed(&key, false);
+            cluster.set_expectations_satisfied(&key, false);
             for action in &actions {
                 if let Err(conflict) = server.write(&key, action) {
                     server.log.push(format!("{conflict}, planned again"));
@@ -74,7 +74,7 @@ pub(crate) fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> 
 
 /// What a watch tells.
 enum Event {
-    Applied(Box<Object>),
+    Applied(Box<Resource>),
     Deleted(Kind, Key),
     /// All writes for this DaemonSet have been seen. With a real API server: once each name and uid has shown up.
     AllSeen(Key),
@@ -93,13 +93,13 @@ struct Server {
 }
 
 impl Server {
-    fn store(&mut self, object: Object) {
+    fn store(&mut self, object: Resource) {
         let key = object.key();
         match &object {
-            Object::Pod(pod) => drop(self.pods.insert(key, pod.clone())),
-            Object::ControllerRevision(revision) => drop(self.revisions.insert(key, revision.clone())),
-            Object::DaemonSet(daemonset) => drop(self.daemonsets.insert(key, daemonset.clone())),
-            Object::Node(_) | Object::Namespace(_) => {}
+            Resource::Pod(pod) => drop(self.pods.insert(key, pod.clone())),
+            Resource::ControllerRevision(revision) => drop(self.revisions.insert(key, revision.clone())),
+            Resource::DaemonSet(daemonset) => drop(self.daemonsets.insert(key, daemonset.clone())),
+            Resource::Node(_) | Resource::Namespace(_) => {}
         }
         self.events.push_back(Event::Applied(Box::new(object)));
     }

@@ -1,3 +1,5 @@
+//! Back-off of Failed pods: how long each is left alone before it is deleted.
+
 use std::{cmp::min, time::Duration};
 
 use indexmap::IndexMap;
@@ -13,12 +15,12 @@ use crate::model::{DaemonSet, Text};
 /// not go away soon have longer ones: 10 s to 30 minutes for pods that the kubelet rejects and that the API server refuses, 30
 /// s to 15 minutes for pods that were evicted; forgotten after twice the longest one.
 ///
-/// A plan takes this state and gives back the entries that it changes ([`Plan::backoff`](crate::Plan)); whoever carries
+/// A plan takes this state and gives back the entries that it changes ([`Plan::backoff`](crate::plan::Plan)); whoever carries
 /// the plan out keeps them with [`Backoff::update`].
 ///
 /// ```
 /// use std::time::Duration;
-/// use daemonplan::{Backoff, BackoffEntry, BackoffKey};
+/// use daemonplan::{Backoff, backoff::{BackoffEntry, BackoffKey}};
 /// let now = "2026-01-02T03:04:05Z".parse().unwrap();
 /// let key = BackoffKey::new("42", 1, "node-7");
 /// let mut backoff = Backoff::default();
@@ -31,7 +33,7 @@ pub struct Backoff(IndexMap<BackoffKey, BackoffEntry>);
 /// What a back-off is about. A new generation of the DaemonSet starts anew.
 ///
 /// ```
-/// use daemonplan::BackoffKey;
+/// use daemonplan::backoff::BackoffKey;
 /// let key = BackoffKey::new("42", 1, "node-7");
 /// assert_ne!(key.clone().because("Evicted"), key);
 /// ```
@@ -53,7 +55,7 @@ pub struct BackoffKey {
 ///
 /// ```
 /// use std::time::Duration;
-/// use daemonplan::BackoffEntry;
+/// use daemonplan::backoff::BackoffEntry;
 /// let entry = BackoffEntry::new(Duration::from_secs(4), "2026-01-02T03:04:05Z".parse().unwrap());
 /// assert_eq!(entry.last_update + entry.delay, "2026-01-02T03:04:09Z".parse().unwrap());
 /// ```

@@ -1,25 +1,27 @@
 //! Garbage collection: pods and revisions whose DaemonSet is being deleted or is gone.
 //!
 //! In Kubernetes this is the work of controllers of their own; here one plan tells it. (Pods of missing nodes are part of
-//! their [cell](crate::cell).)
+//! their [decision](crate::node::decision).)
 
 use std::collections::HashSet;
 
 use crate::{
-    action::{Action, ObjectRef},
-    model::{ControllerRef, ControllerRevision, DaemonSet, Pod, Text},
-    ownership::{controls_pod, controls_revision},
-    reason::{Deletion, Release, RevisionDeletion},
+    adoption::{
+        ReleaseReason, RevisionDeleteReason,
+        claim::{controls_pod, controls_revision},
+    },
+    model::{ControllerRef, ControllerRevision, DaemonSet, ObjectRef, Pod, Text},
+    plan::{Action, DeleteReason},
 };
 
 /// What becomes of the pods of a DaemonSet that is being deleted: deleted, or released if it has the finalizer `orphan`.
 pub(crate) fn dependent_pods<'p>(daemonset: &DaemonSet, pods: impl Iterator<Item = &'p Pod>) -> Vec<Action> {
     let owned = pods.filter(|pod| controls_pod(daemonset, pod));
-    let release = |pod: &Pod| Action::ReleasePod { pod: ObjectRef::from(pod), reason: Release::Orphaned };
+    let release = |pod: &Pod| Action::ReleasePod { pod: ObjectRef::from(pod), reason: ReleaseReason::Orphaned };
     let delete = |pod: &Pod| Action::DeletePod {
         pod: ObjectRef::from(pod),
         node: pod.node.name().cloned(),
-        reason: Deletion::OwnerDeleted,
+        reason: DeleteReason::OwnerDeleted,
     };
     if daemonset.orphans_dependents() {
         by_name(owned.map(release))
@@ -36,11 +38,11 @@ pub(crate) fn dependent_revisions<'p>(
     let owned = revisions.filter(|revision| controls_revision(daemonset, revision));
     let release = |revision: &ControllerRevision| Action::ReleaseRevision {
         revision: ObjectRef::from(revision),
-        reason: Release::Orphaned,
+        reason: ReleaseReason::Orphaned,
     };
     let delete = |revision: &ControllerRevision| Action::DeleteRevision {
         revision: ObjectRef::from(revision),
-        reason: RevisionDeletion::OwnerDeleted,
+        reason: RevisionDeleteReason::OwnerDeleted,
     };
     if daemonset.orphans_dependents() {
         by_name(owned.map(release))
@@ -59,12 +61,12 @@ fn by_name(actions: impl Iterator<Item = Action>) -> Vec<Action> {
 ///
 /// ```
 /// use std::collections::HashSet;
-/// use daemonplan::{Abandoned, abandoned};
-/// let Abandoned { pods, revisions, .. } = abandoned(&HashSet::new(), &[], &[]);
+/// use daemonplan::gc::{Orphans, orphans};
+/// let Orphans { pods, revisions, .. } = orphans(&HashSet::new(), &[], &[]);
 /// assert!(pods.is_empty() && revisions.is_empty());
 /// ```
 #[derive(Debug, Default)]
-pub struct Abandoned<'a> {
+pub struct Orphans<'a> {
     /// The pods, by namespace and name.
     pub pods: Vec<&'a Pod>,
     /// The revisions, by namespace and name.
@@ -77,21 +79,21 @@ pub struct Abandoned<'a> {
 ///
 /// ```
 /// use std::collections::HashSet;
-/// use daemonplan::{abandoned, model::{ControllerRef, Pod}};
+/// use daemonplan::{gc::orphans, model::{ControllerRef, Pod}};
 /// let mut pod = Pod::new("prod", "agent-x2k");
 /// pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "41".into() });
 /// let pods = [pod];
-/// assert_eq!(abandoned(&HashSet::from(["42".into()]), &pods, &[]).pods.len(), 1);
-/// assert_eq!(abandoned(&HashSet::from(["41".into()]), &pods, &[]).pods.len(), 0);
+/// assert_eq!(orphans(&HashSet::from(["42".into()]), &pods, &[]).pods.len(), 1);
+/// assert_eq!(orphans(&HashSet::from(["41".into()]), &pods, &[]).pods.len(), 0);
 /// ```
 #[allow(clippy::implicit_hasher)]
-pub fn abandoned<'a>(live: &HashSet<Text>, pods: &'a [Pod], revisions: &'a [ControllerRevision]) -> Abandoned<'a> {
-    let is_abandoned = |owner: &Option<ControllerRef>| {
+pub fn orphans<'a>(live: &HashSet<Text>, pods: &'a [Pod], revisions: &'a [ControllerRevision]) -> Orphans<'a> {
+    let is_orphaned = |owner: &Option<ControllerRef>| {
         owner.as_ref().is_some_and(|owner| owner.kind == "DaemonSet" && !live.contains(&owner.uid))
     };
-    let mut pods: Vec<_> = pods.iter().filter(|pod| is_abandoned(&pod.controller)).collect();
-    let mut revisions: Vec<_> = revisions.iter().filter(|revision| is_abandoned(&revision.controller)).collect();
+    let mut pods: Vec<_> = pods.iter().filter(|pod| is_orphaned(&pod.controller)).collect();
+    let mut revisions: Vec<_> = revisions.iter().filter(|revision| is_orphaned(&revision.controller)).collect();
     pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     revisions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    Abandoned { pods, revisions }
+    Orphans { pods, revisions }
 }

@@ -87,15 +87,15 @@
 //!
 //! # How to use it
 //!
-//! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), or whole files with `manifest` (feature `yaml`).
+//! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), or whole files with `manifest` (feature `manifest`).
 //! 2. Make a [`Snapshot`], add what is known (revisions, time, [`Settings`], [`Backoff`]), and call [`Snapshot::plan`];
 //!    or call [`plan`] for the actions alone.
 //!    In a long-lived controller keep a [`Cluster`] instead and hand it every event.
 //! 3. Carry out [`Plan::actions`] in their order, with the uid of [`Action::object`] as the precondition. To stop after
 //!    any of them and to plan again is safe. Until their effects show in the input, plan with
-//!    [`Snapshot::effects_unobserved`] or [`Cluster::set_effects_observed`].
+//!    [`Snapshot::expectations_unsatisfied`] or [`Cluster::set_expectations_satisfied`].
 //! 4. Keep the entries of [`Plan::backoff`] with [`Backoff::update`] or [`Cluster::update_backoff`], and plan again when
-//!    something changes, or after [`Plan::plan_again_after`].
+//!    something changes, or after [`Plan::requeue_after`].
 //!
 //! # What holds for every plan
 //!
@@ -126,92 +126,54 @@
 //! - `proptest`: the module `strategies`, generated clusters for property tests.
 //! - `synthetic`: the module `synthetic`, large seeded clusters for benchmarks and simulators.
 
-mod action;
-mod backoff;
-mod cell;
+pub mod adoption;
+pub mod affinity;
+pub mod backoff;
 mod cluster;
+mod context;
+pub mod explain;
 #[cfg(feature = "forecast")]
-mod diff;
-mod event;
-mod explain;
-mod facts;
-mod fleet;
-mod fnv;
-mod fold;
-#[cfg(feature = "forecast")]
-mod forecast;
-mod gate;
-mod gc;
+pub mod forecast;
+pub mod gc;
 pub mod guide;
-mod history;
+pub mod history;
 #[cfg(feature = "k8s-openapi")]
-mod k8s;
-mod lint;
-#[cfg(feature = "yaml")]
+pub mod k8s;
+pub mod lint;
+#[cfg(feature = "manifest")]
 pub mod manifest;
-pub mod matching;
-mod member;
 pub mod model;
-mod nodes;
-mod object;
-mod ownership;
-mod placement;
-mod plan;
-mod policy;
-mod reason;
-mod recent;
-mod resolved;
-mod rollback;
+mod node;
+pub mod overhead;
+pub mod placement;
+pub mod plan;
+mod planner;
+pub mod policy;
 mod rollout;
-mod seat;
-mod seconds;
+pub mod selector;
 mod settings;
-mod shelf;
-mod snapshot;
 #[cfg(feature = "proptest")]
 pub mod strategies;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;
-mod tally;
-mod template;
-mod turns;
-mod warning;
+mod util;
 
 #[allow(clippy::doc_markdown, clippy::doc_lazy_continuation)] // it is prose about Kubernetes' words
 #[doc = include_str!("rules.md")]
 pub mod rules {}
 
-pub use action::{Action, ObjectRef};
-pub use backoff::{Backoff, BackoffEntry, BackoffKey};
+pub use affinity::PodBlueprint;
+pub use backoff::Backoff;
 pub use cluster::Cluster;
+pub use explain::Explanation;
 #[cfg(feature = "forecast")]
-pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
-pub use event::{Event, EventType};
-pub use explain::{
-    ClaimReason, Explanation, Holdup, HoldupCause, NodeExplanation, NodeFailures, NodeTurn, PodClaim, PodExplanation,
-    PodRevision, PodState, UpdateState,
-};
-pub use facts::ClusterFacts;
-pub use fleet::{Fleet, InvalidQuantity, Overhead, Quantity, Refusal, RequestsError};
-#[cfg(feature = "forecast")]
-pub use forecast::{Assumptions, Delay, Forecast, Outcome, StuckCause, StuckNode, TimelinePoint, Wave, WaveKind};
-pub use gc::{Abandoned, abandoned};
-#[cfg(feature = "k8s-openapi")]
-pub use k8s::ConversionError;
-pub use lint::{Finding, Lint, Severity, lint};
-pub use object::{Key, Kind, Object};
-pub use placement::{Placement, PlacementCheck, PlacementReason, PlacementRule, Remedy, SelectorSource, Verdict};
-pub use plan::Plan;
-pub use policy::{
-    Approval, Away, Canary, CanaryNodes, FailurePolicy, GroupPace, Groups, InvalidPolicyText, OnFailure, Order,
-    PolicyError, RolloutPhase, RolloutPolicy, RolloutStatus,
-};
-pub use reason::{Creation, Deletion, Release, RevisionDeletion, RevisionUpdate};
-pub use rollback::{RevisionSummary, UndoError, rollback};
+pub use forecast::{Diff, Forecast};
+pub use model::{Key, Kind, ObjectRef, Resource};
+pub use placement::{Placement, Verdict};
+pub use plan::{Action, CreateReason, DeleteReason, Event, Plan, Warning};
+pub use planner::{OwnedSnapshot, Snapshot, plan};
+pub use policy::RolloutPolicy;
 pub use settings::Settings;
-pub use snapshot::{Snapshot, plan};
-pub use template::PodBlueprint;
-pub use warning::Warning;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

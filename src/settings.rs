@@ -1,9 +1,9 @@
 use serde::Serialize;
 
 use crate::{
-    PolicyError, RolloutPolicy,
-    matching::{ExpressionError, SelectorExpression},
     model::DaemonSet,
+    policy::{PolicyError, RolloutPolicy},
+    selector::{ExpressionError, SelectorExpression},
 };
 
 /// What the cluster's operator has configured, as opposed to what a DaemonSet says.
@@ -12,7 +12,7 @@ use crate::{
 /// use daemonplan::Settings;
 /// let settings = Settings::default().burst(500).project_node_selector("role=worker")?;
 /// assert!(Settings::default().project_node_selector("role in worker").is_err());
-/// # Ok::<(), daemonplan::matching::ExpressionError>(())
+/// # Ok::<(), daemonplan::selector::ExpressionError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,7 +94,7 @@ impl Settings {
     /// let mut daemonset = DaemonSet::new("prod", "agent");
     /// daemonset.annotations = Labels::from_iter([("daemonplan/paused", "true")]);
     /// assert!(Settings::default().policy_of(&daemonset)?.paused);
-    /// # Ok::<(), daemonplan::PolicyError>(())
+    /// # Ok::<(), daemonplan::policy::PolicyError>(())
     /// ```
     pub fn policy_of(&self, daemonset: &DaemonSet) -> Result<RolloutPolicy, PolicyError> {
         let general = self.rollout_policy.clone();

@@ -1,13 +1,13 @@
 //! The planner against the slow re-statement of its rules.
 #![no_main]
 
-#[path = "../../tests/restatement/mod.rs"]
-mod restatement;
+#[path = "../../tests/reference/mod.rs"]
+mod reference;
 
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(facts) = daemonplan_fuzz::cluster(bytes) {
-        restatement::check_agreement(&facts);
+        reference::check_agreement(&facts);
     }
 });

@@ -1,7 +1,7 @@
 //! Selector expressions: what parses reads back as the same, and matches as its requirements do.
 #![no_main]
 
-use daemonplan::{matching::SelectorExpression, model::Labels};
+use daemonplan::{model::Labels, selector::SelectorExpression};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -2,12 +2,12 @@
 //! be shown and written.
 #![no_main]
 
-use daemonplan::{BackoffEntry, ClusterFacts, model::Readiness};
+use daemonplan::{OwnedSnapshot, backoff::BackoffEntry, model::Readiness};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
 /// Puts numbers and times to their limits, one for each bit.
-fn exaggerate(facts: &mut ClusterFacts, bits: u16) {
+fn exaggerate(facts: &mut OwnedSnapshot, bits: u16) {
     let on = |bit: u32| bits & (1 << bit) != 0;
     let time = if on(0) { Timestamp::MAX } else { Timestamp::MIN };
     let number = if on(1) { i64::MAX } else { i64::MIN };
@@ -34,7 +34,7 @@ fn exaggerate(facts: &mut ClusterFacts, bits: u16) {
     }
     if on(9) {
         let delay = std::time::Duration::from_secs(if on(1) { u64::MAX } else { 0 });
-        let entry = |key: &daemonplan::BackoffKey| (key.clone(), BackoffEntry::new(delay, time));
+        let entry = |key: &daemonplan::backoff::BackoffKey| (key.clone(), BackoffEntry::new(delay, time));
         facts.backoff = facts.backoff.iter().map(|(key, _)| entry(key)).collect();
     }
 }
@@ -54,6 +54,6 @@ fuzz_target!(|input: (u16, &[u8])| {
     let other = turned.snapshot().plan();
     assert_eq!(serde_json::to_string(&plan.actions).unwrap(), serde_json::to_string(&other.actions).unwrap());
     assert_eq!(plan.status, other.status);
-    assert_eq!(plan.plan_again_after, other.plan_again_after);
+    assert_eq!(plan.requeue_after, other.requeue_after);
     assert!(plan.placements().eq(other.placements()));
 });

@@ -31,7 +31,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u8)>, &[u8])| {
         assert!(manifests.problems().is_empty(), "{:?}", manifests.problems());
         facts.now = None;
         facts.backoff = daemonplan::Backoff::default();
-        facts.effects_observed = true;
+        facts.expectations_satisfied = true;
         let expected = facts.snapshot().plan();
         assert_eq!(plans.len(), 1);
         assert_eq!(plans[0].actions, expected.actions);

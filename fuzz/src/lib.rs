@@ -1,9 +1,9 @@
 //! What the fuzz targets share: a fuzzer's bytes choose a cluster from the crate's own strategies, and change it.
 
 use daemonplan::{
-    ClusterFacts, Settings,
+    OwnedSnapshot, Settings,
     model::{
-        ControllerRef, HASH_LABEL, IntOrPercent, Labels, PodNode, PodPhase, PodTrouble, Readiness, Taint, TaintEffect,
+        ControllerRef, HASH_LABEL, IntOrPercent, Labels, PodNode, PodPhase, PodProblem, Readiness, Taint, TaintEffect,
         UpdateStrategy,
     },
     strategies::clusters,
@@ -15,7 +15,7 @@ use proptest::{
 };
 
 /// The cluster that the first two bytes choose, changed by each three bytes that follow.
-pub fn cluster(bytes: &[u8]) -> Option<ClusterFacts> {
+pub fn cluster(bytes: &[u8]) -> Option<OwnedSnapshot> {
     let (seed, changes) = bytes.split_at_checked(2)?;
     let seed: Vec<u8> = seed.iter().copied().cycle().take(32).collect();
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
@@ -29,7 +29,7 @@ pub fn cluster(bytes: &[u8]) -> Option<ClusterFacts> {
     Some(facts)
 }
 
-fn change_one(facts: &mut ClusterFacts, own_hash: &str, what: u8, which: usize, value: u8) {
+fn change_one(facts: &mut OwnedSnapshot, own_hash: &str, what: u8, which: usize, value: u8) {
     let now = facts.now.unwrap_or(Timestamp::UNIX_EPOCH);
     let odd = value % 2 == 1;
     let nodes: Vec<_> = facts.nodes.iter().map(|node| node.name.clone()).chain(["gone".into()]).collect();
@@ -125,17 +125,17 @@ fn change_one(facts: &mut ClusterFacts, own_hash: &str, what: u8, which: usize, 
         }
         12 => {
             let Some(pod) = facts.pods.get_mut(which % pod_count) else { return };
-            let mut trouble = PodTrouble::default();
-            trouble.restarts = u32::from(value % 5);
-            trouble.waiting = ["", "CrashLoopBackOff", "ImagePullBackOff"][usize::from(value) % 3].into();
-            trouble.reason = ["", "Evicted", "OutOfcpu"][usize::from(value / 3) % 3].into();
-            pod.trouble = (trouble != PodTrouble::default()).then(|| Box::new(trouble));
+            let mut problem = PodProblem::default();
+            problem.restarts = u32::from(value % 5);
+            problem.waiting = ["", "CrashLoopBackOff", "ImagePullBackOff"][usize::from(value) % 3].into();
+            problem.reason = ["", "Evicted", "OutOfcpu"][usize::from(value / 3) % 3].into();
+            pod.problem = (problem != PodProblem::default()).then(|| Box::new(problem));
         }
         _ => match which % 4 {
             0 => facts.settings = Settings::default().burst(value.into()),
             1 => facts.daemonset.min_ready_seconds = u32::from(value),
             2 => facts.daemonset.revision_history_limit = u32::from(value % 4),
-            _ => facts.effects_observed = odd,
+            _ => facts.expectations_satisfied = odd,
         },
     }
 }

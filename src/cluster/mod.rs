@@ -1,7 +1,9 @@
-//! The incremental form: a whole cluster that is kept up to date by events, and plans that cost what has changed.
+//! The incremental form: a cluster that events keep up to date, and plans that cost what has changed.
 
-mod daemon;
-mod pods;
+mod daemonset_state;
+mod node_table;
+mod pod_indices;
+mod pod_table;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -13,21 +15,31 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::{
-    Backoff, BackoffEntry, BackoffKey, ClusterFacts, Plan, Settings,
-    member::PodIndex,
-    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, PodNode, Text},
-    nodes::{NodeTable, Slot},
-    object::{Key, Kind, Object},
+    backoff::{Backoff, BackoffEntry, BackoffKey},
+    model::{ControllerRevision, DaemonSet, Key, Kind, Namespace, Node, Pod, PodNode, Resource, Text},
+    node::claimed_pod::PodIndex,
+    plan::Plan,
+    planner::OwnedSnapshot,
+    settings::Settings,
 };
-use daemon::{Around, Daemon};
-use pods::{Placed, PodTable};
+use daemonset_state::{ClusterView, DaemonSetState};
+use node_table::{NodeTable, Slot};
+use pod_table::{PlacedPod, PodTable};
 
-/// A cluster with all its DaemonSets, for controllers: events go in, it tells which DaemonSets are stale, and a plan costs
-/// what has changed since the last one instead of the cluster's size.
+/// A cluster with all its DaemonSets, for controllers. A plan costs what has changed since the last one, not the cluster's
+/// size.
 ///
-/// A plan is the very same as [`Snapshot::plan`](crate::Snapshot::plan) gives for the same objects. Everything that the
-/// API server holds of the five kinds goes in, with [`Cluster::apply`] and [`Cluster::delete`] as it changes, or with
-/// [`Cluster::resync`] as a whole; pods that no DaemonSet can have to do with are not kept.
+/// Call its methods in this order:
+///
+/// 1. Events: [`apply`](Cluster::apply) and [`delete`](Cluster::delete) for single objects, [`resync`](Cluster::resync) or
+///    [`retain`](Cluster::retain) after a list, for all objects of the five kinds that the API server holds. Pods that no
+///    DaemonSet can claim are not kept.
+/// 2. [`stale`](Cluster::stale) names the DaemonSets to plan for, [`next_stale_after`](Cluster::next_stale_after) tells
+///    when time alone adds one.
+/// 3. [`plan`](Cluster::plan) returns the same plan as [`Snapshot::plan`](crate::planner::Snapshot::plan) for the same
+///    objects.
+/// 4. After carrying the plan out: [`update_backoff`](Cluster::update_backoff), and
+///    [`set_expectations_satisfied`](Cluster::set_expectations_satisfied) while its effects do not show in the events.
 ///
 /// ```
 /// use daemonplan::{Cluster, Settings, model::{DaemonSet, Namespace, Node}};
@@ -51,47 +63,47 @@ pub struct Cluster {
     backoff: Backoff,
     nodes: NodeTable,
     pods: PodTable,
-    spaces: HashMap<Text, Space, RandomState>,
-    /// Which DaemonSets are stale by what happened.
+    namespaces: HashMap<Text, NamespaceState, RandomState>,
+    /// The DaemonSets that events made stale.
     stale: HashSet<Key, RandomState>,
-    /// When time alone makes them stale.
+    /// When time alone makes a DaemonSet stale.
     due: BTreeSet<(Timestamp, Key)>,
 }
 
 /// What a namespace holds.
 #[derive(Debug, Default)]
-struct Space {
+struct NamespaceState {
     namespace: Option<Namespace>,
-    daemons: IndexMap<Text, Daemon, RandomState>,
+    daemonsets: IndexMap<Text, DaemonSetState, RandomState>,
     revisions: IndexMap<Text, ControllerRevision, RandomState>,
 }
 
 impl Cluster {
-    /// A cluster without any objects.
+    /// Creates a cluster without objects.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
             backoff: Backoff::default(),
             nodes: NodeTable::default(),
             pods: PodTable::default(),
-            spaces: HashMap::default(),
+            namespaces: HashMap::default(),
             stale: HashSet::default(),
             due: BTreeSet::new(),
         }
     }
 
-    /// Takes an object that was added or has changed.
-    pub fn apply(&mut self, object: impl Into<Object>) {
+    /// Applies an object that was added or changed.
+    pub fn apply(&mut self, object: impl Into<Resource>) {
         match object.into() {
-            Object::DaemonSet(daemonset) => self.apply_daemonset(daemonset),
-            Object::Node(node) => self.apply_node(node),
-            Object::Pod(pod) => self.apply_pod(pod),
-            Object::Namespace(namespace) => self.apply_namespace(namespace),
-            Object::ControllerRevision(revision) => self.apply_revision(revision),
+            Resource::DaemonSet(daemonset) => self.apply_daemonset(daemonset),
+            Resource::Node(node) => self.apply_node(node),
+            Resource::Pod(pod) => self.apply_pod(pod),
+            Resource::Namespace(namespace) => self.apply_namespace(namespace),
+            Resource::ControllerRevision(revision) => self.apply_revision(revision),
         }
     }
 
-    /// Takes notice that an object is gone. One that is not known is no matter.
+    /// Removes an object; unknown ones are ignored.
     pub fn delete(&mut self, kind: Kind, key: &Key) {
         match kind {
             Kind::DaemonSet => self.delete_daemonset(key),
@@ -102,9 +114,9 @@ impl Cluster {
         }
     }
 
-    /// Takes all objects of a kind, as after a watch broke off: those that are not among them are gone. Objects of other
-    /// kinds are [applied](Cluster::apply). What has not changed makes nothing stale.
-    pub fn resync<T: Into<Object>>(&mut self, kind: Kind, objects: impl IntoIterator<Item = T>) {
+    /// Applies all objects of a kind, for example after a watch was interrupted. Objects of the kind that are not among
+    /// `objects` are removed; objects of other kinds are [applied](Cluster::apply). Unchanged objects make nothing stale.
+    pub fn resync<T: Into<Resource>>(&mut self, kind: Kind, objects: impl IntoIterator<Item = T>) {
         let mut listed = HashSet::new();
         for object in objects {
             let object = object.into();
@@ -116,8 +128,8 @@ impl Cluster {
         self.retain(kind, |key| listed.contains(key));
     }
 
-    /// Takes notice that all objects of a kind are gone but those that `remains` says are left: the end of a list whose
-    /// objects were applied one by one.
+    /// Removes all objects of a kind except those for which `remains` returns `true`: the end of a list whose objects were
+    /// applied one by one.
     pub fn retain(&mut self, kind: Kind, mut remains: impl FnMut(&Key) -> bool) {
         let gone: Vec<Key> = self.keys(kind).filter(|key| !remains(key)).collect();
         for key in gone {
@@ -125,50 +137,53 @@ impl Cluster {
         }
     }
 
-    /// The DaemonSets whose plan may be another one than it was, by namespace and name: since something has happened that
-    /// concerns them, or by the time alone. Those whose namespace is not known are not among them.
+    /// Returns the DaemonSets whose plan may have changed, by an event or by time alone, ordered by namespace and name.
+    /// DaemonSets in an unknown namespace are left out.
     pub fn stale(&self, now: Timestamp) -> Vec<Key> {
         let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key);
         let all: BTreeSet<&Key> = self.stale.iter().chain(due).filter(|key| self.is_ready(key)).collect();
         all.into_iter().cloned().collect()
     }
 
-    /// When time alone makes the next DaemonSet stale, if nothing else happens. Those that it has made so by `now` are
+    /// Returns when time alone makes the next DaemonSet stale, after `now`. DaemonSets that are due by `now` are
     /// [stale](Cluster::stale) already.
     pub fn next_stale_after(&self, now: Timestamp) -> Option<Timestamp> {
         self.due.iter().map(|(at, _)| *at).find(|at| *at > now)
     }
 
-    /// The plan for a DaemonSet, which is then no longer stale; `None` if it or its namespace is not known.
+    /// Returns the plan for a DaemonSet, which is then no longer stale; `None` if it or its namespace is unknown.
     ///
-    /// What the plan asks for is not taken as done: it shows in the objects that are applied later. Until then see
-    /// [`Cluster::set_effects_observed`]. A `now` before that of the last plan is right, but costs a plan from scratch.
+    /// The plan's actions do not count as done until their effects are applied as events; until then, see
+    /// [`Cluster::set_expectations_satisfied`]. A `now` before that of the last plan is allowed, but costs a plan from
+    /// scratch.
     pub fn plan(&mut self, key: &Key, now: Timestamp) -> Option<Plan<'_>> {
-        let Self { settings, backoff, nodes, pods, spaces, .. } = self;
-        let Space { namespace, daemons, revisions } = spaces.get_mut(&key.namespace)?;
-        let (namespace, daemon) = (namespace.as_ref()?, daemons.get_mut(&key.name)?);
-        let around = Around { namespace, settings, backoff, nodes, pods, now };
-        daemon.refresh(&around, revisions.values());
-        let due = daemon.changes_at();
-        let before = mem::replace(&mut daemon.due, due);
+        let Self { settings, backoff, nodes, pods, namespaces, .. } = self;
+        let NamespaceState { namespace, daemonsets, revisions } = namespaces.get_mut(&key.namespace)?;
+        let (namespace, daemonset) = (namespace.as_ref()?, daemonsets.get_mut(&key.name)?);
+        let view = ClusterView { namespace, settings, backoff, nodes, pods, now };
+        daemonset.refresh(&view, revisions.values());
+        let due = daemonset.changes_at(&view);
+        let before = mem::replace(&mut daemonset.due, due);
         if before != due {
             before.map(|at| self.due.remove(&(at, key.clone())));
             self.due.extend(due.map(|at| (at, key.clone())));
         }
         self.stale.remove(key);
-        Some(daemon.plan(&around, revisions.values()))
+        Some(daemonset.plan(&view, revisions.values()))
     }
 
-    /// Says whether the effects of the last plan show in the objects by now. As long as they do not, plans create and
-    /// delete nothing.
-    pub fn set_effects_observed(&mut self, key: &Key, observed: bool) {
-        let daemon = self.spaces.get_mut(&key.namespace).and_then(|space| space.daemons.get_mut(&key.name));
-        if daemon.is_some_and(|daemon| mem::replace(&mut daemon.effects_observed, observed) != observed) {
+    /// Sets whether the effects of the last plan show in the applied objects. While they do not, plans create and delete
+    /// nothing.
+    pub fn set_expectations_satisfied(&mut self, key: &Key, satisfied: bool) {
+        let daemonset = self.namespaces.get_mut(&key.namespace).and_then(|state| state.daemonsets.get_mut(&key.name));
+        if daemonset
+            .is_some_and(|daemonset| mem::replace(&mut daemonset.expectations_satisfied, satisfied) != satisfied)
+        {
             self.stale.insert(key.clone());
         }
     }
 
-    /// Takes over the entries that a plan gave back ([`Plan::backoff`]), and forgets those that are out of date.
+    /// Stores the entries that a plan returned ([`Plan::backoff`]), and drops those that have expired at `now`.
     pub fn update_backoff(&mut self, entries: impl IntoIterator<Item = (BackoffKey, BackoffEntry)>, now: Timestamp) {
         let entries: Vec<_> = entries.into_iter().collect();
         let new = entries.iter().map(|(key, _)| key);
@@ -177,21 +192,22 @@ impl Cluster {
             return;
         }
         self.backoff.update(entries, now);
-        for space in self.spaces.values_mut() {
-            for daemon in space.daemons.values_mut() {
-                let own = changed.iter().filter(|key| key.uid == daemon.daemonset.uid);
+        for state in self.namespaces.values_mut() {
+            for daemonset in state.daemonsets.values_mut() {
+                let own = changed.iter().filter(|key| key.uid == daemonset.daemonset.uid);
                 let slots: Vec<_> = own.map(|key| self.nodes.find(&key.node)).collect();
                 if !slots.is_empty() {
-                    self.stale.insert(Key::new(daemon.daemonset.namespace.clone(), daemon.daemonset.name.clone()));
+                    self.stale
+                        .insert(Key::new(daemonset.daemonset.namespace.clone(), daemonset.daemonset.name.clone()));
                 }
                 for slot in slots {
-                    daemon.outdate_at(slot);
+                    daemonset.mark_stale(slot);
                 }
             }
         }
     }
 
-    /// The settings that it was made with.
+    /// The settings of the cluster.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -201,143 +217,146 @@ impl Cluster {
         &self.backoff
     }
 
-    /// All that a plan for a DaemonSet is made from, as it is now; `None` if it or its namespace is not known. To
-    /// explain it, to forecast it, or to try out what would happen if something were otherwise.
+    /// Returns a copy of the input of a DaemonSet's plan, to explain it, to forecast it or to try out changes; `None` if the
+    /// DaemonSet or its namespace is unknown.
     ///
-    /// This copies the nodes, and the pods of the namespace that a DaemonSet may have to do with.
-    pub fn facts(&self, key: &Key, now: Timestamp) -> Option<ClusterFacts> {
-        let Space { namespace, daemons, revisions } = self.spaces.get(&key.namespace)?;
-        let (namespace, daemon) = (namespace.clone()?, daemons.get(&key.name)?);
+    /// This clones all nodes, and the namespace's pods that a DaemonSet may claim.
+    pub fn owned_snapshot(&self, key: &Key, now: Timestamp) -> Option<OwnedSnapshot> {
+        let NamespaceState { namespace, daemonsets, revisions } = self.namespaces.get(&key.namespace)?;
+        let (namespace, daemonset) = (namespace.clone()?, daemonsets.get(&key.name)?);
         let pods = self.pods.iter().filter(|pod| pod.namespace == key.namespace).cloned().collect();
         let nodes = self.nodes.iter().cloned().collect();
-        let mut facts = ClusterFacts::new(daemon.daemonset.clone(), nodes, pods, namespace);
+        let mut facts = OwnedSnapshot::new(daemonset.daemonset.clone(), nodes, pods, namespace);
         facts.revisions = Some(revisions.values().cloned().collect());
         facts.now = Some(now);
         facts.settings = self.settings.clone();
         facts.backoff = self.backoff.clone();
-        facts.effects_observed = daemon.effects_observed;
+        facts.expectations_satisfied = daemonset.expectations_satisfied;
         Some(facts)
     }
 
-    /// The DaemonSets as they were last applied, in no order.
+    /// The DaemonSets as last applied, in any order.
     pub fn daemonsets(&self) -> impl Iterator<Item = &DaemonSet> {
-        self.spaces.values().flat_map(|space| space.daemons.values()).map(|daemon| &daemon.daemonset)
+        self.namespaces.values().flat_map(|state| state.daemonsets.values()).map(|daemonset| &daemonset.daemonset)
     }
 
-    /// A DaemonSet as it was last applied.
+    /// A DaemonSet as last applied.
     pub fn daemonset(&self, key: &Key) -> Option<&DaemonSet> {
-        Some(&self.spaces.get(&key.namespace)?.daemons.get(&key.name)?.daemonset)
+        Some(&self.namespaces.get(&key.namespace)?.daemonsets.get(&key.name)?.daemonset)
     }
 
-    /// A pod as it was last applied, if a DaemonSet may have to do with it.
+    /// A pod as last applied, if a DaemonSet may claim it.
     pub fn pod(&self, key: &Key) -> Option<&Pod> {
         Some(&self.pods.get(self.pods.find(&key.namespace, &key.name)?)?.pod)
     }
 
-    /// A node as it was last applied.
+    /// A node as last applied.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.get(&name.into())
     }
 
-    /// A ControllerRevision as it was last applied.
+    /// A ControllerRevision as last applied.
     pub fn revision(&self, key: &Key) -> Option<&ControllerRevision> {
-        self.spaces.get(&key.namespace)?.revisions.get(&key.name)
+        self.namespaces.get(&key.namespace)?.revisions.get(&key.name)
     }
 
     fn is_ready(&self, key: &Key) -> bool {
-        self.spaces.get(&key.namespace).is_some_and(|space| space.namespace.is_some())
+        self.namespaces.get(&key.namespace).is_some_and(|state| state.namespace.is_some())
     }
 
     /// The keys of all objects of a kind.
     fn keys(&self, kind: Kind) -> Box<dyn Iterator<Item = Key> + '_> {
-        let spaces = self.spaces.iter();
+        let namespaces = self.namespaces.iter();
         match kind {
             Kind::Node => Box::new(self.nodes.iter().map(|node| Key::cluster_wide(node.name.clone()))),
             Kind::Pod => Box::new(self.pods.iter().map(|pod| Key::new(pod.namespace.clone(), pod.name.clone()))),
             Kind::Namespace => Box::new(
-                spaces.filter(|(_, space)| space.namespace.is_some()).map(|(name, _)| Key::cluster_wide(name.clone())),
+                namespaces
+                    .filter(|(_, state)| state.namespace.is_some())
+                    .map(|(name, _)| Key::cluster_wide(name.clone())),
             ),
-            Kind::DaemonSet => Box::new(spaces.flat_map(|(namespace, space)| {
-                space.daemons.keys().map(|name| Key::new(namespace.clone(), name.clone()))
+            Kind::DaemonSet => Box::new(namespaces.flat_map(|(namespace, state)| {
+                state.daemonsets.keys().map(|name| Key::new(namespace.clone(), name.clone()))
             })),
-            Kind::ControllerRevision => Box::new(spaces.flat_map(|(namespace, space)| {
-                space.revisions.keys().map(|name| Key::new(namespace.clone(), name.clone()))
+            Kind::ControllerRevision => Box::new(namespaces.flat_map(|(namespace, state)| {
+                state.revisions.keys().map(|name| Key::new(namespace.clone(), name.clone()))
             })),
         }
     }
 
     fn apply_daemonset(&mut self, daemonset: DaemonSet) {
         let key = Key::new(daemonset.namespace.clone(), daemonset.name.clone());
-        let space = self.spaces.entry(key.namespace.clone()).or_default();
-        match space.daemons.get_mut(&key.name) {
-            Some(daemon) if daemon.daemonset == daemonset => return,
-            Some(daemon) => daemon.update(daemonset, &self.nodes),
+        let state = self.namespaces.entry(key.namespace.clone()).or_default();
+        match state.daemonsets.get_mut(&key.name) {
+            Some(known) if known.daemonset == daemonset => return,
+            Some(known) => known.update(daemonset, &self.nodes),
             None => {
-                space.daemons.insert(key.name.clone(), Daemon::new(daemonset));
+                state.daemonsets.insert(key.name.clone(), DaemonSetState::new(daemonset));
             }
         }
         self.stale.insert(key);
     }
 
     fn delete_daemonset(&mut self, key: &Key) {
-        let space = self.spaces.get_mut(&key.namespace);
-        let daemon = space.and_then(|space| space.daemons.swap_remove(&key.name));
-        daemon.and_then(|daemon| daemon.due).map(|at| self.due.remove(&(at, key.clone())));
+        let state = self.namespaces.get_mut(&key.namespace);
+        let daemonset = state.and_then(|state| state.daemonsets.swap_remove(&key.name));
+        daemonset.and_then(|daemonset| daemonset.due).map(|at| self.due.remove(&(at, key.clone())));
         self.stale.remove(key);
-        self.drop_empty_space(&key.namespace);
+        self.drop_if_empty(&key.namespace);
     }
 
     fn apply_namespace(&mut self, namespace: Namespace) {
-        let space = self.spaces.entry(namespace.name.clone()).or_default();
-        if space.namespace.as_ref() == Some(&namespace) {
+        let state = self.namespaces.entry(namespace.name.clone()).or_default();
+        if state.namespace.as_ref() == Some(&namespace) {
             return;
         }
         let name = namespace.name.clone();
-        space.namespace = Some(namespace);
-        for (daemon_name, daemon) in &mut space.daemons {
-            daemon.outdate_rules();
-            self.stale.insert(Key::new(name.clone(), daemon_name.clone()));
+        state.namespace = Some(namespace);
+        for (daemonset_name, daemonset) in &mut state.daemonsets {
+            daemonset.mark_rules_stale();
+            self.stale.insert(Key::new(name.clone(), daemonset_name.clone()));
         }
     }
 
     fn delete_namespace(&mut self, name: &Text) {
-        if let Some(space) = self.spaces.get_mut(name) {
-            space.namespace = None;
+        if let Some(state) = self.namespaces.get_mut(name) {
+            state.namespace = None;
         }
-        self.drop_empty_space(name);
+        self.drop_if_empty(name);
     }
 
     fn apply_revision(&mut self, revision: ControllerRevision) {
         let namespace = revision.namespace.clone();
-        let space = self.spaces.entry(namespace.clone()).or_default();
-        if space.revisions.get(&revision.name) != Some(&revision) {
-            space.revisions.insert(revision.name.clone(), revision);
-            self.outdate_history(&namespace);
+        let state = self.namespaces.entry(namespace.clone()).or_default();
+        if state.revisions.get(&revision.name) != Some(&revision) {
+            state.revisions.insert(revision.name.clone(), revision);
+            self.mark_histories_stale(&namespace);
         }
     }
 
     fn delete_revision(&mut self, key: &Key) {
-        let space = self.spaces.get_mut(&key.namespace);
-        if space.is_some_and(|space| space.revisions.swap_remove(&key.name).is_some()) {
-            self.outdate_history(&key.namespace);
-            self.drop_empty_space(&key.namespace);
+        let state = self.namespaces.get_mut(&key.namespace);
+        if state.is_some_and(|state| state.revisions.swap_remove(&key.name).is_some()) {
+            self.mark_histories_stale(&key.namespace);
+            self.drop_if_empty(&key.namespace);
         }
     }
 
-    /// A revision may be anybody's in its namespace, if only by taking a name.
-    fn outdate_history(&mut self, namespace: &Text) {
-        let daemons = self.spaces.get_mut(namespace).into_iter().flat_map(|space| &mut space.daemons);
-        for (name, daemon) in daemons {
-            daemon.outdate_history();
+    /// A revision matters to every DaemonSet of its namespace: it may own it, adopt it, or find its name taken.
+    fn mark_histories_stale(&mut self, namespace: &Text) {
+        let daemonsets = self.namespaces.get_mut(namespace).into_iter().flat_map(|state| &mut state.daemonsets);
+        for (name, daemonset) in daemonsets {
+            daemonset.mark_history_stale();
             self.stale.insert(Key::new(namespace.clone(), name.clone()));
         }
     }
 
-    fn drop_empty_space(&mut self, namespace: &Text) {
-        let is_empty =
-            |space: &Space| space.namespace.is_none() && space.daemons.is_empty() && space.revisions.is_empty();
-        if self.spaces.get(namespace).is_some_and(is_empty) {
-            self.spaces.remove(namespace);
+    fn drop_if_empty(&mut self, namespace: &Text) {
+        let is_empty = |state: &NamespaceState| {
+            state.namespace.is_none() && state.daemonsets.is_empty() && state.revisions.is_empty()
+        };
+        if self.namespaces.get(namespace).is_some_and(is_empty) {
+            self.namespaces.remove(namespace);
         }
     }
 
@@ -359,9 +378,9 @@ impl Cluster {
 
     fn node_changed(&mut self, slot: Slot, before: Option<&Node>) {
         let after = self.nodes.at(slot);
-        for (namespace, space) in &mut self.spaces {
-            for (name, daemon) in &mut space.daemons {
-                if daemon.node_changed(slot, before, after) {
+        for (namespace, state) in &mut self.namespaces {
+            for (name, daemonset) in &mut state.daemonsets {
+                if daemonset.node_changed(slot, before, after) {
                     self.stale.insert(Key::new(namespace.clone(), name.clone()));
                 }
             }
@@ -373,8 +392,8 @@ impl Cluster {
             return;
         }
         if let Some(name) = self.nodes.name(slot) {
-            for daemon in self.spaces.values_mut().flat_map(|space| space.daemons.values_mut()) {
-                daemon.free(slot, name);
+            for daemonset in self.namespaces.values_mut().flat_map(|state| state.daemonsets.values_mut()) {
+                daemonset.free(slot, name);
             }
         }
         self.nodes.free(slot);
@@ -391,7 +410,7 @@ impl Cluster {
         }
         let slot = pod.node.name().map(|node| self.nodes.enter(node));
         self.share_name(&mut pod, slot);
-        let placed = Placed { pod, slot };
+        let placed = PlacedPod { pod, slot };
         if let Some(index) = known {
             let before = self.pods.replace(index, placed);
             self.pod_changed(index, before.as_ref());
@@ -401,7 +420,7 @@ impl Cluster {
         }
     }
 
-    /// Lets the pod share the name of its node.
+    /// Shares the name of the node between the node and its pods.
     fn share_name(&self, pod: &mut Pod, slot: Option<Slot>) {
         let shared = slot.and_then(|slot| self.nodes.name(slot));
         if let (PodNode::Bound(name) | PodNode::Intended(name), Some(shared)) = (&mut pod.node, shared) {
@@ -415,12 +434,12 @@ impl Cluster {
         }
     }
 
-    fn pod_changed(&mut self, index: PodIndex, before: Option<&Placed>) {
+    fn pod_changed(&mut self, index: PodIndex, before: Option<&PlacedPod>) {
         let after = self.pods.get(index);
         let Some(Pod { namespace, .. }) = before.or(after).map(|placed| &placed.pod) else { return };
-        let daemons = self.spaces.get_mut(namespace).into_iter().flat_map(|space| &mut space.daemons);
-        for (name, daemon) in daemons {
-            if daemon.pod_changed(index, before, after) {
+        let daemonsets = self.namespaces.get_mut(namespace).into_iter().flat_map(|state| &mut state.daemonsets);
+        for (name, daemonset) in daemonsets {
+            if daemonset.pod_changed(index, before, after) {
                 self.stale.insert(Key::new(namespace.clone(), name.clone()));
             }
         }

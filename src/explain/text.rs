@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use super::{ClaimReason, Holdup, HoldupCause, NodeExplanation, NodeFailures, NodeTurn, PodState, UpdateState};
-use crate::{placement::Verdict, seconds::words};
+use crate::explain::{
+    Blocker, BlockerCause, ClaimReason, NodeExplanation, NodeFailures, NodeRollout, PodState, UpdateState,
+};
+use crate::{placement::Verdict, util::duration::words};
 
 /// What is to be said of the node in one sentence, without any names of its own.
 impl fmt::Display for NodeExplanation {
@@ -14,8 +16,8 @@ impl fmt::Display for NodeExplanation {
                 for (number, pod) in self.pods.iter().enumerate() {
                     let age = if pod.revision.is_current { "an up-to-date pod" } else { "an older pod" };
                     write!(f, "{}{age}, {}", if number > 0 { "; " } else { "" }, pod.state)?;
-                    if let Some(trouble) = &pod.trouble {
-                        write!(f, " ({trouble})")?;
+                    if let Some(problem) = &pod.problem {
+                        write!(f, " ({problem})")?;
                     }
                     if let Some(deletion) = &pod.deletion {
                         write!(f, ", deleted next: {deletion}")?;
@@ -44,7 +46,7 @@ impl fmt::Display for NodeExplanation {
             },
         }
         // Only where a pod is, or belongs.
-        if let Some(turn) = self.turn.filter(|_| self.verdict == Verdict::Run || !self.pods.is_empty()) {
+        if let Some(turn) = self.rollout.filter(|_| self.verdict == Verdict::Run || !self.pods.is_empty()) {
             turn.fmt(f)?;
         }
         match self.backoff {
@@ -71,9 +73,9 @@ impl fmt::Display for NodeFailures {
 }
 
 /// What keeps the node from its turn, each after a semicolon.
-impl fmt::Display for NodeTurn {
+impl fmt::Display for NodeRollout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_away {
+        if self.is_excluded {
             f.write_str("; the node is away and left out of updates")?;
         }
         if !self.is_selected {
@@ -129,8 +131,8 @@ impl fmt::Display for UpdateState {
                 write!(f, "{}: what is missing or too much elsewhere comes first", nodes(old))
             }
             Self::Held { old, phase } => write!(f, "{}: {phase}", nodes(old)),
-            Self::Waiting { old, limit, held_by } => {
-                let waits = match held_by.len() {
+            Self::Waiting { old, limit, blocked_by } => {
+                let waits = match blocked_by.len() {
                     1 => "1 node".to_owned(),
                     count => format!("{count} nodes"),
                 };
@@ -140,12 +142,12 @@ impl fmt::Display for UpdateState {
     }
 }
 
-impl fmt::Display for Holdup {
+impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            HoldupCause::NoPod => f.write_str("no pod")?,
-            HoldupCause::SeveralPods => f.write_str("several pods")?,
-            HoldupCause::Pod { pod, state } => write!(f, "pod {pod} is {state}")?,
+            BlockerCause::NoPod => f.write_str("no pod")?,
+            BlockerCause::SeveralPods => f.write_str("several pods")?,
+            BlockerCause::Pod { pod, state } => write!(f, "pod {pod} is {state}")?,
         }
         match &self.node_taint {
             Some(taint) => write!(f, ", and the node has the taint {taint}"),

@@ -3,13 +3,18 @@ use std::{fmt, time::Duration};
 use oorandom::Rand64;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use crate::{Snapshot, fnv::Fnv, model::Readiness, ownership::controls_pod, seconds};
+use crate::{
+    adoption::claim::controls_pod,
+    model::Readiness,
+    planner::Snapshot,
+    util::{duration, fnv::Fnv},
+};
 
 /// What a forecast takes for granted about pods and nodes.
 ///
 /// ```
 /// use std::time::Duration;
-/// use daemonplan::{Assumptions, Delay};
+/// use daemonplan::forecast::{Assumptions, Delay};
 /// let startup = Delay::LogNormal { median: Duration::from_secs(8), p90: Duration::from_secs(30) };
 /// let assumptions = Assumptions::default().seed(7).startup(startup).failure_rate(0.01);
 /// assert_eq!(assumptions.to_string(), "pods start within 8s (half of them) to 30s (nine of ten) and stop within 5s; \
@@ -35,7 +40,7 @@ pub struct Assumptions {
 ///
 /// ```
 /// use std::time::Duration;
-/// use daemonplan::Delay;
+/// use daemonplan::forecast::Delay;
 /// let delay = Delay::LogNormal { median: Duration::from_secs(8), p90: Duration::from_secs(70) };
 /// assert_eq!(delay.to_string(), "within 8s (half of them) to 1m 10s (nine of ten)");
 /// ```
@@ -55,7 +60,7 @@ pub enum Delay {
 
 impl Default for Assumptions {
     /// Pods start within 10 s (half of them) to 30 s (nine of ten), stop within 5 s, and all do start. What is not ready
-    /// after 10 minutes stays so. Seed 1, and 30 days to look ahead.
+    /// after 10 minutes stays so. Seed 1, and 30 days to look queue.
     fn default() -> Self {
         Self {
             seed: 1,
@@ -107,7 +112,7 @@ impl Assumptions {
         Self { patience, ..self }
     }
 
-    /// How far to look ahead.
+    /// How far to look queue.
     #[must_use]
     pub fn horizon(self, horizon: Duration) -> Self {
         Self { horizon, ..self }
@@ -159,8 +164,8 @@ impl Delay {
     }
 }
 
-/// The luck of the so-many-th pod on a node, whatever happens elsewhere.
-pub(super) fn luck(seed: u64, node: &str, number: usize) -> Rand64 {
+/// The rng of the so-many-th pod on a node, whatever happens elsewhere.
+pub(super) fn rng(seed: u64, node: &str, number: usize) -> Rand64 {
     let mut hash = Fnv::new();
     hash.write(node.as_bytes());
     Rand64::new((u128::from(seed) << 64 | u128::from(hash.finish())).wrapping_add(number as u128 * 0x9e37_79b9))
@@ -169,9 +174,14 @@ pub(super) fn luck(seed: u64, node: &str, number: usize) -> Rand64 {
 impl fmt::Display for Delay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fixed(duration) => write!(f, "within {}", seconds::words(*duration)),
+            Self::Fixed(duration) => write!(f, "within {}", duration::words(*duration)),
             Self::LogNormal { median, p90 } => {
-                write!(f, "within {} (half of them) to {} (nine of ten)", seconds::words(*median), seconds::words(*p90))
+                write!(
+                    f,
+                    "within {} (half of them) to {} (nine of ten)",
+                    duration::words(*median),
+                    duration::words(*p90)
+                )
             }
         }
     }
@@ -183,7 +193,7 @@ impl fmt::Display for Assumptions {
         if self.failure_rate > 0.0 {
             write!(f, "{} % never start; ", self.failure_rate * 100.0)?;
         }
-        write!(f, "what is not ready for {} stays so; seed {}", seconds::words(self.patience), self.seed)
+        write!(f, "what is not ready for {} stays so; seed {}", duration::words(self.patience), self.seed)
     }
 }
 
@@ -207,22 +217,22 @@ mod tests {
     #[test]
     fn times_are_distributed_as_they_are_said_to_be() {
         let (median, p90) = (Duration::from_secs(8), Duration::from_secs(30));
-        let sample = |number| Delay::LogNormal { median, p90 }.sample(&mut luck(1, "node", number));
+        let sample = |number| Delay::LogNormal { median, p90 }.sample(&mut rng(1, "node", number));
         let all: Vec<_> = (0..10_000).map(sample).collect();
         let below = |limit| all.iter().filter(|time| **time < limit).count();
         assert!((4_850..5_150).contains(&below(median)), "{}", below(median));
         assert!((8_900..9_100).contains(&below(p90)), "{}", below(p90));
         assert_eq!(all, (0..10_000).map(sample).collect::<Vec<_>>());
-        assert_ne!(sample(1), Delay::LogNormal { median, p90 }.sample(&mut luck(2, "node", 1)));
-        assert_ne!(sample(1), Delay::LogNormal { median, p90 }.sample(&mut luck(1, "other", 1)));
+        assert_ne!(sample(1), Delay::LogNormal { median, p90 }.sample(&mut rng(2, "node", 1)));
+        assert_ne!(sample(1), Delay::LogNormal { median, p90 }.sample(&mut rng(1, "other", 1)));
     }
 
     #[test]
     fn a_distribution_without_width_is_a_fixed_time() {
         let second = Duration::from_secs(1);
-        assert_eq!(Delay::LogNormal { median: second, p90: second }.sample(&mut luck(1, "node", 1)), second);
-        assert_eq!(Delay::LogNormal { median: second, p90: Duration::ZERO }.sample(&mut luck(1, "node", 1)), second);
+        assert_eq!(Delay::LogNormal { median: second, p90: second }.sample(&mut rng(1, "node", 1)), second);
+        assert_eq!(Delay::LogNormal { median: second, p90: Duration::ZERO }.sample(&mut rng(1, "node", 1)), second);
         let zero = Delay::LogNormal { median: Duration::ZERO, p90: Duration::ZERO };
-        assert_eq!(zero.sample(&mut luck(1, "node", 1)), Duration::ZERO);
+        assert_eq!(zero.sample(&mut rng(1, "node", 1)), Duration::ZERO);
     }
 }

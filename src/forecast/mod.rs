@@ -1,6 +1,7 @@
 //! How a roll-out goes on: the DaemonSet's cluster played forward, under stated assumptions.
 
 mod assumptions;
+mod diff;
 mod simulation;
 mod text;
 
@@ -9,19 +10,22 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    RolloutStatus, Settings, Snapshot,
     model::{IntOrPercent, Taint, Text, UpdateStrategy},
     placement::Verdict,
+    planner::Snapshot,
+    policy::RolloutStatus,
+    settings::Settings,
 };
 
 pub use assumptions::{Assumptions, Delay};
-use simulation::Turn;
-pub(crate) use simulation::{Rest, Simulation, Site};
+pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
+use simulation::NodeStep;
+pub(crate) use simulation::{EndState, SimulatedNode, Simulation};
 
 /// How a roll-out goes on: [`Snapshot::forecast`]. All times count from the snapshot's.
 ///
 /// ```
-/// use daemonplan::{Assumptions, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
 /// # let mut daemonset = DaemonSet::new("prod", "agent");
 /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
@@ -42,7 +46,7 @@ pub struct Forecast {
     /// When the last thing happens.
     #[serde(serialize_with = "in_seconds", rename = "afterSeconds")]
     pub after: Duration,
-    /// Where the update stands at the end, if it keeps to a [`RolloutPolicy`](crate::RolloutPolicy).
+    /// Where the update stands at the end, if it keeps to a [`RolloutPolicy`](crate::policy::RolloutPolicy).
     pub rollout: Option<RolloutStatus>,
     /// How many nodes should run a pod.
     pub desired: usize,
@@ -59,7 +63,7 @@ pub struct Forecast {
 /// How a [`Forecast`] ends.
 ///
 /// ```
-/// use daemonplan::{Assumptions, Outcome, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// use daemonplan::{Snapshot, forecast::{Assumptions, Outcome}, model::{DaemonSet, Namespace, Node}};
 /// # let mut daemonset = DaemonSet::new("prod", "agent");
 /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
@@ -90,7 +94,7 @@ pub enum Outcome {
 /// Of the nodes that should run a pod, how many have what, at one time.
 ///
 /// ```
-/// use daemonplan::{Assumptions, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
 /// # let mut daemonset = DaemonSet::new("prod", "agent");
 /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
@@ -121,7 +125,7 @@ pub struct TimelinePoint {
 /// the burst limit lets through of what is missing or too much.
 ///
 /// ```
-/// use daemonplan::{Assumptions, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
 /// # let mut daemonset = DaemonSet::new("prod", "agent");
 /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
@@ -156,7 +160,7 @@ pub struct Wave {
 /// What a [`Wave`] is for.
 ///
 /// ```
-/// use daemonplan::{Assumptions, Snapshot, WaveKind, model::{DaemonSet, Namespace, Node}};
+/// use daemonplan::{Snapshot, forecast::{Assumptions, WaveKind}, model::{DaemonSet, Namespace, Node}};
 /// # let mut daemonset = DaemonSet::new("prod", "agent");
 /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
@@ -179,7 +183,7 @@ pub enum WaveKind {
 /// A node where things do not come to rest as they should.
 ///
 /// ```
-/// use daemonplan::{Assumptions, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
 /// # let mut daemonset = DaemonSet::new("prod", "agent");
 /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
@@ -204,7 +208,7 @@ pub struct StuckNode {
 /// Why things do not come to rest on a node.
 ///
 /// ```
-/// use daemonplan::StuckCause;
+/// use daemonplan::forecast::StuckCause;
 /// let cause = StuckCause::PodStaysUnready { pod: "agent-x2k".into() };
 /// assert_eq!(cause.to_string(), "pod agent-x2k has not been ready for long");
 /// ```
@@ -243,7 +247,7 @@ impl Snapshot<'_> {
     /// A snapshot without a time is taken at the latest time that stands in its pods.
     ///
     /// ```
-    /// use daemonplan::{Assumptions, Outcome, Snapshot, model::{DaemonSet, Namespace, Node}};
+    /// use daemonplan::{Snapshot, forecast::{Assumptions, Outcome}, model::{DaemonSet, Namespace, Node}};
     /// let mut daemonset = DaemonSet::new("prod", "agent");
     /// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
     /// daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
@@ -269,12 +273,12 @@ impl Snapshot<'_> {
             .collect();
         Forecast {
             outcome: match rest {
-                Rest::Restless => Outcome::Restless,
-                Rest::Unfinished => Outcome::Unfinished,
-                Rest::Quiet if !stuck.is_empty() => Outcome::Stuck,
-                Rest::Quiet if is_held => Outcome::Held,
-                Rest::Quiet if simulation.was_rolled_back => Outcome::RolledBack,
-                Rest::Quiet => Outcome::Done,
+                EndState::Restless => Outcome::Restless,
+                EndState::Unfinished => Outcome::Unfinished,
+                EndState::Quiet if !stuck.is_empty() => Outcome::Stuck,
+                EndState::Quiet if is_held => Outcome::Held,
+                EndState::Quiet if simulation.was_rolled_back => Outcome::RolledBack,
+                EndState::Quiet => Outcome::Done,
             },
             after: simulation.elapsed(),
             rollout: simulation.rollout.clone(),
@@ -307,7 +311,7 @@ impl Forecast {
     }
 }
 
-fn waves(snapshot: &Snapshot<'_>, turns: &[Turn], timeline: &[TimelinePoint], desired: usize) -> Vec<Wave> {
+fn waves(snapshot: &Snapshot<'_>, turns: &[NodeStep], timeline: &[TimelinePoint], desired: usize) -> Vec<Wave> {
     let burst = snapshot.settings.map_or(Settings::default().burst, |settings| settings.burst);
     let sizes = [(WaveKind::Repair, burst), (WaveKind::Update, at_a_time(snapshot.daemonset.update_strategy, desired))];
     let mut waves = Vec::new();
@@ -332,7 +336,7 @@ fn at_a_time(strategy: UpdateStrategy, desired: usize) -> usize {
 }
 
 impl Wave {
-    fn of(kind: WaveKind, turns: &[&Turn], timeline: &[TimelinePoint]) -> Self {
+    fn of(kind: WaveKind, turns: &[&NodeStep], timeline: &[TimelinePoint]) -> Self {
         let begins = turns.iter().map(|turn| turn.begins).min().unwrap_or_default();
         let ends = turns.iter().map(|turn| turn.ends).reduce(|a, b| Some(a?.max(b?))).flatten();
         // The last point before the wave says how things are when it begins.
@@ -351,7 +355,7 @@ impl Wave {
 
 impl TimelinePoint {
     fn of(moment: &simulation::Moment) -> Self {
-        let simulation::Tally { old, new, unavailable } = moment.tally;
+        let simulation::StateCounts { old, new, unavailable } = moment.tally;
         Self { after: moment.after, old, new, unavailable }
     }
 
@@ -362,7 +366,7 @@ impl TimelinePoint {
 }
 
 impl StuckCause {
-    fn of(site: &Site) -> Self {
+    fn of(site: &SimulatedNode) -> Self {
         let going = site.pods.iter().find(|pod| pod.is_going);
         let unready = site.pods.iter().find(|pod| !pod.is_available);
         match (&site.taint, going, unready) {

@@ -5,19 +5,20 @@ use std::{collections::BTreeMap, mem, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use oorandom::Rand64;
 
-use super::assumptions::{Assumptions, luck};
+use crate::forecast::assumptions::{Assumptions, rng};
 use crate::{
-    Action, Cluster, Explanation, Key, Kind, Plan, RolloutPhase, RolloutStatus, Snapshot,
-    action::ObjectRef,
-    explain::{PodExplanation, PodState, stops_pods},
+    cluster::Cluster,
+    context::SyncMode,
+    explain::{Explanation, PodExplanation, PodState},
+    history::rollback,
     model::{
-        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Node, Pod, PodNode, PodPhase, PodTrouble, Readiness,
-        Taint, Text,
+        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Key, Kind, Node, ObjectRef, Pod, PodNode, PodPhase,
+        PodProblem, Readiness, Taint, Text,
     },
     placement::Verdict,
-    plan::Course,
-    reason::{Creation, Deletion},
-    rollback,
+    plan::{Action, CreateReason, DeleteReason, Plan},
+    planner::Snapshot,
+    policy::{RolloutPhase, RolloutStatus},
 };
 
 /// One DaemonSet, its nodes and its pods, played forward until nothing is left to happen.
@@ -28,17 +29,17 @@ pub(crate) struct Simulation<'a> {
     key: Key,
     began: Timestamp,
     now: Timestamp,
-    /// What is going to happen, and the number by which it was foreseen.
-    ahead: BTreeMap<(Timestamp, usize), Happening>,
-    foreseen: usize,
+    /// What is going to happen, and the number by which it was scheduled.
+    queue: BTreeMap<(Timestamp, usize), SimEvent>,
+    scheduled: usize,
     /// How many pods and how many revisions were created.
     created: usize,
     revised: usize,
-    pub(crate) sites: BTreeMap<Text, Site>,
-    tally: Tally,
+    pub(crate) sites: BTreeMap<Text, SimulatedNode>,
+    tally: StateCounts,
     /// How the tally went.
     pub(crate) moments: Vec<Moment>,
-    pub(crate) turns: Vec<Turn>,
+    pub(crate) turns: Vec<NodeStep>,
     /// The most nodes at a time that had an available pod at the beginning and were without one, though they should run one.
     pub(crate) most_lost: usize,
     lost: usize,
@@ -51,7 +52,7 @@ pub(crate) struct Simulation<'a> {
 
 /// How a simulation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum EndState {
     /// Nothing is left to happen.
     Quiet,
     /// Pods are created without end.
@@ -62,22 +63,22 @@ pub(crate) enum Rest {
 
 /// A node, or the name of one that is missing, and the DaemonSet's pods there.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct SimulatedNode {
     pub(crate) verdict: Verdict,
     pub(crate) exists: bool,
     /// That the node is not in order, so that no pod starts or stops there.
     pub(crate) taint: Option<Taint>,
     /// The pods that were there at the beginning and not being deleted.
     pub(crate) before: Vec<Text>,
-    pub(crate) pods: Vec<Daemon>,
+    pub(crate) pods: Vec<SimulatedPod>,
     /// Why a pod was last created here.
-    pub(crate) creation: Option<Creation>,
+    pub(crate) creation: Option<CreateReason>,
     /// Why a pod was last deleted here.
-    pub(crate) deletion: Option<Deletion>,
-    standing: Standing,
+    pub(crate) deletion: Option<DeleteReason>,
+    standing: SimulatedState,
     /// Whether it had an available pod at the beginning.
     was_available: bool,
-    /// How often its luck was drawn.
+    /// How often its rng was drawn.
     drawn: usize,
     /// The turn that it is in.
     turn: Option<usize>,
@@ -86,7 +87,7 @@ pub(crate) struct Site {
 /// A pod as far as it matters here.
 #[allow(clippy::struct_excessive_bools)] // each is asked for on its own
 #[derive(Clone, Debug)]
-pub(crate) struct Daemon {
+pub(crate) struct SimulatedPod {
     pub(crate) name: Text,
     pub(crate) is_new: bool,
     pub(crate) is_available: bool,
@@ -97,7 +98,7 @@ pub(crate) struct Daemon {
 
 /// What a site counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum SimulatedState {
     /// No pod should run there.
     Aside,
     Unavailable,
@@ -107,7 +108,7 @@ enum Standing {
 
 /// How many nodes that should run a pod have an available one of an older template only, an up-to-date one, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct StateCounts {
     pub(crate) old: usize,
     pub(crate) new: usize,
     pub(crate) unavailable: usize,
@@ -116,12 +117,12 @@ pub(crate) struct Tally {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) after: Duration,
-    pub(crate) tally: Tally,
+    pub(crate) tally: StateCounts,
 }
 
 /// What the controller does on a node, from its first action there until all is well again.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct NodeStep {
     pub(crate) node: Text,
     pub(crate) is_update: bool,
     /// The group whose turn it is, by a policy.
@@ -131,7 +132,7 @@ pub(crate) struct Turn {
 }
 
 #[derive(Debug)]
-enum Happening {
+enum SimEvent {
     Ready(Text, Text),
     Crashes(Text),
     Available(Text, Text),
@@ -162,34 +163,34 @@ impl<'a> Simulation<'a> {
             key: Key::new(daemonset.namespace.clone(), daemonset.name.clone()),
             began: now,
             now,
-            ahead: BTreeMap::new(),
-            foreseen: 0,
+            queue: BTreeMap::new(),
+            scheduled: 0,
             created: 0,
             revised: 0,
             sites: BTreeMap::new(),
-            tally: Tally::default(),
+            tally: StateCounts::default(),
             moments: Vec::new(),
             turns: Vec::new(),
             most_lost: 0,
             lost: 0,
             rollout: None,
             was_rolled_back: false,
-            hash: snapshot.history().hash,
+            hash: snapshot.compile().context().hash().clone(),
         };
-        simulation.settle_in(snapshot.now(now).explain(), snapshot.nodes, Course::of(daemonset));
+        simulation.settle_in(snapshot.at(now).explain(), snapshot.nodes, SyncMode::of(daemonset));
         simulation
     }
 
     /// Takes over what there is.
-    fn settle_in(&mut self, explanation: Explanation, nodes: &[Node], course: Course) {
+    fn settle_in(&mut self, explanation: Explanation, nodes: &[Node], course: SyncMode) {
         let taints = nodes.iter().filter_map(|node| {
-            let taint = node.taints.iter().find(|taint| stops_pods(taint))?;
+            let taint = node.taints.iter().find(|taint| taint.stops_pods())?;
             Some((&node.name, taint))
         });
         let mut taints: BTreeMap<_, _> = taints.filter(|_| self.assumptions.nodes_stay).collect();
         for explained in explanation.nodes {
-            let verdict = if course == Course::Reconcile { explained.verdict } else { Verdict::Keep };
-            let site = Site {
+            let verdict = if course == SyncMode::Reconcile { explained.verdict } else { Verdict::Keep };
+            let site = SimulatedNode {
                 verdict,
                 exists: explained.exists,
                 taint: taints.remove(&explained.node).cloned(),
@@ -197,7 +198,7 @@ impl<'a> Simulation<'a> {
                 pods: Vec::new(),
                 creation: None,
                 deletion: None,
-                standing: Standing::Aside,
+                standing: SimulatedState::Aside,
                 was_available: false,
                 drawn: 0,
                 turn: None,
@@ -212,14 +213,14 @@ impl<'a> Simulation<'a> {
                 site.before = live.map(|pod| pod.name.clone()).collect();
             });
             if let Some(site) = self.sites.get_mut(&node) {
-                site.was_available = matches!(site.standing, Standing::Old | Standing::New);
+                site.was_available = matches!(site.standing, SimulatedState::Old | SimulatedState::New);
             }
         }
         self.note_moment();
     }
 
     fn take_over(&mut self, node: &Text, PodExplanation { pod: name, revision, state, .. }: PodExplanation) {
-        let pod = Daemon {
+        let pod = SimulatedPod {
             name: name.clone(),
             is_new: revision.is_current,
             is_available: state == PodState::Available,
@@ -233,10 +234,10 @@ impl<'a> Simulation<'a> {
             age.is_none_or(|age| age < self.assumptions.patience)
         };
         match state {
-            PodState::Deleting if is_recent(deleted) => self.foresee_end(node, &name),
-            PodState::Pending | PodState::NotReady if is_recent(created) => self.foresee_start(node, &name, false),
+            PodState::Deleting if is_recent(deleted) => self.schedule_end(node, &name),
+            PodState::Pending | PodState::NotReady if is_recent(created) => self.schedule_start(node, &name, false),
             PodState::Ready { available_after: Some(after) } => {
-                self.foresee(after, Happening::Available(node.clone(), name));
+                self.schedule(after, SimEvent::Available(node.clone(), name));
             }
             _ => {}
         }
@@ -244,21 +245,21 @@ impl<'a> Simulation<'a> {
     }
 
     /// Lets things happen until nothing is left.
-    pub(crate) fn run(&mut self) -> Rest {
+    pub(crate) fn run(&mut self) -> EndState {
         let end = self.began.checked_add(signed(self.assumptions.horizon)).unwrap_or(Timestamp::MAX);
         loop {
             if !self.carry_out_plans() {
-                return Rest::Restless;
+                return EndState::Restless;
             }
-            let next = self.ahead.first_key_value().map(|((at, _), _)| *at);
+            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
             match next.into_iter().chain(self.cluster.next_stale_after(self.now)).min() {
-                None => return Rest::Quiet,
-                Some(at) if at > end => return Rest::Unfinished,
+                None => return EndState::Quiet,
+                Some(at) if at > end => return EndState::Unfinished,
                 Some(at) => self.now = self.now.max(at),
             }
-            // What is foreseen from now on happens after the next plans.
-            let later = self.ahead.split_off(&(self.now, usize::MAX));
-            for happening in mem::replace(&mut self.ahead, later).into_values() {
+            // What is scheduled from now on happens after the next plans.
+            let later = self.queue.split_off(&(self.now, usize::MAX));
+            for happening in mem::replace(&mut self.queue, later).into_values() {
                 self.happen(happening);
             }
             self.note_moment();
@@ -319,7 +320,7 @@ impl<'a> Simulation<'a> {
             }
             Action::ReleasePod { pod, .. } => {
                 self.edit(&pod.name, |pod| pod.controller = None);
-                let on = |site: &Site| site.pods.iter().any(|daemon| daemon.name == pod.name);
+                let on = |site: &SimulatedNode| site.pods.iter().any(|daemon| daemon.name == pod.name);
                 if let Some(node) = self.sites.iter().find(|(_, site)| on(site)).map(|(node, _)| node.clone()) {
                     self.change(&node, |site| site.lose(&pod.name));
                 }
@@ -365,33 +366,33 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn create(&mut self, node: &Text, mut pod: Pod, reason: Creation) {
+    fn create(&mut self, node: &Text, mut pod: Pod, reason: CreateReason) {
         pod.created = Some(self.now);
         pod.node = PodNode::Bound(node.clone());
         let name = pod.name.clone();
         self.cluster.apply(pod);
         self.open_turn(node, reason.is_update());
         let Assumptions { seed, failure_rate, .. } = *self.assumptions;
-        let is_new = reason != Creation::HeldBack;
+        let is_new = reason != CreateReason::HeldBack;
         // The older template is the one that is known to work.
         let may_fail = is_new && !self.was_rolled_back;
         let fails =
             may_fail && self.sites.get_mut(node).is_some_and(|site| site.draw(seed, node).rand_float() < failure_rate);
-        self.foresee_start(node, &name, fails);
+        self.schedule_start(node, &name, fails);
         self.change(node, |site| {
             site.creation = Some(reason);
-            site.pods.push(Daemon { name, is_new, is_available: false, is_going: false, fails });
+            site.pods.push(SimulatedPod { name, is_new, is_available: false, is_going: false, fails });
         });
     }
 
-    fn delete(&mut self, node: &Text, name: &Text, reason: Deletion) {
+    fn delete(&mut self, node: &Text, name: &Text, reason: DeleteReason) {
         let known = self.cluster.pod(&self.key_of(name));
         let runs = known.is_some_and(|pod| pod.node.is_bound() && !pod.is_terminal());
         self.open_turn(node, reason.is_update());
         if runs {
             let now = self.now;
             self.edit(name, |pod| pod.deleted = Some(now));
-            self.foresee_end(node, name);
+            self.schedule_end(node, name);
         }
         self.change(node, |site| {
             site.deletion = Some(reason);
@@ -399,7 +400,7 @@ impl<'a> Simulation<'a> {
         });
         if !runs {
             // Nothing has to be stopped.
-            self.happen(Happening::Gone(node.clone(), name.clone()));
+            self.happen(SimEvent::Gone(node.clone(), name.clone()));
         }
     }
 
@@ -412,33 +413,33 @@ impl<'a> Simulation<'a> {
         };
         if let Some(site) = self.sites.get_mut(node).filter(|site| site.turn.is_none()) {
             site.turn = Some(turns);
-            self.turns.push(Turn { node: node.clone(), is_update, group, begins, ends: None });
+            self.turns.push(NodeStep { node: node.clone(), is_update, group, begins, ends: None });
         }
     }
 
-    fn happen(&mut self, happening: Happening) {
+    fn happen(&mut self, happening: SimEvent) {
         let now = self.now;
         match happening {
-            Happening::Ready(node, name) => {
+            SimEvent::Ready(node, name) => {
                 self.edit(&name, |pod| {
                     (pod.phase, pod.ready) = (PodPhase::Running, Readiness::Ready { since: Some(now) });
                 });
                 let after = Duration::from_secs(self.daemonset.min_ready_seconds.into());
                 if after.is_zero() {
-                    self.happen(Happening::Available(node, name));
+                    self.happen(SimEvent::Available(node, name));
                 } else {
-                    self.foresee(after, Happening::Available(node, name));
+                    self.schedule(after, SimEvent::Available(node, name));
                 }
             }
-            Happening::Crashes(name) => self.edit(&name, |pod| {
-                let mut trouble = PodTrouble::default();
-                (trouble.waiting, trouble.restarts) = ("CrashLoopBackOff".into(), 2);
-                (pod.phase, pod.trouble) = (PodPhase::Running, Some(Box::new(trouble)));
+            SimEvent::Crashes(name) => self.edit(&name, |pod| {
+                let mut problem = PodProblem::default();
+                (problem.waiting, problem.restarts) = ("CrashLoopBackOff".into(), 2);
+                (pod.phase, pod.problem) = (PodPhase::Running, Some(Box::new(problem)));
             }),
-            Happening::Available(node, name) => self.change(&node, |site| {
+            SimEvent::Available(node, name) => self.change(&node, |site| {
                 site.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_available = true);
             }),
-            Happening::Gone(node, name) => {
+            SimEvent::Gone(node, name) => {
                 self.cluster.delete(Kind::Pod, &self.key_of(&name));
                 self.change(&node, |site| site.lose(&name));
             }
@@ -446,7 +447,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Changes a site, counts it anew, and ends its turn once all is well there.
-    fn change(&mut self, node: &Text, change: impl FnOnce(&mut Site)) {
+    fn change(&mut self, node: &Text, change: impl FnOnce(&mut SimulatedNode)) {
         let elapsed = self.elapsed();
         let Some(site) = self.sites.get_mut(node) else { return };
         let was_lost = site.is_lost();
@@ -470,28 +471,28 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn foresee_start(&mut self, node: &Text, name: &Text, fails: bool) {
+    fn schedule_start(&mut self, node: &Text, name: &Text, fails: bool) {
         let Some(site) = self.sites.get_mut(node).filter(|site| site.taint.is_none()) else { return };
         let after = self.assumptions.startup.sample(&mut site.draw(self.assumptions.seed, node));
         let name = name.clone();
-        self.foresee(after, if fails { Happening::Crashes(name) } else { Happening::Ready(node.clone(), name) });
+        self.schedule(after, if fails { SimEvent::Crashes(name) } else { SimEvent::Ready(node.clone(), name) });
     }
 
-    fn foresee_end(&mut self, node: &Text, name: &Text) {
+    fn schedule_end(&mut self, node: &Text, name: &Text) {
         let Some(site) = self.sites.get_mut(node).filter(|site| site.taint.is_none()) else { return };
         let after = if site.exists {
             self.assumptions.shutdown.sample(&mut site.draw(self.assumptions.seed, node))
         } else {
             Duration::ZERO
         };
-        self.foresee(after, Happening::Gone(node.clone(), name.clone()));
+        self.schedule(after, SimEvent::Gone(node.clone(), name.clone()));
     }
 
-    fn foresee(&mut self, after: Duration, happening: Happening) {
+    fn schedule(&mut self, after: Duration, happening: SimEvent) {
         // What is beyond all time never happens.
         if let Ok(at) = self.now.checked_add(signed(after)) {
-            self.foreseen += 1;
-            self.ahead.insert((at, self.foreseen), happening);
+            self.scheduled += 1;
+            self.queue.insert((at, self.scheduled), happening);
         }
     }
 
@@ -519,19 +520,19 @@ impl<'a> Simulation<'a> {
     }
 }
 
-impl Site {
-    fn standing_now(&self) -> Standing {
+impl SimulatedNode {
+    fn standing_now(&self) -> SimulatedState {
         let mut available = self.pods.iter().filter(|pod| pod.is_available && !pod.is_going);
         match (self.verdict, available.clone().any(|pod| pod.is_new)) {
-            (Verdict::Keep | Verdict::Refuse, _) => Standing::Aside,
-            (Verdict::Run, true) => Standing::New,
-            (Verdict::Run, false) if available.next().is_some() => Standing::Old,
-            (Verdict::Run, false) => Standing::Unavailable,
+            (Verdict::Keep | Verdict::Refuse, _) => SimulatedState::Aside,
+            (Verdict::Run, true) => SimulatedState::New,
+            (Verdict::Run, false) if available.next().is_some() => SimulatedState::Old,
+            (Verdict::Run, false) => SimulatedState::Unavailable,
         }
     }
 
     fn is_lost(&self) -> bool {
-        self.was_available && self.standing == Standing::Unavailable
+        self.was_available && self.standing == SimulatedState::Unavailable
     }
 
     /// Whether there is nothing to be done here: a pod is there, or none, as it should be.
@@ -550,12 +551,12 @@ impl Site {
 
     fn draw(&mut self, seed: u64, node: &str) -> Rand64 {
         self.drawn += 1;
-        luck(seed, node, self.drawn)
+        rng(seed, node, self.drawn)
     }
 }
 
-impl Tally {
-    fn move_one(&mut self, from: Standing, to: Standing) {
+impl StateCounts {
+    fn move_one(&mut self, from: SimulatedState, to: SimulatedState) {
         if let Some(count) = self.count(from) {
             *count -= 1;
         }
@@ -564,12 +565,12 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, standing: Standing) -> Option<&mut usize> {
+    fn count(&mut self, standing: SimulatedState) -> Option<&mut usize> {
         match standing {
-            Standing::Aside => None,
-            Standing::Old => Some(&mut self.old),
-            Standing::New => Some(&mut self.new),
-            Standing::Unavailable => Some(&mut self.unavailable),
+            SimulatedState::Aside => None,
+            SimulatedState::Old => Some(&mut self.old),
+            SimulatedState::New => Some(&mut self.new),
+            SimulatedState::Unavailable => Some(&mut self.unavailable),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Forecast, Outcome, StuckCause};
-use crate::seconds::words;
+use crate::forecast::{Forecast, Outcome, StuckCause};
+use crate::util::duration::words;
 
 /// How it ends, and how few pods are available on the way.
 impl fmt::Display for Forecast {

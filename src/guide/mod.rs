@@ -2,27 +2,27 @@
 
 /// Embed it in your controller.
 ///
-/// A controller keeps a [`Cluster`](crate::Cluster), and goes round and round three steps: what a watch tells goes in
-/// ([`apply`](crate::Cluster::apply), [`delete`](crate::Cluster::delete), and [`resync`](crate::Cluster::resync) once a watch
-/// starts anew), what is [`stale`](crate::Cluster::stale) is [planned](crate::Cluster::plan), and plans are carried out. What
+/// A controller keeps a [`Cluster`](crate::cluster::Cluster), and goes round and round three steps: what a watch tells goes in
+/// ([`apply`](crate::cluster::Cluster::apply), [`delete`](crate::cluster::Cluster::delete), and [`resync`](crate::cluster::Cluster::resync) once a watch
+/// starts anew), what is [`stale`](crate::cluster::Cluster::stale) is [planned](crate::cluster::Cluster::plan), and plans are carried out. What
 /// to mind:
 ///
 /// - **Order.** Carry actions out in their order. It is safe to stop after any of them: the next plan takes up what is left.
-/// - **Preconditions.** [`Action::object`](crate::Action::object) has the uid that the object must still have. Give it to the
+/// - **Preconditions.** [`Action::object`](crate::plan::Action::object) has the uid that the object must still have. Give it to the
 ///   API server with a deletion; a conflict means to plan again, no more.
 /// - **Effects unobserved.** Until all that was written has come back through the watch, say so with
-///   [`set_effects_observed`](crate::Cluster::set_effects_observed). Plans create and delete nothing then, so that no pod is
+///   [`set_expectations_satisfied`](crate::cluster::Cluster::set_expectations_satisfied). Plans create and delete nothing then, so that no pod is
 ///   created twice because its first creation has not shown up yet. Give up waiting after some minutes: a write may have been
 ///   undone before the watch saw it.
-/// - **Time.** [`next_stale_after`](crate::Cluster::next_stale_after) says when time alone makes a plan stale: a pod that has been
+/// - **Time.** [`next_stale_after`](crate::cluster::Cluster::next_stale_after) says when time alone makes a plan stale: a pod that has been
 ///   ready for long enough, a back-off that is over. Plan then, even if nothing happens.
-/// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff).
+/// - **Back-off.** Keep [`Plan::backoff`](crate::plan::Plan::backoff) with [`update_backoff`](crate::cluster::Cluster::update_backoff).
 /// - **Revisions.** Create them with [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest): the built-in
 ///   controller, should it get the DaemonSet back, knows them by their bytes.
 /// - **Policies.** DaemonSets may have [policies](policies) in their annotations. One of them asks for
-///   [`Action::RollBack`](crate::Action::RollBack): patch the DaemonSet with the revision's data, on condition that its
-///   generation is still the one that was planned for. [`Plan::rollout`](crate::Plan::rollout) says where the update stands. If the API
-///   server refuses to create a pod, hand [`Backoff::refused`](crate::Backoff::refused) to `update_backoff`.
+///   [`Action::RollBack`](crate::plan::Action::RollBack): patch the DaemonSet with the revision's data, on condition that its
+///   generation is still the one that was planned for. [`Plan::rollout`](crate::plan::Plan::rollout) says where the update stands. If the API
+///   server refuses to create a pod, hand [`Backoff::refused`](crate::backoff::Backoff::refused) to `update_backoff`.
 /// - **Adoption.** Before you carry out an adoption, read the DaemonSet anew: one that is being deleted adopts nothing, and the
 ///   watch may lag behind.
 ///
@@ -31,8 +31,8 @@
 ///
 /// The whole of it, with an API server in memory in place of yours (`examples/controller.rs`, run by
 /// `cargo run --features yaml --example controller`):
-#[cfg_attr(feature = "yaml", doc = "```no_run")]
-#[cfg_attr(not(feature = "yaml"), doc = "```ignore")]
+#[cfg_attr(feature = "manifest", doc = "```no_run")]
+#[cfg_attr(not(feature = "manifest"), doc = "```ignore")]
 #[doc = include_str!("../../examples/controller.rs")]
 #[doc = "```"]
 ///

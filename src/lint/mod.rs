@@ -1,5 +1,6 @@
 //! What is dangerous about DaemonSets, before it does harm.
 
+mod finding;
 mod policy;
 mod rules;
 
@@ -7,12 +8,16 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Serialize, Serializer};
 
-use crate::{Key, Snapshot, model::Text, ownership::selects};
+use crate::{
+    adoption::claim::selects,
+    model::{Key, Text},
+    planner::Snapshot,
+};
 
 /// Something that is dangerous, or not what it seems to be.
 ///
 /// ```
-/// use daemonplan::{Snapshot, lint, model::{DaemonSet, Namespace}};
+/// use daemonplan::{Snapshot, lint::lint, model::{DaemonSet, Namespace}};
 /// # let mut daemonset = DaemonSet::new("prod", "agent");
 /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
 /// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
@@ -49,7 +54,7 @@ pub struct Finding {
 /// How bad a [`Finding`] is.
 ///
 /// ```
-/// use daemonplan::{Lint, Severity};
+/// use daemonplan::lint::{Lint, Severity};
 /// assert!(Severity::Error > Severity::Warning && Severity::Warning > Severity::Note);
 /// assert_eq!(Lint::NoHistory.severity(), Severity::Warning);
 /// ```
@@ -145,7 +150,7 @@ lints! {
 /// What is dangerous about these DaemonSets, each by itself and all together, by namespace and name, the worst first.
 ///
 /// ```
-/// use daemonplan::{Lint, Snapshot, lint, model::{DaemonSet, Labels, Namespace, Node}};
+/// use daemonplan::{Snapshot, lint::{Lint, lint}, model::{DaemonSet, Labels, Namespace, Node}};
 /// let daemonset: DaemonSet = serde_json::from_str(r#"{
 ///     "metadata": {"namespace": "prod", "name": "agent"},
 ///     "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": {"metadata": {"labels": {"app": "agent"}}}}
@@ -197,7 +202,7 @@ fn overlaps(snapshots: &[&Snapshot<'_>]) -> Vec<Finding> {
     let both = pairs.into_values().flat_map(|(one, other)| [(one, other), (other, one)]);
     both.map(|(one, other)| {
         let name = &other.daemonset.name;
-        rules::found(one, Lint::SelectorsOverlap, "spec.selector")
+        finding::found(one, Lint::SelectorsOverlap, "spec.selector")
             .saying(format!(
                 "the selector of DaemonSet {name} matches the same pods: each counts, and may adopt, the other's"
             ))

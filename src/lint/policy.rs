@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use super::{
     Finding, Lint,
-    rules::{count, found},
+    finding::{count, found},
 };
 use crate::{
-    Snapshot,
     model::{Labels, Text, UpdateStrategy},
+    planner::Snapshot,
     policy::{Canary, CanaryNodes, OnFailure, RolloutPolicy},
 };
 

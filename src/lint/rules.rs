@@ -7,50 +7,25 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Finding, Lint, policy};
+use super::{
+    Finding, Lint,
+    finding::{count, found},
+    policy,
+};
 use crate::{
-    Key, Snapshot, Warning,
+    adoption::claim::{controls_pod, selects},
     explain::{ClaimReason, Explanation, UpdateState},
-    model::{HASH_LABEL, IntOrPercent, NodeSelector, NodeSelectorTerm, Text, TolerationOperator, UpdateStrategy},
-    ownership::{controls_pod, selects},
+    model::{
+        HASH_LABEL, IntOrPercent, NodeSelector, NodeSelectorTerm, Text, TolerationOperator, UpdateStrategy,
+        well_known::{NODE_SELECTOR_ANNOTATION, PROJECT_NODE_SELECTOR_ANNOTATION},
+    },
     placement::{Placement, PlacementReason, SelectorSource},
-    seconds::words,
+    plan::Warning,
+    planner::Snapshot,
+    util::duration::words,
 };
 
 const AFFINITY: &str = "spec.template.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution";
-
-/// A finding of which nothing is said yet.
-pub(super) fn found(snapshot: &Snapshot<'_>, lint: Lint, field: impl Into<String>) -> Finding {
-    let daemonset = snapshot.daemonset;
-    Finding {
-        lint,
-        severity: lint.severity(),
-        daemon_set: Key::new(daemonset.namespace.clone(), daemonset.name.clone()),
-        kind: "DaemonSet",
-        field: field.into(),
-        message: String::new(),
-        fix: String::new(),
-        nodes: Vec::new(),
-    }
-}
-
-impl Finding {
-    pub(super) fn saying(self, message: impl Into<String>) -> Self {
-        Self { message: message.into(), ..self }
-    }
-
-    pub(super) fn mended_by(self, fix: impl Into<String>) -> Self {
-        Self { fix: fix.into(), ..self }
-    }
-
-    fn in_namespace(self) -> Self {
-        Self { kind: "Namespace", ..self }
-    }
-
-    fn on(self, nodes: Vec<Text>) -> Self {
-        Self { nodes, ..self }
-    }
-}
 
 /// All that is found in one DaemonSet.
 pub(super) fn of(snapshot: &Snapshot<'_>) -> Vec<Finding> {
@@ -81,10 +56,6 @@ fn some<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-pub(super) fn count(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 /// The namespace's selector comes last: where it is the reason, all that the DaemonSet itself asks for holds.
 fn project_selector(snapshot: &Snapshot<'_>, placements: &[Placement]) -> Option<Finding> {
     let kept = placements.iter().filter_map(|placement| match &placement.reason {
@@ -94,10 +65,8 @@ fn project_selector(snapshot: &Snapshot<'_>, placements: &[Placement]) -> Option
     let (sources, nodes): (Vec<_>, Vec<_>) = kept.unzip();
     let source = *sources.first()?;
     let key = match source {
-        SelectorSource::ProjectAnnotation | SelectorSource::ProjectDefault => "openshift.io/node-selector",
-        SelectorSource::KubernetesAnnotation | SelectorSource::ClusterDefault => {
-            "scheduler.alpha.kubernetes.io/node-selector"
-        }
+        SelectorSource::ProjectAnnotation | SelectorSource::ProjectDefault => PROJECT_NODE_SELECTOR_ANNOTATION,
+        SelectorSource::KubernetesAnnotation | SelectorSource::ClusterDefault => NODE_SELECTOR_ANNOTATION,
     };
     let message = format!(
         "the {source} keeps pods from {} that the DaemonSet asks for ({}): a controller that is not told of it creates pods \
@@ -123,8 +92,8 @@ fn warned_of(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
         ),
         Warning::InvalidNodeSelector { source, .. } => {
             let field = match source {
-                SelectorSource::KubernetesAnnotation => "scheduler.alpha.kubernetes.io/node-selector",
-                _ => "openshift.io/node-selector",
+                SelectorSource::KubernetesAnnotation => NODE_SELECTOR_ANNOTATION,
+                _ => PROJECT_NODE_SELECTOR_ANNOTATION,
             };
             (
                 Lint::InvalidNamespaceSelector,
@@ -339,13 +308,13 @@ fn revisions(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Vec<Finding>
                 .mended_by("set it to 2 or more; 10 is the default"),
         );
     }
-    if let UpdateState::Waiting { held_by, .. } = &explanation.update {
-        let held: Vec<_> = held_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).take(MANY).collect();
+    if let UpdateState::Waiting { blocked_by, .. } = &explanation.update {
+        let held: Vec<_> = blocked_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).take(MANY).collect();
         findings.push(
             found(snapshot, Lint::UpdateWaits, "spec.template")
                 .saying(format!("{} ({})", explanation.update, held.join("; ")))
                 .mended_by("see to these nodes: the update moves on once they have an available pod")
-                .on(held_by.iter().map(|holdup| holdup.node.clone()).collect()),
+                .on(blocked_by.iter().map(|holdup| holdup.node.clone()).collect()),
         );
     }
     findings

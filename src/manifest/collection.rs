@@ -3,10 +3,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::{ManifestError, Scope, apply};
+use crate::manifest::{ManifestError, Scope, apply};
 use crate::{
-    Snapshot,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
+    planner::Snapshot,
 };
 
 /// The objects of one or more files: DaemonSets and all that their plans are made from.
@@ -115,16 +115,16 @@ impl Manifests {
         self.namespaces.get(&daemonset.namespace)?.originals.get(&daemonset.name)
     }
 
-    /// All objects, for a [`Cluster`](crate::Cluster): also a namespace of each name that is not given.
-    pub fn objects(&self) -> impl Iterator<Item = crate::Object> {
-        let nodes = self.nodes.items.iter().cloned().map(crate::Object::from);
+    /// All objects, for a [`Cluster`](crate::cluster::Cluster): also a namespace of each name that is not given.
+    pub fn objects(&self) -> impl Iterator<Item = crate::model::Resource> {
+        let nodes = self.nodes.items.iter().cloned().map(crate::model::Resource::from);
         nodes.chain(self.namespaces.values().flat_map(|contents| {
             let namespace = contents.namespace.as_ref().or(contents.unannotated.as_ref()).cloned();
-            let namespace = namespace.into_iter().map(crate::Object::from);
+            let namespace = namespace.into_iter().map(crate::model::Resource::from);
             namespace
-                .chain(contents.daemonsets.values().cloned().map(crate::Object::from))
-                .chain(contents.revisions.items.iter().cloned().map(crate::Object::from))
-                .chain(contents.pods.items.iter().cloned().map(crate::Object::from))
+                .chain(contents.daemonsets.values().cloned().map(crate::model::Resource::from))
+                .chain(contents.revisions.items.iter().cloned().map(crate::model::Resource::from))
+                .chain(contents.pods.items.iter().cloned().map(crate::model::Resource::from))
         }))
     }
 

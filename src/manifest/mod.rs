@@ -1,4 +1,4 @@
-//! Manifests: YAML documents, JSON and lists in, the objects that a plan needs out (feature `yaml`).
+//! Manifests: YAML documents, JSON and lists in, the objects that a plan needs out (feature `manifest`).
 //!
 //! What `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json` prints is read as it is. JSON is
 //! read as a stream, object by object, so that memory holds what a planner needs and not the text. Of a field that no

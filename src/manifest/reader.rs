@@ -8,7 +8,7 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{
+use crate::manifest::{
     ManifestError, Manifests, Place, Scope,
     collection::Object,
     source::{Fault, Position, Source},

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, ser::Formatter};
 
-use super::{
+use crate::model::{
     ControllerRef, Labels, PodTemplate, PodTemplateError, Text,
     metadata::{Metadata, MissingName, unless_default},
 };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
-use super::{
+use crate::model::{
     LabelSelector, Labels, PodTemplate, Text,
     metadata::{Metadata, MissingName, unless_default},
 };

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Operator, Requirement, RequirementError, requirement::RawRequirement};
+use crate::model::{Labels, Operator, Requirement, RequirementError, requirement::RawRequirement};
 
 /// A label selector, checked: `matchLabels` and `matchExpressions`, all of which must hold.
 ///

@@ -2,8 +2,8 @@ use std::{cell::RefCell, cmp::Ordering, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::MapAccess};
 
-use super::Text;
-use crate::recent::Recent;
+use crate::model::Text;
+use crate::util::mru_cache::MruCache;
 
 /// A small map from text to text, sorted by key: labels, annotations, a `nodeSelector`.
 ///
@@ -128,7 +128,7 @@ impl<K: Into<Text>, V: Into<Text>> FromIterator<(K, V)> for Labels {
 struct Known {
     keys: Arc<Keys>,
     /// Values that these keys had.
-    values: Recent<Arc<[Text]>>,
+    values: MruCache<Arc<[Text]>>,
 }
 
 /// How many sets of keys a thread remembers, and for each how many sets of values.
@@ -139,7 +139,7 @@ const SMALL: (usize, usize) = (64, 4096);
 
 thread_local! {
     /// The maps that were last in use. Nothing depends on what is in there but the use of memory.
-    static RECENT: RefCell<Recent<Known>> = const { RefCell::new(Recent::new(REMEMBERED.0)) };
+    static RECENT: RefCell<MruCache<Known>> = const { RefCell::new(MruCache::new(REMEMBERED.0)) };
 }
 
 impl Pairs {
@@ -153,9 +153,9 @@ impl Pairs {
         shared.unwrap_or_else(|| Self { keys: Arc::new(Keys::new(pairs)), values: values(pairs).cloned().collect() })
     }
 
-    fn among(recent: &mut Recent<Known>, pairs: &[(Text, Text)]) -> Option<Self> {
+    fn among(recent: &mut MruCache<Known>, pairs: &[(Text, Text)]) -> Option<Self> {
         let are_keys = |known: &Known| known.keys.are_those_of(pairs);
-        let make = || Known { keys: Arc::new(Keys::new(pairs)), values: Recent::new(REMEMBERED.1) };
+        let make = || Known { keys: Arc::new(Keys::new(pairs)), values: MruCache::new(REMEMBERED.1) };
         let known = recent.get(are_keys, make)?;
         let are_values = |known: &Arc<[Text]>| known.iter().eq(values(pairs));
         let values = known.values.get(are_values, || values(pairs).cloned().collect())?;

@@ -3,8 +3,8 @@ use std::cell::RefCell;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Text};
-use crate::recent::Recent;
+use crate::model::{Labels, Text};
+use crate::util::mru_cache::MruCache;
 
 /// The reference to an object's controller: the one owner that has `controller: true`.
 ///
@@ -68,14 +68,14 @@ pub(super) struct OwnerReference {
 
 thread_local! {
     /// The controllers that were last read. Nothing depends on what is in there but the use of memory.
-    static RECENT: RefCell<Recent<ControllerRef>> = const { RefCell::new(Recent::new(8)) };
+    static RECENT: RefCell<MruCache<ControllerRef>> = const { RefCell::new(MruCache::new(8)) };
 }
 
 impl ControllerRef {
     /// The same, which shares its texts with equal ones that were read just before: those of a DaemonSet's pods.
     fn shared(self) -> Self {
         const LONGEST: usize = 1024;
-        let known = |recent: &RefCell<Recent<Self>>| {
+        let known = |recent: &RefCell<MruCache<Self>>| {
             recent.try_borrow_mut().ok()?.get(|known| *known == self, || self.clone()).cloned()
         };
         let is_small = self.name.len().max(self.uid.len()).max(self.kind.len()) <= LONGEST;

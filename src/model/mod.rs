@@ -1,6 +1,6 @@
 //! The facts, as Kubernetes writes them: only the fields that a planner reads, typed and checked as they are read.
 //!
-//! All types read from and write to Kubernetes' JSON (and, with the feature `yaml`, YAML). What exists as a value is
+//! All types read from and write to Kubernetes' JSON (and, with the feature `manifest`, YAML). What exists as a value is
 //! well-formed, so planning cannot fail: what Kubernetes itself would refuse is an error here, at the field that has it;
 //! what Kubernetes accepts and then ignores, such as a malformed node affinity term, is kept as such and reported.
 
@@ -14,10 +14,13 @@ mod node;
 mod node_selector;
 mod pod;
 mod pod_template;
+mod quantity;
 mod requirement;
+mod resource;
 mod syntax;
 mod taint;
 mod text;
+pub mod well_known;
 
 pub use controller_revision::ControllerRevision;
 pub use daemon_set::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent, UpdateStrategy};
@@ -28,38 +31,16 @@ pub use metadata::ControllerRef;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use node_selector::{FieldRequirement, NodeSelector, NodeSelectorTerm};
-pub use pod::{Pod, PodNode, PodPhase, PodTrouble, Readiness};
+pub(crate) use node_selector::{affinity_to, required_affinity_to};
+pub use pod::{Pod, PodNode, PodPhase, PodProblem, Readiness};
 pub use pod_template::{PodTemplate, PodTemplateError};
+pub use quantity::{InvalidQuantity, Quantity};
 pub(crate) use requirement::parse_bound;
 pub use requirement::{Operator, Requirement, RequirementError};
+pub use resource::{Key, Kind, ObjectRef, Resource};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use text::Text;
-
-/// The label that ties a pod to the revision that it was made from.
-///
-/// ```
-/// use daemonplan::model::{HASH_LABEL, Labels};
-/// let labels = Labels::from_iter([("app", "agent"), (HASH_LABEL, "7c9f8d6b5")]);
-/// assert_eq!(labels.get("controller-revision-hash"), Some("7c9f8d6b5"));
-/// ```
-pub const HASH_LABEL: &str = "controller-revision-hash";
-
-/// The label with the template generation, from before there were revisions.
-///
-/// ```
-/// assert_eq!(daemonplan::model::TEMPLATE_GENERATION_LABEL, "pod-template-generation");
-/// ```
-pub const TEMPLATE_GENERATION_LABEL: &str = "pod-template-generation";
-
-/// An affinity that allows one node only: `metadata.name In [node]`.
-pub(crate) fn affinity_to(node: &str) -> serde_json::Value {
-    serde_json::json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required_affinity_to(node)}})
-}
-
-pub(crate) fn required_affinity_to(node: &str) -> serde_json::Value {
-    let requirement = serde_json::json!({"key": "metadata.name", "operator": "In", "values": [node]});
-    serde_json::json!({"nodeSelectorTerms": [{"matchFields": [requirement]}]})
-}
+pub use well_known::{HASH_LABEL, TEMPLATE_GENERATION_LABEL};
 
 #[cfg(test)]
 mod tests {

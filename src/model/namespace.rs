@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::model::{
     Labels, Text,
     metadata::{Metadata, MissingName, unless_default},
 };

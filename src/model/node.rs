@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::model::{
     Labels, Taint, Text,
     metadata::{Metadata, MissingName, unless_default},
 };

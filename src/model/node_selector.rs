@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Requirement, RequirementError, Text, requirement::RawRequirement};
+use crate::model::{Requirement, RequirementError, Text, requirement::RawRequirement};
 
 /// A required node affinity: terms of which one must match. Without a term it matches no node.
 ///
@@ -132,4 +132,14 @@ fn field_requirement(raw: RawRequirement) -> Result<FieldRequirement, Requiremen
             Err(RequirementError::Values { operator: raw.operator, expected: "exactly one value", found: values.len() })
         }
     }
+}
+
+/// An affinity that allows one node only: `metadata.name In [node]`.
+pub(crate) fn affinity_to(node: &str) -> serde_json::Value {
+    serde_json::json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required_affinity_to(node)}})
+}
+
+pub(crate) fn required_affinity_to(node: &str) -> serde_json::Value {
+    let requirement = serde_json::json!({"key": "metadata.name", "operator": "In", "values": [node]});
+    serde_json::json!({"nodeSelectorTerms": [{"matchFields": [requirement]}]})
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::model::{
     ControllerRef, Labels, Text,
     metadata::{Metadata, MissingName, unless_default},
     node_selector::RawSelector,
@@ -42,7 +42,7 @@ pub struct Pod {
     /// The condition `Ready`.
     pub ready: Readiness,
     /// What is wrong with it, if anything is.
-    pub trouble: Option<Box<PodTrouble>>,
+    pub problem: Option<Box<PodProblem>>,
 }
 
 /// What the kubelet, or whoever ended the pod, says is wrong with it.
@@ -54,13 +54,13 @@ pub struct Pod {
 ///     "metadata": {"name": "agent-x2k"},
 ///     "status": {"containerStatuses": [{"restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}
 /// }"#)?;
-/// let trouble = pod.trouble.unwrap();
-/// assert_eq!((trouble.restarts, &*trouble.waiting), (3, "CrashLoopBackOff"));
+/// let problem = pod.problem.unwrap();
+/// assert_eq!((problem.restarts, &*problem.waiting), (3, "CrashLoopBackOff"));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct PodTrouble {
+pub struct PodProblem {
     /// `status.reason`, such as `Evicted`, `OutOfcpu` or `NodeAffinity`; often empty.
     pub reason: Text,
     /// `status.message`; often empty.
@@ -135,7 +135,7 @@ pub enum Readiness {
     },
 }
 
-impl fmt::Display for PodTrouble {
+impl fmt::Display for PodProblem {
     /// In a few words, such as `Evicted: The node was low on resource: memory` or `CrashLoopBackOff, 3 restarts`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let restarts = match self.restarts {
@@ -167,7 +167,7 @@ impl Pod {
             node: PodNode::None,
             phase: PodPhase::default(),
             ready: Readiness::default(),
-            trouble: None,
+            problem: None,
         }
     }
 
@@ -298,7 +298,7 @@ impl TryFrom<Wire> for Pod {
         let name = wire.metadata.take_name()?;
         let namespace = wire.metadata.take_namespace();
         let mut status = wire.status.unwrap_or_default();
-        let trouble = status.take_trouble();
+        let problem = status.take_trouble();
         let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
         Ok(Self {
             namespace,
@@ -316,30 +316,30 @@ impl TryFrom<Wire> for Pod {
                 }
                 _ => Readiness::NotReady,
             },
-            trouble,
+            problem,
         })
     }
 }
 
 impl Status {
-    fn take_trouble(&mut self) -> Option<Box<PodTrouble>> {
+    fn take_trouble(&mut self) -> Option<Box<PodProblem>> {
         let containers = [&self.init_container_statuses, &self.container_statuses].into_iter().flatten().flatten();
-        let mut trouble = PodTrouble::default();
+        let mut problem = PodProblem::default();
         for ContainerStatus { restart_count, state } in containers {
-            trouble.restarts = trouble.restarts.saturating_add(restart_count.unwrap_or_default());
+            problem.restarts = problem.restarts.saturating_add(restart_count.unwrap_or_default());
             let reason = state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_ref());
-            if let Some(reason) = reason.filter(|reason| !STARTING.contains(&&***reason) && trouble.waiting.is_empty())
+            if let Some(reason) = reason.filter(|reason| !STARTING.contains(&&***reason) && problem.waiting.is_empty())
             {
-                trouble.waiting = reason.clone();
+                problem.waiting = reason.clone();
             }
         }
-        trouble.reason = self.reason.take().unwrap_or_default();
-        trouble.message = self.message.take().unwrap_or_default();
-        (trouble != PodTrouble::default()).then(|| Box::new(trouble))
+        problem.reason = self.reason.take().unwrap_or_default();
+        problem.message = self.message.take().unwrap_or_default();
+        (problem != PodProblem::default()).then(|| Box::new(problem))
     }
 
-    fn set_trouble(&mut self, trouble: PodTrouble) {
-        let PodTrouble { reason, message, restarts, waiting } = trouble;
+    fn set_trouble(&mut self, problem: PodProblem) {
+        let PodProblem { reason, message, restarts, waiting } = problem;
         (self.reason, self.message) = (unless_default(reason), unless_default(message));
         if restarts > 0 || !waiting.is_empty() {
             let waiting = unless_default(waiting).map(|reason| Waiting { reason: Some(reason) });
@@ -397,7 +397,7 @@ impl From<Pod> for Wire {
             }
         };
         let mut status = Status { phase: Some(pod.phase), conditions, ..Status::default() };
-        status.set_trouble(pod.trouble.map(|trouble| *trouble).unwrap_or_default());
+        status.set_trouble(pod.problem.map(|problem| *problem).unwrap_or_default());
         Self { api: "v1", kind: "Pod", metadata, spec: Some(spec), status: Some(status) }
     }
 }

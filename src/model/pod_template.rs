@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
-use super::{Labels, NodeSelector, Text, Toleration};
+use crate::model::{Labels, NodeSelector, Text, Toleration};
 
 /// A DaemonSet's pod template: kept whole and in order, fields that this crate does not know included, with a typed
 /// view of the few that decide where pods run.

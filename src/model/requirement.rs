@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{
+use crate::model::{
     Text,
     syntax::{check_key, check_value},
 };

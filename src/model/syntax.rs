@@ -1,7 +1,7 @@
 //! What Kubernetes accepts as a label key and a label value
 //! (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
 
-use super::RequirementError;
+use crate::model::RequirementError;
 
 pub(super) fn check_key(key: &str) -> Result<(), RequirementError> {
     let (prefix, name) = match key.split_once('/') {

@@ -3,7 +3,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Text;
+use super::{
+    Text,
+    well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT},
+};
 
 /// A node's taint. <https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/>
 ///
@@ -123,6 +126,18 @@ impl TaintEffect {
 impl fmt::Display for TaintEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+impl Taint {
+    /// Whether Kubernetes put the taint on the node because no pod starts or stops there.
+    pub(crate) fn stops_pods(&self) -> bool {
+        self.key == NOT_READY_TAINT || self.key == UNREACHABLE_TAINT
+    }
+
+    /// Whether the taint reports that the node is not in order or cordoned.
+    pub(crate) fn reports_problem(&self) -> bool {
+        self.stops_pods() || self.key == UNSCHEDULABLE_TAINT
     }
 }
 

@@ -5,10 +5,13 @@ use std::fmt;
 use indexmap::IndexSet;
 use serde::Serialize;
 
-use super::{Failure, PlacementReason, PlacementRules, Rule, SelectorSource};
+use super::{
+    PlacementReason, PlacementRules, SelectorSource,
+    rules::{Failure, Rule},
+};
 use crate::{
-    matching::TermMismatch,
-    model::{Node, NodeSelectorTerm, Operator, Requirement, Taint, Text},
+    model::{Node, NodeSelectorTerm, Operator, Requirement, Taint, Text, well_known::NODE_TAINT_PREFIX},
+    selector::TermMismatch,
 };
 
 /// One rule about a node: what it asks for and what the node has to say to it.
@@ -39,7 +42,7 @@ pub struct PlacementCheck {
 /// What a DaemonSet, its namespace or its cluster ask of a node.
 ///
 /// ```
-/// use daemonplan::PlacementRule;
+/// use daemonplan::placement::PlacementRule;
 /// let rule = PlacementRule::NodeSelector { key: "role".into(), required: "worker".into() };
 /// assert_eq!(rule.to_string(), "node selector role=worker");
 /// ```
@@ -234,11 +237,7 @@ fn help(requirement: &Requirement, node: &Node) -> Option<Remedy> {
 
 impl Remedy {
     fn of_taint(taint: Taint) -> Self {
-        if taint.key.starts_with("node.kubernetes.io/") {
-            Self::NodeInOrder { taint }
-        } else {
-            Self::Toleration { taint }
-        }
+        if taint.key.starts_with(NODE_TAINT_PREFIX) { Self::NodeInOrder { taint } } else { Self::Toleration { taint } }
     }
 
     /// Makes the node as it would be.

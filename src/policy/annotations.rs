@@ -4,10 +4,12 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::SignedDuration;
 
-use super::{Approval, Away, Canary, CanaryNodes, FailurePolicy, GroupPace, Groups, OnFailure, Order, RolloutPolicy};
+use crate::policy::{
+    Approval, Canary, CanaryNodes, ExcludedNodes, FailurePolicy, GroupPace, Groups, OnFailure, Order, RolloutPolicy,
+};
 use crate::{
-    matching::{ExpressionError, SelectorExpression},
     model::{Labels, Text},
+    selector::{ExpressionError, SelectorExpression},
 };
 
 /// Why the annotations of a DaemonSet are no [`RolloutPolicy`].
@@ -71,7 +73,7 @@ pub enum PolicyError {
 /// The text is none of those that may stand there.
 ///
 /// ```
-/// use daemonplan::{InvalidPolicyText, Order};
+/// use daemonplan::policy::{InvalidPolicyText, Order};
 /// assert_eq!("by-size".parse::<Order>(), Err(InvalidPolicyText));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -169,7 +171,7 @@ impl RolloutPolicy {
     /// use daemonplan::{RolloutPolicy, model::IntOrPercent};
     /// let policy = RolloutPolicy::default().with_flags(["partition=20%", "order=oldest-pod"])?;
     /// assert_eq!(policy.partition, Some(IntOrPercent::Percent(20)));
-    /// # Ok::<(), daemonplan::PolicyError>(())
+    /// # Ok::<(), daemonplan::policy::PolicyError>(())
     /// ```
     pub fn with_flags<'f>(self, flags: impl IntoIterator<Item = &'f str>) -> Result<Self, PolicyError> {
         let pairs = flags.into_iter().map(|flag| flag.split_once('=').unwrap_or((flag, "")));
@@ -199,7 +201,7 @@ impl RolloutPolicy {
             all.extend(max_unavailable.iter().map(|nodes| (GROUP_MAX_UNAVAILABLE, nodes.to_string())));
         }
         all.extend(strict_budget.then(|| (STRICT_BUDGET, "true".into())));
-        all.extend((*away != Away::default()).then(|| (AWAY, away.to_string())));
+        all.extend((*away != ExcludedNodes::default()).then(|| (AWAY, away.to_string())));
         if let Some(Canary { nodes, bake, approval }) = canary {
             all.push(match nodes {
                 CanaryNodes::Count(nodes) => (CANARY, nodes.to_string()),
@@ -435,7 +437,7 @@ impl FromStr for OnFailure {
     }
 }
 
-impl FromStr for Away {
+impl FromStr for ExcludedNodes {
     type Err = InvalidPolicyText;
 
     fn from_str(text: &str) -> Result<Self, InvalidPolicyText> {
@@ -459,7 +461,7 @@ impl FromStr for Away {
     }
 }
 
-impl fmt::Display for Away {
+impl fmt::Display for ExcludedNodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { not_ready, unreachable, cordoned, deleted } = *self;
         let all =

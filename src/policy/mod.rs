@@ -2,9 +2,10 @@
 //! what stops it.
 //!
 //! A [`RolloutPolicy`] is a value, given with the settings or read from a DaemonSet's annotations. What it means for one
-//! node is its [seat](crate::seat); what all seats come to is decided at the [gate](crate::gate).
+//! node is its [seat](crate::node::policy); what all seats come to is decided at the [gate](crate::rollout::phase).
 
 mod annotations;
+pub(crate) mod effective;
 mod status;
 
 use std::{fmt, time::Duration};
@@ -12,9 +13,9 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    matching::SelectorExpression,
     model::{IntOrPercent, Text},
-    seconds,
+    selector::SelectorExpression,
+    util::duration,
 };
 
 pub use annotations::{InvalidPolicyText, PolicyError};
@@ -23,16 +24,16 @@ pub use status::{RolloutPhase, RolloutStatus};
 
 /// What an update keeps to besides the DaemonSet's own strategy. By default nothing.
 ///
-/// It is given with [`Settings::rollout_policy`](crate::Settings::rollout_policy) for all DaemonSets, and read from each one's annotations, which come
+/// It is given with [`Settings::rollout_policy`](crate::settings::Settings::rollout_policy) for all DaemonSets, and read from each one's annotations, which come
 /// before that; [`guide::policies`](crate::guide::policies) says what each policy means, state by state.
 ///
 /// ```
-/// use daemonplan::{Order, RolloutPolicy, model::{DaemonSet, IntOrPercent, Labels}};
+/// use daemonplan::{RolloutPolicy, model::{DaemonSet, IntOrPercent, Labels}, policy::Order};
 /// let mut daemonset = DaemonSet::new("prod", "agent");
 /// daemonset.annotations = Labels::from_iter([("daemonplan/partition", "20%"), ("daemonplan/order", "oldest-pod")]);
 /// let policy = RolloutPolicy::default().annotated(&daemonset.annotations)?;
 /// assert_eq!((policy.partition, policy.order), (Some(IntOrPercent::Percent(20)), Order::OldestPod));
-/// # Ok::<(), daemonplan::PolicyError>(())
+/// # Ok::<(), daemonplan::policy::PolicyError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,7 +53,7 @@ pub struct RolloutPolicy {
     /// like all others, if before them.
     pub strict_budget: bool,
     /// `daemonplan/away`: which nodes are left out while they are away.
-    pub away: Away,
+    pub away: ExcludedNodes,
     /// `daemonplan/canary`, `daemonplan/canary-nodes`: nodes that are updated before all others.
     pub canary: Option<Canary>,
     /// `daemonplan/on-failure`: when the new template counts as a failure, and what then.
@@ -64,7 +65,7 @@ pub struct RolloutPolicy {
 /// Whose turn in an update comes first; among equals it is by the nodes' names.
 ///
 /// ```
-/// use daemonplan::Order;
+/// use daemonplan::policy::Order;
 /// assert_eq!("priority=rollout-priority".parse(), Ok(Order::Priority { label: "rollout-priority".into() }));
 /// assert_eq!(Order::Random { seed: 7 }.to_string(), "random=7");
 /// ```
@@ -91,7 +92,7 @@ pub enum Order {
 /// Nodes that belong together by the value of a label; those without the label are a group too, the last one.
 ///
 /// ```
-/// use daemonplan::{GroupPace, Groups};
+/// use daemonplan::policy::{GroupPace, Groups};
 /// let zones = Groups::by("topology.kubernetes.io/zone");
 /// assert_eq!((zones.pace, zones.max_unavailable), (GroupPace::OneAtATime, None));
 /// ```
@@ -113,7 +114,7 @@ pub struct Groups {
 /// Whether one group of nodes at a time is updated.
 ///
 /// ```
-/// use daemonplan::GroupPace;
+/// use daemonplan::policy::GroupPace;
 /// assert_eq!(("spread".parse(), GroupPace::OneAtATime.to_string()), (Ok(GroupPace::Spread), "one-at-a-time".into()));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -133,33 +134,33 @@ pub enum GroupPace {
 ///
 /// ```
 /// use std::time::Duration;
-/// use daemonplan::Away;
-/// let away: Away = "unreachable,cordoned=30m".parse().unwrap();
+/// use daemonplan::policy::ExcludedNodes;
+/// let away: ExcludedNodes = "unreachable,cordoned=30m".parse().unwrap();
 /// assert_eq!((away.unreachable, away.cordoned), (Some(Duration::ZERO), Some(Duration::from_mins(30))));
 /// assert_eq!(away.not_ready, None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct Away {
+pub struct ExcludedNodes {
     /// `not-ready`: nodes with a taint `node.kubernetes.io/not-ready`.
-    #[serde(serialize_with = "seconds::serialize_whole", rename = "notReadyAfterSeconds")]
+    #[serde(serialize_with = "duration::serialize_whole", rename = "notReadyAfterSeconds")]
     pub not_ready: Option<Duration>,
     /// `unreachable`: nodes with a taint `node.kubernetes.io/unreachable`.
-    #[serde(serialize_with = "seconds::serialize_whole", rename = "unreachableAfterSeconds")]
+    #[serde(serialize_with = "duration::serialize_whole", rename = "unreachableAfterSeconds")]
     pub unreachable: Option<Duration>,
     /// `cordoned`: nodes with a taint `node.kubernetes.io/unschedulable`.
-    #[serde(serialize_with = "seconds::serialize_whole", rename = "cordonedAfterSeconds")]
+    #[serde(serialize_with = "duration::serialize_whole", rename = "cordonedAfterSeconds")]
     pub cordoned: Option<Duration>,
     /// `deleted`: nodes that are being deleted, or are gone.
-    #[serde(serialize_with = "seconds::serialize_whole", rename = "deletedAfterSeconds")]
+    #[serde(serialize_with = "duration::serialize_whole", rename = "deletedAfterSeconds")]
     pub deleted: Option<Duration>,
 }
 
 /// Nodes that are updated before all others.
 ///
 /// ```
-/// use daemonplan::{Approval, Canary, CanaryNodes, model::IntOrPercent};
+/// use daemonplan::{model::IntOrPercent, policy::{Approval, Canary, CanaryNodes}};
 /// let canary = Canary::on(CanaryNodes::Count(IntOrPercent::Int(3)));
 /// assert_eq!((canary.bake.as_secs(), canary.approval), (0, Approval::NotNeeded));
 /// ```
@@ -170,7 +171,7 @@ pub struct Canary {
     /// Which nodes.
     pub nodes: CanaryNodes,
     /// `daemonplan/canary-bake`: how long all of them must have been available before the others follow.
-    #[serde(serialize_with = "seconds::serialize", rename = "bakeSeconds")]
+    #[serde(serialize_with = "duration::serialize", rename = "bakeSeconds")]
     pub bake: Duration,
     /// `daemonplan/canary-approval`: whether somebody has to say so.
     pub approval: Approval,
@@ -179,10 +180,10 @@ pub struct Canary {
 /// Which nodes are the canaries.
 ///
 /// ```
-/// use daemonplan::CanaryNodes;
+/// use daemonplan::policy::CanaryNodes;
 /// let nodes = CanaryNodes::Matching("pool=canary".parse()?);
 /// assert_ne!(nodes, CanaryNodes::Matching("pool=other".parse()?));
-/// # Ok::<(), daemonplan::matching::ExpressionError>(())
+/// # Ok::<(), daemonplan::selector::ExpressionError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -196,7 +197,7 @@ pub enum CanaryNodes {
 /// Whether somebody has to say that an update may go on after its canaries.
 ///
 /// ```
-/// use daemonplan::Approval;
+/// use daemonplan::policy::Approval;
 /// let approval = Approval::Needed { approved: Some("6d5f".into()) };
 /// assert!(approval.is_given("6d5f") && !approval.is_given("77b4"));
 /// ```
@@ -219,7 +220,7 @@ pub enum Approval {
 /// ([`FailurePolicy::REASONS`]), or is not available in time.
 ///
 /// ```
-/// use daemonplan::{FailurePolicy, OnFailure};
+/// use daemonplan::policy::{FailurePolicy, OnFailure};
 /// let policy = FailurePolicy::then(OnFailure::RollBack);
 /// assert_eq!((policy.max_restarts, policy.available_within), (2, None));
 /// ```
@@ -231,7 +232,7 @@ pub struct FailurePolicy {
     /// available and has been ready for [`FailurePolicy::RECOVERY`].
     pub max_restarts: u32,
     /// `daemonplan/available-within`: how long after its creation a new pod must be available.
-    #[serde(serialize_with = "seconds::serialize_whole", rename = "availableWithinSeconds")]
+    #[serde(serialize_with = "duration::serialize_whole", rename = "availableWithinSeconds")]
     pub available_within: Option<Duration>,
     /// `daemonplan/max-failures`: on how many nodes it may fail.
     pub max_failures: IntOrPercent,
@@ -242,7 +243,7 @@ pub struct FailurePolicy {
 /// What happens if the new template is a failure.
 ///
 /// ```
-/// use daemonplan::OnFailure;
+/// use daemonplan::policy::OnFailure;
 /// assert_eq!("roll-back".parse(), Ok(OnFailure::RollBack));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::{
     model::Text,
-    seconds::{self, words},
+    util::duration::{self, words},
 };
 
-/// Where an update stands that keeps to a [`RolloutPolicy`](crate::RolloutPolicy).
+/// Where an update stands that keeps to a [`RolloutPolicy`](crate::policy::RolloutPolicy).
 ///
 /// ```
-/// use daemonplan::{RolloutPhase, Settings, RolloutPolicy, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node}, policy::RolloutPhase};
 /// # let mut daemonset = DaemonSet::new("prod", "agent");
 /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
 /// # let namespace = Namespace::new("prod");
@@ -36,13 +36,14 @@ pub struct RolloutStatus {
     /// How many nodes that should run a pod, and are not away, have an up-to-date one.
     pub updated: usize,
     /// Of the nodes that should run a pod and lack an available one (`status.numberUnavailable`), how many are away.
-    pub unavailable_away: usize,
+    #[serde(rename = "unavailableAway")]
+    pub unavailable_excluded: usize,
 }
 
-/// What an update that keeps to a [`RolloutPolicy`](crate::RolloutPolicy) is doing, or what it waits for.
+/// What an update that keeps to a [`RolloutPolicy`](crate::policy::RolloutPolicy) is doing, or what it waits for.
 ///
 /// ```
-/// use daemonplan::RolloutPhase;
+/// use daemonplan::policy::RolloutPhase;
 /// let phase = RolloutPhase::CanaryStarting { available: 2, wanted: 3 };
 /// assert_eq!(phase.to_string(), "2 of 3 canaries are available");
 /// ```
@@ -67,7 +68,7 @@ pub enum RolloutPhase {
     /// The canaries have not been available for long enough.
     CanaryBaking {
         /// How long it takes yet; `None`: without a clock nobody knows.
-        #[serde(serialize_with = "seconds::serialize_whole", rename = "remainingSeconds")]
+        #[serde(serialize_with = "duration::serialize_whole", rename = "remainingSeconds")]
         remaining: Option<Duration>,
     },
     /// Somebody has to say that it may go on.
@@ -109,7 +110,7 @@ impl RolloutStatus {
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn away(&self) -> Option<String> {
-        match self.unavailable_away {
+        match self.unavailable_excluded {
             0 => None,
             1 => Some("1 node without an available pod is away".to_owned()),
             count => Some(format!("{count} nodes without an available pod are away")),

@@ -1,9 +1,9 @@
 use proptest::{option, prelude::*, sample::select};
 
-use super::{NAMESPACE, UID, ago, pod_templates};
 use crate::model::{
     DaemonSet, DaemonSetStatus, IntOrPercent, LabelSelector, Labels, Operator, Requirement, UpdateStrategy,
 };
+use crate::strategies::{NAMESPACE, UID, ago, pod_templates};
 
 /// DaemonSets named `agent` in the namespace `prod`. Most select their own pods; some have an empty selector, none, or
 /// are being deleted.

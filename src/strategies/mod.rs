@@ -28,8 +28,10 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::SizeRange, option, prelude::*, sample::select};
 
 use crate::{
-    Backoff, BackoffEntry, BackoffKey, ClusterFacts, Settings, Snapshot,
+    backoff::{Backoff, BackoffEntry, BackoffKey},
     model::{DaemonSet, HASH_LABEL, Labels, Namespace, Node, Taint, TaintEffect, Text},
+    planner::{OwnedSnapshot, Snapshot},
+    settings::Settings,
 };
 
 pub use daemon_set::{daemon_sets, int_or_percents};
@@ -46,7 +48,7 @@ pub use template::pod_templates;
 ///     prop_assert!(facts.nodes.len() < 5);
 /// });
 /// ```
-pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFacts> {
+pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnapshot> {
     let base = (daemon_sets(), self::nodes(nodes), namespaces(), settings());
     base.prop_flat_map(|(daemonset, nodes, namespace, settings)| {
         let editions = pods::revisions(&daemonset);
@@ -62,8 +64,8 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFac
             let (daemonset, nodes) = (daemonset.clone(), nodes.clone());
             let (namespace, settings) = (namespace.clone(), settings.clone());
             let given = (prop::bool::weighted(0.9), prop::bool::weighted(0.9), prop::bool::weighted(0.9));
-            (pods, backoff, given).prop_map(move |(pods, backoff, (revisions_given, clock, effects_observed))| {
-                ClusterFacts {
+            (pods, backoff, given).prop_map(move |(pods, backoff, (revisions_given, clock, expectations_satisfied))| {
+                OwnedSnapshot {
                     daemonset: daemonset.clone(),
                     nodes: nodes.clone(),
                     pods,
@@ -72,7 +74,7 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFac
                     now: clock.then_some(now()),
                     settings: settings.clone(),
                     backoff,
-                    effects_observed,
+                    expectations_satisfied,
                 }
             })
         })
@@ -88,7 +90,7 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFac
 ///     prop_assert!(!facts.daemonset.annotations.is_empty());
 /// });
 /// ```
-pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = ClusterFacts> {
+pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnapshot> {
     (clusters(nodes), rollout_policies()).prop_map(|(mut facts, policy)| {
         let current = facts.snapshot().plan().hash;
         let policy = policy.annotations();
@@ -132,7 +134,7 @@ pub fn nodes(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Node>> {
 /// Texts for `--selector`, node selector annotations and settings; one in ten does not parse.
 ///
 /// ```
-/// use daemonplan::{matching::SelectorExpression, strategies::selector_texts};
+/// use daemonplan::{selector::SelectorExpression, strategies::selector_texts};
 /// use proptest::prelude::*;
 /// proptest!(|(text in selector_texts())| {
 ///     let _: Result<SelectorExpression, _> = text.parse(); // some are malformed

@@ -2,13 +2,13 @@ use jiff::Timestamp;
 use proptest::{option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-use super::{ago, hash_labels, with_hash};
+use crate::strategies::{ago, hash_labels, with_hash};
 use crate::{
-    Snapshot,
     model::{
         ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Labels, Namespace, Node, Pod, PodNode, PodPhase,
-        PodTemplate, PodTrouble, Readiness, TEMPLATE_GENERATION_LABEL, Text,
+        PodProblem, PodTemplate, Readiness, TEMPLATE_GENERATION_LABEL, Text,
     },
+    planner::Snapshot,
 };
 
 /// Who controls a pod or a revision.
@@ -142,7 +142,7 @@ pub(super) fn wild_pods(
     let state = (place, phases, readiness(), prop::bool::weighted(0.1), troubles());
     let pod = (metadata, template_generations(), state).prop_map(|(metadata, generation, state)| {
         let (namespace, controller, labels, hash, created) = metadata;
-        let (node, phase, ready, deleted, trouble) = state;
+        let (node, phase, ready, deleted, problem) = state;
         let mut pod = Pod::new(namespace, "");
         let labels = with_hash(&labels, hash);
         pod.labels = match generation {
@@ -153,7 +153,7 @@ pub(super) fn wild_pods(
         pod.node = node;
         pod.phase = phase;
         pod.ready = ready;
-        pod.trouble = trouble;
+        pod.problem = problem;
         pod.created = created;
         pod.deleted = deleted.then(|| ago(10));
         pod
@@ -178,14 +178,14 @@ pub(super) fn calm_pods(
     prop::collection::vec(pods, nodes.len()).prop_map(move |by_node| {
         let placed = nodes.iter().zip(by_node).flat_map(|(node, pods)| pods.into_iter().map(move |pod| (node, pod)));
         let pod = |(node, state): (&Text, (Option<Text>, Readiness, bool, _, _))| {
-            let (hash, ready, deleted, created, trouble) = state;
+            let (hash, ready, deleted, created, problem) = state;
             let mut pod = Pod::new(namespace.clone(), "");
             pod.labels = with_hash(&Labels::from_iter([("app", "agent")]), hash);
             pod.controller = Some(owner.clone());
             pod.node = PodNode::Bound(node.clone());
             pod.phase = PodPhase::Running;
             pod.ready = ready;
-            pod.trouble = trouble;
+            pod.problem = problem;
             pod.created = created;
             pod.deleted = deleted.then(|| ago(10));
             pod
@@ -198,16 +198,16 @@ fn ages() -> impl Strategy<Value = Option<Timestamp>> + Clone {
     option::weighted(0.9, (1..5_i64).prop_map(|hours| ago(3600 * hours)))
 }
 
-fn troubles() -> impl Strategy<Value = Option<Box<PodTrouble>>> + Clone {
+fn troubles() -> impl Strategy<Value = Option<Box<PodProblem>>> + Clone {
     let reasons = select(vec!["", "", "Evicted", "OutOfcpu", "NodeAffinity"]);
     let waiting = select(vec!["", "", "CrashLoopBackOff", "ImagePullBackOff", "SomethingElse"]);
-    let trouble = (reasons, 0..5_u32, waiting).prop_map(|(reason, restarts, waiting)| {
-        let mut trouble = PodTrouble::default();
-        (trouble.reason, trouble.restarts, trouble.waiting) = (reason.into(), restarts, waiting.into());
-        // No trouble at all is written as none.
-        (trouble != PodTrouble::default()).then(|| Box::new(trouble))
+    let problem = (reasons, 0..5_u32, waiting).prop_map(|(reason, restarts, waiting)| {
+        let mut problem = PodProblem::default();
+        (problem.reason, problem.restarts, problem.waiting) = (reason.into(), restarts, waiting.into());
+        // No problem at all is written as none.
+        (problem != PodProblem::default()).then(|| Box::new(problem))
     });
-    option::weighted(0.2, trouble).prop_map(Option::flatten)
+    option::weighted(0.2, problem).prop_map(Option::flatten)
 }
 
 fn readiness() -> impl Strategy<Value = Readiness> + Clone {

@@ -2,10 +2,12 @@ use std::time::Duration;
 
 use proptest::{option, prelude::*, sample::select};
 
-use super::int_or_percents;
+use crate::strategies::int_or_percents;
 use crate::{
-    Approval, Away, Canary, CanaryNodes, FailurePolicy, GroupPace, Groups, OnFailure, Order, RolloutPolicy,
-    matching::SelectorExpression,
+    policy::{
+        Approval, Canary, CanaryNodes, ExcludedNodes, FailurePolicy, GroupPace, Groups, OnFailure, Order, RolloutPolicy,
+    },
+    selector::SelectorExpression,
 };
 
 /// Policies for updates, each of their parts now and then.
@@ -73,9 +75,9 @@ fn minutes() -> impl Strategy<Value = Duration> {
     select(vec![0, 5, 10, 30]).prop_map(Duration::from_mins)
 }
 
-fn away() -> impl Strategy<Value = Away> {
+fn away() -> impl Strategy<Value = ExcludedNodes> {
     let after = || option::of(minutes());
-    (after(), after(), after(), after()).prop_map(|(not_ready, unreachable, cordoned, deleted)| Away {
+    (after(), after(), after(), after()).prop_map(|(not_ready, unreachable, cordoned, deleted)| ExcludedNodes {
         not_ready,
         unreachable,
         cordoned,

@@ -1,8 +1,8 @@
 use proptest::{option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::taint_keys;
 use crate::model::PodTemplate;
+use crate::strategies::taint_keys;
 
 /// Pod templates: node name, node selector, required and other affinity, tolerations, host network, and fields that
 /// only pass through.

@@ -1,16 +1,17 @@
 use serde_json::{Value, json};
 
-use super::{
+use crate::synthetic::{
     SyntheticCluster, now,
     random::{Random, letters},
     run,
 };
 use crate::{
-    Action, Snapshot,
     model::{
         ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, IntOrPercent, LabelSelector, Labels, Namespace, Pod,
         PodNode, PodPhase, PodTemplate, Readiness, Text, UpdateStrategy,
     },
+    plan::Action,
+    planner::Snapshot,
 };
 
 /// How a synthetic DaemonSet fares.

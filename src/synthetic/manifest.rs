@@ -5,8 +5,8 @@ use std::io;
 use serde::Serialize;
 use serde_json::{Serializer, Value, json, ser::PrettyFormatter};
 
-use super::{SyntheticCluster, now};
 use crate::model::{Node, Pod, PodPhase, Readiness};
+use crate::synthetic::{SyntheticCluster, now};
 
 impl SyntheticCluster {
     /// Writes the cluster as `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json` prints one: pods

@@ -20,8 +20,11 @@ mod random;
 use jiff::Timestamp;
 
 use crate::{
-    Object, Snapshot,
-    model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Namespace, Node, Pod, PodNode, PodPhase, Readiness},
+    model::{
+        ControllerRef, ControllerRevision, DaemonSet, Labels, Namespace, Node, Pod, PodNode, PodPhase, Readiness,
+        Resource,
+    },
+    planner::Snapshot,
 };
 pub use condition::Condition;
 use random::Random;
@@ -147,17 +150,17 @@ impl SyntheticCluster {
         let begin = self.pods.partition_point(|pod| pod.namespace < daemonset.namespace);
         let end = self.pods.partition_point(|pod| pod.namespace <= daemonset.namespace);
         let snapshot = Snapshot::new(daemonset, &self.nodes, self.pods.get(begin..end)?, namespace);
-        Some(snapshot.revisions(&self.revisions).now(self.now))
+        Some(snapshot.revisions(&self.revisions).at(self.now))
     }
 
     /// All objects.
-    pub fn objects(&self) -> impl Iterator<Item = Object> {
-        let namespaces = self.namespaces.iter().cloned().map(Object::from);
+    pub fn objects(&self) -> impl Iterator<Item = Resource> {
+        let namespaces = self.namespaces.iter().cloned().map(Resource::from);
         namespaces
-            .chain(self.nodes.iter().cloned().map(Object::from))
-            .chain(self.daemonsets.iter().cloned().map(Object::from))
-            .chain(self.revisions.iter().cloned().map(Object::from))
-            .chain(self.pods.iter().cloned().map(Object::from))
+            .chain(self.nodes.iter().cloned().map(Resource::from))
+            .chain(self.daemonsets.iter().cloned().map(Resource::from))
+            .chain(self.revisions.iter().cloned().map(Resource::from))
+            .chain(self.pods.iter().cloned().map(Resource::from))
     }
 }
 

@@ -1,21 +1,21 @@
-use super::random::Random;
 use crate::model::{Labels, Node, Taint, TaintEffect};
+use crate::synthetic::random::Random;
 
 /// A pool with how many nodes of a hundred it has and what keeps pods away from it.
-struct Pool {
+struct Interner {
     name: &'static str,
     share: u32,
     instance: &'static str,
     taint: Option<(&'static str, &'static str)>,
 }
 
-const POOLS: [Pool; 6] = [
-    Pool { name: "general", share: 60, instance: "m7.2xlarge", taint: None },
-    Pool { name: "memory", share: 20, instance: "r7.4xlarge", taint: None },
-    Pool { name: "gpu", share: 8, instance: "g6.12xlarge", taint: Some(("nvidia.com/gpu", "present")) },
-    Pool { name: "ingress", share: 4, instance: "c7.xlarge", taint: Some(("dedicated", "ingress")) },
-    Pool { name: "infra", share: 5, instance: "m7.4xlarge", taint: Some(("node-role.kubernetes.io/infra", "")) },
-    Pool {
+const POOLS: [Interner; 6] = [
+    Interner { name: "general", share: 60, instance: "m7.2xlarge", taint: None },
+    Interner { name: "memory", share: 20, instance: "r7.4xlarge", taint: None },
+    Interner { name: "gpu", share: 8, instance: "g6.12xlarge", taint: Some(("nvidia.com/gpu", "present")) },
+    Interner { name: "ingress", share: 4, instance: "c7.xlarge", taint: Some(("dedicated", "ingress")) },
+    Interner { name: "infra", share: 5, instance: "m7.4xlarge", taint: Some(("node-role.kubernetes.io/infra", "")) },
+    Interner {
         name: "control-plane",
         share: 3,
         instance: "m7.xlarge",
@@ -59,7 +59,7 @@ fn node(number: usize, random: &mut Random) -> Node {
     node
 }
 
-fn pool(mut ticket: u32) -> &'static Pool {
+fn pool(mut ticket: u32) -> &'static Interner {
     let [general, ..] = &POOLS;
     let drawn = POOLS.iter().find(|pool| {
         let drawn = ticket < pool.share;
@@ -70,7 +70,7 @@ fn pool(mut ticket: u32) -> &'static Pool {
 }
 
 /// At least one: each node says how its kind of instance is paid for.
-fn taints(pool: &Pool, random: &mut Random) -> Vec<Taint> {
+fn taints(pool: &Interner, random: &mut Random) -> Vec<Taint> {
     let taint = |key: &str, value: &str, effect| Taint::new(key, value, effect);
     let lifecycle = if random.happens(300) { "spot" } else { "reserved" };
     let mut taints = vec![taint("node.example.com/lifecycle", lifecycle, TaintEffect::PreferNoSchedule)];

@@ -1,6 +1,6 @@
 use oorandom::Rand32;
 
-use crate::{history::safe_letters, model::Text};
+use crate::{adoption::template_hash::safe_letters, model::Text};
 
 /// Numbers that look random: the same for the same seed in every release.
 #[derive(Debug)]

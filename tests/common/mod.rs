@@ -154,7 +154,7 @@ impl Cluster {
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot::new(&self.daemonset, &self.nodes, &self.pods, &self.namespace)
             .revisions(&self.revisions)
-            .now(self.now)
+            .at(self.now)
             .settings(&self.settings)
             .backoff(&self.backoff)
     }
@@ -193,7 +193,7 @@ impl Cluster {
                 }
                 Action::DeleteRevision { revision, .. } => self.revisions.retain(|other| other.name != revision.name),
                 Action::RollBack { revision, .. } => {
-                    self.daemonset = daemonplan::rollback(&self.daemonset, revision).unwrap();
+                    self.daemonset = daemonplan::history::rollback(&self.daemonset, revision).unwrap();
                 }
                 Action::UpdateStatus { status } => self.daemonset.status = status.clone(),
                 other => panic!("unknown action {other}"),
@@ -203,9 +203,9 @@ impl Cluster {
 
     /// All of it, owned.
     #[cfg(feature = "proptest")]
-    pub fn facts(&self) -> daemonplan::ClusterFacts {
+    pub fn facts(&self) -> daemonplan::OwnedSnapshot {
         let (daemonset, nodes) = (self.daemonset.clone(), self.nodes.clone());
-        let mut facts = daemonplan::ClusterFacts::new(daemonset, nodes, self.pods.clone(), self.namespace.clone());
+        let mut facts = daemonplan::OwnedSnapshot::new(daemonset, nodes, self.pods.clone(), self.namespace.clone());
         facts.revisions = Some(self.revisions.clone());
         facts.now = Some(self.now);
         facts.settings = self.settings.clone();

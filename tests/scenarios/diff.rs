@@ -1,6 +1,6 @@
 //! What if: what a change does, and what would have happened anyhow.
 
-use daemonplan::{Change, Diff, Snapshot, model::PodPhase};
+use daemonplan::{Diff, Snapshot, forecast::Change, model::PodPhase};
 use serde_json::json;
 
 use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, taint};

@@ -1,7 +1,8 @@
 //! What an explanation says.
 
 use daemonplan::{
-    ClaimReason, HoldupCause, PodState, Settings, UpdateState,
+    Settings,
+    explain::{BlockerCause, ClaimReason, PodState, UpdateState},
     model::{ControllerRef, Pod, PodPhase, Readiness},
 };
 use serde_json::{Value, json};
@@ -158,9 +159,9 @@ fn an_update_that_waits_says_for_which_nodes_and_why() {
     let since = Some(cluster.now - jiff::SignedDuration::from_secs(20));
     let fresh = pod("new-b", "b").of("two").but(|pod| pod.ready = Readiness::Ready { since });
     let cluster = cluster.with_pod(fresh);
-    let UpdateState::Waiting { old, limit, held_by } = cluster.snapshot().explain().update else { panic!() };
+    let UpdateState::Waiting { old, limit, blocked_by } = cluster.snapshot().explain().update else { panic!() };
     assert_eq!((old, limit), (2, 2));
-    let told: Vec<_> = held_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).collect();
+    let told: Vec<_> = blocked_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).collect();
     assert_eq!(
         told,
         [
@@ -168,7 +169,7 @@ fn an_update_that_waits_says_for_which_nodes_and_why() {
             "b: pod new-b is ready, available in 40s",
         ]
     );
-    assert!(matches!(&held_by[1].cause, HoldupCause::Pod { state: PodState::Ready { .. }, .. }));
+    assert!(matches!(&blocked_by[1].cause, BlockerCause::Pod { state: PodState::Ready { .. }, .. }));
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn the_state_of_an_update_is_told_for_every_strategy() {
     assert_eq!(update(&rolling), "1 node with an older pod: what is missing or too much elsewhere comes first");
     let rolling = rolling.with_pod(pod("y", "b").of("two"));
     assert_eq!(update(&rolling), "1 node with an older pod: the update goes on");
-    let unobserved = rolling.snapshot().effects_unobserved().explain().update.to_string();
+    let unobserved = rolling.snapshot().expectations_unsatisfied().explain().update.to_string();
     assert_eq!(unobserved, "1 node with an older pod: the effects of the last plan do not show yet");
     let deleted = rolling.with(|daemonset| daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap()));
     assert_eq!(update(&deleted), "none, the DaemonSet is being deleted or left alone");
@@ -257,15 +258,15 @@ fn an_update_waits_for_the_pod_that_lives_and_not_for_the_one_that_goes() {
         pod("new-2", "a").of("two").unready(),
         pod("old", "b"),
     ]);
-    let UpdateState::Waiting { held_by, .. } = cluster.snapshot().explain().update else { panic!() };
-    assert_eq!(held_by[0].to_string(), "pod new-2 is not ready");
+    let UpdateState::Waiting { blocked_by, .. } = cluster.snapshot().explain().update else { panic!() };
+    assert_eq!(blocked_by[0].to_string(), "pod new-2 is not ready");
 }
 
 /// The nodes that an update waits for, and why.
-fn held_by(cluster: &Cluster) -> Vec<String> {
+fn blocked_by(cluster: &Cluster) -> Vec<String> {
     match cluster.snapshot().explain().update {
-        UpdateState::Waiting { held_by, .. } => {
-            held_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).collect()
+        UpdateState::Waiting { blocked_by, .. } => {
+            blocked_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).collect()
         }
         other => panic!("{other}"),
     }
@@ -291,9 +292,13 @@ fn a_surge_that_begins_is_an_update_that_goes_on_and_one_under_way_is_waited_for
     assert_eq!(begins.snapshot().explain().update, UpdateState::Moving { old: 2 });
     // Neither a node that just lacks an available pod nor a pod that goes where none is wanted uses up maxSurge.
     let under_way = surging(vec![old("a"), new("a").unready(), old("b"), new("c").unready(), old("d").being_deleted()]);
-    assert_eq!(held_by(&under_way), ["a: pod new-a is not ready"]);
+    assert_eq!(blocked_by(&under_way), ["a: pod new-a is not ready"]);
     let unwanted = surging(vec![new("a"), new("b"), new("c").unready(), old("d")]);
-    assert_eq!(held_by(&unwanted), ["c: pod new-c is not ready"], "the old pod goes once there are enough without it");
+    assert_eq!(
+        blocked_by(&unwanted),
+        ["c: pod new-c is not ready"],
+        "the old pod goes once there are enough without it"
+    );
 }
 
 #[test]
@@ -303,9 +308,9 @@ fn pods_on_a_missing_node_that_are_left_alone_hold_up_an_update() {
         cluster.with_pod(pod("old", "a")).with_settings(Settings::keep_pods_on_missing_nodes)
     };
     let gone = |name: &str| pod(name, "gone");
-    assert_eq!(held_by(&left_alone(vec![gone("x"), gone("y")])), ["gone: several pods"]);
-    assert_eq!(held_by(&left_alone(vec![gone("x"), gone("y").of("two")])), ["gone: several pods"]);
-    assert_eq!(held_by(&left_alone(vec![gone("x").being_deleted()])), ["gone: pod x is being deleted"]);
+    assert_eq!(blocked_by(&left_alone(vec![gone("x"), gone("y")])), ["gone: several pods"]);
+    assert_eq!(blocked_by(&left_alone(vec![gone("x"), gone("y").of("two")])), ["gone: several pods"]);
+    assert_eq!(blocked_by(&left_alone(vec![gone("x").being_deleted()])), ["gone: pod x is being deleted"]);
 }
 
 #[test]
@@ -313,7 +318,7 @@ fn a_surge_of_some_percent_of_no_nodes_is_none_and_waits_like_none() {
     let nobody = cluster([]).with_new_template().rolling(json!(5), json!("1%"));
     let nobody = nobody.with_settings(Settings::keep_pods_on_missing_nodes);
     let pair = nobody.with_pods(vec![pod("old", "gone").unready(), pod("new", "gone").of("two")]);
-    assert_eq!(held_by(&pair), ["gone: several pods"]);
+    assert_eq!(blocked_by(&pair), ["gone: several pods"]);
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use daemonplan::{Assumptions, Delay, Forecast, Outcome, StuckCause, Wave, WaveKind, model::PodPhase};
+use daemonplan::{
+    Forecast,
+    forecast::{Assumptions, Delay, Outcome, StuckCause, Wave, WaveKind},
+    model::PodPhase,
+};
 use serde_json::json;
 
 use super::{

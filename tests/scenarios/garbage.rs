@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use daemonplan::{
-    Settings, abandoned,
+    Settings,
+    gc::orphans,
     model::{PodNode, PodPhase},
 };
 use serde_json::json;
@@ -112,9 +113,9 @@ fn what_has_lost_its_daemonset_is_found_by_uid() {
     let foreign = pod("web", "a").but(|pod| pod.controller.as_mut().unwrap().kind = "ReplicaSet".into());
     let orphan = pod("orphan", "a").but(|pod| pod.controller = None);
     let cluster = cluster([]).with_pods([pod("y", "a"), pod("x", "a"), foreign, orphan]);
-    let found = abandoned(&HashSet::from(["uid-other".into()]), &cluster.pods, &cluster.revisions);
+    let found = orphans(&HashSet::from(["uid-other".into()]), &cluster.pods, &cluster.revisions);
     assert_eq!(found.pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["x", "y"]);
     assert_eq!(found.revisions.len(), 1);
-    let found = abandoned(&HashSet::from(["uid-agent".into()]), &cluster.pods, &cluster.revisions);
+    let found = orphans(&HashSet::from(["uid-agent".into()]), &cluster.pods, &cluster.revisions);
     assert!(found.pods.is_empty() && found.revisions.is_empty());
 }

@@ -1,7 +1,8 @@
 //! What a kept cluster does with events.
 
 use daemonplan::{
-    Action, BackoffKey, Cluster, Key, Kind,
+    Action, Cluster, Key, Kind,
+    backoff::BackoffKey,
     model::{ControllerRef, Namespace, PodPhase, Readiness},
 };
 use jiff::SignedDuration;
@@ -92,7 +93,7 @@ fn what_a_list_does_not_name_is_gone() {
     assert_eq!(asked(&mut cluster, &facts), [""; 0]);
     assert_eq!(cluster.daemonset(&key()), Some(&facts.daemonset));
     assert_eq!((cluster.node("a").is_some(), cluster.node("b").is_some()), (true, false));
-    cluster.resync(Kind::DaemonSet, [] as [daemonplan::Object; 0]);
+    cluster.resync(Kind::DaemonSet, [] as [daemonplan::Resource; 0]);
     assert!(cluster.daemonset(&key()).is_none() && cluster.plan(&key(), facts.now).is_none());
 }
 
@@ -182,12 +183,12 @@ fn back_offs_start_anew_once_another_generation_is_observed() {
 fn until_effects_are_observed_nothing_is_created() {
     let facts = cluster([node("a")]);
     let mut cluster = kept(&facts);
-    cluster.set_effects_observed(&key(), false);
+    cluster.set_expectations_satisfied(&key(), false);
     assert_eq!(cluster.stale(facts.now), [key()]);
     assert_eq!(asked(&mut cluster, &facts), [""; 0]);
-    cluster.set_effects_observed(&key(), false);
+    cluster.set_expectations_satisfied(&key(), false);
     assert_eq!(cluster.stale(facts.now), []);
-    cluster.set_effects_observed(&key(), true);
+    cluster.set_expectations_satisfied(&key(), true);
     assert_eq!(asked(&mut cluster, &facts), ["create pod on a: no pod is there"]);
 }
 

@@ -1,6 +1,10 @@
 //! What is dangerous, each with where it stands, what comes of it, and what to do.
 
-use daemonplan::{Finding, Lint, Severity, Snapshot, lint, model::LabelSelector};
+use daemonplan::{
+    Snapshot,
+    lint::{Finding, Lint, Severity, lint},
+    model::LabelSelector,
+};
 use serde_json::json;
 
 use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, selector, taint, template};

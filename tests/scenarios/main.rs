@@ -9,15 +9,15 @@ mod common;
 
 mod contract;
 mod created_pod;
-#[cfg(feature = "forecast")]
 mod diff;
 mod explain;
-#[cfg(feature = "forecast")]
 mod forecast;
 mod garbage;
+mod guide;
 mod history;
 mod incremental;
 mod lint;
+mod manifests;
 mod nodes;
 mod ownership;
 mod placement;

@@ -49,7 +49,7 @@ fn failed_pods_are_deleted_one_at_a_time_with_back_off() {
     let plan = cluster.plan();
     assert_eq!(lines(&plan), ["delete pod first on a: it failed"]);
     assert_eq!(plan.events[0].reason, "FailedDaemonPod");
-    assert_eq!(plan.plan_again_after, Some(Duration::from_secs(1)));
+    assert_eq!(plan.requeue_after, Some(Duration::from_secs(1)));
     let (backoff, now) = (plan.backoff, cluster.now);
     cluster.backoff.update(backoff, now);
     cluster.pods.remove(0);
@@ -122,7 +122,7 @@ fn with_surge_an_old_and_a_new_pod_may_share_a_node_until_the_new_one_is_availab
     };
     let waiting = surging(old(), new("2026-01-02T03:03:30Z"));
     assert_eq!(waiting.actions(), [""; 0]);
-    assert_eq!(waiting.plan().plan_again_after, Some(Duration::from_secs(25)));
+    assert_eq!(waiting.plan().requeue_after, Some(Duration::from_secs(25)));
     assert_eq!(
         surging(old(), new("2026-01-02T03:03:05Z")).actions(),
         ["delete pod old on a: it is of an older template, the new pod is available"]

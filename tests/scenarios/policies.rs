@@ -1,8 +1,11 @@
 //! What updates keep to that have a policy.
 
 use daemonplan::{
-    Action, RolloutPhase, RolloutPolicy, UpdateState, lint,
-    model::{IntOrPercent, Node, Pod, PodPhase, PodTrouble, Readiness},
+    Action, RolloutPolicy,
+    explain::UpdateState,
+    lint::lint,
+    model::{IntOrPercent, Node, Pod, PodPhase, PodProblem, Readiness},
+    policy::RolloutPhase,
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -31,9 +34,9 @@ fn new(node: &str) -> Pod {
 
 fn crashing(node: &str) -> Pod {
     new(node).unready().but(|pod| {
-        let mut trouble = PodTrouble::default();
-        (trouble.waiting, trouble.restarts) = ("CrashLoopBackOff".into(), 1);
-        pod.trouble = Some(Box::new(trouble));
+        let mut problem = PodProblem::default();
+        (problem.waiting, problem.restarts) = ("CrashLoopBackOff".into(), 1);
+        pod.problem = Some(Box::new(problem));
     })
 }
 
@@ -195,7 +198,7 @@ fn canaries_come_first_and_bake() {
     };
     let baking = cluster.clone().with_pods([since(4), old("b"), old("c")]);
     assert_eq!(phase(&baking).to_string(), "the canaries must be available for 6m more");
-    assert_eq!((turns(&baking), baking.plan().plan_again_after.unwrap().as_secs()), (vec![], 360));
+    assert_eq!((turns(&baking), baking.plan().requeue_after.unwrap().as_secs()), (vec![], 360));
     assert_eq!(turns(&cluster.clone().with_pods([since(10), old("b"), old("c")])), ["b", "c"]);
 }
 
@@ -249,9 +252,9 @@ fn what_counts_as_a_failure_can_be_set() {
     };
     let restarted = |restarts| {
         new("a").unready().but(|pod| {
-            let mut trouble = PodTrouble::default();
-            trouble.restarts = restarts;
-            pod.trouble = Some(Box::new(trouble));
+            let mut problem = PodProblem::default();
+            problem.restarts = restarts;
+            pod.problem = Some(Box::new(problem));
         })
     };
     assert!(!fails(&[], restarted(2)) && fails(&[], restarted(3)));
@@ -323,7 +326,7 @@ fn nodes_that_are_away_do_not_use_up_the_budget_and_are_left_alone() {
         update(nodes, &[("away", "unreachable")]).with_pods([old("a").unready(), new("b").unready(), old("c")]);
     assert_eq!(turns(&cluster), ["c"]);
     let plan = cluster.plan();
-    assert_eq!((plan.rollout.unwrap().unavailable_away, plan.status.unwrap().number_unavailable), (2, 2));
+    assert_eq!((plan.rollout.unwrap().unavailable_excluded, plan.status.unwrap().number_unavailable), (2, 2));
     let explanation = cluster.snapshot().explain();
     assert!(explanation.nodes[0].to_string().ends_with("the node is away and left out of updates"));
     assert_eq!(explanation.rollout.unwrap().away().unwrap(), "2 nodes without an available pod are away");
@@ -338,7 +341,7 @@ fn a_node_is_away_only_after_some_time_if_the_policy_says_so() {
         update([node, super::common::node("b")], &[("away", "cordoned=30m")]).with_pods([old("a"), old("b")])
     };
     assert_eq!(turns(&cordoned(29)), ["a", "b"]);
-    assert_eq!(cordoned(29).plan().plan_again_after.unwrap().as_secs(), 60);
+    assert_eq!(cordoned(29).plan().requeue_after.unwrap().as_secs(), 60);
     assert_eq!(turns(&cordoned(30)), ["b"]);
     let mut timeless = cordoned(30);
     timeless.nodes[0].taints[0].added = None;
@@ -404,9 +407,9 @@ fn what_is_wrong_with_a_pod_is_said() {
 fn failed(pods: &[(&str, &str, &str)]) -> Cluster {
     let pods = pods.iter().map(|(name, node, reason)| {
         pod(name, node).phase(PodPhase::Failed).but(|pod| {
-            let mut trouble = PodTrouble::default();
-            trouble.reason = (*reason).into();
-            pod.trouble = Some(Box::new(trouble));
+            let mut problem = PodProblem::default();
+            problem.reason = (*reason).into();
+            pod.problem = Some(Box::new(problem));
         })
     });
     let cluster = cluster(plain(&["a"])).with(|daemonset| {
@@ -427,7 +430,7 @@ fn each_reason_has_a_back_off_of_its_own_that_grows_with_what_it_takes_to_go_awa
         waits.push((entry.failures, entry.delay.as_secs()));
         cluster.backoff.update([(key, entry)], cluster.now);
         assert_eq!(cluster.actions(), [""; 0], "it waits");
-        assert_eq!(cluster.plan().plan_again_after, Some(entry.delay));
+        assert_eq!(cluster.plan().requeue_after, Some(entry.delay));
         // Whatever else fails there does not wait for it.
         assert_eq!(failed(&[("y", "a", "Evicted")]).actions().len(), 1);
         cluster.now += entry.delay;
@@ -454,7 +457,7 @@ fn no_pod_is_created_where_the_api_server_refused_to_until_the_back_off_is_over(
     let mut cluster = failed(&[]);
     let refused = cluster.backoff.refused(&cluster.daemonset, "a", cluster.now);
     cluster.backoff.update([refused], cluster.now);
-    assert_eq!((cluster.actions().len(), cluster.plan().plan_again_after.unwrap().as_secs()), (0, 10));
+    assert_eq!((cluster.actions().len(), cluster.plan().requeue_after.unwrap().as_secs()), (0, 10));
     let explanation = cluster.snapshot().explain();
     assert_eq!(
         explanation.nodes[0].to_string(),
@@ -491,9 +494,9 @@ fn a_pod_of_the_older_template_is_not_of_the_current_templates_generation() {
 fn pods_that_were_restarted_long_ago_do_not_keep_a_template_that_is_rolled_back_from_coming_back() {
     let well = |node: &str| {
         old(node).but(|pod| {
-            let mut trouble = PodTrouble::default();
-            trouble.restarts = 7;
-            pod.trouble = Some(Box::new(trouble));
+            let mut problem = PodProblem::default();
+            problem.restarts = 7;
+            pod.problem = Some(Box::new(problem));
             pod.ready = Readiness::Ready { since: Some("2026-01-01T00:00:00Z".parse().unwrap()) };
         })
     };

@@ -1,6 +1,6 @@
 //! The revisions, and the way back.
 
-use daemonplan::{UndoError, rollback};
+use daemonplan::history::{UndoError, rollback};
 
 use crate::common::*;
 

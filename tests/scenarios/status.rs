@@ -70,7 +70,7 @@ fn a_ready_pod_is_available_after_min_ready_seconds_and_the_plan_says_when() {
     ]);
     let plan = cluster.plan();
     assert_eq!(plan.status.as_ref().unwrap().number_available, 1);
-    assert_eq!(plan.plan_again_after, Some(Duration::from_secs(1)));
+    assert_eq!(plan.requeue_after, Some(Duration::from_secs(1)));
 }
 
 #[test]
@@ -78,11 +78,11 @@ fn without_a_clock_or_a_transition_time_a_pod_is_not_available_under_min_ready_s
     let cluster = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pod(pod("x", "a"));
     let timeless = Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace).plan();
     assert_eq!(timeless.status.unwrap().number_available, 0);
-    assert_eq!(timeless.plan_again_after, Some(Duration::from_mins(1)));
+    assert_eq!(timeless.requeue_after, Some(Duration::from_mins(1)));
     let cluster =
         Cluster { pods: vec![pod("x", "a").but(|pod| pod.ready = Readiness::Ready { since: None })], ..cluster };
     assert_eq!(cluster.plan().status.unwrap().number_available, 0);
-    assert_eq!(cluster.plan().plan_again_after, Some(Duration::from_mins(1)));
+    assert_eq!(cluster.plan().requeue_after, Some(Duration::from_mins(1)));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn while_effects_are_unobserved_nothing_is_created_or_deleted_and_the_generation
         .with_new_template()
         .rolling(json!(1), json!(0))
         .with_pods([pod("x", "b"), pod("orphan", "b").but(|pod| pod.controller = None)]);
-    let plan = cluster.snapshot().effects_unobserved().plan();
+    let plan = cluster.snapshot().expectations_unsatisfied().plan();
     assert_eq!(lines(&plan), ["adopt pod orphan: nobody controls it and its labels match the selector"]);
     let status = plan.status.unwrap();
     assert_eq!((status.number_misscheduled, status.observed_generation), (1, 0));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daemonplan::{
-    BackoffEntry, BackoffKey,
+    backoff::{BackoffEntry, BackoffKey},
     model::{HASH_LABEL, Labels, Pod, PodPhase},
 };
 use serde_json::{Value, json};

@@ -1,0 +1,5 @@
+//! The command line as a kubectl plugin: `kubectl daemonplan`.
+
+fn main() -> std::process::ExitCode {
+    daemonplan_cli::main("kubectl daemonplan")
+}

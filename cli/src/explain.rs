@@ -1,0 +1,183 @@
+//! `daemonplan explain`: how far the update is, and the nodes by what is to be said of them.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use daemonplan::{
+    Explanation, Snapshot,
+    explain::{NodeExplanation, UpdateState},
+    policy::RolloutStatus,
+};
+
+use super::{
+    Failure,
+    facts::{FactArgs, Selection},
+    output::{self, Format, escape_control, not_written},
+    report,
+    style::{BOLD, DIM, SHOWN, WARN, names, plural},
+};
+
+/// Explain where a DaemonSet's pods are, and where not, and why.
+#[derive(Debug, Args)]
+#[command(after_help = "Why does node-7 have no pod of monitoring/agent?\n  \
+    daemonplan explain -n monitoring agent --node node-7\n\n\
+    The same from a file:\n  \
+    kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json > cluster.json\n  \
+    daemonplan explain -f cluster.json -n monitoring agent --node node-7")]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Only this node, with every rule about it
+    #[arg(long)]
+    node: Option<String>,
+
+    /// How to show the explanations
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// Name every node, however many there are
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    facts: FactArgs,
+}
+
+/// A DaemonSet's snapshot with its explanation.
+type Explained<'a> = (Snapshot<'a>, Explanation);
+
+pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
+    let facts = args.facts.read(args.selection.namespace())?;
+    let meant = facts.selected(&args.selection)?;
+    let mut explanations: Vec<_> = meant.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();
+    if let Some(node) = &args.node {
+        for (_, explanation) in &mut explanations {
+            explanation.nodes.retain(|explained| *explained.node == **node);
+        }
+        if explanations.iter().all(|(_, explanation)| explanation.nodes.is_empty()) {
+            return Err(Failure(format!("there is no node {node} in the input, and no pod that is on one")));
+        }
+    }
+    let mut out = output::stdout();
+    match args.output {
+        Format::Text => write(&mut output::text(), &explanations, args.node.is_some(), args.all),
+        Format::Json => output::write_json(&mut out, &report::named("explanations", &explanations)),
+        Format::Yaml => output::write_yaml(&mut out, &report::named("explanations", &explanations)),
+    }
+    .map_err(not_written)?;
+    Ok(facts.exit_code())
+}
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+
+fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool, all: bool) -> io::Result<()> {
+    for (number, (snapshot, explanation)) in explanations.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        let daemonset = snapshot.daemonset();
+        let name = escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name));
+        writeln!(out, "{BOLD}{name}{BOLD:#}")?;
+        for warning in &explanation.warnings {
+            writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(warning))?;
+        }
+        if is_one_node {
+            explanation.nodes.iter().try_for_each(|node| one_node(out, node))?;
+        } else {
+            update(out, &explanation.update, all)?;
+            if let Some(away) = explanation.rollout.as_ref().and_then(RolloutStatus::away) {
+                writeln!(out, "  {away}")?;
+            }
+            nodes(out, explanation, all)?;
+            claims(out, explanation, all)?;
+        }
+    }
+    out.flush()
+}
+
+fn update(out: &mut impl Write, update: &UpdateState, all: bool) -> io::Result<()> {
+    writeln!(out, "  update: {}", escape_control(update))?;
+    if let UpdateState::Waiting { blocked_by, .. } = update {
+        let shown = if all { blocked_by.len() } else { SHOWN };
+        let width = blocked_by.iter().take(shown).map(|holdup| holdup.node.len()).max().unwrap_or(0);
+        for holdup in blocked_by.iter().take(shown) {
+            writeln!(out, "    {WARN}{:width$}{WARN:#}  {}", escape_control(&holdup.node), escape_control(holdup))?;
+        }
+        more(out, blocked_by.len().saturating_sub(shown))?;
+    }
+    Ok(())
+}
+
+fn more(out: &mut impl Write, count: usize) -> io::Result<()> {
+    if count > 0 {
+        writeln!(out, "    … and {count} more {DIM}(--all){DIM:#}")?;
+    }
+    Ok(())
+}
+
+fn nodes(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Result<()> {
+    for (sentence, nodes) in explanation.groups() {
+        writeln!(out, "  {}: {}", plural(nodes.len(), "node"), escape_control(sentence))?;
+        let all_names: Vec<_> = nodes.iter().map(|node| escape_control(&node.node)).collect();
+        writeln!(out, "    {DIM}{}{DIM:#}", names(&all_names, all))?;
+    }
+    Ok(())
+}
+
+fn claims(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Result<()> {
+    let claims = &explanation.claims;
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let what = if claims.len() == 1 { "whose labels and controller" } else { "of which labels and controller" };
+    writeln!(out, "  {} {what} do not say the same:", plural(claims.len(), "pod"))?;
+    let shown = if all { claims.len() } else { SHOWN };
+    let width = claims.iter().take(shown).map(|claim| claim.pod.len()).max().unwrap_or(0);
+    for claim in claims.iter().take(shown) {
+        writeln!(out, "    {:width$}  {}", escape_control(&claim.pod), escape_control(&claim.reason))?;
+    }
+    more(out, claims.len().saturating_sub(shown))
+}
+
+/// Everything about one node.
+fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
+    writeln!(out, "  {BOLD}{}{BOLD:#}: {}", escape_control(&node.node), escape_control(node))?;
+    if !node.exists {
+        writeln!(out, "    {BAD}✗{BAD:#} the node does not exist")?;
+    }
+    let width = node.checks.iter().map(|check| check.rule.to_string().chars().count()).max().unwrap_or(0);
+    for check in &node.checks {
+        let rule = escape_control(&check.rule);
+        match &check.failure {
+            None => writeln!(out, "    {GOOD}✓{GOOD:#} {rule}")?,
+            Some(failure) => writeln!(out, "    {BAD}✗{BAD:#} {rule:width$}  {DIM}{}{DIM:#}", escape_control(failure))?,
+        }
+    }
+    for pod in &node.pods {
+        let revision = match (&pod.revision.number, &pod.revision.hash) {
+            (Some(number), Some(hash)) => format!("revision {number} ({})", escape_control(hash)),
+            (None, Some(hash)) => format!("revision {}", escape_control(hash)),
+            (_, None) => "no revision label".to_owned(),
+        };
+        let age = if pod.revision.is_current { "up to date" } else { "older" };
+        let deletion = pod
+            .deletion
+            .as_ref()
+            .map(|reason| format!("; deleted next: {}", escape_control(reason)))
+            .unwrap_or_default();
+        let problem = pod.problem.as_ref().map(|problem| format!(" ({})", escape_control(problem))).unwrap_or_default();
+        writeln!(
+            out,
+            "    pod {}  {}{problem}, {age}, {revision}{deletion}",
+            escape_control(&pod.pod),
+            escape_control(pod.state)
+        )?;
+    }
+    Ok(())
+}

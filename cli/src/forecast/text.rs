@@ -1,0 +1,136 @@
+//! Forecasts for people, with a small chart.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use daemonplan::{
+    Forecast, Snapshot,
+    forecast::{StuckNode, TimelinePoint, Wave, WaveKind},
+};
+use indexmap::IndexMap;
+
+use super::Runs;
+use crate::{
+    output::{escape_control, width},
+    style::{BOLD, DIM, WARN, first_names, names, plural, shown_of, span},
+};
+
+const NEW: Style = AnsiColor::Green.on_default();
+const OLD: Style = Style::new().dimmed();
+const UNAVAILABLE: Style = AnsiColor::Red.on_default();
+
+pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], all: bool) -> io::Result<()> {
+    for (number, (snapshot, runs)) in forecasts.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        let daemonset = snapshot.daemonset();
+        writeln!(out, "{BOLD}{}{BOLD:#}", escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name)))?;
+        let spread = runs.spread().map(|spread| format!(" ({spread})")).unwrap_or_default();
+        writeln!(out, "  {}{spread}", runs.forecast)?;
+        if runs.is_idle() {
+            continue;
+        }
+        writeln!(out, "  {DIM}if {}{DIM:#}", runs.assumptions)?;
+        chart(out, &runs.forecast)?;
+        waves(out, &runs.forecast, all)?;
+        stuck(out, &runs.forecast.stuck, all)?;
+    }
+    out.flush()
+}
+
+/// How many letters a line of the chart has: what the terminal has room for.
+fn chart_width() -> u32 {
+    const LABEL: usize = 16;
+    let room = width().map_or(50, |width| width.saturating_sub(LABEL).clamp(10, 100));
+    u32::try_from(room).unwrap_or(u32::MAX)
+}
+
+fn chart(out: &mut impl Write, forecast: &Forecast) -> io::Result<()> {
+    if forecast.after.is_zero() || forecast.desired == 0 {
+        return Ok(());
+    }
+    let columns = forecast.columns(chart_width());
+    let mut line = |label: &str, style: Style, count: fn(&TimelinePoint) -> usize| {
+        let bar: String = columns.iter().map(|point| block(count(point), forecast.desired)).collect();
+        writeln!(out, "  {label:11}  {style}{}{style:#}", bar.trim_end())
+    };
+    line("older", OLD, |point| point.old)?;
+    line("up to date", NEW, |point| point.new)?;
+    line("unavailable", UNAVAILABLE, |point| point.unavailable)?;
+    let (end, width) = (span(forecast.after), columns.len().saturating_sub(2));
+    writeln!(out, "  {:11}  {DIM}0s{end:>width$}{DIM:#}", "")
+}
+
+/// A letter that is as high as `count` is of `all`; only nothing is nothing.
+fn block(count: usize, all: usize) -> char {
+    const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    *BLOCKS.get((count * 8).div_ceil(all.max(1))).unwrap_or(&'█')
+}
+
+/// So many nodes of a wave are named.
+pub(super) const NAMED: usize = 3;
+
+fn waves(out: &mut impl Write, forecast: &Forecast, all: bool) -> io::Result<()> {
+    let shown = shown_of(forecast.waves.len(), all);
+    let waves = &forecast.waves;
+    if waves.is_empty() {
+        return Ok(());
+    }
+    let width = waves.iter().map(|wave| what(wave).chars().count()).max().unwrap_or(0).max(7);
+    writeln!(
+        out,
+        "  {DIM}{:>4}  {:<width$}  {:>9}  {:>9}  {:>9}  nodes{DIM:#}",
+        "wave", "what", "begins", "ends", "available"
+    )?;
+    for (number, wave) in waves.iter().enumerate().take(shown) {
+        line(out, number, wave, width, forecast.desired, all)?;
+    }
+    if let (Some(last), 1..) = (waves.last(), waves.len() - shown) {
+        if waves.len() - shown > 1 {
+            writeln!(out, "     … {} more {DIM}(--all){DIM:#}", plural(waves.len() - shown - 1, "wave"))?;
+        }
+        line(out, waves.len() - 1, last, width, forecast.desired, all)?;
+    }
+    Ok(())
+}
+
+/// What a wave is for, and of which group of nodes.
+fn what(wave: &Wave) -> String {
+    match (wave.kind, &wave.group) {
+        (WaveKind::Update, Some(group)) => format!("update {}", escape_control(group)),
+        (WaveKind::Update, None) => "update".to_owned(),
+        _ => "repair".to_owned(),
+    }
+}
+
+fn line(out: &mut impl Write, number: usize, wave: &Wave, width: usize, desired: usize, all: bool) -> io::Result<()> {
+    let ends = wave.ends.map_or("never".to_owned(), span);
+    let nodes: Vec<_> = wave.nodes.iter().map(escape_control).collect();
+    writeln!(
+        out,
+        "  {:>4}  {:<width$}  {:>9}  {ends:>9}  {:>9}  {DIM}{}{DIM:#}",
+        number + 1,
+        what(wave),
+        span(wave.begins),
+        format!("{}/{desired}", wave.lowest_available),
+        if all { names(&nodes, all) } else { first_names(&nodes, NAMED) },
+    )
+}
+
+fn stuck(out: &mut impl Write, stuck: &[StuckNode], all: bool) -> io::Result<()> {
+    for (cause, nodes) in by_cause(stuck) {
+        writeln!(out, "  {WARN}{}{WARN:#}: {cause}", plural(nodes.len(), "node"))?;
+        writeln!(out, "    {DIM}{}{DIM:#}", names(&nodes, all))?;
+    }
+    Ok(())
+}
+
+/// The names of the nodes, by why they are stuck.
+pub(super) fn by_cause(stuck: &[StuckNode]) -> IndexMap<String, Vec<String>> {
+    let mut causes = IndexMap::<_, Vec<_>>::new();
+    for node in stuck {
+        causes.entry(escape_control(&node.cause)).or_default().push(escape_control(&node.node));
+    }
+    causes
+}

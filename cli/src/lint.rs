@@ -1,0 +1,214 @@
+//! `daemonplan lint`: what is dangerous, for people, for programs, and for code scanners (SARIF).
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anstyle::{AnsiColor, Style};
+use clap::{Args, ValueEnum};
+use daemonplan::lint::{Finding, Lint, Severity};
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use super::{
+    Failure,
+    facts::{FactArgs, Selection},
+    output::{self, escape_control, not_written},
+    style::{BOLD, DIM, names, plural},
+};
+
+/// Look for what is dangerous.
+#[derive(Debug, Args)]
+#[command(after_help = help())]
+pub(super) struct LintArgs {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Fail with 3 if there is a finding as bad as this, or of this code; may be given more than once
+    #[arg(long, value_name = "error|warning|note|CODE", value_parser = deny)]
+    deny: Vec<Deny>,
+
+    /// Pass over findings of this code; may be given more than once
+    #[arg(long, value_name = "CODE", value_parser = code)]
+    allow: Vec<Lint>,
+
+    /// How to show the findings
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// Name every node, however many there are
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    facts: FactArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: the documented contract
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// For code scanners: SARIF 2.1.0
+    Sarif,
+}
+
+/// What must not be found.
+#[derive(Clone, Copy, Debug)]
+enum Deny {
+    /// This, or what is worse.
+    Severity(Severity),
+    Lint(Lint),
+}
+
+const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Note];
+
+fn help() -> String {
+    let lines = SEVERITIES.iter().flat_map(|severity| {
+        let lints = Lint::ALL.iter().filter(move |lint| lint.severity() == *severity);
+        lints.map(move |lint| format!("  {severity:7}  {:26}  {}", lint.code(), lint.title()))
+    });
+    let lines: Vec<_> = lines.collect();
+    format!(
+        "In a pipeline:\n  daemonplan lint -f manifests/ --deny error --deny no-history\n\n\
+         What is looked for:\n{}\n\n\
+         Exit code: 0 done, 1 an error, 3 something that is denied.",
+        lines.join("\n")
+    )
+}
+
+fn code(text: &str) -> Result<Lint, String> {
+    let lint = Lint::ALL.iter().find(|lint| lint.code() == text);
+    lint.copied().ok_or_else(|| "expected a code, such as no-history; --help names all".to_owned())
+}
+
+fn deny(text: &str) -> Result<Deny, String> {
+    let severity = SEVERITIES.into_iter().find(|severity| severity.to_string() == text);
+    severity.map(Deny::Severity).map_or_else(|| code(text).map(Deny::Lint), Ok)
+}
+
+impl Deny {
+    fn includes(self, finding: &Finding) -> bool {
+        match self {
+            Self::Severity(severity) => finding.severity >= severity,
+            Self::Lint(lint) => finding.lint == lint,
+        }
+    }
+}
+
+pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
+    let facts = args.facts.read(args.selection.namespace())?;
+    let snapshots = facts.selected(&args.selection)?;
+    // Of those that are not meant, too, selectors may overlap.
+    let mut findings = daemonplan::lint::lint(&facts.snapshots().collect::<Vec<_>>());
+    let is_meant = |finding: &Finding| {
+        let mut meant = snapshots.iter().map(daemonplan::Snapshot::daemonset);
+        meant.any(|daemonset| {
+            (&daemonset.namespace, &daemonset.name) == (&finding.daemon_set.namespace, &finding.daemon_set.name)
+        })
+    };
+    findings.retain(|finding| is_meant(finding) && !args.allow.contains(&finding.lint));
+    let mut out = output::stdout();
+    match args.output {
+        Format::Text => write(&mut output::text(), &findings, snapshots.len(), args.all),
+        Format::Json => output::write_json(&mut out, &IndexMap::from([("findings", &findings)])),
+        Format::Yaml => output::write_yaml(&mut out, &IndexMap::from([("findings", &findings)])),
+        Format::Sarif => output::write_json(&mut out, &sarif(&findings, args.facts.only_file())),
+    }
+    .map_err(not_written)?;
+    let is_denied = findings.iter().any(|finding| args.deny.iter().any(|deny| deny.includes(finding)));
+    Ok(match facts.exit_code() {
+        ExitCode::SUCCESS if is_denied => ExitCode::from(3),
+        code => code,
+    })
+}
+
+fn style(severity: Severity) -> Style {
+    match severity {
+        Severity::Error => AnsiColor::Red.on_default().bold(),
+        Severity::Warning => AnsiColor::Yellow.on_default().bold(),
+        Severity::Note => AnsiColor::Cyan.on_default().bold(),
+    }
+}
+
+fn write(out: &mut impl Write, findings: &[Finding], daemonsets: usize, all: bool) -> io::Result<()> {
+    let mut about = None;
+    for finding in findings {
+        let Finding { lint, severity, daemon_set, kind, field, message, fix, nodes, .. } = finding;
+        let is_first = about.is_none();
+        if about.replace(daemon_set).is_none_or(|about| about != daemon_set) {
+            let name = escape_control(format_args!("{}/{}", daemon_set.namespace, daemon_set.name));
+            writeln!(out, "{}{BOLD}{name}{BOLD:#}", if is_first { "" } else { "\n" })?;
+        }
+        let (style, field) = (style(*severity), escape_control(field));
+        writeln!(out, "  {style}{severity}{style:#} {BOLD}{lint}{BOLD:#}  {DIM}{kind}: {field}{DIM:#}")?;
+        writeln!(out, "    {}", escape_control(message))?;
+        if all && !nodes.is_empty() {
+            writeln!(out, "    {DIM}{}{DIM:#}", names(&nodes.iter().map(escape_control).collect::<Vec<_>>(), all))?;
+        }
+        let label = if fix.starts_with("kubectl ") { "$" } else { "fix:" };
+        writeln!(out, "    {label} {}", escape_control(fix))?;
+    }
+    if !findings.is_empty() {
+        writeln!(out)?;
+    }
+    let counts = SEVERITIES.iter().filter_map(|severity| {
+        let count = findings.iter().filter(|finding| finding.severity == *severity).count();
+        (count > 0).then(|| plural(count, &severity.to_string()))
+    });
+    let counts: Vec<_> = counts.collect();
+    let found = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
+    writeln!(out, "{BOLD}{}{BOLD:#}: {found}", plural(daemonsets, "DaemonSet"))?;
+    out.flush()
+}
+
+/// <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
+fn sarif(findings: &[Finding], file: Option<&str>) -> Value {
+    let level = |severity: Severity| severity.to_string();
+    let rules = Lint::ALL.iter().map(|lint| {
+        json!({
+            "id": lint.code(),
+            "shortDescription": {"text": lint.title()},
+            "defaultConfiguration": {"level": level(lint.severity())},
+        })
+    });
+    let results = findings.iter().map(|finding| {
+        let Finding { lint, severity, daemon_set, kind, field, message, fix, .. } = finding;
+        let name = match *kind {
+            "Namespace" => format!("{kind}/{}/{field}", daemon_set.namespace),
+            _ => format!("{kind}/{}/{}/{field}", daemon_set.namespace, daemon_set.name),
+        };
+        let logical = json!([{"fullyQualifiedName": name, "kind": "resource"}]);
+        let location = match file {
+            None => json!({"logicalLocations": logical}),
+            Some(file) => {
+                let physical = json!({"artifactLocation": {"uri": file}, "region": {"startLine": 1}});
+                json!({"logicalLocations": logical, "physicalLocation": physical})
+            }
+        };
+        json!({
+            "ruleId": lint.code(),
+            "ruleIndex": Lint::ALL.iter().position(|other| other == lint),
+            "level": level(*severity),
+            "message": {"text": format!("{}/{}: {message}. Fix: {fix}", daemon_set.namespace, daemon_set.name)},
+            "locations": [location],
+        })
+    });
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "daemonplan",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": rules.collect::<Vec<_>>(),
+            }},
+            "results": results.collect::<Vec<_>>(),
+        }],
+    })
+}

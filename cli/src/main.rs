@@ -1,0 +1,5 @@
+//! The command line `daemonplan`.
+
+fn main() -> std::process::ExitCode {
+    daemonplan_cli::main("daemonplan")
+}

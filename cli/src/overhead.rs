@@ -1,0 +1,91 @@
+//! `daemonplan overhead`: which DaemonSets would run on a node that there is not yet, and what they would take of it.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Args;
+use daemonplan::overhead::{DaemonSetFleet, Overhead};
+use indexmap::IndexMap;
+
+use super::{
+    Failure,
+    facts::{FactArgs, print_problems},
+    input,
+    output::{self, Format, escape_control, not_written},
+    style::{BOLD, DIM, names},
+};
+
+/// Which DaemonSets would run on a new node, and what they would take of it.
+#[derive(Debug, Args)]
+#[command(after_help = "What is left of a node of a new pool?\n  \
+    kubectl get node worker-1 -o yaml > node.yaml    # and edit its name, labels and taints\n  \
+    daemonplan overhead --node node.yaml")]
+pub(super) struct OverheadArgs {
+    /// A manifest with the node, as it will be once it is in use; may hold several, and be given more than once
+    #[arg(long, value_name = "FILE", required = true)]
+    node: Vec<PathBuf>,
+
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// Name every DaemonSet, however many there are
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    facts: FactArgs,
+}
+
+pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
+    let facts = args.facts.read(None)?;
+    let shapes = input::read(&args.node)?;
+    print_problems(&shapes);
+    if shapes.nodes().is_empty() {
+        return Err(Failure("--node: expected a Node, found none".into()));
+    }
+    let fleet = DaemonSetFleet::of(facts.snapshots()).map_err(|error| Failure(escape_control(error)))?;
+    let overheads: Vec<_> = shapes.nodes().iter().map(|node| (&node.name, fleet.overhead(node))).collect();
+    let report = || IndexMap::from([("overheads", overheads.iter().map(|(_, overhead)| overhead).collect::<Vec<_>>())]);
+    let mut out = output::stdout();
+    match args.output {
+        Format::Text => write(&mut output::text(), &overheads, args.all),
+        Format::Json => output::write_json(&mut out, &report()),
+        Format::Yaml => output::write_yaml(&mut out, &report()),
+    }
+    .map_err(not_written)?;
+    Ok(if shapes.problems().is_empty() { facts.exit_code() } else { ExitCode::FAILURE })
+}
+
+fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<'_>)], all: bool) -> io::Result<()> {
+    for (number, (node, overhead)) in overheads.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        writeln!(out, "{BOLD}{}{BOLD:#}: {}", escape_control(node), escape_control(overhead))?;
+        let running: Vec<_> = overhead
+            .running()
+            .map(|key| (key, escape_control(format_args!("{}/{}", key.namespace, key.name))))
+            .collect();
+        let width = running.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
+        for (key, name) in running {
+            let requests =
+                overhead.requests_of(key).map(|(resource, amount)| format!("{} {amount}", escape_control(resource)));
+            let requests: Vec<_> = requests.collect();
+            let line = format!("  {name:width$}  {}", requests.join(", "));
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        let mut refused = IndexMap::<_, Vec<_>>::new();
+        for (key, refusal) in overhead.refused() {
+            let name = escape_control(format_args!("{}/{}", key.namespace, key.name));
+            refused.entry(escape_control(refusal)).or_default().push(name);
+        }
+        for (refusal, daemonsets) in refused {
+            writeln!(out, "  {DIM}not {}: {refusal}{DIM:#}", names(&daemonsets, all))?;
+        }
+    }
+    out.flush()
+}

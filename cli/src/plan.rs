@@ -1,0 +1,287 @@
+//! `daemonplan plan`: per DaemonSet its state in one line, what would be done and why, and who gets no pod.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+use daemonplan::{
+    Action, Plan, Verdict,
+    manifest::Manifests,
+    model::{DaemonSet, UpdateStrategy},
+    policy::RolloutPhase,
+};
+use indexmap::IndexMap;
+
+use super::{
+    Failure,
+    facts::FactArgs,
+    output::{self, Format, escape_control, not_written},
+    report::{self, Planned},
+    style::{BOLD, DIM, WARN, names, plural, shown_of, span, style},
+};
+
+/// Plan every DaemonSet of a cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "Input is what this prints:\n  \
+    kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json | daemonplan plan -f -\n\n\
+    Exit code: 0 done, 1 an error, 2 there are actions (with --exit-code).")]
+pub(super) struct PlanArgs {
+    /// Only the DaemonSets of this namespace
+    #[arg(short, long)]
+    namespace: Option<String>,
+
+    /// How to show the plans
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    /// Exit with 2 if there are actions
+    #[arg(long)]
+    exit_code: bool,
+
+    /// Show every action on a line of its own, however many there are
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    facts: FactArgs,
+}
+
+pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
+    let facts = args.facts.read(args.namespace.as_deref())?;
+    let mut any_actions = false;
+    let is_meant = |name: &str| args.namespace.as_deref().is_none_or(|namespace| namespace == name);
+    let meant = facts.snapshots().filter(|snapshot| is_meant(&snapshot.daemonset().namespace));
+    let plans = meant.map(|snapshot| (snapshot, snapshot.plan()));
+    let plans = plans.inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
+    let mut out = output::stdout();
+    match args.output {
+        Format::Text => write(&mut output::text(), &facts.manifests, plans, args.all),
+        Format::Json => output::write_json(&mut out, &report::plans(plans)),
+        Format::Yaml => output::write_yaml(&mut out, &report::plans(plans)),
+    }
+    .map_err(not_written)?;
+    Ok(if facts.exit_code() == ExitCode::SUCCESS && args.exit_code && any_actions {
+        ExitCode::from(2)
+    } else {
+        facts.exit_code()
+    })
+}
+
+fn write<'a>(
+    out: &mut impl Write,
+    manifests: &Manifests,
+    plans: impl Iterator<Item = Planned<'a>>,
+    all: bool,
+) -> io::Result<()> {
+    let counts = [
+        (manifests.daemonsets().count(), "DaemonSet"),
+        (manifests.nodes().len(), "node"),
+        (manifests.pod_count(), "pod"),
+    ];
+    let counts = counts.map(|(count, what)| plural(count, what)).join(", ");
+    let skipped: Vec<_> =
+        manifests.skipped().map(|(kind, count)| format!("{count} {}", escape_control(kind))).collect();
+    write!(out, "{BOLD}cluster{BOLD:#}: {counts}")?;
+    if !skipped.is_empty() {
+        write!(out, " {DIM}(not looked at: {}){DIM:#}", skipped.join(", "))?;
+    }
+    writeln!(out)?;
+
+    let mut summary = Summary::default();
+    for (snapshot, plan) in plans {
+        writeln!(out)?;
+        let groups = grouped(&plan);
+        one(out, snapshot.daemonset(), &plan, &groups, all)?;
+        summary.add(&plan, &groups);
+    }
+    writeln!(out)?;
+    summary.write(out)?;
+    out.flush()
+}
+
+fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Groups, all: bool) -> io::Result<()> {
+    let name = escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name));
+    writeln!(out, "{BOLD}{name}{BOLD:#}  {}", state(daemonset, plan))?;
+    for warning in &plan.warnings {
+        writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(warning))?;
+    }
+    if let Some(rollout) = &plan.rollout {
+        let phase = (rollout.phase != RolloutPhase::Settled).then(|| format!("policy: {}", rollout.phase));
+        for said in phase.into_iter().chain(rollout.away()) {
+            writeln!(out, "  {}", escape_control(said))?;
+        }
+    }
+    if plan.actions.is_empty() {
+        writeln!(out, "  {DIM}nothing to do{DIM:#}")?;
+    }
+    for lines in groups.values() {
+        group(out, lines, all)?;
+    }
+    for (held_back, what) in [(plan.held_back_creations, "more creation"), (plan.held_back_deletions, "more deletion")]
+    {
+        if held_back > 0 {
+            writeln!(out, "  {WARN}… {} held back by the burst limit{WARN:#}", plural(held_back, what))?;
+        }
+    }
+    for event in &plan.events {
+        writeln!(out, "  {DIM}event {}{DIM:#}", escape_control(event))?;
+    }
+    without_pod(out, plan, all)?;
+    if let Some(after) = plan.requeue_after {
+        writeln!(out, "  look again in {}", span(after))?;
+    }
+    Ok(())
+}
+
+fn state(daemonset: &DaemonSet, plan: &Plan<'_>) -> String {
+    let strategy = match daemonset.update_strategy {
+        UpdateStrategy::OnDelete => "OnDelete".to_owned(),
+        UpdateStrategy::RollingUpdate { max_unavailable, max_surge } if max_surge.of(1) > 0 => {
+            format!("RollingUpdate, surge {max_surge}, unavailable {max_unavailable}")
+        }
+        UpdateStrategy::RollingUpdate { max_unavailable, .. } => {
+            format!("RollingUpdate, unavailable {max_unavailable}")
+        }
+    };
+    match &plan.status {
+        Some(status) => {
+            let wanted = plural(usize::try_from(status.desired_number_scheduled).unwrap_or_default(), "node");
+            let misplaced = match status.number_misscheduled {
+                0 => String::new(),
+                count => format!("; {count} where none is wanted"),
+            };
+            format!(
+                "{strategy}: wanted on {wanted}, {} placed, {} up to date, {} available{misplaced}",
+                status.current_number_scheduled, status.updated_number_scheduled, status.number_available,
+            )
+        }
+        None if daemonset.is_being_deleted() => format!("{strategy}: being deleted"),
+        None => strategy,
+    }
+}
+
+/// A line of the plan.
+struct Line {
+    sign: char,
+    verb: &'static str,
+    object: String,
+    node: String,
+    reason: String,
+}
+
+/// The lines of a plan, by what is done and why.
+type Groups = IndexMap<(&'static str, &'static str), Vec<Line>>;
+
+fn grouped(plan: &Plan<'_>) -> Groups {
+    let mut groups = Groups::new();
+    for action in &plan.actions {
+        let line = line(action);
+        groups.entry((line.verb, action.reason_code())).or_default().push(line);
+    }
+    groups
+}
+
+fn line(action: &Action) -> Line {
+    let (sign, verb, object, node) = match action {
+        Action::AdoptPod { pod } => ('~', "adopt", escape_control(&pod.name), String::new()),
+        Action::ReleasePod { pod, .. } => ('~', "release", escape_control(&pod.name), String::new()),
+        Action::RelabelPod { pod, hash } => {
+            ('~', "relabel", escape_control(&pod.name), escape_control(format_args!("hash {hash}")))
+        }
+        Action::AdoptRevision { revision } => ('~', "adopt revision", escape_control(&revision.name), String::new()),
+        Action::ReleaseRevision { revision, .. } => {
+            ('~', "release revision", escape_control(&revision.name), String::new())
+        }
+        Action::UpdateRevision { revision, number, .. } => {
+            ('~', "update revision", escape_control(&revision.name), format!("number {number}"))
+        }
+        Action::CreateRevision { revision } => {
+            ('+', "create revision", escape_control(&revision.name), format!("number {}", revision.revision))
+        }
+        Action::RollBack { daemonset, revision, .. } => {
+            ('~', "roll back", escape_control(&daemonset.name), format!("to revision {}", revision.revision))
+        }
+        Action::CreatePod { node, .. } => ('+', "create", String::new(), escape_control(node)),
+        Action::DeletePod { pod, node, .. } => {
+            ('-', "delete", escape_control(&pod.name), escape_control(node.as_deref().unwrap_or("no node")))
+        }
+        Action::DeleteRevision { revision, .. } => {
+            ('-', "delete revision", escape_control(&revision.name), String::new())
+        }
+        Action::UpdateStatus { .. } => ('~', "write status", String::new(), String::new()),
+        _ => ('~', "do", escape_control(action), String::new()),
+    };
+    Line { sign, verb, object, node, reason: escape_control(action.reason()) }
+}
+
+fn group(out: &mut impl Write, lines: &[Line], all: bool) -> io::Result<()> {
+    let shown = shown_of(lines.len(), all);
+    let width = |field: fn(&Line) -> &String| lines.iter().take(shown).map(|line| field(line).len()).max().unwrap_or(0);
+    let (object_width, node_width) = (width(|line| &line.object), width(|line| &line.node));
+    for line in lines.iter().take(shown) {
+        let style = style(line.sign);
+        let Line { sign, verb, object, node, reason } = line;
+        write!(out, "  {style}{sign} {verb}{style:#}")?;
+        for (text, width) in [(object, object_width), (node, node_width)].into_iter().filter(|(_, width)| *width > 0) {
+            write!(out, "  {text:width$}")?;
+        }
+        writeln!(out, "  {DIM}{reason}{DIM:#}")?;
+    }
+    if let (Some(first), 1..) = (lines.first(), lines.len() - shown) {
+        let style = style(first.sign);
+        writeln!(
+            out,
+            "  {style}{} {}{style:#}  … and {} more like these {DIM}(--all){DIM:#}",
+            first.sign,
+            first.verb,
+            lines.len() - shown
+        )?;
+    }
+    Ok(())
+}
+
+/// The nodes that should run no pod, by reason.
+fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<()> {
+    let mut reasons = IndexMap::<(bool, String), Vec<String>>::new();
+    for placement in plan.placements().filter(|placement| placement.verdict != Verdict::Run) {
+        let stays = placement.verdict == Verdict::Keep;
+        reasons.entry((stays, escape_control(&placement.reason))).or_default().push(escape_control(&placement.node));
+    }
+    for ((stays, reason), nodes) in reasons {
+        let stays = if stays { " (a pod that is there stays)" } else { "" };
+        writeln!(out, "  {DIM}not on {}: {reason}{stays}{DIM:#}", names(&nodes, all))?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Summary {
+    plans: usize,
+    verbs: IndexMap<&'static str, usize>,
+    again: Option<Duration>,
+}
+
+impl Summary {
+    fn add(&mut self, plan: &Plan<'_>, groups: &Groups) {
+        self.plans += 1;
+        for ((verb, _), lines) in groups {
+            *self.verbs.entry(verb).or_default() += lines.len();
+        }
+        self.again = self.again.into_iter().chain(plan.requeue_after).min();
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.plans == 0 {
+            return writeln!(out, "{BOLD}no plan{BOLD:#}: the input has no DaemonSet that could be planned");
+        }
+        let mut parts: Vec<_> = self.verbs.iter().map(|(verb, count)| format!("{count} × {verb}")).collect();
+        if parts.is_empty() {
+            parts.push("nothing to do".to_owned());
+        }
+        let again = self.again.map(|after| format!("; look again in {}", span(after))).unwrap_or_default();
+        writeln!(out, "{BOLD}{}{BOLD:#}: {}{again}", plural(self.plans, "plan"), parts.join(", "))
+    }
+}

@@ -1,0 +1,93 @@
+//! `daemonplan lint`.
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+use super::{PENDING, QUIET, file, run};
+
+fn lint(args: &[&str]) -> Command {
+    super::daemonplan(&[&["lint"], args].concat())
+}
+
+#[test]
+fn the_trap_of_the_bundled_cluster_is_found_with_its_fix() {
+    let (out, errors, code) = run(lint(QUIET).arg("trapped"));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert_eq!(
+        out,
+        "trap/trapped
+  error project-selector-conflict  Namespace: metadata.annotations[openshift.io/node-selector]
+    the annotation openshift.io/node-selector keeps pods from 8 nodes that the DaemonSet asks for (worker-1, worker-2, worker-3 \
+         and 5 more): a controller that is not told of it creates pods there that fail at once, without end
+    $ kubectl annotate namespace trap openshift.io/node-selector=\"\" --overwrite
+
+1 DaemonSet: 1 error
+"
+    );
+    let (out, _, _) = run(lint(QUIET).args(["trapped", "--all"]));
+    assert!(out.contains("\n    worker-1, worker-2, worker-3, worker-4, "), "{out}");
+    let (out, _, _) = run(lint(QUIET).args(["trapped", "--allow", "project-selector-conflict"]));
+    assert_eq!(out, "1 DaemonSet: nothing found\n");
+}
+
+#[test]
+fn what_is_denied_fails() {
+    let code = |args: &[&str]| run(lint(QUIET).args(args)).2;
+    assert_eq!(code(&["trapped"]), 0);
+    assert_eq!(code(&["trapped", "--deny", "error"]), 3);
+    assert_eq!(code(&["trapped", "--deny", "warning"]), 3, "an error is worse");
+    assert_eq!(code(&["trapped", "--deny", "project-selector-conflict"]), 3);
+    assert_eq!(code(&["trapped", "--deny", "no-history"]), 0);
+    assert_eq!(code(&["trapped", "--deny", "error", "--allow", "project-selector-conflict"]), 0);
+    let (_, errors, code) = run(lint(QUIET).args(["--deny", "everything"]));
+    assert_eq!((code, errors.contains("expected a code, such as no-history; --help names all")), (1, true));
+}
+
+#[test]
+fn selectors_overlap_with_daemonsets_that_are_not_meant() {
+    let daemonset = |name: &str| {
+        format!(
+            "kind: DaemonSet\nmetadata: {{name: {name}, namespace: n}}\n\
+         spec: {{selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}}}}}}\n---\n"
+        )
+    };
+    let (_folder, file) = file(&(daemonset("one") + &daemonset("two")));
+    let (out, _, _) = run(lint(&["-f", &file, "one"]).args(["-o", "json"]));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1, "{out}");
+    assert_eq!((&findings[0]["code"], &findings[0]["daemonSet"]["name"]), (&"selectors-overlap".into(), &"one".into()));
+    assert!(findings[0]["message"].as_str().unwrap().contains("DaemonSet two"), "{out}");
+    let (yaml, _, _) = run(lint(&["-f", &file, "one"]).args(["-o", "yaml"]));
+    assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), report);
+}
+
+#[test]
+fn code_scanners_get_sarif() {
+    let (out, errors, code) = run(lint(PENDING).args(["-o", "sarif"]));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    let sarif: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&sarif["version"], &sarif["runs"][0]["tool"]["driver"]["name"]),
+        (&"2.1.0".into(), &"daemonplan".into())
+    );
+    let rules = sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    assert!(!results.is_empty());
+    for result in results {
+        let rule = &rules[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
+        assert_eq!((&rule["id"], &rule["defaultConfiguration"]["level"]), (&result["ruleId"], &result["level"]));
+        assert!(result["message"]["text"].as_str().unwrap().contains(". Fix: "));
+        let location = &result["locations"][0];
+        assert_eq!(location["physicalLocation"]["artifactLocation"]["uri"], "examples/pending.json");
+        assert!(location["logicalLocations"][0]["fullyQualifiedName"].is_string());
+    }
+}
+
+#[test]
+fn the_help_names_all_codes() {
+    let (help, _, _) = run(&mut lint(&["--help"]));
+    for code in daemonplan::lint::Lint::ALL {
+        assert!(help.contains(code.code()), "{code}");
+    }
+}

@@ -1,0 +1,32 @@
+//! The cluster of the tests as a program of its own, for a controller in another process.
+//!
+//! `cargo run --release --example cluster -- FILE NODES DAEMONSETS` writes a kubeconfig FILE and serves until Ctrl-C.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
+
+#[path = "../tests/cluster/mod.rs"]
+mod cluster;
+
+use cluster::{Pace, settled_daemonsets};
+use serde_json::json;
+
+#[tokio::main]
+async fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [file, nodes, daemonsets] = args.as_slice() else {
+        eprintln!("usage: cluster FILE NODES DAEMONSETS");
+        std::process::exit(2);
+    };
+    let pace = Pace { tick: std::time::Duration::from_secs(1), ..Pace::default() };
+    let (server, _life) = cluster::cluster(nodes.parse().unwrap(), pace).await;
+    settled_daemonsets(&mut server.store(), daemonsets.parse().unwrap());
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", server.address)}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "users": [{"name": "test", "user": {}}]});
+    std::fs::write(file, config.to_string()).unwrap();
+    println!("serves at http://{}", server.address);
+    drop(tokio::signal::ctrl_c().await);
+    let writes = cluster::own_writes(&server.store());
+    println!("{writes} writes to pods, revisions and DaemonSets");
+}

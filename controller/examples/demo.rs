@@ -1,0 +1,67 @@
+//! A cluster in memory and the controller in it: what it does about a new DaemonSet, a new template, and a node that goes.
+//!
+//! `cargo run --example demo` tells the story and ends; with `-- --stay` the page can be looked at until Ctrl-C.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
+
+#[path = "../tests/cluster/mod.rs"]
+mod cluster;
+
+use std::time::{Duration, Instant};
+
+use cluster::{Pace, Server, controller, daemonset, id, roll_out, server::Id};
+use serde_json::json;
+
+const NODES: usize = 12;
+
+#[tokio::main]
+async fn main() {
+    let stays = std::env::args().any(|flag| flag == "--stay");
+    let pace = Pace { start: Duration::from_millis(400), stop: Duration::from_millis(200), ..Pace::default() };
+    let (server, _life) = cluster::cluster(NODES, pace).await;
+    let process = controller(&server, "--lease-namespace prod");
+    println!("a cluster of {NODES} nodes, and the controller, whose page is at http://{}/", process.address);
+
+    let mut agent = daemonset("prod", "agent");
+    agent["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(3);
+    let agent = server.store().create("daemonsets", agent);
+    follow(&server, &agent, "DaemonSet prod/agent is created").await;
+    roll_out(&mut server.store(), &agent, "registry/agent:2");
+    follow(&server, &agent, "its template has another image, maxUnavailable is 3").await;
+    server.store().edit(&id("nodes", "", "node-0003"), |node| {
+        node["spec"]["taints"] = json!([{"key": "maintenance", "effect": "NoExecute"}]);
+    });
+    follow(&server, &agent, "node-0003 gets a taint that the pods do not tolerate").await;
+    server.store().remove(&id("nodes", "", "node-0005"));
+    follow(&server, &agent, "node-0005 is gone").await;
+
+    let (_, explanation) = cluster::page(&process, "/explain/prod/agent?node=node-0003").await;
+    println!("\nwhy is there no pod on node-0003? GET /explain/prod/agent?node=node-0003 says\n{explanation}");
+    if stays {
+        println!("\nthe page is at http://{}/ until Ctrl-C", process.address);
+        drop(tokio::signal::ctrl_c().await);
+    }
+    let outcome = process.terminate(Duration::from_secs(30));
+    println!("\nstopped, the lease given back: {}", matches!(outcome, Some(Ok(()))));
+}
+
+/// Shows the status until nothing happens any more.
+async fn follow(server: &Server, daemonset: &Id, what: &str) {
+    println!("\n{what}");
+    let (start, mut shown, mut quiet) = (Instant::now(), String::new(), Instant::now());
+    while quiet.elapsed() < Duration::from_secs(1) {
+        let status = server.store().get(daemonset).unwrap()["status"].clone();
+        let number = |field: &str| status[field].as_i64().unwrap_or(0);
+        let line = format!(
+            "desired {}, ready {}, up to date {}",
+            number("desiredNumberScheduled"),
+            number("numberReady"),
+            number("updatedNumberScheduled")
+        );
+        if line != shown {
+            println!("  {:4.1} s  {line}", start.elapsed().as_secs_f64());
+            (shown, quiet) = (line, Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,282 @@
+//! Writes to the API server, and what its answers mean.
+
+use std::{error::Error, fmt, time::Duration};
+
+use daemonplan::{
+    Key, Kind,
+    model::{ControllerRevision, DaemonSet, Pod},
+};
+use http::{Method, Request};
+use kube::{Client, Resource};
+use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
+use serde_json::{Value, json};
+
+use crate::watched::Watched;
+
+/// Why a write or a read came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The API server says no: it has not been done.
+    #[error("{code} {reason}: {message}")]
+    Refused {
+        /// The HTTP status.
+        code: u16,
+        /// `reason` of the answer, such as `NotFound`.
+        reason: String,
+        /// What it says to people.
+        message: String,
+        /// Whether the namespace is being deleted, so that nothing can be created in it.
+        terminating: bool,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The API server failed: it may have been done, and to ask tells.
+    #[error("{0}")]
+    Failed(String),
+    /// No answer: it may have been done, or may be done yet.
+    #[error("no answer: {0}")]
+    Unanswered(String),
+    /// The object is another one than was planned for, or is otherwise by now.
+    #[error("{0}")]
+    Changed(String),
+    /// Nothing is written any more: another one leads, or the controller stops.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl Refusal {
+    /// The HTTP status, or a word that says as much.
+    pub fn code(&self) -> String {
+        match self {
+            Self::Refused { code, .. } => code.to_string(),
+            Self::Failed(_) => "5xx".to_owned(),
+            Self::Unanswered(_) => "unanswered".to_owned(),
+            Self::Changed(_) => "changed".to_owned(),
+            Self::Stopped => "stopped".to_owned(),
+        }
+    }
+
+    pub(crate) fn is(&self, status: u16) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == status)
+    }
+
+    pub(crate) fn is_terminating(&self) -> bool {
+        matches!(self, Self::Refused { terminating: true, .. })
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl From<kube::Error> for Refusal {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            // A gateway that gave up waiting, or the API server that did: the write may go on.
+            kube::Error::Api(status) if status.code == 504 => Self::Unanswered(status.message.clone()),
+            kube::Error::Api(status) if status.code >= 500 && status.code != 503 => {
+                Self::Failed(status.message.clone())
+            }
+            kube::Error::Api(status) => {
+                let details = status.details.as_ref();
+                let causes = details.into_iter().flat_map(|details| &details.causes);
+                let seconds = details.map_or(0, |details| details.retry_after_seconds);
+                Self::Refused {
+                    code: status.code,
+                    reason: status.reason.clone(),
+                    message: status.message.clone(),
+                    terminating: causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating"),
+                    retry_after: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
+                }
+            }
+            other => Self::Unanswered(reasons(&other)),
+        }
+    }
+}
+
+/// An error and what it came from, in one line.
+pub fn reasons(error: &(dyn Error + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let refusal = match error.downcast_ref() {
+            Some(kube::Error::Api(status)) => Some(status),
+            _ => None,
+        };
+        let text = match refusal {
+            Some(status) => format!("{} {}: {}", status.code, status.reason, status.message),
+            // What kube adds of a refusal is the whole answer, which comes next in fewer words.
+            None => error.to_string().split(": ApiError").next().unwrap_or_default().to_owned(),
+        };
+        // Some errors have what they came from in their own text.
+        if !said.iter().any(|before| before.contains(&text)) {
+            said.push(text);
+        }
+        next = error.source().filter(|_| refusal.is_none());
+    }
+    said.join(": ")
+}
+
+/// What the answer to a write tells of its object.
+#[derive(Debug, Deserialize)]
+pub struct Written {
+    metadata: WrittenMeta,
+}
+
+#[derive(Debug, Deserialize)]
+struct WrittenMeta {
+    #[serde(default, rename = "resourceVersion")]
+    version: String,
+}
+
+impl Written {
+    /// `metadata.resourceVersion`.
+    pub fn version(&self) -> &str {
+        &self.metadata.version
+    }
+}
+
+/// How a patch is to be understood.
+#[derive(Clone, Copy, Debug)]
+pub enum Patch {
+    /// Field by field.
+    Merge,
+    /// Lists by their merge keys, such as owner references by their uid.
+    Strategic,
+}
+
+impl Patch {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Merge => "application/merge-patch+json",
+            Self::Strategic => "application/strategic-merge-patch+json",
+        }
+    }
+}
+
+/// The API server. Every call ends within the time limit.
+#[derive(Clone)]
+pub struct Server {
+    client: Client,
+    limit: Duration,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// The one that the client is for.
+    pub fn new(client: Client, limit: Duration) -> Self {
+        Self { client, limit }
+    }
+
+    /// An object as it is now.
+    ///
+    /// # Errors
+    /// If the API server refuses the request or cannot be reached.
+    pub async fn get<T: DeserializeOwned>(&self, kind: Kind, key: &Key) -> Result<T, Refusal> {
+        self.send(Method::GET, path(kind, key), None, String::new()).await
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// If the API server refuses the request or cannot be reached.
+    pub async fn create(&self, kind: Kind, namespace: &str, manifest: String) -> Result<Written, Refusal> {
+        self.send(Method::POST, collection(kind, namespace), Some("application/json"), manifest).await
+    }
+
+    /// Patches an object.
+    ///
+    /// # Errors
+    /// If the API server refuses the request or cannot be reached.
+    pub async fn patch(&self, kind: Kind, key: &Key, how: Patch, patch: &Value) -> Result<Written, Refusal> {
+        self.send(Method::PATCH, path(kind, key), Some(how.media_type()), patch.to_string()).await
+    }
+
+    /// Patches an object's subresource `status`, field by field.
+    ///
+    /// # Errors
+    /// If the API server refuses the request or cannot be reached.
+    pub async fn patch_status(&self, kind: Kind, key: &Key, patch: &Value) -> Result<Written, Refusal> {
+        let subresource = path(kind, key) + "/status";
+        self.send(Method::PATCH, subresource, Some(Patch::Merge.media_type()), patch.to_string()).await
+    }
+
+    /// Deletes an object if it still is as it was read.
+    ///
+    /// # Errors
+    /// If the API server refuses the request or cannot be reached.
+    pub async fn delete(&self, kind: Kind, key: &Key, uid: &str, version: &str) -> Result<(), Refusal> {
+        let preconditions = json!({"uid": uid, "resourceVersion": version});
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
+        let path = path(kind, key);
+        self.send::<IgnoredAny>(Method::DELETE, path, Some("application/json"), options.to_string()).await.map(drop)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: String,
+        media_type: Option<&'static str>,
+        body: String,
+    ) -> Result<T, Refusal> {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(media_type) = media_type {
+            request = request.header(http::header::CONTENT_TYPE, media_type);
+        }
+        let request = request.body(body.into_bytes()).map_err(|error| Refusal::Changed(error.to_string()))?;
+        match tokio::time::timeout(self.limit, self.client.request(request)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Refusal::Unanswered(format!("after {:?}", self.limit))),
+        }
+    }
+}
+
+fn collection(kind: Kind, namespace: &str) -> String {
+    match kind {
+        Kind::DaemonSet => Watched::<DaemonSet>::url_path(&(), Some(namespace)),
+        Kind::ControllerRevision => Watched::<ControllerRevision>::url_path(&(), Some(namespace)),
+        // Nothing is written to nodes and namespaces.
+        Kind::Pod | Kind::Node | Kind::Namespace => Watched::<Pod>::url_path(&(), Some(namespace)),
+    }
+}
+
+fn path(kind: Kind, key: &Key) -> String {
+    format!("{}/{}", collection(kind, &key.namespace), key.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{core::Status, runtime::watcher};
+
+    use super::*;
+
+    fn refused(code: u16) -> kube::Error {
+        kube::Error::Api(Status::failure("too old", "Expired").with_code(code).boxed())
+    }
+
+    #[test]
+    fn reasons_are_said_once_and_in_one_line() {
+        let error = watcher::Error::WatchStartFailed(refused(410));
+        assert_eq!(reasons(&error), "failed to start watching object: 410 Expired: too old");
+    }
+
+    #[test]
+    fn an_answer_tells_whether_it_may_have_been_done() {
+        let kind = |code| match Refusal::from(refused(code)) {
+            Refusal::Refused { .. } => "no",
+            Refusal::Failed(_) => "to be looked up",
+            Refusal::Unanswered(_) => "perhaps later",
+            other => panic!("{other}"),
+        };
+        assert_eq!([403, 409, 429, 503].map(kind), ["no"; 4]);
+        assert_eq!([500, 502, 504].map(kind), ["to be looked up", "to be looked up", "perhaps later"]);
+    }
+}

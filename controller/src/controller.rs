@@ -1,0 +1,340 @@
+//! The controller as a whole: watches that feed what is known, and workers who do what the plans say.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use daemonplan::{
+    Key, Kind,
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
+};
+use futures::StreamExt;
+use kube::{
+    Client,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    api::{Server, reasons},
+    config::Config,
+    events::{self, Events},
+    executor::{Executor, Gate},
+    job::{Failure, Job},
+    leader::{Candidate, Role},
+    metrics::{ActionLabels, KindLabel, Metrics},
+    state::{Moment, State},
+    watched::{self, Watch},
+    web,
+};
+
+/// How long a stop waits for what is under way.
+const FAREWELL: Duration = Duration::from_secs(25);
+
+/// How long to wait before a list that is asked for because a version is too old.
+const RELIST: Duration = Duration::from_secs(1);
+
+/// How often the dispatcher shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What the watches, the workers and the page have in common.
+#[derive(Debug)]
+pub struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    heartbeat: Mutex<Instant>,
+}
+
+impl Shared {
+    fn new(state: State) -> Self {
+        Self { state: Mutex::new(state), changed: Notify::new(), heartbeat: Mutex::new(Instant::now()) }
+    }
+
+    /// What is known.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long ago the dispatcher was last seen.
+    pub fn silence(&self) -> Duration {
+        self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn beat(&self) {
+        *self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// A controller that listens already and has not begun yet.
+pub struct Controller {
+    config: Config,
+    client: Client,
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controller").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Controller {
+    /// By the flags, for the cluster that the client is for.
+    ///
+    /// # Errors
+    /// If flags do not fit together, or the address to listen on cannot be had.
+    pub async fn new(config: Config, client: Client) -> anyhow::Result<Self> {
+        let state = State::new(config.settings()?, config.collect_garbage, config.dry_run);
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("--listen {}", config.listen))?;
+        Ok(Self { config, client, listener, shared: Arc::new(Shared::new(state)), metrics: Arc::default() })
+    }
+
+    /// Where the page and the metrics are.
+    ///
+    /// # Errors
+    /// None that a socket which listens could have.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Works until it is to stop; then finishes what is being written, and gives the lease back.
+    ///
+    /// # Errors
+    /// If one of its parts ends by itself.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, client, listener, shared, metrics } = self;
+        let alone = config.no_leader_election || config.dry_run;
+        let (role, roles) = watch::channel(if alone { Role::Leader { term: 1 } } else { Role::Unknown });
+        let idle = CancellationToken::new();
+        let (events, notes) = Events::new(Arc::clone(&metrics));
+        let executor = Arc::new(Executor {
+            server: Server::new(client.clone(), config.request_timeout),
+            shared: Arc::clone(&shared),
+            events,
+            metrics: Arc::clone(&metrics),
+            gate: Gate { role: roles, stop: stop.clone() },
+            writes: Semaphore::new(config.writes),
+        });
+        let site = axum::serve(listener, web::site(Arc::clone(&shared), Arc::clone(&metrics)));
+        let emitter = tokio::spawn(events::emit(client.clone(), notes, metrics, config.request_timeout));
+        let election = tokio::spawn({
+            let candidate = (!alone).then(|| Candidate::new(client.clone(), &config));
+            let (stop, idle) = (stop.clone(), idle.clone());
+            async move {
+                match candidate {
+                    Some(candidate) => candidate.run(role, stop, idle).await,
+                    None => idle.cancelled().await,
+                }
+            }
+        });
+        let outcome = tokio::select! {
+            outcome = dispatch(&executor, &config, &client) => outcome,
+            ended = site => ended.context("the page has ended by itself"),
+        };
+        stop.cancel();
+        idle.cancel();
+        drop(executor); // and with it the Events' way in
+        let farewell = async { drop((election.await, emitter.await)) };
+        if time::timeout(FAREWELL, farewell).await.is_err() {
+            warn!("stops although not all has been said");
+        }
+        outcome
+    }
+}
+
+/// Begins to watch every kind, each with a list.
+fn watch_all(executor: &Executor, config: &Config, client: &Client, watches: &mut JoinSet<()>) {
+    watches.spawn(watch_kind::<Namespace>(executor, config, client));
+    watches.spawn(watch_kind::<Node>(executor, config, client));
+    watches.spawn(watch_kind::<ControllerRevision>(executor, config, client));
+    watches.spawn(watch_kind::<Pod>(executor, config, client));
+    watches.spawn(watch_kind::<DaemonSet>(executor, config, client));
+}
+
+/// Feeds what the API server tells of one kind into what is known.
+fn watch_kind<T: Watch>(executor: &Executor, config: &Config, client: &Client) -> impl Future<Output = ()> + use<T> {
+    let namespace = config.namespace.as_deref();
+    let mut settings = watcher::Config::default().page_size(config.page_size);
+    settings.label_selector = config.selector.clone().filter(|_| T::KIND == Kind::DaemonSet);
+    let own = namespace.filter(|_| T::KIND == Kind::Namespace);
+    settings.field_selector = own.map(|namespace| format!("metadata.name={namespace}"));
+    let api = watched::api::<T>(client, namespace);
+    let (shared, metrics) = (Arc::clone(&executor.shared), Arc::clone(&executor.metrics));
+    async move {
+        loop {
+            let mut events = std::pin::pin!(watcher(api.clone(), settings.clone()).default_backoff());
+            while let Some(event) = events.next().await {
+                let error = match event {
+                    Ok(event) => {
+                        handle_event::<T>(event, &shared, &metrics);
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                metrics.watch_errors.get_or_create(&KindLabel::of::<T>()).inc();
+                warn!(kind = ?T::KIND, error = reasons(&error), "the watch broke off, and begins again");
+                // Told so in the watch, kube's watcher lists anew; told so before, it asks for the same version for ever.
+                if matches!(&error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410) {
+                    break;
+                }
+            }
+            time::sleep(RELIST).await;
+        }
+    }
+}
+
+fn handle_event<T: Watch>(event: watcher::Event<watched::Watched<T>>, shared: &Shared, metrics: &Metrics) {
+    metrics.watch_events.get_or_create(&KindLabel::of::<T>()).inc();
+    let now = Moment::now();
+    let (shown, unreadable) = shared.state().observe(event, now);
+    for written in shown.iter().filter_map(|shown| shown.written) {
+        metrics.lagged(now.instant.saturating_duration_since(written));
+    }
+    if let Some((key, reason)) = unreadable {
+        metrics.unreadable.get_or_create(&KindLabel::of::<T>()).inc();
+        error!(kind = ?T::KIND, namespace = %key.namespace, name = %key.name, reason, "cannot be read");
+    }
+    shared.changed.notify_one();
+}
+
+/// Gives DaemonSets whose turn it is to workers, until it is to stop and all of them are done.
+async fn dispatch(executor: &Arc<Executor>, config: &Config, client: &Client) -> anyhow::Result<()> {
+    let Executor { shared, gate, metrics, .. } = &**executor;
+    let mut roles = gate.role.clone();
+    let mut role = Role::Unknown;
+    let (mut watches, mut jobs) = (JoinSet::new(), JoinSet::new());
+    let mut log = DryRunLog::default();
+    while !gate.stop.is_cancelled() {
+        shared.beat();
+        let before = std::mem::replace(&mut role, *roles.borrow_and_update());
+        let leads = matches!(role, Role::Leader { .. });
+        metrics.leads.set(i64::from(leads));
+        if role != before && (leads || before == Role::Unknown) {
+            // What the leader before this one wrote last may not have come in yet: only a list is sure to have it.
+            watches.shutdown().await;
+            shared.state().forget_lists();
+            watch_all(executor, config, client, &mut watches);
+        }
+        let mut next_turn = None;
+        if leads {
+            if begin(executor, config, role, &mut jobs, &mut log) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            next_turn = shared.state().next_turn(Moment::now());
+        }
+        let wake = next_turn.map_or(HEARTBEAT, |at| at.saturating_duration_since(Instant::now())).min(HEARTBEAT);
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            () = time::sleep(wake) => {}
+            Some(done) = jobs.join_next() => end(shared, done)?,
+            Some(_) = watches.join_next() => anyhow::bail!("a watch has ended by itself"),
+            Ok(()) = roles.changed() => {}
+            () = gate.stop.cancelled() => {}
+        }
+    }
+    while let Some(done) = jobs.join_next().await {
+        end(shared, done)?;
+    }
+    Ok(())
+}
+
+type Done = (Key, Result<(), Failure>);
+
+fn end(shared: &Shared, done: Result<Done, tokio::task::JoinError>) -> anyhow::Result<()> {
+    let (key, outcome) = done.context("a worker has ended in the midst of its work")?;
+    shared.state().finish(&key, outcome, Moment::now());
+    Ok(())
+}
+
+/// Gives out what there are workers for; whether there was anything.
+fn begin(executor: &Arc<Executor>, config: &Config, role: Role, jobs: &mut JoinSet<Done>, log: &mut DryRunLog) -> bool {
+    let Executor { shared, metrics, events, .. } = &**executor;
+    let (ready, expired) = shared.state().ready(Moment::now());
+    for (kind, key, shown) in expired {
+        metrics.never_shown.inc();
+        warn!(?kind, namespace = %key.namespace, name = %key.name, daemonset = %shown.daemonset.name, "a write was never seen");
+    }
+    let mut begun = false;
+    for key in ready {
+        if jobs.len() >= config.workers {
+            break;
+        }
+        let start = Instant::now();
+        let job = shared.state().start(&key, Moment::now(), pod_name);
+        metrics.plan_time.observe(start.elapsed().as_secs_f64());
+        let Some(job) = job else { continue };
+        metrics.plans.inc();
+        begun = true;
+        warn_of(&job);
+        if config.dry_run {
+            log.note(&job, metrics);
+        }
+        if config.dry_run || job.steps.is_empty() {
+            shared.state().finish(&key, Ok(()), Moment::now());
+            continue;
+        }
+        for event in &job.events {
+            events.say(&job.daemonset, None, event.r#type, event.reason, event.message.clone());
+        }
+        let executor = Arc::clone(executor);
+        jobs.spawn(async move { (key, executor.carry_out(&job, role).await) });
+    }
+    begun
+}
+
+fn warn_of(job: &Job) {
+    let DaemonSet { namespace, name, .. } = &job.daemonset;
+    for warning in &job.news {
+        warn!(%namespace, daemonset = %name, "{warning}");
+    }
+    for step in &job.steps {
+        debug!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "is planned");
+    }
+}
+
+/// What a dry run has said, so as not to say it again and again.
+#[derive(Default)]
+struct DryRunLog(HashMap<Key, Vec<String>>);
+
+impl DryRunLog {
+    fn note(&mut self, job: &Job, metrics: &Metrics) {
+        let DaemonSet { namespace, name, .. } = &job.daemonset;
+        let plan: Vec<_> = job.steps.iter().map(|step| step.action.to_string()).collect();
+        let key = Key::new(namespace.clone(), name.clone());
+        if self.0.insert(key, plan.clone()).is_some_and(|before| before == plan) {
+            return;
+        }
+        for (step, action) in job.steps.iter().zip(&plan) {
+            let (action_code, reason) = (step.action.code(), step.action.reason_code());
+            let labels = ActionLabels { action: action_code, reason, result: "dry-run" };
+            metrics.actions.get_or_create(&labels).inc();
+            info!(%namespace, daemonset = %name, action, "would be done");
+        }
+    }
+}
+
+/// A name for a pod of a DaemonSet, as the API server would generate it.
+fn pod_name(daemonset: &Text) -> Text {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    const LONGEST: usize = 58;
+    let end = daemonset.as_str().floor_char_boundary(LONGEST - 1);
+    let suffix = (0..5).map(|_| char::from(*fastrand::choice(LETTERS).unwrap_or(&b'x')));
+    let name: String = daemonset.as_str().chars().take(end).chain(['-']).chain(suffix).collect();
+    name.into()
+}

@@ -1,0 +1,52 @@
+//! The controller as a program: flags, the log, signals.
+
+use anyhow::Context;
+use clap::Parser;
+use daemonplan_controller::{config::Config, controller::Controller};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+/// The default of `RUST_LOG`. Failed requests are logged by their callers, who know their purpose.
+const LOGGED: &str = "info,kube_client::client::builder=off";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if config.log_json {
+        log.json().init();
+    } else {
+        log.init();
+    }
+    drop(config.settings()?); // before anything is asked for
+    let stop = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+            info!("stops");
+            stop.cancel();
+        }
+    });
+    let client = client(&config).await.context("it is not known how to reach a cluster")?;
+    let controller = Controller::new(config, client).await?;
+    info!(page = %format_args!("http://{}/", controller.address()?), "begins");
+    controller.run(stop).await
+}
+
+async fn client(config: &Config) -> anyhow::Result<kube::Client> {
+    let options = KubeConfigOptions { context: config.context.clone(), ..KubeConfigOptions::default() };
+    let mut found = match &config.kubeconfig {
+        Some(file) => kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?,
+        None if config.context.is_some() => kube::Config::from_kubeconfig(&options).await?,
+        None => kube::Config::infer().await?,
+    };
+    // The controller knows what may be tried again, and when.
+    found.default_retry = false;
+    Ok(kube::Client::try_from(found)?)
+}

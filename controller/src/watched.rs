@@ -1,0 +1,164 @@
+//! The API server's JSON, straight into the planner's types: what it does not plan from is dropped as it is read.
+
+use std::borrow::Cow;
+
+use daemonplan::{
+    Kind,
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod},
+};
+use kube::{
+    Api, Client, Resource,
+    core::{DynamicResourceScope, ObjectMeta},
+};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+/// An object as it came in: what a watch has to know of it, and what the planner makes of it.
+///
+/// That an object cannot be read is no error of the whole list or watch.
+#[derive(Clone, Debug)]
+pub struct Watched<T> {
+    meta: ObjectMeta,
+    /// The object, or why it could not be read.
+    pub object: Result<T, String>,
+}
+
+/// A kind of object that the controller watches.
+pub trait Watch: Into<daemonplan::Resource> + DeserializeOwned + Clone + std::fmt::Debug + Send + 'static {
+    /// The planner's name of it.
+    const KIND: Kind;
+    /// The kind in manifests, and in paths.
+    const NAMES: (&'static str, &'static str);
+    /// The API group, version `v1` each.
+    const GROUP: &'static str;
+    /// Whether its objects live in namespaces.
+    const NAMESPACED: bool;
+}
+
+macro_rules! watch {
+    ($($object:ident, $plural:literal, $group:literal, $namespaced:literal;)+) => {$(
+        impl Watch for $object {
+            const KIND: Kind = Kind::$object;
+            const NAMES: (&'static str, &'static str) = (stringify!($object), $plural);
+            const GROUP: &'static str = $group;
+            const NAMESPACED: bool = $namespaced;
+        }
+    )+};
+}
+
+watch! {
+    DaemonSet, "daemonsets", "apps", true;
+    ControllerRevision, "controllerrevisions", "apps", true;
+    Pod, "pods", "", true;
+    Node, "nodes", "", false;
+    Namespace, "namespaces", "", false;
+}
+
+/// All objects of a kind, or those of one namespace.
+pub fn api<T: Watch>(client: &Client, namespace: Option<&str>) -> Api<Watched<T>> {
+    match namespace {
+        Some(namespace) if T::NAMESPACED => Api::namespaced_with(client.clone(), namespace, &()),
+        _ => Api::all_with(client.clone(), &()),
+    }
+}
+
+impl<T> Watched<T> {
+    /// `metadata.namespace`, empty for an object that lives in none, and `metadata.name`.
+    pub fn key(&self) -> daemonplan::Key {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        daemonplan::Key::new(text(&self.meta.namespace), text(&self.meta.name))
+    }
+
+    /// `metadata.resourceVersion`.
+    pub fn version(&self) -> &str {
+        self.meta.resource_version.as_deref().unwrap_or_default()
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Watched<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Head {
+            metadata: HeadMeta,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct HeadMeta {
+            name: Option<String>,
+            namespace: Option<String>,
+            resource_version: Option<String>,
+        }
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        let Head { metadata } = serde_json::from_str(json.get()).map_err(serde::de::Error::custom)?;
+        let HeadMeta { name, namespace, resource_version } = metadata;
+        Ok(Self {
+            meta: ObjectMeta { name, namespace, resource_version, ..ObjectMeta::default() },
+            object: serde_json::from_str(json.get()).map_err(|error| error.to_string()),
+        })
+    }
+}
+
+impl<T: Watch> Resource for Watched<T> {
+    type DynamicType = ();
+    type Scope = DynamicResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        T::NAMES.0.into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        T::GROUP.into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        T::NAMES.1.into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::WatchEvent;
+
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_watch_is_read() {
+        let line = r#"{"type":"ADDED","object":{"kind":"Node","apiVersion":"v1","metadata":{"name":"n1","resourceVersion":"17",
+            "managedFields":[{}]},"spec":{"podCIDR":"10.0.0.0/24","taints":[{"key":"a","effect":"NoSchedule"}]}}}"#;
+        let WatchEvent::Added(watched) = serde_json::from_str::<WatchEvent<Watched<Node>>>(line).unwrap() else {
+            panic!("it was added");
+        };
+        assert_eq!((watched.version(), &*watched.key().name), ("17", "n1"));
+        assert_eq!(watched.object.unwrap().taints.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_the_rest_of_the_list_is_there() {
+        let list = r#"{"kind":"NodeList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[
+            {"metadata":{"name":"n1","resourceVersion":"7"},"spec":{"taints":"none"}},
+            {"metadata":{"name":"n2","resourceVersion":"8"}}]}"#;
+        let list: kube::core::ObjectList<Watched<Node>> = serde_json::from_str(list).unwrap();
+        let [bad, good] = <[_; 2]>::try_from(list.items).unwrap();
+        assert_eq!(&*bad.key().name, "n1");
+        assert!(bad.object.unwrap_err().starts_with("invalid type: string \"none\""));
+        assert_eq!(&*good.object.unwrap().name, "n2");
+    }
+
+    #[test]
+    fn paths_are_those_of_the_api() {
+        assert_eq!(Watched::<DaemonSet>::url_path(&(), Some("prod")), "/apis/apps/v1/namespaces/prod/daemonsets");
+        assert_eq!(Watched::<Node>::url_path(&(), None), "/api/v1/nodes");
+    }
+}

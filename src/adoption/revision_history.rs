@@ -1,0 +1,217 @@
+//! Which revision is current, and what becomes of the others: revisions to create, renumber, label and delete.
+//!
+//! The current revision is the one whose data equals the template, compared as JSON values: the order of keys and the
+//! difference between `null` and absent fields are ignored. A take-over from another controller therefore restarts no pod.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{
+    claim::{Claim, claim_revision},
+    reason::{ReleaseReason, RevisionDeleteReason, RevisionUpdateReason},
+    template_hash::{equals_ignoring_nulls, revision_data, template_hash},
+};
+use crate::model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, ObjectRef, Text};
+
+/// A DaemonSet's revisions, compared with its template.
+#[derive(Debug)]
+pub(crate) struct RevisionHistory {
+    /// The hash label of pods that are up to date.
+    pub(crate) hash: Text,
+    /// `status.collisionCount`, raised if the name of the new revision was taken.
+    pub(crate) collision_count: Option<i32>,
+    /// Adoptions and releases, by name.
+    pub(crate) claims: Vec<RevisionStep>,
+    /// Creations and updates.
+    pub(crate) changes: Vec<RevisionStep>,
+    /// Revisions with the same data as the current one.
+    duplicates: Vec<ControllerRevision>,
+    /// Revisions of other templates, by ascending number.
+    old: Vec<ControllerRevision>,
+    current: Option<ControllerRevision>,
+    is_given: bool,
+}
+
+/// What becomes of a revision.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum RevisionStep {
+    Adopt { revision: ObjectRef },
+    Release { revision: ObjectRef, reason: ReleaseReason },
+    Create { revision: Box<ControllerRevision> },
+    Update { revision: ObjectRef, number: i64, hash: Text, reason: RevisionUpdateReason },
+    Delete { revision: ObjectRef, reason: RevisionDeleteReason },
+}
+
+impl RevisionHistory {
+    /// The history when no revisions are given: only the template's own hash is known.
+    pub(crate) fn not_given(daemonset: &DaemonSet) -> Self {
+        Self {
+            hash: template_hash(daemonset, 0),
+            collision_count: daemonset.status.collision_count,
+            claims: Vec::new(),
+            changes: Vec::new(),
+            duplicates: Vec::new(),
+            old: Vec::new(),
+            current: None,
+            is_given: false,
+        }
+    }
+
+    /// Compares `revisions`, all of the DaemonSet's namespace, with the template.
+    pub(crate) fn new<'r>(
+        daemonset: &DaemonSet,
+        revisions: impl Iterator<Item = &'r ControllerRevision> + Clone,
+    ) -> Self {
+        let mut history = Self { is_given: true, ..Self::not_given(daemonset) };
+        let data = revision_data(&daemonset.template);
+        let mut current = Vec::new();
+        for revision in revisions.clone() {
+            let claim = claim_revision(daemonset, revision);
+            history.claims.extend(RevisionStep::of_claim(claim, revision));
+            if !claim.is_claimed() {
+                continue;
+            }
+            let same = equals_ignoring_nulls(&revision.data, &data);
+            (if same { &mut current } else { &mut history.old }).push(revision.clone());
+        }
+        let by_number = |revision: &ControllerRevision| (revision.revision, revision.name.clone());
+        current.sort_by_cached_key(by_number);
+        history.old.sort_by_cached_key(by_number);
+        history.claims.sort_by(|a, b| a.object().cmp(&b.object()));
+
+        history.current = current.pop();
+        history.duplicates = current;
+        let newest_old = history.old.last().map_or(0, |revision| revision.revision.max(0));
+        let number = newest_old.saturating_add(1);
+        match &history.current {
+            Some(revision) => history.hash = hash_of(revision),
+            None => history.create(daemonset, revisions, number, data),
+        }
+        history.update(number);
+        history
+    }
+
+    /// Whether revisions were given at all; an empty list counts as given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.is_given
+    }
+
+    /// Whether several revisions equal the template, so that their pods need one common hash.
+    pub(crate) fn has_duplicates(&self) -> bool {
+        !self.duplicates.is_empty()
+    }
+
+    /// The revisions of older templates by ascending number, each with the hash of its pods.
+    pub(crate) fn old(&self) -> impl Iterator<Item = (&ControllerRevision, Text)> {
+        self.old.iter().map(|revision| (revision, hash_of(revision)))
+    }
+
+    /// Deletes the duplicates of the current revision.
+    pub(crate) fn delete_duplicates(&self) -> impl Iterator<Item = RevisionStep> {
+        self.duplicates.iter().map(|duplicate| RevisionStep::Delete {
+            revision: ObjectRef::from(duplicate),
+            reason: RevisionDeleteReason::Duplicate {
+                kept: self.current.as_ref().map(|c| c.name.clone()).unwrap_or_default(),
+            },
+        })
+    }
+
+    /// Deletes the revisions beyond `limit` by ascending number, except those that pods still use.
+    pub(crate) fn delete_beyond(
+        &self,
+        limit: u32,
+        is_in_use: impl Fn(&Text) -> bool,
+    ) -> impl Iterator<Item = RevisionStep> {
+        let excess = self.old.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+        let unused = self.old.iter().filter(move |revision| !is_in_use(&hash_of(revision)));
+        unused.take(excess).map(move |revision| RevisionStep::Delete {
+            revision: ObjectRef::from(revision),
+            reason: RevisionDeleteReason::BeyondLimit { limit },
+        })
+    }
+
+    fn create<'r>(
+        &mut self,
+        daemonset: &DaemonSet,
+        revisions: impl Iterator<Item = &'r ControllerRevision>,
+        number: i64,
+        data: Value,
+    ) {
+        let neighbours = revisions.filter(|revision| revision.namespace == daemonset.namespace);
+        let taken: HashSet<&Text> = neighbours.map(|revision| &revision.name).collect();
+        let named = |attempt| {
+            let hash = template_hash(daemonset, attempt);
+            let name = Text::from(format!("{}-{hash}", daemonset.name));
+            (attempt, hash, name)
+        };
+        // Among one name more than there are revisions, at least one is free.
+        let attempts = i32::try_from(taken.len()).unwrap_or(i32::MAX);
+        let mut tried = (0..attempts).map(named);
+        let (collisions, hash, name) =
+            tried.find(|(_, _, name)| !taken.contains(name)).unwrap_or_else(|| named(attempts));
+        if collisions > 0 {
+            let before = self.collision_count.unwrap_or_default();
+            self.collision_count = Some(before.saturating_add(collisions));
+        }
+        let mut revision = ControllerRevision::new(daemonset.namespace.clone(), name, number, data);
+        revision.labels = daemonset.template.labels().with(HASH_LABEL, hash.clone());
+        revision.annotations = daemonset.annotations.clone();
+        revision.controller =
+            Some(ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() });
+        self.changes.push(RevisionStep::Create { revision: Box::new(revision) });
+        self.hash = hash;
+    }
+
+    /// Labels the revisions that lack the hash, and gives the current one the highest number.
+    fn update(&mut self, number: i64) {
+        let current = self.current.as_ref();
+        for revision in self.current.iter().chain(&self.duplicates).chain(&self.old) {
+            let unlabelled = hash_label(revision).is_none();
+            let outnumbered =
+                current.is_some_and(|current| current.name == revision.name) && revision.revision < number;
+            let reason = match (outnumbered, unlabelled) {
+                (false, false) => continue,
+                (true, _) => RevisionUpdateReason::NotTheNewest,
+                (false, true) => RevisionUpdateReason::NoHashLabel,
+            };
+            self.changes.push(RevisionStep::Update {
+                revision: ObjectRef::from(revision),
+                number: if outnumbered { number } else { revision.revision },
+                hash: hash_of(revision),
+                reason,
+            });
+        }
+    }
+}
+
+impl RevisionStep {
+    fn of_claim(claim: Claim, revision: &ControllerRevision) -> Option<Self> {
+        let revision = ObjectRef::from(revision);
+        match claim {
+            Claim::Adopt => Some(Self::Adopt { revision }),
+            Claim::Release => Some(Self::Release { revision, reason: ReleaseReason::LabelsDoNotMatch }),
+            Claim::Owned | Claim::Ignore => None,
+        }
+    }
+
+    /// The existing revision that the step changes.
+    fn object(&self) -> Option<&ObjectRef> {
+        match self {
+            Self::Adopt { revision }
+            | Self::Release { revision, .. }
+            | Self::Update { revision, .. }
+            | Self::Delete { revision, .. } => Some(revision),
+            Self::Create { .. } => None,
+        }
+    }
+}
+
+fn hash_label(revision: &ControllerRevision) -> Option<Text> {
+    revision.labels.get(HASH_LABEL).filter(|hash| !hash.is_empty()).map(Text::from)
+}
+
+/// The hash of a revision's pods: the hash label, or the revision's name if there is none.
+pub(crate) fn hash_of(revision: &ControllerRevision) -> Text {
+    hash_label(revision).unwrap_or_else(|| revision.name.clone())
+}

@@ -1,0 +1,41 @@
+//! Which pods carry the labels of the current revision.
+
+use crate::model::{DaemonSet, HASH_LABEL, Labels, TEMPLATE_GENERATION_LABEL, Text};
+
+/// The labels that tie a pod to a template.
+#[derive(Clone, Debug)]
+pub(crate) struct RevisionLabels {
+    hash_key: Text,
+    generation_key: Text,
+    /// The DaemonSet's template generation, which the API server keeps for clients of older versions.
+    generation: Option<Text>,
+}
+
+/// Whether a pod's labels name the current revision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RevisionMatch {
+    /// The hash label is the current one.
+    pub(crate) has_current_hash: bool,
+    /// The hash label or the label of the template generation is the current one.
+    pub(crate) is_updated: bool,
+}
+
+impl RevisionLabels {
+    pub(crate) fn new(daemonset: &DaemonSet) -> Self {
+        Self {
+            hash_key: HASH_LABEL.into(),
+            generation_key: TEMPLATE_GENERATION_LABEL.into(),
+            generation: daemonset.template_generation().map(|generation| generation.to_string().into()),
+        }
+    }
+
+    /// Compares a pod's `labels` with the current revision, whose hash is `hash`.
+    pub(crate) fn compare(&self, labels: &Labels, hash: &Text) -> RevisionMatch {
+        let has_current_hash = labels.get_text(&self.hash_key) == Some(hash);
+        let has_current_generation = |current: &Text| labels.get_text(&self.generation_key) == Some(current);
+        RevisionMatch {
+            has_current_hash,
+            is_updated: has_current_hash || self.generation.as_ref().is_some_and(has_current_generation),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The tolerations that the controller adds to every pod.
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    TaintEffect, Text, Toleration, TolerationOperator,
+    well_known::{
+        DISK_PRESSURE_TAINT, MEMORY_PRESSURE_TAINT, NETWORK_UNAVAILABLE_TAINT, NOT_READY_TAINT, PID_PRESSURE_TAINT,
+        UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT,
+    },
+};
+
+/// The tolerations that every pod of a DaemonSet has.
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#taints-and-tolerations>
+pub(crate) fn automatic_tolerations(host_network: bool) -> impl Iterator<Item = Toleration> {
+    automatic(host_network).map(|(key, effect)| Toleration {
+        key: key.into(),
+        operator: TolerationOperator::Exists,
+        value: Text::default(),
+        effect: Some(effect),
+    })
+}
+
+fn automatic(host_network: bool) -> impl Iterator<Item = (&'static str, TaintEffect)> {
+    let always = [
+        (NOT_READY_TAINT, TaintEffect::NoExecute),
+        (UNREACHABLE_TAINT, TaintEffect::NoExecute),
+        (DISK_PRESSURE_TAINT, TaintEffect::NoSchedule),
+        (MEMORY_PRESSURE_TAINT, TaintEffect::NoSchedule),
+        (PID_PRESSURE_TAINT, TaintEffect::NoSchedule),
+        (UNSCHEDULABLE_TAINT, TaintEffect::NoSchedule),
+    ];
+    let with_host_network = host_network.then_some((NETWORK_UNAVAILABLE_TAINT, TaintEffect::NoSchedule));
+    always.into_iter().chain(with_host_network)
+}
+
+/// The template's tolerations with the automatic ones, which replace equal ones or follow at the end.
+pub(super) fn with_automatic(tolerations: Option<&Value>, host_network: bool) -> Value {
+    let mut all = tolerations.and_then(Value::as_array).cloned().unwrap_or_default();
+    for (key, effect) in automatic(host_network) {
+        let wanted = json!({"key": key, "operator": "Exists", "effect": effect});
+        let field = |toleration: &Value, name| toleration.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
+        let is_same = |other: &Value| {
+            ["key", "operator", "effect", "value"].iter().all(|name| field(other, name) == field(&wanted, name))
+        };
+        let mut same = all.iter_mut().filter(|toleration| is_same(toleration)).peekable();
+        if same.peek().is_some() {
+            same.for_each(|toleration| *toleration = wanted.clone());
+        } else {
+            drop(same);
+            all.push(wanted);
+        }
+    }
+    Value::Array(all)
+}

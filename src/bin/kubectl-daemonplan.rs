@@ -1,8 +1,0 @@
-//! The command line as a plugin: `kubectl daemonplan`.
-
-#[path = "../cli/mod.rs"]
-mod cli;
-
-fn main() -> std::process::ExitCode {
-    cli::main("kubectl daemonplan")
-}

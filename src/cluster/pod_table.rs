@@ -1,0 +1,126 @@
+//! The pods of a cluster that a DaemonSet may claim.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    mem,
+};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::node_table::Slot;
+use crate::{
+    model::{Labels, Pod, Text},
+    node::claimed_pod::PodIndex,
+    util::{interner::Interner, slab::Slab},
+};
+
+/// Pods in numbered slots, found by name and by owner.
+#[derive(Debug, Default)]
+pub(super) struct PodTable {
+    pods: Slab<PlacedPod>,
+    by_name: HashTable<PodIndex>,
+    by_owner: HashMap<PodOwner, BTreeSet<PodIndex>, RandomState>,
+    labels: Interner<Labels>,
+}
+
+/// A pod and the slot of its node.
+#[derive(Debug)]
+pub(super) struct PlacedPod {
+    pub(super) pod: Pod,
+    pub(super) slot: Option<Slot>,
+}
+
+/// The namespace and the controller of pods.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PodOwner {
+    pub(super) namespace: Text,
+    /// The controller's uid; `None` for orphans.
+    pub(super) controller: Option<Text>,
+}
+
+impl PodOwner {
+    pub(super) fn of(pod: &Pod) -> Self {
+        let controller = pod.controller.as_ref().map(|owner| owner.uid.clone());
+        Self { namespace: pod.namespace.clone(), controller }
+    }
+}
+
+impl PodTable {
+    pub(super) fn get(&self, index: PodIndex) -> Option<&PlacedPod> {
+        self.pods.get(index)
+    }
+
+    pub(super) fn find(&self, namespace: &Text, name: &Text) -> Option<PodIndex> {
+        let is_it = |index: &PodIndex| {
+            self.get(*index).is_some_and(|placed| placed.pod.name == *name && placed.pod.namespace == *namespace)
+        };
+        self.by_name.find(code(namespace, name), is_it).copied()
+    }
+
+    pub(super) fn owned_by(&self, owner: &PodOwner) -> impl Iterator<Item = PodIndex> + use<'_> {
+        self.by_owner.get(owner).into_iter().flatten().copied()
+    }
+
+    /// All pods, in any order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().map(|placed| &placed.pod)
+    }
+
+    pub(super) fn insert(&mut self, mut placed: PlacedPod) -> PodIndex {
+        let owner = self.share(&mut placed.pod);
+        let Pod { namespace, name, .. } = &placed.pod;
+        let of_name = code(namespace, name);
+        let index = self.pods.insert(placed);
+        self.by_owner.entry(owner).or_default().insert(index);
+        let code =
+            |index: &PodIndex| self.pods.get(*index).map_or(0, |PlacedPod { pod, .. }| code(&pod.namespace, &pod.name));
+        self.by_name.insert_unique(of_name, index, code);
+        index
+    }
+
+    /// Replaces a pod by its new state and returns the old one.
+    pub(super) fn replace(&mut self, index: PodIndex, mut new: PlacedPod) -> Option<PlacedPod> {
+        let after = self.share(&mut new.pod);
+        let old = mem::replace(self.pods.get_mut(index)?, new);
+        let before = PodOwner::of(&old.pod);
+        if before != after {
+            self.leave(&before, index);
+            self.by_owner.entry(after).or_default().insert(index);
+        }
+        Some(old)
+    }
+
+    pub(super) fn remove(&mut self, index: PodIndex) -> Option<PlacedPod> {
+        let old = self.pods.remove(index)?;
+        self.leave(&PodOwner::of(&old.pod), index);
+        if let Ok(entry) = self.by_name.find_entry(code(&old.pod.namespace, &old.pod.name), |other| *other == index) {
+            entry.remove();
+        }
+        Some(old)
+    }
+
+    fn leave(&mut self, owner: &PodOwner, index: PodIndex) {
+        if let Some(pods) = self.by_owner.get_mut(owner) {
+            pods.remove(&index);
+            if pods.is_empty() {
+                self.by_owner.remove(owner);
+            }
+        }
+    }
+
+    /// Shares equal labels and the controller's uid between pods, and returns the pod's owner.
+    fn share(&mut self, pod: &mut Pod) -> PodOwner {
+        self.labels.share(&mut pod.labels);
+        let own = PodOwner::of(pod);
+        let owner = self.by_owner.get_key_value(&own).map_or(own, |(known, _)| known.clone());
+        if let Some((owner, uid)) = pod.controller.as_mut().zip(owner.controller.as_ref()) {
+            owner.uid = uid.clone();
+        }
+        owner
+    }
+}
+
+fn code(namespace: &Text, name: &Text) -> u64 {
+    namespace.code().rotate_left(32) ^ name.code()
+}

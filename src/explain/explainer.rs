@@ -1,0 +1,126 @@
+//! Explains single nodes.
+
+use std::collections::HashMap;
+
+use super::{Blocker, BlockerCause, NodeExplanation, NodeFailures, NodeRollout, PodExplanation, PodRevision};
+use crate::{
+    adoption::claim::controls_revision,
+    backoff::BackoffEntry,
+    context::DaemonSetContext,
+    model::{ControllerRevision, HASH_LABEL, Text},
+    node::{claimed_pod::ClaimedPod, decision::NodeUpdateState},
+    plan::{Action, CreateReason, DeleteReason, Plan},
+    planner::claimed_pods::NodeView,
+};
+
+/// Explains single nodes, given the context and the plan.
+pub(super) struct Explainer<'e> {
+    context: &'e DaemonSetContext<'e>,
+    creations: HashMap<&'e Text, CreateReason>,
+    deletions: HashMap<&'e Text, &'e DeleteReason>,
+    /// The numbers of revisions, by hash.
+    numbers: HashMap<&'e str, i64>,
+}
+
+impl<'e> Explainer<'e> {
+    pub(super) fn new(
+        context: &'e DaemonSetContext<'e>,
+        revisions: &'e [ControllerRevision],
+        plan: &'e Plan<'_>,
+    ) -> Self {
+        let (mut creations, mut deletions) = (HashMap::new(), HashMap::new());
+        for action in &plan.actions {
+            match action {
+                Action::CreatePod { node, reason, .. } => drop(creations.insert(node, *reason)),
+                Action::DeletePod { pod, reason, .. } => drop(deletions.insert(&pod.name, reason)),
+                _ => {}
+            }
+        }
+        let own = revisions.iter().filter(|revision| controls_revision(context.daemonset, revision));
+        let numbers = own.filter_map(|revision| Some((revision.labels.get(HASH_LABEL)?, revision.revision))).collect();
+        Self { context, creations, deletions, numbers }
+    }
+
+    pub(super) fn node(&self, view: &NodeView<'_>) -> NodeExplanation {
+        let NodeView { name, node, verdict, pods, decision } = view;
+        let placement = &self.context.rules.placement;
+        let wait = decision.work.as_ref().and_then(|work| work.wait);
+        NodeExplanation {
+            node: (*name).clone(),
+            exists: node.is_some(),
+            verdict: *verdict,
+            checks: node.map(|node| placement.checks(node)).unwrap_or_default(),
+            remedies: node.map(|node| placement.remedies(node)).unwrap_or_default(),
+            pods: pods.iter().map(|claimed| self.pod(claimed)).collect(),
+            creation: self.creations.get(name).copied(),
+            failures: self.failures(name),
+            rollout: decision.policy.as_ref().map(|policy| NodeRollout {
+                is_selected: policy.is_selected,
+                is_excluded: policy.is_excluded,
+                fails: policy.fails,
+            }),
+            backoff: wait.and_then(|wait| wait.at(self.context.now)),
+        }
+    }
+
+    fn failures(&self, node: &Text) -> Vec<NodeFailures> {
+        let DaemonSetContext { backoff, daemonset, now, .. } = *self.context;
+        let failures = backoff.failures(daemonset, node, now);
+        let failures = failures.map(|(reason, entry)| {
+            let BackoffEntry { last_update: last, failures: count, .. } = *entry;
+            NodeFailures { reason: reason.clone(), count, last }
+        });
+        let mut failures: Vec<_> = failures.collect();
+        failures.sort_by(|a, b| a.reason.cmp(&b.reason));
+        failures
+    }
+
+    fn pod(&self, claimed: &ClaimedPod<'_>) -> PodExplanation {
+        let hash = claimed.pod.labels.get(HASH_LABEL);
+        let number = hash.and_then(|hash| self.numbers.get(hash)).copied();
+        PodExplanation {
+            pod: claimed.pod.name.clone(),
+            revision: PodRevision { hash: hash.map(Text::from), number, is_current: claimed.is_updated() },
+            state: self.context.pod_state(claimed),
+            problem: claimed.pod.problem.as_ref().map(ToString::to_string),
+            deletion: self.deletions.get(&claimed.pod.name).map(|reason| (*reason).clone()),
+        }
+    }
+
+    /// Why the node may block an update that surges, or one that does not, and whether the node uses the budget.
+    pub(super) fn blocker(&self, view: &NodeView<'_>, surges: bool) -> Option<(Blocker, bool)> {
+        let NodeView { name, node, pods, decision, .. } = view;
+        let pod = |claimed: &ClaimedPod<'_>| BlockerCause::Pod {
+            pod: claimed.pod.name.clone(),
+            state: self.context.pod_state(claimed),
+        };
+        let live =
+            |is_new: bool| pods.iter().find(|claimed| claimed.is_live && claimed.is_updated() == is_new).map(pod);
+        let update = decision.counted.update;
+        let cause = match update {
+            NodeUpdateState::SeveralPods => BlockerCause::SeveralPods,
+            NodeUpdateState::NoPod if !surges => pods.first().map_or(BlockerCause::NoPod, pod),
+            NodeUpdateState::Both { .. } if !surges => BlockerCause::SeveralPods,
+            NodeUpdateState::Updated { available: false } | NodeUpdateState::Both { new_available: false, .. } => {
+                live(true)?
+            }
+            _ => return None,
+        };
+        if decision.policy.as_ref().is_some_and(|policy| policy.is_excluded) {
+            return None;
+        }
+        let node_taint = node.and_then(|node| node.taints.iter().find(|taint| taint.reports_problem())).cloned();
+        let uses_budget = !surges || !matches!(update, NodeUpdateState::Updated { .. });
+        Some((Blocker { node: (*name).clone(), cause, node_taint }, uses_budget))
+    }
+}
+
+/// The nodes that use the budget, or if there are none the others, by name.
+pub(super) fn decisive(mut blockers: Vec<(Blocker, bool)>) -> Vec<Blocker> {
+    if blockers.iter().any(|(_, uses_budget)| *uses_budget) {
+        blockers.retain(|(_, uses_budget)| *uses_budget);
+    }
+    let mut blockers: Vec<_> = blockers.into_iter().map(|(blocker, _)| blocker).collect();
+    blockers.sort_by(|a, b| a.node.cmp(&b.node));
+    blockers
+}

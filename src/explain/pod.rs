@@ -1,0 +1,158 @@
+//! What an explanation tells of a pod.
+
+use serde::Serialize;
+
+use super::as_text;
+use crate::{
+    adoption::claim::{Claim, claim_pod, selects},
+    model::{DaemonSet, Pod, Text},
+    node::pod_state::PodState,
+    plan::DeleteReason,
+};
+
+/// A pod of the DaemonSet on a node.
+///
+/// ```
+/// use daemonplan::{Snapshot, explain::PodState, model::{DaemonSet, Namespace, Node, Pod, PodNode}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// # let mut pod = Pod::new("prod", "agent-x2k");
+/// # pod.labels = [("app", "agent")].into_iter().collect();
+/// # pod.node = PodNode::Bound("node-7".into());
+/// let (nodes, pods) = ([Node::new("node-7")], [pod]); // nobody's, and adopted
+/// let explanation = Snapshot::new(&daemonset, &nodes, &pods, &namespace).explain();
+/// assert_eq!(explanation.nodes[0].pods[0].state, PodState::Pending);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PodExplanation {
+    /// The pod's name.
+    pub pod: Text,
+    /// The revision that it runs, as its label says.
+    pub revision: PodRevision,
+    /// What it is doing.
+    pub state: PodState,
+    /// What is wrong with it, if anything is, such as `CrashLoopBackOff, 3 restarts`.
+    #[serde(rename = "trouble")]
+    pub problem: Option<String>,
+    /// Why it is deleted next.
+    #[serde(serialize_with = "as_text")]
+    pub deletion: Option<DeleteReason>,
+}
+
+/// The revision that a pod runs.
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, HASH_LABEL, Namespace, Node, Pod, PodNode}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// # let mut pod = Pod::new("prod", "agent-x2k");
+/// # pod.labels = [("app", "agent")].into_iter().collect();
+/// # pod.node = PodNode::Bound("node-7".into());
+/// pod.labels = pod.labels.with(HASH_LABEL, "abc");
+/// let (nodes, pods) = ([Node::new("node-7")], [pod]);
+/// let explanation = Snapshot::new(&daemonset, &nodes, &pods, &namespace).explain();
+/// let revision = &explanation.nodes[0].pods[0].revision;
+/// assert_eq!((revision.hash.as_deref(), revision.number, revision.is_current), (Some("abc"), None, false));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PodRevision {
+    /// The pod's label `controller-revision-hash`.
+    pub hash: Option<Text>,
+    /// The number of the ControllerRevision with this hash, if there is one.
+    pub number: Option<i64>,
+    /// Whether it counts as up to date.
+    pub is_current: bool,
+}
+
+/// A pod that matches the DaemonSet's selector and is not its own, or the other way round.
+///
+/// ```
+/// use daemonplan::{Snapshot, explain::ClaimReason, model::{DaemonSet, Namespace, Pod, PodNode}};
+/// # let mut daemonset = DaemonSet::new("prod", "agent");
+/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+/// # let namespace = Namespace::new("prod");
+/// # let mut pod = Pod::new("prod", "agent-x2k");
+/// # pod.labels = [("app", "agent")].into_iter().collect();
+/// # pod.node = PodNode::Bound("node-7".into());
+/// let pods = [pod];
+/// let explanation = Snapshot::new(&daemonset, &[], &pods, &namespace).explain();
+/// assert_eq!(explanation.claims[0].reason, ClaimReason::Adopted);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PodClaim {
+    /// The pod's name.
+    pub pod: Text,
+    /// What becomes of it, and why.
+    #[serde(flatten)]
+    pub reason: ClaimReason,
+}
+
+/// What becomes of a pod whose labels and whose controller do not say the same.
+///
+/// ```
+/// use daemonplan::explain::ClaimReason;
+/// let reason = ClaimReason::OtherController { kind: "ReplicaSet".into(), name: "web".into() };
+/// assert_eq!(reason.to_string(), "not adopted, though its labels match: ReplicaSet web controls it");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "claim", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum ClaimReason {
+    /// It is adopted: its labels match, and nobody controls it.
+    Adopted,
+    /// It is released: its labels do not match any more.
+    Released,
+    /// It is not adopted, as it is being deleted.
+    BeingDeleted,
+    /// It is not adopted: it was controlled by a DaemonSet of this name that was another one.
+    Predecessor,
+    /// It is not adopted: somebody else controls it.
+    OtherController {
+        /// The controller's kind.
+        kind: Text,
+        /// The controller's name.
+        name: Text,
+    },
+}
+
+/// The pods whose labels and controller disagree, by name.
+pub(super) fn claims(daemonset: &DaemonSet, pods: &[Pod]) -> Vec<PodClaim> {
+    let claims = pods.iter().filter_map(|pod| {
+        let selects = selects(daemonset, &pod.labels);
+        let reason = match claim_pod(daemonset, pod, || selects) {
+            Claim::Adopt => ClaimReason::Adopted,
+            Claim::Release => ClaimReason::Released,
+            Claim::Ignore if selects && pod.namespace == daemonset.namespace => ClaimReason::of_other(daemonset, pod),
+            Claim::Owned | Claim::Ignore => return None,
+        };
+        Some(PodClaim { pod: pod.name.clone(), reason })
+    });
+    let mut claims: Vec<_> = claims.collect();
+    claims.sort_by(|a, b| a.pod.cmp(&b.pod));
+    claims
+}
+
+impl ClaimReason {
+    /// Why a pod with fitting labels is not adopted.
+    fn of_other(daemonset: &DaemonSet, pod: &Pod) -> Self {
+        match &pod.controller {
+            None => Self::BeingDeleted,
+            Some(owner) if owner.kind == "DaemonSet" && owner.name == daemonset.name => Self::Predecessor,
+            Some(owner) => Self::OtherController { kind: owner.kind.clone(), name: owner.name.clone() },
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The revisions of a DaemonSet, and the way back to an older one.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    adoption::{
+        claim::claim_revision,
+        revision_history::hash_of,
+        template_hash::{equals_ignoring_nulls, revision_data},
+    },
+    model::{ControllerRevision, DaemonSet, PodTemplateError, Text, well_known::CHANGE_CAUSE_ANNOTATION},
+    planner::{Snapshot, claimed_pods::ClaimedPods},
+};
+
+/// The DaemonSet with the template that a revision keeps, as `kubectl rollout undo` leaves it: nothing but the template is
+/// another one, and what the API server raises with it (`metadata.generation` and the template's generation). Which revision is the current one, and its number, follows in the next plan.
+///
+/// # Errors
+/// If the revision keeps no template, or one that cannot be read.
+///
+/// ```
+/// use daemonplan::{history::rollback, model::{ControllerRevision, DaemonSet}};
+/// use serde_json::json;
+/// let daemonset = DaemonSet::new("prod", "agent");
+/// let data = json!({"spec": {"template": {"spec": {"hostNetwork": true}, "$patch": "replace"}}});
+/// let before = rollback(&daemonset, &ControllerRevision::new("prod", "agent-6d5f", 3, data))?;
+/// assert!(before.template.host_network());
+/// # Ok::<(), daemonplan::model::PodTemplateError>(())
+/// ```
+pub fn rollback(daemonset: &DaemonSet, revision: &ControllerRevision) -> Result<DaemonSet, PodTemplateError> {
+    let template = revision.template()?;
+    let generation = daemonset.generation.saturating_add(i64::from(template != daemonset.template));
+    let mut after = DaemonSet { generation, template, ..daemonset.clone() };
+    after.follow(daemonset);
+    Ok(after)
+}
+
+/// A revision of a DaemonSet: [`Snapshot::rollout_history`].
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{ControllerRevision, DaemonSet, LabelSelector, Labels, Namespace}};
+/// use serde_json::json;
+/// let mut daemonset = DaemonSet::new("prod", "agent");
+/// daemonset.selector = LabelSelector::new(Labels::from_iter([("app", "agent")]), vec![]).ok();
+/// let mut revision = ControllerRevision::new("prod", "agent-6d5f", 3, json!({"spec": {"template": {}}}));
+/// revision.labels = Labels::from_iter([("app", "agent")]);
+/// let (namespace, revisions) = (Namespace::new("prod"), [revision]);
+/// let history = Snapshot::new(&daemonset, &[], &[], &namespace).revisions(&revisions).rollout_history();
+/// assert_eq!((history[0].number, &*history[0].hash, history[0].is_current), (3, "agent-6d5f", false));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct RevisionSummary {
+    /// The revision's number: higher is newer.
+    pub number: i64,
+    /// Its name.
+    pub revision: Text,
+    /// The label `controller-revision-hash` of its pods.
+    pub hash: Text,
+    /// Whether it keeps the DaemonSet's current template.
+    pub is_current: bool,
+    /// How many pods of it are on nodes and not being deleted.
+    pub pods: usize,
+    /// How many of those are available.
+    pub available: usize,
+    /// The annotation `kubernetes.io/change-cause`.
+    pub change_cause: Option<Text>,
+    /// The patch that gives a DaemonSet this revision's template.
+    #[serde(serialize_with = "as_value")]
+    pub data: Arc<Value>,
+}
+
+/// Why a DaemonSet cannot go back.
+///
+/// ```
+/// use daemonplan::{Snapshot, history::UndoError, model::{DaemonSet, Namespace}};
+/// let (daemonset, namespace) = (DaemonSet::new("prod", "agent"), Namespace::new("prod"));
+/// let snapshot = Snapshot::new(&daemonset, &[], &[], &namespace).revisions(&[]);
+/// assert!(matches!(snapshot.undo(None), Err(UndoError::NothingOlder)));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UndoError {
+    /// No ControllerRevisions were given.
+    #[error("no ControllerRevisions were given")]
+    HistoryNotGiven,
+    /// There is no other revision than the current one.
+    #[error("there is no revision but the current one")]
+    NothingOlder,
+    /// There is no revision of this number.
+    #[error("there is no revision {number}; there are {known}")]
+    NoSuchRevision {
+        /// The number.
+        number: i64,
+        /// The numbers that there are.
+        known: String,
+    },
+    /// The revision of this number keeps the current template.
+    #[error("revision {number} is the current one")]
+    IsCurrent {
+        /// The number.
+        number: i64,
+    },
+    /// The revision's template cannot be read.
+    #[error("revision {number}: {source}")]
+    Template {
+        /// The number.
+        number: i64,
+        /// What is wrong with it.
+        source: PodTemplateError,
+    },
+}
+
+impl Snapshot<'_> {
+    /// The DaemonSet's revisions, the newest first, each with the pods that have it.
+    pub fn rollout_history(&self) -> Vec<RevisionSummary> {
+        let compiled = self.compile();
+        let current = revision_data(&self.daemonset.template);
+        let mut revisions: Vec<_> = self.own_revisions().map(|revision| summary(revision, &current)).collect();
+        revisions.sort_by(|a, b| (b.number, &b.revision).cmp(&(a.number, &a.revision)));
+        ClaimedPods::decide(self.pods, &compiled.nodes, &compiled.context(), |view| {
+            for claimed in view.pods.iter().filter(|claimed| claimed.is_live) {
+                if let Some(revision) = revisions.iter_mut().find(|revision| revision.hash == claimed.hash()) {
+                    revision.pods += 1;
+                    revision.available += usize::from(claimed.is_available);
+                }
+            }
+        });
+        revisions
+    }
+
+    /// The DaemonSet with an older template: that of the revision with this number, or of the newest one that is not the
+    /// current one, as `kubectl rollout undo --to-revision` does.
+    ///
+    /// # Errors
+    /// If there is no such revision, if it is the current one, or if its template cannot be read.
+    pub fn undo(&self, to_revision: Option<i64>) -> Result<DaemonSet, UndoError> {
+        if self.revisions.is_none() {
+            return Err(UndoError::HistoryNotGiven);
+        }
+        let all = self.rollout_history();
+        let found = match to_revision {
+            None => all.iter().find(|revision| !revision.is_current).ok_or(UndoError::NothingOlder)?,
+            Some(number) => all.iter().find(|revision| revision.number == number).ok_or_else(|| {
+                let known: Vec<_> = all.iter().rev().map(|revision| revision.number.to_string()).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                UndoError::NoSuchRevision { number, known }
+            })?,
+        };
+        let number = found.number;
+        if found.is_current {
+            return Err(UndoError::IsCurrent { number });
+        }
+        let revision = self.own_revisions().find(|revision| revision.name == found.revision);
+        let revision = revision.ok_or(UndoError::NothingOlder)?;
+        rollback(self.daemonset, revision).map_err(|source| UndoError::Template { number, source })
+    }
+
+    fn own_revisions(&self) -> impl Iterator<Item = &ControllerRevision> {
+        let all = self.revisions.unwrap_or_default().iter();
+        all.filter(|revision| claim_revision(self.daemonset, revision).is_claimed())
+    }
+}
+
+fn summary(revision: &ControllerRevision, current: &Value) -> RevisionSummary {
+    RevisionSummary {
+        number: revision.revision,
+        revision: revision.name.clone(),
+        hash: hash_of(revision),
+        is_current: equals_ignoring_nulls(&revision.data, current),
+        pods: 0,
+        available: 0,
+        change_cause: revision.annotations.get(CHANGE_CAUSE_ANNOTATION).map(Text::from),
+        data: Arc::clone(&revision.data),
+    }
+}
+
+fn as_value<S: serde::Serializer>(data: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    data.as_ref().serialize(serializer)
+}

@@ -1,0 +1,44 @@
+//! Helpers that put findings together.
+
+use super::{Finding, Lint};
+use crate::{
+    model::{Key, Text},
+    planner::Snapshot,
+};
+
+/// A finding of which nothing is said yet.
+pub(super) fn found(snapshot: &Snapshot<'_>, lint: Lint, field: impl Into<String>) -> Finding {
+    let daemonset = snapshot.daemonset;
+    Finding {
+        lint,
+        severity: lint.severity(),
+        daemon_set: Key::new(daemonset.namespace.clone(), daemonset.name.clone()),
+        kind: "DaemonSet",
+        field: field.into(),
+        message: String::new(),
+        fix: String::new(),
+        nodes: Vec::new(),
+    }
+}
+
+impl Finding {
+    pub(super) fn saying(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
+    pub(super) fn mended_by(self, fix: impl Into<String>) -> Self {
+        Self { fix: fix.into(), ..self }
+    }
+
+    pub(super) fn in_namespace(self) -> Self {
+        Self { kind: "Namespace", ..self }
+    }
+
+    pub(super) fn on(self, nodes: Vec<Text>) -> Self {
+        Self { nodes, ..self }
+    }
+}
+
+pub(super) fn count(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

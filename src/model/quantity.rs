@@ -1,0 +1,275 @@
+use std::{cmp::Ordering, fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+/// An amount of a resource, such as `250m` of CPU or `64Mi` of memory, with Kubernetes' arithmetic.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
+///
+/// It is exact to a billionth; what is finer is rounded away from nothing. What is beyond 2^63 - 1 with a binary suffix counts
+/// as that, as in Kubernetes; what is beyond some 10^29, as some 10^29. It is written as Kubernetes writes it: with the
+/// largest suffix that leaves no fraction, and in the form of the first amount of a sum.
+///
+/// ```
+/// use daemonplan::model::Quantity;
+/// let sum: Quantity = ["64Mi", "1Gi"].iter().map(|text| text.parse::<Quantity>().unwrap()).sum();
+/// assert_eq!(sum.to_string(), "1088Mi");
+/// assert_eq!("0.25".parse::<Quantity>()?.to_string(), "250m");
+/// # Ok::<(), daemonplan::model::InvalidQuantity>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quantity {
+    /// Billionths.
+    nanos: i128,
+    format: Format,
+}
+
+/// How an amount is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Format {
+    /// `12e6`
+    DecimalExponent,
+    /// `12M`
+    #[default]
+    DecimalSi,
+    /// `12Mi`
+    BinarySi,
+}
+
+/// The text is no [`Quantity`].
+///
+/// ```
+/// use daemonplan::model::{InvalidQuantity, Quantity};
+/// assert_eq!("64MB".parse::<Quantity>(), Err(InvalidQuantity { text: "64MB".into() }));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a quantity such as 250m, 2 or 64Mi, found {text:?}")]
+pub struct InvalidQuantity {
+    /// The text.
+    pub text: String,
+}
+
+const ONE: i128 = 1_000_000_000;
+/// No amount is larger.
+const MOST: i128 = i128::MAX;
+/// None that is read with a binary suffix is.
+const MOST_BINARY: i128 = i64::MAX as i128 * ONE;
+const DECIMAL: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+
+impl Quantity {
+    /// Whether it is nothing.
+    pub fn is_zero(self) -> bool {
+        self.nanos == 0
+    }
+
+    /// The amount in billionths, rounded up.
+    ///
+    /// ```
+    /// use daemonplan::model::Quantity;
+    /// assert_eq!("250m".parse::<Quantity>()?.nanos(), 250_000_000);
+    /// # Ok::<(), daemonplan::model::InvalidQuantity>(())
+    /// ```
+    pub fn nanos(self) -> i128 {
+        self.nanos
+    }
+
+    /// So many of something that is counted.
+    pub(crate) fn count(count: usize) -> Self {
+        let nanos = i128::try_from(count).unwrap_or(MOST).saturating_mul(ONE);
+        Self { nanos, format: Format::DecimalSi }
+    }
+}
+
+impl std::ops::Add for Quantity {
+    type Output = Self;
+
+    /// Adds; the sum is written as the first one is, unless that is nothing.
+    fn add(self, other: Self) -> Self {
+        let format = if self.is_zero() { other.format } else { self.format };
+        Self { nanos: self.nanos.saturating_add(other.nanos).max(-MOST), format }
+    }
+}
+
+impl std::iter::Sum for Quantity {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), std::ops::Add::add)
+    }
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos == other.nanos
+    }
+}
+
+impl Eq for Quantity {}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nanos.cmp(&other.nanos)
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = InvalidQuantity;
+
+    fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
+        read(text).ok_or_else(|| InvalidQuantity { text: text.to_owned() })
+    }
+}
+
+fn read(text: &str) -> Option<Quantity> {
+    let (sign, unsigned) = match text.as_bytes().first()? {
+        b'-' => (-1, text.get(1..)?),
+        b'+' => (1, text.get(1..)?),
+        _ => (1, text),
+    };
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.contains('.') {
+        return None;
+    }
+    let (format, binary, exponent) = if let Some((_, shift)) = BINARY.iter().find(|(name, _)| *name == suffix) {
+        (Format::BinarySi, *shift, 0)
+    } else if let Some((_, exponent)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
+        (Format::DecimalSi, 0, *exponent)
+    } else {
+        (Format::DecimalExponent, 0, suffix.strip_prefix(['e', 'E'])?.parse().ok()?)
+    };
+    let digits: String = whole.chars().chain(fraction.chars()).collect();
+    let scale = exponent.saturating_add(9).saturating_sub(i32::try_from(fraction.len()).ok()?);
+    let nanos = scaled(digits.trim_start_matches('0'), scale, binary);
+    Some(match format {
+        // Kubernetes does the same, so that small amounts are not rounded when they are written.
+        Format::BinarySi if nanos < ONE => Quantity { nanos: sign * nanos, format: Format::DecimalSi },
+        Format::BinarySi => Quantity { nanos: sign * nanos.min(MOST_BINARY), format },
+        _ => Quantity { nanos: sign * nanos, format },
+    })
+}
+
+/// `digits` × 10^`scale` × 2^`binary`, rounded up.
+fn scaled(digits: &str, scale: i32, binary: u32) -> i128 {
+    // What comes after so many places matters for rounding only, as 2^60 is less than 10^19.
+    const PLACES: u32 = 20;
+    const UNIT: i128 = 10_i128.pow(PLACES);
+    if digits.is_empty() {
+        return 0;
+    }
+    let digit = |place| usize::try_from(place).ok().and_then(|place| Some(digits.as_bytes().get(place)? - b'0'));
+    let append = |number: i128, place| number.checked_mul(10)?.checked_add(digit(place).unwrap_or(0).into());
+    let point = i64::try_from(digits.len()).unwrap_or(i64::MAX).saturating_add(scale.into());
+    let end = point.saturating_add(PLACES.into());
+    let whole = (0..point).try_fold(0, append);
+    let fraction = (point..end).try_fold(0, append).unwrap_or(0) << binary;
+    let is_cut = digits.bytes().skip(usize::try_from(end).unwrap_or(0)).any(|digit| digit != b'0');
+    let rounded = fraction / UNIT + i128::from(is_cut || fraction % UNIT > 0);
+    whole.and_then(|whole| whole.checked_mul(1 << binary)?.checked_add(rounded)).unwrap_or(MOST)
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.nanos;
+        // Kubernetes writes small amounts of bytes without a suffix, and fractions of bytes as decimals.
+        if self.format == Format::BinarySi && nanos.abs() >= 1024 * ONE && nanos % ONE == 0 {
+            let (mut number, mut suffix) = (nanos / ONE, "");
+            for (name, _) in BINARY {
+                if number % 1024 != 0 {
+                    break;
+                }
+                (number, suffix) = (number / 1024, name);
+            }
+            return write!(f, "{number}{suffix}");
+        }
+        let (mut number, mut exponent) = (nanos, -9);
+        let largest = if self.format == Format::DecimalExponent { i32::MAX } else { 18 };
+        while number != 0 && number % 1000 == 0 && exponent < largest {
+            (number, exponent) = (number / 1000, exponent + 3);
+        }
+        let suffix = DECIMAL.iter().find(|(_, of)| *of == exponent).map_or("", |(suffix, _)| suffix);
+        match self.format {
+            _ if number == 0 || exponent == 0 => write!(f, "{number}"),
+            Format::DecimalExponent => write!(f, "{number}e{exponent}"),
+            _ => write!(f, "{number}{suffix}"),
+        }
+    }
+}
+
+impl Serialize for Quantity {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    /// Reads a text, or a number as the API server does.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => text.parse(),
+            serde_json::Value::Number(number) => number.to_string().parse(),
+            other => Err(InvalidQuantity { text: other.to_string() }),
+        };
+        read.map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(text: &str) -> String {
+        text.parse::<Quantity>().map_or_else(|error| error.to_string(), |quantity| quantity.to_string())
+    }
+
+    #[test]
+    fn quantities_are_written_with_the_largest_suffix_that_leaves_no_fraction() {
+        for (text, written) in [
+            ("0Mi", "0"),
+            ("0.5", "500m"),
+            ("1000m", "1"),
+            ("12000", "12k"),
+            ("15e-1", "1500e-3"),
+            ("1.5Gi", "1536Mi"),
+            ("0.1Gi", "107374182400m"),
+            ("0.5Ki", "512"),
+            ("0.1n", "1n"),
+            ("8Ei", "9223372036854775807"),
+            ("8E", "8E"),
+        ] {
+            assert_eq!(canonical(text), written, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_amount_is_beyond_what_can_be_kept() {
+        let most = "170141183460469231731687303715884105727";
+        assert_eq!(canonical("1e30"), format!("{most}e-9"));
+        assert_eq!(canonical("-1e1000000000"), format!("-{most}e-9"));
+        let sum = |texts: [&str; 2]| texts.iter().map(|text| text.parse::<Quantity>().unwrap()).sum::<Quantity>();
+        assert_eq!(sum(["170000000000E", "170000000000E"]).nanos(), i128::MAX);
+        assert_eq!(sum(["-170000000000E", "-170000000000E"]).nanos(), -i128::MAX);
+    }
+
+    #[test]
+    fn other_texts_are_none() {
+        for text in ["", "1.2.3", "1MB", "1KI", "1 Gi", "--1", "1e", "1e1.5", "0x10", "∞"] {
+            assert!(text.parse::<Quantity>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sum_is_written_as_its_first_amount_that_is_not_nothing() {
+        let sum =
+            |texts: &[&str]| texts.iter().map(|text| text.parse::<Quantity>().unwrap()).sum::<Quantity>().to_string();
+        assert_eq!(sum(&["0", "64Mi", "1G"]), "1067108864");
+        assert_eq!(sum(&["1G", "64Mi"]), "1067108864");
+        assert_eq!(sum(&["512Mi", "512Mi"]), "1Gi");
+    }
+}

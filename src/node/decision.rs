@@ -1,0 +1,287 @@
+//! The decision for one node, computed from the node and the claimed pods on it and from nothing else. The
+//! [totals](crate::planner::totals) over all nodes make the plan.
+
+use jiff::Timestamp;
+
+use super::{
+    claimed_pod::{ClaimedPod, PodIndex, live, sort},
+    policy::NodePolicy,
+};
+use crate::{
+    backoff::{Backoff, BackoffKey, Wait},
+    context::DaemonSetContext,
+    model::{Node, Pod, PodPhase, Text, UpdateStrategy},
+    placement::Verdict,
+    plan::{CreateReason, DeleteReason},
+};
+
+/// The decision for one node. A node that needs nothing owns no memory.
+#[derive(Debug)]
+pub(crate) struct NodeDecision {
+    pub(crate) counted: CountedNode,
+    /// Whether the node is missing and its bound pods are garbage-collected.
+    pub(crate) collects: bool,
+    /// When a pod of the node becomes available.
+    pub(crate) available_at: Option<Timestamp>,
+    /// What the rollout policy makes of the node, if there is one.
+    pub(crate) policy: Option<Box<NodePolicy>>,
+    pub(crate) work: Option<Box<NodeWork>>,
+}
+
+/// What a node adds to the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CountedNode {
+    pub(crate) status: NodeStatus,
+    pub(crate) update: NodeUpdateState,
+}
+
+/// What a node adds to the DaemonSet's status.
+#[allow(clippy::struct_excessive_bools)] // each is counted by itself
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeStatus {
+    pub(crate) desired: bool,
+    pub(crate) scheduled: bool,
+    pub(crate) ready: bool,
+    pub(crate) available: bool,
+    pub(crate) updated: bool,
+}
+
+/// What a node means to a rolling update, by its pods that are not being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NodeUpdateState {
+    /// No pod should run here and none does.
+    Uninvolved,
+    /// No pod runs here.
+    NoPod,
+    /// Several outdated or several updated pods.
+    SeveralPods,
+    /// One updated pod.
+    Updated { available: bool },
+    /// One outdated pod.
+    Outdated { pod: PodIndex, available: bool },
+    /// One outdated and one updated pod.
+    Both { old: PodIndex, old_available: bool, new_available: bool },
+}
+
+/// What is to be done on a node.
+#[derive(Debug, Default)]
+pub(crate) struct NodeWork {
+    pub(crate) create: Option<CreateReason>,
+    /// By the pods' names.
+    pub(crate) delete: Vec<(PodIndex, DeleteReason)>,
+    /// Pods to be garbage-collected, by name.
+    pub(crate) collect: Vec<PodIndex>,
+    /// How long a Failed pod has to wait.
+    pub(crate) wait: Option<Wait>,
+    /// When time alone changes the back-off of this node.
+    pub(crate) backoff_changes_at: Option<Timestamp>,
+}
+
+impl NodeUpdateState {
+    /// Whether the node has an outdated pod that an update may replace.
+    pub(crate) fn has_outdated(self) -> bool {
+        matches!(self, Self::Outdated { .. } | Self::Both { .. })
+    }
+
+    fn of(pods: &[ClaimedPod<'_>]) -> Self {
+        let (mut old, mut new) = (None, None);
+        for claimed in live(pods) {
+            let slot = if claimed.is_updated() { &mut new } else { &mut old };
+            if slot.replace(claimed).is_some() {
+                return Self::SeveralPods;
+            }
+        }
+        match (old, new) {
+            (None, None) => Self::NoPod,
+            (None, Some(new)) => Self::Updated { available: new.is_available },
+            (Some(old), None) => Self::Outdated { pod: old.index, available: old.is_available },
+            (Some(old), Some(new)) => {
+                Self::Both { old: old.index, old_available: old.is_available, new_available: new.is_available }
+            }
+        }
+    }
+}
+
+impl NodeStatus {
+    /// The first pod of the node stands for all.
+    fn of(verdict: Verdict, pods: &[ClaimedPod<'_>]) -> Self {
+        let desired = verdict.should_run();
+        match pods.first() {
+            Some(first) if desired => Self {
+                desired,
+                scheduled: true,
+                ready: first.is_ready,
+                available: first.is_available,
+                updated: first.is_updated(),
+            },
+            first => Self { desired, scheduled: first.is_some(), ..Self::default() },
+        }
+    }
+}
+
+impl DaemonSetContext<'_> {
+    /// Decides for `node` and its claimed pods, which are sorted.
+    pub(crate) fn decide(&self, node: &Node, verdict: Verdict, pods: &mut Vec<ClaimedPod<'_>>) -> NodeDecision {
+        sort(pods);
+        let update = match NodeUpdateState::of(pods) {
+            NodeUpdateState::NoPod if pods.is_empty() && !verdict.should_run() => NodeUpdateState::Uninvolved,
+            update => update,
+        };
+        NodeDecision {
+            counted: CountedNode { status: NodeStatus::of(verdict, pods), update },
+            collects: false,
+            available_at: self.next_available_at(pods),
+            policy: self.node_policy(&node.name, Some(node), pods),
+            work: self.work(node, verdict, pods),
+        }
+    }
+
+    /// Decides for a missing node that claimed pods refer to.
+    pub(crate) fn decide_missing(&self, name: &Text, pods: &mut Vec<ClaimedPod<'_>>) -> NodeDecision {
+        sort(pods);
+        let (bound, mut unbound): (Vec<ClaimedPod<'_>>, Vec<_>) =
+            pods.iter().partition(|claimed| claimed.pod.node.is_bound());
+        let mut bound: Vec<_> =
+            if self.settings.collect_pods_on_missing_nodes { live(&bound).collect() } else { Vec::new() };
+        for pods in [&mut unbound, &mut bound] {
+            pods.sort_by_key(|claimed| &claimed.pod.name);
+        }
+        let delete: Vec<_> = unbound.iter().map(|claimed| (claimed.index, DeleteReason::NodeGone)).collect();
+        let collect: Vec<_> = bound.iter().map(|claimed| claimed.index).collect();
+        NodeDecision {
+            counted: CountedNode { status: NodeStatus::default(), update: NodeUpdateState::of(pods) },
+            collects: !collect.is_empty(),
+            available_at: self.next_available_at(pods),
+            policy: self.node_policy(name, None, pods),
+            work: (!delete.is_empty() || !collect.is_empty())
+                .then(|| Box::new(NodeWork { delete, collect, ..NodeWork::default() })),
+        }
+    }
+
+    #[inline]
+    fn node_policy(&self, name: &Text, node: Option<&Node>, pods: &[ClaimedPod<'_>]) -> Option<Box<NodePolicy>> {
+        let policy = &self.rules.policy;
+        policy.guides_updates.then(|| Box::new(NodePolicy::new(self, name, node, pods)))
+    }
+
+    fn work(&self, node: &Node, verdict: Verdict, pods: &[ClaimedPod<'_>]) -> Option<Box<NodeWork>> {
+        let mut work = None;
+        match verdict {
+            Verdict::Run if pods.is_empty() => match self.refused_creation(&node.name) {
+                Some((wait, changes_at)) => {
+                    (some(&mut work).wait, some(&mut work).backoff_changes_at) = (Some(wait), changes_at);
+                }
+                None => some(&mut work).create = Some(CreateReason::NoPod),
+            },
+            Verdict::Refuse => {
+                for claimed in live(pods) {
+                    let placement = self.rules.placement.reason(node);
+                    some(&mut work).delete.push((claimed.index, DeleteReason::NotPlaced { placement }));
+                }
+            }
+            // A single running pod stays.
+            _ if matches!(pods, [only] if only.is_live && !only.is_terminal) => {}
+            Verdict::Run | Verdict::Keep => {
+                self.remove_terminal(node, pods, &mut work);
+                let mut running = live(pods).filter(|claimed| !claimed.is_terminal);
+                if !self.surges() {
+                    keep_one(running.next(), running, &mut work);
+                } else if let Some(first) = running.next() {
+                    keep_pair(first, running, &mut work);
+                } else if verdict.should_run() {
+                    some(&mut work).create = Some(CreateReason::NoLivePod);
+                }
+            }
+        }
+        if let Some(work) = &mut work {
+            let name = |index| pods.iter().find(|claimed| claimed.index == index).map(|claimed| &claimed.pod.name);
+            work.delete.sort_by_key(|(index, _)| name(*index));
+        }
+        work
+    }
+
+    /// Deletes terminal pods: all that Succeeded, and one that Failed unless it is in back-off.
+    fn remove_terminal(&self, node: &Node, pods: &[ClaimedPod<'_>], work: &mut Option<Box<NodeWork>>) {
+        for succeeded in live(pods).filter(|claimed| claimed.pod.phase == PodPhase::Succeeded) {
+            some(work).delete.push((succeeded.index, DeleteReason::Succeeded));
+        }
+        let failed = live(pods).filter(|claimed| claimed.pod.phase == PodPhase::Failed);
+        let mut deleted = None;
+        for (claimed, key) in failed.map(|claimed| (claimed, self.backoff_key(&node.name, claimed.pod))) {
+            let work = some(work);
+            let mut wait = self.backoff.wait(&key, self.now);
+            work.backoff_changes_at =
+                work.backoff_changes_at.into_iter().chain(self.backoff.changes_at(&key, self.now)).min();
+            if deleted.as_ref() == Some(&key) {
+                // The deletion of the first pod starts the back-off that applies to this one.
+                wait = Some(Wait::For(self.backoff.next_delay(&key, self.now)));
+            } else if wait.is_none() && deleted.is_none() {
+                work.delete.push((claimed.index, DeleteReason::Failed));
+                deleted = Some(key);
+            }
+            work.wait = work.wait.into_iter().chain(wait).min_by_key(|wait| wait.at(self.now));
+        }
+    }
+
+    /// The key of the back-off that applies to a Failed pod.
+    pub(crate) fn backoff_key(&self, node: &Text, pod: &Pod) -> BackoffKey {
+        self.rules.policy.backoff_key(self.daemonset, node, pod)
+    }
+
+    /// How long no pod is created on a node because the API server refused one, and when that changes.
+    fn refused_creation(&self, node: &Text) -> Option<(Wait, Option<Timestamp>)> {
+        if !self.rules.policy.rollout.backoff_by_reason {
+            return None;
+        }
+        let key = Backoff::key(self.daemonset, node).because(BackoffKey::REFUSED);
+        Some((self.backoff.wait(&key, self.now)?, self.backoff.changes_at(&key, self.now)))
+    }
+
+    /// Whether updates surge: `maxSurge` of 1 node is more than 0.
+    fn surges(&self) -> bool {
+        match self.daemonset.update_strategy {
+            UpdateStrategy::OnDelete => false,
+            UpdateStrategy::RollingUpdate { max_surge, .. } => max_surge.of(1) > 0,
+        }
+    }
+}
+
+fn some(work: &mut Option<Box<NodeWork>>) -> &mut NodeWork {
+    work.get_or_insert_default()
+}
+
+/// Without surge, one running pod stays.
+fn keep_one<'p>(
+    kept: Option<ClaimedPod<'p>>,
+    others: impl Iterator<Item = ClaimedPod<'p>>,
+    work: &mut Option<Box<NodeWork>>,
+) {
+    let Some(kept) = kept else { return };
+    for other in others {
+        some(work).delete.push((other.index, DeleteReason::Duplicate { kept: kept.pod.name.clone() }));
+    }
+}
+
+/// With surge, one pod of the current and one of another hash stay, until the old one is no longer needed.
+fn keep_pair<'p>(
+    first: ClaimedPod<'p>,
+    others: impl Iterator<Item = ClaimedPod<'p>>,
+    work: &mut Option<Box<NodeWork>>,
+) {
+    let (mut old, mut new) = (None::<ClaimedPod<'_>>, None::<ClaimedPod<'_>>);
+    for claimed in std::iter::once(first).chain(others) {
+        match if claimed.revision.has_current_hash { &mut new } else { &mut old } {
+            Some(kept) => {
+                some(work).delete.push((claimed.index, DeleteReason::Duplicate { kept: kept.pod.name.clone() }));
+            }
+            slot => *slot = Some(claimed),
+        }
+    }
+    if let (Some(old), Some(new)) = (old, new) {
+        if !old.is_ready {
+            some(work).delete.push((old.index, DeleteReason::SurgeOldNotReady));
+        } else if new.is_available {
+            some(work).delete.push((old.index, DeleteReason::SurgeFinished));
+        }
+    }
+}

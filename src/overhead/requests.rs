@@ -1,0 +1,181 @@
+//! What a pod asks of its node.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::{PodTemplate, Text};
+use crate::overhead::Quantity;
+
+/// Amounts by resource, such as `cpu` and `memory`.
+pub(super) type Resources = BTreeMap<Text, Quantity>;
+
+/// What decides about a pod's requests.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    containers: Option<Vec<Container>>,
+    init_containers: Option<Vec<Container>>,
+    overhead: Option<Resources>,
+    resources: Option<Limited>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Container {
+    resources: Option<Limited>,
+    restart_policy: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Limited {
+    requests: Option<Resources>,
+    limits: Option<Resources>,
+}
+
+impl Container {
+    /// What is not requested, but limited, is requested up to the limit.
+    fn requests(&self) -> Resources {
+        let Some(Limited { requests, limits }) = &self.resources else { return Resources::new() };
+        let mut all = limits.clone().unwrap_or_default();
+        all.extend(requests.clone().unwrap_or_default());
+        all
+    }
+
+    fn is_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
+/// What a pod of this template requests, as Kubernetes counts it: all containers and sidecars together, or what
+/// initialising it takes at most if that is more; what the pod itself requests in place of that; and its overhead.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers>
+pub(super) fn of_template(template: &PodTemplate) -> Result<Resources, serde_json::Error> {
+    let spec: Spec = Option::deserialize(template.json().get("spec").unwrap_or(&Value::Null))?.unwrap_or_default();
+    let mut running = Resources::new();
+    for container in spec.containers.iter().flatten() {
+        add(&mut running, &container.requests());
+    }
+    let (mut sidecars, mut initialising) = (Resources::new(), Resources::new());
+    for container in spec.init_containers.iter().flatten() {
+        let mut now = container.requests();
+        if container.is_sidecar() {
+            add(&mut running, &now);
+            add(&mut sidecars, &now);
+            now.clone_from(&sidecars);
+        } else {
+            add(&mut now, &sidecars);
+        }
+        at_least(&mut initialising, &now);
+    }
+    at_least(&mut running, &initialising);
+    for (resource, amount) in spec.resources.map(|own| of_pod(own, &running)).unwrap_or_default() {
+        running.insert(resource, amount);
+    }
+    add(&mut running, &spec.overhead.unwrap_or_default());
+    Ok(running)
+}
+
+/// What the pod itself requests. Where it has but a limit, its containers' requests count, or else the limit.
+fn of_pod(own: Limited, containers: &Resources) -> Resources {
+    let mut requests = own.requests.unwrap_or_default();
+    for (resource, limit) in own.limits.unwrap_or_default() {
+        if !containers.contains_key(&resource) {
+            requests.entry(resource).or_insert(limit);
+        }
+    }
+    requests.retain(|resource, _| resource == "cpu" || resource == "memory" || resource.starts_with("hugepages-"));
+    requests
+}
+
+pub(super) fn add(sum: &mut Resources, more: &Resources) {
+    for (resource, amount) in more {
+        let before = sum.entry(resource.clone()).or_default();
+        *before = *before + *amount;
+    }
+}
+
+fn at_least(most: &mut Resources, other: &Resources) {
+    for (resource, amount) in other {
+        let before = most.entry(resource.clone()).or_insert(*amount);
+        if *before < *amount {
+            *before = *amount;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[allow(clippy::needless_pass_by_value)] // json!(…) reads better than &json!(…)
+    fn requests(spec: Value) -> Vec<(String, String)> {
+        let template: PodTemplate = from_value(json!({"spec": spec})).unwrap();
+        let all = of_template(&template).unwrap();
+        all.into_iter().map(|(resource, amount)| (resource.to_string(), amount.to_string())).collect()
+    }
+
+    fn cpu(spec: Value) -> String {
+        requests(spec)
+            .into_iter()
+            .find(|(resource, _)| resource == "cpu")
+            .map_or_else(|| "none".into(), |(_, amount)| amount)
+    }
+
+    fn container(cpu: &str) -> Value {
+        json!({"resources": {"requests": {"cpu": cpu}}})
+    }
+
+    fn sidecar(cpu: &str) -> Value {
+        json!({"resources": {"requests": {"cpu": cpu}}, "restartPolicy": "Always"})
+    }
+
+    #[test]
+    fn containers_are_added_up() {
+        assert_eq!(cpu(json!({"containers": [container("100m"), container("1")]})), "1100m");
+        assert_eq!(cpu(json!({"containers": [{}, {"resources": null}]})), "none");
+        assert_eq!(requests(json!(null)), []);
+    }
+
+    #[test]
+    fn a_limit_without_a_request_is_a_request() {
+        let container = json!({"resources": {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "1"}}});
+        let expected =
+            [("cpu", "1"), ("memory", "1Gi")].map(|(resource, amount)| (resource.to_owned(), amount.to_owned()));
+        assert_eq!(requests(json!({"containers": [container]})), expected);
+    }
+
+    #[test]
+    fn what_initialises_the_pod_counts_if_it_takes_more() {
+        let spec = |init: &str| json!({"containers": [container("100m")], "initContainers": [container(init), container("50m")]});
+        assert_eq!((cpu(spec("200m")), cpu(spec("20m"))), ("200m".into(), "100m".into()));
+    }
+
+    #[test]
+    fn sidecars_run_beside_the_containers_and_beside_what_is_initialised_after_them() {
+        let containers = json!([container("100m")]);
+        assert_eq!(cpu(json!({"containers": containers, "initContainers": [sidecar("30m"), sidecar("20m")]})), "150m");
+        assert_eq!(
+            cpu(json!({"containers": containers, "initContainers": [sidecar("30m"), container("200m")]})),
+            "230m"
+        );
+        assert_eq!(
+            cpu(json!({"containers": containers, "initContainers": [container("200m"), sidecar("30m")]})),
+            "200m"
+        );
+    }
+
+    #[test]
+    fn what_the_pod_itself_requests_counts_instead_and_its_overhead_beside() {
+        let containers = json!([container("100m")]);
+        let own =
+            |resources: Value| json!({"containers": containers, "resources": resources, "overhead": {"cpu": "5m"}});
+        assert_eq!(cpu(own(json!({"requests": {"cpu": "1"}}))), "1005m");
+        assert_eq!(cpu(own(json!({"limits": {"cpu": "1"}}))), "105m");
+        let only_limit = json!({"containers": [{}], "resources": {"limits": {"memory": "1Gi", "example.com/gpu": 1}}});
+        assert_eq!(requests(only_limit), [("memory".to_owned(), "1Gi".to_owned())]);
+    }
+}

@@ -1,0 +1,344 @@
+use std::fmt;
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::reason::{CreateReason, DeleteReason};
+use crate::{
+    adoption::{
+        ReleaseReason, RevisionDeleteReason, RevisionUpdateReason, claim::Claim, revision_history::RevisionStep,
+    },
+    affinity::PodBlueprint,
+    model::{ControllerRevision, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text},
+    policy::some_nodes,
+};
+
+/// One step of a plan: what to do, to which object, and why.
+///
+/// It displays as one line for people and serialises as documented in the README.
+///
+/// ```
+/// use daemonplan::{model::{DaemonSet, LabelSelector, Namespace, Node}, plan};
+/// let mut daemonset = DaemonSet::new("prod", "agent");
+/// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#).unwrap();
+/// let actions = plan(&daemonset, &[Node::new("node-7")], &[], &Namespace::new("prod"));
+/// assert_eq!(actions[0].to_string(), "create pod on node-7: no pod is there");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Make the DaemonSet the pod's controller: nobody controls it and its labels match.
+    AdoptPod {
+        /// The pod.
+        pod: ObjectRef,
+    },
+    /// Take the DaemonSet's owner reference off the pod.
+    ReleasePod {
+        /// The pod.
+        pod: ObjectRef,
+        /// Why.
+        reason: ReleaseReason,
+    },
+    /// Make the DaemonSet the revision's controller: nobody controls it and its labels match.
+    AdoptRevision {
+        /// The revision.
+        revision: ObjectRef,
+    },
+    /// Take the DaemonSet's owner reference off the revision.
+    ReleaseRevision {
+        /// The revision.
+        revision: ObjectRef,
+        /// Why.
+        reason: ReleaseReason,
+    },
+    /// Create a revision for the template: there is none yet.
+    CreateRevision {
+        /// The whole object.
+        revision: Box<ControllerRevision>,
+    },
+    /// Set a revision's number and its hash label.
+    UpdateRevision {
+        /// The revision.
+        revision: ObjectRef,
+        /// The number that it must have.
+        number: i64,
+        /// The label that it must have.
+        hash: Text,
+        /// Why.
+        reason: RevisionUpdateReason,
+    },
+    /// Set a pod's hash label: several revisions say the same and only one stays.
+    RelabelPod {
+        /// The pod.
+        pod: ObjectRef,
+        /// The label that it must have.
+        hash: Text,
+    },
+    /// Give the DaemonSet an older template back, as `kubectl rollout undo` does: the new one fails, and its
+    /// [`FailurePolicy`](crate::policy::FailurePolicy) asks for it. Nothing else is asked for about pods in such a plan.
+    RollBack {
+        /// The DaemonSet.
+        daemonset: ObjectRef,
+        /// Its `metadata.generation`, which it must still have.
+        generation: i64,
+        /// The revision to go back to; its [`data`](ControllerRevision::data) is the strategic merge patch.
+        revision: Box<ControllerRevision>,
+        /// The nodes where the new template fails, by name.
+        failing: Vec<Text>,
+    },
+    /// Create a pod for a node.
+    CreatePod {
+        /// The node's name.
+        node: Text,
+        /// The pod, but for the node: see [`PodBlueprint::manifest`].
+        blueprint: PodBlueprint,
+        /// Why.
+        reason: CreateReason,
+    },
+    /// Delete a pod.
+    DeletePod {
+        /// The pod.
+        pod: ObjectRef,
+        /// The node that it is on, if any.
+        node: Option<Text>,
+        /// Why.
+        reason: DeleteReason,
+    },
+    /// Delete a revision.
+    DeleteRevision {
+        /// The revision.
+        revision: ObjectRef,
+        /// Why.
+        reason: RevisionDeleteReason,
+    },
+    /// Write the DaemonSet's status: it is not what it was.
+    UpdateStatus {
+        /// The new status.
+        status: DaemonSetStatus,
+    },
+}
+
+impl Action {
+    /// The action's name, for programs: stable, and the variant's name.
+    ///
+    /// ```
+    /// use daemonplan::{Action, model::DaemonSetStatus};
+    /// let action = Action::UpdateStatus { status: DaemonSetStatus::default() };
+    /// assert_eq!((action.code(), action.reason_code()), ("UpdateStatus", "StatusChanged"));
+    /// ```
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AdoptPod { .. } => "AdoptPod",
+            Self::ReleasePod { .. } => "ReleasePod",
+            Self::AdoptRevision { .. } => "AdoptRevision",
+            Self::ReleaseRevision { .. } => "ReleaseRevision",
+            Self::CreateRevision { .. } => "CreateRevision",
+            Self::UpdateRevision { .. } => "UpdateRevision",
+            Self::RelabelPod { .. } => "RelabelPod",
+            Self::RollBack { .. } => "RollBack",
+            Self::CreatePod { .. } => "CreatePod",
+            Self::DeletePod { .. } => "DeletePod",
+            Self::DeleteRevision { .. } => "DeleteRevision",
+            Self::UpdateStatus { .. } => "UpdateStatus",
+        }
+    }
+
+    /// The kind of the object that is written.
+    ///
+    /// ```
+    /// use daemonplan::{Action, Kind, model::DaemonSetStatus};
+    /// assert_eq!(Action::UpdateStatus { status: DaemonSetStatus::default() }.kind(), Kind::DaemonSet);
+    /// ```
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::AdoptPod { .. }
+            | Self::ReleasePod { .. }
+            | Self::RelabelPod { .. }
+            | Self::CreatePod { .. }
+            | Self::DeletePod { .. } => Kind::Pod,
+            Self::AdoptRevision { .. }
+            | Self::ReleaseRevision { .. }
+            | Self::CreateRevision { .. }
+            | Self::UpdateRevision { .. }
+            | Self::DeleteRevision { .. } => Kind::ControllerRevision,
+            Self::RollBack { .. } | Self::UpdateStatus { .. } => Kind::DaemonSet,
+        }
+    }
+
+    /// The reason's name, for programs: stable, and the variant's name where the reason is an enum.
+    pub fn reason_code(&self) -> &'static str {
+        match self {
+            Self::AdoptPod { .. } | Self::AdoptRevision { .. } => "OrphanMatches",
+            Self::ReleasePod { reason, .. } | Self::ReleaseRevision { reason, .. } => reason.code(),
+            Self::CreateRevision { .. } => "NewTemplate",
+            Self::UpdateRevision { reason, .. } => reason.code(),
+            Self::RelabelPod { .. } => "DuplicateRevision",
+            Self::RollBack { .. } => "TemplateFails",
+            Self::CreatePod { reason, .. } => reason.code(),
+            Self::DeletePod { reason, .. } => reason.code(),
+            Self::DeleteRevision { reason, .. } => reason.code(),
+            Self::UpdateStatus { .. } => "StatusChanged",
+        }
+    }
+
+    /// The reason as a sentence for people.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::AdoptPod { .. } | Self::AdoptRevision { .. } => {
+                "nobody controls it and its labels match the selector".to_owned()
+            }
+            Self::ReleasePod { reason, .. } | Self::ReleaseRevision { reason, .. } => reason.to_string(),
+            Self::CreateRevision { .. } => "the template has no revision yet".to_owned(),
+            Self::UpdateRevision { reason, .. } => reason.to_string(),
+            Self::RelabelPod { .. } => "several revisions say the same, and one is kept".to_owned(),
+            Self::RollBack { failing, .. } => format!("the new template fails on {}", some_nodes(failing)),
+            Self::CreatePod { reason, .. } => reason.to_string(),
+            Self::DeletePod { reason, .. } => reason.to_string(),
+            Self::DeleteRevision { reason, .. } => reason.to_string(),
+            Self::UpdateStatus { .. } => "the status has changed".to_owned(),
+        }
+    }
+
+    /// The object that is there already and that this is about, with the uid that it must still have; `None` for a
+    /// creation and for the status.
+    pub fn object(&self) -> Option<&ObjectRef> {
+        match self {
+            Self::AdoptPod { pod }
+            | Self::ReleasePod { pod, .. }
+            | Self::RelabelPod { pod, .. }
+            | Self::DeletePod { pod, .. } => Some(pod),
+            Self::AdoptRevision { revision }
+            | Self::ReleaseRevision { revision, .. }
+            | Self::UpdateRevision { revision, .. }
+            | Self::DeleteRevision { revision, .. } => Some(revision),
+            Self::RollBack { daemonset, .. } => Some(daemonset),
+            Self::CreateRevision { .. } | Self::CreatePod { .. } | Self::UpdateStatus { .. } => None,
+        }
+    }
+}
+
+impl Action {
+    /// The adoption or release that a claim of a pod asks for.
+    pub(crate) fn of_claim(claim: Claim, pod: &Pod) -> Option<Self> {
+        let pod = || ObjectRef::from(pod);
+        match claim {
+            Claim::Adopt => Some(Self::AdoptPod { pod: pod() }),
+            Claim::Release => Some(Self::ReleasePod { pod: pod(), reason: ReleaseReason::LabelsDoNotMatch }),
+            Claim::Owned | Claim::Ignore => None,
+        }
+    }
+}
+
+impl From<RevisionStep> for Action {
+    fn from(step: RevisionStep) -> Self {
+        match step {
+            RevisionStep::Adopt { revision } => Self::AdoptRevision { revision },
+            RevisionStep::Release { revision, reason } => Self::ReleaseRevision { revision, reason },
+            RevisionStep::Create { revision } => Self::CreateRevision { revision },
+            RevisionStep::Update { revision, number, hash, reason } => {
+                Self::UpdateRevision { revision, number, hash, reason }
+            }
+            RevisionStep::Delete { revision, reason } => Self::DeleteRevision { revision, reason },
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AdoptPod { pod } => write!(f, "adopt pod {}", pod.name),
+            Self::ReleasePod { pod, .. } => write!(f, "release pod {}", pod.name),
+            Self::AdoptRevision { revision } => write!(f, "adopt revision {}", revision.name),
+            Self::ReleaseRevision { revision, .. } => write!(f, "release revision {}", revision.name),
+            Self::CreateRevision { revision } => {
+                write!(f, "create revision {} (number {})", revision.name, revision.revision)
+            }
+            Self::UpdateRevision { revision, number, hash, .. } => {
+                write!(f, "update revision {} (number {number}, hash {hash})", revision.name)
+            }
+            Self::RelabelPod { pod, hash } => write!(f, "relabel pod {} (hash {hash})", pod.name),
+            Self::RollBack { daemonset, revision, .. } => {
+                write!(f, "roll {} back to revision {} (number {})", daemonset.name, revision.name, revision.revision)
+            }
+            Self::CreatePod { node, .. } => write!(f, "create pod on {node}"),
+            Self::DeletePod { pod, node: Some(node), .. } => write!(f, "delete pod {} on {node}", pod.name),
+            Self::DeletePod { pod, node: None, .. } => write!(f, "delete pod {} on no node", pod.name),
+            Self::DeleteRevision { revision, .. } => write!(f, "delete revision {}", revision.name),
+            Self::UpdateStatus { .. } => f.write_str("update status"),
+        }?;
+        write!(f, ": {}", self.reason())
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", self.code())?;
+        if let Some(object) = self.object() {
+            let field = match self.kind() {
+                Kind::Pod => "pod",
+                Kind::DaemonSet => "daemonSet",
+                _ => "revision",
+            };
+            map.serialize_entry(field, &object.name)?;
+            map.serialize_entry("uid", &object.uid)?;
+        }
+        match self {
+            Self::RelabelPod { hash, .. } => map.serialize_entry("hash", hash)?,
+            Self::UpdateRevision { number, hash, .. } => {
+                map.serialize_entry("number", number)?;
+                map.serialize_entry("hash", hash)?;
+            }
+            Self::DeletePod { node, .. } => map.serialize_entry("node", node)?,
+            Self::CreatePod { node, .. } => map.serialize_entry("node", node)?,
+            Self::CreateRevision { revision } | Self::RollBack { revision, .. } => {
+                map.serialize_entry("revision", &revision.name)?;
+                map.serialize_entry("number", &revision.revision)?;
+                map.serialize_entry("hash", &revision.labels.get(HASH_LABEL))?;
+            }
+            _ => {}
+        }
+        map.serialize_entry("reason", self.reason_code())?;
+        map.serialize_entry("message", &self.reason())?;
+        match self {
+            Self::CreatePod { node, blueprint, .. } => map.serialize_entry("pod", &blueprint.manifest(node))?,
+            Self::CreateRevision { revision } => map.serialize_entry("manifest", revision)?,
+            Self::RollBack { generation, revision, failing, .. } => {
+                map.serialize_entry("generation", generation)?;
+                map.serialize_entry("failing", failing)?;
+                map.serialize_entry("patch", &*revision.data)?;
+            }
+            Self::UpdateStatus { status } => map.serialize_entry("status", status)?,
+            Self::DeletePod { reason: DeleteReason::NotPlaced { placement }, .. } => {
+                map.serialize_entry("placement", placement)?;
+            }
+            _ => {}
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_what_it_is_and_what_it_is_about() {
+        let (pod, revision) =
+            (Pod::new("prod", "agent-x2k"), ControllerRevision::new("prod", "agent-6d5f", 3, 0.into()));
+        let (pod, revision) = (ObjectRef::from(&pod), ObjectRef::from(&revision));
+        let relabel = Action::RelabelPod { pod: pod.clone(), hash: "6d5f".into() };
+        let release = Action::ReleaseRevision { revision, reason: ReleaseReason::Orphaned };
+        let delete = Action::DeletePod { pod, node: None, reason: DeleteReason::OwnerDeleted };
+        for (action, code, kind, field) in [
+            (&relabel, "RelabelPod", Kind::Pod, "pod"),
+            (&release, "ReleaseRevision", Kind::ControllerRevision, "revision"),
+            (&delete, "DeletePod", Kind::Pod, "pod"),
+        ] {
+            let json = serde_json::to_value(action).unwrap();
+            assert_eq!((action.code(), action.kind()), (code, kind));
+            assert_eq!(json.get("type").unwrap(), code);
+            assert_eq!(json.get(field).unwrap(), action.object().unwrap().name.as_str());
+        }
+        assert!(delete.to_string().starts_with("delete pod agent-x2k on no node: "), "{delete}");
+    }
+}

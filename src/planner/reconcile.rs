@@ -1,0 +1,209 @@
+//! Puts a plan together from the totals over all nodes: claims, revisions, pods, clean-up, status.
+
+use super::totals::Totals;
+use crate::{
+    affinity::PodBlueprint,
+    context::DaemonSetContext,
+    gc,
+    model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, ObjectRef, Pod, Text},
+    node::claimed_pod::PodIndex,
+    placement::Placements,
+    plan::{Action, CreateReason, DeleteReason, Event, Plan, Warning},
+    policy::{OnFailure, RolloutPhase},
+    rollout::{
+        phase::{OlderRevision, RolloutGate},
+        steps::{Limited, UpdateSteps},
+    },
+};
+
+/// The pods that the totals refer to.
+pub(crate) trait PodSource {
+    fn get(&self, index: PodIndex) -> Option<&Pod>;
+
+    /// Adoptions and releases, by name.
+    fn claims(&self) -> Vec<Action>;
+
+    /// The pods that the DaemonSet owns or adopts.
+    fn claimed(&self) -> impl Iterator<Item = &Pod>;
+
+    /// Whether a claimed pod on any node has this hash.
+    fn uses_hash(&self, hash: &str) -> bool {
+        let mut on_nodes = self.claimed().filter(|pod| pod.node.name().is_some());
+        on_nodes.any(|pod| pod.labels.get(HASH_LABEL) == Some(hash))
+    }
+}
+
+/// The plan for a DaemonSet that is reconciled. `warnings` are those about its input.
+pub(crate) fn reconcile<'p>(
+    context: &DaemonSetContext<'_>,
+    totals: &Totals,
+    pods: &impl PodSource,
+    placements: Placements<'p>,
+    warnings: Vec<Warning>,
+) -> Plan<'p> {
+    let plan = Plan::new(context.daemonset, context.hash().clone(), placements, warnings);
+    let mut reconciler = Reconciler { context, totals, pods, gate: totals.gate(context), plan };
+    reconciler.add_claims();
+    reconciler.add_revisions();
+    reconciler.add_pods();
+    reconciler.add_cleanup();
+    reconciler.add_status();
+    reconciler.plan
+}
+
+/// Adds what becomes of the dependents of a DaemonSet that is being deleted.
+pub(crate) fn collect_dependents<'p>(
+    plan: &mut Plan<'_>,
+    daemonset: &DaemonSet,
+    pods: impl Iterator<Item = &'p Pod>,
+    revisions: impl Iterator<Item = &'p ControllerRevision>,
+    expectations_satisfied: bool,
+    burst: usize,
+) {
+    let mut pods = gc::dependent_pods(daemonset, pods);
+    let mut revisions = gc::dependent_revisions(daemonset, revisions);
+    if !daemonset.orphans_dependents() {
+        if !expectations_satisfied {
+            return;
+        }
+        plan.held_back_deletions = pods.len().saturating_sub(burst);
+        pods.truncate(burst);
+    }
+    plan.actions.append(&mut pods);
+    plan.actions.append(&mut revisions);
+}
+
+struct Reconciler<'r, 'p, P> {
+    context: &'r DaemonSetContext<'r>,
+    totals: &'r Totals,
+    pods: &'r P,
+    gate: RolloutGate,
+    plan: Plan<'p>,
+}
+
+impl<P: PodSource> Reconciler<'_, '_, P> {
+    fn add_claims(&mut self) {
+        let history = &self.context.rules.history;
+        self.plan.actions = self.pods.claims();
+        self.plan.actions.extend(history.claims.iter().cloned().map(Action::from));
+    }
+
+    fn add_revisions(&mut self) {
+        let history = &self.context.rules.history;
+        if !history.is_given() {
+            self.plan.warnings.push(Warning::HistoryNotGiven);
+        }
+        self.plan.actions.extend(history.changes.iter().cloned().map(Action::from));
+        if history.has_duplicates() {
+            self.plan.actions.extend(relabel(self.pods.claimed(), &history.hash));
+        }
+    }
+
+    /// Adds the roll-back of the template if the policy asks for it, or else creations and deletions of pods.
+    fn add_pods(&mut self) {
+        self.plan.requeue_after = self.totals.requeue_after(self.context, &self.gate);
+        if self.context.expectations_satisfied {
+            let history = &self.context.rules.history;
+            let older = if self.gate.is_open() { None } else { self.totals.older_revision(history) };
+            match older {
+                Some(older) if older.is_good && self.rolls_back() => self.roll_back(&older),
+                older => self.add_steps(older.as_ref()),
+            }
+        }
+        let guides_updates = self.context.rules.policy.guides_updates;
+        self.plan.rollout = guides_updates.then(|| self.totals.rollout_status(self.gate.phase.clone()));
+    }
+
+    fn add_cleanup(&mut self) {
+        let DaemonSetContext { daemonset, rules, expectations_satisfied, .. } = *self.context;
+        let history = &rules.history;
+        self.plan.actions.extend(history.delete_duplicates().map(Action::from));
+        if expectations_satisfied {
+            let unused = history.delete_beyond(daemonset.revision_history_limit, |hash| self.pods.uses_hash(hash));
+            self.plan.actions.extend(unused.map(Action::from));
+        }
+    }
+
+    fn add_status(&mut self) {
+        let status = self.totals.status(self.context);
+        if has_changed(&self.context.daemonset.status, &status) {
+            self.plan.actions.push(Action::UpdateStatus { status: status.clone() });
+        }
+        self.plan.status = Some(status);
+    }
+
+    /// Whether the new template fails and the policy asks for a roll-back then.
+    fn rolls_back(&self) -> bool {
+        let failure = self.context.rules.policy.rollout.failure;
+        matches!(self.gate.phase, RolloutPhase::Failing { .. })
+            && failure.is_some_and(|failure| failure.then == OnFailure::RollBack)
+    }
+
+    fn roll_back(&mut self, older: &OlderRevision<'_>) {
+        let RolloutPhase::Failing { nodes } = &self.gate.phase else { return };
+        let daemonset = self.context.daemonset;
+        self.plan.actions.push(Action::RollBack {
+            daemonset: ObjectRef::from(daemonset),
+            generation: daemonset.generation,
+            revision: Box::new(older.revision.clone()),
+            failing: nodes.clone(),
+        });
+        self.plan.events.push(Event::rolled_back(older.revision, nodes));
+        self.gate.phase = RolloutPhase::RollingBack { nodes: nodes.clone() };
+    }
+
+    /// Turns the next steps into actions, within the burst limit.
+    fn add_steps(&mut self, older: Option<&OlderRevision<'_>>) {
+        let DaemonSetContext { daemonset, settings, .. } = *self.context;
+        let UpdateSteps { mut create, delete } = self.totals.steps(self.context, &self.gate, older.is_some());
+        create.first.sort_unstable_by_key(|(node, _)| *node);
+        self.plan.held_back_creations = create.take(settings.burst);
+        if !create.first.is_empty() {
+            let current = PodBlueprint::new(daemonset, &daemonset.template, &self.plan.hash);
+            let older = older.map(|older| PodBlueprint::new(daemonset, &older.template, &older.hash));
+            self.plan.actions.extend(create.first.into_iter().map(|(node, reason)| Action::CreatePod {
+                node: node.clone(),
+                blueprint: older.as_ref().filter(|_| reason == CreateReason::HeldBack).unwrap_or(&current).clone(),
+                reason,
+            }));
+        }
+        let Limited { first, count } = delete;
+        let found = first.into_iter().filter_map(|(index, reason)| Some((self.pods.get(index)?, reason)));
+        let mut delete = Limited { first: found.collect(), count };
+        delete.first.sort_by_key(|(pod, _)| (pod.node.name(), &pod.name));
+        self.plan.held_back_deletions = delete.take(settings.burst);
+        for (pod, reason) in delete.first {
+            self.delete(pod, reason);
+        }
+    }
+
+    fn delete(&mut self, pod: &Pod, reason: DeleteReason) {
+        let node = pod.node.name().cloned();
+        match (&reason, &node) {
+            (DeleteReason::Succeeded, Some(node)) => self.plan.events.push(Event::succeeded_pod(pod, node)),
+            (DeleteReason::Failed, Some(node)) => {
+                self.plan.events.push(Event::failed_pod(pod, node));
+                let DaemonSetContext { backoff, now, .. } = *self.context;
+                let key = self.context.backoff_key(node, pod);
+                self.plan.backoff.extend(now.map(|now| (key.clone(), backoff.next(&key, now))));
+            }
+            _ => {}
+        }
+        self.plan.actions.push(Action::DeletePod { pod: ObjectRef::from(pod), node, reason });
+    }
+}
+
+/// Gives the pods of duplicate revisions the hash of the current one.
+fn relabel<'p>(claimed: impl Iterator<Item = &'p Pod>, hash: &Text) -> Vec<Action> {
+    let others = claimed.filter(|pod| pod.labels.get(HASH_LABEL) != Some(hash));
+    let mut actions: Vec<_> =
+        others.map(|pod| Action::RelabelPod { pod: ObjectRef::from(pod), hash: hash.clone() }).collect();
+    actions.sort_by(|a, b| a.object().cmp(&b.object()));
+    actions
+}
+
+/// Whether the status must be written. An observed generation that is ahead of the new one needs no write.
+fn has_changed(before: &DaemonSetStatus, status: &DaemonSetStatus) -> bool {
+    let observed_generation = before.observed_generation.max(status.observed_generation);
+    *before != DaemonSetStatus { observed_generation, ..status.clone() }
+}

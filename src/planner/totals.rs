@@ -1,0 +1,286 @@
+//! The sum over all nodes. A node's contribution can be taken out again, so that a change costs what it changes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    adoption::revision_history::RevisionHistory,
+    backoff::Wait,
+    context::DaemonSetContext,
+    model::{DaemonSetStatus, Text, UpdateStrategy},
+    node::{
+        claimed_pod::PodIndex,
+        decision::{CountedNode, NodeDecision, NodeUpdateState},
+        policy::NodePolicy,
+    },
+    plan::{CreateReason, DeleteReason},
+    policy::{RolloutPhase, RolloutStatus},
+    rollout::{
+        candidates::{Progress, Rollout},
+        counts::NodeCounts,
+        phase::{OlderRevision, RolloutGate},
+        steps::{Budget, UpdateSteps},
+    },
+};
+
+/// The sum of the decisions for all nodes. Everything ordered is in the order of node names.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    counts: NodeCounts,
+    create: BTreeMap<Text, CreateReason>,
+    delete: ListsByNode<(PodIndex, DeleteReason)>,
+    /// Bound pods of missing nodes. They do not delay an update.
+    collect: ListsByNode<PodIndex>,
+    rollout: Rollout,
+    /// What the policy makes of each node, if there is one.
+    policies: BTreeMap<Text, Box<NodePolicy>>,
+    times: BTreeMap<Text, NodeTimes>,
+    /// When pods become available, by node.
+    available: BTreeSet<(Timestamp, Text)>,
+    /// Waits of Failed pods and refused creations, by node.
+    waits: BTreeSet<(Wait, Text)>,
+    /// When back-offs change, by node.
+    backoffs: BTreeSet<(Timestamp, Text)>,
+    /// When time alone changes what the policy makes of a node.
+    policy_changes: BTreeSet<(Timestamp, Text)>,
+}
+
+/// What a node added to the totals, to be removed again.
+#[allow(clippy::struct_excessive_bools)] // independent facts
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contribution {
+    counted: CountedNode,
+    collects: bool,
+    has_work: bool,
+    has_times: bool,
+    has_policy: bool,
+}
+
+/// When a node changes by time alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct NodeTimes {
+    available_at: Option<Timestamp>,
+    wait: Option<Wait>,
+    backoff_changes_at: Option<Timestamp>,
+    policy_changes_at: Option<Timestamp>,
+}
+
+/// Lists of pods by node, with the number of all pods.
+#[derive(Debug)]
+struct ListsByNode<T> {
+    pods: BTreeMap<Text, Vec<T>>,
+    count: usize,
+}
+
+impl Contribution {
+    /// Whether there is work on the node.
+    pub(crate) fn has_work(self) -> bool {
+        self.has_work
+    }
+}
+
+impl Totals {
+    /// Adds the decision for `node`.
+    pub(crate) fn add(&mut self, node: &Text, decision: NodeDecision) -> Contribution {
+        let NodeDecision { mut counted, collects, available_at, policy, work } = decision;
+        if policy.as_ref().is_some_and(|policy| policy.is_excluded) {
+            counted.update = NodeUpdateState::Uninvolved;
+        }
+        self.counts.add(counted);
+        if !collects {
+            self.rollout.add(node, counted, policy.as_deref());
+        }
+        let (has_work, has_policy) = (work.is_some(), policy.is_some());
+        let mut has_times = available_at.is_some();
+        if has_work || has_policy || has_times {
+            let mut times = NodeTimes { available_at, ..NodeTimes::default() };
+            if let Some(policy) = policy {
+                times.policy_changes_at = policy.changes_at;
+                self.policies.insert(node.clone(), policy);
+            }
+            if let Some(work) = work {
+                if let Some(reason) = work.create {
+                    self.create.insert(node.clone(), reason);
+                }
+                self.delete.insert(node, work.delete);
+                self.collect.insert(node, work.collect);
+                (times.wait, times.backoff_changes_at) = (work.wait, work.backoff_changes_at);
+            }
+            has_times = times != NodeTimes::default();
+            if has_times {
+                self.add_times(node, times);
+            }
+        }
+        Contribution { counted, collects, has_work, has_times, has_policy }
+    }
+
+    fn add_times(&mut self, node: &Text, times: NodeTimes) {
+        let NodeTimes { available_at, wait, backoff_changes_at, policy_changes_at } = times;
+        self.times.insert(node.clone(), times);
+        self.available.extend(available_at.map(|at| (at, node.clone())));
+        self.waits.extend(wait.map(|wait| (wait, node.clone())));
+        self.backoffs.extend(backoff_changes_at.map(|at| (at, node.clone())));
+        self.policy_changes.extend(policy_changes_at.map(|at| (at, node.clone())));
+    }
+
+    /// Reverts [`Totals::add`].
+    pub(crate) fn remove(&mut self, node: &Text, contribution: Contribution) {
+        self.counts.subtract(contribution.counted);
+        let policy = if contribution.has_policy { self.policies.remove(node) } else { None };
+        if !contribution.collects {
+            self.rollout.remove(node, contribution.counted, policy.as_deref());
+        }
+        if contribution.has_work {
+            self.create.remove(node);
+            self.delete.remove(node);
+            self.collect.remove(node);
+        }
+        let times = if contribution.has_times { self.times.remove(node) } else { None };
+        if let Some(NodeTimes { available_at, wait, backoff_changes_at, policy_changes_at }) = times {
+            available_at.map(|at| self.available.remove(&(at, node.clone())));
+            wait.map(|wait| self.waits.remove(&(wait, node.clone())));
+            backoff_changes_at.map(|at| self.backoffs.remove(&(at, node.clone())));
+            policy_changes_at.map(|at| self.policy_changes.remove(&(at, node.clone())));
+        }
+    }
+
+    /// How far the policy lets the update go.
+    pub(crate) fn gate(&self, context: &DaemonSetContext<'_>) -> RolloutGate {
+        RolloutGate::of(&self.rollout, &context.rules.policy, self.counts.desired, context.hash(), context.now)
+    }
+
+    /// The older revision that nodes keep or return to.
+    pub(crate) fn older_revision<'h>(&self, history: &'h RevisionHistory) -> Option<OlderRevision<'h>> {
+        self.rollout.progress.older_revision(history)
+    }
+
+    /// The state of an update that keeps to a policy.
+    pub(crate) fn rollout_status(&self, phase: RolloutPhase) -> RolloutStatus {
+        let Progress { old_nodes, updated, unavailable_excluded, .. } = self.rollout.progress;
+        RolloutStatus { phase, old: old_nodes, updated, unavailable_excluded }
+    }
+
+    /// Whether nodes need creations or deletions of their own, which come before the update.
+    pub(crate) fn has_repairs(&self) -> bool {
+        !(self.create.is_empty() && self.delete.pods.is_empty())
+    }
+
+    /// The budget of the update strategy, and how much of it is used.
+    pub(crate) fn budget(&self, strategy: UpdateStrategy) -> Option<Budget> {
+        Budget::of(strategy, &self.counts)
+    }
+
+    /// The repairs that nodes need, or else the next steps of the update: of each kind at most the burst limit.
+    ///
+    /// While the gate is not open, nodes that lack a pod get one of the older revision, if it is known (`keeps_older`).
+    pub(crate) fn steps(
+        &self,
+        context: &DaemonSetContext<'_>,
+        gate: &RolloutGate,
+        keeps_older: bool,
+    ) -> UpdateSteps<'_> {
+        let burst = context.settings.burst;
+        let mut steps = if self.has_repairs() {
+            let mut repairs = UpdateSteps::default();
+            let next: Option<HashSet<&Text>> =
+                (!gate.is_open() && keeps_older).then(|| gate.next_to_fill(&self.rollout).collect());
+            let create = self.create.iter().map(|(node, reason)| match &next {
+                Some(next) if !next.contains(node) => (node, CreateReason::HeldBack),
+                _ => (node, *reason),
+            });
+            repairs.create.extend(create, self.create.len(), burst);
+            repairs.delete.extend(self.delete.iter().cloned(), self.delete.count, burst);
+            repairs
+        } else {
+            let strategy = context.daemonset.update_strategy;
+            self.rollout.steps(strategy, &self.counts, &context.rules.policy.rollout, gate, burst)
+        };
+        let collect = self.collect.iter().map(|pod| (*pod, DeleteReason::NodeGone));
+        steps.delete.extend(collect, self.collect.count, burst);
+        steps
+    }
+
+    /// The DaemonSet's status.
+    pub(crate) fn status(&self, context: &DaemonSetContext<'_>) -> DaemonSetStatus {
+        let count = |nodes: usize| i32::try_from(nodes).unwrap_or(i32::MAX);
+        let DaemonSetContext { daemonset, rules, expectations_satisfied, .. } = *context;
+        let NodeCounts { desired, current, misscheduled, ready, available, updated, .. } = self.counts;
+        DaemonSetStatus {
+            desired_number_scheduled: count(desired),
+            current_number_scheduled: count(current),
+            number_misscheduled: count(misscheduled),
+            number_ready: count(ready),
+            number_available: count(available),
+            number_unavailable: count(desired.saturating_sub(available)),
+            updated_number_scheduled: count(updated),
+            observed_generation: if expectations_satisfied {
+                daemonset.generation
+            } else {
+                daemonset.status.observed_generation
+            },
+            collision_count: rules.history.collision_count,
+        }
+    }
+
+    /// When to plan again if nothing changes but the time.
+    pub(crate) fn requeue_after(&self, context: &DaemonSetContext<'_>, gate: &RolloutGate) -> Option<Duration> {
+        let DaemonSetContext { daemonset, now, expectations_satisfied, .. } = *context;
+        let until = |(at, _): &(Timestamp, Text)| Wait::Until(*at).at(now);
+        let mut available = self.available.first().and_then(until);
+        if self.counts.ready != self.counts.available {
+            available = available.or(Some(Duration::from_secs(daemonset.min_ready_seconds.into())));
+        }
+        let first = self.waits.first();
+        let timeless = self.waits.range((Wait::For(Duration::ZERO), Text::default())..).next();
+        let waits = first.into_iter().chain(timeless).map(|(wait, _)| *wait);
+        let policy_changes = self.policy_changes.first().map(|(at, _)| *at).into_iter().chain(gate.opens_at);
+        let waits = waits.chain(policy_changes.map(Wait::Until)).filter(|_| expectations_satisfied);
+        available.into_iter().chain(waits.filter_map(|wait| wait.at(now))).min()
+    }
+
+    /// The nodes with work or waits.
+    pub(crate) fn nodes_with_work(&self) -> Vec<Text> {
+        let names = self.create.keys().chain(self.delete.pods.keys()).chain(self.times.keys());
+        names.cloned().collect()
+    }
+
+    /// When time alone changes a decision.
+    pub(crate) fn changes_at(&self) -> Option<Timestamp> {
+        let first = |times: &BTreeSet<(Timestamp, Text)>| times.first().map(|(at, _)| *at);
+        [first(&self.available), first(&self.backoffs), first(&self.policy_changes)].into_iter().flatten().min()
+    }
+
+    /// The nodes whose cells time alone has changed by now.
+    pub(crate) fn changed_by(&self, now: Timestamp) -> Vec<Text> {
+        let all = [&self.available, &self.backoffs, &self.policy_changes].into_iter();
+        let times = all.flat_map(|times| times.iter().take_while(|(at, _)| *at <= now));
+        times.map(|(_, node)| node.clone()).collect()
+    }
+}
+
+impl<T> Default for ListsByNode<T> {
+    fn default() -> Self {
+        Self { pods: BTreeMap::new(), count: 0 }
+    }
+}
+
+impl<T> ListsByNode<T> {
+    fn insert(&mut self, node: &Text, pods: Vec<T>) {
+        if !pods.is_empty() {
+            self.count += pods.len();
+            self.pods.insert(node.clone(), pods);
+        }
+    }
+
+    fn remove(&mut self, node: &Text) {
+        self.count -= self.pods.remove(node).map_or(0, |pods| pods.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pods.values().flatten()
+    }
+}

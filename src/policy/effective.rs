@@ -1,0 +1,44 @@
+//! The policy in force for one DaemonSet: its annotations, and the settings where they are silent.
+
+use super::{PolicyError, RolloutPolicy};
+use crate::{
+    backoff::{Backoff, BackoffKey},
+    model::{DaemonSet, Pod, Text, UpdateStrategy},
+};
+
+/// The policy in force for a DaemonSet.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct EffectivePolicy {
+    pub(crate) rollout: RolloutPolicy,
+    /// Why an annotation could not be read. Updates are then paused, since the annotation may have asked for that.
+    pub(crate) error: Option<PolicyError>,
+    /// Whether updates keep to more than the DaemonSet's own strategy.
+    pub(crate) guides_updates: bool,
+}
+
+impl EffectivePolicy {
+    /// Combines what the annotations say (`annotated`) with the policy of the settings (`general`).
+    pub(crate) fn new(
+        daemonset: &DaemonSet,
+        annotated: Result<RolloutPolicy, PolicyError>,
+        general: &RolloutPolicy,
+    ) -> Self {
+        let (rollout, error) = match annotated {
+            Ok(rollout) => (rollout, None),
+            Err(error) => (general.clone(), Some(error)),
+        };
+        let plain = RolloutPolicy { backoff_by_reason: rollout.backoff_by_reason, ..RolloutPolicy::default() };
+        let guides_updates =
+            (error.is_some() || rollout != plain) && daemonset.update_strategy != UpdateStrategy::OnDelete;
+        Self { rollout, error, guides_updates }
+    }
+
+    /// The key of the back-off that applies to a Failed pod.
+    pub(crate) fn backoff_key(&self, daemonset: &DaemonSet, node: &Text, pod: &Pod) -> BackoffKey {
+        let key = Backoff::key(daemonset, node);
+        match &pod.problem {
+            Some(problem) if self.rollout.backoff_by_reason => key.because(problem.reason.clone()),
+            _ => key,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::model::{FieldRequirement, Node, NodeSelector, NodeSelectorTerm, Requirement, RequirementError, Text};
+
+/// Why one term of a required node affinity does not match a node.
+///
+/// ```
+/// use daemonplan::{model::{Node, NodeSelectorTerm}, selector::TermMismatch};
+/// assert_eq!(NodeSelectorTerm::Empty.mismatch(&Node::new("node-7")), Some(TermMismatch::Empty));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "mismatch", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum TermMismatch {
+    /// A requirement on labels does not hold.
+    Label {
+        /// The requirement.
+        requirement: Requirement,
+        /// The value that the node has, if it has the label.
+        found: Option<Text>,
+    },
+    /// A requirement on a field does not hold.
+    Field {
+        /// The requirement.
+        requirement: FieldRequirement,
+        /// The value that the node has.
+        found: Text,
+    },
+    /// The term says nothing.
+    Empty,
+    /// The term is not well-formed.
+    Invalid {
+        /// What is wrong with it.
+        #[serde(serialize_with = "as_text")]
+        error: RequirementError,
+    },
+}
+
+impl NodeSelector {
+    /// Whether one of the terms matches `node`.
+    pub fn matches(&self, node: &Node) -> bool {
+        self.terms().iter().any(|term| term.matches(node))
+    }
+}
+
+impl NodeSelectorTerm {
+    /// Whether every requirement of this term holds for `node`.
+    pub fn matches(&self, node: &Node) -> bool {
+        match self {
+            Self::All { expressions, fields } => {
+                expressions.iter().all(|requirement| requirement.matches(&node.labels))
+                    && fields.iter().all(|requirement| requirement.matches(node))
+            }
+            Self::Empty | Self::Invalid(_) => false,
+        }
+    }
+
+    /// The first reason why this term does not match `node`; `None` if it does.
+    pub fn mismatch(&self, node: &Node) -> Option<TermMismatch> {
+        match self {
+            Self::Empty => Some(TermMismatch::Empty),
+            Self::Invalid(error) => Some(TermMismatch::Invalid { error: error.clone() }),
+            Self::All { expressions, fields } => {
+                let label = expressions.iter().find(|requirement| !requirement.matches(&node.labels));
+                let field = fields.iter().find(|requirement| !requirement.matches(node));
+                let label = label.map(|requirement| TermMismatch::Label {
+                    requirement: requirement.clone(),
+                    found: node.labels.get_text(requirement.key()).cloned(),
+                });
+                label.or_else(|| {
+                    field.map(|requirement| TermMismatch::Field {
+                        requirement: requirement.clone(),
+                        found: requirement.field(node).into(),
+                    })
+                })
+            }
+        }
+    }
+}
+
+impl FieldRequirement {
+    /// Whether the field of `node` meets this.
+    pub fn matches(&self, node: &Node) -> bool {
+        (self.value == *self.field(node)) == self.equal
+    }
+
+    fn field<'n>(&self, node: &'n Node) -> &'n str {
+        if self.key == "metadata.name" { &node.name } else { "" }
+    }
+}
+
+impl fmt::Display for TermMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label { requirement, found } => write_mismatch(f, requirement, found.as_ref()),
+            Self::Field { requirement, found } => write!(f, "{requirement} is required, the node has {found:?}"),
+            Self::Empty => f.write_str("the term is empty and matches nothing"),
+            Self::Invalid { error } => write!(f, "the term matches nothing: {error}"),
+        }
+    }
+}
+
+/// "role=worker is required, the node has role=infra"
+pub(crate) fn write_mismatch(
+    f: &mut fmt::Formatter<'_>,
+    requirement: &Requirement,
+    found: Option<&Text>,
+) -> fmt::Result {
+    let key = requirement.key();
+    match found {
+        Some(value) => write!(f, "{requirement} is required, the node has {key}={value}"),
+        None => write!(f, "{requirement} is required, the node has no label {key}"),
+    }
+}
+
+fn as_text<S: serde::Serializer>(error: &RequirementError, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(error)
+}

@@ -1,0 +1,57 @@
+//! Shared storage for equal values.
+
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+/// Replaces equal values by one shared value. It remembers a limited number of them.
+#[derive(Debug)]
+pub(crate) struct Interner<T> {
+    known: HashTable<T>,
+    hasher: RandomState,
+}
+
+const REMEMBERED: usize = 4096;
+
+impl<T> Default for Interner<T> {
+    fn default() -> Self {
+        Self { known: HashTable::new(), hasher: RandomState::default() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Interner<T> {
+    /// Replaces `value` by an equal one that is known, or remembers it.
+    pub(crate) fn share(&mut self, value: &mut T) {
+        let hash = self.hasher.hash_one(&*value);
+        if let Some(known) = self.known.find(hash, |known| known == value) {
+            *value = known.clone();
+            return;
+        }
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        let hasher = &self.hasher;
+        self.known.insert_unique(hash, value.clone(), |known| hasher.hash_one(known));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_are_shared_and_memory_is_bounded() {
+        let mut interner = Interner::default();
+        let mut first = std::sync::Arc::<str>::from("a");
+        let mut second = std::sync::Arc::<str>::from("a");
+        interner.share(&mut first);
+        interner.share(&mut "b".into());
+        interner.share(&mut second);
+        assert!(std::sync::Arc::ptr_eq(&first, &second));
+        for number in 0..10_000 {
+            interner.share(&mut number.to_string().into());
+        }
+        assert!(interner.known.len() <= REMEMBERED);
+    }
+}

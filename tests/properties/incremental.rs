@@ -1,0 +1,278 @@
+//! The incremental form gives the very plans of the one-shot form, whatever happened and in whatever order, and calls
+//! stale whatever has another plan than before.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use daemonplan::{
+    Action, Backoff, Cluster, Event, Key, Kind, OwnedSnapshot, Plan, Resource, Settings, Snapshot, Warning,
+    backoff::{BackoffEntry, BackoffKey},
+    model::{DaemonSet, DaemonSetStatus, Text},
+    policy::RolloutStatus,
+    strategies::{clusters, guided_clusters},
+};
+use jiff::{SignedDuration, Timestamp};
+use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
+
+const KINDS: [Kind; 5] = [Kind::DaemonSet, Kind::Node, Kind::Pod, Kind::Namespace, Kind::ControllerRevision];
+
+/// Something that happens. Objects are meant by their place among all that are generated.
+#[derive(Clone, Debug)]
+enum Happening {
+    Applied(Index),
+    Deleted(Index),
+    /// All objects of a kind are listed: of those generated so many in a hundred.
+    Resynced(usize, u32),
+    EffectsObserved(bool),
+    /// So many seconds pass, and some of the DaemonSets are planned for; the back-off goes back into the cluster, or not.
+    Planned {
+        seconds: i64,
+        some: bool,
+        keeps_backoff: bool,
+    },
+}
+
+fn happenings() -> impl Strategy<Value = Happening> {
+    let seconds = prop_oneof![4 => 0..3_i64, 2 => 0..2_000_i64, 1 => -500..0_i64];
+    let planned = (seconds, prop::bool::weighted(0.3), any::<bool>());
+    prop_oneof![
+        12 => any::<Index>().prop_map(Happening::Applied),
+        4 => any::<Index>().prop_map(Happening::Deleted),
+        1 => (0..KINDS.len(), 0..=100_u32).prop_map(|(kind, share)| Happening::Resynced(kind, share)),
+        1 => any::<bool>().prop_map(Happening::EffectsObserved),
+        8 => planned.prop_map(|(seconds, some, keeps_backoff)| Happening::Planned { seconds, some, keeps_backoff }),
+    ]
+}
+
+/// All that there is, kept in the simplest way.
+struct World {
+    objects: BTreeMap<(Kind, Key), Resource>,
+    settings: Settings,
+    backoff: Backoff,
+    expectations_satisfied: BTreeMap<Key, bool>,
+    now: Timestamp,
+}
+
+/// All of a plan.
+#[derive(Clone, Debug, PartialEq)]
+struct Face {
+    now: Timestamp,
+    hash: Text,
+    actions: Vec<Action>,
+    status: Option<DaemonSetStatus>,
+    events: Vec<Event>,
+    requeue_after: Option<Duration>,
+    backoff: Vec<(BackoffKey, BackoffEntry)>,
+    warnings: Vec<Warning>,
+    rollout: Option<RolloutStatus>,
+    held_back: (usize, usize),
+    placements: Vec<String>,
+}
+
+impl Face {
+    fn of(plan: &Plan<'_>, now: Timestamp) -> Self {
+        Self {
+            now,
+            hash: plan.hash.clone(),
+            actions: plan.actions.clone(),
+            status: plan.status.clone(),
+            events: plan.events.clone(),
+            requeue_after: plan.requeue_after,
+            backoff: plan.backoff.clone(),
+            warnings: plan.warnings.clone(),
+            rollout: plan.rollout.clone(),
+            held_back: (plan.held_back_creations, plan.held_back_deletions),
+            placements: plan.placements().map(|placement| placement.to_string()).collect(),
+        }
+    }
+
+    /// What is asked for, and why.
+    fn request(&self) -> impl PartialEq + std::fmt::Debug {
+        (self.hash.clone(), self.actions.clone(), self.status.clone(), self.events.clone(), self.held_back)
+    }
+}
+
+impl World {
+    fn all<T>(&self, kind: Kind, get: impl Fn(&Resource) -> Option<&T>) -> Vec<T>
+    where
+        T: Clone,
+    {
+        let own = self.objects.iter().filter(|((other, _), _)| *other == kind);
+        own.filter_map(|(_, object)| get(object)).cloned().collect()
+    }
+
+    fn daemonsets(&self) -> Vec<DaemonSet> {
+        self.all(
+            Kind::DaemonSet,
+            |object| if let Resource::DaemonSet(daemonset) = object { Some(daemonset) } else { None },
+        )
+    }
+
+    /// The plan of the one-shot form, if the namespace is known.
+    fn plan(&self, daemonset: &DaemonSet) -> Option<Face> {
+        let nodes = self.all(Kind::Node, |object| if let Resource::Node(node) = object { Some(node) } else { None });
+        let pods = self.all(Kind::Pod, |object| if let Resource::Pod(pod) = object { Some(pod) } else { None });
+        let revisions = self.all(Kind::ControllerRevision, |object| {
+            if let Resource::ControllerRevision(revision) = object { Some(revision) } else { None }
+        });
+        let key = (Kind::Namespace, Key::cluster_wide(daemonset.namespace.clone()));
+        let Some(Resource::Namespace(namespace)) = self.objects.get(&key) else { return None };
+        let snapshot = Snapshot::new(daemonset, &nodes, &pods, namespace)
+            .revisions(&revisions)
+            .at(self.now)
+            .settings(&self.settings)
+            .backoff(&self.backoff);
+        let observed =
+            self.expectations_satisfied.get(&Resource::from(daemonset.clone()).key()).copied().unwrap_or(true);
+        let snapshot = if observed { snapshot } else { snapshot.expectations_unsatisfied() };
+        Some(Face::of(&snapshot.plan(), self.now))
+    }
+}
+
+/// All objects of several clusters: other states of the same objects, and a second DaemonSet.
+fn pool(facts: &[OwnedSnapshot]) -> Vec<Resource> {
+    let mut pool = Vec::new();
+    for (number, facts) in facts.iter().enumerate() {
+        let mut daemonset = facts.daemonset.clone();
+        pool.push(daemonset.clone().into());
+        daemonset.status.observed_generation += 1;
+        pool.push(daemonset.clone().into());
+        if number > 0 {
+            (daemonset.name, daemonset.uid) = ("other".into(), "uid-predecessor".into());
+            pool.push(daemonset.into());
+        }
+        pool.push(facts.namespace.clone().into());
+        pool.extend(facts.nodes.iter().cloned().map(Resource::from));
+        pool.extend(facts.revisions.iter().flatten().cloned().map(Resource::from));
+        for (place, pod) in facts.pods.iter().enumerate() {
+            let mut pod = pod.clone();
+            pool.push(pod.clone().into());
+            if place % 2 == number % 2 {
+                // The same pod elsewhere, in another state.
+                pod.node = facts.pods.first().map(|first| first.node.clone()).unwrap_or_default();
+                pod.deleted = None;
+                pool.push(pod.into());
+            }
+        }
+    }
+    pool
+}
+
+fn check(facts: &[OwnedSnapshot], happenings: &[Happening]) {
+    let (pool, first) = (pool(facts), facts.first().unwrap());
+    let mut world = World {
+        objects: BTreeMap::new(),
+        settings: first.settings.clone(),
+        backoff: Backoff::default(),
+        expectations_satisfied: BTreeMap::new(),
+        now: first.now.unwrap_or_else(|| "2026-01-02T03:04:05Z".parse().unwrap()),
+    };
+    let mut cluster = Cluster::new(world.settings.clone());
+    let mut last = BTreeMap::<Key, Face>::new();
+    // Most of it is there at first.
+    for object in pool.iter().step_by(2) {
+        world.objects.insert((object.kind(), object.key()), object.clone());
+        cluster.apply(object.clone());
+    }
+    for happening in happenings {
+        match happening {
+            Happening::Applied(index) => {
+                let object = index.get(&pool).clone();
+                world.objects.insert((object.kind(), object.key()), object.clone());
+                cluster.apply(object);
+            }
+            Happening::Deleted(index) => {
+                let object = index.get(&pool);
+                world.objects.remove(&(object.kind(), object.key()));
+                cluster.delete(object.kind(), &object.key());
+            }
+            Happening::Resynced(kind, share) => {
+                let kind = *KINDS.get(*kind).unwrap();
+                let own = pool.iter().filter(|object| object.kind() == kind).zip((0..).step_by(37));
+                let listed: Vec<Resource> =
+                    own.filter(|(_, number)| number % 100 < *share).map(|(object, _)| object.clone()).collect();
+                world.objects.retain(|(other, _), _| *other != kind);
+                for object in &listed {
+                    world.objects.insert((kind, object.key()), object.clone());
+                }
+                cluster.resync(kind, listed);
+            }
+            Happening::EffectsObserved(observed) => {
+                let key = Key::new("prod", "agent");
+                if world.daemonsets().iter().any(|daemonset| Resource::from(daemonset.clone()).key() == key) {
+                    world.expectations_satisfied.insert(key.clone(), *observed);
+                    cluster.set_expectations_satisfied(&key, *observed);
+                }
+            }
+            Happening::Planned { seconds, some, keeps_backoff } => {
+                world.now += SignedDuration::from_secs(*seconds);
+                for daemonset in world.daemonsets() {
+                    let key = Resource::from(daemonset.clone()).key();
+                    let expected = world.plan(&daemonset);
+                    compare_staleness(&cluster, &key, expected.as_ref(), last.get(&key), world.now);
+                    if *some && key.name == "agent" {
+                        continue;
+                    }
+                    let facts = cluster.owned_snapshot(&key, world.now);
+                    let copied = facts.as_ref().map(|facts| Face::of(&facts.snapshot().plan(), world.now));
+                    assert_eq!(copied, expected, "facts");
+                    let plan = cluster.plan(&key, world.now);
+                    let found = plan.as_ref().map(|plan| Face::of(plan, world.now));
+                    assert_eq!(found, expected);
+                    let Some(found) = found else { continue };
+                    assert!(!cluster.stale(world.now).contains(&key), "it has only just been planned for");
+                    if *keeps_backoff {
+                        world.backoff.update(found.backoff.clone(), world.now);
+                        cluster.update_backoff(found.backoff.clone(), world.now);
+                    }
+                    last.insert(key, found);
+                }
+            }
+        }
+        let gone = |key: &Key| !world.objects.contains_key(&(Kind::DaemonSet, key.clone()));
+        last.retain(|key, _| !gone(key));
+        world.expectations_satisfied.retain(|key, _| !gone(key));
+    }
+    assert_eq!(cluster.backoff(), &world.backoff);
+}
+
+/// What is not stale has the plan that it had.
+fn compare_staleness(cluster: &Cluster, key: &Key, now: Option<&Face>, before: Option<&Face>, time: Timestamp) {
+    let is_stale = cluster.stale(time).contains(key);
+    match (now, before) {
+        (Some(now), Some(before)) if !is_stale && now.now >= before.now => assert_eq!(now.request(), before.request()),
+        (Some(_), None) => assert!(is_stale, "{key:?} was never planned for"),
+        (None, _) => assert!(!is_stale, "{key:?} cannot be planned for"),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/properties/incremental.proptest-regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn it_gives_the_plans_of_the_one_shot_form_whatever_happened(
+        facts in prop::collection::vec(clusters(0..6), 2..4),
+        happenings in prop::collection::vec(happenings(), 1..60),
+    ) {
+        check(&facts, &happenings);
+    }
+
+    #[test]
+    fn so_it_does_on_clusters_of_up_to_fifty_nodes(
+        facts in prop::collection::vec(clusters(20..=50), 2),
+        happenings in prop::collection::vec(happenings(), 1..30),
+    ) {
+        check(&facts, &happenings);
+    }
+
+    #[test]
+    fn so_it_does_where_updates_keep_to_policies(
+        facts in prop::collection::vec(guided_clusters(0..8), 2..4),
+        happenings in prop::collection::vec(happenings(), 1..60),
+    ) {
+        check(&facts, &happenings);
+    }
+}

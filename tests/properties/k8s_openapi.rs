@@ -1,0 +1,138 @@
+//! Objects as the crate k8s-openapi has them: what the planner reads comes through both ways, and templates whole.
+
+use std::fs;
+
+use daemonplan::{
+    OwnedSnapshot, Plan, Snapshot,
+    k8s::ConversionError,
+    manifest::Manifests,
+    model::{ControllerRevision, DaemonSet, DaemonSetStatus, Namespace, Node, Pod},
+    strategies::clusters,
+};
+use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
+use serde_json::Value;
+
+const DUMPS: [&str; 2] = ["examples/pending.json", "examples/quiet.json"];
+
+/// Every object of a dump, by its kind.
+fn items(file: &str) -> Vec<(String, Value)> {
+    let list: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let items = list["items"].as_array().unwrap().clone();
+    items.into_iter().map(|item| (item["kind"].as_str().unwrap().to_owned(), item)).collect()
+}
+
+/// Their type read from the JSON and converted is ours read from the JSON.
+fn assert_same<Ours, Theirs>(json: &Value)
+where
+    Ours: TryFrom<Theirs, Error = ConversionError> + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    Theirs: serde::de::DeserializeOwned,
+{
+    let theirs: Theirs = serde_json::from_value(json.clone()).unwrap();
+    let read: Ours = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(Ours::try_from(theirs).unwrap(), read, "{json}");
+}
+
+#[test]
+fn what_kubectl_prints_is_the_same_read_either_way() {
+    let mut compared = 0;
+    for (kind, item) in DUMPS.iter().flat_map(|dump| items(dump)) {
+        match &*kind {
+            "DaemonSet" => assert_same::<DaemonSet, apps::DaemonSet>(&item),
+            "ControllerRevision" => assert_same::<ControllerRevision, apps::ControllerRevision>(&item),
+            "Node" => assert_same::<Node, core::Node>(&item),
+            "Pod" => assert_same::<Pod, core::Pod>(&item),
+            "Namespace" => assert_same::<Namespace, core::Namespace>(&item),
+            _ => continue,
+        }
+        compared += 1;
+    }
+    assert!(compared > 50, "only {compared} objects");
+}
+
+#[test]
+fn a_field_that_cannot_be_read_is_named() {
+    let theirs: apps::DaemonSet = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "agent"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "agent"}},
+            "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "agent"}]}},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "half"}},
+        },
+    }))
+    .unwrap();
+    let error = DaemonSet::try_from(theirs).unwrap_err();
+    assert!(error.to_string().starts_with("DaemonSet: "), "{error}");
+    assert!(error.to_string().contains("half"), "{error}");
+}
+
+#[test]
+fn a_created_pod_is_one_of_theirs() {
+    let mut manifests = Manifests::default();
+    manifests.read("pending.json", fs::File::open("examples/pending.json").unwrap()).unwrap();
+    let mut created = 0;
+    for plan in manifests.snapshots().map(Snapshot::plan) {
+        for action in &plan.actions {
+            let daemonplan::Action::CreatePod { node, blueprint, .. } = action else { continue };
+            let manifest = blueprint.manifest(node);
+            let theirs: core::Pod = serde_json::from_value(manifest.clone()).unwrap();
+            let back = serde_json::to_value(&theirs).unwrap();
+            assert_eq!(back["spec"]["affinity"], manifest["spec"]["affinity"]);
+            assert_eq!(back["spec"]["tolerations"], manifest["spec"]["tolerations"]);
+            assert_eq!(
+                Pod::try_from(&theirs).unwrap_err().to_string(),
+                "Pod: metadata.name: expected a name, found none"
+            );
+            created += 1;
+        }
+    }
+    assert!(created > 0, "the dump needs pods");
+}
+
+/// There and back again.
+fn returned<Ours, Theirs>(ours: &[Ours]) -> Vec<Ours>
+where
+    for<'a> Theirs: TryFrom<&'a Ours, Error = ConversionError>,
+    for<'a> Ours: TryFrom<&'a Theirs, Error = ConversionError>,
+{
+    let theirs = ours.iter().map(|one| Theirs::try_from(one).unwrap());
+    theirs.map(|one| Ours::try_from(&one).unwrap()).collect()
+}
+
+fn outcome(plan: &Plan<'_>) -> (Vec<String>, Option<DaemonSetStatus>, Vec<String>) {
+    let actions = plan.actions.iter().map(ToString::to_string).collect();
+    (actions, plan.status.clone(), plan.placements().map(|placement| placement.to_string()).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_cluster_that_went_through_their_types_has_the_same_plan(mut facts in clusters(0..12)) {
+        // What the API server takes: a selector, and numbers of 32 bits.
+        facts.daemonset.selector.get_or_insert_default();
+        let most = u32::try_from(i32::MAX).unwrap();
+        facts.daemonset.min_ready_seconds = facts.daemonset.min_ready_seconds.min(most);
+        facts.daemonset.revision_history_limit = facts.daemonset.revision_history_limit.min(most);
+        let [daemonset] = <[_; 1]>::try_from(returned::<DaemonSet, apps::DaemonSet>(&[facts.daemonset.clone()])).unwrap();
+        // Their templates have the fields that their version knows.
+        let mut known = facts.clone();
+        known.daemonset.template = daemonset.template.clone();
+        prop_assert_eq!(&known.daemonset, &daemonset);
+        let again = returned::<DaemonSet, apps::DaemonSet>(std::slice::from_ref(&daemonset));
+        prop_assert_eq!(&again[0], &daemonset, "a template of known fields comes through whole");
+
+        let [namespace] = <[_; 1]>::try_from(returned::<Namespace, core::Namespace>(&[facts.namespace.clone()])).unwrap();
+        let nodes = returned::<Node, core::Node>(&facts.nodes);
+        let pods = returned::<Pod, core::Pod>(&facts.pods);
+        let mut converted = OwnedSnapshot::new(daemonset, nodes, pods, namespace);
+        let revisions = facts.revisions.as_deref().map(returned::<ControllerRevision, apps::ControllerRevision>);
+        converted.revisions = revisions;
+        (converted.now, converted.settings, converted.backoff, converted.expectations_satisfied) =
+            (facts.now, facts.settings, facts.backoff, facts.expectations_satisfied);
+        prop_assert_eq!(outcome(&converted.snapshot().plan()), outcome(&known.snapshot().plan()));
+    }
+}

@@ -1,0 +1,16 @@
+//! Properties of any generated cluster.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../reference/mod.rs"]
+mod reference;
+
+mod analysis_properties;
+mod incremental;
+mod k8s_openapi;
+mod plan_properties;
+mod reference_agreement;
+mod state_machine;
+mod synthetic;

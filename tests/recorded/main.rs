@@ -1,0 +1,6 @@
+//! Decisions and results recorded from Kubernetes' own code.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
+
+mod conformance;
+mod quantities;

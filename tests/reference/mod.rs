@@ -1,0 +1,286 @@
+//! The rules once more, for reading: straight from Kubernetes' JSON to what a plan must say, with no thought for speed.
+//!
+//! It shares no code with the planner. The sections are those of the page `rules`. What it takes as given is what the
+//! rules leave open: the hash of a template.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
+#![allow(unreachable_pub)] // in a test everything is
+
+mod compare;
+mod facts;
+mod history;
+mod nodes;
+mod policy;
+mod selectors;
+mod template;
+mod update;
+
+use std::collections::BTreeSet;
+
+pub use compare::check_agreement;
+use facts::Facts;
+use nodes::{NodeState, node_states};
+use serde_json::{Value, json};
+
+use self::{
+    facts::{Pod, is_owner, number},
+    history::History,
+    policy::{Policy, Progress},
+    selectors::selects,
+};
+
+/// What the rules ask for. Actions have the fields of the JSON contract, but for messages and uids.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    hash: String,
+    actions: Vec<Value>,
+    status: Option<Value>,
+    /// Node, should run, may keep running, and the rule that decides.
+    placements: Vec<(String, bool, bool, &'static str)>,
+    /// Reason and pod.
+    events: Vec<(&'static str, String)>,
+    /// Node and delay in seconds.
+    backoff: Vec<(String, i64)>,
+    requeue_after: Option<i64>,
+    /// Creations and deletions.
+    held_back: (usize, usize),
+    /// Where the update stands by its policy, without the nodes where it fails.
+    rollout: Option<Value>,
+}
+
+/// What is asked for on the nodes, before the burst limit.
+#[derive(Default)]
+struct Wishes {
+    /// Node and reason.
+    create: Vec<(String, &'static str)>,
+    /// Pod and reason.
+    delete: Vec<(Pod, &'static str)>,
+    /// How many creations and deletions more there are, that the burst limit holds back in any case.
+    more: (usize, usize),
+}
+
+/// The plan.
+fn plan(facts: &Facts<'_>) -> Outcome {
+    let mut outcome = Outcome { hash: (facts.template_hash)(0), ..Outcome::default() };
+    let mut names: Vec<_> = facts.nodes.iter().collect();
+    names.sort_by_key(|node| node["metadata"]["name"].as_str());
+    for node in names {
+        let (run, keep, rule) = nodes::placement(facts, node);
+        outcome.placements.push((node["metadata"]["name"].as_str().unwrap().to_owned(), run, keep, rule));
+    }
+    if facts.daemonset["spec"]["selector"] == json!({}) {
+        outcome.events.push(("SelectingAll", String::new()));
+    } else if !facts.daemonset["metadata"]["deletionTimestamp"].is_null() {
+        collect_dependents(facts, &mut outcome);
+    } else {
+        reconcile(facts, &mut outcome);
+    }
+    outcome
+}
+
+/// §8, the DaemonSet being deleted.
+fn collect_dependents(facts: &Facts<'_>, outcome: &mut Outcome) {
+    let orphan = facts.daemonset["metadata"]["finalizers"] == json!(["orphan"]);
+    let mut pods: Vec<_> = facts.pods().into_iter().filter(|pod| is_owner(facts, &pod.json)).collect();
+    let mut revisions: Vec<_> = facts.revisions.clone().unwrap_or_default();
+    revisions.retain(|revision| history::is_owned(facts, revision));
+    let name = |revision: &Value| revision["metadata"]["name"].clone();
+    if orphan {
+        for pod in pods {
+            outcome.actions.push(json!({"type": "ReleasePod", "pod": pod.name, "reason": "Orphaned"}));
+        }
+        for revision in revisions {
+            outcome.actions.push(json!({"type": "ReleaseRevision", "revision": name(&revision), "reason": "Orphaned"}));
+        }
+    } else if facts.expectations_satisfied {
+        pods.retain(|pod| !pod.deleting);
+        pods.sort_by(|a, b| a.name.cmp(&b.name));
+        let burst = facts.burst();
+        outcome.held_back.1 = pods.len().saturating_sub(burst);
+        for pod in pods.into_iter().take(burst) {
+            outcome.actions.push(delete(&pod, "OwnerDeleted"));
+        }
+        for revision in revisions.iter().filter(|revision| revision["metadata"]["deletionTimestamp"].is_null()) {
+            outcome
+                .actions
+                .push(json!({"type": "DeleteRevision", "revision": name(revision), "reason": "OwnerDeleted"}));
+        }
+    }
+}
+
+fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
+    // §3.
+    let mut claimed = Vec::new();
+    for pod in facts.pods() {
+        let fits = selects(&facts.daemonset["spec"]["selector"], &pod.labels);
+        let orphan = pod.controller().is_none() && !pod.deleting;
+        if is_owner(facts, &pod.json) && !fits {
+            outcome.actions.push(json!({"type": "ReleasePod", "pod": pod.name, "reason": "LabelsDoNotMatch"}));
+        } else if is_owner(facts, &pod.json) {
+            claimed.push(pod);
+        } else if fits && orphan {
+            outcome.actions.push(json!({"type": "AdoptPod", "pod": pod.name, "reason": "OrphanMatches"}));
+            claimed.push(pod);
+        }
+    }
+
+    // §7.
+    let history = History::of(facts);
+    outcome.hash.clone_from(&history.hash);
+    outcome.actions.extend(history.changes.clone());
+    if !history.duplicates.is_empty() {
+        for pod in claimed.iter().filter(|pod| pod.hash() != Some(&history.hash)) {
+            let hash = &history.hash;
+            outcome
+                .actions
+                .push(json!({"type": "RelabelPod", "pod": pod.name, "hash": hash, "reason": "DuplicateRevision"}));
+        }
+    }
+
+    // §4 and §6.
+    let nodes = node_states(facts, &claimed, &history.hash);
+    let policy = Policy::of(facts);
+    let progress = policy.as_ref().map(|policy| Progress::of(policy, facts, &nodes, &history));
+    let rolls_back = progress.as_ref().and_then(|progress| progress.rolls_back_to.clone());
+    outcome.rollout = progress.as_ref().map(Progress::status);
+    match rolls_back.filter(|_| facts.expectations_satisfied) {
+        Some((name, _)) => {
+            outcome.actions.push(json!({"type": "RollBack", "revision": name, "reason": "TemplateFails"}));
+            outcome.events.push(("RolledBack", String::new()));
+            outcome.rollout.as_mut().unwrap()["phase"] = json!("RollingBack");
+        }
+        None if facts.expectations_satisfied => {
+            pods_to_create_and_delete(facts, &nodes, &history, progress.as_ref(), outcome);
+        }
+        None => {}
+    }
+
+    // §7, clean-up.
+    for duplicate in &history.duplicates {
+        outcome.actions.push(json!({"type": "DeleteRevision", "revision": duplicate, "reason": "Duplicate"}));
+    }
+    if facts.expectations_satisfied {
+        let in_use: BTreeSet<_> = claimed.iter().filter(|pod| pod.node.is_some()).filter_map(Pod::hash).collect();
+        let limit = usize::try_from(number(&facts.daemonset["spec"]["revisionHistoryLimit"])).unwrap();
+        let excess = history.old.len().saturating_sub(limit);
+        let unused = history.old.iter().filter(|(_, hash)| !in_use.contains(hash));
+        for (name, _) in unused.take(excess) {
+            outcome.actions.push(json!({"type": "DeleteRevision", "revision": name, "reason": "BeyondLimit"}));
+        }
+    }
+
+    // §9.
+    let status = status(facts, &nodes, history.collision_count);
+    let before = &facts.daemonset["status"];
+    let same = |field: &str| number(&status[field]) == number(&before[field]);
+    let fields = ["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"];
+    let more = ["updatedNumberScheduled", "numberAvailable", "numberUnavailable"];
+    let behind = number(&before["observedGeneration"]) < number(&status["observedGeneration"]);
+    let changed = !fields.into_iter().chain(more).all(same) || before["collisionCount"] != status["collisionCount"];
+    if changed || behind {
+        outcome.actions.push(json!({"type": "UpdateStatus", "status": status, "reason": "StatusChanged"}));
+    }
+    outcome.requeue_after = requeue_after(facts, &nodes, &status, progress.as_ref());
+    outcome.status = Some(status);
+}
+
+fn pods_to_create_and_delete(
+    facts: &Facts<'_>,
+    nodes: &[NodeState],
+    history: &History,
+    progress: Option<&Progress<'_>>,
+    outcome: &mut Outcome,
+) {
+    let mut wishes = Wishes::default();
+    for state in nodes {
+        state.add_wishes(&mut wishes);
+    }
+    if wishes.create.is_empty() && wishes.delete.is_empty() {
+        wishes = progress.map_or_else(|| update::wishes(facts, nodes), Progress::wishes);
+    } else if let Some(progress) = progress {
+        progress.hold_creations_back(&mut wishes);
+    }
+    for state in nodes {
+        wishes.delete.extend(state.collected().into_iter().map(|pod| (pod, "NodeGone")));
+    }
+    wishes.create.sort();
+    wishes.delete.sort_by(|(a, _), (b, _)| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
+    let burst = facts.burst();
+    let (creations, deletions) = (wishes.create.len() + wishes.more.0, wishes.delete.len() + wishes.more.1);
+    outcome.held_back = (creations.saturating_sub(burst), deletions.saturating_sub(burst));
+    for (node, reason) in wishes.create.into_iter().take(burst) {
+        let older = progress.and_then(|progress| progress.older.as_ref()).filter(|_| reason == "HeldBack");
+        let pod = match older {
+            Some((_, hash, template)) => template::pod(facts, template, &node, hash),
+            None => template::pod(facts, &facts.daemonset["spec"]["template"], &node, &history.hash),
+        };
+        outcome.actions.push(json!({"type": "CreatePod", "node": node, "reason": reason, "pod": pod}));
+    }
+    for (pod, reason) in wishes.delete.into_iter().take(burst) {
+        outcome.actions.push(delete(&pod, reason));
+        let node = pod.node.clone().unwrap_or_default();
+        match reason {
+            "Succeeded" => outcome.events.push(("SucceededDaemonPod", pod.name)),
+            "Failed" => {
+                if facts.now.is_some() {
+                    outcome.backoff.push((node.clone(), facts.next_delay(&node, &pod.reason)));
+                }
+                outcome.events.push(("FailedDaemonPod", pod.name));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn delete(pod: &Pod, reason: &str) -> Value {
+    json!({"type": "DeletePod", "pod": pod.name, "node": pod.node, "reason": reason})
+}
+
+/// §9: over all nodes, before this plan's effects.
+fn status(facts: &Facts<'_>, nodes: &[NodeState], collision_count: Option<i64>) -> Value {
+    let count = |fits: &dyn Fn(&NodeState) -> bool| nodes.iter().filter(|state| fits(state)).count();
+    let first = |state: &NodeState, fits: &dyn Fn(&Pod) -> bool| state.run && state.pods.first().is_some_and(fits);
+    let desired = count(&|state| state.run);
+    let available = count(&|state| first(state, &|pod| pod.available));
+    let mut status = json!({
+        "desiredNumberScheduled": desired,
+        "currentNumberScheduled": count(&|state| first(state, &|_| true)),
+        "numberMisscheduled": count(&|state| state.exists && !state.run && !state.pods.is_empty()),
+        "numberReady": count(&|state| first(state, &|pod| pod.ready)),
+    });
+    let updated = count(&|state| first(state, &|pod| pod.updated));
+    let observed = if facts.expectations_satisfied {
+        number(&facts.daemonset["metadata"]["generation"])
+    } else {
+        number(&facts.daemonset["status"]["observedGeneration"])
+    };
+    let optional = [
+        ("updatedNumberScheduled", updated.try_into().unwrap()),
+        ("numberAvailable", available.try_into().unwrap()),
+        ("numberUnavailable", (desired - available).try_into().unwrap()),
+        ("observedGeneration", observed),
+    ];
+    for (field, value) in optional.into_iter().filter(|(_, value)| *value != 0) {
+        status[field] = json!(value);
+    }
+    if let Some(count) = collision_count {
+        status["collisionCount"] = json!(count);
+    }
+    status
+}
+
+/// §4 and §9: when the first back-off is over, or the first pod that is ready becomes available.
+fn requeue_after(
+    facts: &Facts<'_>,
+    nodes: &[NodeState],
+    status: &Value,
+    progress: Option<&Progress<'_>>,
+) -> Option<i64> {
+    let turns = progress.into_iter().flat_map(|progress| progress.times.iter().copied());
+    let waits = nodes.iter().filter_map(NodeState::wait).chain(turns).filter(|_| facts.expectations_satisfied);
+    let pods = nodes.iter().flat_map(|state| &state.pods).filter(|pod| pod.ready && !pod.available);
+    let until_available = pods.filter_map(|pod| Some(pod.becomes_available? - facts.now?.as_second())).min();
+    let unknown = number(&status["numberReady"]) != number(&status["numberAvailable"]);
+    let until_available = until_available.or(unknown.then(|| facts.min_ready_seconds()));
+    waits.chain(until_available).min()
+}
