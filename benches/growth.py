@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How the time of a plan grows with the cluster, as a table and as a drawing.
+"""Plots how the time of a plan grows with the cluster, as a table and a chart.
 
-    cargo bench --features synthetic --bench plan    # measures
-    benches/growth.py                                # takes over what was measured: growth.csv, growth.svg
-    benches/growth.py --draw                         # draws growth.svg anew from growth.csv
+    cargo bench --bench plan    # measures
+    benches/growth.py                                # writes the results to growth.csv and growth.svg
+    benches/growth.py --draw                         # redraws growth.svg from growth.csv
 """
 
 import csv
@@ -29,7 +29,7 @@ def measured():
     for case in CASES:
         group, name = case.split("/")
         for size in SIZES:
-            # Criterion makes a comma an underscore in the names of its folders.
+            # Criterion replaces commas in directory names by underscores.
             for spelling in (name, name.replace(",", "_")):
                 file = folder / group / spelling / str(size) / "new" / "estimates.json"
                 if file.exists():

@@ -1,5 +1,5 @@
-//! How many instructions key cases take: `cargo bench --features synthetic --bench instructions` (needs valgrind and
-//! `gungraun-runner`). It fails if a case takes over 5 % more than the figure that is committed here.
+//! Instruction counts of key cases: `cargo bench --bench instructions` (requires valgrind and `gungraun-runner`).
+//! Fails if a case takes over 5 % more than the count committed here.
 
 #![allow(missing_docs)] // the harness makes public items
 
@@ -13,7 +13,7 @@ use daemonplan::{
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use jiff::Timestamp;
 
-/// Allows 5 % more than so many instructions.
+/// Allows 5 % more than `committed` instructions.
 fn at_most(committed: u64) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
     callgrind.hard_limits([(EventKind::Ir, committed + committed / 20)]);
@@ -22,23 +22,23 @@ fn at_most(committed: u64) -> LibraryBenchmarkConfig {
     config
 }
 
-/// A thousand nodes, and as many pods of other controllers in the DaemonSet's namespace.
+/// Returns a thousand nodes, and as many pods of other controllers in the DaemonSet's namespace.
 fn nodes(condition: Condition) -> SyntheticCluster {
     Synthetic::new(1_000).condition(condition).other_pods(5_000).build()
 }
 
 #[library_benchmark]
-#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_322_000))]
-#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_260_000))]
-#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(1_871_000))]
-#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_345_000))]
+#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_215_000))]
+#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_112_000))]
+#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(1_787_000))]
+#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_279_000))]
 fn snapshot(cluster: SyntheticCluster) -> (SyntheticCluster, usize) {
     let plan = black_box(&cluster).snapshot(0).map(Snapshot::plan);
     let actions = plan.map_or(0, |plan| plan.actions.len());
     (cluster, actions)
 }
 
-/// A cluster that has planned for all of its DaemonSets.
+/// Returns a cluster that has planned all of its DaemonSets.
 struct Kept {
     cluster: Cluster,
     keys: Vec<Key>,

@@ -1,4 +1,4 @@
-//! How much memory a `Cluster` holds: `cargo bench --features synthetic --bench memory [-- NODES DAEMONSETS]`.
+//! Memory use of a `Cluster`: `cargo bench --bench memory [-- NODES DAEMONSETS]`.
 
 use std::hint::black_box;
 
@@ -9,13 +9,13 @@ use daemonplan::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A copy that shares nothing with the original.
+/// Returns a copy that shares no memory with the original.
 fn copy<T: Serialize + DeserializeOwned + Into<Resource>>(object: &T) -> Option<Resource> {
     let text = serde_json::to_vec(object).ok()?;
     Some(serde_json::from_slice::<T>(&text).ok()?.into())
 }
 
-/// Applies copies of all objects and gives how many bytes are held that were not before.
+/// Applies copies of all objects and returns the additional bytes held.
 fn growth<T: Serialize + DeserializeOwned + Into<Resource>>(cluster: &mut Cluster, objects: &[T]) -> usize {
     let grown = measure(|| objects.iter().filter_map(copy).for_each(|object| cluster.apply(object)));
     usize::try_from(grown.bytes_current).unwrap_or_default()
@@ -38,7 +38,7 @@ fn main() {
     });
     for_pods += usize::try_from(planning.bytes_current).unwrap_or_default();
 
-    // A pod's uid is held outside of it; its name is in place unless it is long.
+    // A pod's uid is on the heap; its name is inline unless it is long.
     let unique =
         |texts: &mut dyn Iterator<Item = usize>| texts.filter(|len| *len > 22).map(|len| len + 16).sum::<usize>();
     let of_nodes =

@@ -1,6 +1,6 @@
-//! How long plans take on synthetic clusters, all at once and event by event: `cargo bench --features synthetic --bench plan`.
+//! Time of plans on synthetic clusters, all at once and event by event: `cargo bench --bench plan`.
 
-#![allow(clippy::indexing_slicing)] // a benchmark says what is wrong by failing
+#![allow(clippy::indexing_slicing)] // a benchmark fails by panicking
 
 use std::{
     cell::{LazyCell, RefCell},
@@ -16,7 +16,7 @@ use daemonplan::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Lets the objects lie in memory in the order in which they are listed, as when they have just been read.
+/// Reallocates the objects in list order, as if just deserialized.
 fn as_read<T: Serialize + DeserializeOwned>(objects: &mut Vec<T>) {
     let copies = objects.chunks(1_000).flat_map(|objects| {
         let copy = serde_json::to_vec(objects).and_then(|text| serde_json::from_slice::<Vec<T>>(&text));
@@ -25,7 +25,7 @@ fn as_read<T: Serialize + DeserializeOwned>(objects: &mut Vec<T>) {
     *objects = copies.collect();
 }
 
-/// Plans for the first DaemonSet, without a burst limit, and gives the number of actions.
+/// Plans the first DaemonSet without a burst limit and returns the number of actions.
 fn plan(cluster: &SyntheticCluster, settings: &Settings) -> usize {
     let plan = black_box(cluster).snapshot(0).map(|snapshot| snapshot.settings(settings).plan());
     plan.map_or(0, |plan| plan.actions.len())
@@ -48,7 +48,7 @@ fn all_at_once(c: &mut Criterion) {
         bench("settled", nodes, Synthetic::new(nodes).condition(Condition::Settled));
         bench("affinity", nodes, Synthetic::new(nodes).condition(Condition::SettledWithAffinity));
     }
-    // Other pods are spread over five namespaces, of which a plan sees one.
+    // Other pods are spread over five namespaces; a plan sees only one.
     let crowded = |condition| Synthetic::new(10_000).condition(condition).other_pods(250_000);
     bench("settled, 50,000 others", 10_000, crowded(Condition::Settled));
     bench("affinity, 50,000 others", 10_000, crowded(Condition::SettledWithAffinity));
@@ -56,13 +56,13 @@ fn all_at_once(c: &mut Criterion) {
         ("half rolled out", Condition::RollingOut),
         ("half surged", Condition::Surging),
         ("some in problem", Condition::Troubled),
-        ("first roll-out", Condition::New),
+        ("first rollout", Condition::New),
     ] {
         bench(name, 10_000, Synthetic::new(10_000).condition(condition));
     }
 }
 
-/// A cluster that has planned for every DaemonSet.
+/// A cluster that has planned every DaemonSet.
 struct Kept {
     cluster: Cluster,
     keys: Vec<Key>,
@@ -144,7 +144,7 @@ fn event_by_event(c: &mut Criterion) {
     });
 }
 
-/// 1,000 shapes of nodes, each asked of 200 DaemonSets: how many would run, and the sum of their requests.
+/// Computes the overhead of 200 DaemonSets on 1,000 node shapes: how many would run, and their total requests.
 fn would_it_run_here(c: &mut Criterion) {
     let synthetic = LazyCell::new(|| Synthetic::new(1_000).daemonsets(200).build());
     let mut bench = |name: &str, each: fn(usize, &mut DaemonSet)| {

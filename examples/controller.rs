@@ -1,7 +1,7 @@
-//! A controller in miniature: it keeps a `Cluster` up to date by events, plans what is stale, and carries the plans out
-//! through an API server, here one in memory that starts and stops pods at once.
+//! A minimal controller: updates a `Cluster` with events, plans stale DaemonSets, and carries out the plans through an
+//! API server, here an in-memory one that starts and stops pods at once.
 //!
-//! `cargo run --features yaml --example controller` carries out what the bundled cluster needs and shows each write.
+//! `cargo run --features manifest --example controller` reconciles the bundled cluster and prints each write.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -27,13 +27,13 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Runs the controller until nothing is left to do; gives the writes that it made.
+/// Runs the controller until nothing is left to do and returns its writes.
 pub(crate) fn run(objects: impl Iterator<Item = Resource>, mut now: Timestamp) -> Vec<String> {
     let mut server = Server { now, ..Server::default() };
     objects.for_each(|object| server.store(object));
     let mut cluster = Cluster::new(Settings::default());
     loop {
-        // 1. Every event goes in. Once all that was written has come back, plans may create and delete again.
+        // 1. Apply every event. Once all writes show, plans may create and delete again.
         let mut told = HashSet::new();
         while let Some(event) = server.events.pop_front() {
             match event {
@@ -45,7 +45,7 @@ pub(crate) fn run(objects: impl Iterator<Item = Resource>, mut now: Timestamp) -
         for daemonset in told {
             cluster.set_expectations_satisfied(&daemonset, true);
         }
-        // 2. What is stale is planned. If nothing is, wait for the next event, or until time alone makes something stale.
+        // 2. Plan what is stale. If nothing is, wait for the next event, or until time alone makes a DaemonSet stale.
         let stale = cluster.stale(now);
         if stale.is_empty() {
             let Some(next) = cluster.next_stale_after(now) else { return server.log };
@@ -58,7 +58,7 @@ pub(crate) fn run(objects: impl Iterator<Item = Resource>, mut now: Timestamp) -
             if actions.is_empty() {
                 continue;
             }
-            // 3. The plan is carried out, in its order. It is safe to stop anywhere: the next plan takes up what is left.
+            // 3. Carry out the plan in order. It is safe to stop anywhere: the next plan continues.
             cluster.update_backoff(backoff, now);
             cluster.set_expectations_satisfied(&key, false);
             for action in &actions {
@@ -72,15 +72,15 @@ pub(crate) fn run(objects: impl Iterator<Item = Resource>, mut now: Timestamp) -
     }
 }
 
-/// What a watch tells.
+/// A watch event.
 enum Event {
     Applied(Box<Resource>),
     Deleted(Kind, Key),
-    /// All writes for this DaemonSet have been seen. With a real API server: once each name and uid has shown up.
+    /// All writes for this DaemonSet show. With a real API server: once each name and uid has appeared in the watch.
     AllSeen(Key),
 }
 
-/// What stands for the API server, the scheduler and the kubelets.
+/// An in-memory API server, with scheduler and kubelets.
 #[derive(Default)]
 struct Server {
     pods: HashMap<Key, Pod>,
@@ -104,7 +104,7 @@ impl Server {
         self.events.push_back(Event::Applied(Box::new(object)));
     }
 
-    /// One write. An object that is not the one that the plan was made for any more is a conflict.
+    /// Performs one write. An object that was replaced since the plan is a conflict.
     fn write(&mut self, daemonset: &Key, action: &Action) -> Result<(), String> {
         let owner = self.daemonsets.get(daemonset).map(|owner| ControllerRef {
             kind: "DaemonSet".into(),
@@ -165,7 +165,7 @@ impl Server {
                     self.store(changed.into());
                 }
             }
-            // Of a later version of the planner.
+            // Unknown: of a newer planner.
             other => return Err(format!("{other} is not known")),
         }
         Ok(())
@@ -174,7 +174,7 @@ impl Server {
     fn pod(&self, pod: &ObjectRef) -> Result<(Key, Pod), String> {
         let key = Key::new(pod.namespace.clone(), pod.name.clone());
         let found = self.pods.get(&key).filter(|found| found.uid == pod.uid).cloned();
-        found.map(|pod| (key, pod)).ok_or_else(|| format!("pod {} is not the one that was meant", pod.name))
+        found.map(|pod| (key, pod)).ok_or_else(|| format!("pod {} was replaced since the plan", pod.name))
     }
 
     fn edit_pod(&mut self, pod: &ObjectRef, edit: impl FnOnce(&mut Pod)) -> Result<(), String> {

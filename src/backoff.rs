@@ -1,4 +1,4 @@
-//! Back-off of Failed pods: how long each is left alone before it is deleted.
+//! Back-off of Failed pods: the delay before each is deleted.
 
 use std::{cmp::min, time::Duration};
 
@@ -8,15 +8,20 @@ use serde::Serialize;
 
 use crate::model::{DaemonSet, Text};
 
-/// How long Failed pods are left alone before the next one on the same node is deleted: 1 s, then twice as long each
-/// time, at most 15 minutes; forgotten after 30 minutes without use.
+/// The back-off of Failed pods, by node: the delay before the next Failed pod on the node is deleted.
 ///
-/// If the policy `daemonplan/backoff` says so, each reason for which pods fail has a back-off of its own, and those that do
-/// not go away soon have longer ones: 10 s to 30 minutes for pods that the kubelet rejects and that the API server refuses, 30
-/// s to 15 minutes for pods that were evicted; forgotten after twice the longest one.
+/// The delay starts at 1 s and doubles with each failure, up to 15 minutes. It is forgotten after 30 minutes unused.
 ///
-/// A plan takes this state and gives back the entries that it changes ([`Plan::backoff`](crate::plan::Plan)); whoever carries
-/// the plan out keeps them with [`Backoff::update`].
+/// With the policy `daemonplan/backoff: by-reason`, each failure reason has its own back-off:
+///
+/// - 10 s to 30 minutes for pods that the kubelet rejects or the API server refuses,
+/// - 30 s to 15 minutes for evicted pods,
+/// - 1 s to 15 minutes for all others.
+///
+/// Each is forgotten after twice its longest delay without use.
+///
+/// A plan reads this state and returns the changed entries ([`Plan::backoff`](crate::plan::Plan)). After executing the
+/// plan, store them with [`Backoff::update`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,7 +35,7 @@ use crate::model::{DaemonSet, Text};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backoff(IndexMap<BackoffKey, BackoffEntry>);
 
-/// What a back-off is about. A new generation of the DaemonSet starts anew.
+/// The key of a back-off. A new generation of the DaemonSet starts without back-off.
 ///
 /// ```
 /// use daemonplan::backoff::BackoffKey;
@@ -43,15 +48,15 @@ pub struct Backoff(IndexMap<BackoffKey, BackoffEntry>);
 pub struct BackoffKey {
     /// The DaemonSet's uid.
     pub uid: Text,
-    /// Its `status.observedGeneration`.
+    /// The DaemonSet's `status.observedGeneration`.
     pub observed_generation: i64,
     /// The node's name.
     pub node: Text,
-    /// Why pods fail, as `status.reason` says it, if back-offs go by that; or [`BackoffKey::REFUSED`].
+    /// The pods' `status.reason`, or [`BackoffKey::REFUSED`]. Empty unless back-offs are by reason.
     pub reason: Text,
 }
 
-/// One back-off.
+/// The state of a back-off.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,15 +67,15 @@ pub struct BackoffKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackoffEntry {
-    /// How long to wait after the last deletion.
+    /// The delay after the last deletion.
     pub delay: Duration,
-    /// When a Failed pod was last deleted.
+    /// The time of the last deletion of a Failed pod.
     pub last_update: Timestamp,
-    /// How many failed in a row.
+    /// The number of consecutive failures.
     pub failures: u32,
 }
 
-/// How fast a back-off grows.
+/// The first and the longest delay of a back-off.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     first: Duration,
@@ -79,9 +84,9 @@ struct Pace {
 
 impl Pace {
     const PLAIN: Self = Self { first: Duration::from_secs(1), longest: Duration::from_mins(15) };
-    /// Nothing changes until the node, its pods or the template do.
+    /// For rejected pods: a retry fails until the node, its pods or the template change.
     const REJECTED: Self = Self { first: Duration::from_secs(10), longest: Duration::from_mins(30) };
-    /// The node has to recover first.
+    /// For evicted pods: the node must recover first.
     const EVICTED: Self = Self { first: Duration::from_secs(30), longest: Duration::from_mins(15) };
 
     fn of(reason: &str) -> Self {
@@ -105,12 +110,12 @@ impl BackoffKey {
     /// The reason for pods that the API server refuses to create.
     pub const REFUSED: &str = "CreationRefused";
 
-    /// Of the DaemonSet with this uid, in this `status.observedGeneration`, on this node, whatever the reason.
+    /// Returns the key for all reasons, for a DaemonSet's `uid` and `status.observedGeneration` and a node.
     pub fn new(uid: impl Into<Text>, observed_generation: i64, node: impl Into<Text>) -> Self {
         Self { uid: uid.into(), observed_generation, node: node.into(), reason: Text::default() }
     }
 
-    /// For pods that fail for this reason.
+    /// Returns the key for pods that fail for `reason`.
     #[must_use]
     pub fn because(self, reason: impl Into<Text>) -> Self {
         Self { reason: reason.into(), ..self }
@@ -120,7 +125,7 @@ impl BackoffKey {
         Pace::of(&self.reason)
     }
 
-    /// When an entry that was last used then is forgotten.
+    /// Returns the time when an entry that was last used at `last_update` is forgotten.
     fn forgotten_at(&self, last_update: Timestamp) -> Option<Timestamp> {
         last_update.checked_add(self.pace().longest * 2 + Duration::from_nanos(1)).ok()
     }
@@ -131,28 +136,28 @@ impl BackoffKey {
 }
 
 impl BackoffEntry {
-    /// One failure, after which to wait so long.
+    /// Returns the entry after one failure, with this delay.
     pub fn new(delay: Duration, last_update: Timestamp) -> Self {
         Self { delay, last_update, failures: 1 }
     }
 
-    /// When the next Failed pod may be deleted: at the end of the year 9999 at the latest.
+    /// Returns the time when the next Failed pod may be deleted, at most the end of the year 9999.
     fn end(&self) -> Timestamp {
         self.last_update.checked_add(self.delay).unwrap_or(Timestamp::MAX)
     }
 }
 
-/// How long a Failed pod is left alone.
+/// The remaining delay of a Failed pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wait {
-    /// Until its node's back-off is over.
+    /// Until the back-off of its node ends.
     Until(Timestamp),
-    /// For so long: without a clock, or once another pod is deleted.
+    /// For this duration, if no clock is given or the back-off starts with the deletion of another pod.
     For(Duration),
 }
 
 impl Wait {
-    /// How long that is at this time.
+    /// Returns the remaining delay at `now`.
     pub(crate) fn at(self, now: Option<Timestamp>) -> Option<Duration> {
         match self {
             Self::Until(end) => Duration::try_from(end.duration_since(now?)).ok(),
@@ -162,14 +167,15 @@ impl Wait {
 }
 
 impl Backoff {
-    /// Takes over the entries that a plan gave back, and forgets those that are out of date at `now`.
+    /// Stores the entries of a plan, and removes all entries that are forgotten at `now`.
     pub fn update(&mut self, entries: impl IntoIterator<Item = (BackoffKey, BackoffEntry)>, now: Timestamp) {
         self.0.extend(entries);
         self.0.retain(|key, entry| !key.is_forgotten(entry, now));
     }
 
-    /// The entry to keep once the API server has refused to create a pod of this DaemonSet on a node: under the policy
-    /// `daemonplan/backoff: by-reason` none is created there again until its delay is over.
+    /// Returns the entry to store after the API server has refused to create a pod of `daemonset` on `node`.
+    ///
+    /// With the policy `daemonplan/backoff: by-reason`, no pod is created on this node until the delay is over.
     ///
     /// ```
     /// use daemonplan::{Backoff, model::DaemonSet};
@@ -187,22 +193,24 @@ impl Backoff {
         (key, entry)
     }
 
-    /// All entries, in the order in which they were added.
+    /// Iterates over all entries, in the order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = (&BackoffKey, &BackoffEntry)> {
         self.0.iter()
     }
 
-    /// The keys of the entries that are out of date at `now`.
+    /// Iterates over the keys of the entries that are forgotten at `now`.
     pub(crate) fn forgotten(&self, now: Timestamp) -> impl Iterator<Item = &BackoffKey> {
         self.0.iter().filter(move |(key, entry)| key.is_forgotten(entry, now)).map(|(key, _)| key)
     }
 
-    /// The key for Failed pods of this DaemonSet on `node`, whatever the reason.
+    /// Returns the key for Failed pods of `daemonset` on `node`, for all reasons.
     pub(crate) fn key(daemonset: &DaemonSet, node: &Text) -> BackoffKey {
         BackoffKey::new(daemonset.uid.clone(), daemonset.status.observed_generation, node.clone())
     }
 
-    /// How long a Failed pod has to wait; `None` if it may be deleted. Without a clock, a known back-off lasts.
+    /// Returns the remaining delay of a Failed pod, or `None` if it may be deleted.
+    ///
+    /// Without a clock, a back-off never ends.
     pub(crate) fn wait(&self, key: &BackoffKey, now: Option<Timestamp>) -> Option<Wait> {
         let entry = self.0.get(key)?;
         let Some(now) = now else { return Some(Wait::For(entry.delay)) };
@@ -210,38 +218,38 @@ impl Backoff {
         (!key.is_forgotten(entry, now) && end > now).then_some(Wait::Until(end))
     }
 
-    /// When time alone changes what is known under `key`: a back-off ends, or is forgotten.
+    /// Returns the time when the back-off of `key` ends or is forgotten, whichever is next.
     pub(crate) fn changes_at(&self, key: &BackoffKey, now: Option<Timestamp>) -> Option<Timestamp> {
         let (entry, now) = (self.0.get(key)?, now?);
         let changes = [Some(entry.end()), key.forgotten_at(entry.last_update)];
         changes.into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// How long the next Failed pod has to wait once this one is deleted.
+    /// Returns the delay of the next Failed pod after the deletion of this one.
     pub(crate) fn next_delay(&self, key: &BackoffKey, now: Option<Timestamp>) -> Duration {
         let Pace { first, longest } = key.pace();
         self.known(key, now).map_or(first, |entry| min(entry.delay.saturating_mul(2), longest))
     }
 
-    /// The entry to keep once a Failed pod is deleted.
+    /// Returns the entry to store after the deletion of a Failed pod.
     pub(crate) fn next(&self, key: &BackoffKey, now: Timestamp) -> BackoffEntry {
         let failures = self.known(key, Some(now)).map_or(0, |entry| entry.failures).saturating_add(1);
         BackoffEntry { delay: self.next_delay(key, Some(now)), last_update: now, failures }
     }
 
-    /// What is known about failures on a node, by reason.
+    /// Iterates over the failures of a DaemonSet's pods on a node, by reason.
     pub(crate) fn failures<'b>(
         &'b self,
         daemonset: &DaemonSet,
         node: &Text,
         now: Option<Timestamp>,
     ) -> impl Iterator<Item = (&'b Text, &'b BackoffEntry)> {
-        let meant = Self::key(daemonset, node);
+        let wanted = Self::key(daemonset, node);
         self.0.iter().filter_map(move |(key, entry)| {
-            let is_meant =
-                (&key.uid, key.observed_generation, &key.node) == (&meant.uid, meant.observed_generation, &meant.node);
+            let matches = (&key.uid, key.observed_generation, &key.node)
+                == (&wanted.uid, wanted.observed_generation, &wanted.node);
             let is_forgotten = now.is_some_and(|now| key.is_forgotten(entry, now));
-            (is_meant && !is_forgotten).then_some((&key.reason, entry))
+            (matches && !is_forgotten).then_some((&key.reason, entry))
         })
     }
 
@@ -257,7 +265,7 @@ impl FromIterator<(BackoffKey, BackoffEntry)> for Backoff {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)] // a test says what is wrong by failing
+#[allow(clippy::indexing_slicing)] // a panic fails the test
 mod tests {
     use super::*;
 
@@ -274,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn it_doubles_from_one_second_to_fifteen_minutes() {
+    fn the_delay_doubles_from_one_second_to_fifteen_minutes() {
         let mut backoff = Backoff::default();
         let mut now = at(0);
         let mut delays = Vec::new();
@@ -284,14 +292,14 @@ mod tests {
             backoff.update([(key(), entry)], now);
             assert_eq!(wait(&backoff, Some(now)), Some(delay));
             now += delay;
-            assert_eq!(wait(&backoff, Some(now)), None, "over when the delay has passed");
+            assert_eq!(wait(&backoff, Some(now)), None, "the back-off ends after the delay");
             delays.push(delay.as_secs());
         }
         assert_eq!(delays, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
     }
 
     #[test]
-    fn it_is_forgotten_after_thirty_minutes() {
+    fn a_back_off_is_forgotten_after_thirty_minutes() {
         let entry = BackoffEntry::new(Pace::PLAIN.longest, at(0));
         let mut backoff = Backoff::from_iter([(key(), entry)]);
         assert_eq!(backoff.next_delay(&key(), Some(at(1800))), Pace::PLAIN.longest);
@@ -309,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_by_the_reason() {
+    fn the_delay_depends_on_the_reason() {
         for (reason, delays) in [
             ("", [1, 2, 4, 900]),
             ("Error", [1, 2, 4, 900]),

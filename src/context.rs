@@ -77,21 +77,24 @@ impl DaemonSetRules {
         revisions: Option<&[ControllerRevision]>,
         settings: &Settings,
     ) -> Self {
-        let mut rules = Self::new(daemonset);
-        rules.recompile(daemonset, namespace, settings);
-        if let Some(revisions) = revisions {
-            rules.update_history(daemonset, revisions.iter());
+        let (placement, policy) = compile(daemonset, namespace, settings);
+        Self {
+            warnings: warnings(&placement, &policy),
+            placement: Arc::new(placement),
+            policy,
+            labels: RevisionLabels::new(daemonset),
+            history: match revisions {
+                Some(revisions) => RevisionHistory::new(daemonset, revisions.iter()),
+                None => RevisionHistory::not_given(daemonset),
+            },
         }
-        rules
     }
 
     /// Compiles everything but the history. Returns whether decisions about nodes may have changed.
     pub(crate) fn recompile(&mut self, daemonset: &DaemonSet, namespace: &Namespace, settings: &Settings) -> bool {
-        let placement = PlacementRules::compile(daemonset, namespace, settings);
-        let policy = EffectivePolicy::new(daemonset, settings.policy_of(daemonset), &settings.rollout_policy);
+        let (placement, policy) = compile(daemonset, namespace, settings);
         let has_changed = placement != *self.placement || policy != self.policy;
-        self.warnings = Warning::of_placement(&placement);
-        self.warnings.extend(policy.error.clone().map(|error| Warning::InvalidPolicy { error }));
+        self.warnings = warnings(&placement, &policy);
         self.labels = RevisionLabels::new(daemonset);
         (self.placement, self.policy) = (Arc::new(placement), policy);
         has_changed
@@ -105,6 +108,18 @@ impl DaemonSetRules {
     ) {
         self.history = RevisionHistory::new(daemonset, revisions);
     }
+}
+
+fn compile(daemonset: &DaemonSet, namespace: &Namespace, settings: &Settings) -> (PlacementRules, EffectivePolicy) {
+    let placement = PlacementRules::compile(daemonset, namespace, settings);
+    let policy = EffectivePolicy::new(daemonset, settings.policy_of(daemonset), &settings.rollout_policy);
+    (placement, policy)
+}
+
+fn warnings(placement: &PlacementRules, policy: &EffectivePolicy) -> Vec<Warning> {
+    let mut warnings = Warning::of_placement(placement);
+    warnings.extend(policy.error.clone().map(|error| Warning::InvalidPolicy { error }));
+    warnings
 }
 
 impl<'a> DaemonSetContext<'a> {

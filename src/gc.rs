@@ -1,7 +1,7 @@
-//! Garbage collection: pods and revisions whose DaemonSet is being deleted or is gone.
+//! Garbage collection: pods and revisions whose DaemonSet is being deleted or missing.
 //!
-//! In Kubernetes this is the work of controllers of their own; here one plan tells it. (Pods of missing nodes are part of
-//! their [decision](crate::node::decision).)
+//! In Kubernetes, separate controllers do this. Pods of missing nodes are part of the decision
+//! for the node.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use crate::{
     plan::{Action, DeleteReason},
 };
 
-/// What becomes of the pods of a DaemonSet that is being deleted: deleted, or released if it has the finalizer `orphan`.
+/// Deletes the pods of a DaemonSet that is being deleted, or releases them if it has the finalizer `orphan`.
 pub(crate) fn dependent_pods<'p>(daemonset: &DaemonSet, pods: impl Iterator<Item = &'p Pod>) -> Vec<Action> {
     let owned = pods.filter(|pod| controls_pod(daemonset, pod));
     let release = |pod: &Pod| Action::ReleasePod { pod: ObjectRef::from(pod), reason: ReleaseReason::Orphaned };
@@ -30,7 +30,7 @@ pub(crate) fn dependent_pods<'p>(daemonset: &DaemonSet, pods: impl Iterator<Item
     }
 }
 
-/// The same for its revisions.
+/// Deletes the revisions of a DaemonSet that is being deleted, or releases them if it has the finalizer `orphan`.
 pub(crate) fn dependent_revisions<'p>(
     daemonset: &DaemonSet,
     revisions: impl Iterator<Item = &'p ControllerRevision>,
@@ -57,7 +57,7 @@ fn by_name(actions: impl Iterator<Item = Action>) -> Vec<Action> {
     actions
 }
 
-/// The pods and revisions whose DaemonSet is gone.
+/// The pods and revisions whose DaemonSet no longer exists.
 ///
 /// ```
 /// use std::collections::HashSet;
@@ -73,9 +73,9 @@ pub struct Orphans<'a> {
     pub revisions: Vec<&'a ControllerRevision>,
 }
 
-/// Which pods and revisions are controlled by a DaemonSet that no longer lives; `live` are the uids of those that do.
+/// Returns the pods and revisions that are controlled by a DaemonSet whose uid is not in `live`.
 ///
-/// Pods and revisions of other controllers, or of none, are nobody's business here.
+/// Pods and revisions without a controller, or with a controller of another kind, are ignored.
 ///
 /// ```
 /// use std::collections::HashSet;

@@ -1,16 +1,18 @@
 //! Conversions from and to the types of the crate k8s-openapi (feature `k8s-openapi`).
 //!
-//! They go through the JSON values of both sides, so that nothing is told twice, and what Kubernetes writes is what
-//! decides. A pod takes some 20 µs: a controller that watches a large cluster had better read the API server's JSON
-//! straight into the types of [`model`](crate::model). A DaemonSet without a selector, which the API server refuses, has
-//! an empty one there; plans for either do nothing.
+//! A conversion goes through JSON, so that each field is mapped only once, in [`model`](crate::model). Converting a pod
+//! takes about 20 µs. A controller for a large cluster should parse the API server's JSON into the types of
+//! [`model`](crate::model) directly.
+//!
+//! A DaemonSet without a selector, which the API server rejects, has an empty selector in k8s-openapi. Plans for both
+//! are empty.
 
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::model::{ControllerRevision, DaemonSet, DaemonSetStatus, Namespace, Node, Pod};
 
-/// Why an object cannot be one of the other kind of types.
+/// The error of a conversion.
 ///
 /// ```
 /// use daemonplan::model;
@@ -22,9 +24,9 @@ use crate::model::{ControllerRevision, DaemonSet, DaemonSetStatus, Namespace, No
 #[error("{kind}: {source}")]
 #[non_exhaustive]
 pub struct ConversionError {
-    /// The object's kind.
+    /// The kind of the object.
     pub kind: &'static str,
-    /// What was expected and what was found.
+    /// The underlying error: what was expected and what was found.
     pub source: serde_json::Error,
 }
 

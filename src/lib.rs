@@ -1,10 +1,13 @@
-//! Decides what a Kubernetes DaemonSet needs, without doing anything: no clock, no I/O, nothing that depends on more than
-//! what goes in.
+//! Decides what a Kubernetes [DaemonSet] needs: `plan(&daemonset, &nodes, &pods, &namespace) -> Vec<Action>`.
 //!
-//! Facts go in as values, a [`Plan`] comes out: ordered [`Action`]s, each with its reason, the status, a decision for
-//! every node, Kubernetes Events, warnings, and when to plan again. The same facts give the same plan, byte for byte,
-//! whatever the order of nodes and pods. What it decides is what the built-in controller decides ([`rules`]), proved on
-//! that controller's own recorded decisions.
+//! The planner is a pure function. Facts go in as values, and a [`Plan`] comes out: ordered [`Action`]s with their reasons,
+//! the status, the decision for every node, Kubernetes Events, warnings, and the time of the next plan. There is no clock,
+//! no I/O and no global state. The same facts give the same plan, byte for byte. What the planner decides is what the
+//! built-in controller decides ([`rules`]), verified against recorded decisions of that controller.
+//!
+//! [DaemonSet]: https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/
+//!
+//! # Example
 //!
 //! ```
 //! use daemonplan::{Action, Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -31,100 +34,74 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
-//! # The words
+//! # Usage
 //!
-//! - A **snapshot** is all that a plan is made from, at one moment: the DaemonSet, the nodes, the pods, the namespace, the revisions.
-//! - A **policy** is what an update keeps to besides the DaemonSet's own strategy.
-//! - A **placement** says of a node whether a pod should run there, whether one that is there may stay, and why.
-//! - A **claim** says of a pod whose it is: the DaemonSet's, to be adopted, to be released, or none of its business.
-//! - The **hash** ties pods to revisions of the template: a pod that carries the current one is up to date.
-//! - A **cell** is what a plan has to know of one node; the **fold** is the sum of all cells.
-//! - The **budget** of an update is how many nodes may lack an available pod, or run two, at a time.
-//! - A **plan** is the actions, in order, with all that goes with them.
-//!
-//! # The way the data goes
-//!
-//! ```text
-//! model ──> matching ──> placement ─┐
-//!   │                               ├──> cell ──> fold ──> plan ──> Plan { actions, status, … }
-//!   ├─────> ownership ──> history ──┤              │        │
-//!   └─────> template, policy ───────┘      rollout, turns   gc
-//! ```
-//!
-//! | module | what it knows |
-//! |---|---|
-//! | `model` | the objects, as Kubernetes writes them, checked as they are read |
-//! | `matching` | whether labels, node affinity terms and tolerations match |
-//! | `ownership` | whose a pod or a revision is |
-//! | `template` | the pod to create: the rewritten affinity, the automatic tolerations, the labels |
-//! | `placement` | which nodes should run a pod, and by which rule not |
-//! | `history` | which revision is current, and what becomes of the others |
-//! | `member` | a pod as its node's cell sees it |
-//! | `cell` | what is to be done on one node, and what it counts as |
-//! | `policy`, `resolved`, `seat` | what updates keep to besides the DaemonSet's strategy, and what that makes of one node |
-//! | `tally`, `rollout` | the counts, and the nodes of an update in their order |
-//! | `gate`, `turns` | how far a policy lets an update go, and whose turn it is |
-//! | `fold` | the sum of all cells |
-//! | `gc` | what becomes of the objects of a DaemonSet that is being deleted, or is gone |
-//! | `plan` | the order of actions, the burst limit, the status |
-//! | `snapshot`, `cluster` | the two ways to a plan: all at once, and event by event |
-//! | `rollback` | the revisions, and the way back to one |
-//! | `fleet` | which DaemonSets a new node would run, and what they would take of it |
-//! | `k8s` | the same objects as the crate k8s-openapi has them |
-//! | `explain`, `lint` | why it is as it is, and what is dangerous about it |
-//! | `forecast`, `diff` | the plans carried out in a time of their own, and two outcomes compared |
-//!
-//! Everything that is the same for all nodes is compiled once per DaemonSet: selectors, tolerations, the hash. Then each
-//! node becomes a *cell*: its placement, the pods on it, what has to happen there, what it adds to the status and what it
-//! means to an update. A *fold* over all cells makes the plan. A cell that asks for nothing owns no memory, and ten
-//! thousand creations share one template.
-//!
-//! A [`Snapshot`] makes all cells and folds them. A [`Cluster`] keeps cells and fold for every DaemonSet and takes single
-//! cells out and in again as events come, so that a plan costs what has changed. Both give the same plans.
-//!
-//! [`Snapshot::explain`] goes through the same cells and tells of each why it is as it is. `Snapshot::forecast` and
-//! `Snapshot::diff` (feature `forecast`) carry out the plans of a [`Cluster`] until nothing is left to do.
-//!
-//! # How to use it
-//!
-//! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), or whole files with `manifest` (feature `manifest`).
-//! 2. Make a [`Snapshot`], add what is known (revisions, time, [`Settings`], [`Backoff`]), and call [`Snapshot::plan`];
-//!    or call [`plan`] for the actions alone.
-//!    In a long-lived controller keep a [`Cluster`] instead and hand it every event.
-//! 3. Carry out [`Plan::actions`] in their order, with the uid of [`Action::object`] as the precondition. To stop after
-//!    any of them and to plan again is safe. Until their effects show in the input, plan with
+//! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), from files with [`manifest`], or from the types of the
+//!    crate k8s-openapi with [`k8s`].
+//! 2. Build a [`Snapshot`], add what is known (revisions, time, [`Settings`], [`Backoff`]) and call [`Snapshot::plan`], or
+//!    call [`plan()`] for the actions alone. A long-lived controller keeps a [`Cluster`] instead and applies every event.
+//! 3. Carry out [`Plan::actions`] in their order, with the uid of [`Action::object`] as a precondition. Stopping after any
+//!    of them and planning again is safe. Until the effects show in the input, plan with
 //!    [`Snapshot::expectations_unsatisfied`] or [`Cluster::set_expectations_satisfied`].
 //! 4. Keep the entries of [`Plan::backoff`] with [`Backoff::update`] or [`Cluster::update_backoff`], and plan again when
 //!    something changes, or after [`Plan::requeue_after`].
 //!
-//! # What holds for every plan
+//! # Modules
 //!
-//! - It is a function of the snapshot: the order of nodes, pods and revisions makes no difference.
-//! - A pod is created only where one should run, and beside a live one of the DaemonSet only to surge.
-//! - A pod or revision is touched only if the DaemonSet controls it, or if nobody does and the same plan adopts it.
-//! - An update deletes an available pod only while fewer nodes than `maxUnavailable` lack one, and surges on no more nodes
-//!   than `maxSurge`.
-//! - No more pods are created, and no more deleted, than the burst limit lets through.
-//! - Carried out in whole or in part, again and again, plans lead to one that asks for nothing, once the cluster is quiet.
+//! Planning:
 //!
-//! Property tests hold each of these on generated clusters, a model checker holds them in every state that a small
-//! cluster can reach, and a slow re-statement of the [`rules`] agrees with every plan. That both forms give the same plans
-//! is a property too, over any sequence of events.
+//! - [`model`]: the objects as Kubernetes writes them, checked as they are read.
+//! - [`plan`](mod@plan): plans, actions and their reasons.
+//! - [`placement`]: whether a node should run a pod, and which rule decides.
+//! - [`policy`]: rollout policies, for updates that keep to more than the DaemonSet's own strategy.
+//! - [`backoff`]: how long Failed pods are left alone.
 //!
-//! # More
+//! The rules by themselves:
 //!
-//! [`guide`] has pages of its own: [policies](guide::policies) for updates, to [embed](guide::embed) it, to [test](guide::testing) a controller with it, what is
-//! decided [otherwise](guide::differences) than by the built-in controller, a [cookbook](guide::cookbook) for the command line, and
-//! its [output](guide::output) for programs. [`rules`] says what is decided, rule by rule.
+//! - [`selector`]: label selectors, node selector terms, tolerations.
+//! - [`affinity`]: the pod for a node, with its rewritten node affinity and automatic tolerations.
+//! - [`adoption`]: whose a pod or a revision is, and which revision is current.
+//! - [`gc`]: pods and revisions whose DaemonSet is being deleted or gone.
+//!
+//! Questions about plans:
+//!
+//! - [`explain`]: why pods run where they do, and what blocks an update.
+//! - [`forecast`]: how a rollout goes on, and what a change does.
+//! - [`lint`](mod@lint): what is dangerous about a DaemonSet.
+//! - [`history`]: the revisions, and the way back to one.
+//! - [`overhead`]: which DaemonSets a new node would run, and their requests.
+//!
+//! For tests: [`strategies`] generates clusters for property tests, [`synthetic`] large ones for benchmarks.
+//!
+//! # Guarantees
+//!
+//! - A plan depends on its input only: the order of nodes, pods and revisions makes no difference.
+//! - A pod is created only where one should run, and beside a live pod of the DaemonSet only to surge.
+//! - A pod or revision is changed only if the DaemonSet controls it, or if it is an orphan that the same plan adopts.
+//! - An update deletes an available pod only while fewer nodes than `maxUnavailable` lack one, and surges on at most
+//!   `maxSurge` nodes.
+//! - A plan creates at most as many pods as the burst limit allows, and deletes at most as many.
+//! - Carried out in whole or in part, plans converge to one without actions once the cluster is quiet.
+//!
+//! Property tests check each of these on generated clusters. A model checker checks them in every state that a small
+//! cluster can reach. A second, slow implementation of the [`rules`] agrees with every plan, and so do [`Snapshot`] and
+//! [`Cluster`], after any sequence of events.
+//!
+//! # Guides
+//!
+//! [Embed](guide::embed) the planner in a controller, [test](guide::testing) a controller with it, rollout
+//! [policies](guide::policies), the [differences](guide::differences) from the built-in controller, a
+//! [cookbook](guide::cookbook) for the command line, and its [output](guide::output) for programs.
 //!
 //! # Features
 //!
-//! - `yaml`: the module `manifest`, for YAML and JSON files and streams.
-//! - `forecast`: `Snapshot::forecast` and `Snapshot::diff`, what comes next and what if.
-//! - `cli`: the command line `daemonplan`.
+//! None is on by default.
+//!
+//! - `manifest`: YAML and JSON files and streams.
+//! - `forecast`: [`Snapshot::forecast`] and [`Snapshot::diff`].
 //! - `k8s-openapi`: `TryFrom` both ways between the objects of [`model`] and that crate's.
-//! - `proptest`: the module `strategies`, generated clusters for property tests.
-//! - `synthetic`: the module `synthetic`, large seeded clusters for benchmarks and simulators.
+//! - `proptest`: generated clusters for property tests.
+//! - `synthetic`: large seeded clusters for benchmarks and simulators.
 
 pub mod adoption;
 pub mod affinity;
@@ -158,7 +135,7 @@ pub mod strategies;
 pub mod synthetic;
 mod util;
 
-#[allow(clippy::doc_markdown, clippy::doc_lazy_continuation)] // it is prose about Kubernetes' words
+#[allow(clippy::doc_markdown, clippy::doc_lazy_continuation)] // prose with many Kubernetes names
 #[doc = include_str!("rules.md")]
 pub mod rules {}
 

@@ -6,7 +6,7 @@ use crate::{
     selector::{ExpressionError, SelectorExpression},
 };
 
-/// What the cluster's operator has configured, as opposed to what a DaemonSet says.
+/// The cluster-wide configuration of the planner.
 ///
 /// ```
 /// use daemonplan::Settings;
@@ -27,7 +27,9 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// Those of the built-in controller: a burst of 250 and no node selectors; pods on missing nodes are deleted.
+    /// Returns the settings of the built-in controller.
+    ///
+    /// The burst is 250, no node selectors apply, and pods on missing nodes are deleted.
     fn default() -> Self {
         Self {
             burst: 250,
@@ -42,52 +44,55 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How many pods one plan creates at most, and how many it deletes at most. Default: 250.
+    /// Sets the maximum number of pods that a plan creates, and of those that it deletes. Default: 250.
     #[must_use]
     pub fn burst(self, burst: usize) -> Self {
         Self { burst, ..self }
     }
 
-    /// The cluster's default project node selector (`spec.defaultNodeSelector` of OpenShift's Scheduler
-    /// configuration): for namespaces without a node selector annotation. Empty text: none.
+    /// Sets the default project node selector, which applies in namespaces without a node selector annotation.
+    ///
+    /// It is `spec.defaultNodeSelector` of OpenShift's Scheduler configuration. An empty `text` removes it.
     ///
     /// # Errors
-    /// If the text is no selector expression.
+    /// If `text` is not a selector expression.
     pub fn project_node_selector(self, text: &str) -> Result<Self, ExpressionError> {
         Ok(Self { project_node_selector: selector(text)?, ..self })
     }
 
-    /// The Kubernetes default node selector (`clusterDefaultNodeSelector` of the admission plugin `PodNodeSelector`):
-    /// for namespaces without the annotation `scheduler.alpha.kubernetes.io/node-selector`. Empty text: none.
+    /// Sets the Kubernetes default node selector.
+    ///
+    /// It applies in namespaces without the annotation `scheduler.alpha.kubernetes.io/node-selector`, and is
+    /// `clusterDefaultNodeSelector` of the admission plugin `PodNodeSelector`. An empty `text` removes it.
     ///
     /// # Errors
-    /// If the text is no selector expression.
+    /// If `text` is not a selector expression.
     pub fn default_node_selector(self, text: &str) -> Result<Self, ExpressionError> {
         Ok(Self { default_node_selector: selector(text)?, ..self })
     }
 
-    /// Leaves pods that are bound to a missing node to the cluster's own pod garbage collector.
+    /// Leaves pods that are bound to a missing node to the cluster's pod garbage collector.
     #[must_use]
     pub fn keep_pods_on_missing_nodes(self) -> Self {
         Self { collect_pods_on_missing_nodes: false, ..self }
     }
 
-    /// Heeds the toleration operators `Lt` and `Gt` (the feature gate `TaintTolerationComparisonOperators`).
+    /// Enables the toleration operators `Lt` and `Gt` (feature gate `TaintTolerationComparisonOperators`).
     #[must_use]
     pub fn toleration_comparison(self) -> Self {
         Self { toleration_comparison: true, ..self }
     }
 
-    /// What the updates of all DaemonSets keep to, where their annotations do not say otherwise. Default: nothing.
+    /// Sets the rollout policy of all DaemonSets. Their annotations take precedence. Default: no policy.
     #[must_use]
     pub fn rollout_policy(self, policy: RolloutPolicy) -> Self {
         Self { rollout_policy: policy, ..self }
     }
 
-    /// The policy that holds for a DaemonSet: what its annotations say, and where they say nothing, the general one.
+    /// Returns the policy of `daemonset`: its annotations, with the general policy as the default.
     ///
     /// # Errors
-    /// If an annotation cannot be read; updates are paused then.
+    /// If an annotation is invalid. Updates are paused in this case.
     ///
     /// ```
     /// use daemonplan::{Settings, model::{DaemonSet, Labels}};
@@ -101,7 +106,7 @@ impl Settings {
         if self.ignore_policy_annotations { Ok(general) } else { general.annotated(&daemonset.annotations) }
     }
 
-    /// Takes no notice of the annotations that a [`RolloutPolicy`] is read from, as the built-in controller does.
+    /// Ignores all annotations with a [`RolloutPolicy`], as the built-in controller does.
     #[must_use]
     pub fn ignore_policy_annotations(self) -> Self {
         Self { ignore_policy_annotations: true, ..self }

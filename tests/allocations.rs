@@ -1,5 +1,5 @@
-//! What plans and a kept cluster cost in memory: nothing per node where nothing is to be done, one template for all
-//! creations, and nothing for what is gone.
+//! Memory use of plans and of an incremental cluster: no allocation for settled nodes, one template for all creations,
+//! and nothing kept for removed objects.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn cost_of_a_plan(cluster: &Cluster, actions: usize) -> AllocationInfo {
 }
 
 #[test]
-fn a_node_where_nothing_is_to_be_done_allocates_nothing() {
+fn a_settled_node_allocates_nothing() {
     let settled = |count| {
         let affinity =
             affinity(json!([{"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["x", "y"]}]}]));
@@ -32,7 +32,7 @@ fn a_node_where_nothing_is_to_be_done_allocates_nothing() {
         cost_of_a_plan(&cluster, 0).count_total
     };
     let (few, many) = (settled(100), settled(10_000));
-    // What is left is that lists grow, by doubling: seven times from 100 to 10,000.
+    // Lists still grow by doubling: seven times from 100 to 10,000.
     assert!(many <= few + 3 * 7, "{few} allocations for 100 nodes, {many} for 10,000");
 }
 
@@ -47,7 +47,7 @@ fn ten_thousand_creations_share_one_template() {
     assert!(cost.bytes_max < 20_000_000, "{} bytes at most, the templates alone are 1 GB", cost.bytes_max);
 }
 
-/// How much memory a kept cluster holds at the end that it did not hold after the first of many equal rounds.
+/// Returns how much memory a cluster gains from the second to the last of many equal rounds.
 fn growth(rounds: usize, round: impl Fn(&mut Kept, usize)) -> i64 {
     let mut kept = Kept::new(Settings::default());
     round(&mut kept, 0);
@@ -55,7 +55,7 @@ fn growth(rounds: usize, round: impl Fn(&mut Kept, usize)) -> i64 {
 }
 
 #[test]
-fn nodes_that_come_and_go_leave_nothing_behind() {
+fn added_and_removed_nodes_leave_no_memory_behind() {
     let facts = cluster([]);
     let grown = growth(5_000, |kept, number| {
         kept.apply(facts.namespace.clone());
@@ -68,11 +68,11 @@ fn nodes_that_come_and_go_leave_nothing_behind() {
         kept.delete(Kind::Pod, &Key::new("prod", "one"));
         kept.plan(&Key::new("prod", "agent"), facts.now);
     });
-    assert!(grown < 5_000, "{grown} bytes more after 5,000 nodes that are gone");
+    assert!(grown < 5_000, "{grown} bytes more after 5,000 removed nodes");
 }
 
 #[test]
-fn namespaces_that_come_and_go_leave_nothing_behind() {
+fn added_and_removed_namespaces_leave_no_memory_behind() {
     let facts = cluster([node("a")]);
     let grown = growth(5_000, |kept, number| {
         let name = Text::from(format!("namespace-{number}"));
@@ -85,7 +85,7 @@ fn namespaces_that_come_and_go_leave_nothing_behind() {
         kept.delete(Kind::DaemonSet, &key);
         kept.delete(Kind::Namespace, &Key::cluster_wide(name));
     });
-    assert!(grown < 5_000, "{grown} bytes more after 5,000 namespaces that are gone");
+    assert!(grown < 5_000, "{grown} bytes more after 5,000 removed namespaces");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn pods_share_the_name_of_their_node() {
 }
 
 #[test]
-fn a_written_status_rebuilds_nothing() {
+fn a_status_update_rebuilds_nothing() {
     let count = 1000;
     let mut facts = nodes(count);
     facts = facts.with_pods((0..count).map(|n| pod(&format!("pod-{n:05}"), &format!("node-{n:05}"))));
@@ -120,7 +120,7 @@ fn a_written_status_rebuilds_nothing() {
 }
 
 #[test]
-fn pods_that_are_read_share_what_names_their_controller() {
+fn deserialized_pods_share_their_controller_reference() {
     const PODS: usize = 1000;
     let uid = "u".repeat(1000);
     let controller = json!({"kind": "DaemonSet", "name": "agent", "uid": uid, "controller": true});

@@ -1,4 +1,4 @@
-//! `daemonplan diff`: what a change would do to the pods of every DaemonSet, node by node.
+//! `daemonplan diff`: the effect of a change on the pods of every DaemonSet, node by node.
 
 use std::{
     io::{self, Write},
@@ -22,18 +22,18 @@ use super::{
     Failure,
     facts::{FactArgs, Selection, print_problems},
     input,
-    output::{self, Format, escape_control, not_written, print_error},
+    output::{self, Format, escape_control, print_error, write_error},
     report,
     style::{BOLD, DIM, WARN, names, plural, shown_of, style},
 };
 
-/// Compare what becomes of the pods with and without a change.
+/// Compare the pods with and without a change.
 #[derive(Debug, Args)]
-#[command(after_help = "What would a new template do, and a taint?\n  \
+#[command(after_help = "What would a new template and a taint change?\n  \
     daemonplan diff --with changed.yaml --taint node-7=dedicated=db:NoExecute\n\n\
-    As a gate in a pipeline:\n  \
+    In a pipeline:\n  \
     daemonplan diff --with manifests/ --max-deletes 50 --max-unavailable 10%\n\n\
-    Exit code: 0 done, 1 an error, 2 there is a difference (with --exit-code), 3 more than is allowed.")]
+    Exit code: 0 success, 1 error, 2 difference (with --exit-code), 3 limit exceeded.")]
 pub(super) struct DiffArgs {
     #[command(flatten)]
     selection: Selection,
@@ -41,23 +41,23 @@ pub(super) struct DiffArgs {
     #[command(flatten)]
     changes: ChangeArgs,
 
-    /// Fail with 3 if more pods are deleted that are there now
-    #[arg(long, value_name = "N", help_heading = "What is allowed")]
+    /// Exit with 3 if more existing pods are deleted
+    #[arg(long, value_name = "N", help_heading = "Limits")]
     max_deletes: Option<usize>,
 
-    /// Fail with 3 if more nodes of a DaemonSet are without an available pod at a time, of those that have one
-    #[arg(long, value_name = "N|N%", help_heading = "What is allowed")]
+    /// Exit with 3 if more nodes of a DaemonSet become unavailable at the same time
+    #[arg(long, value_name = "N|N%", help_heading = "Limits")]
     max_unavailable: Option<IntOrPercent>,
 
-    /// How to show the difference
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 
-    /// Exit with 2 if there is a difference
+    /// Exit with 2 if anything differs
     #[arg(long)]
     exit_code: bool,
 
-    /// Name every node, however many there are
+    /// List all nodes, without abbreviation
     #[arg(long)]
     all: bool,
 
@@ -65,23 +65,23 @@ pub(super) struct DiffArgs {
     facts: FactArgs,
 }
 
-/// What is changed.
+/// The flags for the change.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What is changed")]
+#[command(next_help_heading = "Changes")]
 struct ChangeArgs {
-    /// Manifests to apply, as kubectl apply would: a file, a folder, or - for standard input; may be given more than once
+    /// Manifests to apply, as kubectl apply does: a file, a directory, or - for standard input; repeatable
     #[arg(long, value_name = "FILE|DIR|-")]
     with: Vec<PathBuf>,
 
-    /// Remove a node; this comes first, whatever the order
+    /// Remove a node, before all other changes of nodes
     #[arg(long, value_name = "NODE")]
     remove_node: Vec<Text>,
 
-    /// Give a node a label, or with a - at the end take it away
+    /// Set a label of a node, or remove it with a trailing -
     #[arg(long, value_name = "NODE=KEY=VALUE|NODE=KEY-", value_parser = label)]
     set_label: Vec<(Text, LabelChange)>,
 
-    /// Give a node a taint, or with a - at the end take it away
+    /// Add a taint to a node, or remove it with a trailing -
     #[arg(long, value_name = "NODE=KEY[=VALUE]:EFFECT[-]", value_parser = taint)]
     taint: Vec<(Text, TaintChange)>,
 
@@ -97,14 +97,14 @@ struct ChangeArgs {
 #[derive(Clone, Debug)]
 struct LabelChange {
     key: Text,
-    /// `None` takes it away.
+    /// The new value; `None` removes the label.
     value: Option<Text>,
 }
 
 #[derive(Clone, Debug)]
 struct TaintChange {
     taint: Taint,
-    is_there: bool,
+    is_set: bool,
 }
 
 fn label(text: &str) -> Result<(Text, LabelChange), String> {
@@ -119,25 +119,25 @@ fn label(text: &str) -> Result<(Text, LabelChange), String> {
 }
 
 fn taint(text: &str) -> Result<(Text, TaintChange), String> {
-    const EXPECTED: &str = "expected NODE=KEY:EFFECT or NODE=KEY=VALUE:EFFECT, with a - behind it to take it away";
+    const EXPECTED: &str = "expected NODE=KEY:EFFECT or NODE=KEY=VALUE:EFFECT, with a trailing - to remove the taint";
     let (node, rest) = text.split_once('=').ok_or(EXPECTED)?;
-    let (rest, is_there) = rest.strip_suffix('-').map_or((rest, true), |rest| (rest, false));
+    let (rest, is_set) = rest.strip_suffix('-').map_or((rest, true), |rest| (rest, false));
     let (key, effect) = rest.rsplit_once(':').ok_or(EXPECTED)?;
     let (key, value) = key.split_once('=').unwrap_or((key, ""));
     let known = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
     let effect = known.into_iter().find(|known| known.to_string() == effect);
     let effect = effect.ok_or("expected the effect NoSchedule, PreferNoSchedule or NoExecute")?;
-    Ok((node.into(), TaintChange { taint: Taint::new(key, value, effect), is_there }))
+    Ok((node.into(), TaintChange { taint: Taint::new(key, value, effect), is_set }))
 }
 
 impl ChangeArgs {
-    /// The cluster with all changes.
+    /// Returns the cluster with all changes.
     fn apply(&self, manifests: &Manifests) -> Result<Manifests, Failure> {
         let shortcuts = [&self.remove_node, &self.cordon, &self.uncordon];
         let is_empty = self.with.is_empty() && self.set_label.is_empty() && self.taint.is_empty();
         if is_empty && shortcuts.iter().all(|nodes| nodes.is_empty()) {
             let flags = "--with, --set-label, --taint, --cordon, --uncordon or --remove-node";
-            return Err(Failure(format!("nothing is changed: expected {flags}")));
+            return Err(Failure(format!("no change given: expected {flags}")));
         }
         let mut changed = manifests.clone();
         if !self.with.is_empty() {
@@ -159,22 +159,22 @@ impl ChangeArgs {
                 others.map(|(key, value)| (key.clone(), value.clone())).collect()
             };
         }
-        for (name, TaintChange { taint, is_there }) in &self.taint {
-            set_taint(node(&mut changed, name)?, taint, *is_there);
+        for (name, TaintChange { taint, is_set }) in &self.taint {
+            set_taint(node(&mut changed, name)?, taint, *is_set);
         }
-        for (names, is_there) in [(&self.cordon, true), (&self.uncordon, false)] {
+        for (names, is_set) in [(&self.cordon, true), (&self.uncordon, false)] {
             for name in names {
                 let cordon = Taint::new("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule);
-                set_taint(node(&mut changed, name)?, &cordon, is_there);
+                set_taint(node(&mut changed, name)?, &cordon, is_set);
             }
         }
         Ok(changed)
     }
 }
 
-fn set_taint(node: &mut Node, taint: &Taint, is_there: bool) {
+fn set_taint(node: &mut Node, taint: &Taint, is_set: bool) {
     node.taints.retain(|other| (&other.key, &other.effect) != (&taint.key, &taint.effect));
-    node.taints.extend(is_there.then(|| taint.clone()));
+    node.taints.extend(is_set.then(|| taint.clone()));
 }
 
 fn node<'m>(manifests: &'m mut Manifests, name: &Text) -> Result<&'m mut Node, Failure> {
@@ -182,22 +182,22 @@ fn node<'m>(manifests: &'m mut Manifests, name: &Text) -> Result<&'m mut Node, F
 }
 
 fn unknown(node: &Text) -> Failure {
-    Failure(format!("there is no node {node} to change"))
+    Failure(format!("node {node} not found in the input: it cannot be changed"))
 }
 
-/// What a change does to one DaemonSet.
+/// The effect of a change on one DaemonSet.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Difference {
     is_new: bool,
-    /// What is changed in the object itself.
+    /// The changed fields of the DaemonSet itself.
     fields: Vec<Field>,
     #[serde(flatten)]
     diff: Diff,
     deletions: usize,
 }
 
-/// A field that is changed.
+/// A changed field.
 #[derive(Serialize)]
 struct Field {
     path: String,
@@ -207,7 +207,7 @@ struct Field {
 
 pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(args.selection.namespace())?;
-    let changed = facts.but(args.changes.apply(&facts.manifests)?);
+    let changed = facts.with_manifests(args.changes.apply(&facts.manifests)?);
     let key = |snapshot: &Snapshot<'_>| (snapshot.daemonset().namespace.clone(), snapshot.daemonset().name.clone());
     let before: IndexMap<_, _> = facts.snapshots().map(|snapshot| (key(&snapshot), snapshot)).collect();
     let differences: Vec<_> = changed
@@ -222,7 +222,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         Format::Json => output::write_json(&mut out, &report::named("diffs", &differences)),
         Format::Yaml => output::write_yaml(&mut out, &report::named("diffs", &differences)),
     }
-    .map_err(not_written)?;
+    .map_err(write_error)?;
 
     let is_allowed = args.is_allowed(&differences);
     let is_different = differences.iter().any(|(_, difference)| !difference.is_empty());
@@ -234,7 +234,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
 }
 
 impl DiffArgs {
-    /// Whether all is within what is allowed. What is not is told.
+    /// Whether the differences are within the limits. Prints an error for each exceeded limit.
     fn is_allowed(&self, differences: &[(Snapshot<'_>, Difference)]) -> bool {
         let mut is_allowed = true;
         let mut deny = |problem: String| {
@@ -243,16 +243,14 @@ impl DiffArgs {
         };
         let deletions: usize = differences.iter().map(|(_, difference)| difference.deletions).sum();
         if let Some(most) = self.max_deletes.filter(|most| deletions > *most) {
-            deny(format!("{} deleted, more than the {most} that --max-deletes allows", plural(deletions, "pod")));
+            deny(format!("{} deleted, more than --max-deletes {most} allows", plural(deletions, "pod")));
         }
         for (snapshot, Difference { diff, .. }) in differences {
             let name = name(snapshot.daemonset());
             let most = self.max_unavailable.map(|most| (most, most.of(diff.desired)));
             if let Some((most, _)) = most.filter(|(_, count)| diff.most_unavailable > *count) {
                 let nodes = plural(diff.most_unavailable, "node");
-                deny(format!(
-                    "{name}: {nodes} without a pod at a time, more than the {most} that --max-unavailable allows"
-                ));
+                deny(format!("{name}: {nodes} unavailable at a time, more than --max-unavailable {most} allows"));
             }
             if diff.is_restless && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
                 deny(format!("{name}: pods are created and deleted without end"));
@@ -283,7 +281,7 @@ fn fields(before: &DaemonSet, after: &DaemonSet) -> Vec<Field> {
     };
     let before = written(before);
     let changes = json_patch::diff(&before, &written(after));
-    // The API server counts templates by itself.
+    // The API server maintains the template's generation.
     let is_counter = |operation: &PatchOperation| operation.path().as_str().ends_with("daemonset.template.generation");
     let fields = changes.0.into_iter().filter(|operation| !is_counter(operation)).map(|operation| {
         let (path, now) = match operation {
@@ -322,12 +320,12 @@ fn write(out: &mut impl Write, differences: &[(Snapshot<'_>, Difference)], all: 
             write_group(out, nodes, sentence, all)?;
         }
         if difference.diff.is_restless {
-            writeln!(out, "  {WARN}! it never comes to rest: pods are created and deleted without end{WARN:#}")?;
+            writeln!(out, "  {WARN}! never settles: pods are created and deleted without end{WARN:#}")?;
         }
         let unavailable = difference.diff.most_unavailable;
         if unavailable > 0 {
             let nodes = plural(difference.diff.desired, "node");
-            writeln!(out, "  {DIM}at most {unavailable} of {nodes} without a pod at a time{DIM:#}")?;
+            writeln!(out, "  {DIM}at most {unavailable} of {nodes} unavailable at a time{DIM:#}")?;
         }
         writeln!(out)?;
     }
@@ -335,7 +333,7 @@ fn write(out: &mut impl Write, differences: &[(Snapshot<'_>, Difference)], all: 
     let counts: Vec<_> = counts.iter().map(|(code, count)| format!("{count} {}", word(code))).collect();
     match (changed.len(), counts.is_empty()) {
         (0, _) => writeln!(out, "{BOLD}no difference{BOLD:#}: {}", plural(differences.len(), "DaemonSet"))?,
-        (_, true) => writeln!(out, "{BOLD}{among}{BOLD:#}: no pod is touched")?,
+        (_, true) => writeln!(out, "{BOLD}{among}{BOLD:#}: no pod changes")?,
         (_, false) => writeln!(out, "{BOLD}{among}{BOLD:#}: {}", counts.join(", "))?,
     }
     out.flush()
@@ -379,8 +377,8 @@ fn write_group(out: &mut impl Write, nodes: &[&NodeDiff], sentence: &str, all: b
 
 fn word(code: &str) -> &str {
     match code {
-        "Gained" => "gained",
-        "Lost" => "lost",
+        "Gained" => "added",
+        "Lost" => "removed",
         "Replaced" => "replaced",
         "Spared" => "spared",
         "Outdated" => "outdated",

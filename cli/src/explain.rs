@@ -1,4 +1,4 @@
-//! `daemonplan explain`: how far the update is, and the nodes by what is to be said of them.
+//! `daemonplan explain`: the state of the update, and the nodes grouped by their explanation.
 
 use std::{
     io::{self, Write},
@@ -16,12 +16,12 @@ use daemonplan::{
 use super::{
     Failure,
     facts::{FactArgs, Selection},
-    output::{self, Format, escape_control, not_written},
+    output::{self, Format, escape_control, write_error},
     report,
     style::{BOLD, DIM, SHOWN, WARN, names, plural},
 };
 
-/// Explain where a DaemonSet's pods are, and where not, and why.
+/// Explain where a DaemonSet's pods run, where they do not, and why.
 #[derive(Debug, Args)]
 #[command(after_help = "Why does node-7 have no pod of monitoring/agent?\n  \
     daemonplan explain -n monitoring agent --node node-7\n\n\
@@ -32,15 +32,15 @@ pub(super) struct ExplainArgs {
     #[command(flatten)]
     selection: Selection,
 
-    /// Only this node, with every rule about it
+    /// Explain only this node, with every placement rule
     #[arg(long)]
     node: Option<String>,
 
-    /// How to show the explanations
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 
-    /// Name every node, however many there are
+    /// List all nodes, without abbreviation
     #[arg(long)]
     all: bool,
 
@@ -53,14 +53,14 @@ type Explained<'a> = (Snapshot<'a>, Explanation);
 
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(args.selection.namespace())?;
-    let meant = facts.selected(&args.selection)?;
-    let mut explanations: Vec<_> = meant.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();
+    let selected = facts.selected(&args.selection)?;
+    let mut explanations: Vec<_> = selected.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();
     if let Some(node) = &args.node {
         for (_, explanation) in &mut explanations {
             explanation.nodes.retain(|explained| *explained.node == **node);
         }
         if explanations.iter().all(|(_, explanation)| explanation.nodes.is_empty()) {
-            return Err(Failure(format!("there is no node {node} in the input, and no pod that is on one")));
+            return Err(Failure(format!("node {node} not found: the input has neither the node nor a pod on it")));
         }
     }
     let mut out = output::stdout();
@@ -69,7 +69,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         Format::Json => output::write_json(&mut out, &report::named("explanations", &explanations)),
         Format::Yaml => output::write_yaml(&mut out, &report::named("explanations", &explanations)),
     }
-    .map_err(not_written)?;
+    .map_err(write_error)?;
     Ok(facts.exit_code())
 }
 
@@ -105,9 +105,9 @@ fn update(out: &mut impl Write, update: &UpdateState, all: bool) -> io::Result<(
     writeln!(out, "  update: {}", escape_control(update))?;
     if let UpdateState::Waiting { blocked_by, .. } = update {
         let shown = if all { blocked_by.len() } else { SHOWN };
-        let width = blocked_by.iter().take(shown).map(|holdup| holdup.node.len()).max().unwrap_or(0);
-        for holdup in blocked_by.iter().take(shown) {
-            writeln!(out, "    {WARN}{:width$}{WARN:#}  {}", escape_control(&holdup.node), escape_control(holdup))?;
+        let width = blocked_by.iter().take(shown).map(|blocker| blocker.node.len()).max().unwrap_or(0);
+        for blocker in blocked_by.iter().take(shown) {
+            writeln!(out, "    {WARN}{:width$}{WARN:#}  {}", escape_control(&blocker.node), escape_control(blocker))?;
         }
         more(out, blocked_by.len().saturating_sub(shown))?;
     }
@@ -135,8 +135,12 @@ fn claims(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Res
     if claims.is_empty() {
         return Ok(());
     }
-    let what = if claims.len() == 1 { "whose labels and controller" } else { "of which labels and controller" };
-    writeln!(out, "  {} {what} do not say the same:", plural(claims.len(), "pod"))?;
+    let disagree = if claims.len() == 1 {
+        "whose labels and controller disagree"
+    } else {
+        "with labels and controllers that disagree"
+    };
+    writeln!(out, "  {} {disagree}:", plural(claims.len(), "pod"))?;
     let shown = if all { claims.len() } else { SHOWN };
     let width = claims.iter().take(shown).map(|claim| claim.pod.len()).max().unwrap_or(0);
     for claim in claims.iter().take(shown) {
@@ -145,7 +149,7 @@ fn claims(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Res
     more(out, claims.len().saturating_sub(shown))
 }
 
-/// Everything about one node.
+/// Writes everything about one node.
 fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
     writeln!(out, "  {BOLD}{}{BOLD:#}: {}", escape_control(&node.node), escape_control(node))?;
     if !node.exists {
@@ -165,7 +169,7 @@ fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
             (None, Some(hash)) => format!("revision {}", escape_control(hash)),
             (_, None) => "no revision label".to_owned(),
         };
-        let age = if pod.revision.is_current { "up to date" } else { "older" };
+        let age = if pod.revision.is_current { "up to date" } else { "outdated" };
         let deletion = pod
             .deletion
             .as_ref()

@@ -1,4 +1,4 @@
-//! What plans are made from, and which of them are asked for.
+//! The input that all commands share, and the selection of DaemonSets.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -11,17 +11,17 @@ use super::{
     output::{note, print_error},
 };
 
-/// What plans are made from.
+/// The flags for the input.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What to plan from")]
-#[allow(clippy::struct_excessive_bools)] // they are flags
+#[command(next_help_heading = "Input")]
+#[allow(clippy::struct_excessive_bools)] // independent flags
 pub(super) struct FactArgs {
-    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may be given more than once. Without
-    /// it the cluster is asked with kubectl
+    /// A file, a directory with .yaml, .yml and .json files, or - for standard input; repeatable. Without it, kubectl
+    /// reads the cluster
     #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
     filename: Vec<PathBuf>,
 
-    /// The kubeconfig context of the cluster to ask, if there is no -f
+    /// The kubeconfig context of the cluster to read, without -f
     #[arg(long, value_name = "NAME", conflicts_with = "filename")]
     context: Option<String>,
 
@@ -29,7 +29,7 @@ pub(super) struct FactArgs {
     #[arg(long, value_name = "RFC3339")]
     now: Option<Timestamp>,
 
-    /// How many pods one plan creates at most, and how many it deletes at most
+    /// The maximum number of pods that a plan creates, and that it deletes
     #[arg(long, value_name = "N", default_value_t = 250)]
     burst: usize,
 
@@ -41,20 +41,19 @@ pub(super) struct FactArgs {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     default_node_selector: String,
 
-    /// Heed the toleration operators Lt and Gt (the feature gate TaintTolerationComparisonOperators)
+    /// Evaluate the toleration operators Lt and Gt (feature gate TaintTolerationComparisonOperators)
     #[arg(long)]
     toleration_comparison: bool,
 
-    /// What updates keep to, where a DaemonSet's annotations do not say otherwise, such as order=oldest-pod; may be given
-    /// more than once
+    /// A rollout policy, such as order=oldest-pod; repeatable. The annotations of a DaemonSet take precedence
     #[arg(long, value_name = "NAME=VALUE")]
     policy: Vec<String>,
 
-    /// Plan as the built-in controller does, which takes no notice of annotations under daemonplan/
+    /// Ignore annotations under daemonplan/, as the built-in controller does
     #[arg(long)]
     ignore_policies: bool,
 
-    /// The effects of the last plan do not show in the input yet: create and delete nothing
+    /// Create and delete nothing, because the effects of the last plan do not show in the input yet
     #[arg(long = "effects-unobserved")]
     expectations_unsatisfied: bool,
 
@@ -62,23 +61,23 @@ pub(super) struct FactArgs {
     #[arg(long)]
     keep_pods_on_missing_nodes: bool,
 
-    /// What is not in the input does not exist: no ControllerRevisions means that there are none
+    /// Treat the input as complete: if it has no ControllerRevisions, none exist
     #[arg(long)]
     complete: bool,
 }
 
-/// Which DaemonSets are meant.
+/// The flags that select DaemonSets.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// The DaemonSet's name; without one all are meant
+    /// The DaemonSet's name [default: all]
     daemonset: Option<String>,
 
-    /// The DaemonSet's namespace
+    /// The DaemonSet's namespace [default: all]
     #[arg(short, long)]
     namespace: Option<String>,
 }
 
-/// What plans are made from, read.
+/// The input of a command.
 pub(super) struct Facts {
     pub(super) manifests: Manifests,
     settings: Settings,
@@ -105,39 +104,42 @@ impl Facts {
         })
     }
 
-    /// Those that are meant, of which there must be one.
+    /// Returns the snapshots of the selected DaemonSets.
+    ///
+    /// # Errors
+    /// Returns an error if none is selected.
     pub(super) fn selected(&self, selection: &Selection) -> Result<Vec<Snapshot<'_>>, Failure> {
-        let meant: Vec<_> = self.snapshots().filter(|snapshot| selection.includes(snapshot.daemonset())).collect();
-        if meant.is_empty() { Err(self.none_is_meant(selection)) } else { Ok(meant) }
+        let selected: Vec<_> = self.snapshots().filter(|snapshot| selection.includes(snapshot.daemonset())).collect();
+        if selected.is_empty() { Err(self.not_found(selection)) } else { Ok(selected) }
     }
 
-    /// The same, but for the objects.
-    pub(super) fn but(&self, manifests: Manifests) -> Self {
+    /// Returns the same input with other objects.
+    pub(super) fn with_manifests(&self, manifests: Manifests) -> Self {
         let Self { settings, now, expectations_unsatisfied, .. } = self;
         Self { manifests, settings: settings.clone(), now: *now, expectations_unsatisfied: *expectations_unsatisfied }
     }
 
-    /// What it is if nothing else is to be told: 1 if something could not be read.
+    /// Returns the exit code of a command that has no other result: 1 if part of the input could not be read.
     pub(super) fn exit_code(&self) -> ExitCode {
         if self.manifests.problems().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn none_is_meant(&self, selection: &Selection) -> Failure {
+    fn not_found(&self, selection: &Selection) -> Failure {
         let name = selection.daemonset.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-        let namespace = selection.namespace().map(|name| format!(" in the namespace {name}")).unwrap_or_default();
+        let namespace = selection.namespace().map(|name| format!(" in namespace {name}")).unwrap_or_default();
         let all = self.manifests.daemonsets().map(|daemonset| format!("{}/{}", daemonset.namespace, daemonset.name));
         let all: Vec<_> = all.collect();
         let known = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
-        Failure(format!("there is no DaemonSet{name}{namespace} that could be read; the input has: {known}"))
+        Failure(format!("no DaemonSet{name}{namespace} found; the input has: {known}"))
     }
 }
 
 impl FactArgs {
-    /// Reads the files, or else what the cluster has in `namespace` or in all namespaces.
+    /// Reads the files, or else the cluster: the objects of `namespace`, or of all namespaces.
     pub(super) fn read(&self, namespace: Option<&str>) -> Result<Facts, Failure> {
         let settings = self.settings()?;
         let mut manifests = if self.filename.is_empty() {
-            input::ask(self.context.as_deref(), namespace)?
+            input::read_cluster(self.context.as_deref(), namespace)?
         } else {
             input::read(&self.filename)?
         };
@@ -147,12 +149,12 @@ impl FactArgs {
         }
         print_problems(&manifests);
         if manifests.replaced() > 0 {
-            note(format_args!("{} objects were given more than once; the last one counts", manifests.replaced()));
+            note(format_args!("{} objects were given more than once; the last of each is used", manifests.replaced()));
         }
         Ok(Facts { manifests, settings, now, expectations_unsatisfied: self.expectations_unsatisfied })
     }
 
-    /// The file, if all comes from one.
+    /// Returns the path if the input is a single file.
     pub(super) fn only_file(&self) -> Option<&str> {
         match &*self.filename {
             [file] if file.is_file() => file.to_str(),

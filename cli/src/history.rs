@@ -1,4 +1,4 @@
-//! `daemonplan history` and `daemonplan undo`: the templates that there were, and the way back.
+//! `daemonplan history` and `daemonplan undo`: the revisions of a DaemonSet, and the roll-back to one of them.
 
 use std::{
     io::{self, Write},
@@ -16,26 +16,26 @@ use serde_json::{Value, json};
 use super::{
     Failure,
     facts::{FactArgs, Facts, Selection},
-    output::{self, Format, escape_control, not_written},
+    output::{self, Format, escape_control, write_error},
     report,
     style::{BOLD, DIM},
 };
 
-/// List the revisions of DaemonSets, or show one.
+/// List the revisions of DaemonSets, or show the template of one.
 #[derive(Debug, Args)]
-#[command(after_help = "Which templates were there, and which pods still have them?\n  \
+#[command(after_help = "Which revisions exist, and how many pods use them?\n  \
     daemonplan history -n monitoring agent\n\n\
-    What did revision 3 look like?\n  \
+    What is the template of revision 3?\n  \
     daemonplan history -n monitoring agent --revision 3")]
 pub(super) struct HistoryArgs {
     #[command(flatten)]
     selection: Selection,
 
-    /// Show the template of this revision
+    /// Show only this revision, with its template
     #[arg(long, value_name = "NUMBER")]
     revision: Option<i64>,
 
-    /// How to show the revisions
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 
@@ -43,21 +43,21 @@ pub(super) struct HistoryArgs {
     facts: FactArgs,
 }
 
-/// Write a DaemonSet's manifest with an older template.
+/// Print a DaemonSet's manifest with an older template.
 #[derive(Debug, Args)]
-#[command(after_help = "Back to the template before, if the DaemonSet is still what it was:\n  \
+#[command(after_help = "Return to the previous template; this fails if the DaemonSet has changed in the meantime:\n  \
     daemonplan undo -n monitoring agent | kubectl replace -f -\n\n\
-    What would that do?\n  \
+    What would a roll-back to revision 3 change?\n  \
     daemonplan undo -n monitoring agent --to-revision 3 > before.yaml && daemonplan diff --with before.yaml -n monitoring agent")]
 pub(super) struct UndoArgs {
     #[command(flatten)]
     selection: Selection,
 
-    /// The revision to go back to [default: the newest one that is not the current one]
+    /// The number of the revision to return to [default: the newest that is not current]
     #[arg(long, value_name = "NUMBER")]
     to_revision: Option<i64>,
 
-    /// How to write the manifest
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = ManifestFormat::Yaml)]
     output: ManifestFormat,
 
@@ -73,14 +73,14 @@ enum ManifestFormat {
 
 pub(super) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(args.selection.namespace())?;
-    let meant = facts.selected(&args.selection)?;
-    let mut histories: Vec<_> = meant.into_iter().map(|snapshot| (snapshot, snapshot.rollout_history())).collect();
+    let selected = facts.selected(&args.selection)?;
+    let mut histories: Vec<_> = selected.into_iter().map(|snapshot| (snapshot, snapshot.rollout_history())).collect();
     if let Some(number) = args.revision {
         for (_, revisions) in &mut histories {
             revisions.retain(|revision| revision.number == number);
         }
         if histories.iter().all(|(_, revisions)| revisions.is_empty()) {
-            return Err(Failure(format!("there is no revision {number}")));
+            return Err(Failure(format!("revision {number} does not exist")));
         }
     }
     let mut out = output::stdout();
@@ -91,7 +91,7 @@ pub(super) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
         Format::Json => output::write_json(&mut out, &report::named("histories", &named)),
         Format::Yaml => output::write_yaml(&mut out, &report::named("histories", &named)),
     }
-    .map_err(not_written)?;
+    .map_err(write_error)?;
     Ok(facts.exit_code())
 }
 
@@ -121,9 +121,9 @@ fn write(
             if shows_template {
                 let namespace = daemonset.namespace.clone();
                 let data = Value::clone(&revision.data);
-                let kept =
+                let template =
                     ControllerRevision::new(namespace, revision.revision.clone(), revision.number, data).template();
-                match kept {
+                match template {
                     Ok(template) => output::write_yaml(out, &template)?,
                     Err(error) => writeln!(out, "  {}", escape_control(error))?,
                 }
@@ -135,23 +135,23 @@ fn write(
 
 pub(super) fn undo(args: &UndoArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(args.selection.namespace())?;
-    let meant = facts.selected(&args.selection)?;
-    let [snapshot] = meant.as_slice() else {
-        return Err(Failure("more than one DaemonSet is meant: name one, and its namespace (-n)".into()));
+    let selected = facts.selected(&args.selection)?;
+    let [snapshot] = selected.as_slice() else {
+        return Err(Failure("expected one DaemonSet, found several: give its name and its namespace (-n)".into()));
     };
-    let manifest = older(&facts, *snapshot, args.to_revision).map_err(|error| Failure(escape_control(error)))?;
+    let manifest = rolled_back(&facts, *snapshot, args.to_revision).map_err(|error| Failure(escape_control(error)))?;
     let mut out = output::stdout();
     match args.output {
         ManifestFormat::Yaml => output::write_yaml(&mut out, &manifest),
         ManifestFormat::Json => output::write_json(&mut out, &manifest),
     }
-    .map_err(not_written)?;
+    .map_err(write_error)?;
     Ok(facts.exit_code())
 }
 
-/// The manifest as it was given, but for the template, and without what only the API server writes. The resourceVersion
-/// stays: if the DaemonSet has changed since, replacing it fails.
-fn older(facts: &Facts, snapshot: Snapshot<'_>, to_revision: Option<i64>) -> Result<Value, UndoError> {
+/// Returns the given manifest with an older template, and without the fields that only the API server writes. The
+/// resourceVersion stays, so that replacing the DaemonSet fails if it has changed in the meantime.
+fn rolled_back(facts: &Facts, snapshot: Snapshot<'_>, to_revision: Option<i64>) -> Result<Value, UndoError> {
     let before = snapshot.undo(to_revision)?;
     let mut manifest = facts.manifests.original(snapshot.daemonset()).cloned().unwrap_or_default();
     if let Some(fields) = manifest.as_object_mut() {

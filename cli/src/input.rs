@@ -1,3 +1,5 @@
+//! Reads manifests from files, from directories, from standard input, and from the cluster with kubectl.
+
 use std::{
     fmt,
     fs::{self, File},
@@ -13,7 +15,7 @@ use super::{
     output::{Progress, note},
 };
 
-/// Reads all files, all manifests of all folders, and standard input.
+/// Reads files, the manifests of directories, and standard input (`-`).
 pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
     let mut manifests = Manifests::default();
     for name in names {
@@ -25,7 +27,7 @@ pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
         } else if name.is_dir() {
             let files = manifests_in(name).map_err(|error| failure(name, &error))?;
             if files.is_empty() {
-                return Err(Failure(format!("{}: no .yaml, .yml or .json file in this folder", name.display())));
+                return Err(Failure(format!("{}: no .yaml, .yml or .json file in this directory", name.display())));
             }
             for file in files {
                 read_file(&mut manifests, &file)?;
@@ -35,47 +37,47 @@ pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
         }
     }
     if manifests.documents() == 0 {
-        return Err(Failure("the input is empty: expected manifests, such as kubectl get … -o json prints".into()));
+        return Err(Failure("the input is empty: expected manifests, such as those of kubectl get … -o json".into()));
     }
     Ok(manifests)
 }
 
-/// What the cluster holds, as kubectl tells it: in one namespace, or in all.
-pub(super) fn ask(context: Option<&str>, namespace: Option<&str>) -> Result<Manifests, Failure> {
+/// Reads the objects of one namespace, or of all namespaces, with kubectl.
+pub(super) fn read_cluster(context: Option<&str>, namespace: Option<&str>) -> Result<Manifests, Failure> {
     let mut manifests = Manifests::default();
     let context: Vec<_> = context.iter().flat_map(|context| ["--context", *context]).collect();
     let (kinds, scope) = match namespace {
         None => ("daemonsets,nodes,pods,namespaces,controllerrevisions", vec!["--all-namespaces"]),
         Some(namespace) => {
-            ask_for(&mut manifests, &[&context[..], &["nodes"]].concat())?;
-            ask_for(&mut manifests, &[&context[..], &["namespace", namespace]].concat())?;
+            run_kubectl(&mut manifests, &[&context[..], &["nodes"]].concat())?;
+            run_kubectl(&mut manifests, &[&context[..], &["namespace", namespace]].concat())?;
             ("daemonsets,pods,controllerrevisions", vec!["--namespace", namespace])
         }
     };
-    ask_for(&mut manifests, &[&context[..], &[kinds], &scope].concat())?;
+    run_kubectl(&mut manifests, &[&context[..], &[kinds], &scope].concat())?;
     Ok(manifests)
 }
 
-fn ask_for(manifests: &mut Manifests, args: &[&str]) -> Result<(), Failure> {
+fn run_kubectl(manifests: &mut Manifests, args: &[&str]) -> Result<(), Failure> {
     let mut command = Command::new("kubectl");
     command.arg("get").args(args).args(["--output", "json"]).stdout(Stdio::piped());
     let shown = format!("kubectl get {} --output json", args.join(" "));
     note(format_args!("running {shown}"));
-    let fail = |error: &dyn fmt::Display| Failure(format!("{shown}: {error}; -f reads files instead"));
+    let fail = |error: &dyn fmt::Display| Failure(format!("{shown}: {error}; use -f to read files"));
     let mut child = command.spawn().map_err(|error| fail(&error))?;
-    if let Some(said) = child.stdout.take() {
-        read_one(manifests, "kubectl", said, None)?;
+    if let Some(output) = child.stdout.take() {
+        read_one(manifests, "kubectl", output, None)?;
     }
     let status = child.wait().map_err(|error| fail(&error))?;
     if status.success() { Ok(()) } else { Err(fail(&status)) }
 }
 
-fn manifests_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let is_manifest = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());
         path.is_file() && matches!(extension, Some("yaml" | "yml" | "json"))
     };
-    let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let entries = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path()));
     let mut files: Vec<_> = entries.collect::<io::Result<_>>()?;
     files.retain(is_manifest);
     files.sort();
@@ -94,16 +96,16 @@ fn read_one(manifests: &mut Manifests, name: &str, text: impl Read, length: Opti
         None => "{msg}  {spinner}  {bytes}  {bytes_per_sec}",
     };
     let progress = Progress::new(format!("reading {name}"), length, template);
-    manifests.read(name, Watched { text, progress }).map_err(|error| failure(Path::new(name), &error))
+    manifests.read(name, ProgressReader { text, progress }).map_err(|error| failure(Path::new(name), &error))
 }
 
-/// What is being read.
-struct Watched<R> {
+/// A reader that advances a progress bar.
+struct ProgressReader<R> {
     text: R,
     progress: Progress,
 }
 
-impl<R: Read> Read for Watched<R> {
+impl<R: Read> Read for ProgressReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.text.read(buffer)?;
         self.progress.advance(u64::try_from(length).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The command line: arguments, input, and what is shown.
+//! The command line: arguments, input and output.
 
 mod completions;
 mod diff;
@@ -20,7 +20,7 @@ use std::{fmt, process::ExitCode};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use output::print_error;
 
-/// Tells what Kubernetes DaemonSets need, and why, before anything happens.
+/// Plan Kubernetes DaemonSets: which pods are created, deleted and updated, and why, before anything happens.
 #[derive(Debug, Parser)]
 #[command(name = "daemonplan", version, about, max_term_width = 100)]
 struct Cli {
@@ -30,31 +30,31 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Plan every DaemonSet of a cluster: which pods would be created, deleted, adopted, and why
+    /// Plan every DaemonSet of a cluster: which pods would be created, deleted and adopted, and why
     Plan(plan::PlanArgs),
-    /// Why? Explain where pods are, and where not: what each rule asks of a node, what would help, what an update waits for
+    /// Explain where pods run and where not: every rule for a node, possible fixes, and what blocks an update
     Explain(explain::ExplainArgs),
-    /// What if? Compare what becomes of the pods with and without a change: pods gained, lost, replaced, by node and reason
+    /// Compare the pods with and without a change: added, removed and replaced pods, by node and reason
     Diff(diff::DiffArgs),
-    /// What next? Play roll-outs forward: how long they take, in which waves, and where they get stuck
+    /// Simulate rollouts: how long they take, in which waves, and where they get stuck
     Forecast(forecast::ForecastArgs),
-    /// What is dangerous? Find traps: selectors that conflict or overlap, updates that cannot move, pods that land everywhere
+    /// Find dangerous configurations: selectors that conflict or overlap, updates that cannot proceed, and more
     Lint(lint::LintArgs),
-    /// Would it run here? Tell which DaemonSets a new node would run, and what they would take of it, for autoscalers
+    /// List the DaemonSets that a new node would run, and what they would request there, for autoscalers
     Overhead(overhead::OverheadArgs),
-    /// Which revisions are there? List a DaemonSet's templates, how many pods have each, and show one
+    /// List a DaemonSet's revisions and the number of pods of each, or show the template of one
     History(history::HistoryArgs),
-    /// Go back? Write the DaemonSet's manifest with the template of an older revision, for kubectl replace
+    /// Print the DaemonSet's manifest with the template of an older revision, for kubectl replace
     Undo(history::UndoArgs),
-    /// Write a synthetic cluster as JSON, as kubectl prints one: large, seeded, shaped like real ones
+    /// Print a synthetic cluster as JSON, as kubectl does: of any size, seeded, and similar to real clusters
     Synth(synth::SynthArgs),
-    /// Write a completion script for a shell
+    /// Print a completion script for a shell
     Completions(completions::CompletionArgs),
-    /// Write manual pages
+    /// Write the manual pages
     Man(completions::ManArgs),
 }
 
-/// Why the command fails, in one line.
+/// The error of a command, in one line.
 #[derive(Debug)]
 struct Failure(String);
 
@@ -64,20 +64,20 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Does what the arguments say; `name` is what people call it by.
+/// Runs the command that the arguments name; `name` is the name of the program in help texts.
 pub fn main(name: &'static str) -> ExitCode {
     let cli = Cli::command().bin_name(name);
-    let read = cli.clone().try_get_matches().and_then(|read| Cli::from_arg_matches(&read));
-    let command = match read {
+    let parsed = cli.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let command = match parsed {
         Ok(cli) => cli.command,
         Err(error) => {
-            // Where nobody listens, there is nobody to tell.
+            // A closed stream is ignored.
             let _ = error.print();
-            // Not clap's own 2, which says here that there are actions.
+            // Not clap's own exit code 2, which reports actions here.
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    let done = match command {
+    let result = match command {
         Command::Plan(args) => plan::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
@@ -90,7 +90,7 @@ pub fn main(name: &'static str) -> ExitCode {
         Command::Completions(args) => completions::completions(cli, &args),
         Command::Man(args) => completions::man(cli, &args),
     };
-    match done {
+    match result {
         Ok(code) => code,
         Err(failure) => {
             print_error(&failure);

@@ -1,4 +1,4 @@
-//! `daemonplan lint`: what is dangerous, for people, for programs, and for code scanners (SARIF).
+//! `daemonplan lint`: dangerous configurations, for people, for programs, and for code scanners (SARIF).
 
 use std::{
     io::{self, Write},
@@ -14,30 +14,30 @@ use serde_json::{Value, json};
 use super::{
     Failure,
     facts::{FactArgs, Selection},
-    output::{self, escape_control, not_written},
+    output::{self, escape_control, write_error},
     style::{BOLD, DIM, names, plural},
 };
 
-/// Look for what is dangerous.
+/// Find dangerous configurations.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(super) struct LintArgs {
     #[command(flatten)]
     selection: Selection,
 
-    /// Fail with 3 if there is a finding as bad as this, or of this code; may be given more than once
+    /// Exit with 3 on a finding of this severity or worse, or with this code; repeatable
     #[arg(long, value_name = "error|warning|note|CODE", value_parser = deny)]
     deny: Vec<Deny>,
 
-    /// Pass over findings of this code; may be given more than once
+    /// Ignore findings with this code; repeatable
     #[arg(long, value_name = "CODE", value_parser = code)]
     allow: Vec<Lint>,
 
-    /// How to show the findings
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: LintFormat,
 
-    /// Name every node, however many there are
+    /// List all nodes, without abbreviation
     #[arg(long)]
     all: bool,
 
@@ -46,22 +46,22 @@ pub(super) struct LintArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
+enum LintFormat {
+    /// Text for people
     #[default]
     Text,
-    /// For programs: the documented contract
+    /// JSON for programs, in a documented format
     Json,
-    /// The same as YAML
+    /// The JSON report as YAML
     Yaml,
-    /// For code scanners: SARIF 2.1.0
+    /// SARIF 2.1.0 for code scanners
     Sarif,
 }
 
-/// What must not be found.
+/// A finding that makes the command fail.
 #[derive(Clone, Copy, Debug)]
 enum Deny {
-    /// This, or what is worse.
+    /// This severity or a worse one.
     Severity(Severity),
     Lint(Lint),
 }
@@ -76,15 +76,15 @@ fn help() -> String {
     let lines: Vec<_> = lines.collect();
     format!(
         "In a pipeline:\n  daemonplan lint -f manifests/ --deny error --deny no-history\n\n\
-         What is looked for:\n{}\n\n\
-         Exit code: 0 done, 1 an error, 3 something that is denied.",
+         Lints:\n{}\n\n\
+         Exit code: 0 success, 1 error, 3 denied finding.",
         lines.join("\n")
     )
 }
 
 fn code(text: &str) -> Result<Lint, String> {
     let lint = Lint::ALL.iter().find(|lint| lint.code() == text);
-    lint.copied().ok_or_else(|| "expected a code, such as no-history; --help names all".to_owned())
+    lint.copied().ok_or_else(|| "expected a code, such as no-history; --help lists all".to_owned())
 }
 
 fn deny(text: &str) -> Result<Deny, String> {
@@ -104,23 +104,23 @@ impl Deny {
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(args.selection.namespace())?;
     let snapshots = facts.selected(&args.selection)?;
-    // Of those that are not meant, too, selectors may overlap.
+    // The selectors of other DaemonSets may overlap, too.
     let mut findings = daemonplan::lint::lint(&facts.snapshots().collect::<Vec<_>>());
-    let is_meant = |finding: &Finding| {
-        let mut meant = snapshots.iter().map(daemonplan::Snapshot::daemonset);
-        meant.any(|daemonset| {
+    let is_selected = |finding: &Finding| {
+        let mut selected = snapshots.iter().map(daemonplan::Snapshot::daemonset);
+        selected.any(|daemonset| {
             (&daemonset.namespace, &daemonset.name) == (&finding.daemon_set.namespace, &finding.daemon_set.name)
         })
     };
-    findings.retain(|finding| is_meant(finding) && !args.allow.contains(&finding.lint));
+    findings.retain(|finding| is_selected(finding) && !args.allow.contains(&finding.lint));
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut output::text(), &findings, snapshots.len(), args.all),
-        Format::Json => output::write_json(&mut out, &IndexMap::from([("findings", &findings)])),
-        Format::Yaml => output::write_yaml(&mut out, &IndexMap::from([("findings", &findings)])),
-        Format::Sarif => output::write_json(&mut out, &sarif(&findings, args.facts.only_file())),
+        LintFormat::Text => write(&mut output::text(), &findings, snapshots.len(), args.all),
+        LintFormat::Json => output::write_json(&mut out, &IndexMap::from([("findings", &findings)])),
+        LintFormat::Yaml => output::write_yaml(&mut out, &IndexMap::from([("findings", &findings)])),
+        LintFormat::Sarif => output::write_json(&mut out, &sarif(&findings, args.facts.only_file())),
     }
-    .map_err(not_written)?;
+    .map_err(write_error)?;
     let is_denied = findings.iter().any(|finding| args.deny.iter().any(|deny| deny.includes(finding)));
     Ok(match facts.exit_code() {
         ExitCode::SUCCESS if is_denied => ExitCode::from(3),
@@ -137,11 +137,11 @@ fn style(severity: Severity) -> Style {
 }
 
 fn write(out: &mut impl Write, findings: &[Finding], daemonsets: usize, all: bool) -> io::Result<()> {
-    let mut about = None;
+    let mut current = None;
     for finding in findings {
         let Finding { lint, severity, daemon_set, kind, field, message, fix, nodes, .. } = finding;
-        let is_first = about.is_none();
-        if about.replace(daemon_set).is_none_or(|about| about != daemon_set) {
+        let is_first = current.is_none();
+        if current.replace(daemon_set).is_none_or(|current| current != daemon_set) {
             let name = escape_control(format_args!("{}/{}", daemon_set.namespace, daemon_set.name));
             writeln!(out, "{}{BOLD}{name}{BOLD:#}", if is_first { "" } else { "\n" })?;
         }
@@ -167,7 +167,7 @@ fn write(out: &mut impl Write, findings: &[Finding], daemonsets: usize, all: boo
     out.flush()
 }
 
-/// <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
+/// Returns the findings as SARIF: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
 fn sarif(findings: &[Finding], file: Option<&str>) -> Value {
     let level = |severity: Severity| severity.to_string();
     let rules = Lint::ALL.iter().map(|lint| {

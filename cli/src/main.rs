@@ -1,4 +1,4 @@
-//! The command line `daemonplan`.
+//! The program `daemonplan`.
 
 fn main() -> std::process::ExitCode {
     daemonplan_cli::main("daemonplan")

@@ -1,4 +1,4 @@
-//! Standard output and standard error, as people and pipes are used to them.
+//! Standard output and standard error: formats, colours, line width, pipes and progress.
 
 use std::{
     fmt,
@@ -14,15 +14,15 @@ use terminal_size::Width;
 
 use super::Failure;
 
-/// How to show what a command says.
+/// The output format of most commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// Text for people
     #[default]
     Text,
-    /// For programs: the documented contract
+    /// JSON for programs, in a documented format
     Json,
-    /// The same as YAML
+    /// The JSON report as YAML
     Yaml,
 }
 
@@ -37,41 +37,41 @@ pub(super) fn write_yaml(out: &mut impl Write, report: &impl Serialize) -> io::R
     out.flush()
 }
 
-#[allow(clippy::needless_pass_by_value)] // as map_err gives it
-pub(super) fn not_written(error: io::Error) -> Failure {
-    Failure(format!("standard output: {error}"))
+#[allow(clippy::needless_pass_by_value)] // map_err passes it by value
+pub(super) fn write_error(error: io::Error) -> Failure {
+    Failure(format!("cannot write to standard output: {error}"))
 }
 
-/// Standard output. Once nobody reads it any more (`| head`), what is written goes nowhere: that is no error, and the exit
-/// code is what it would have been.
+/// Returns standard output. Once the reader has closed the pipe (`| head`), output is discarded: that is no error, and
+/// the exit code does not change.
 pub(super) fn stdout() -> impl Write {
-    io::BufWriter::new(Heard { out: AutoStream::auto(io::stdout()), reader_is_gone: false })
+    io::BufWriter::new(PipeWriter { out: AutoStream::auto(io::stdout()), is_closed: false })
 }
 
-/// The same for text that people read: on a terminal, lines that are too long go on below.
+/// Returns standard output for text. Lines that are wider than the terminal are wrapped.
 pub(super) fn text() -> impl Write {
-    Fitted { out: stdout(), width: width(), line: Vec::new() }
+    WrappingWriter { out: stdout(), width: width(), line: Vec::new() }
 }
 
-/// How many letters a line has: of the terminal, or else as `COLUMNS` says; `None`: as many as it takes.
+/// Returns the maximum width of a line: that of the terminal, or else the variable `COLUMNS`; `None` if unlimited.
 pub(super) fn width() -> Option<usize> {
     let terminal = terminal_size::terminal_size_of(io::stdout()).map(|(Width(width), _)| width.into());
     terminal.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok())
 }
 
-struct Fitted<W> {
+struct WrappingWriter<W> {
     out: W,
     width: Option<usize>,
     line: Vec<u8>,
 }
 
-impl<W: Write> Write for Fitted<W> {
+impl<W: Write> Write for WrappingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(width) = self.width else { return self.out.write(bytes) };
         for &byte in bytes {
             if byte == b'\n' {
                 let line = std::mem::take(&mut self.line);
-                self.out.write_all(fitted(&String::from_utf8_lossy(&line), width).as_bytes())?;
+                self.out.write_all(wrap(&String::from_utf8_lossy(&line), width).as_bytes())?;
                 self.out.write_all(b"\n")?;
             } else {
                 self.line.push(byte);
@@ -86,50 +86,51 @@ impl<W: Write> Write for Fitted<W> {
     }
 }
 
-/// A line, broken between words where it is too long; what goes on stands further to the right than where it began.
-/// A command (`$ …`) stays whole, to be copied.
-fn fitted(line: &str, width: usize) -> String {
-    const FURTHER: usize = 4;
+/// Wraps a line between words, and indents its continuations further. A command (`$ …`) is not wrapped, so that it can
+/// be copied.
+fn wrap(line: &str, width: usize) -> String {
+    const EXTRA_INDENT: usize = 4;
     if textwrap::core::display_width(line) <= width || line.trim_start().starts_with("$ ") {
         return line.to_owned();
     }
-    let indent = " ".repeat(line.len() - line.trim_start_matches(' ').len() + FURTHER);
+    let indent = " ".repeat(line.len() - line.trim_start_matches(' ').len() + EXTRA_INDENT);
     let options = textwrap::Options::new(width).subsequent_indent(&indent).break_words(false);
     textwrap::fill(line, options.word_splitter(textwrap::WordSplitter::NoHyphenation))
 }
 
-struct Heard<W> {
+/// A writer that discards its input once the pipe is closed.
+struct PipeWriter<W> {
     out: W,
-    reader_is_gone: bool,
+    is_closed: bool,
 }
 
-impl<W: Write> Heard<W> {
-    fn unless_gone<T>(&mut self, result: io::Result<T>, nothing: T) -> io::Result<T> {
+impl<W: Write> PipeWriter<W> {
+    fn ignore_broken_pipe<T>(&mut self, result: io::Result<T>, discarded: T) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.reader_is_gone = true;
-                Ok(nothing)
+                self.is_closed = true;
+                Ok(discarded)
             }
             other => other,
         }
     }
 }
 
-impl<W: Write> Write for Heard<W> {
+impl<W: Write> Write for PipeWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = if self.reader_is_gone { Ok(bytes.len()) } else { self.out.write(bytes) };
-        self.unless_gone(result, bytes.len())
+        let result = if self.is_closed { Ok(bytes.len()) } else { self.out.write(bytes) };
+        self.ignore_broken_pipe(result, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let result = self.out.flush();
-        self.unless_gone(result, ())
+        self.ignore_broken_pipe(result, ())
     }
 }
 
 pub(super) fn print_error(error: &dyn fmt::Display) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
-    // Where standard error is closed, there is nobody to tell.
+    // A closed standard error is ignored.
     let _ = writeln!(AutoStream::auto(io::stderr()), "{style}error:{style:#} {}", escape_control(error));
 }
 
@@ -138,24 +139,24 @@ pub(super) fn note(text: fmt::Arguments<'_>) {
     let _ = writeln!(AutoStream::auto(io::stderr()), "{style}note:{style:#} {}", escape_control(text));
 }
 
-/// A bar on standard error, or a spinner, that shows up when something takes long.
+/// A progress bar or a spinner on standard error. It appears only after a delay.
 pub(super) struct Progress {
     bar: ProgressBar,
-    begun: Instant,
+    started: Instant,
 }
 
 impl Progress {
-    /// With the number of steps there are, if that is known; `{msg}` in the template is what is being done.
-    pub(super) fn new(doing: String, steps: Option<u64>, template: &str) -> Self {
+    /// Creates a bar for a number of `steps`, if known. The template shows `message` as `{msg}`.
+    pub(super) fn new(message: String, steps: Option<u64>, template: &str) -> Self {
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::hidden());
-        Self { bar: bar.with_style(style).with_message(doing), begun: Instant::now() }
+        Self { bar: bar.with_style(style).with_message(message), started: Instant::now() }
     }
 
     pub(super) fn advance(&self, steps: u64) {
-        const PATIENCE: Duration = Duration::from_millis(500);
+        const DELAY: Duration = Duration::from_millis(500);
         self.bar.inc(steps);
-        if self.bar.is_hidden() && io::stderr().is_terminal() && self.begun.elapsed() > PATIENCE {
+        if self.bar.is_hidden() && io::stderr().is_terminal() && self.started.elapsed() > DELAY {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }
@@ -167,13 +168,13 @@ impl Drop for Progress {
     }
 }
 
-/// What the input says, with control characters as escapes, so that no terminal obeys them.
+/// Escapes control characters, so that text of the input cannot control the terminal.
 pub(super) fn escape_control(text: impl fmt::Display) -> String {
-    let mut escape_control = String::new();
+    let mut escaped = String::new();
     for c in text.to_string().chars() {
-        if c.is_control() { escape_control.extend(c.escape_default()) } else { escape_control.push(c) }
+        if c.is_control() { escaped.extend(c.escape_default()) } else { escaped.push(c) }
     }
-    escape_control
+    escaped
 }
 
 #[cfg(test)]
@@ -181,31 +182,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lines_go_on_below_and_further_right() {
-        assert_eq!(fitted("  short", 10), "  short");
+    fn long_lines_are_wrapped_and_indented_further() {
+        assert_eq!(wrap("  short", 10), "  short");
         assert_eq!(
-            fitted("  + create  node-1  because it is so", 20),
+            wrap("  + create  node-1  because it is so", 20),
             "  + create  node-1\n      because it is\n      so"
         );
-        assert_eq!(fitted("  $ kubectl get nodes", 10), "  $ kubectl get nodes");
-        assert_eq!(fitted("a-very-long-name-that-does-not-fit b", 10), "a-very-long-name-that-does-not-fit\n    b");
-        assert_eq!(
-            fitted("\u{1b}[1mbold\u{1b}[0m and so", 11),
-            "\u{1b}[1mbold\u{1b}[0m and so",
-            "colours take no place"
-        );
+        assert_eq!(wrap("  $ kubectl get nodes", 10), "  $ kubectl get nodes");
+        assert_eq!(wrap("a-very-long-name-that-does-not-fit b", 10), "a-very-long-name-that-does-not-fit\n    b");
+        assert_eq!(wrap("\u{1b}[1mbold\u{1b}[0m and so", 11), "\u{1b}[1mbold\u{1b}[0m and so", "colours have no width");
     }
 
     #[test]
-    fn lines_are_fitted_whatever_the_pieces_in_which_they_come() {
-        let mut fitted = Fitted { out: Vec::new(), width: Some(8), line: Vec::new() };
+    fn lines_are_wrapped_however_the_writes_split_them() {
+        let mut wrapped = WrappingWriter { out: Vec::new(), width: Some(8), line: Vec::new() };
         for piece in ["one t", "wo three\nfo", "ur"] {
-            fitted.write_all(piece.as_bytes()).unwrap();
+            wrapped.write_all(piece.as_bytes()).unwrap();
         }
-        fitted.flush().unwrap();
-        assert_eq!(String::from_utf8(fitted.out).unwrap(), "one two\n    three\nfour");
-        let mut unfitted = Fitted { out: Vec::new(), width: None, line: Vec::new() };
-        unfitted.write_all(b"one two three\n").unwrap();
-        assert_eq!(unfitted.out, b"one two three\n");
+        wrapped.flush().unwrap();
+        assert_eq!(String::from_utf8(wrapped.out).unwrap(), "one two\n    three\nfour");
+        let mut unlimited = WrappingWriter { out: Vec::new(), width: None, line: Vec::new() };
+        unlimited.write_all(b"one two three\n").unwrap();
+        assert_eq!(unlimited.out, b"one two three\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `daemonplan overhead`: which DaemonSets would run on a node that there is not yet, and what they would take of it.
+//! `daemonplan overhead`: which DaemonSets would run on a node that does not exist yet, and what they would request.
 
 use std::{
     io::{self, Write},
@@ -14,25 +14,25 @@ use super::{
     Failure,
     facts::{FactArgs, print_problems},
     input,
-    output::{self, Format, escape_control, not_written},
+    output::{self, Format, escape_control, write_error},
     style::{BOLD, DIM, names},
 };
 
-/// Which DaemonSets would run on a new node, and what they would take of it.
+/// List the DaemonSets that would run on a new node, and what they would request there.
 #[derive(Debug, Args)]
-#[command(after_help = "What is left of a node of a new pool?\n  \
+#[command(after_help = "How much of a node of a new pool do DaemonSets take?\n  \
     kubectl get node worker-1 -o yaml > node.yaml    # and edit its name, labels and taints\n  \
     daemonplan overhead --node node.yaml")]
 pub(super) struct OverheadArgs {
-    /// A manifest with the node, as it will be once it is in use; may hold several, and be given more than once
+    /// A manifest with one or more nodes, as they will be in use; repeatable
     #[arg(long, value_name = "FILE", required = true)]
     node: Vec<PathBuf>,
 
-    /// How to show it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 
-    /// Name every DaemonSet, however many there are
+    /// List all DaemonSets, without abbreviation
     #[arg(long)]
     all: bool,
 
@@ -42,13 +42,13 @@ pub(super) struct OverheadArgs {
 
 pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(None)?;
-    let shapes = input::read(&args.node)?;
-    print_problems(&shapes);
-    if shapes.nodes().is_empty() {
+    let new_nodes = input::read(&args.node)?;
+    print_problems(&new_nodes);
+    if new_nodes.nodes().is_empty() {
         return Err(Failure("--node: expected a Node, found none".into()));
     }
     let fleet = DaemonSetFleet::of(facts.snapshots()).map_err(|error| Failure(escape_control(error)))?;
-    let overheads: Vec<_> = shapes.nodes().iter().map(|node| (&node.name, fleet.overhead(node))).collect();
+    let overheads: Vec<_> = new_nodes.nodes().iter().map(|node| (&node.name, fleet.overhead(node))).collect();
     let report = || IndexMap::from([("overheads", overheads.iter().map(|(_, overhead)| overhead).collect::<Vec<_>>())]);
     let mut out = output::stdout();
     match args.output {
@@ -56,8 +56,8 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
         Format::Json => output::write_json(&mut out, &report()),
         Format::Yaml => output::write_yaml(&mut out, &report()),
     }
-    .map_err(not_written)?;
-    Ok(if shapes.problems().is_empty() { facts.exit_code() } else { ExitCode::FAILURE })
+    .map_err(write_error)?;
+    Ok(if new_nodes.problems().is_empty() { facts.exit_code() } else { ExitCode::FAILURE })
 }
 
 fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<'_>)], all: bool) -> io::Result<()> {

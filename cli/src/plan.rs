@@ -1,4 +1,4 @@
-//! `daemonplan plan`: per DaemonSet its state in one line, what would be done and why, and who gets no pod.
+//! `daemonplan plan`: for each DaemonSet its state in one line, its actions with reasons, and the nodes without a pod.
 
 use std::{
     io::{self, Write},
@@ -18,30 +18,30 @@ use indexmap::IndexMap;
 use super::{
     Failure,
     facts::FactArgs,
-    output::{self, Format, escape_control, not_written},
+    output::{self, Format, escape_control, write_error},
     report::{self, Planned},
     style::{BOLD, DIM, WARN, names, plural, shown_of, span, style},
 };
 
 /// Plan every DaemonSet of a cluster.
 #[derive(Debug, Args)]
-#[command(after_help = "Input is what this prints:\n  \
+#[command(after_help = "Plan from the output of kubectl:\n  \
     kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json | daemonplan plan -f -\n\n\
-    Exit code: 0 done, 1 an error, 2 there are actions (with --exit-code).")]
+    Exit code: 0 success, 1 error, 2 actions are needed (with --exit-code).")]
 pub(super) struct PlanArgs {
-    /// Only the DaemonSets of this namespace
+    /// Plan only the DaemonSets of this namespace
     #[arg(short, long)]
     namespace: Option<String>,
 
-    /// How to show the plans
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 
-    /// Exit with 2 if there are actions
+    /// Exit with 2 if actions are needed
     #[arg(long)]
     exit_code: bool,
 
-    /// Show every action on a line of its own, however many there are
+    /// Show every action on its own line, without abbreviation
     #[arg(long)]
     all: bool,
 
@@ -52,9 +52,9 @@ pub(super) struct PlanArgs {
 pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(args.namespace.as_deref())?;
     let mut any_actions = false;
-    let is_meant = |name: &str| args.namespace.as_deref().is_none_or(|namespace| namespace == name);
-    let meant = facts.snapshots().filter(|snapshot| is_meant(&snapshot.daemonset().namespace));
-    let plans = meant.map(|snapshot| (snapshot, snapshot.plan()));
+    let is_selected = |name: &str| args.namespace.as_deref().is_none_or(|namespace| namespace == name);
+    let selected = facts.snapshots().filter(|snapshot| is_selected(&snapshot.daemonset().namespace));
+    let plans = selected.map(|snapshot| (snapshot, snapshot.plan()));
     let plans = plans.inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
     let mut out = output::stdout();
     match args.output {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
         Format::Json => output::write_json(&mut out, &report::plans(plans)),
         Format::Yaml => output::write_yaml(&mut out, &report::plans(plans)),
     }
-    .map_err(not_written)?;
+    .map_err(write_error)?;
     Ok(if facts.exit_code() == ExitCode::SUCCESS && args.exit_code && any_actions {
         ExitCode::from(2)
     } else {
@@ -86,7 +86,7 @@ fn write<'a>(
         manifests.skipped().map(|(kind, count)| format!("{count} {}", escape_control(kind))).collect();
     write!(out, "{BOLD}cluster{BOLD:#}: {counts}")?;
     if !skipped.is_empty() {
-        write!(out, " {DIM}(not looked at: {}){DIM:#}", skipped.join(", "))?;
+        write!(out, " {DIM}(ignored: {}){DIM:#}", skipped.join(", "))?;
     }
     writeln!(out)?;
 
@@ -110,8 +110,8 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Gr
     }
     if let Some(rollout) = &plan.rollout {
         let phase = (rollout.phase != RolloutPhase::Settled).then(|| format!("policy: {}", rollout.phase));
-        for said in phase.into_iter().chain(rollout.away()) {
-            writeln!(out, "  {}", escape_control(said))?;
+        for text in phase.into_iter().chain(rollout.away()) {
+            writeln!(out, "  {}", escape_control(text))?;
         }
     }
     if plan.actions.is_empty() {
@@ -131,7 +131,7 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Gr
     }
     without_pod(out, plan, all)?;
     if let Some(after) = plan.requeue_after {
-        writeln!(out, "  look again in {}", span(after))?;
+        writeln!(out, "  requeue after {}", span(after))?;
     }
     Ok(())
 }
@@ -148,14 +148,16 @@ fn state(daemonset: &DaemonSet, plan: &Plan<'_>) -> String {
     };
     match &plan.status {
         Some(status) => {
-            let wanted = plural(usize::try_from(status.desired_number_scheduled).unwrap_or_default(), "node");
-            let misplaced = match status.number_misscheduled {
+            let misscheduled = match status.number_misscheduled {
                 0 => String::new(),
-                count => format!("; {count} where none is wanted"),
+                count => format!("; misscheduled {count}"),
             };
             format!(
-                "{strategy}: wanted on {wanted}, {} placed, {} up to date, {} available{misplaced}",
-                status.current_number_scheduled, status.updated_number_scheduled, status.number_available,
+                "{strategy}: desired {}, current {}, up to date {}, available {}{misscheduled}",
+                status.desired_number_scheduled,
+                status.current_number_scheduled,
+                status.updated_number_scheduled,
+                status.number_available,
             )
         }
         None if daemonset.is_being_deleted() => format!("{strategy}: being deleted"),
@@ -172,7 +174,7 @@ struct Line {
     reason: String,
 }
 
-/// The lines of a plan, by what is done and why.
+/// The lines of a plan, by verb and reason.
 type Groups = IndexMap<(&'static str, &'static str), Vec<Line>>;
 
 fn grouped(plan: &Plan<'_>) -> Groups {
@@ -211,7 +213,7 @@ fn line(action: &Action) -> Line {
         Action::DeleteRevision { revision, .. } => {
             ('-', "delete revision", escape_control(&revision.name), String::new())
         }
-        Action::UpdateStatus { .. } => ('~', "write status", String::new(), String::new()),
+        Action::UpdateStatus { .. } => ('~', "update status", String::new(), String::new()),
         _ => ('~', "do", escape_control(action), String::new()),
     };
     Line { sign, verb, object, node, reason: escape_control(action.reason()) }
@@ -243,7 +245,7 @@ fn group(out: &mut impl Write, lines: &[Line], all: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// The nodes that should run no pod, by reason.
+/// Writes the nodes that should not run a pod, by reason.
 fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<()> {
     let mut reasons = IndexMap::<(bool, String), Vec<String>>::new();
     for placement in plan.placements().filter(|placement| placement.verdict != Verdict::Run) {
@@ -251,7 +253,7 @@ fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<(
         reasons.entry((stays, escape_control(&placement.reason))).or_default().push(escape_control(&placement.node));
     }
     for ((stays, reason), nodes) in reasons {
-        let stays = if stays { " (a pod that is there stays)" } else { "" };
+        let stays = if stays { " (an existing pod stays)" } else { "" };
         writeln!(out, "  {DIM}not on {}: {reason}{stays}{DIM:#}", names(&nodes, all))?;
     }
     Ok(())
@@ -281,7 +283,7 @@ impl Summary {
         if parts.is_empty() {
             parts.push("nothing to do".to_owned());
         }
-        let again = self.again.map(|after| format!("; look again in {}", span(after))).unwrap_or_default();
+        let again = self.again.map(|after| format!("; requeue after {}", span(after))).unwrap_or_default();
         writeln!(out, "{BOLD}{}{BOLD:#}: {}{again}", plural(self.plans, "plan"), parts.join(", "))
     }
 }

@@ -1,4 +1,4 @@
-//! What the commands say to programs. The README documents this form; fields may be added, none taken away.
+//! The JSON reports of the commands. Their format is documented; fields may be added, but never removed.
 
 use std::cell::Cell;
 
@@ -9,15 +9,15 @@ use serde::{Serialize, Serializer, ser::SerializeSeq};
 /// A DaemonSet's snapshot with its plan.
 pub(super) type Planned<'a> = (Snapshot<'a>, Plan<'a>);
 
-/// Plans are made while they are written, and let go of at once.
+/// Returns a report of plans. Each plan is computed while it is written, and dropped at once.
 pub(super) fn plans<'a>(plans: impl Iterator<Item = Planned<'a>>) -> impl Serialize {
     Report { plans: Cell::new(Some(plans.map(PlanReport))) }
 }
 
-/// What there is to say of some DaemonSets, each with its name.
-pub(super) fn named<'a, T: Serialize>(what: &'a str, all: &'a [(Snapshot<'a>, T)]) -> impl Serialize + 'a {
-    let named = |(snapshot, said): &'a (Snapshot<'a>, T)| Named { daemon_set: Name::of(snapshot), said };
-    IndexMap::from([(what, all.iter().map(named).collect::<Vec<_>>())])
+/// Returns a report whose `field` lists one value for each DaemonSet, with its name.
+pub(super) fn named<'a, T: Serialize>(field: &'a str, all: &'a [(Snapshot<'a>, T)]) -> impl Serialize + 'a {
+    let named = |(snapshot, value): &'a (Snapshot<'a>, T)| Named { daemon_set: Name::of(snapshot), value };
+    IndexMap::from([(field, all.iter().map(named).collect::<Vec<_>>())])
 }
 
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ pub(super) fn named<'a, T: Serialize>(what: &'a str, all: &'a [(Snapshot<'a>, T)
 struct Named<'a, T> {
     daemon_set: Name<'a>,
     #[serde(flatten)]
-    said: &'a T,
+    value: &'a T,
 }
 
 #[derive(Serialize)]
@@ -101,7 +101,7 @@ struct HeldBack {
     deletions: usize,
 }
 
-/// Whole seconds as an integer.
+/// The seconds until the next plan, as an integer if they are whole.
 fn seconds(plan: &Plan<'_>) -> Option<serde_json::Number> {
     let after = plan.requeue_after?;
     match after.subsec_nanos() {

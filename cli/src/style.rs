@@ -1,4 +1,4 @@
-//! How things are said and shown, the same in every output.
+//! Styles and text helpers that all commands share.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ pub(super) const BOLD: Style = Style::new().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 
-/// So many lines that say the same for the same reason are shown, more are summed up.
+/// The number of similar lines to show; the others are summarized.
 pub(super) const SHOWN: usize = 8;
 
-/// The colour of what is gained (+), lost (-) or changed.
+/// The colour of added (+), removed (-) and changed lines.
 pub(super) fn style(sign: char) -> Style {
     match sign {
         '+' => AnsiColor::Green.on_default(),
@@ -21,17 +21,17 @@ pub(super) fn style(sign: char) -> Style {
     }
 }
 
-/// How many of so many lines that say the same are shown. One more is not summed up: that would be a line, too.
+/// Returns how many of `count` similar lines to show. A single surplus line is shown, since its summary is a line, too.
 pub(super) fn shown_of(count: usize, all: bool) -> usize {
     if all || count <= SHOWN + 1 { count } else { SHOWN }
 }
 
-/// The first few names, or all.
+/// Lists the first few names, or all.
 pub(super) fn names(all_names: &[String], all: bool) -> String {
     first_names(all_names, if all || all_names.len() <= SHOWN { all_names.len() } else { SHOWN })
 }
 
-/// So many names, and how many more there are.
+/// Lists the first `shown` names, and the number of the others.
 pub(super) fn first_names(all_names: &[String], shown: usize) -> String {
     let names: Vec<_> = all_names.iter().take(shown).map(String::as_str).collect();
     let more = match all_names.len().saturating_sub(shown) {
@@ -45,7 +45,7 @@ pub(super) fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A time span in whole seconds, rounded up so that nobody looks too early.
+/// Formats a time span in whole seconds, rounded up so that nothing is retried too early.
 pub(super) fn span(after: Duration) -> String {
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
     format!("{:#}", SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)))

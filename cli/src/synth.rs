@@ -1,28 +1,30 @@
+//! `daemonplan synth`: prints a synthetic cluster.
+
 use std::{io, process::ExitCode};
 
 use clap::Args;
 use daemonplan::synthetic::Synthetic;
 
-use super::{Failure, output::not_written};
+use super::{Failure, output::write_error};
 
-/// Write a synthetic cluster.
+/// Print a synthetic cluster.
 #[derive(Debug, Args)]
-#[command(after_help = "It is as it is at 2026-09-21T14:13:20Z:\n  \
+#[command(after_help = "The cluster's time is 2026-09-21T14:13:20Z:\n  \
     daemonplan synth --nodes 1000 | daemonplan plan -f - --now 2026-09-21T14:13:20Z")]
 pub(super) struct SynthArgs {
-    /// How many nodes
+    /// The number of nodes
     #[arg(long, value_name = "N", default_value_t = 100)]
     nodes: usize,
 
-    /// How many DaemonSets, each with a pod on most of the nodes, one after the other in each of eight conditions
+    /// The number of DaemonSets. They cycle through eight states, and have a pod on most nodes
     #[arg(long, value_name = "N", default_value_t = 8)]
     daemonsets: usize,
 
-    /// How many pods of other controllers
+    /// The number of pods of other controllers
     #[arg(long, value_name = "N", default_value_t = 0)]
     other_pods: usize,
 
-    /// The same seed gives the same cluster
+    /// The seed; equal seeds produce equal clusters
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
@@ -31,8 +33,8 @@ pub(super) fn run(args: &SynthArgs) -> Result<ExitCode, Failure> {
     let synthetic = Synthetic::new(args.nodes).daemonsets(args.daemonsets).other_pods(args.other_pods);
     let cluster = synthetic.seed(args.seed).build();
     match cluster.write_json(io::BufWriter::new(io::stdout().lock())) {
-        // Where nobody reads any more there is nothing left to do.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(not_written(error)),
+        // A closed pipe is not an error.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(write_error(error)),
         _ => Ok(ExitCode::SUCCESS),
     }
 }

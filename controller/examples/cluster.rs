@@ -1,4 +1,4 @@
-//! The cluster of the tests as a program of its own, for a controller in another process.
+//! The in-memory cluster of the tests as a program, for a controller in another process.
 //!
 //! `cargo run --release --example cluster -- FILE NODES DAEMONSETS` writes a kubeconfig FILE and serves until Ctrl-C.
 
@@ -25,7 +25,7 @@ async fn main() {
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         "users": [{"name": "test", "user": {}}]});
     std::fs::write(file, config.to_string()).unwrap();
-    println!("serves at http://{}", server.address);
+    println!("serving at http://{}", server.address);
     drop(tokio::signal::ctrl_c().await);
     let writes = cluster::own_writes(&server.store());
     println!("{writes} writes to pods, revisions and DaemonSets");

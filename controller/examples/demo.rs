@@ -1,6 +1,6 @@
-//! A cluster in memory and the controller in it: what it does about a new DaemonSet, a new template, and a node that goes.
+//! Runs the controller in an in-memory cluster: a new DaemonSet, a new template, a taint, and a removed node.
 //!
-//! `cargo run --example demo` tells the story and ends; with `-- --stay` the page can be looked at until Ctrl-C.
+//! `cargo run --example demo` runs through these steps and exits; with `-- --stay` it serves the web page until Ctrl-C.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
@@ -9,7 +9,7 @@ mod cluster;
 
 use std::time::{Duration, Instant};
 
-use cluster::{Pace, Server, controller, daemonset, id, roll_out, server::Id};
+use cluster::{Pace, Server, controller, daemonset, id, roll_out, store::Id};
 use serde_json::json;
 
 const NODES: usize = 12;
@@ -20,32 +20,32 @@ async fn main() {
     let pace = Pace { start: Duration::from_millis(400), stop: Duration::from_millis(200), ..Pace::default() };
     let (server, _life) = cluster::cluster(NODES, pace).await;
     let process = controller(&server, "--lease-namespace prod");
-    println!("a cluster of {NODES} nodes, and the controller, whose page is at http://{}/", process.address);
+    println!("a cluster of {NODES} nodes; the controller's web page: http://{}/", process.address);
 
     let mut agent = daemonset("prod", "agent");
     agent["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(3);
     let agent = server.store().create("daemonsets", agent);
-    follow(&server, &agent, "DaemonSet prod/agent is created").await;
+    follow(&server, &agent, "DaemonSet prod/agent created").await;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
-    follow(&server, &agent, "its template has another image, maxUnavailable is 3").await;
+    follow(&server, &agent, "template edited: new image, maxUnavailable 3").await;
     server.store().edit(&id("nodes", "", "node-0003"), |node| {
         node["spec"]["taints"] = json!([{"key": "maintenance", "effect": "NoExecute"}]);
     });
-    follow(&server, &agent, "node-0003 gets a taint that the pods do not tolerate").await;
+    follow(&server, &agent, "node-0003 tainted, not tolerated by the pods").await;
     server.store().remove(&id("nodes", "", "node-0005"));
-    follow(&server, &agent, "node-0005 is gone").await;
+    follow(&server, &agent, "node-0005 removed").await;
 
     let (_, explanation) = cluster::page(&process, "/explain/prod/agent?node=node-0003").await;
-    println!("\nwhy is there no pod on node-0003? GET /explain/prod/agent?node=node-0003 says\n{explanation}");
+    println!("\nwhy does node-0003 run no pod? GET /explain/prod/agent?node=node-0003\n{explanation}");
     if stays {
-        println!("\nthe page is at http://{}/ until Ctrl-C", process.address);
+        println!("\nweb page until Ctrl-C: http://{}/", process.address);
         drop(tokio::signal::ctrl_c().await);
     }
     let outcome = process.terminate(Duration::from_secs(30));
-    println!("\nstopped, the lease given back: {}", matches!(outcome, Some(Ok(()))));
+    println!("\nshut down cleanly: {}", matches!(outcome, Some(Ok(()))));
 }
 
-/// Shows the status until nothing happens any more.
+/// Prints the status until it is quiet for a second.
 async fn follow(server: &Server, daemonset: &Id, what: &str) {
     println!("\n{what}");
     let (start, mut shown, mut quiet) = (Instant::now(), String::new(), Instant::now());
@@ -53,7 +53,7 @@ async fn follow(server: &Server, daemonset: &Id, what: &str) {
         let status = server.store().get(daemonset).unwrap()["status"].clone();
         let number = |field: &str| status[field].as_i64().unwrap_or(0);
         let line = format!(
-            "desired {}, ready {}, up to date {}",
+            "desired {}, ready {}, updated {}",
             number("desiredNumberScheduled"),
             number("numberReady"),
             number("updatedNumberScheduled")

@@ -1,5 +1,7 @@
-//! Everything at once, for as long as it is told to: nodes come and go, pods fail, templates change, DaemonSets are orphaned and
-//! made anew, controllers die, the API server errs. In the end all must be as it should, and nothing may have been done that may not.
+//! A soak test: random events for a given time, then checks that the cluster settles and that no rule was ever broken.
+//!
+//! Nodes are added and removed, pods fail, templates change, DaemonSets are orphaned and recreated, controllers are
+//! killed, and the API server fails at random.
 //!
 //! `cargo run --release --example soak -- SECONDS [SEED]`
 
@@ -14,9 +16,10 @@ use std::{
 };
 
 use cluster::{
-    KINDS, Pace, Process, Server, controller, daemonset_of_kind, node, own_writes, ready, roll_out,
-    server::{Faults, Id, Store},
-    settle, trespasses, unsettled_of_kinds,
+    KINDS, Pace, Process, Server, controller, daemonset_of_kind, forbidden_writes, node, own_writes, ready, roll_out,
+    settle,
+    store::{Faults, Id, Store},
+    unsettled_of_kinds,
 };
 use serde_json::json;
 
@@ -34,10 +37,10 @@ async fn main() {
     }
     let mut random = fastrand::Rng::with_seed(seed);
     let mut replicas: Vec<Process> = (0..2).map(|_| controller(&server, FLAGS)).collect();
-    let (start, mut happened) = (Instant::now(), BTreeMap::<&str, usize>::new());
+    let (start, mut counts) = (Instant::now(), BTreeMap::<&str, usize>::new());
     while start.elapsed() < Duration::from_secs(seconds) {
-        let what = happen(&server, &mut replicas, &mut random);
-        *happened.entry(what).or_default() += 1;
+        let event = random_event(&server, &mut replicas, &mut random);
+        *counts.entry(event).or_default() += 1;
         tokio::time::sleep(Duration::from_millis(random.u64(10..400))).await;
     }
     let busy = own_writes(&server.store());
@@ -56,16 +59,16 @@ async fn main() {
     let settled = own_writes(&server.store());
     tokio::time::sleep(Duration::from_secs(5)).await;
     let store = server.store();
-    println!("{} s, seed {seed}: {happened:?}", start.elapsed().as_secs());
+    println!("{} s, seed {seed}: {counts:?}", start.elapsed().as_secs());
     println!(
-        "{busy} writes in the turmoil, {} until all was well, {} in the 5 s after; {} crowded nodes, {} trespasses",
+        "{busy} writes during the events, {} until settled, {} in the 5 s after; {} crowded nodes, {} forbidden writes",
         settled - busy,
         own_writes(&store) - settled,
         store.crowds.len(),
-        trespasses(&store).len()
+        forbidden_writes(&store).len()
     );
-    let sound = store.crowds.is_empty() && trespasses(&store).is_empty() && own_writes(&store) == settled;
-    for complaint in store.crowds.iter().chain(&trespasses(&store)).take(20) {
+    let sound = store.crowds.is_empty() && forbidden_writes(&store).is_empty() && own_writes(&store) == settled;
+    for complaint in store.crowds.iter().chain(&forbidden_writes(&store)).take(20) {
         println!("  {complaint}");
     }
     std::process::exit(i32::from(!sound));
@@ -75,9 +78,9 @@ fn create(store: &mut Store, kind: &str) {
     store.create("daemonsets", daemonset_of_kind(kind, "20%"));
 }
 
-/// One thing that may happen; gives its name.
-#[allow(clippy::too_many_lines)] // one arm for each thing that may happen
-fn happen(server: &Server, replicas: &mut [Process], random: &mut fastrand::Rng) -> &'static str {
+/// Causes one random event and returns its name.
+#[allow(clippy::too_many_lines)] // one arm per event
+fn random_event(server: &Server, replicas: &mut [Process], random: &mut fastrand::Rng) -> &'static str {
     let mut store = server.store();
     let any = |store: &Store, plural: &str, random: &mut fastrand::Rng| -> Option<Id> {
         random.choice(store.all(plural)).map(|(id, _)| id)
@@ -85,45 +88,45 @@ fn happen(server: &Server, replicas: &mut [Process], random: &mut fastrand::Rng)
     match random.u8(0..22) {
         0 | 1 => {
             store.create("nodes", node(&format!("late-{:08x}", random.u32(..))));
-            "a node comes"
+            "node added"
         }
         2 | 3 => {
             if let Some(node) = any(&store, "nodes", random) {
                 store.remove(&node);
             }
-            "a node goes"
+            "node removed"
         }
         4..7 => {
             if let Some(node) = any(&store, "nodes", random) {
                 let tier = *random.choice(&["edge", "core"]).unwrap();
                 store.edit(&node, |node| node["metadata"]["labels"]["tier"] = json!(tier));
             }
-            "a label"
+            "node relabelled"
         }
         7..10 => {
             if let Some(node) = any(&store, "nodes", random) {
                 let taints = if random.bool() { json!([{"key": "sick", "effect": "NoExecute"}]) } else { json!([]) };
                 store.edit(&node, |node| node["spec"]["taints"] = taints);
             }
-            "a taint"
+            "taint changed"
         }
         10 | 11 => {
             if let Some(daemonset) = any(&store, "daemonsets", random) {
                 roll_out(&mut store, &daemonset, &format!("registry/agent:{}", random.u8(..5)));
             }
-            "a template"
+            "template edited"
         }
         12 | 13 => {
             if let Some(pod) = any(&store, "pods", random) {
                 store.delete(&pod);
             }
-            "a pod is deleted"
+            "pod deleted"
         }
         14 => {
             if let Some(pod) = any(&store, "pods", random) {
                 store.edit(&pod, |pod| pod["status"] = json!({"phase": "Failed"}));
             }
-            "a pod fails"
+            "pod failed"
         }
         15 => {
             if let Some(pod) = any(&store, "pods", random) {
@@ -134,7 +137,7 @@ fn happen(server: &Server, replicas: &mut [Process], random: &mut fastrand::Rng)
                     }
                 });
             }
-            "readiness"
+            "readiness changed"
         }
         16 => {
             if let Some(daemonset) = any(&store, "daemonsets", random) {
@@ -151,11 +154,11 @@ fn happen(server: &Server, replicas: &mut [Process], random: &mut fastrand::Rng)
                     }
                 });
             }
-            "a DaemonSet is deleted and made anew"
+            "DaemonSet recreated"
         }
         17 => {
             store.compact();
-            "watches are too old"
+            "watches expired"
         }
         18 | 19 => {
             let some = |random: &mut fastrand::Rng, most: f64| if random.bool() { random.f64() * most } else { 0.0 };
@@ -169,7 +172,7 @@ fn happen(server: &Server, replicas: &mut [Process], random: &mut fastrand::Rng)
                 watch_lag: Duration::from_millis(if random.bool() { random.u64(..200) } else { 0 }),
                 ..Faults::default()
             };
-            "other faults"
+            "faults changed"
         }
         _ => {
             drop(store);
@@ -177,11 +180,11 @@ fn happen(server: &Server, replicas: &mut [Process], random: &mut fastrand::Rng)
             let old = std::mem::replace(replica, controller(server, FLAGS));
             if random.bool() {
                 old.kill();
-                return "a controller is killed";
+                return "controller killed";
             }
-            // It says farewell while the others go on.
+            // It shuts down while the others keep running.
             std::thread::spawn(move || old.terminate(Duration::from_secs(30)));
-            "a controller is stopped"
+            "controller shut down"
         }
     }
 }

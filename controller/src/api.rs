@@ -1,4 +1,4 @@
-//! Writes to the API server, and what its answers mean.
+//! Client for the API server, with typed refusals.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -13,39 +13,39 @@ use serde_json::{Value, json};
 
 use crate::watched::Watched;
 
-/// Why a write or a read came to nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The API server says no: it has not been done.
+    /// The API server rejected the request; nothing was written.
     #[error("{code} {reason}: {message}")]
     Refused {
         /// The HTTP status.
         code: u16,
-        /// `reason` of the answer, such as `NotFound`.
+        /// The `reason` of the response, such as `NotFound`.
         reason: String,
-        /// What it says to people.
+        /// The human-readable message.
         message: String,
-        /// Whether the namespace is being deleted, so that nothing can be created in it.
+        /// Whether the namespace is being deleted, so nothing can be created in it.
         terminating: bool,
-        /// How long it wants to be left alone.
+        /// How long to wait before the next attempt, if the API server says so.
         retry_after: Option<Duration>,
     },
-    /// The API server failed: it may have been done, and to ask tells.
+    /// The API server failed. The write may have been done; reading the object tells.
     #[error("{0}")]
     Failed(String),
-    /// No answer: it may have been done, or may be done yet.
-    #[error("no answer: {0}")]
+    /// No response. The write may have been done, or may still be done.
+    #[error("no response: {0}")]
     Unanswered(String),
-    /// The object is another one than was planned for, or is otherwise by now.
+    /// The object is no longer as it was when the plan was made.
     #[error("{0}")]
     Changed(String),
-    /// Nothing is written any more: another one leads, or the controller stops.
-    #[error("stopped")]
+    /// Not written: this replica is no longer the leader, or is shutting down.
+    #[error("not written: no longer the leader, or shutting down")]
     Stopped,
 }
 
 impl Refusal {
-    /// The HTTP status, or a word that says as much.
+    /// Returns the HTTP status, or a word for a request without one.
     pub fn code(&self) -> String {
         match self {
             Self::Refused { code, .. } => code.to_string(),
@@ -75,7 +75,7 @@ impl Refusal {
 impl From<kube::Error> for Refusal {
     fn from(error: kube::Error) -> Self {
         match error {
-            // A gateway that gave up waiting, or the API server that did: the write may go on.
+            // A gateway or the API server timed out: the write may still be done.
             kube::Error::Api(status) if status.code == 504 => Self::Unanswered(status.message.clone()),
             kube::Error::Api(status) if status.code >= 500 && status.code != 503 => {
                 Self::Failed(status.message.clone())
@@ -97,9 +97,9 @@ impl From<kube::Error> for Refusal {
     }
 }
 
-/// An error and what it came from, in one line.
+/// Formats an error and its sources in one line.
 pub fn reasons(error: &(dyn Error + 'static)) -> String {
-    let mut said: Vec<String> = Vec::new();
+    let mut messages: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let refusal = match error.downcast_ref() {
@@ -108,19 +108,19 @@ pub fn reasons(error: &(dyn Error + 'static)) -> String {
         };
         let text = match refusal {
             Some(status) => format!("{} {}: {}", status.code, status.reason, status.message),
-            // What kube adds of a refusal is the whole answer, which comes next in fewer words.
+            // kube appends the whole response, which the next source repeats in fewer words.
             None => error.to_string().split(": ApiError").next().unwrap_or_default().to_owned(),
         };
-        // Some errors have what they came from in their own text.
-        if !said.iter().any(|before| before.contains(&text)) {
-            said.push(text);
+        // Some errors already contain their source's text.
+        if !messages.iter().any(|before| before.contains(&text)) {
+            messages.push(text);
         }
         next = error.source().filter(|_| refusal.is_none());
     }
-    said.join(": ")
+    messages.join(": ")
 }
 
-/// What the answer to a write tells of its object.
+/// The response to a write: the object's new version.
 #[derive(Debug, Deserialize)]
 pub struct Written {
     metadata: WrittenMeta,
@@ -133,18 +133,18 @@ struct WrittenMeta {
 }
 
 impl Written {
-    /// `metadata.resourceVersion`.
+    /// Returns `metadata.resourceVersion`.
     pub fn version(&self) -> &str {
         &self.metadata.version
     }
 }
 
-/// How a patch is to be understood.
+/// The type of a patch.
 #[derive(Clone, Copy, Debug)]
 pub enum Patch {
-    /// Field by field.
+    /// A JSON merge patch: field by field.
     Merge,
-    /// Lists by their merge keys, such as owner references by their uid.
+    /// A strategic merge patch: lists by their merge keys, such as owner references by uid.
     Strategic,
 }
 
@@ -157,7 +157,7 @@ impl Patch {
     }
 }
 
-/// The API server. Every call ends within the time limit.
+/// A client for the API server whose calls all end within a time limit.
 #[derive(Clone)]
 pub struct Server {
     client: Client,
@@ -171,15 +171,15 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// The one that the client is for.
+    /// Creates a client whose requests time out after `limit`.
     pub fn new(client: Client, limit: Duration) -> Self {
         Self { client, limit }
     }
 
-    /// An object as it is now.
+    /// Reads an object.
     ///
     /// # Errors
-    /// If the API server refuses the request or cannot be reached.
+    /// If the API server rejects the request or cannot be reached.
     pub async fn get<T: DeserializeOwned>(&self, kind: Kind, key: &Key) -> Result<T, Refusal> {
         self.send(Method::GET, path(kind, key), None, String::new()).await
     }
@@ -187,7 +187,7 @@ impl Server {
     /// Creates an object.
     ///
     /// # Errors
-    /// If the API server refuses the request or cannot be reached.
+    /// If the API server rejects the request or cannot be reached.
     pub async fn create(&self, kind: Kind, namespace: &str, manifest: String) -> Result<Written, Refusal> {
         self.send(Method::POST, collection(kind, namespace), Some("application/json"), manifest).await
     }
@@ -195,24 +195,24 @@ impl Server {
     /// Patches an object.
     ///
     /// # Errors
-    /// If the API server refuses the request or cannot be reached.
+    /// If the API server rejects the request or cannot be reached.
     pub async fn patch(&self, kind: Kind, key: &Key, how: Patch, patch: &Value) -> Result<Written, Refusal> {
         self.send(Method::PATCH, path(kind, key), Some(how.media_type()), patch.to_string()).await
     }
 
-    /// Patches an object's subresource `status`, field by field.
+    /// Applies a merge patch to an object's `status` subresource.
     ///
     /// # Errors
-    /// If the API server refuses the request or cannot be reached.
+    /// If the API server rejects the request or cannot be reached.
     pub async fn patch_status(&self, kind: Kind, key: &Key, patch: &Value) -> Result<Written, Refusal> {
         let subresource = path(kind, key) + "/status";
         self.send(Method::PATCH, subresource, Some(Patch::Merge.media_type()), patch.to_string()).await
     }
 
-    /// Deletes an object if it still is as it was read.
+    /// Deletes an object if its uid and version still match.
     ///
     /// # Errors
-    /// If the API server refuses the request or cannot be reached.
+    /// If the API server rejects the request or cannot be reached.
     pub async fn delete(&self, kind: Kind, key: &Key, uid: &str, version: &str) -> Result<(), Refusal> {
         let preconditions = json!({"uid": uid, "resourceVersion": version});
         let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
@@ -234,7 +234,7 @@ impl Server {
         let request = request.body(body.into_bytes()).map_err(|error| Refusal::Changed(error.to_string()))?;
         match tokio::time::timeout(self.limit, self.client.request(request)).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(Refusal::Unanswered(format!("after {:?}", self.limit))),
+            Err(_) => Err(Refusal::Unanswered(format!("timed out after {:?}", self.limit))),
         }
     }
 }
@@ -243,7 +243,7 @@ fn collection(kind: Kind, namespace: &str) -> String {
     match kind {
         Kind::DaemonSet => Watched::<DaemonSet>::url_path(&(), Some(namespace)),
         Kind::ControllerRevision => Watched::<ControllerRevision>::url_path(&(), Some(namespace)),
-        // Nothing is written to nodes and namespaces.
+        // Nodes and namespaces are never written.
         Kind::Pod | Kind::Node | Kind::Namespace => Watched::<Pod>::url_path(&(), Some(namespace)),
     }
 }
@@ -263,20 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_said_once_and_in_one_line() {
+    fn reasons_are_one_line_without_repetition() {
         let error = watcher::Error::WatchStartFailed(refused(410));
         assert_eq!(reasons(&error), "failed to start watching object: 410 Expired: too old");
     }
 
     #[test]
-    fn an_answer_tells_whether_it_may_have_been_done() {
+    fn the_response_tells_whether_the_write_may_have_been_done() {
         let kind = |code| match Refusal::from(refused(code)) {
-            Refusal::Refused { .. } => "no",
-            Refusal::Failed(_) => "to be looked up",
-            Refusal::Unanswered(_) => "perhaps later",
+            Refusal::Refused { .. } => "not done",
+            Refusal::Failed(_) => "unknown",
+            Refusal::Unanswered(_) => "maybe later",
             other => panic!("{other}"),
         };
-        assert_eq!([403, 409, 429, 503].map(kind), ["no"; 4]);
-        assert_eq!([500, 502, 504].map(kind), ["to be looked up", "to be looked up", "perhaps later"]);
+        assert_eq!([403, 409, 429, 503].map(kind), ["not done"; 4]);
+        assert_eq!([500, 502, 504].map(kind), ["unknown", "unknown", "maybe later"]);
     }
 }

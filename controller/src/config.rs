@@ -1,122 +1,121 @@
-//! The flags.
+//! Command-line flags.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use daemonplan::{RolloutPolicy, Settings};
 
-/// A DaemonSet controller that can stand in for Kubernetes' own.
+/// A DaemonSet controller that can replace the built-in one of Kubernetes.
 ///
-/// It watches DaemonSets, nodes, pods, namespaces and revisions, asks the planner `daemonplan` what each DaemonSet needs, and does
-/// it. Switch the built-in one off first: `kube-controller-manager --controllers=*,-daemonset-controller`.
+/// It watches DaemonSets, nodes, pods, namespaces and revisions, plans each DaemonSet with `daemonplan`, and carries
+/// the plans out. Disable the built-in one first: `kube-controller-manager --controllers=*,-daemonset-controller`.
 #[derive(Clone, Debug, Parser)]
 #[command(version, max_term_width = 120)]
 #[allow(clippy::struct_excessive_bools)] // flags
 pub struct Config {
-    /// The kubeconfig file. Without it: $KUBECONFIG, ~/.kube/config, or the service account of the pod that this runs in
+    /// Path of the kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's service account]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// The context of the kubeconfig file
+    /// Context of the kubeconfig file
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 
-    /// Only the DaemonSets of this namespace
+    /// Manage only DaemonSets in this namespace
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
 
-    /// Only DaemonSets with these labels, such as `tier=infra,team!=lab`
+    /// Manage only DaemonSets with matching labels, such as `tier=infra,team!=lab`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     pub selector: Option<String>,
 
-    /// Show in the log what would be done, and do nothing; leads no election
+    /// Log the planned actions without writing anything or taking part in leader election
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Also delete pods on nodes that are gone, and the pods and revisions of DaemonSets that are being deleted, for a cluster
-    /// without the controllers that do so
+    /// Delete pods on missing nodes, and pods and revisions of DaemonSets being deleted, in clusters without garbage
+    /// collectors
     #[arg(long)]
     pub collect_garbage: bool,
 
-    /// How many pods one round creates at most, and how many it deletes at most, for one DaemonSet
+    /// Maximum number of pods that one plan creates, and deletes, per DaemonSet
     #[arg(long, value_name = "N", default_value_t = 250)]
     pub burst: usize,
 
-    /// OpenShift's `defaultNodeSelector`: for namespaces without the annotation `openshift.io/node-selector`
+    /// OpenShift's `defaultNodeSelector`, for namespaces without the annotation `openshift.io/node-selector`
     #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
     pub project_node_selector: String,
 
-    /// What updates keep to, where a DaemonSet's annotations do not say otherwise, such as `partition=20%`; may be given more
-    /// than once
+    /// Default rollout policy, such as `partition=20%`; annotations of a DaemonSet override it; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     pub policy: Vec<String>,
 
-    /// Take no notice of annotations under daemonplan/, as the built-in controller does
+    /// Ignore annotations under daemonplan/, as the built-in controller does
     #[arg(long)]
     pub ignore_policies: bool,
 
-    /// How many DaemonSets are worked for at the same time
+    /// Maximum number of DaemonSets processed concurrently
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
     pub workers: usize,
 
-    /// How many requests that write are under way at the same time
+    /// Maximum number of concurrent write requests
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
     pub writes: usize,
 
-    /// How long to wait for the answer to a request
+    /// Timeout of a request
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub request_timeout: Duration,
 
-    /// How many objects to ask for at once when a watch begins
+    /// Objects per page of an initial list
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub page_size: u32,
 
-    /// Where to serve the page, /explain, /healthz, /readyz and /metrics; without encryption and for anyone
+    /// Address for the web page, /explain, /healthz, /readyz and /metrics; no TLS, no authentication
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Write without being elected: only for a cluster where nobody else does
+    /// Write without leader election; only for a cluster with a single replica
     #[arg(long)]
     pub no_leader_election: bool,
 
-    /// The namespace of the lease
+    /// Namespace of the lease
     #[arg(long, value_name = "NAME", default_value = "kube-system")]
     pub lease_namespace: String,
 
-    /// The name of the lease
+    /// Name of the lease
     #[arg(long, value_name = "NAME", default_value = "daemonplan-controller")]
     pub lease_name: String,
 
-    /// Who this is in the lease; must differ from the others. Default: the host's name and a random number
+    /// Unique identity of this replica in the lease [default: host name and a random number]
     #[arg(long, value_name = "NAME")]
     pub identity: Option<String>,
 
-    /// How long others wait for a leader that no longer renews the lease
+    /// How long other replicas wait after the last renewal before they take over the lease
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     pub lease_duration: Duration,
 
-    /// How long the leader goes on without having renewed the lease; less than the lease's duration
+    /// How long the leader keeps writing without a renewal; less than --lease-duration
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub renew_deadline: Duration,
 
-    /// How long to wait between two attempts to get or to renew the lease
+    /// Interval between attempts to acquire or renew the lease; less than --renew-deadline
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub retry_period: Duration,
 
-    /// The log as lines of JSON
+    /// Log in JSON lines
     #[arg(long)]
     pub log_json: bool,
 }
 
 impl Config {
-    /// What the planner goes by.
+    /// Returns the planner's settings.
     ///
     /// # Errors
-    /// If the project node selector is none, or the times of the lease do not fit together.
+    /// If `--project-node-selector` or `--policy` is invalid, or the lease times are not in ascending order.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         anyhow::ensure!(
             self.retry_period < self.renew_deadline && self.renew_deadline < self.lease_duration,
-            "the lease needs --retry-period < --renew-deadline < --lease-duration"
+            "invalid lease times: expected --retry-period < --renew-deadline < --lease-duration"
         );
         let policy = RolloutPolicy::default().with_flags(self.policy.iter().map(String::as_str));
         let policy = policy.map_err(|error| anyhow::anyhow!("--policy: {error}"))?;
@@ -129,7 +128,10 @@ impl Config {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(|| "must be above 0".to_owned())
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "expected a number of seconds above 0".to_owned())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -146,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn defaults_fit_together() {
+    fn defaults_are_consistent() {
         let config = parse("").unwrap();
         assert!(config.settings().is_ok());
         assert_eq!((config.workers, config.lease_duration), (8, Duration::from_secs(15)));
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_values_are_rejected() {
         for flags in ["--workers 0", "--writes many", "--request-timeout 0", "--retry-period -1", "--page-size 0"] {
             assert!(parse(flags).is_err(), "{flags}");
         }

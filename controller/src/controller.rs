@@ -1,10 +1,10 @@
-//! The controller as a whole: watches that feed what is known, and workers who do what the plans say.
+//! The controller: watches feed the state, workers carry out the plans.
 
 use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ use kube::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{Notify, Semaphore, watch},
+    sync::{Semaphore, watch},
     task::JoinSet,
     time,
 };
@@ -35,49 +35,22 @@ use crate::{
     job::{Failure, Job},
     leader::{Candidate, Role},
     metrics::{ActionLabels, KindLabel, Metrics},
+    shared::Shared,
     state::{Moment, State},
     watched::{self, Watch},
     web,
 };
 
-/// How long a stop waits for what is under way.
-const FAREWELL: Duration = Duration::from_secs(25);
+/// How long a shutdown waits for jobs in flight.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// How long to wait before a list that is asked for because a version is too old.
+/// How long to wait before listing again after a version expired.
 const RELIST: Duration = Duration::from_secs(1);
 
-/// How often the dispatcher shows that it is alive.
+/// How often the dispatcher records that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What the watches, the workers and the page have in common.
-#[derive(Debug)]
-pub struct Shared {
-    state: Mutex<State>,
-    changed: Notify,
-    heartbeat: Mutex<Instant>,
-}
-
-impl Shared {
-    fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), changed: Notify::new(), heartbeat: Mutex::new(Instant::now()) }
-    }
-
-    /// What is known.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How long ago the dispatcher was last seen.
-    pub fn silence(&self) -> Duration {
-        self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
-    fn beat(&self) {
-        *self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-}
-
-/// A controller that listens already and has not begun yet.
+/// A controller that is bound to its address and not yet running.
 pub struct Controller {
     config: Config,
     client: Client,
@@ -93,10 +66,10 @@ impl fmt::Debug for Controller {
 }
 
 impl Controller {
-    /// By the flags, for the cluster that the client is for.
+    /// Creates a controller for the cluster of `client` and binds its address.
     ///
     /// # Errors
-    /// If flags do not fit together, or the address to listen on cannot be had.
+    /// If flags are inconsistent, or the address cannot be bound.
     pub async fn new(config: Config, client: Client) -> anyhow::Result<Self> {
         let state = State::new(config.settings()?, config.collect_garbage, config.dry_run);
         let listener = TcpListener::bind(config.listen).await;
@@ -104,18 +77,18 @@ impl Controller {
         Ok(Self { config, client, listener, shared: Arc::new(Shared::new(state)), metrics: Arc::default() })
     }
 
-    /// Where the page and the metrics are.
+    /// Returns the address of the web page and the metrics.
     ///
     /// # Errors
-    /// None that a socket which listens could have.
+    /// If the operating system cannot tell the socket's address.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Works until it is to stop; then finishes what is being written, and gives the lease back.
+    /// Runs until `stop` is cancelled, then finishes the jobs in flight and releases the lease.
     ///
     /// # Errors
-    /// If one of its parts ends by itself.
+    /// If a watch, a worker, the election or the web server ends unexpectedly.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, client, listener, shared, metrics } = self;
         let alone = config.no_leader_election || config.dry_run;
@@ -144,20 +117,20 @@ impl Controller {
         });
         let outcome = tokio::select! {
             outcome = dispatch(&executor, &config, &client) => outcome,
-            ended = site => ended.context("the page has ended by itself"),
+            ended = site => ended.context("the web server ended unexpectedly"),
         };
         stop.cancel();
         idle.cancel();
-        drop(executor); // and with it the Events' way in
-        let farewell = async { drop((election.await, emitter.await)) };
-        if time::timeout(FAREWELL, farewell).await.is_err() {
-            warn!("stops although not all has been said");
+        drop(executor); // closes the queue of Events
+        let finished = async { drop((election.await, emitter.await)) };
+        if time::timeout(SHUTDOWN_TIMEOUT, finished).await.is_err() {
+            warn!("shutdown timed out");
         }
         outcome
     }
 }
 
-/// Begins to watch every kind, each with a list.
+/// Starts a watch of every kind, each with a new list.
 fn watch_all(executor: &Executor, config: &Config, client: &Client, watches: &mut JoinSet<()>) {
     watches.spawn(watch_kind::<Namespace>(executor, config, client));
     watches.spawn(watch_kind::<Node>(executor, config, client));
@@ -166,7 +139,7 @@ fn watch_all(executor: &Executor, config: &Config, client: &Client, watches: &mu
     watches.spawn(watch_kind::<DaemonSet>(executor, config, client));
 }
 
-/// Feeds what the API server tells of one kind into what is known.
+/// Watches one kind and applies its events to the state.
 fn watch_kind<T: Watch>(executor: &Executor, config: &Config, client: &Client) -> impl Future<Output = ()> + use<T> {
     let namespace = config.namespace.as_deref();
     let mut settings = watcher::Config::default().page_size(config.page_size);
@@ -187,8 +160,9 @@ fn watch_kind<T: Watch>(executor: &Executor, config: &Config, client: &Client) -
                     Err(error) => error,
                 };
                 metrics.watch_errors.get_or_create(&KindLabel::of::<T>()).inc();
-                warn!(kind = ?T::KIND, error = reasons(&error), "the watch broke off, and begins again");
-                // Told so in the watch, kube's watcher lists anew; told so before, it asks for the same version for ever.
+                warn!(kind = ?T::KIND, error = reasons(&error), "watch failed, retrying");
+                // kube's watcher lists again if a running watch expires. If the start of a watch does, it retries
+                // forever.
                 if matches!(&error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410) {
                     break;
                 }
@@ -207,12 +181,12 @@ fn handle_event<T: Watch>(event: watcher::Event<watched::Watched<T>>, shared: &S
     }
     if let Some((key, reason)) = unreadable {
         metrics.unreadable.get_or_create(&KindLabel::of::<T>()).inc();
-        error!(kind = ?T::KIND, namespace = %key.namespace, name = %key.name, reason, "cannot be read");
+        error!(kind = ?T::KIND, namespace = %key.namespace, name = %key.name, reason, "object is invalid, ignored");
     }
     shared.changed.notify_one();
 }
 
-/// Gives DaemonSets whose turn it is to workers, until it is to stop and all of them are done.
+/// Starts jobs for DaemonSets that are ready, until shutdown, then waits for the jobs in flight.
 async fn dispatch(executor: &Arc<Executor>, config: &Config, client: &Client) -> anyhow::Result<()> {
     let Executor { shared, gate, metrics, .. } = &**executor;
     let mut roles = gate.role.clone();
@@ -225,52 +199,58 @@ async fn dispatch(executor: &Arc<Executor>, config: &Config, client: &Client) ->
         let leads = matches!(role, Role::Leader { .. });
         metrics.leads.set(i64::from(leads));
         if role != before && (leads || before == Role::Unknown) {
-            // What the leader before this one wrote last may not have come in yet: only a list is sure to have it.
+            // The watches may not show the previous leader's last writes yet; a new list does.
             watches.shutdown().await;
             shared.state().forget_lists();
             watch_all(executor, config, client, &mut watches);
         }
-        let mut next_turn = None;
+        let mut next_wakeup = None;
         if leads {
-            if begin(executor, config, role, &mut jobs, &mut log) {
+            if start_jobs(executor, config, role, &mut jobs, &mut log) {
                 tokio::task::yield_now().await;
                 continue;
             }
-            next_turn = shared.state().next_turn(Moment::now());
+            next_wakeup = shared.state().next_wakeup(Moment::now());
         }
-        let wake = next_turn.map_or(HEARTBEAT, |at| at.saturating_duration_since(Instant::now())).min(HEARTBEAT);
+        let wake = next_wakeup.map_or(HEARTBEAT, |at| at.saturating_duration_since(Instant::now())).min(HEARTBEAT);
         tokio::select! {
             () = shared.changed.notified() => {}
             () = time::sleep(wake) => {}
-            Some(done) = jobs.join_next() => end(shared, done)?,
-            Some(_) = watches.join_next() => anyhow::bail!("a watch has ended by itself"),
+            Some(done) = jobs.join_next() => finish(shared, done)?,
+            Some(_) = watches.join_next() => anyhow::bail!("a watch ended unexpectedly"),
             Ok(()) = roles.changed() => {}
             () = gate.stop.cancelled() => {}
         }
     }
     while let Some(done) = jobs.join_next().await {
-        end(shared, done)?;
+        finish(shared, done)?;
     }
     Ok(())
 }
 
-type Done = (Key, Result<(), Failure>);
+type FinishedJob = (Key, Result<(), Failure>);
 
-fn end(shared: &Shared, done: Result<Done, tokio::task::JoinError>) -> anyhow::Result<()> {
-    let (key, outcome) = done.context("a worker has ended in the midst of its work")?;
+fn finish(shared: &Shared, done: Result<FinishedJob, tokio::task::JoinError>) -> anyhow::Result<()> {
+    let (key, outcome) = done.context("a worker panicked")?;
     shared.state().finish(&key, outcome, Moment::now());
     Ok(())
 }
 
-/// Gives out what there are workers for; whether there was anything.
-fn begin(executor: &Arc<Executor>, config: &Config, role: Role, jobs: &mut JoinSet<Done>, log: &mut DryRunLog) -> bool {
+/// Starts as many jobs as workers are free. Returns whether it planned anything.
+fn start_jobs(
+    executor: &Arc<Executor>,
+    config: &Config,
+    role: Role,
+    jobs: &mut JoinSet<FinishedJob>,
+    log: &mut DryRunLog,
+) -> bool {
     let Executor { shared, metrics, events, .. } = &**executor;
     let (ready, expired) = shared.state().ready(Moment::now());
     for (kind, key, shown) in expired {
         metrics.never_shown.inc();
-        warn!(?kind, namespace = %key.namespace, name = %key.name, daemonset = %shown.daemonset.name, "a write was never seen");
+        warn!(?kind, namespace = %key.namespace, name = %key.name, daemonset = %shown.daemonset.name, "write never shown");
     }
-    let mut begun = false;
+    let mut started = false;
     for key in ready {
         if jobs.len() >= config.workers {
             break;
@@ -280,8 +260,8 @@ fn begin(executor: &Arc<Executor>, config: &Config, role: Role, jobs: &mut JoinS
         metrics.plan_time.observe(start.elapsed().as_secs_f64());
         let Some(job) = job else { continue };
         metrics.plans.inc();
-        begun = true;
-        warn_of(&job);
+        started = true;
+        log_plan(&job);
         if config.dry_run {
             log.note(&job, metrics);
         }
@@ -290,25 +270,25 @@ fn begin(executor: &Arc<Executor>, config: &Config, role: Role, jobs: &mut JoinS
             continue;
         }
         for event in &job.events {
-            events.say(&job.daemonset, None, event.r#type, event.reason, event.message.clone());
+            events.record(&job.daemonset, None, event.r#type, event.reason, event.message.clone());
         }
         let executor = Arc::clone(executor);
         jobs.spawn(async move { (key, executor.carry_out(&job, role).await) });
     }
-    begun
+    started
 }
 
-fn warn_of(job: &Job) {
+fn log_plan(job: &Job) {
     let DaemonSet { namespace, name, .. } = &job.daemonset;
     for warning in &job.news {
         warn!(%namespace, daemonset = %name, "{warning}");
     }
     for step in &job.steps {
-        debug!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "is planned");
+        debug!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "planned");
     }
 }
 
-/// What a dry run has said, so as not to say it again and again.
+/// The plans that a dry run has logged, to log each only once.
 #[derive(Default)]
 struct DryRunLog(HashMap<Key, Vec<String>>);
 
@@ -324,12 +304,12 @@ impl DryRunLog {
             let (action_code, reason) = (step.action.code(), step.action.reason_code());
             let labels = ActionLabels { action: action_code, reason, result: "dry-run" };
             metrics.actions.get_or_create(&labels).inc();
-            info!(%namespace, daemonset = %name, action, "would be done");
+            info!(%namespace, daemonset = %name, action, "dry run");
         }
     }
 }
 
-/// A name for a pod of a DaemonSet, as the API server would generate it.
+/// Generates a pod name as the API server does for `generateName`.
 fn pod_name(daemonset: &Text) -> Text {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     const LONGEST: usize = 58;

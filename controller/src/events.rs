@@ -1,4 +1,4 @@
-//! Kubernetes Events about DaemonSets, in the built-in controller's words and no more of them than it would emit.
+//! Kubernetes Events about DaemonSets: the built-in controller's texts and rate limits.
 
 use std::{
     collections::HashMap,
@@ -21,17 +21,17 @@ use tracing::warn;
 
 use crate::{api::reasons, metrics::Metrics};
 
-/// The name that Events are reported by.
+/// The reporting component of the Events.
 pub const REPORTER: &str = "daemonplan-controller";
 
-/// What may be said about one object at once, and how long it takes until one more may be said.
+/// Events per object in a burst, and the time until one more is allowed.
 const BURST: u32 = 25;
 const REFILL: Duration = Duration::from_mins(5);
 
-/// How long the text of an Event may be.
-const LONGEST: usize = 1024;
+/// Maximum length of an Event's message in bytes.
+const MAX_MESSAGE: usize = 1024;
 
-/// What waits to be emitted at most.
+/// Maximum number of Events waiting to be emitted.
 const BACKLOG: usize = 1024;
 
 /// An Event about a DaemonSet.
@@ -44,7 +44,7 @@ pub struct Note {
     message: String,
 }
 
-/// Takes Events and never waits.
+/// Queues Events without blocking; drops them when the queue is full.
 #[derive(Clone, Debug)]
 pub struct Events {
     notes: mpsc::Sender<Note>,
@@ -52,14 +52,14 @@ pub struct Events {
 }
 
 impl Events {
-    /// The end where Events go in, and the one where they come out, for [`emit`].
+    /// Creates a queue: the sender, and the receiver for [`emit`].
     pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Note>) {
         let (notes, receiver) = mpsc::channel(BACKLOG);
         (Self { notes, metrics }, receiver)
     }
 
-    /// Says something about a DaemonSet, and one of its pods.
-    pub fn say(
+    /// Queues an Event about a DaemonSet, and about one of its pods if `pod` is given.
+    pub fn record(
         &self,
         daemonset: &DaemonSet,
         pod: Option<&Key>,
@@ -67,8 +67,8 @@ impl Events {
         reason: &'static str,
         mut message: String,
     ) {
-        if message.len() > LONGEST {
-            message.truncate(message.floor_char_boundary(LONGEST - '…'.len_utf8()));
+        if message.len() > MAX_MESSAGE {
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE - '…'.len_utf8()));
             message.push('…');
         }
         let about = ObjectReference {
@@ -92,7 +92,7 @@ impl Events {
     }
 }
 
-/// Emits Events until nobody is left who says anything.
+/// Emits queued Events until every sender is dropped.
 pub async fn emit(client: Client, mut notes: mpsc::Receiver<Note>, metrics: Arc<Metrics>, limit: Duration) {
     let recorder = Recorder::new(client, Reporter::from(REPORTER));
     let mut allowances = Allowances::default();
@@ -110,18 +110,18 @@ pub async fn emit(client: Client, mut notes: mpsc::Receiver<Note>, metrics: Arc<
             reason: reason.to_owned(),
             action: "Reconcile".to_owned(),
             note: Some(message),
-            // What is said about two pods is two Events, not one that is repeated.
+            // Events about two pods are two Events, not one repeated.
             secondary: pod,
         };
         match tokio::time::timeout(limit, recorder.publish(&event, &about)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(error = reasons(&error), reason, "an Event could not be emitted"),
-            Err(_) => warn!(reason, "no answer to an Event"),
+            Ok(Err(error)) => warn!(error = reasons(&error), reason, "failed to emit Event"),
+            Err(_) => warn!(reason, "timed out emitting Event"),
         }
     }
 }
 
-/// How much may be said about each object.
+/// The remaining Events of each object.
 #[derive(Debug, Default)]
 struct Allowances(HashMap<Text, (u32, Instant)>);
 
@@ -134,9 +134,9 @@ impl Allowances {
         if refills > 0 {
             (*left, *since) = ((*left).saturating_add(refills).min(BURST), *since + REFILL * refills);
         }
-        let some = *left > 0;
+        let allowed = *left > 0;
         *left = left.saturating_sub(1);
-        some
+        allowed
     }
 }
 
@@ -147,15 +147,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_about_its_daemonset_and_its_pod_and_no_longer_than_it_may_be() {
+    fn an_event_names_its_daemonset_and_its_pod_and_long_messages_are_truncated() {
         let (events, mut notes) = Events::new(Arc::default());
         let mut daemonset = DaemonSet::new("prod", "agent");
         daemonset.uid = "42".into();
-        let mut said = |pod: Option<&Key>, message: String| {
-            events.say(&daemonset, pod, EventType::Normal, "SuccessfulCreate", message);
+        let mut recorded = |pod: Option<&Key>, message: String| {
+            events.record(&daemonset, pod, EventType::Normal, "SuccessfulCreate", message);
             notes.try_recv().unwrap()
         };
-        let note = said(Some(&Key::new("prod", "agent-x2k")), "x".repeat(1024));
+        let note = recorded(Some(&Key::new("prod", "agent-x2k")), "x".repeat(1024));
         let reference = |api: &str, kind: &str, name: &str, uid: Option<&str>| ObjectReference {
             api_version: Some(api.to_owned()),
             kind: Some(kind.to_owned()),
@@ -167,28 +167,28 @@ mod tests {
         assert_eq!(note.about, reference("apps/v1", "DaemonSet", "agent", Some("42")));
         assert_eq!(note.pod, Some(reference("v1", "Pod", "agent-x2k", None)));
         assert_eq!(note.message.len(), 1024);
-        let note = said(None, "é".repeat(513));
+        let note = recorded(None, "é".repeat(513));
         assert_eq!((note.pod, note.message), (None, "é".repeat(510) + "…"));
     }
 
     #[test]
-    fn what_is_too_much_is_dropped_and_counted() {
+    fn events_beyond_the_backlog_are_dropped_and_counted() {
         let metrics = Arc::<Metrics>::default();
         let (events, _notes) = Events::new(Arc::clone(&metrics));
         for _ in 0..BACKLOG + 3 {
-            events.say(&DaemonSet::new("prod", "agent"), None, EventType::Normal, "SuccessfulCreate", String::new());
+            events.record(&DaemonSet::new("prod", "agent"), None, EventType::Normal, "SuccessfulCreate", String::new());
         }
         assert_eq!(metrics.events_dropped.get(), 3);
     }
 
     #[test]
-    fn much_may_be_said_at_once_and_then_little() {
+    fn a_burst_is_allowed_and_then_a_slow_rate() {
         let (mut allowances, start) = (Allowances::default(), Instant::now());
-        let mut said = |uid: &str, seconds| allowances.take(&uid.into(), start + Duration::from_secs(seconds));
-        assert_eq!((0..40).filter(|_| said("a", 0)).count(), 25);
-        assert!(said("b", 0), "another one has its own allowance");
-        assert!(!said("a", 299));
-        assert!(said("a", 300) && !said("a", 301));
-        assert_eq!((0..40).filter(|_| said("a", 300 * 100)).count(), 25);
+        let mut allowed = |uid: &str, seconds| allowances.take(&uid.into(), start + Duration::from_secs(seconds));
+        assert_eq!((0..40).filter(|_| allowed("a", 0)).count(), 25);
+        assert!(allowed("b", 0), "each object has its own allowance");
+        assert!(!allowed("a", 299));
+        assert!(allowed("a", 300) && !allowed("a", 301));
+        assert_eq!((0..40).filter(|_| allowed("a", 300 * 100)).count(), 25);
     }
 }

@@ -1,4 +1,4 @@
-//! Carries out what a plan asks for: in its order, with its preconditions, and no further than it may.
+//! Carries out a plan's actions in order, with preconditions, while this replica may write.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,32 +16,32 @@ use tracing::{debug, info, warn};
 
 use crate::{
     api::{Patch, Refusal, Server, Written},
-    controller::Shared,
     events::Events,
     job::{Failure, Job, Step},
     leader::Role,
     metrics::{ActionLabels, ErrorLabels, Metrics},
+    shared::Shared,
     state::Moment,
     watched::Watched,
 };
 
-/// How long to wait for a pod to show, of which nobody knows whether it has been created or deleted.
+/// How long to wait for a pod to show in the watch after a write with unknown outcome.
 const DOUBT: Duration = Duration::from_secs(30);
 
-/// How often a deletion is tried, of an object that changes all the time.
+/// Maximum attempts to delete an object that keeps changing.
 const ATTEMPTS: usize = 5;
 
-/// Whether anything may be written: this one leads, and is not about to stop.
+/// Whether this replica may write: it is the leader and is not shutting down.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    /// Whether this one leads.
+    /// The role of this replica.
     pub role: watch::Receiver<Role>,
-    /// Whether it is to stop.
+    /// Cancelled at shutdown.
     pub stop: CancellationToken,
 }
 
 impl Gate {
-    /// Whether anything may be written that was planned when this one had that role.
+    /// Returns whether a plan made in `role` may still be carried out.
     pub fn is_open(&self, role: Role) -> bool {
         matches!(role, Role::Leader { .. }) && *self.role.borrow() == role && !self.stop.is_cancelled()
     }
@@ -49,17 +49,17 @@ impl Gate {
 
 /// Carries out jobs.
 pub struct Executor {
-    /// Where to.
+    /// The client for the API server.
     pub server: Server,
-    /// What is known, to note there what has been written.
+    /// The shared state, which records writes.
     pub shared: Arc<Shared>,
-    /// Where to tell of it.
+    /// The queue of Kubernetes Events.
     pub events: Events,
-    /// And to count it.
+    /// Counts actions and errors.
     pub metrics: Arc<Metrics>,
-    /// Whether anything may be written.
+    /// Whether this replica may write.
     pub gate: Gate,
-    /// How many requests may be under way.
+    /// Limits concurrent write requests.
     pub writes: Semaphore,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Debug for Executor {
     }
 }
 
-/// The parts of a plan. A failure in one of the first ends the job; the rest is done even so.
+/// The stages of a plan, in order. A failure up to `RollBack` ends the job; later stages do not depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Claim,
@@ -96,32 +96,32 @@ impl Stage {
             Action::DeletePod { .. } => Self::Delete,
             Action::DeleteRevision { .. } => Self::CleanUp,
             Action::UpdateStatus { .. } => Self::Status,
-            // Of a later version of the planner.
+            // Unknown: of a newer planner.
             _ => return None,
         })
     }
 }
 
 impl Executor {
-    /// Does what the job says, step by step, as long as this one has the role in which it was planned.
+    /// Carries out a job's steps, stage by stage, while this replica keeps `role`.
     ///
     /// # Errors
-    /// If an action was refused; later actions are then not tried.
+    /// If an action failed. After a failed claim, revision, relabelling or rollback, later actions are skipped.
     pub async fn carry_out(&self, job: &Job, role: Role) -> Result<(), Failure> {
-        let execution = Execution { executor: self, daemonset: &job.daemonset, role, looked: OnceCell::new() };
+        let execution = Execution { executor: self, daemonset: &job.daemonset, role, confirmed: OnceCell::new() };
         let mut outcome = Ok(());
         for steps in job.steps.chunk_by(|a, b| Stage::of(&a.action) == Stage::of(&b.action)) {
             let stage = steps.first().and_then(|step| Stage::of(&step.action));
             let done = match stage {
                 Some(Stage::Create) => execution.create_slowly(steps).await,
-                // A revision must be there before pods that carry its hash, and one may be about the other.
+                // Revisions are written one by one: one update may depend on another.
                 Some(Stage::Revise) => execution.all(steps, 1).await,
                 Some(_) => execution.all(steps, usize::MAX).await,
                 None => Err(Failure::default()),
             };
-            let goes_on = matches!(stage, Some(Stage::Create | Stage::Delete | Stage::CleanUp | Stage::Status));
+            let independent = matches!(stage, Some(Stage::Create | Stage::Delete | Stage::CleanUp | Stage::Status));
             match (outcome, done) {
-                (_, Err(failure)) if !goes_on => return Err(failure),
+                (_, Err(failure)) if !independent => return Err(failure),
                 (Ok(()), done) => outcome = done,
                 (Err(_), _) => {}
             }
@@ -130,17 +130,17 @@ impl Executor {
     }
 }
 
-/// A job under way.
+/// A job in flight.
 struct Execution<'a> {
     executor: &'a Executor,
     daemonset: &'a DaemonSet,
     role: Role,
-    /// Whether the DaemonSet has been looked at anew: once is enough.
-    looked: OnceCell<()>,
+    /// Set once the API server has confirmed the DaemonSet.
+    confirmed: OnceCell<()>,
 }
 
 impl Execution<'_> {
-    /// One, then two, four and so on, so that what is refused for one pod is not asked for hundreds.
+    /// Creates one pod, then two, four and so on, so that a rejection is not repeated for hundreds of pods.
     async fn create_slowly(&self, mut steps: &[Step]) -> Result<(), Failure> {
         let mut size = 1;
         while !steps.is_empty() {
@@ -152,15 +152,15 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// So many at the same time; if one fails, the others that were begun are done even so.
-    async fn all(&self, steps: &[Step], together: usize) -> Result<(), Failure> {
-        for some in steps.chunks(together.min(steps.len()).max(1)) {
-            first_failure(future::join_all(some.iter().map(|step| self.step(step))).await)?;
+    /// Carries out `steps` in chunks of `concurrency`; a failure ends after its chunk.
+    async fn all(&self, steps: &[Step], concurrency: usize) -> Result<(), Failure> {
+        for chunk in steps.chunks(concurrency.min(steps.len()).max(1)) {
+            first_failure(future::join_all(chunk.iter().map(|step| self.step(step))).await)?;
         }
         Ok(())
     }
 
-    /// One step, and what is to be noted of how it went.
+    /// Carries out one step and records the outcome: state, metrics, log and Event.
     async fn step(&self, step: &Step) -> Result<(), Refusal> {
         let Executor { writes, gate, metrics, shared, .. } = self.executor;
         let DaemonSet { namespace, name, .. } = self.daemonset;
@@ -174,21 +174,21 @@ impl Execution<'_> {
             Ok(done) => {
                 metrics.actions.get_or_create(&labels("done")).inc();
                 if shared.state().written(step, done.version(), Moment::now()).is_some() {
-                    metrics.lagged(Duration::ZERO); // the watch was faster
+                    metrics.lagged(Duration::ZERO); // the watch was faster than the response
                 }
                 if let Action::UpdateStatus { .. } = step.action {
-                    debug!(%namespace, daemonset = %name, action = %step.action, "done");
+                    debug!(%namespace, daemonset = %name, action = %step.action, "applied");
                 } else {
-                    info!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "done");
+                    info!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "applied");
                 }
             }
             Err(refusal) => {
                 metrics.actions.get_or_create(&labels("failed")).inc();
                 metrics.errors.get_or_create(&ErrorLabels { action, code: refusal.code() }).inc();
                 if refusal.is_terminating() {
-                    debug!(%namespace, daemonset = %name, "the namespace is being deleted");
+                    debug!(%namespace, daemonset = %name, "namespace is being deleted");
                 } else {
-                    warn!(%namespace, daemonset = %name, action = %step.action, error = %refusal, "failed");
+                    warn!(%namespace, daemonset = %name, action = %step.action, error = %refusal, "write failed");
                 }
                 self.settle(step, refusal).await;
                 if let (Action::CreatePod { node, .. }, Refusal::Refused { code: 400..=403 | 422, .. }) =
@@ -198,11 +198,11 @@ impl Execution<'_> {
                 }
             }
         }
-        self.tell(step, &result);
+        self.emit_event(step, &result);
         result.map(drop)
     }
 
-    /// After a write that came to nothing: has it been done?
+    /// Determines after a failed write whether it was done, and records that.
     async fn settle(&self, step: &Step, refusal: &Refusal) {
         let server = &self.executor.server;
         let done = match refusal {
@@ -216,7 +216,7 @@ impl Execution<'_> {
                     Ok(found) => found.object.ok().map(|found| found.is_being_deleted() || found.uid != pod.uid),
                     Err(refusal) => refusal.is(404).then_some(true),
                 },
-                _ => Some(false), // to do it again is harmless
+                _ => Some(false), // harmless to repeat
             },
             Refusal::Unanswered(_) => None,
         };
@@ -229,7 +229,7 @@ impl Execution<'_> {
     }
 
     /// Carries out one action.
-    async fn write(&self, step: &Step) -> Result<Done, Refusal> {
+    async fn write(&self, step: &Step) -> Result<Outcome, Refusal> {
         let (server, daemonset, key) = (&self.executor.server, self.daemonset, &step.key);
         let written = match &step.action {
             Action::CreatePod { node, blueprint, .. } => {
@@ -259,33 +259,33 @@ impl Execution<'_> {
             Action::RollBack { generation, revision, .. } => self.roll_back(key, *generation, revision).await,
             Action::CreateRevision { revision } => self.create_revision(key, revision).await,
             Action::UpdateStatus { status } => {
-                let patch = json!({"metadata": {"uid": daemonset.uid}, "status": whole(status)});
+                let patch = json!({"metadata": {"uid": daemonset.uid}, "status": all_fields(status)});
                 server.patch_status(step.kind(), key, &patch).await
             }
-            other => Err(Refusal::Changed(format!("{other} is of a later version of the planner"))),
+            other => Err(Refusal::Changed(format!("unknown action {other}: update the controller"))),
         };
-        written.map(Done::Written)
+        written.map(Outcome::Written)
     }
 
-    /// Deletes an object, if it still is the DaemonSet's: somebody may have left it behind since, and it is to stay then.
-    async fn delete<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Done, Refusal> {
+    /// Deletes an object if the DaemonSet still owns it. It may have been orphaned since the plan, and then stays.
+    async fn delete<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Outcome, Refusal> {
         let server = &self.executor.server;
         let mut refused = None;
         for _ in 0..ATTEMPTS {
-            let (object, version) = match self.look_at::<T>(step).await {
-                Err(refusal) if refusal.is(404) => return Ok(Done::Gone),
+            let (object, version) = match self.read::<T>(step).await {
+                Err(refusal) if refusal.is(404) => return Ok(Outcome::Gone),
                 found => found?,
             };
             if object.uid() != uid || object.is_being_deleted() {
-                return Ok(Done::Gone);
+                return Ok(Outcome::Gone);
             }
             if !self.owns(&object) {
-                return Err(Refusal::Changed(format!("{} is no longer the DaemonSet's", step.key.name)));
+                return Err(Refusal::Changed(format!("{} is no longer owned by the DaemonSet", step.key.name)));
             }
             match server.delete(step.kind(), &step.key, uid, &version).await {
-                Ok(()) => return Ok(Done::Deleted),
-                Err(refusal) if refusal.is(404) => return Ok(Done::Gone),
-                // Its status may have changed.
+                Ok(()) => return Ok(Outcome::Deleted),
+                Err(refusal) if refusal.is(404) => return Ok(Outcome::Gone),
+                // Its status may have changed: read it again.
                 Err(refusal) if refusal.is(409) => refused = Some(refusal),
                 Err(refusal) => return Err(refusal),
             }
@@ -293,8 +293,8 @@ impl Execution<'_> {
         Err(refused.unwrap_or(Refusal::Stopped))
     }
 
-    /// Creates a revision. If there is one of its name that the watch did not tell of, what is known is wrong: the next plan
-    /// finds it to be the template's, or counts a collision and takes another name.
+    /// Creates a revision. If its name is taken by a revision that the watch has not shown yet, adds that one to the
+    /// state: the next plan uses it, or counts a collision and chooses another name.
     async fn create_revision(&self, key: &Key, revision: &ControllerRevision) -> Result<Written, Refusal> {
         let server = &self.executor.server;
         let created = server.create(Kind::ControllerRevision, &key.namespace, revision.manifest()).await;
@@ -307,14 +307,14 @@ impl Execution<'_> {
         created
     }
 
-    /// Gives the DaemonSet an older template back, as `kubectl rollout undo` does, if nobody has edited it since.
+    /// Restores an older template, as `kubectl rollout undo` does, unless the DaemonSet was edited since the plan.
     async fn roll_back(&self, key: &Key, generation: i64, revision: &ControllerRevision) -> Result<Written, Refusal> {
         let server = &self.executor.server;
         let fresh: Watched<DaemonSet> = server.get(Kind::DaemonSet, key).await?;
         let version = fresh.version().to_owned();
         let fresh = fresh.object.map_err(Refusal::Changed)?;
         if fresh.uid != self.daemonset.uid || fresh.generation != generation {
-            return Err(Refusal::Changed("the DaemonSet was edited since, and is not rolled back".to_owned()));
+            return Err(Refusal::Changed("the DaemonSet was edited since the plan: not rolled back".to_owned()));
         }
         let mut patch = Value::clone(&revision.data);
         if let Some(fields) = patch.as_object_mut() {
@@ -323,24 +323,24 @@ impl Execution<'_> {
         server.patch(Kind::DaemonSet, key, Patch::Strategic, &patch).await
     }
 
-    /// Whether the DaemonSet is still the one that was planned for, and is not being deleted.
-    async fn look_again(&self) -> Result<(), Refusal> {
+    /// Confirms with the API server, once per job, that the DaemonSet still exists and is not being deleted.
+    async fn confirm_daemonset(&self) -> Result<(), Refusal> {
         let owner = self.daemonset;
         let key = Key::new(owner.namespace.clone(), owner.name.clone());
-        let look = || async {
+        let confirm = || async {
             let fresh: Watched<DaemonSet> = self.executor.server.get(Kind::DaemonSet, &key).await?;
             let fresh = fresh.object.map_err(Refusal::Changed)?;
             if fresh.uid != owner.uid || fresh.is_being_deleted() {
-                return Err(Refusal::Changed("the DaemonSet is gone or being deleted, and adopts nothing".to_owned()));
+                return Err(Refusal::Changed("the DaemonSet is gone or being deleted: nothing adopted".to_owned()));
             }
             Ok(())
         };
-        self.looked.get_or_try_init(look).await.copied()
+        self.confirmed.get_or_try_init(confirm).await.copied()
     }
 
-    /// Makes the DaemonSet an object's controller, after a look at both.
+    /// Makes the DaemonSet an object's controller, after reading both from the API server.
     async fn adopt<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Written, Refusal> {
-        self.look_again().await?;
+        self.confirm_daemonset().await?;
         let owner = self.daemonset;
         let reference = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner.name, "uid": owner.uid,
             "controller": true, "blockOwnerDeletion": true});
@@ -351,13 +351,13 @@ impl Execution<'_> {
         .await
     }
 
-    /// Takes the DaemonSet's reference off an object, after a look at it.
+    /// Removes the DaemonSet's owner reference from an object, after reading it from the API server.
     async fn release<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Written, Refusal> {
         let reference = json!({"$patch": "delete", "uid": self.daemonset.uid});
         self.claim::<T>(step, uid, &reference, |object| self.owns(object)).await
     }
 
-    /// Patches an object's owner references, if it still is as it was planned for, and stays so until the patch is done.
+    /// Patches an object's owner references if `holds` is true for it, with its version as a precondition.
     async fn claim<T: Claimable>(
         &self,
         step: &Step,
@@ -365,29 +365,29 @@ impl Execution<'_> {
         reference: &Value,
         holds: impl Fn(&T) -> bool,
     ) -> Result<Written, Refusal> {
-        let (object, version) = self.look_at::<T>(step).await?;
+        let (object, version) = self.read::<T>(step).await?;
         if object.uid() != uid || !holds(&object) {
-            return Err(Refusal::Changed(format!("{} is otherwise by now", step.key.name)));
+            return Err(Refusal::Changed(format!("{} has changed since the plan", step.key.name)));
         }
         let metadata = json!({"uid": uid, "resourceVersion": version, "ownerReferences": [reference]});
         let patch = json!({"metadata": metadata});
         self.executor.server.patch(step.kind(), &step.key, Patch::Strategic, &patch).await
     }
 
-    /// The object that a step is about as it is now, and its version.
-    async fn look_at<T: Claimable>(&self, step: &Step) -> Result<(T, String), Refusal> {
+    /// Reads a step's object, and its version, from the API server.
+    async fn read<T: Claimable>(&self, step: &Step) -> Result<(T, String), Refusal> {
         let found: Watched<T> = self.executor.server.get(step.kind(), &step.key).await?;
         let version = found.version().to_owned();
         Ok((found.object.map_err(Refusal::Changed)?, version))
     }
 
-    /// Whether the DaemonSet is the object's controller.
+    /// Returns whether the DaemonSet is the object's controller.
     fn owns<T: Claimable>(&self, object: &T) -> bool {
         object.controller().is_some_and(|controller| controller.uid == self.daemonset.uid)
     }
 
-    /// Emits the Event that the built-in controller would.
-    fn tell(&self, step: &Step, result: &Result<Done, Refusal>) {
+    /// Emits the Event that the built-in controller would emit.
+    fn emit_event(&self, step: &Step, result: &Result<Outcome, Refusal>) {
         let pod = &step.key;
         let (pod, kind, reason, message) = match (&step.action, result) {
             (Action::CreatePod { .. }, Ok(_)) => {
@@ -396,7 +396,7 @@ impl Execution<'_> {
             (Action::CreatePod { .. }, Err(refusal)) if !refusal.is_terminating() => {
                 (None, EventType::Warning, "FailedCreate", format!("Error creating: {refusal}"))
             }
-            (Action::DeletePod { .. }, Ok(Done::Deleted)) => {
+            (Action::DeletePod { .. }, Ok(Outcome::Deleted)) => {
                 (Some(pod), EventType::Normal, "SuccessfulDelete", format!("Deleted pod: {}", pod.name))
             }
             (Action::DeletePod { .. }, Err(refusal)) => {
@@ -404,21 +404,21 @@ impl Execution<'_> {
             }
             _ => return,
         };
-        self.executor.events.say(self.daemonset, pod, kind, reason, message);
+        self.executor.events.record(self.daemonset, pod, kind, reason, message);
     }
 }
 
-/// What has become of an object.
-enum Done {
-    /// It is as the API server answered.
+/// The outcome of a successful step.
+enum Outcome {
+    /// The object was written.
     Written(Written),
-    /// It is being deleted.
+    /// The object is being deleted.
     Deleted,
-    /// It was gone before.
+    /// The object was gone already.
     Gone,
 }
 
-impl Done {
+impl Outcome {
     fn version(&self) -> &str {
         match self {
             Self::Written(written) => written.version(),
@@ -436,8 +436,8 @@ fn first_failure(results: Vec<Result<(), Refusal>>) -> Result<(), Failure> {
     Err(Failure { retry_after, terminal: refusals.iter().any(Refusal::is_terminating) })
 }
 
-/// All fields of a status: a merge patch leaves out what it does not change, and a planner leaves out what is zero.
-fn whole(status: &DaemonSetStatus) -> Value {
+/// Returns all fields of a status, also zeros, which a merge patch would otherwise keep at their old values.
+fn all_fields(status: &DaemonSetStatus) -> Value {
     json!({
         "currentNumberScheduled": status.current_number_scheduled,
         "numberMisscheduled": status.number_misscheduled,
@@ -451,7 +451,7 @@ fn whole(status: &DaemonSetStatus) -> Value {
     })
 }
 
-/// What a DaemonSet adopts and releases.
+/// An object that a DaemonSet can adopt or release.
 trait Claimable: DeserializeOwned {
     fn uid(&self) -> &Text;
     fn labels(&self) -> &Labels;

@@ -1,9 +1,9 @@
-//! What has been written and does not show in the watches yet.
+//! Expectations: writes that the watches do not show yet.
 //!
-//! Until it does, to plan from what the watches tell would be to do things twice. Each write is expected to show in the watch
-//! of its kind: a creation by the pod's name, which is chosen before the write; a deletion by the pod's uid; any other change
-//! by the `resourceVersion` that the API server answered with. A watch gives the versions of one object in their order and
-//! leaves none out, unless it starts anew: then all that was done before its list began is in the list.
+//! Until they show, a new plan would repeat them. Each write is expected in the watch of its kind: a creation by the
+//! pod's name, which is chosen before the write; a deletion by the pod's uid; any other change by the `resourceVersion`
+//! of the response. A watch shows the versions of one object in order and without gaps. If it restarts, its list
+//! contains all writes made before the list began.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -12,47 +12,47 @@ use std::{
 
 use daemonplan::{Key, Kind, model::Text};
 
-/// How long to wait for a write to show, before it is taken as undone by somebody: that of the built-in controller.
+/// How long to wait for a created or deleted pod to show, as in the built-in controller.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// How long a change that is neither a creation nor a deletion of a pod may hold up the next plan. To do it again is harmless.
+/// How long any other change may delay the next plan. Repeating it is harmless.
 const PATIENCE_FOR_CHANGES: Duration = Duration::from_secs(15);
 
-/// What a write does to its object.
+/// The effect by which a write shows in the watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It is there.
-    CreateReason,
-    /// It is being deleted, or is not the one of this uid any more.
-    DeleteReason {
+    /// The object exists.
+    Created,
+    /// The object is being deleted, is gone, or has another uid.
+    Deleted {
         /// `metadata.uid`.
         uid: Text,
     },
-    /// It is at another version.
-    Change,
+    /// The object has the version of the response.
+    Changed,
 }
 
-/// An object as a watch tells of it.
+/// An object as a watch shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation<'a> {
     /// `metadata.uid`.
     pub uid: &'a str,
     /// `metadata.resourceVersion`.
     pub version: &'a str,
-    /// Whether it has a deletion timestamp.
+    /// Whether the object has a deletion timestamp.
     pub being_deleted: bool,
 }
 
-/// A write that shows by now.
+/// A write that no longer has to be waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Satisfied {
-    /// The DaemonSet that it was for.
+    /// The DaemonSet that the write was made for.
     pub daemonset: Key,
-    /// When the API server had answered; `None` if the watch was faster.
+    /// When the API server responded; `None` if the watch was faster.
     pub written: Option<Instant>,
 }
 
-/// The writes that do not show yet, of all DaemonSets.
+/// The writes of all DaemonSets that do not show yet.
 #[derive(Debug, Default)]
 pub struct Expectations {
     expected: HashMap<(Kind, Key), Expected>,
@@ -63,13 +63,13 @@ pub struct Expectations {
 struct Expected {
     daemonset: Key,
     effect: Effect,
-    /// The version that the API server answered with.
+    /// The version in the API server's response.
     version: Option<String>,
-    /// Versions that the watch told of while the API server had not answered yet.
+    /// Versions that the watch showed before the response.
     seen: Vec<String>,
-    /// When it answered that it is done.
+    /// When the API server confirmed the write.
     written: Option<Instant>,
-    /// Until when to wait for it; `None` as long as there is no answer.
+    /// When to stop waiting; `None` before the response.
     until: Option<Instant>,
 }
 
@@ -86,11 +86,11 @@ impl Counts {
 }
 
 fn is_about_pods(kind: Kind, effect: &Effect) -> bool {
-    kind == Kind::Pod && *effect != Effect::Change
+    kind == Kind::Pod && *effect != Effect::Changed
 }
 
 impl Expectations {
-    /// A write is about to be made. It takes the place of an earlier one to the same object.
+    /// Records a write that is about to be made. Replaces an earlier one to the same object.
     pub fn expect(&mut self, daemonset: &Key, kind: Kind, key: Key, effect: Effect) {
         self.take(kind, &key);
         *self.counts.entry(daemonset.clone()).or_default().of(kind, &effect) += 1;
@@ -99,7 +99,8 @@ impl Expectations {
         self.expected.insert((kind, key), expected);
     }
 
-    /// The API server has done it, and the object has this version now. Gives it back if it shows already.
+    /// Records that the API server confirmed a write, and the object's new version. Returns the write if it shows
+    /// already.
     pub fn written(
         &mut self,
         kind: Kind,
@@ -110,30 +111,30 @@ impl Expectations {
     ) -> Option<Satisfied> {
         let expected = self.expected.get_mut(&(kind, key.clone()))?;
         if expected.effect != *effect {
-            return None; // a later write of the same plan is to come
+            return None; // replaced by a later write of the same plan
         }
         let patience = if is_about_pods(kind, effect) { PATIENCE } else { PATIENCE_FOR_CHANGES };
         (expected.written, expected.until) = (Some(now), Some(now + patience));
         expected.version = Some(version.to_owned());
-        if *effect == Effect::Change && expected.seen.iter().any(|seen| seen == version) {
+        if *effect == Effect::Changed && expected.seen.iter().any(|seen| seen == version) {
             return self.take(kind, key);
         }
         None
     }
 
-    /// Nobody knows whether it was done: wait for it for so long.
+    /// Records that the outcome of a write is unknown; it expires after `patience`.
     pub fn doubted(&mut self, kind: Kind, key: &Key, patience: Duration, now: Instant) {
         if let Some(expected) = self.expected.get_mut(&(kind, key.clone())) {
             expected.until = Some(now + patience);
         }
     }
 
-    /// It was not done.
+    /// Removes a write that was not done.
     pub fn cancelled(&mut self, kind: Kind, key: &Key) {
         self.take(kind, key);
     }
 
-    /// Those of a DaemonSet's writes that nobody tried are not to come.
+    /// Removes a DaemonSet's writes that were never tried.
     pub fn untried(&mut self, daemonset: &Key) {
         let untried: Vec<_> = self
             .expected
@@ -146,19 +147,19 @@ impl Expectations {
         }
     }
 
-    /// A watch tells of an object; `None`: that it is gone.
+    /// Records what a watch shows of an object; `None` if it is gone. Returns the write that shows by it.
     pub fn seen(&mut self, kind: Kind, key: &Key, observation: Option<Observation<'_>>) -> Option<Satisfied> {
-        // Most events are about objects that nothing is expected of.
+        // Most events are about objects without expectations.
         if self.expected.is_empty() {
             return None;
         }
         let expected = self.expected.get_mut(&(kind, key.clone()))?;
         let shows = match (&expected.effect, observation) {
-            (_, None) | (Effect::CreateReason, Some(_)) => true,
-            (Effect::DeleteReason { uid }, Some(observation)) => {
+            (_, None) | (Effect::Created, Some(_)) => true,
+            (Effect::Deleted { uid }, Some(observation)) => {
                 observation.being_deleted || observation.uid != uid.as_str()
             }
-            (Effect::Change, Some(observation)) => {
+            (Effect::Changed, Some(observation)) => {
                 if let Some(version) = &expected.version {
                     version == observation.version
                 } else {
@@ -170,18 +171,19 @@ impl Expectations {
         if shows { self.take(kind, key) } else { None }
     }
 
-    /// A list of a kind is complete that began then. `uid` tells of an object by its key, if it is there.
+    /// Records a complete list that was begun at `began`. Returns the writes that show by it. `uid` looks up a listed
+    /// object.
     pub fn listed<'a>(&mut self, kind: Kind, began: Instant, uid: impl Fn(&Key) -> Option<&'a Text>) -> Vec<Satisfied> {
         let of_kind = self.expected.iter().filter(|((of, _), _)| *of == kind);
         let shown = of_kind.filter(|((_, key), expected)| {
             let before = expected.written.is_some_and(|at| at < began);
-            before || matches!(&expected.effect, Effect::DeleteReason { uid: meant } if uid(key) != Some(meant))
+            before || matches!(&expected.effect, Effect::Deleted { uid: deleted } if uid(key) != Some(deleted))
         });
         let shown: Vec<_> = shown.map(|((_, key), _)| key.clone()).collect();
         shown.iter().filter_map(|key| self.take(kind, key)).collect()
     }
 
-    /// Those that have been waited for long enough: their objects, and the DaemonSets.
+    /// Removes and returns the writes whose waiting time is over, with their objects.
     pub fn expired(&mut self, now: Instant) -> Vec<(Kind, Key, Satisfied)> {
         let expired = self.expected.iter().filter(|(_, expected)| expected.until.is_some_and(|until| until <= now));
         let expired: Vec<_> = expired.map(|(object, _)| object.clone()).collect();
@@ -189,27 +191,27 @@ impl Expectations {
         taken.filter_map(|(shown, kind, key)| Some((kind, key, shown?))).collect()
     }
 
-    /// When the next one will have been waited for long enough.
+    /// Returns when the next write expires.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.expected.values().filter_map(|expected| expected.until).min()
     }
 
-    /// Whether pods that were created or deleted for a DaemonSet do not show yet.
+    /// Returns whether pods created or deleted for a DaemonSet do not show yet.
     pub fn has_pods(&self, daemonset: &Key) -> bool {
         self.counts.get(daemonset).is_some_and(|counts| counts.pods > 0)
     }
 
-    /// Whether other changes for it do not.
+    /// Returns whether other changes for a DaemonSet do not show yet.
     pub fn has_changes(&self, daemonset: &Key) -> bool {
         self.counts.get(daemonset).is_some_and(|counts| counts.changes > 0)
     }
 
-    /// How many do not show yet.
+    /// Returns the number of writes that do not show yet.
     pub fn len(&self) -> usize {
         self.expected.len()
     }
 
-    /// Whether all show.
+    /// Returns whether all writes show.
     pub fn is_empty(&self) -> bool {
         self.expected.is_empty()
     }
@@ -244,23 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn a_creation_shows_by_its_name_even_before_the_answer() {
+    fn a_creation_shows_by_its_name_even_before_the_response() {
         let (mut expectations, now) = (Expectations::default(), Instant::now());
-        expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::CreateReason);
+        expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Created);
         assert!(expectations.has_pods(&agent()) && !expectations.has_changes(&agent()) && !expectations.is_empty());
         assert_eq!(expectations.seen(Kind::Pod, &pod("agent-2"), Some(observation("u2", "1"))), None);
         assert!(expectations.seen(Kind::Pod, &pod("agent-1"), Some(observation("u1", "2"))).is_some());
-        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), &Effect::CreateReason, "2", now), None);
+        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), &Effect::Created, "2", now), None);
         assert!(expectations.is_empty() && !expectations.has_pods(&agent()));
     }
 
     #[test]
-    fn a_deletion_shows_by_the_deletion_timestamp_or_another_uid_or_none() {
+    fn a_deletion_shows_by_a_deletion_timestamp_a_new_uid_or_absence() {
         for after in
             [Some(Observation { being_deleted: true, ..observation("u1", "5") }), Some(observation("u2", "6")), None]
         {
             let mut expectations = Expectations::default();
-            expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::DeleteReason { uid: "u1".into() });
+            expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Deleted { uid: "u1".into() });
             assert_eq!(
                 expectations.seen(Kind::Pod, &pod("agent-1"), Some(observation("u1", "4"))),
                 None,
@@ -271,61 +273,61 @@ mod tests {
     }
 
     #[test]
-    fn a_change_shows_by_the_version_whichever_comes_first() {
+    fn a_change_shows_by_its_version_before_or_after_the_response() {
         let (mut expectations, now) = (Expectations::default(), Instant::now());
-        for answer_first in [true, false] {
-            expectations.expect(&agent(), Kind::DaemonSet, agent(), Effect::Change);
+        for response_first in [true, false] {
+            expectations.expect(&agent(), Kind::DaemonSet, agent(), Effect::Changed);
             assert!(expectations.has_changes(&agent()) && !expectations.has_pods(&agent()));
             assert_eq!(expectations.seen(Kind::DaemonSet, &agent(), Some(observation("u", "7"))), None);
-            if answer_first {
-                assert_eq!(expectations.written(Kind::DaemonSet, &agent(), &Effect::Change, "9", now), None);
+            if response_first {
+                assert_eq!(expectations.written(Kind::DaemonSet, &agent(), &Effect::Changed, "9", now), None);
                 assert_eq!(expectations.seen(Kind::DaemonSet, &agent(), Some(observation("u", "8"))), None);
                 let shown = expectations.seen(Kind::DaemonSet, &agent(), Some(observation("u", "9")));
                 assert_eq!(shown.unwrap().written, Some(now));
             } else {
                 assert_eq!(expectations.seen(Kind::DaemonSet, &agent(), Some(observation("u", "9"))), None);
-                assert!(expectations.written(Kind::DaemonSet, &agent(), &Effect::Change, "9", now).is_some());
+                assert!(expectations.written(Kind::DaemonSet, &agent(), &Effect::Changed, "9", now).is_some());
             }
             assert!(expectations.is_empty());
         }
     }
 
     #[test]
-    fn a_list_settles_what_was_done_before_it_began_and_what_is_not_there() {
+    fn a_list_satisfies_earlier_writes_and_deletions_of_missing_objects() {
         let (mut expectations, start) = (Expectations::default(), Instant::now());
         let [late, began] = [3, 2].map(|seconds| start + Duration::from_secs(seconds));
         for name in ["early", "late", "untried"] {
-            expectations.expect(&agent(), Kind::Pod, pod(name), Effect::CreateReason);
+            expectations.expect(&agent(), Kind::Pod, pod(name), Effect::Created);
         }
-        expectations.expect(&agent(), Kind::Pod, pod("gone"), Effect::DeleteReason { uid: "u".into() });
-        expectations.written(Kind::Pod, &pod("early"), &Effect::CreateReason, "1", start);
-        expectations.written(Kind::Pod, &pod("late"), &Effect::CreateReason, "2", began);
-        expectations.written(Kind::Pod, &pod("gone"), &Effect::DeleteReason { uid: "u".into() }, "", late);
+        expectations.expect(&agent(), Kind::Pod, pod("gone"), Effect::Deleted { uid: "u".into() });
+        expectations.written(Kind::Pod, &pod("early"), &Effect::Created, "1", start);
+        expectations.written(Kind::Pod, &pod("late"), &Effect::Created, "2", began);
+        expectations.written(Kind::Pod, &pod("gone"), &Effect::Deleted { uid: "u".into() }, "", late);
         let shown = expectations.listed(Kind::Pod, began, |_| None);
         let mut written: Vec<_> = shown.iter().map(|shown| shown.written).collect();
         written.sort();
-        assert_eq!(written, [Some(start), Some(late)], "the early one, and the one that is gone");
-        assert_eq!(expectations.len(), 2, "the other two are still to come");
+        assert_eq!(written, [Some(start), Some(late)], "the early creation and the deletion");
+        assert_eq!(expectations.len(), 2, "the other two are still expected");
         expectations.untried(&agent());
         assert_eq!(expectations.len(), 1);
     }
 
     #[test]
-    fn only_pods_that_come_and_go_hold_up_creations_and_what_was_not_done_nothing() {
+    fn only_created_or_deleted_pods_delay_creations_and_cancelled_writes_delay_nothing() {
         let mut expectations = Expectations::default();
-        expectations.expect(&agent(), Kind::ControllerRevision, pod("agent-6d5f"), Effect::CreateReason);
+        expectations.expect(&agent(), Kind::ControllerRevision, pod("agent-6d5f"), Effect::Created);
         assert!(!expectations.has_pods(&agent()) && expectations.has_changes(&agent()));
         expectations.cancelled(Kind::ControllerRevision, &pod("agent-6d5f"));
         assert!(expectations.is_empty() && !expectations.has_changes(&agent()));
     }
 
     #[test]
-    fn what_never_shows_is_given_up() {
+    fn writes_that_never_show_expire() {
         let (mut expectations, start) = (Expectations::default(), Instant::now());
-        expectations.expect(&agent(), Kind::Pod, pod("lost"), Effect::CreateReason);
-        expectations.expect(&agent(), Kind::Pod, pod("doubtful"), Effect::CreateReason);
-        assert_eq!(expectations.next_expiry(), None, "neither has been answered");
-        expectations.written(Kind::Pod, &pod("lost"), &Effect::CreateReason, "1", start);
+        expectations.expect(&agent(), Kind::Pod, pod("lost"), Effect::Created);
+        expectations.expect(&agent(), Kind::Pod, pod("doubtful"), Effect::Created);
+        assert_eq!(expectations.next_expiry(), None, "no response to either yet");
+        expectations.written(Kind::Pod, &pod("lost"), &Effect::Created, "1", start);
         expectations.doubted(Kind::Pod, &pod("doubtful"), Duration::from_secs(30), start);
         assert_eq!(expectations.next_expiry(), Some(start + Duration::from_secs(30)));
         let expired =
@@ -335,17 +337,17 @@ mod tests {
     }
 
     #[test]
-    fn the_later_write_of_a_plan_to_the_same_pod_is_the_one_that_counts() {
+    fn a_later_write_to_the_same_pod_replaces_an_earlier_one() {
         let (mut expectations, now) = (Expectations::default(), Instant::now());
-        let deletion = Effect::DeleteReason { uid: "u".into() };
-        expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Change);
+        let deletion = Effect::Deleted { uid: "u".into() };
+        expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Changed);
         expectations.expect(&agent(), Kind::Pod, pod("agent-1"), deletion.clone());
         assert!(!expectations.has_changes(&agent()) && expectations.has_pods(&agent()));
-        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), &Effect::Change, "3", now), None);
+        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), &Effect::Changed, "3", now), None);
         assert_eq!(
             expectations.seen(Kind::Pod, &pod("agent-1"), Some(observation("u", "3"))),
             None,
-            "it is adopted, not deleted"
+            "adopted, not yet deleted"
         );
         assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), &deletion, "", now), None);
         assert!(expectations.seen(Kind::Pod, &pod("agent-1"), None).is_some());

@@ -1,4 +1,4 @@
-//! What a plan asks of the workers: its actions with the objects that they are about, and how it went.
+//! Jobs: a plan's actions with the objects that they write, and their failures.
 
 use std::time::Duration;
 
@@ -9,30 +9,30 @@ use daemonplan::{
 
 use crate::expectations::Effect;
 
-/// What is left to do for a DaemonSet, as the planner has it.
+/// A plan for one DaemonSet, to be carried out by a worker.
 #[derive(Debug)]
 pub struct Job {
     /// The DaemonSet.
     pub daemonset: DaemonSet,
-    /// The actions in their order, and the object that each of them is about.
+    /// The actions in order, each with the object that it writes.
     pub steps: Vec<Step>,
-    /// Events to emit.
+    /// Kubernetes Events to emit.
     pub events: Vec<Event>,
-    /// Warnings that the last plan did not have.
+    /// Warnings that the previous plan did not have.
     pub news: Vec<Warning>,
 }
 
-/// One action.
+/// An action and the object that it writes.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What to do.
+    /// The action.
     pub action: Action,
-    /// The object that is written; a pod that is to be created has its name already.
+    /// The written object; a pod to be created already has its name.
     pub key: Key,
 }
 
 impl Step {
-    /// An action for a DaemonSet. `name` gives a name to a pod that is to be created.
+    /// Creates a step. `name` generates the name of a pod to be created.
     pub fn new(action: Action, daemonset: &Key, name: &mut impl FnMut(&Text) -> Text) -> Self {
         let object = match &action {
             Action::CreatePod { .. } => name(&daemonset.name),
@@ -42,28 +42,28 @@ impl Step {
         Self { action, key: Key::new(daemonset.namespace.clone(), object) }
     }
 
-    /// The kind of the object that is written.
+    /// Returns the kind of the written object.
     pub fn kind(&self) -> Kind {
         self.action.kind()
     }
 
-    /// How the write will show.
+    /// Returns how the write will show in the watch.
     pub fn effect(&self) -> Effect {
         match &self.action {
-            Action::CreatePod { .. } => Effect::CreateReason,
+            Action::CreatePod { .. } => Effect::Created,
             Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
-                Effect::DeleteReason { uid: object.uid.clone() }
+                Effect::Deleted { uid: object.uid.clone() }
             }
-            _ => Effect::Change,
+            _ => Effect::Changed,
         }
     }
 }
 
-/// A job that did not come to its end.
+/// The failure of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
-    /// How long the API server wants to be left alone.
+    /// How long to wait before the next attempt, if the API server says so.
     pub retry_after: Option<Duration>,
-    /// Whether there is little use in trying again: the namespace is being deleted.
+    /// Whether a retry is pointless because the namespace is being deleted.
     pub terminal: bool,
 }

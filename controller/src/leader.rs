@@ -1,9 +1,10 @@
-//! Leader election by a Lease, as Kubernetes' own controllers do it.
+//! Leader election with a Lease, as in Kubernetes' own controllers.
 //!
-//! Of the crates that offer it, kube-leader-election is for an older kube, and kube-lease-manager neither tells a leader that
-//! cannot reach the API server that its time is over nor renews on condition that the lease is still its own, which lets two
-//! lead at once. Here every write of the lease has the `resourceVersion` that was read; the leader gives up before others may
-//! take over; and others go by how long they have seen no renewal, not by what somebody's clock wrote into the lease.
+//! No existing crate fits. kube-leader-election requires an older kube. kube-lease-manager can have two leaders at
+//! once: it does not stop a leader that cannot reach the API server, and renews a lease that it may have lost.
+//!
+//! Here every write of the lease has the `resourceVersion` that was read. The leader gives up before others may take
+//! over. Other replicas measure how long they have seen no renewal; they ignore the times written in the lease.
 
 use std::{
     fmt,
@@ -25,21 +26,21 @@ use tracing::{info, warn};
 
 use crate::{api::reasons, config::Config};
 
-/// Whether this one leads.
+/// The role of this replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Nobody has answered yet.
+    /// Not known yet.
     Unknown,
-    /// Another one does.
+    /// Another replica is the leader.
     StandBy,
-    /// It does, for the so-manieth time: between two times another one may have written.
+    /// This replica is the leader.
     Leader {
-        /// Higher each time.
+        /// The number of times it became leader; another replica may have written between two terms.
         term: u64,
     },
 }
 
-/// Who wants to lead, and by which lease.
+/// A candidate for leadership, and its lease.
 pub struct Candidate {
     leases: Api<Lease>,
     name: String,
@@ -47,7 +48,7 @@ pub struct Candidate {
     lease_duration: Duration,
     renew_deadline: Duration,
     retry_period: Duration,
-    /// The lease as it was when it last changed, and when that was seen.
+    /// The lease after its last change, and when that change was seen.
     observed: Option<(LeaseSpec, Instant)>,
 }
 
@@ -58,7 +59,7 @@ impl fmt::Debug for Candidate {
 }
 
 impl Candidate {
-    /// By the flags.
+    /// Creates a candidate from the command-line flags.
     pub fn new(client: Client, config: &Config) -> Self {
         Self {
             leases: Api::namespaced(client, &config.lease_namespace),
@@ -71,13 +72,14 @@ impl Candidate {
         }
     }
 
-    /// Tells whether this one leads, until it is to stop; gives the lease back then, once `idle` says that nothing is
-    /// being written any more.
+    /// Acquires and renews the lease and updates `role`, until `stop` is cancelled.
+    ///
+    /// Then keeps the lease until `idle` is cancelled, when no write is in flight any more, and releases it.
     pub async fn run(mut self, role: watch::Sender<Role>, stop: CancellationToken, idle: CancellationToken) {
         let mut renewed: Option<Instant> = None;
         let mut term = 0;
         while !stop.is_cancelled() {
-            // An attempt that hangs must not outlast the time for which this one may lead.
+            // An attempt that hangs must not outlast the renew deadline.
             let left = renewed.map_or(self.renew_deadline, |at| self.renew_deadline.saturating_sub(at.elapsed()));
             let began = Instant::now();
             let attempt = tokio::select! {
@@ -86,28 +88,28 @@ impl Candidate {
             };
             match attempt {
                 Ok(Ok(true)) => {
-                    // From when it was asked for: others count from when it was done, which is later.
+                    // Counted from the request; others count from the write, which is later.
                     if renewed.replace(began).is_none() {
                         term += 1;
                         role.send_replace(Role::Leader { term });
-                        info!(identity = self.identity, "leads");
+                        info!(identity = self.identity, "became leader");
                     }
                 }
                 Ok(Ok(false)) => {
                     if renewed.take().is_some() {
-                        warn!(identity = self.identity, "no longer leads");
+                        warn!(identity = self.identity, "lost leadership");
                     }
                     role.send_if_modified(|role| std::mem::replace(role, Role::StandBy) != Role::StandBy);
                 }
-                Ok(Err(error)) => warn!(error = reasons(&error), "the lease could not be had"),
-                Err(_) => warn!("no answer about the lease"),
+                Ok(Err(error)) => warn!(error = reasons(&error), "failed to acquire or renew the lease, retrying"),
+                Err(_) => warn!("lease request timed out"),
             }
             if renewed.is_some_and(|at| at.elapsed() >= self.renew_deadline) {
-                warn!(identity = self.identity, "the lease could not be renewed in time");
+                warn!(identity = self.identity, "lost leadership: lease not renewed in time");
                 renewed = None;
                 role.send_replace(Role::StandBy);
             }
-            // No later than the time is over.
+            // Wake up at the renew deadline at the latest.
             let left = renewed.map(|at| self.renew_deadline.saturating_sub(at.elapsed()));
             let wait = left.map_or(self.retry_period, |left| left.min(self.retry_period));
             tokio::select! {
@@ -115,7 +117,7 @@ impl Candidate {
                 () = stop.cancelled() => {}
             }
         }
-        // Whoever waits for what is being written still leads.
+        // Stay leader while writes are in flight.
         let mut renewal = time::interval(self.retry_period);
         loop {
             tokio::select! {
@@ -127,11 +129,11 @@ impl Candidate {
         if renewed.is_some()
             && let Err(error) = time::timeout(self.retry_period, self.release()).await.unwrap_or(Ok(()))
         {
-            warn!(error = reasons(&error), "the lease could not be given back");
+            warn!(error = reasons(&error), "failed to release the lease");
         }
     }
 
-    /// Whether the lease is this one's now.
+    /// Creates, takes over or renews the lease. Returns whether this replica holds it.
     async fn acquire_or_renew(&mut self) -> kube::Result<bool> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
@@ -150,7 +152,7 @@ impl Candidate {
         done(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
     }
 
-    /// Whether its holder has not renewed it for as long as it has been seen.
+    /// Returns whether no renewal was seen for the duration of the lease.
     fn has_expired(&self, found: &LeaseSpec) -> bool {
         let duration =
             Duration::from_secs(found.lease_duration_seconds.unwrap_or_default().try_into().unwrap_or_default());
@@ -173,7 +175,7 @@ impl Candidate {
         }
     }
 
-    /// Lets others have the lease at once.
+    /// Releases the lease, so that another replica can acquire it at once.
     async fn release(&self) -> kube::Result<()> {
         let mut lease = self.leases.get(&self.name).await?;
         let own = lease.spec.as_ref().is_some_and(|spec| spec.holder_identity.as_deref() == Some(&self.identity));
@@ -189,13 +191,13 @@ impl Candidate {
                 ..LeaseSpec::default()
             });
             done(self.leases.replace(&self.name, &PostParams::default(), &lease).await)?;
-            info!(identity = self.identity, "has given the lease back");
+            info!(identity = self.identity, "released the lease");
         }
         Ok(())
     }
 }
 
-/// A conflict means that somebody else was faster.
+/// Returns whether a write succeeded; a conflict means that another replica was faster.
 fn done<T>(written: kube::Result<T>) -> kube::Result<bool> {
     match written {
         Ok(_) => Ok(true),

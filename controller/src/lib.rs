@@ -1,15 +1,16 @@
-//! A controller for DaemonSets that embeds the planner `daemonplan`, and can stand in for Kubernetes' own.
+//! A DaemonSet controller that embeds the planner `daemonplan` and can replace the built-in one of Kubernetes.
 //!
 //! | module | |
 //! |---|---|
-//! | [`watched`] | the API server's JSON, straight into the planner's types |
-//! | [`state`] | what is known, whose turn it is: the planner's `Cluster`, fed by the watches |
-//! | [`job`] | what a plan asks of the workers |
-//! | [`expectations`] | what has been written and does not show yet |
-//! | [`apply`], [`api`] | plans carried out, by requests with preconditions |
-//! | [`leader`] | who of several may write |
-//! | [`controller`] | all of it together |
-//! | [`events`], [`metrics`], [`web`] | what it tells: Kubernetes Events, Prometheus metrics, the page |
+//! | [`watched`] | deserializes the API server's JSON into the planner's types |
+//! | [`state`] | the planner's `Cluster`, fed by the watches, and the queue of DaemonSets to plan |
+//! | [`job`] | a plan's actions, for the workers |
+//! | [`expectations`] | writes that the watches do not show yet |
+//! | [`executor`], [`api`] | carries out plans by requests with preconditions |
+//! | [`leader`] | leader election: only one replica writes |
+//! | [`controller`] | runs the watches, the workers and the web server |
+//! | [`config`], [`shared`] | command-line flags; state shared by watches, workers and web pages |
+//! | [`events`], [`metrics`], [`web`] | Kubernetes Events, Prometheus metrics, the web page |
 
 pub mod api;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod expectations;
 pub mod job;
 pub mod leader;
 pub mod metrics;
+pub mod shared;
 pub mod state;
 pub mod watched;
 pub mod web;

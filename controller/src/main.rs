@@ -1,4 +1,4 @@
-//! The controller as a program: flags, the log, signals.
+//! The controller's executable: flags, logging, signals.
 
 use anyhow::Context;
 use clap::Parser;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-/// The default of `RUST_LOG`. Failed requests are logged by their callers, who know their purpose.
+/// The default of `RUST_LOG`. Callers log failed requests, because they know the purpose.
 const LOGGED: &str = "info,kube_client::client::builder=off";
 
 #[tokio::main]
@@ -22,20 +22,22 @@ async fn main() -> anyhow::Result<()> {
     } else {
         log.init();
     }
-    drop(config.settings()?); // before anything is asked for
+    drop(config.settings()?); // fail before the first request
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::spawn({
         let stop = stop.clone();
         async move {
             tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
-            info!("stops");
+            info!("shutting down");
             stop.cancel();
         }
     });
-    let client = client(&config).await.context("it is not known how to reach a cluster")?;
+    let client = client(&config)
+        .await
+        .context("failed to load the cluster configuration: expected a kubeconfig file or a pod's service account")?;
     let controller = Controller::new(config, client).await?;
-    info!(page = %format_args!("http://{}/", controller.address()?), "begins");
+    info!(page = %format_args!("http://{}/", controller.address()?), "started");
     controller.run(stop).await
 }
 
@@ -46,7 +48,7 @@ async fn client(config: &Config) -> anyhow::Result<kube::Client> {
         None if config.context.is_some() => kube::Config::from_kubeconfig(&options).await?,
         None => kube::Config::infer().await?,
     };
-    // The controller knows what may be tried again, and when.
+    // The controller decides what to retry, and when.
     found.default_retry = false;
     Ok(kube::Client::try_from(found)?)
 }

@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! Prometheus metrics.
 
 use std::{fmt, time::Duration};
 
@@ -15,38 +15,38 @@ use prometheus_client::{
 
 use crate::{state::Load, watched::Watch};
 
-/// All metrics, to be counted up anywhere.
+/// All metrics of the controller.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     /// Plans made.
     pub plans: Counter,
-    /// Actions carried out or not.
+    /// Actions by kind, reason and result.
     pub actions: Family<ActionLabels, Counter>,
-    /// Requests that came to nothing.
+    /// Failed writes by action and HTTP status.
     pub errors: Family<ErrorLabels, Counter>,
-    /// How long a plan takes.
+    /// Time to make a plan, in seconds.
     pub plan_time: Histogram,
-    /// How long it takes until a write shows in the watch.
+    /// Time from the response to a write until the watch shows it, in seconds.
     pub watch_lag: Histogram,
-    /// Events of the watches.
+    /// Watch events received.
     pub watch_events: Family<KindLabel, Counter>,
-    /// Watches that broke off.
+    /// Failed watches.
     pub watch_errors: Family<KindLabel, Counter>,
-    /// Objects that could not be read.
+    /// Invalid objects.
     pub unreadable: Family<KindLabel, Counter>,
-    /// Writes that were never seen in the watch.
+    /// Writes that no watch showed in time.
     pub never_shown: Counter,
-    /// Events that were not emitted, being too many.
+    /// Kubernetes Events dropped by the rate limit or a full queue.
     pub events_dropped: Counter,
-    /// Whether this one leads: 0 or 1.
+    /// Whether this replica is the leader: 0 or 1.
     pub leads: Gauge,
     stale: Gauge,
     in_flight: Gauge,
     expected: Gauge,
 }
 
-/// An action by what it is, why, and what became of it.
+/// Labels of an action: kind, reason and result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ActionLabels {
     /// The action, such as `CreatePod`.
@@ -57,24 +57,24 @@ pub struct ActionLabels {
     pub result: &'static str,
 }
 
-/// What failed, and how.
+/// Labels of a failed write.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ErrorLabels {
     /// The action.
     pub action: &'static str,
-    /// The HTTP status, or `unanswered`.
+    /// The HTTP status, or a word such as `unanswered`.
     pub code: String,
 }
 
-/// A kind of objects.
+/// The label of a watched kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
-    /// Such as `Pod`.
+    /// The kind, such as `Pod`.
     pub kind: &'static str,
 }
 
 impl KindLabel {
-    /// That of a kind that is watched.
+    /// Returns the label of `T`.
     pub fn of<T: Watch>() -> Self {
         Self { kind: T::NAMES.0 }
     }
@@ -103,41 +103,37 @@ impl Default for Metrics {
         let registry = &mut metrics.registry;
         registry.register("plans", "Plans made", metrics.plans.clone());
         registry.register("actions", "Actions by kind, reason and result", metrics.actions.clone());
-        registry.register(
-            "write_errors",
-            "Writes that came to nothing, by action and HTTP status",
-            metrics.errors.clone(),
-        );
+        registry.register("write_errors", "Failed writes by action and HTTP status", metrics.errors.clone());
         let lag = metrics.watch_lag.clone();
         registry.register_with_unit("plan_time", "Time to make a plan", Unit::Seconds, metrics.plan_time.clone());
         registry.register_with_unit(
             "watch_lag",
-            "Time from the answer to a write until the watch shows it",
+            "Time from the response to a write until the watch shows it",
             Unit::Seconds,
             lag,
         );
-        registry.register("watch_events", "Events of the watches", metrics.watch_events.clone());
-        registry.register("watch_errors", "Watches that broke off", metrics.watch_errors.clone());
-        registry.register("unreadable_objects", "Objects that could not be read", metrics.unreadable.clone());
-        registry.register("writes_never_shown", "Writes that no watch has shown in time", metrics.never_shown.clone());
+        registry.register("watch_events", "Watch events received", metrics.watch_events.clone());
+        registry.register("watch_errors", "Failed watches", metrics.watch_errors.clone());
+        registry.register("unreadable_objects", "Invalid objects", metrics.unreadable.clone());
+        registry.register("writes_never_shown", "Writes that no watch showed in time", metrics.never_shown.clone());
         registry.register(
             "events_dropped",
-            "Kubernetes Events not emitted, being too many",
+            "Kubernetes Events dropped by the rate limit or a full queue",
             metrics.events_dropped.clone(),
         );
-        registry.register("leader", "Whether this one leads", metrics.leads.clone());
+        registry.register("leader", "Whether this replica is the leader", metrics.leads.clone());
         registry.register("queue_depth", "DaemonSets whose plan may have changed", metrics.stale.clone());
-        registry.register("in_flight", "DaemonSets that are being worked for", metrics.in_flight.clone());
+        registry.register("in_flight", "DaemonSets with a job in flight", metrics.in_flight.clone());
         registry.register("writes_not_shown", "Writes that the watches do not show yet", metrics.expected.clone());
         metrics
     }
 }
 
 impl Metrics {
-    /// In the text format `OpenMetrics`.
+    /// Encodes all metrics in the `OpenMetrics` text format.
     ///
     /// # Errors
-    /// None that the registry could have.
+    /// If encoding fails, which writing to a string does not.
     pub fn text(&self, load: Load) -> Result<String, fmt::Error> {
         let set = |gauge: &Gauge, count: usize| gauge.set(count.try_into().unwrap_or(i64::MAX));
         set(&self.stale, load.stale);
@@ -148,7 +144,7 @@ impl Metrics {
         Ok(text)
     }
 
-    /// A write shows so long after it was done.
+    /// Observes the time from a write until the watch showed it.
     pub fn lagged(&self, lag: Duration) {
         self.watch_lag.observe(lag.as_secs_f64());
     }

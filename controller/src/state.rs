@@ -1,5 +1,6 @@
-//! What the controller knows: the cluster as the watches tell it, what has been written and does not show yet, and whose turn
-//! it is. Nothing here waits or talks to anybody; times come from outside.
+//! The controller's state: the watched cluster, writes that do not show yet, jobs in flight and retries.
+//!
+//! [`State`] performs no I/O and reads no clock; callers pass a [`Moment`].
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,24 +20,24 @@ use crate::{
     watched::{Watch, Watched},
 };
 
-/// Every kind that is watched.
+/// All watched kinds.
 pub const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::ControllerRevision, Kind::Pod, Kind::DaemonSet];
 
-/// The first wait after a failure; it doubles with each further one.
+/// The delay after the first failure; it doubles with each further one, up to [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 
-/// The same moment for the planner, which goes by the calendar, and for waiting, which must not.
+/// One moment on two clocks: wall-clock time for the planner, monotonic time for delays.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// By the calendar.
+    /// The wall-clock time.
     pub time: Timestamp,
-    /// By a clock that nobody sets.
+    /// The monotonic time.
     pub instant: Instant,
 }
 
 impl Moment {
-    /// Now.
+    /// Returns the current moment.
     pub fn now() -> Self {
         Self { time: Timestamp::now(), instant: Instant::now() }
     }
@@ -54,7 +55,7 @@ struct Retry {
     at: Option<Instant>,
 }
 
-/// See the module.
+/// The controller's state; see the [module](self).
 #[derive(Debug)]
 pub struct State {
     cluster: Cluster,
@@ -69,8 +70,10 @@ pub struct State {
 }
 
 impl State {
-    /// Nothing is known yet. Unless `collect_garbage`, the pods of DaemonSets that are being deleted are left to the cluster's
-    /// garbage collector. In a `dry_run` nothing is written, so that nothing is expected to show.
+    /// Creates an empty state.
+    ///
+    /// Without `collect_garbage`, pods of DaemonSets being deleted are left to the cluster's garbage collector. In a
+    /// `dry_run` nothing is written, so no write is expected to show.
     pub fn new(settings: Settings, collect_garbage: bool, dry_run: bool) -> Self {
         let settings = if collect_garbage { settings } else { settings.keep_pods_on_missing_nodes() };
         Self {
@@ -86,7 +89,7 @@ impl State {
         }
     }
 
-    /// Takes in what a watch tells. Gives the writes that show by it, and why an object could not be read.
+    /// Applies a watch event. Returns the writes that show by it, and the reason if its object is invalid.
     pub fn observe<T: Watch>(
         &mut self,
         event: watcher::Event<Watched<T>>,
@@ -114,7 +117,7 @@ impl State {
         let (key, version) = (watched.key(), watched.version().to_owned());
         let object = match watched.object {
             Ok(object) => object.into(),
-            // A DaemonSet that nobody understands is left alone. Anything else stays as it was when it could be read.
+            // An invalid DaemonSet is left alone. Any other object keeps its last valid version.
             Err(reason) if T::KIND == Kind::DaemonSet => {
                 return (self.delete(Kind::DaemonSet, &key), Some((key, reason)));
             }
@@ -126,7 +129,7 @@ impl State {
         if let Resource::DaemonSet(new) = &object
             && self.cluster.daemonset(&key).is_none_or(|old| (&old.uid, old.generation) != (&new.uid, new.generation))
         {
-            self.retries.remove(&key); // whatever was wrong with it may have been set right
+            self.retries.remove(&key); // the edit may have fixed the failure
         }
         self.cluster.apply(object);
         (self.settle(shown), None)
@@ -155,7 +158,7 @@ impl State {
         self.settle(shown)
     }
 
-    /// Plans may create and delete again for those DaemonSets whose writes all show.
+    /// Updates the expectations of the DaemonSets whose writes show.
     fn settle(&mut self, shown: impl IntoIterator<Item = Satisfied>) -> Vec<Satisfied> {
         let shown: Vec<_> = shown.into_iter().collect();
         for Satisfied { daemonset, .. } in &shown {
@@ -168,24 +171,26 @@ impl State {
         self.cluster.set_expectations_satisfied(daemonset, !self.expectations.has_pods(daemonset));
     }
 
-    /// Takes nothing as complete until it is listed anew, as what another controller has written last may not have come in.
+    /// Marks every kind as not listed: the watches may not show the last writes of another controller yet.
     pub fn forget_lists(&mut self) {
         self.listed.clear();
         self.listings.clear();
     }
 
-    /// Whether a kind has been listed.
+    /// Returns whether a kind has been listed.
     pub fn is_listed(&self, kind: Kind) -> bool {
         self.listed.contains(&kind)
     }
 
-    /// Whether every kind has been listed: before that, what seems to be missing may only not have come in yet.
+    /// Returns whether every kind has been listed. Before that, an object may seem missing.
     pub fn is_complete(&self) -> bool {
         KINDS.iter().all(|kind| self.is_listed(*kind))
     }
 
-    /// Whose turn it is: DaemonSets whose plan may have changed, or whose last plan could not be carried out, but for those that
-    /// somebody is at work for, that have changes to come that were made for them, or that must wait after a failure.
+    /// Returns the DaemonSets to plan now, and the writes that expired.
+    ///
+    /// A DaemonSet is ready if its plan may have changed or its retry is due. It is not ready while it has a job in
+    /// flight, has changes that do not show yet, or waits after a failure.
     pub fn ready(&mut self, now: Moment) -> (Vec<Key>, Vec<(Kind, Key, Satisfied)>) {
         if !self.is_complete() {
             return (Vec::new(), Vec::new());
@@ -206,9 +211,9 @@ impl State {
         (keys, expired)
     }
 
-    /// When somebody's turn may come though nothing happens; `None`: not before something does.
-    pub fn next_turn(&self, now: Moment) -> Option<Instant> {
-        // Those whose turn has come and who must wait for something else get it once that happens.
+    /// Returns when a DaemonSet may become ready without an event; `None` if only an event can make one ready.
+    pub fn next_wakeup(&self, now: Moment) -> Option<Instant> {
+        // DaemonSets that are due but wait for something else become ready when that happens.
         let of_plans = self.cluster.next_stale_after(now.time);
         let of_plans = of_plans.and_then(|at| Duration::try_from(at.duration_since(now.time)).ok());
         let of_plans = of_plans.map(|wait| now.instant + wait);
@@ -216,8 +221,9 @@ impl State {
         [of_plans, of_retries, self.expectations.next_expiry()].into_iter().flatten().min()
     }
 
-    /// Plans for a DaemonSet and takes it as being worked for until it is [finished](State::finish). `name` gives a name to a
-    /// pod that is to be created. `None` if it is not known.
+    /// Plans a DaemonSet and starts a job, in flight until [`finish`](State::finish).
+    ///
+    /// `name` generates the name of a pod to be created. Returns `None` if the DaemonSet is unknown.
     pub fn start(&mut self, key: &Key, now: Moment, mut name: impl FnMut(&Text) -> Text) -> Option<Job> {
         let daemonset = self.cluster.daemonset(key)?.clone();
         if let Some(retry) = self.retries.get_mut(key) {
@@ -241,18 +247,18 @@ impl State {
         Some(Job { daemonset, steps, events, news })
     }
 
-    /// A step has been written, and its object has this version now. Gives it back if it shows already.
+    /// Records that a step was written, and its object's new version. Returns the write if it shows already.
     pub fn written(&mut self, step: &Step, version: &str, now: Moment) -> Option<Satisfied> {
         let shown = self.expectations.written(step.kind(), &step.key, &step.effect(), version, now.instant);
         self.settle(shown).pop()
     }
 
-    /// A step has not been written.
+    /// Records that a step was not written.
     pub fn cancelled(&mut self, step: &Step) {
         self.expectations.cancelled(step.kind(), &step.key);
     }
 
-    /// The API server refuses to create a pod on a node: if the policy says so, none is tried there for a while.
+    /// Records that the API server rejected a pod on a node. The policy may delay the next attempt there.
     pub fn refused(&mut self, daemonset: &DaemonSet, node: &Text, now: Moment) {
         if self.cluster.settings().policy_of(daemonset).is_ok_and(|policy| policy.backoff_by_reason) {
             let refused = self.cluster.backoff().refused(daemonset, node.clone(), now.time);
@@ -260,17 +266,17 @@ impl State {
         }
     }
 
-    /// Nobody knows whether a step has been written.
+    /// Records that the outcome of a step is unknown; waits for it to show for at most `patience`.
     pub fn doubted(&mut self, step: &Step, patience: Duration, now: Moment) {
         self.expectations.doubted(step.kind(), &step.key, patience, now.instant);
     }
 
-    /// Takes in an object that was read beside the watch, which will tell of it later.
+    /// Adds an object that was read from the API server before the watch showed it.
     pub fn discover(&mut self, object: impl Into<Resource>) {
         self.cluster.apply(object);
     }
 
-    /// Nobody is at work for the DaemonSet any more.
+    /// Ends a DaemonSet's job. Schedules a retry if it failed.
     pub fn finish(&mut self, key: &Key, outcome: Result<(), Failure>, now: Moment) {
         self.in_flight.remove(key);
         self.expectations.untried(key);
@@ -287,35 +293,35 @@ impl State {
         }
     }
 
-    /// All DaemonSets.
+    /// Returns all DaemonSets.
     pub fn daemonsets(&self) -> impl Iterator<Item = &DaemonSet> {
         self.cluster.daemonsets()
     }
 
-    /// All that a plan for a DaemonSet is made from.
+    /// Returns a snapshot of everything that a plan for a DaemonSet depends on.
     pub fn facts(&self, key: &Key, now: Moment) -> Option<OwnedSnapshot> {
         self.cluster.owned_snapshot(key, now.time)
     }
 
-    /// How many DaemonSets wait for their turn or somebody is at work for, and how many writes do not show yet.
+    /// Returns the number of queued DaemonSets, jobs in flight and writes that do not show yet.
     pub fn load(&self, now: Moment) -> Load {
         let (stale, in_flight) = (self.cluster.stale(now.time).len(), self.in_flight.len());
         Load { stale, in_flight, expected: self.expectations.len() }
     }
 }
 
-/// See [`State::load`].
+/// The current load; see [`State::load`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     /// DaemonSets whose plan may have changed.
     pub stale: usize,
-    /// DaemonSets that somebody is at work for.
+    /// DaemonSets with a job in flight.
     pub in_flight: usize,
     /// Writes that do not show yet.
     pub expected: usize,
 }
 
-/// The uid of an object, and whether it is being deleted, as far as writes to its kind go by them.
+/// Returns an object's uid and whether it is being deleted; empty for kinds that are never written.
 fn identity(object: &Resource) -> (Text, bool) {
     match object {
         Resource::Pod(pod) => (pod.uid.clone(), pod.is_being_deleted()),
@@ -355,7 +361,7 @@ mod tests {
         Key::new("prod", "agent")
     }
 
-    /// One node and one DaemonSet, all but the DaemonSets listed.
+    /// Returns a state with one node, in which all kinds but DaemonSets are listed.
     fn state(now: Moment) -> State {
         let mut state = State::new(Settings::default(), false, false);
         list::<Namespace>(&mut state, vec![json!({"metadata": {"name": "prod"}})], now);
@@ -375,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_a_turn_before_all_is_listed_and_nobody_has_two_at_once() {
+    fn a_daemonset_is_ready_once_all_kinds_are_listed_and_has_one_job_at_a_time() {
         let now = Moment::now();
         let mut state = state(now);
         assert!(!state.is_complete() && !ready(&mut state, now));
@@ -387,11 +393,11 @@ mod tests {
         assert!(!ready(&mut state, now));
         state.forget_lists();
         state.finish(&key(), Ok(()), now);
-        assert!(!ready(&mut state, now), "a new leader begins with lists");
+        assert!(!ready(&mut state, now), "a new leader starts with lists");
     }
 
     #[test]
-    fn after_a_failure_its_turn_comes_later_and_later_unless_it_is_another_one_now() {
+    fn failures_delay_retries_ever_longer_until_the_daemonset_is_edited() {
         let now = Moment::now();
         let mut state = state(now);
         list::<DaemonSet>(&mut state, vec![agent(1)], now);
@@ -399,23 +405,23 @@ mod tests {
         for wait in [100, 200, 400] {
             state.start(&key(), at, |_| "agent-1".into()).unwrap();
             state.finish(&key(), Err(Failure::default()), at);
-            assert_eq!(state.next_turn(at), Some(at.instant + Duration::from_millis(wait)));
+            assert_eq!(state.next_wakeup(at), Some(at.instant + Duration::from_millis(wait)));
             assert!(!ready(&mut state, later(at, wait - 1)) && ready(&mut state, later(at, wait)));
             at = later(at, wait);
         }
         state.start(&key(), at, |_| "agent-1".into()).unwrap();
         state.finish(&key(), Err(Failure { retry_after: Some(Duration::from_secs(7)), terminal: false }), at);
         assert_eq!(
-            state.next_turn(at),
+            state.next_wakeup(at),
             Some(at.instant + Duration::from_secs(7)),
-            "the API server wants to be left alone"
+            "the API server asks to retry later"
         );
         state.observe(Event::Apply(watched::<DaemonSet>(agent(2))), at);
-        assert!(ready(&mut state, at), "it may have been set right");
+        assert!(ready(&mut state, at), "the edit may have fixed it");
     }
 
     #[test]
-    fn a_daemonset_that_cannot_be_read_is_left_alone_and_a_pod_stays_as_it_was() {
+    fn an_invalid_daemonset_is_left_alone_and_an_invalid_pod_keeps_its_last_version() {
         let now = Moment::now();
         let mut state = state(now);
         list::<DaemonSet>(&mut state, vec![agent(1)], now);
@@ -424,7 +430,7 @@ mod tests {
         let (_, unreadable) = state.observe(Event::Apply(watched::<DaemonSet>(broken)), now);
         assert_eq!(unreadable.unwrap().0, key());
         assert!(state.start(&key(), now, |_| "agent-1".into()).is_none());
-        // A pod of the same name is another thing.
+        // A pod of the same name is a different object.
         state.observe(Event::Apply(watched::<DaemonSet>(agent(3))), now);
         let pod = |labels: Value| json!({"metadata": {"namespace": "prod", "name": "agent", "labels": labels, "resourceVersion": "1"}});
         state.observe(Event::Apply(watched::<Pod>(pod(json!({"app": "agent"})))), now);
@@ -450,9 +456,9 @@ mod tests {
             job.steps.iter().map(Step::effect).collect()
         };
         // A revision, a pod, the status.
-        assert_eq!(expectations(&mut state), [Effect::Change, Effect::CreateReason, Effect::Change]);
+        assert_eq!(expectations(&mut state), [Effect::Changed, Effect::Created, Effect::Changed]);
         state.observe(Event::Apply(watched::<Pod>(pod("a"))), now);
         state.observe(Event::Apply(watched::<Pod>(pod("b"))), now);
-        assert_eq!(expectations(&mut state)[1], Effect::DeleteReason { uid: "b".into() }, "one too many");
+        assert_eq!(expectations(&mut state)[1], Effect::Deleted { uid: "b".into() }, "one too many");
     }
 }

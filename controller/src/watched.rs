@@ -1,4 +1,4 @@
-//! The API server's JSON, straight into the planner's types: what it does not plan from is dropped as it is read.
+//! Deserializes the API server's JSON into the planner's types, dropping fields that it does not need.
 
 use std::borrow::Cow;
 
@@ -13,25 +13,25 @@ use kube::{
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-/// An object as it came in: what a watch has to know of it, and what the planner makes of it.
+/// A watched object: the metadata that the watch needs, and the planner's object.
 ///
-/// That an object cannot be read is no error of the whole list or watch.
+/// An invalid object does not fail the whole list or watch.
 #[derive(Clone, Debug)]
 pub struct Watched<T> {
     meta: ObjectMeta,
-    /// The object, or why it could not be read.
+    /// The object, or the reason why it is invalid.
     pub object: Result<T, String>,
 }
 
 /// A kind of object that the controller watches.
 pub trait Watch: Into<daemonplan::Resource> + DeserializeOwned + Clone + std::fmt::Debug + Send + 'static {
-    /// The planner's name of it.
+    /// The planner's kind.
     const KIND: Kind;
-    /// The kind in manifests, and in paths.
+    /// The kind in manifests, and the plural in paths.
     const NAMES: (&'static str, &'static str);
-    /// The API group, version `v1` each.
+    /// The API group; the version is always `v1`.
     const GROUP: &'static str;
-    /// Whether its objects live in namespaces.
+    /// Whether the kind is namespaced.
     const NAMESPACED: bool;
 }
 
@@ -54,7 +54,7 @@ watch! {
     Namespace, "namespaces", "", false;
 }
 
-/// All objects of a kind, or those of one namespace.
+/// Returns the API of a kind, for one namespace or all.
 pub fn api<T: Watch>(client: &Client, namespace: Option<&str>) -> Api<Watched<T>> {
     match namespace {
         Some(namespace) if T::NAMESPACED => Api::namespaced_with(client.clone(), namespace, &()),
@@ -63,13 +63,13 @@ pub fn api<T: Watch>(client: &Client, namespace: Option<&str>) -> Api<Watched<T>
 }
 
 impl<T> Watched<T> {
-    /// `metadata.namespace`, empty for an object that lives in none, and `metadata.name`.
+    /// Returns `metadata.namespace`, empty for a cluster-scoped object, and `metadata.name`.
     pub fn key(&self) -> daemonplan::Key {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         daemonplan::Key::new(text(&self.meta.namespace), text(&self.meta.name))
     }
 
-    /// `metadata.resourceVersion`.
+    /// Returns `metadata.resourceVersion`.
     pub fn version(&self) -> &str {
         self.meta.resource_version.as_deref().unwrap_or_default()
     }
@@ -134,18 +134,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_of_a_watch_is_read() {
+    fn a_watch_event_is_deserialized() {
         let line = r#"{"type":"ADDED","object":{"kind":"Node","apiVersion":"v1","metadata":{"name":"n1","resourceVersion":"17",
             "managedFields":[{}]},"spec":{"podCIDR":"10.0.0.0/24","taints":[{"key":"a","effect":"NoSchedule"}]}}}"#;
         let WatchEvent::Added(watched) = serde_json::from_str::<WatchEvent<Watched<Node>>>(line).unwrap() else {
-            panic!("it was added");
+            panic!("expected an ADDED event");
         };
         assert_eq!((watched.version(), &*watched.key().name), ("17", "n1"));
         assert_eq!(watched.object.unwrap().taints.len(), 1);
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_and_the_rest_of_the_list_is_there() {
+    fn an_invalid_object_does_not_fail_the_rest_of_the_list() {
         let list = r#"{"kind":"NodeList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[
             {"metadata":{"name":"n1","resourceVersion":"7"},"spec":{"taints":"none"}},
             {"metadata":{"name":"n2","resourceVersion":"8"}}]}"#;
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_those_of_the_api() {
+    fn url_paths_match_the_api() {
         assert_eq!(Watched::<DaemonSet>::url_path(&(), Some("prod")), "/apis/apps/v1/namespaces/prod/daemonsets");
         assert_eq!(Watched::<Node>::url_path(&(), None), "/api/v1/nodes");
     }

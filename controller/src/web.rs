@@ -1,4 +1,4 @@
-//! The page, and what programs ask for: why, whether all is well, and the metrics. Nothing here changes anything.
+//! Web pages, explanations as JSON, health checks and metrics; all read-only.
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
@@ -20,23 +20,23 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
 
 use crate::{
-    controller::Shared,
     metrics::Metrics,
+    shared::Shared,
     state::{KINDS, Moment},
 };
 
 const STYLE: &str = include_str!("page.css");
 
-/// Without a sign of life for so long, the dispatcher is taken as stuck.
+/// How long the dispatcher may be silent before it counts as stuck.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// The largest cluster whose roll-outs are played forward whenever somebody looks.
+/// The largest number of nodes for which a page includes the forecast.
 const MOST_NODES_UNASKED: usize = 1000;
 
-/// So many names and waves are shown.
+/// Maximum number of names and waves shown.
 const SHOWN: usize = 12;
 
-/// What is served.
+/// Returns the router of all pages and endpoints.
 pub fn site(shared: Arc<Shared>, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/", get(list))
@@ -55,7 +55,7 @@ async fn health(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
     if silence < SILENCE {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("the dispatcher has not been seen for {} s\n", silence.as_secs()))
+        (StatusCode::SERVICE_UNAVAILABLE, format!("dispatcher silent for {} s\n", silence.as_secs()))
     }
 }
 
@@ -79,9 +79,9 @@ fn numbers(shared: &Shared, metrics: &Metrics) -> Answer {
 
 #[derive(Debug, Deserialize)]
 struct Question {
-    /// Only this node, with every rule about it.
+    /// Show only this node, with every rule.
     node: Option<String>,
-    /// Play the roll-out forward, however large the cluster is.
+    /// Include the forecast, however large the cluster is.
     #[serde(default)]
     forecast: bool,
 }
@@ -92,11 +92,11 @@ async fn explain(
     Query(question): Query<Question>,
 ) -> Answer {
     let facts = known(&shared, &namespace, &name)?;
-    let mut explanation = elsewhere(move || facts.snapshot().explain()).await?;
+    let mut explanation = run_blocking(move || facts.snapshot().explain()).await?;
     if let Some(node) = question.node {
         explanation.nodes.retain(|explained| explained.node == *node);
         if explanation.nodes.is_empty() {
-            return Err((StatusCode::NOT_FOUND, format!("there is no node {node}\n")));
+            return Err((StatusCode::NOT_FOUND, format!("node {node} not found\n")));
         }
     }
     Ok(Json(explanation).into_response())
@@ -104,11 +104,11 @@ async fn explain(
 
 fn known(shared: &Shared, namespace: &str, name: &str) -> Result<OwnedSnapshot, (StatusCode, String)> {
     let facts = shared.state().facts(&Key::new(namespace, name), Moment::now());
-    facts.ok_or_else(|| (StatusCode::NOT_FOUND, format!("there is no DaemonSet {namespace}/{name}\n")))
+    facts.ok_or_else(|| (StatusCode::NOT_FOUND, format!("DaemonSet {namespace}/{name} not found\n")))
 }
 
-/// Work that takes longer than others should wait.
-async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, (StatusCode, String)> {
+/// Runs slow work on the blocking thread pool, so that other requests need not wait.
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, (StatusCode, String)> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
@@ -128,13 +128,13 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
         true,
         &html! {
             h1 { "DaemonSets" }
-            @if !complete { p class="warn" { "Not all objects have been listed yet." } }
-            @if daemonsets.is_empty() { p class="quiet" { "There is none." } } @else {
+            @if !complete { p class="warn" { "Not all objects are listed yet." } }
+            @if daemonsets.is_empty() { p class="quiet" { "No DaemonSets." } } @else {
                 div class="wide" { table {
                     thead { tr {
                         th { "DaemonSet" } th { "State" }
                         th class="number" { "Desired" } th class="number" { "Ready" } th class="number" { "Available" }
-                        th class="number" { "Up to date" } th class="number" { "Misplaced" }
+                        th class="number" { "Updated" } th class="number" { "Misscheduled" }
                     } }
                     tbody { @for (key, status, state) in &daemonsets { tr {
                         td { a href=(path(&key.namespace, &key.name)) { (key.namespace) "/" wbr; (key.name) } }
@@ -149,7 +149,7 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
     )
 }
 
-/// A state at a glance: its class in the style sheet, and its name.
+/// A state: its class in the style sheet, and its name.
 type Badge = (&'static str, &'static str);
 
 fn state_of(daemonset: &DaemonSet) -> Badge {
@@ -157,13 +157,13 @@ fn state_of(daemonset: &DaemonSet) -> Badge {
     if daemonset.is_being_deleted() {
         ("warn", "being deleted")
     } else if status.observed_generation < daemonset.generation {
-        ("warn", "not seen yet")
+        ("warn", "not observed yet")
     } else if status.updated_number_scheduled < status.desired_number_scheduled {
         ("warn", "rolling out")
     } else if status.number_available < status.desired_number_scheduled {
-        ("bad", "not available")
+        ("bad", "unavailable")
     } else {
-        ("done", "well")
+        ("done", "up to date")
     }
 }
 
@@ -173,9 +173,9 @@ async fn page(
     Query(question): Query<Question>,
 ) -> Answer {
     let facts = known(&shared, &namespace, &name)?;
-    let unasked = facts.nodes.len() <= MOST_NODES_UNASKED;
-    let Question { node, forecast: asked } = question;
-    let content = elsewhere(move || {
+    let is_small = facts.nodes.len() <= MOST_NODES_UNASKED;
+    let Question { node, forecast: requested } = question;
+    let content = run_blocking(move || {
         let snapshot = facts.snapshot();
         let explanation = snapshot.explain();
         if let Some(node) = node {
@@ -183,15 +183,15 @@ async fn page(
             return found.map(|found| one_node(&facts.daemonset, found));
         }
         let moves = !matches!(explanation.update, UpdateState::None | UpdateState::Done | UpdateState::OnDelete { .. });
-        let forecast = ((moves && unasked) || asked).then(|| {
+        let forecast = ((moves && is_small) || requested).then(|| {
             let startup = Delay::observed(&snapshot);
             let assumptions = startup.into_iter().fold(Assumptions::default(), Assumptions::startup);
             (snapshot.forecast(&assumptions), assumptions)
         });
         Some(one_daemonset(&facts.daemonset, &explanation, forecast.as_ref(), moves))
     });
-    let content = content.await?.ok_or_else(|| (StatusCode::NOT_FOUND, "there is no such node\n".to_owned()))?;
-    Ok(document(&format!("{namespace}/{name}"), !asked, &content))
+    let content = content.await?.ok_or_else(|| (StatusCode::NOT_FOUND, "node not found\n".to_owned()))?;
+    Ok(document(&format!("{namespace}/{name}"), !requested, &content))
 }
 
 fn one_daemonset(
@@ -210,17 +210,17 @@ fn one_daemonset(
             p { (sentence(&explanation.update)) }
             @if let Some(away) = explanation.rollout.as_ref().and_then(RolloutStatus::away) { p { (sentence(&away)) } }
             @if let UpdateState::Waiting { blocked_by, .. } = &explanation.update {
-                ul { @for holdup in blocked_by.iter().take(SHOWN) { li { (node_link(&path, &holdup.node)) ": " (holdup) } } }
+                ul { @for blocker in blocked_by.iter().take(SHOWN) { li { (node_link(&path, &blocker.node)) ": " (blocker) } } }
                 (more(blocked_by.len()))
             }
             @if let Some((forecast, assumptions)) = forecast { (forecast_of(forecast, assumptions)) } @else if moves {
-                p { a href={ (path) "?forecast=true" } { "How does it go on?" } }
+                p { a href={ (path) "?forecast=true" } { "Show the forecast" } }
             }
         }
         section {
             h2 { "Nodes" }
-            @for (said, nodes) in explanation.groups() {
-                h3 { (count(nodes.len(), "node")) ": " (said) }
+            @for (text, nodes) in explanation.groups() {
+                h3 { (count(nodes.len(), "node")) ": " (text) }
                 p class="quiet" {
                     @for (number, node) in nodes.iter().take(SHOWN).enumerate() {
                         @if number > 0 { ", " } (node_link(&path, &node.node))
@@ -230,11 +230,11 @@ fn one_daemonset(
             }
         }
         @if !explanation.claims.is_empty() { section {
-            h2 { "Pods whose labels and controller do not say the same" }
+            h2 { "Pods whose labels and controller disagree" }
             ul { @for claim in explanation.claims.iter().take(SHOWN) { li { (claim.pod) ": " (claim.reason) } } }
             (more(explanation.claims.len()))
         } }
-        p class="quiet" { "For programs: " a href={ "/explain/" (daemonset.namespace) "/" (daemonset.name) } { "JSON" } }
+        p class="quiet" { "Also available as " a href={ "/explain/" (daemonset.namespace) "/" (daemonset.name) } { "JSON" } }
     }
 }
 
@@ -242,7 +242,7 @@ fn forecast_of(forecast: &Forecast, assumptions: &Assumptions) -> Markup {
     html! {
         h3 { "Forecast" }
         p { (sentence(forecast)) }
-        p class="quiet" { "If " (assumptions) "." }
+        p class="quiet" { "Assumptions: " (assumptions) "." }
         @if !forecast.stuck.is_empty() {
             ul { @for stuck in forecast.stuck.iter().take(SHOWN) { li { (stuck.node) ": " (stuck.cause) } } }
             (more(forecast.stuck.len()))
@@ -250,7 +250,7 @@ fn forecast_of(forecast: &Forecast, assumptions: &Assumptions) -> Markup {
         @if !forecast.waves.is_empty() {
             div class="wide" { table {
                 thead { tr {
-                    th class="number" { "Begins" } th class="number" { "Ends" } th { "What" }
+                    th class="number" { "Start" } th class="number" { "End" } th { "Wave" }
                     th class="number" { "Available" } th { "Nodes" }
                 } }
                 tbody { @for wave in forecast.waves.iter().take(SHOWN) { tr {
@@ -269,7 +269,7 @@ fn forecast_of(forecast: &Forecast, assumptions: &Assumptions) -> Markup {
     }
 }
 
-/// Everything about one node.
+/// Renders one node with its rules and pods.
 fn one_node(daemonset: &DaemonSet, node: &NodeExplanation) -> Markup {
     let path = path(&daemonset.namespace, &daemonset.name);
     html! {
@@ -284,7 +284,7 @@ fn one_node(daemonset: &DaemonSet, node: &NodeExplanation) -> Markup {
                 td class="names" { @if let Some(failure) = &check.failure { (failure) } }
             } } } }
             @if !node.remedies.is_empty() {
-                h3 { "What would bring a pod here" }
+                h3 { "Changes that would allow a pod here" }
                 ul { @for remedy in &node.remedies { li { (remedy) } } }
             }
         }
@@ -293,8 +293,8 @@ fn one_node(daemonset: &DaemonSet, node: &NodeExplanation) -> Markup {
             ul { @for pod in &node.pods { li {
                 (pod.pod) ": " (pod.state)
                 @if let Some(number) = pod.revision.number { ", revision " (number) }
-                @if !pod.revision.is_current { ", not up to date" }
-                @if let Some(deletion) = &pod.deletion { ", is deleted next: " (deletion) }
+                @if !pod.revision.is_current { ", outdated" }
+                @if let Some(deletion) = &pod.deletion { ", to be deleted: " (deletion) }
             } } }
         } }
     }
@@ -314,7 +314,7 @@ fn document(title: &str, refreshes: bool, content: &Markup) -> Response {
             body { (content) }
         }
     };
-    // Nothing is loaded, whatever names the cluster holds.
+    // Names in the cluster are untrusted: allow no scripts and no loading.
     let policy = (HeaderName::from_static("content-security-policy"), "default-src 'none'; style-src 'unsafe-inline'");
     ([policy], Html(page.into_string())).into_response()
 }
@@ -339,7 +339,7 @@ fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// With a capital letter and a full stop.
+/// Formats `text` with a capital letter and a full stop.
 fn sentence(text: &impl Display) -> String {
     let text = text.to_string();
     let mut letters = text.chars();
@@ -347,7 +347,7 @@ fn sentence(text: &impl Display) -> String {
     first.chain(letters).chain(['.']).collect()
 }
 
-/// In whole seconds, rounded up so that nobody looks too early.
+/// Formats a duration in whole seconds, rounded up.
 fn span(time: Duration) -> String {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     format!("{:#}", jiff::SignedDuration::from_secs(seconds.try_into().unwrap_or(i64::MAX)))

@@ -1,4 +1,4 @@
-//! The controller in a living cluster: it comes to rest where it should, writes no more than it must, and nothing that it may not.
+//! Runs the controller in a simulated cluster: it settles, makes no needless writes, and never a forbidden one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
@@ -7,10 +7,10 @@ mod cluster;
 use std::{collections::BTreeMap, time::Duration};
 
 use cluster::{
-    KINDS, Pace, Process, Server, cluster as start, controller, daemonset, daemonset_of_kind, id, node, own_writes,
-    owner, page, ready, roll_out,
-    server::{Faults, Store, Write},
-    settle, trespasses, unsettled, unsettled_of_kinds,
+    KINDS, Pace, Process, Server, cluster as start, controller, daemonset, daemonset_of_kind, forbidden_writes, id,
+    node, own_writes, owner, page, ready, roll_out, settle,
+    store::{Faults, Store, Write},
+    unsettled, unsettled_of_kinds,
 };
 use serde_json::{Value, json};
 use tokio::time;
@@ -18,25 +18,25 @@ use tokio::time;
 const LIMIT: Duration = Duration::from_secs(90);
 const ALONE: &str = "--no-leader-election";
 
-/// All nodes are wanted.
+/// Returns why the DaemonSets, which should run on all nodes, are not settled.
 fn everywhere(store: &Store) -> Option<String> {
     unsettled(store, |_, _| true)
 }
 
-/// What no run may have done.
-fn assert_decent(server: &Server) {
+/// Asserts that no rule was broken during the run.
+fn assert_no_violations(server: &Server) {
     let store = server.store();
     assert_eq!(store.crowds, [""; 0]);
-    assert_eq!(trespasses(&store), [""; 0]);
+    assert_eq!(forbidden_writes(&store), [""; 0]);
 }
 
-/// The uids of the pods, by name.
+/// Returns the uids of the pods, by name.
 fn pods(server: &Server) -> BTreeMap<String, String> {
     let pods = server.store().all("pods");
     pods.iter().map(|((.., name), pod)| (name.clone(), pod["metadata"]["uid"].to_string())).collect()
 }
 
-/// Waits until something holds.
+/// Waits until `holds` is true.
 async fn wait_for(server: &Server, what: &str, holds: impl Fn(&Store) -> bool) {
     for _ in 0..4000 {
         if holds(&server.store()) {
@@ -44,7 +44,7 @@ async fn wait_for(server: &Server, what: &str, holds: impl Fn(&Store) -> bool) {
         }
         time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("never: {what}");
+    panic!("timed out waiting for: {what}");
 }
 
 fn writes<'a>(store: &'a Store, verb: &str, plural: &str) -> Vec<&'a Write> {
@@ -52,7 +52,7 @@ fn writes<'a>(store: &'a Store, verb: &str, plural: &str) -> Vec<&'a Write> {
 }
 
 #[tokio::test]
-async fn what_may_not_happen_would_be_seen() {
+async fn violations_are_detected() {
     let server = Server::start(1).await;
     let mut store = server.store();
     store.create("daemonsets", daemonset("prod", "agent"));
@@ -66,7 +66,7 @@ async fn what_may_not_happen_would_be_seen() {
     let object = json!({"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "controller": true}]}});
     let pod = id("pods", "prod", "web");
     store.writes.push(Write { verb: http::Method::DELETE, id: pod, status: false, object, code: 200 });
-    assert_eq!(trespasses(&store).len(), 1);
+    assert_eq!(forbidden_writes(&store).len(), 1);
     assert!(everywhere(&store).is_some());
 }
 
@@ -78,16 +78,16 @@ async fn a_new_daemonset_gets_its_pods_and_a_new_template_rolls_out() {
     settle(&server, LIMIT, everywhere).await;
     roll_out(&mut server.store(), &agent, "registry/agent:<2>&");
     settle(&server, LIMIT, everywhere).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
     let store = server.store();
     let creations = writes(&store, "POST", "pods");
-    assert_eq!((creations.len(), writes(&store, "DELETE", "pods").len()), (20, 10), "one each, twice, and no more");
+    assert_eq!((creations.len(), writes(&store, "DELETE", "pods").len()), (20, 10), "one pod per node and template");
     assert!(
         creations.iter().all(|write| write.object["metadata"]["generateName"] == "agent-"),
-        "as the built-in one has it"
+        "as in the built-in controller"
     );
     assert!(own_writes(&store) < 100, "{} writes", own_writes(&store));
-    // The built-in controller knows a revision by its bytes: keys in their order.
+    // The built-in controller compares revisions by their bytes: keys must be sorted.
     let revisions = store.all("controllerrevisions");
     assert_eq!(revisions.len(), 2);
     for (_, revision) in &revisions {
@@ -96,12 +96,15 @@ async fn a_new_daemonset_gets_its_pods_and_a_new_template_rolls_out() {
         let keys: Vec<_> = revision["data"]["spec"]["template"]["spec"].as_object().unwrap().keys().collect();
         assert_eq!(keys, sorted.keys().collect::<Vec<_>>());
     }
-    let said: Vec<_> = store.all("events").iter().map(|(_, event)| event["reason"].clone()).collect();
-    assert!(said.contains(&json!("SuccessfulCreate")) && said.contains(&json!("SuccessfulDelete")), "{said:?}");
+    let reasons: Vec<_> = store.all("events").iter().map(|(_, event)| event["reason"].clone()).collect();
+    assert!(
+        reasons.contains(&json!("SuccessfulCreate")) && reasons.contains(&json!("SuccessfulDelete")),
+        "{reasons:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_daemonsets_on_a_hundred_nodes_that_change_all_the_time() {
+async fn three_daemonsets_settle_on_a_hundred_changing_nodes() {
     let (server, _life) = start(100, Pace::default()).await;
     let ids = KINDS.map(|kind| server.store().create("daemonsets", daemonset_of_kind(kind, "30%")));
     let _process = controller(&server, ALONE);
@@ -126,11 +129,11 @@ async fn three_daemonsets_on_a_hundred_nodes_that_change_all_the_time() {
                 roll_out(&mut store, id, &format!("registry/agent:{round}"));
             }
         }
-        // The next round comes in the midst of the roll-out.
+        // The next round comes during the rollout.
         time::sleep(Duration::from_millis(150)).await;
     }
     settle(&server, LIMIT, unsettled_of_kinds).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
     let store = server.store();
     let (created, all) = (writes(&store, "POST", "pods").len(), own_writes(&store));
     assert!(created < 300 * 4, "{created} pods were created");
@@ -138,13 +141,13 @@ async fn three_daemonsets_on_a_hundred_nodes_that_change_all_the_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn to_take_over_from_another_controller_restarts_nothing() {
+async fn taking_over_from_another_controller_restarts_no_pod() {
     let (server, _life) = start(10, Pace::default()).await;
     server.store().create("daemonsets", daemonset("prod", "agent"));
     let process = controller(&server, ALONE);
     settle(&server, LIMIT, everywhere).await;
     process.kill();
-    // The built-in controller would have given the revision another name and hash, and other bytes of the same meaning.
+    // The built-in controller would have named and hashed the revision differently, and ordered its bytes differently.
     {
         let mut store = server.store();
         let ((.., name), revision) = store.all("controllerrevisions").pop().unwrap();
@@ -154,7 +157,7 @@ async fn to_take_over_from_another_controller_restarts_nothing() {
         revision["metadata"]["labels"]["controller-revision-hash"] = json!("6f4c8d7b9");
         let template = revision["data"]["spec"]["template"].as_object_mut().unwrap();
         let patch = template.remove("$patch").unwrap();
-        template.insert("$patch".to_owned(), patch); // at the end now
+        template.insert("$patch".to_owned(), patch); // now the last key
         store.create("controllerrevisions", revision);
         for (pod, _) in store.all("pods") {
             store.edit(&pod, |pod| pod["metadata"]["labels"]["controller-revision-hash"] = json!("6f4c8d7b9"));
@@ -183,25 +186,25 @@ async fn orphans_are_adopted_by_a_daemonset_that_is_created_again() {
     }
     wait_for(&server, "the DaemonSet is gone", |store| store.get(&agent).is_none()).await;
     assert!(server.store().all("pods").iter().all(|(_, pod)| owner(pod).is_none()));
-    // Once every watch has told of it; for what comes of a watch that is late see the next test.
+    // Wait until every watch has shown it; the next test covers late watches.
     while page(&process, "/explain/prod/agent").await.0 != 404 {
         time::sleep(Duration::from_millis(10)).await;
     }
     time::sleep(Duration::from_secs(1)).await;
     server.store().create("daemonsets", daemonset("prod", "agent"));
     settle(&server, LIMIT, everywhere).await;
-    assert_eq!(pods(&server), before, "none was restarted");
-    assert_decent(&server);
-    // A pod whose labels no longer match is let go, and another one takes its place.
+    assert_eq!(pods(&server), before, "no pod was restarted");
+    assert_no_violations(&server);
+    // A pod whose labels no longer match is released and replaced.
     let (pod, _) = server.store().all("pods").pop().unwrap();
     server.store().edit(&pod, |pod| pod["metadata"]["labels"]["app"] = json!("debug"));
-    wait_for(&server, "it is released", |store| store.get(&pod).is_some_and(|pod| owner(pod).is_none())).await;
+    wait_for(&server, "the pod is released", |store| store.get(&pod).is_some_and(|pod| owner(pod).is_none())).await;
     settle(&server, LIMIT, everywhere).await;
     assert_eq!(server.store().all("pods").len(), 11);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orphans_are_adopted_whichever_watch_tells_of_them_first() {
+async fn orphans_are_adopted_whichever_watch_is_late() {
     for late in ["controllerrevisions", "pods", "daemonsets"] {
         let (server, _life) = start(5, Pace::default()).await;
         let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
@@ -219,18 +222,18 @@ async fn orphans_are_adopted_whichever_watch_tells_of_them_first() {
         time::sleep(Duration::from_millis(300)).await;
         server.store().faults.holds = None;
         settle(&server, Duration::from_secs(20), everywhere).await;
-        assert_decent(&server);
+        assert_no_violations(&server);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_may_be_killed_between_any_two_writes() {
+async fn the_controller_may_be_killed_between_any_two_writes() {
     let (server, _life) = start(4, Pace::default()).await;
     let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
     let mut longest = 0;
     for round in 0..40 {
         roll_out(&mut server.store(), &agent, &format!("registry/agent:{round}"));
-        // Dies after so many writes, several times over.
+        // Killed after `left` writes, several times.
         for left in [round, round / 2, 1] {
             server.store().faults.writes_left = Some(left);
             let process = controller(&server, ALONE);
@@ -248,12 +251,12 @@ async fn it_may_be_killed_between_any_two_writes() {
         settle(&server, LIMIT, everywhere).await;
         process.kill();
     }
-    assert!(longest > 20, "the last to die had done {longest} writes");
-    assert_decent(&server);
+    assert!(longest > 20, "at most {longest} writes were made before a kill");
+    assert_no_violations(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_fails_at_random_is_made_up_for() {
+async fn random_server_errors_are_retried() {
     let (server, _life) = start(20, Pace { failures: 10, ..Pace::default() }).await;
     server.store().faults = Faults {
         refused: 0.05,
@@ -271,37 +274,37 @@ async fn a_server_that_fails_at_random_is_made_up_for() {
     for round in 0..3 {
         roll_out(&mut server.store(), &agent, &format!("registry/agent:{round}"));
         time::sleep(Duration::from_secs(1)).await;
-        server.store().compact(); // every watch is too old, and lists anew
+        server.store().compact(); // every watch expires and lists again
     }
     settle(&server, LIMIT, everywhere).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_written_is_waited_for_however_late_the_watch_is() {
+async fn no_pod_is_created_twice_however_late_the_watch_is() {
     let (server, _life) = start(10, Pace::default()).await;
     server.store().faults.holds = Some("pods");
     server.store().create("daemonsets", daemonset("prod", "agent"));
     let process = controller(&server, ALONE);
-    wait_for(&server, "all are created", |store| store.all("pods").len() == 10).await;
-    // Something else happens to the DaemonSet meanwhile, and nodes are touched.
+    wait_for(&server, "all pods are created", |store| store.all("pods").len() == 10).await;
+    // Node edits trigger new plans meanwhile.
     for number in 0..10 {
         let node = id("nodes", "", &format!("node-{number:04}"));
         server.store().edit(&node, |node| node["metadata"]["labels"]["seen"] = json!("1"));
         time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(server.store().all("pods").len(), 10, "none is created twice");
+    assert_eq!(server.store().all("pods").len(), 10, "no pod is created twice");
     let (_, text) = page(&process, "/metrics").await;
     assert!(text.contains("daemonplan_writes_not_shown 10"), "{text}");
     server.store().faults.holds = None;
     settle(&server, LIMIT, everywhere).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
     let (_, text) = page(&process, "/metrics").await;
     assert!(text.contains("daemonplan_writes_not_shown 0"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pod_that_was_left_behind_meanwhile_is_not_deleted() {
+async fn a_pod_orphaned_since_the_plan_is_not_deleted() {
     let (server, _life) = start(3, Pace::default()).await;
     let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
     let _process = controller(&server, ALONE);
@@ -315,22 +318,22 @@ async fn a_pod_that_was_left_behind_meanwhile_is_not_deleted() {
     roll_out(&mut server.store(), &agent, "registry/agent:2");
     wait_for(&server, "a new revision", |store| store.all("controllerrevisions").len() == 2).await;
     time::sleep(Duration::from_millis(500)).await;
-    assert!(writes(&server.store(), "DELETE", "pods").is_empty(), "they are nobody's");
-    // Once the watch tells, they are adopted, and then updated.
+    assert!(writes(&server.store(), "DELETE", "pods").is_empty(), "the pods are orphans");
+    // Once the watch shows them, they are adopted and then updated.
     server.store().faults.holds = None;
     settle(&server, LIMIT, everywhere).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revision_of_the_same_name_that_says_otherwise_is_a_collision() {
+async fn a_revision_with_the_same_name_and_other_data_is_a_collision() {
     let (server, _life) = start(2, Pace::default()).await;
     server.store().create("daemonsets", daemonset("prod", "agent"));
     let process = controller(&server, ALONE);
     settle(&server, LIMIT, everywhere).await;
     process.kill();
     let ((.., name), _) = server.store().all("controllerrevisions").pop().unwrap();
-    // In another cluster somebody has one of that name, and the watch is late to tell.
+    // In a second cluster the name is taken, and the watch is late.
     let (server, _life) = start(2, Pace::default()).await;
     let process = controller(&server, ALONE);
     wait_until_ready(&process).await;
@@ -348,7 +351,7 @@ async fn a_revision_of_the_same_name_that_says_otherwise_is_a_collision() {
         .await;
     server.store().faults.holds = None;
     settle(&server, LIMIT, everywhere).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
     assert_eq!(server.store().all("controllerrevisions").len(), 2);
 }
 
@@ -359,7 +362,7 @@ async fn wait_until_ready(process: &Process) {
         }
         time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("never ready");
+    panic!("timed out waiting for /readyz");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -377,12 +380,12 @@ async fn of_two_replicas_one_writes_and_the_other_takes_over() {
     wait_until_ready(&second).await;
     assert_eq!(holder(&server), "first");
     assert!(page(&second, "/metrics").await.1.contains("daemonplan_leader 0"));
-    // The leader dies, and the other one waits until the lease is over.
+    // The leader is killed, and the other replica waits until the lease expires.
     first.kill();
     roll_out(&mut server.store(), &agent, "registry/agent:2");
     settle(&server, LIMIT, everywhere).await;
     assert_eq!(holder(&server), "second");
-    // The leader is asked to go in the midst of a roll-out, and gives the lease back.
+    // The leader is shut down during a rollout and releases the lease.
     let third = controller(&server, &format!("{LEASE} --identity third"));
     roll_out(&mut server.store(), &agent, "registry/agent:3");
     time::sleep(Duration::from_millis(100)).await;
@@ -390,9 +393,9 @@ async fn of_two_replicas_one_writes_and_the_other_takes_over() {
     assert!(["", "third"].contains(&&*holder(&server)), "{}", holder(&server));
     settle(&server, LIMIT, everywhere).await;
     assert_eq!(holder(&server), "third");
-    // Somebody takes the lease from it: it stands by, and writes nothing.
+    // Another holder takes the lease: the replica stands by and writes nothing.
     server.store().edit(&id("leases", "prod", "daemonplan-controller"), |lease| {
-        lease["spec"]["holderIdentity"] = json!("somebody");
+        lease["spec"]["holderIdentity"] = json!("other");
         lease["spec"]["leaseDurationSeconds"] = json!(3600);
     });
     time::sleep(Duration::from_millis(500)).await;
@@ -401,7 +404,7 @@ async fn of_two_replicas_one_writes_and_the_other_takes_over() {
     time::sleep(Duration::from_secs(1)).await;
     assert_eq!(own_writes(&server.store()), before);
     assert!(page(&third, "/metrics").await.1.contains("daemonplan_leader 0"));
-    assert_decent(&server);
+    assert_no_violations(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -419,11 +422,11 @@ async fn a_leader_that_cannot_renew_its_lease_stops_writing() {
     server.store().faults.refused = 0.0;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
     settle(&server, LIMIT, everywhere).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_that_both_write_come_to_rest_even_so() {
+async fn two_controllers_without_leader_election_settle() {
     let (server, _life) = start(10, Pace::default()).await;
     server.store().faults.watch_lag = Duration::from_millis(10);
     let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
@@ -431,11 +434,11 @@ async fn two_that_both_write_come_to_rest_even_so() {
     settle(&server, LIMIT, everywhere).await;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
     settle(&server, LIMIT, everywhere).await;
-    assert_eq!(trespasses(&server.store()), [""; 0]);
+    assert_eq!(forbidden_writes(&server.store()), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_server_refuses_is_tried_again_ever_more_rarely_and_at_once_when_it_is_set_right() {
+async fn rejected_pods_are_retried_ever_more_rarely_and_at_once_after_an_edit() {
     let (server, _life) = start(50, Pace::default()).await;
     let mut broken = daemonset("prod", "agent");
     broken["spec"]["template"]["spec"]["containers"] = json!([]);
@@ -443,18 +446,18 @@ async fn what_the_server_refuses_is_tried_again_ever_more_rarely_and_at_once_whe
     let _process = controller(&server, ALONE);
     time::sleep(Duration::from_secs(3)).await;
     let refused = writes(&server.store(), "POST", "pods").len();
-    assert!((3..10).contains(&refused), "one pod at a time is tried, {refused} times in three seconds");
+    assert!((3..10).contains(&refused), "one pod at a time is tried; {refused} attempts in three seconds");
     assert!(server.store().all("events").iter().any(|(_, event)| event["reason"] == "FailedCreate"));
     server.store().edit(&agent, |daemonset| {
         daemonset["spec"]["template"]["spec"]["containers"] = json!([{"name": "main", "image": "registry/agent:1"}]);
     });
-    wait_for(&server, "all are created", |store| store.all("pods").len() == 50).await;
+    wait_for(&server, "all pods are created", |store| store.all("pods").len() == 50).await;
     settle(&server, LIMIT, everywhere).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_created_in_a_namespace_that_goes() {
+async fn nothing_is_created_in_a_namespace_being_deleted() {
     let (server, _life) = start(10, Pace { collects: false, ..Pace::default() }).await;
     server.store().edit(&id("namespaces", "", "prod"), |namespace| {
         namespace["metadata"]["finalizers"] = json!(["kubernetes"]);
@@ -475,13 +478,13 @@ async fn a_dry_run_writes_nothing() {
     let process = controller(&server, "--dry-run");
     wait_until_ready(&process).await;
     time::sleep(Duration::from_millis(300)).await;
-    assert!(server.store().writes.is_empty(), "not even a lease or an Event");
+    assert!(server.store().writes.is_empty(), "expected no write, not even a lease or an Event");
     let (_, text) = page(&process, "/metrics").await;
     assert!(text.contains(r#"action="CreatePod",reason="NoPod",result="dry-run"} 3"#), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_one_namespace_and_only_some_labels() {
+async fn namespace_and_selector_flags_restrict_the_daemonsets() {
     let (server, _life) = start(3, Pace::default()).await;
     {
         let mut store = server.store();
@@ -500,7 +503,7 @@ async fn only_one_namespace_and_only_some_labels() {
             .iter()
             .all(|((_, namespace, name), _)| namespace == "prod" && name.starts_with("agent"))
     );
-    // One that no longer has the labels is left alone as it is.
+    // A DaemonSet whose labels no longer match is left alone.
     let agent = id("daemonsets", "prod", "agent");
     server.store().edit(&agent, |daemonset| daemonset["metadata"]["labels"]["app"] = json!("other"));
     roll_out(&mut server.store(), &agent, "registry/agent:2");
@@ -510,7 +513,7 @@ async fn only_one_namespace_and_only_some_labels() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_garbage_collectors_it_collects_if_it_is_asked_to() {
+async fn collect_garbage_replaces_missing_garbage_collectors() {
     for (flags, left) in [(ALONE.to_owned(), 4), (format!("{ALONE} --collect-garbage"), 0)] {
         let (server, _life) = start(5, Pace { collects: false, ..Pace::default() }).await;
         let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
@@ -520,10 +523,10 @@ async fn without_garbage_collectors_it_collects_if_it_is_asked_to() {
         let of_missing =
             |store: &Store| store.all("pods").iter().any(|(_, pod)| pod["spec"]["nodeName"] == "node-0004");
         if left == 0 {
-            wait_for(&server, "the pod of the missing node goes", |store| !of_missing(store)).await;
+            wait_for(&server, "the pod of the missing node is deleted", |store| !of_missing(store)).await;
         } else {
             time::sleep(Duration::from_millis(300)).await;
-            assert!(of_missing(&server.store()), "somebody else's work");
+            assert!(of_missing(&server.store()), "left to the pod garbage collector");
             let missing =
                 server.store().all("pods").into_iter().find(|(_, pod)| pod["spec"]["nodeName"] == "node-0004");
             server.store().remove(&missing.unwrap().0);
@@ -533,19 +536,19 @@ async fn without_garbage_collectors_it_collects_if_it_is_asked_to() {
         server.store().delete(&agent);
         time::sleep(Duration::from_millis(500)).await;
         assert_eq!(server.store().all("pods").len(), left);
-        assert_decent(&server);
+        assert_no_violations(&server);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failed_pod_is_told_of_and_replaced() {
+async fn a_failed_pod_is_reported_and_replaced() {
     let (server, _life) = start(2, Pace::default()).await;
     server.store().create("daemonsets", daemonset("prod", "agent"));
     let _process = controller(&server, ALONE);
     settle(&server, LIMIT, everywhere).await;
     let (pod, _) = server.store().all("pods").pop().unwrap();
     server.store().edit(&pod, |pod| pod["status"] = json!({"phase": "Failed"}));
-    wait_for(&server, "it goes", |store| store.get(&pod).is_none()).await;
+    wait_for(&server, "the failed pod is deleted", |store| store.get(&pod).is_none()).await;
     settle(&server, LIMIT, everywhere).await;
     wait_for(&server, "an Event", |store| {
         store.all("events").iter().any(|(_, event)| event["reason"] == "FailedDaemonPod" && event["type"] == "Warning")
@@ -554,7 +557,7 @@ async fn a_failed_pod_is_told_of_and_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_and_explain_say_why() {
+async fn the_pages_and_explain_give_reasons() {
     let (server, _life) = start(3, Pace::default()).await;
     {
         let mut store = server.store();
@@ -577,15 +580,15 @@ async fn the_page_and_explain_say_why() {
         (1, &json!("Refuse"))
     );
     let (_, html) = page(&process, "/").await;
-    assert!(html.contains("/daemonsets/prod/agent") && html.contains("well"), "{html}");
+    assert!(html.contains("/daemonsets/prod/agent") && html.contains("up to date"), "{html}");
     let (_, html) = page(&process, "/daemonsets/prod/agent").await;
     assert!(html.contains("2 nodes") && html.contains("&lt;edge&gt;") && !html.contains("<edge>"), "{html}");
     let (_, html) = page(&process, "/daemonsets/prod/agent?node=node-0002").await;
-    assert!(html.contains("✗") && html.contains("What would bring a pod here"), "{html}");
+    assert!(html.contains("✗") && html.contains("Changes that would allow a pod here"), "{html}");
     for path in ["/explain/prod/none", "/explain/prod/agent?node=none", "/daemonsets/lab/agent", "/none"] {
         assert_eq!(page(&process, path).await.0, 404, "{path}");
     }
-    // A roll-out that a pod holds up, and how it would go on.
+    // A rollout blocked by a pod shows a forecast.
     let agent = id("daemonsets", "prod", "agent");
     let (pod, _) = server.store().all("pods").pop().unwrap();
     server.store().edit(&id("nodes", "", "node-0002"), |node| node["metadata"]["labels"]["tier"] = json!("<edge>"));
@@ -598,8 +601,8 @@ async fn the_page_and_explain_say_why() {
     assert!(html.contains("Forecast"), "{html}");
 }
 
-/// A DaemonSet with these policies, of whose pods so many may be unavailable.
-fn guided(max_unavailable: usize, policies: &Value) -> Value {
+/// Returns a DaemonSet with these policy annotations and `maxUnavailable`.
+fn with_policies(max_unavailable: usize, policies: &Value) -> Value {
     let mut daemonset = daemonset("prod", "agent");
     daemonset["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(max_unavailable);
     for (name, value) in policies.as_object().unwrap() {
@@ -608,25 +611,25 @@ fn guided(max_unavailable: usize, policies: &Value) -> Value {
     daemonset
 }
 
-/// How many pods have an image that ends like this.
+/// Counts the pods whose image ends with `end`.
 fn with_image(store: &Store, end: &str) -> usize {
     let image = |pod: &Value| pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
     store.all("pods").iter().filter(|(_, pod)| image(pod).ends_with(end)).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_template_that_crashes_goes_no_further_than_its_canaries_and_is_rolled_back() {
+async fn a_crashing_template_reaches_only_its_canaries_and_is_rolled_back() {
     let (server, _life) = start(10, Pace::default()).await;
     let policies = json!({"canary": "2", "on-failure": "roll-back"});
-    let agent = server.store().create("daemonsets", guided(5, &policies));
+    let agent = server.store().create("daemonsets", with_policies(5, &policies));
     let _process = controller(&server, ALONE);
     settle(&server, LIMIT, everywhere).await;
     roll_out(&mut server.store(), &agent, "registry/agent:crashes");
     let image =
         |store: &Store| store.get(&agent).unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone();
-    wait_for(&server, "the older template is back", |store| image(store) == "registry/agent:1").await;
+    wait_for(&server, "the older template is restored", |store| image(store) == "registry/agent:1").await;
     settle(&server, LIMIT, everywhere).await;
-    assert_decent(&server);
+    assert_no_violations(&server);
     let store = server.store();
     let crashed = writes(&store, "POST", "pods")
         .iter()
@@ -634,14 +637,14 @@ async fn a_template_that_crashes_goes_no_further_than_its_canaries_and_is_rolled
         .count();
     assert!((1..=2).contains(&crashed), "{crashed} pods of the new template");
     assert_eq!((with_image(&store, ":1"), store.all("controllerrevisions").len()), (10, 2));
-    let said: Vec<_> = store.all("events").iter().map(|(_, event)| event["reason"].clone()).collect();
-    assert!(said.contains(&json!("RolledBack")), "{said:?}");
+    let reasons: Vec<_> = store.all("events").iter().map(|(_, event)| event["reason"].clone()).collect();
+    assert!(reasons.contains(&json!("RolledBack")), "{reasons:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_holds_and_pods_that_vanish_there_come_back_with_the_older_template() {
+async fn pods_in_the_partition_are_recreated_with_the_older_template() {
     let (server, _life) = start(10, Pace::default()).await;
-    let agent = server.store().create("daemonsets", guided(3, &json!({"partition": "4"})));
+    let agent = server.store().create("daemonsets", with_policies(3, &json!({"partition": "4"})));
     let process = controller(&server, ALONE);
     settle(&server, LIMIT, everywhere).await;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
@@ -654,29 +657,29 @@ async fn a_partition_holds_and_pods_that_vanish_there_come_back_with_the_older_t
     server.store().delete(&kept.unwrap().0);
     let all_ready =
         |store: &Store| store.all("pods").iter().filter(|(_, pod)| pod["status"] != Value::Null).count() == 10;
-    wait_for(&server, "it is back", |store| with_image(store, ":1") == 4 && all_ready(store)).await;
+    wait_for(&server, "the pod is recreated", |store| with_image(store, ":1") == 4 && all_ready(store)).await;
     time::sleep(Duration::from_millis(300)).await;
     {
         let store = server.store();
-        assert_eq!((with_image(&store, ":1"), with_image(&store, ":2")), (4, 6), "and so it stays");
+        assert_eq!((with_image(&store, ":1"), with_image(&store, ":2")), (4, 6), "the partition stays as it is");
     }
     let (code, page) = page(&process, "/daemonsets/prod/agent").await;
-    assert!(code != 200 || page.contains("stay at their older template"), "{page}");
-    assert_decent(&server);
+    assert!(code == 200 && page.contains("keep the older template"), "{code}: {page}");
+    assert_no_violations(&server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_for_all_daemonsets_comes_by_flag() {
+async fn a_policy_flag_applies_to_all_daemonsets() {
     let (server, _life) = start(4, Pace::default()).await;
     let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
     let _process = controller(&server, "--no-leader-election --policy paused=true");
     settle(&server, LIMIT, everywhere).await;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
-    wait_for(&server, "the revision is there", |store| store.all("controllerrevisions").len() == 2).await;
+    wait_for(&server, "the revision is created", |store| store.all("controllerrevisions").len() == 2).await;
     time::sleep(Duration::from_millis(300)).await;
     assert_eq!(with_image(&server.store(), ":2"), 0);
     server.store().edit(&agent, |agent| agent["metadata"]["annotations"]["daemonplan/paused"] = json!("false"));
     settle(&server, LIMIT, everywhere).await;
     assert_eq!(with_image(&server.store(), ":2"), 4);
-    assert_decent(&server);
+    assert_no_violations(&server);
 }

@@ -1,4 +1,4 @@
-//! The planner against the slow re-statement of its rules.
+//! Compares the planner with the reference implementation of its rules.
 #![no_main]
 
 #[path = "../../tests/reference/mod.rs"]

@@ -1,4 +1,4 @@
-//! Selector expressions: what parses reads back as the same, and matches as its requirements do.
+//! Selector expressions: a parsed expression survives a round trip, and matches as its requirements do.
 #![no_main]
 
 use daemonplan::{model::Labels, selector::SelectorExpression};

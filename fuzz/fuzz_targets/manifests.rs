@@ -1,4 +1,4 @@
-//! Manifests from any bytes: problems or plans, and what is planned can be written.
+//! Manifests from any bytes: yields problems or plans, and plans can be serialized.
 #![no_main]
 
 use daemonplan::manifest::Manifests;

@@ -1,12 +1,12 @@
-//! Whole snapshots, with numbers and times at their limits: the plan does not depend on the order of the input, and can
-//! be shown and written.
+//! Whole snapshots with numbers and times at their limits: the plan does not depend on the order of the input, and can
+//! be displayed and serialized.
 #![no_main]
 
 use daemonplan::{OwnedSnapshot, backoff::BackoffEntry, model::Readiness};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
-/// Puts numbers and times to their limits, one for each bit.
+/// Sets numbers and times to their limits, one for each bit.
 fn exaggerate(facts: &mut OwnedSnapshot, bits: u16) {
     let on = |bit: u32| bits & (1 << bit) != 0;
     let time = if on(0) { Timestamp::MAX } else { Timestamp::MIN };

@@ -1,4 +1,4 @@
-//! Selectors, tolerations and templates in JSON: an error or a value, and a label selector reads back as the same.
+//! Selectors, tolerations and templates in JSON: yields an error or a value, and label selectors survive a round trip.
 #![no_main]
 
 use daemonplan::model::{IntOrPercent, LabelSelector, Labels, Node, NodeSelector, PodTemplate, Taint, Toleration};

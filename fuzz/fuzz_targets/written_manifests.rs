@@ -1,4 +1,4 @@
-//! A generated cluster written as JSON or YAML is read as the same cluster; damaged, it is read without panic.
+//! A generated cluster written as JSON or YAML reads back equal; damaged text is read without panic.
 #![no_main]
 
 use daemonplan::manifest::Manifests;

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: a fuzzer's bytes choose a cluster from the crate's own strategies, and change it.
+//! Code shared by the fuzz targets: the input bytes choose a cluster from the crate's own strategies, and change it.
 
 use daemonplan::{
     OwnedSnapshot, Settings,
@@ -14,7 +14,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-/// The cluster that the first two bytes choose, changed by each three bytes that follow.
+/// Returns the cluster chosen by the first two bytes, changed by each three bytes that follow.
 pub fn cluster(bytes: &[u8]) -> Option<OwnedSnapshot> {
     let (seed, changes) = bytes.split_at_checked(2)?;
     let seed: Vec<u8> = seed.iter().copied().cycle().take(32).collect();

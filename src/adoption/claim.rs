@@ -1,20 +1,20 @@
-//! Whose pods and revisions they are: claimed, to be adopted, to be released, or none of this DaemonSet's business.
+//! Decides whether a pod or a revision is owned, adopted, released or ignored.
 //!
-//! Ownership is the owner reference with `controller: true`; identity is the uid. A DaemonSet that is being deleted claims
-//! nothing any more; what becomes of its objects is the business of [`gc`](crate::gc).
+//! Ownership is the owner reference with `controller: true`; identity is the uid. A DaemonSet that is being deleted
+//! claims nothing: [`gc`](crate::gc) decides about its dependents.
 
 use crate::model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod};
 
-/// What a DaemonSet has to do with an object of its namespace.
+/// The relation of a DaemonSet to a pod or a revision of its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// It controls it, and the labels match.
+    /// The DaemonSet controls the object, and its labels match.
     Owned,
-    /// Nobody controls it and the labels match: it is adopted, and counts as owned in this very plan.
+    /// The object has no controller, and its labels match. It is adopted and counts as owned in the same plan.
     Adopt,
-    /// It controls it, but the labels do not match.
+    /// The DaemonSet controls the object, but its labels do not match.
     Release,
-    /// Not its business.
+    /// The DaemonSet ignores the object.
     Ignore,
 }
 
@@ -25,7 +25,7 @@ impl Claim {
 }
 
 pub(crate) fn controls_pod(daemonset: &DaemonSet, pod: &Pod) -> bool {
-    // Kind and name tell most others apart without a look at the uid, which is too long to be held in place.
+    // Compare kind and name first: they are usually stored inline, whereas the uid is behind a pointer.
     let is_controller =
         |owner: &ControllerRef| owner.kind == "DaemonSet" && owner.name == daemonset.name && owner.uid == daemonset.uid;
     pod.controller.as_ref().is_some_and(is_controller) && pod.namespace == daemonset.namespace
@@ -64,7 +64,7 @@ fn claim_of_other(adoptable: bool, selects: impl FnOnce() -> bool) -> Claim {
     if adoptable && selects() { Claim::Adopt } else { Claim::Ignore }
 }
 
-/// Whether the DaemonSet's selector matches. One without a selector selects nothing.
+/// Whether the DaemonSet's selector matches `labels`. A missing selector matches nothing.
 pub(crate) fn selects(daemonset: &DaemonSet, labels: &Labels) -> bool {
     daemonset.selector.as_ref().is_some_and(|selector| selector.matches(labels))
 }

@@ -1,9 +1,8 @@
 //! Adoption rules: whose a pod or a revision is, and which revision of the template is current.
 //!
 //! A DaemonSet owns what it controls and its selector matches, adopts matching orphans, releases what no longer matches,
-//! and ignores everything else ([`claim`]). Pods belong to a revision by the hash in their labels ([`revision_match`],
-//! [`template_hash`]); the revision whose data equals the template is current ([`revision_history`]).
-//! <https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/>
+//! and ignores everything else. Pods belong to a revision by the hash in their labels. The revision whose data equals the
+//! template is current. <https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/>
 
 pub(crate) mod claim;
 mod reason;

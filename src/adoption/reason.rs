@@ -1,55 +1,56 @@
-//! Why a pod or a revision is released, and why a revision is updated or deleted.
+//! The reasons for releasing pods and revisions, and for updating and deleting revisions.
 
 use std::fmt;
 
 use crate::model::Text;
 
-/// Why a pod or a revision is released.
+/// The reason why a pod or a revision is released.
 ///
 /// ```
-/// assert_eq!(daemonplan::adoption::ReleaseReason::LabelsDoNotMatch.to_string(), "its labels do not match the selector");
+/// let reason = daemonplan::adoption::ReleaseReason::LabelsDoNotMatch;
+/// assert_eq!(reason.to_string(), "its labels do not match the selector");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ReleaseReason {
     /// Its labels do not match the DaemonSet's selector.
     LabelsDoNotMatch,
-    /// Its DaemonSet is being deleted and is to leave it behind.
+    /// Its DaemonSet is being deleted and orphans its dependents.
     Orphaned,
 }
 
-/// Why a revision is updated.
+/// The reason why a revision is updated.
 ///
 /// ```
-/// assert_eq!(daemonplan::adoption::RevisionUpdateReason::NoHashLabel.to_string(), "it has no hash label");
+/// assert_eq!(daemonplan::adoption::RevisionUpdateReason::NoHashLabel.to_string(), "no hash label");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RevisionUpdateReason {
-    /// It has no hash label; it gets its name.
+    /// The hash label is missing. The revision's name becomes its hash.
     NoHashLabel,
-    /// It is the current one, but its number is not above all old ones.
+    /// The current revision does not have the highest number.
     NotTheNewest,
 }
 
-/// Why a revision is deleted.
+/// The reason why a revision is deleted.
 ///
 /// ```
 /// use daemonplan::adoption::RevisionDeleteReason;
 /// let reason = RevisionDeleteReason::BeyondLimit { limit: 10 };
-/// assert_eq!(reason.to_string(), "no pod uses it and at most 10 old revisions are kept");
+/// assert_eq!(reason.to_string(), "no pod uses it, and revisionHistoryLimit is 10");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RevisionDeleteReason {
-    /// It says the same as the current one.
+    /// The revision equals the current one.
     Duplicate {
-        /// The current one.
+        /// The name of the current revision.
         kept: Text,
     },
-    /// There are more old revisions than the DaemonSet keeps.
+    /// No pod uses the revision, and more old revisions exist than the DaemonSet keeps.
     BeyondLimit {
-        /// How many it keeps.
+        /// The number of old revisions to keep (`spec.revisionHistoryLimit`).
         limit: u32,
     },
     /// Its DaemonSet is being deleted.
@@ -69,7 +70,7 @@ impl fmt::Display for ReleaseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LabelsDoNotMatch => "its labels do not match the selector",
-            Self::Orphaned => "its DaemonSet is being deleted and leaves it behind",
+            Self::Orphaned => "its DaemonSet is being deleted and orphans its dependents",
         })
     }
 }
@@ -86,8 +87,8 @@ impl RevisionUpdateReason {
 impl fmt::Display for RevisionUpdateReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoHashLabel => "it has no hash label",
-            Self::NotTheNewest => "it is the current one and must have the highest number",
+            Self::NoHashLabel => "no hash label",
+            Self::NotTheNewest => "the current revision must have the highest number",
         })
     }
 }
@@ -105,8 +106,8 @@ impl RevisionDeleteReason {
 impl fmt::Display for RevisionDeleteReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Duplicate { kept } => write!(f, "it says the same as {kept}"),
-            Self::BeyondLimit { limit } => write!(f, "no pod uses it and at most {limit} old revisions are kept"),
+            Self::Duplicate { kept } => write!(f, "duplicate of {kept}"),
+            Self::BeyondLimit { limit } => write!(f, "no pod uses it, and revisionHistoryLimit is {limit}"),
             Self::OwnerDeleted => f.write_str("its DaemonSet is being deleted"),
         }
     }

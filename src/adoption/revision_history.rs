@@ -15,7 +15,7 @@ use super::{
 use crate::model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, ObjectRef, Text};
 
 /// A DaemonSet's revisions, compared with its template.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RevisionHistory {
     /// The hash label of pods that are up to date.
     pub(crate) hash: Text,
@@ -46,16 +46,7 @@ pub(crate) enum RevisionStep {
 impl RevisionHistory {
     /// The history when no revisions are given: only the template's own hash is known.
     pub(crate) fn not_given(daemonset: &DaemonSet) -> Self {
-        Self {
-            hash: template_hash(daemonset, 0),
-            collision_count: daemonset.status.collision_count,
-            claims: Vec::new(),
-            changes: Vec::new(),
-            duplicates: Vec::new(),
-            old: Vec::new(),
-            current: None,
-            is_given: false,
-        }
+        Self { hash: template_hash(daemonset, 0), collision_count: daemonset.status.collision_count, ..Self::default() }
     }
 
     /// Compares `revisions`, all of the DaemonSet's namespace, with the template.
@@ -63,7 +54,8 @@ impl RevisionHistory {
         daemonset: &DaemonSet,
         revisions: impl Iterator<Item = &'r ControllerRevision> + Clone,
     ) -> Self {
-        let mut history = Self { is_given: true, ..Self::not_given(daemonset) };
+        let collision_count = daemonset.status.collision_count;
+        let mut history = Self { is_given: true, collision_count, ..Self::default() };
         let data = revision_data(&daemonset.template);
         let mut current = Vec::new();
         for revision in revisions.clone() {

@@ -1,4 +1,4 @@
-//! The template's hash, and the comparison of a template with the data of a revision.
+//! The hash of a template, and the comparison of a template with a revision's data.
 
 use serde_json::{Map, Value, json};
 
@@ -7,14 +7,14 @@ use crate::{
     util::fnv::Fnv,
 };
 
-/// The data of a revision of `template`: the patch that restores the template.
+/// Returns the data of a revision of `template`: the patch that restores the template.
 pub(crate) fn revision_data(template: &PodTemplate) -> Value {
     let mut patch = template.json().clone();
     patch.insert("$patch".into(), "replace".into());
     json!({"spec": {"template": patch}})
 }
 
-/// Whether two JSON values are equal; a field that is `null` equals one that is absent.
+/// Whether two JSON values are equal. A `null` field equals an absent one.
 pub(crate) fn equals_ignoring_nulls(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
@@ -34,9 +34,10 @@ fn fields(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)
 
 /// Hashes the template and the collision count. The hash is the same on every platform and in every release.
 ///
-/// The hash is FNV-1a (64 bits) over the template as canonical JSON (sorted keys, no null fields, no white space) and the
-/// decimal collision count, encoded as ten characters by [`safe_letters`]. `more_collisions` adds to the DaemonSet's
-/// `status.collisionCount`.
+/// The hash is FNV-1a (64 bits) over the template and the decimal collision count, encoded as ten characters by
+/// [`safe_letters`]. The template is hashed as canonical JSON: sorted keys, no null fields, no white space.
+///
+/// `more_collisions` is added to the DaemonSet's `status.collisionCount`.
 pub(crate) fn template_hash(daemonset: &DaemonSet, more_collisions: i32) -> Text {
     let mut fnv = Fnv::new();
     write_object(&mut fnv, daemonset.template.json());
@@ -48,15 +49,16 @@ pub(crate) fn template_hash(daemonset: &DaemonSet, more_collisions: i32) -> Text
     safe_letters(fnv.finish(), 10).into()
 }
 
-/// Encodes the lowest `count` base-27 digits of `number`, lowest first, in the alphabet of Kubernetes' generated names: no
-/// vowels and no characters that look alike.
+/// Encodes the lowest `count` base-27 digits of `number`, lowest first.
+///
+/// The alphabet is that of Kubernetes' generated names: no vowels and no characters that look alike.
 pub(crate) fn safe_letters(number: u64, count: usize) -> String {
     const ALPHABET: [char; 27] = [
         'b', 'c', 'd', 'f', 'g', 'h', 'j', 'k', 'l', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'z', '2', '4',
         '5', '6', '7', '8', '9',
     ];
-    let rests = std::iter::successors(Some(number), |rest| Some(rest / 27));
-    let digits = rests.take(count).filter_map(|rest| ALPHABET.get(usize::try_from(rest % 27).ok()?));
+    let quotients = std::iter::successors(Some(number), |quotient| Some(quotient / 27));
+    let digits = quotients.take(count).filter_map(|quotient| ALPHABET.get(usize::try_from(quotient % 27).ok()?));
     digits.collect()
 }
 
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_never_changes() {
+    fn the_hash_is_stable_across_releases() {
         let template = json!({"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "a"}]}});
         assert_eq!(hash(template.clone(), 0), HASH_OF_THE_FIRST_RELEASE);
         assert_ne!(hash(template, 1), HASH_OF_THE_FIRST_RELEASE);
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_does() {
+    fn every_other_difference_matters() {
         let a = json!({"a": 1, "b": [1, 2]});
         for b in [
             json!({"a": 1}),

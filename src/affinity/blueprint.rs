@@ -1,4 +1,4 @@
-//! The pod to create: the template with its labels, its owner, its tolerations and its node affinity.
+//! The pod to create: the template with labels, an owner reference, tolerations and a node affinity.
 
 use std::sync::Arc;
 
@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use super::{rewrite_affinity, tolerations::with_automatic};
 use crate::model::{ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTemplate, TEMPLATE_GENERATION_LABEL, Text};
 
-/// A pod to be created, but for the node: one for all creations of a plan. A clone is a reference count.
+/// A pod to create, without the node. All creations of a template share one blueprint.
+///
+/// Cloning only increments a reference count.
 ///
 /// ```
 /// use daemonplan::{Action, model::{DaemonSet, Namespace, Node}, plan};
@@ -25,7 +27,7 @@ use crate::model::{ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTempla
 pub struct PodBlueprint(Arc<Value>);
 
 impl PodBlueprint {
-    /// A pod of this template, which need not be the DaemonSet's current one.
+    /// Returns the blueprint of `template`, which may be older than the DaemonSet's current template.
     pub(crate) fn new(daemonset: &DaemonSet, template: &PodTemplate, hash: &Text) -> Self {
         let json = template.json();
         let mut spec = object(json.get("spec"));
@@ -39,9 +41,9 @@ impl PodBlueprint {
         })))
     }
 
-    /// The pod for `node` as the API server holds it at first: pending, and not bound yet.
+    /// Returns the pod for `node` as the API server first stores it: pending and not bound.
     ///
-    /// For simulators; it has no uid and no time of creation.
+    /// The pod has no uid and no creation timestamp. This is useful for simulators.
     pub fn pod(&self, node: impl Into<Text>, name: impl Into<Text>) -> Pod {
         let metadata = self.0.get("metadata");
         let text = |value: Option<&Value>| Text::from(value.and_then(Value::as_str).unwrap_or_default());
@@ -59,8 +61,10 @@ impl PodBlueprint {
         pod
     }
 
-    /// The whole pod manifest for `node`: the required node affinity is exactly `metadata.name In [node]`, whatever
-    /// the template requires; preferred node affinity and pod affinities stay.
+    /// Returns the complete pod manifest for `node`.
+    ///
+    /// `metadata.name In [node]` replaces the template's required node affinity. Preferred node affinity, pod affinity
+    /// and pod anti-affinity are kept.
     pub fn manifest(&self, node: &str) -> Value {
         let mut manifest = Value::clone(&self.0);
         if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
@@ -73,7 +77,7 @@ impl PodBlueprint {
 fn metadata(daemonset: &DaemonSet, template: &Map<String, Value>, hash: &Text) -> Value {
     let from_template = object(template.get("metadata"));
     let mut labels = object(from_template.get("labels"));
-    // An older template has an older generation, which nobody has written down.
+    // The generation of an older template is not known.
     let is_current = daemonset.template.json() == template;
     if let Some(generation) = daemonset.template_generation().filter(|_| is_current) {
         labels.insert(TEMPLATE_GENERATION_LABEL.into(), generation.to_string().into());

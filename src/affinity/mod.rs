@@ -1,7 +1,7 @@
-//! Affinity rewriting: a template and a node make the pod that only this node can run.
+//! Builds a pod from a template and a node, with an affinity that allows only this node.
 //!
-//! A DaemonSet's pods are bound by the scheduler. The controller ties each pod to its node with a required node affinity
-//! ([`PodBlueprint::manifest`]) and adds the tolerations that keep daemon pods on nodes with problems.
+//! The scheduler binds a DaemonSet's pods. The controller ties each pod to its node with a required node affinity
+//! ([`PodBlueprint::manifest`]). It also adds the tolerations that keep daemon pods on nodes with problems.
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#how-daemon-pods-are-scheduled>
 
 mod blueprint;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{affinity_to, required_affinity_to};
 
-/// Replaces the required node affinity of a pod's spec by `metadata.name In [node]`.
+/// Replaces the required node affinity of a pod's spec with `metadata.name In [node]`.
 fn rewrite_affinity(spec: &mut Map<String, Value>, node: &str) {
     const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
     let Some(affinity) = spec.get_mut("affinity").and_then(Value::as_object_mut) else {

@@ -10,7 +10,7 @@ use crate::model::{
     },
 };
 
-/// The tolerations that every pod of a DaemonSet has.
+/// Returns the tolerations that every pod of a DaemonSet has.
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#taints-and-tolerations>
 pub(crate) fn automatic_tolerations(host_network: bool) -> impl Iterator<Item = Toleration> {
     automatic(host_network).map(|(key, effect)| Toleration {
@@ -34,7 +34,7 @@ fn automatic(host_network: bool) -> impl Iterator<Item = (&'static str, TaintEff
     always.into_iter().chain(with_host_network)
 }
 
-/// The template's tolerations with the automatic ones, which replace equal ones or follow at the end.
+/// Merges the automatic tolerations into `tolerations`: they replace equal ones or are appended.
 pub(super) fn with_automatic(tolerations: Option<&Value>, host_network: bool) -> Value {
     let mut all = tolerations.and_then(Value::as_array).cloned().unwrap_or_default();
     for (key, effect) in automatic(host_network) {

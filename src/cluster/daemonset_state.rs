@@ -90,6 +90,18 @@ pub(super) struct ClusterView<'c> {
     pub(super) now: Timestamp,
 }
 
+impl<'c> ClusterView<'c> {
+    fn context(
+        &self,
+        daemonset: &'c DaemonSet,
+        rules: &'c DaemonSetRules,
+        expectations_satisfied: bool,
+    ) -> DaemonSetContext<'c> {
+        let ClusterView { settings, backoff, now, .. } = *self;
+        DaemonSetContext { daemonset, rules, settings, backoff, now: Some(now), expectations_satisfied }
+    }
+}
+
 impl DaemonSetState {
     pub(super) fn new(daemonset: DaemonSet) -> Self {
         Self {
@@ -314,21 +326,17 @@ impl DaemonSetState {
     }
 
     fn context<'c>(&'c self, view: &ClusterView<'c>) -> DaemonSetContext<'c> {
-        let Self { daemonset, rules, expectations_satisfied, .. } = self;
-        let ClusterView { settings, backoff, now, .. } = *view;
-        let (now, expectations_satisfied) = (Some(now), *expectations_satisfied);
-        DaemonSetContext { daemonset, rules, settings, backoff, now, expectations_satisfied }
+        view.context(&self.daemonset, &self.rules, self.expectations_satisfied)
     }
 
     fn decide_stale_nodes(&mut self, view: &ClusterView<'_>) {
-        let (mut kept_nodes, mut stale) = (mem::take(&mut self.nodes), mem::take(&mut self.stale_nodes));
-        let mut totals = mem::take(&mut self.totals);
-        let (context, nodes) = (self.context(view), view.nodes);
+        let Self { daemonset, rules, expectations_satisfied, nodes: kept_nodes, stale_nodes, totals, .. } = self;
+        let (context, nodes) = (view.context(daemonset, rules, *expectations_satisfied), view.nodes);
         let mut claimed = Vec::new();
-        for slot in stale.drain(..) {
+        for slot in stale_nodes.drain(..) {
             let Some(kept) = usize::try_from(slot).ok().and_then(|slot| kept_nodes.get_mut(slot)) else { continue };
             kept.is_stale = false;
-            // A slot that was freed since has no contribution any more.
+            // A slot that was freed in the meantime has no contribution.
             let Some(name) = nodes.name(slot) else { continue };
             if let Some(contribution) = kept.contribution.take() {
                 totals.remove(name, contribution);
@@ -345,7 +353,6 @@ impl DaemonSetState {
             };
             kept.contribution = Some(totals.add(name, decision));
         }
-        (self.nodes, self.stale_nodes, self.totals) = (kept_nodes, stale, totals);
     }
 
     /// Returns the plan, once everything is up to date.

@@ -1,4 +1,4 @@
-//! The incremental form: a cluster that events keep up to date, and plans that cost what has changed.
+//! Incremental planning: a cluster that events keep up to date, and plans whose cost depends on what has changed.
 
 mod daemonset_state;
 mod node_table;
@@ -26,16 +26,16 @@ use daemonset_state::{ClusterView, DaemonSetState};
 use node_table::{NodeTable, Slot};
 use pod_table::{PlacedPod, PodTable};
 
-/// A cluster with all its DaemonSets, for controllers. A plan costs what has changed since the last one, not the cluster's
-/// size.
+/// A cluster with all its DaemonSets, for controllers. The cost of a plan depends on what has changed since the last
+/// plan, not on the size of the cluster.
 ///
 /// Call its methods in this order:
 ///
-/// 1. Events: [`apply`](Cluster::apply) and [`delete`](Cluster::delete) for single objects, [`resync`](Cluster::resync) or
-///    [`retain`](Cluster::retain) after a list, for all objects of the five kinds that the API server holds. Pods that no
-///    DaemonSet can claim are not kept.
-/// 2. [`stale`](Cluster::stale) names the DaemonSets to plan for, [`next_stale_after`](Cluster::next_stale_after) tells
-///    when time alone adds one.
+/// 1. Events: [`apply`](Cluster::apply) and [`delete`](Cluster::delete) for single objects, [`resync`](Cluster::resync)
+///    or [`retain`](Cluster::retain) after a list. Pass all objects of the five kinds. Pods that no DaemonSet can claim
+///    are not kept.
+/// 2. [`stale`](Cluster::stale) returns the DaemonSets to plan for. [`next_stale_after`](Cluster::next_stale_after)
+///    returns when time alone makes another DaemonSet stale.
 /// 3. [`plan`](Cluster::plan) returns the same plan as [`Snapshot::plan`](crate::planner::Snapshot::plan) for the same
 ///    objects.
 /// 4. After carrying the plan out: [`update_backoff`](Cluster::update_backoff), and
@@ -70,7 +70,7 @@ pub struct Cluster {
     due: BTreeSet<(Timestamp, Key)>,
 }
 
-/// What a namespace holds.
+/// The known objects of a namespace.
 #[derive(Debug, Default)]
 struct NamespaceState {
     namespace: Option<Namespace>,
@@ -115,7 +115,8 @@ impl Cluster {
     }
 
     /// Applies all objects of a kind, for example after a watch was interrupted. Objects of the kind that are not among
-    /// `objects` are removed; objects of other kinds are [applied](Cluster::apply). Unchanged objects make nothing stale.
+    /// `objects` are removed; objects of other kinds are [applied](Cluster::apply). Unchanged objects make nothing
+    /// stale.
     pub fn resync<T: Into<Resource>>(&mut self, kind: Kind, objects: impl IntoIterator<Item = T>) {
         let mut listed = HashSet::new();
         for object in objects {
@@ -128,8 +129,8 @@ impl Cluster {
         self.retain(kind, |key| listed.contains(key));
     }
 
-    /// Removes all objects of a kind except those for which `remains` returns `true`: the end of a list whose objects were
-    /// applied one by one.
+    /// Removes all objects of a kind except those for which `remains` returns `true`: the end of a list whose objects
+    /// were applied one by one.
     pub fn retain(&mut self, kind: Kind, mut remains: impl FnMut(&Key) -> bool) {
         let gone: Vec<Key> = self.keys(kind).filter(|key| !remains(key)).collect();
         for key in gone {
@@ -154,8 +155,8 @@ impl Cluster {
     /// Returns the plan for a DaemonSet, which is then no longer stale; `None` if it or its namespace is unknown.
     ///
     /// The plan's actions do not count as done until their effects are applied as events; until then, see
-    /// [`Cluster::set_expectations_satisfied`]. A `now` before that of the last plan is allowed, but costs a plan from
-    /// scratch.
+    /// [`Cluster::set_expectations_satisfied`]. A `now` before that of the last plan is allowed, but everything is then
+    /// recomputed.
     pub fn plan(&mut self, key: &Key, now: Timestamp) -> Option<Plan<'_>> {
         let Self { settings, backoff, nodes, pods, namespaces, .. } = self;
         let NamespaceState { namespace, daemonsets, revisions } = namespaces.get_mut(&key.namespace)?;
@@ -172,8 +173,8 @@ impl Cluster {
         Some(daemonset.plan(&view, revisions.values()))
     }
 
-    /// Sets whether the effects of the last plan show in the applied objects. While they do not, plans create and delete
-    /// nothing.
+    /// Sets whether the effects of the last plan show in the applied objects. While they do not, plans create and
+    /// delete nothing.
     pub fn set_expectations_satisfied(&mut self, key: &Key, satisfied: bool) {
         let daemonset = self.namespaces.get_mut(&key.namespace).and_then(|state| state.daemonsets.get_mut(&key.name));
         if daemonset
@@ -207,18 +208,18 @@ impl Cluster {
         }
     }
 
-    /// The settings of the cluster.
+    /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The back-off of Failed pods.
+    /// Returns the back-off of Failed pods.
     pub fn backoff(&self) -> &Backoff {
         &self.backoff
     }
 
-    /// Returns a copy of the input of a DaemonSet's plan, to explain it, to forecast it or to try out changes; `None` if the
-    /// DaemonSet or its namespace is unknown.
+    /// Returns a copy of the input of a DaemonSet's plan, to explain it, to forecast it or to try out changes; `None`
+    /// if the DaemonSet or its namespace is unknown.
     ///
     /// This clones all nodes, and the namespace's pods that a DaemonSet may claim.
     pub fn owned_snapshot(&self, key: &Key, now: Timestamp) -> Option<OwnedSnapshot> {
@@ -235,27 +236,27 @@ impl Cluster {
         Some(facts)
     }
 
-    /// The DaemonSets as last applied, in any order.
+    /// Returns the DaemonSets as last applied, in any order.
     pub fn daemonsets(&self) -> impl Iterator<Item = &DaemonSet> {
         self.namespaces.values().flat_map(|state| state.daemonsets.values()).map(|daemonset| &daemonset.daemonset)
     }
 
-    /// A DaemonSet as last applied.
+    /// Returns a DaemonSet as last applied.
     pub fn daemonset(&self, key: &Key) -> Option<&DaemonSet> {
         Some(&self.namespaces.get(&key.namespace)?.daemonsets.get(&key.name)?.daemonset)
     }
 
-    /// A pod as last applied, if a DaemonSet may claim it.
+    /// Returns a pod as last applied, if a DaemonSet may claim it.
     pub fn pod(&self, key: &Key) -> Option<&Pod> {
         Some(&self.pods.get(self.pods.find(&key.namespace, &key.name)?)?.pod)
     }
 
-    /// A node as last applied.
+    /// Returns a node as last applied.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.get(&name.into())
     }
 
-    /// A ControllerRevision as last applied.
+    /// Returns a ControllerRevision as last applied.
     pub fn revision(&self, key: &Key) -> Option<&ControllerRevision> {
         self.namespaces.get(&key.namespace)?.revisions.get(&key.name)
     }

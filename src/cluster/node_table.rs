@@ -11,7 +11,8 @@ use crate::{
 /// The number of a node, which may be missing and only referenced by a pod.
 pub(crate) type Slot = u32;
 
-/// Every node, and every missing node that pods refer to, in numbered slots, so that a DaemonSet's decisions fit in a list.
+/// Every node, and every missing node that pods refer to, in numbered slots, so that a DaemonSet's decisions fit in a
+/// list.
 #[derive(Debug, Default)]
 pub(crate) struct NodeTable {
     slots: Slab<Entry>,

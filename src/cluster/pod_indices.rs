@@ -10,7 +10,7 @@ pub(super) enum PodIndices {
     #[default]
     None,
     One(PodIndex),
-    // The box keeps this small: there is one set for each node and DaemonSet.
+    // The box keeps the enum small: every node and DaemonSet has a set.
     #[allow(clippy::box_collection)]
     Many(Box<Vec<PodIndex>>),
 }

@@ -87,7 +87,7 @@ impl<'e> Explainer<'e> {
         }
     }
 
-    /// Why the node may block an update that surges, or one that does not, and whether the node uses the budget.
+    /// Returns why the node may block an update, which surges or not, and whether the node uses the budget.
     pub(super) fn blocker(&self, view: &NodeView<'_>, surges: bool) -> Option<(Blocker, bool)> {
         let NodeView { name, node, pods, decision, .. } = view;
         let pod = |claimed: &ClaimedPod<'_>| BlockerCause::Pod {
@@ -104,18 +104,21 @@ impl<'e> Explainer<'e> {
             NodeUpdateState::Updated { available: false } | NodeUpdateState::Both { new_available: false, .. } => {
                 live(true)?
             }
+            // A policy may keep an update from replacing it.
+            NodeUpdateState::Outdated { available: false, .. } => live(false)?,
             _ => return None,
         };
         if decision.policy.as_ref().is_some_and(|policy| policy.is_excluded) {
             return None;
         }
         let node_taint = node.and_then(|node| node.taints.iter().find(|taint| taint.reports_problem())).cloned();
-        let uses_budget = !surges || !matches!(update, NodeUpdateState::Updated { .. });
+        let uses_budget =
+            !surges || !matches!(update, NodeUpdateState::Updated { .. } | NodeUpdateState::Outdated { .. });
         Some((Blocker { node: (*name).clone(), cause, node_taint }, uses_budget))
     }
 }
 
-/// The nodes that use the budget, or if there are none the others, by name.
+/// Returns the nodes that use the budget, or all others if no node does, by name.
 pub(super) fn decisive(mut blockers: Vec<(Blocker, bool)>) -> Vec<Blocker> {
     if blockers.iter().any(|(_, uses_budget)| *uses_budget) {
         blockers.retain(|(_, uses_budget)| *uses_budget);

@@ -1,8 +1,8 @@
 //! Explains why pods run where they do, why other nodes have none, and what blocks an update.
 //!
-//! A [`Plan`](crate::plan::Plan) tells what happens next. An explanation tells why, node by node, also where nothing
-//! happens: every rule with what would make it hold, every pod with its revision and state, every node that blocks an
-//! update.
+//! A [`Plan`](crate::plan::Plan) lists the next actions. An explanation gives the reasons, node by node, also where
+//! nothing happens: every rule with what would make it hold, every pod with its revision and state, and every node that
+//! blocks an update.
 
 mod explainer;
 mod pod;
@@ -36,7 +36,7 @@ pub use crate::node::pod_state::PodState;
 pub use pod::{ClaimReason, PodClaim, PodExplanation, PodRevision};
 pub use update::{Blocker, BlockerCause, UpdateState};
 
-/// The long answer for one DaemonSet: [`Snapshot::explain`].
+/// The full explanation of one DaemonSet, as [`Snapshot::explain`] returns it.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -47,7 +47,7 @@ pub use update::{Blocker, BlockerCause, UpdateState};
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).explain();
 /// let groups = explanation.groups();
-/// assert_eq!(groups["a pod is created next: no pod is there"].len(), 2);
+/// assert_eq!(groups["a pod is created next: no pod on this node"].len(), 2);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,17 +56,17 @@ pub use update::{Blocker, BlockerCause, UpdateState};
 pub struct Explanation {
     /// Every node, and every missing node that has pods of the DaemonSet, by name.
     pub nodes: Vec<NodeExplanation>,
-    /// The pods that are not simply the DaemonSet's or somebody else's, by name.
+    /// The pods whose labels and controller disagree, by name.
     pub claims: Vec<PodClaim>,
-    /// How far the update to the current template is.
+    /// The state of the update to the current template.
     pub update: UpdateState,
-    /// Where the update stands by its policy; `None` without one.
+    /// The state of the update by its rollout policy; `None` without a policy.
     pub rollout: Option<RolloutStatus>,
-    /// What the plan warns of.
+    /// The warnings of the plan.
     pub warnings: Vec<Warning>,
 }
 
-/// Why a node has, gets or loses pods of the DaemonSet, or has none.
+/// Why pods of the DaemonSet run on a node or not, and why they are created or deleted there.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -86,30 +86,31 @@ pub struct Explanation {
 pub struct NodeExplanation {
     /// The node's name.
     pub node: Text,
-    /// Whether there is such a node.
+    /// Whether the node exists.
     pub exists: bool,
-    /// Whether a pod should run here, and may stay.
+    /// Whether a pod should run here, and whether an existing pod may stay.
     pub verdict: Verdict,
-    /// Every rule about the node, in the order in which they decide.
+    /// Every placement rule, in the order of evaluation.
     pub checks: Vec<PlacementCheck>,
-    /// What together would bring a pod to the node. None if one should run there, or if nothing of this kind would help.
+    /// The changes that together would bring a pod to the node. Empty if a pod should run there, or if no change of the
+    /// node would help.
     pub remedies: Vec<Remedy>,
     /// The DaemonSet's pods on the node; the first one counts for the status.
     pub pods: Vec<PodExplanation>,
     /// Why a pod is created here next.
     #[serde(serialize_with = "as_text")]
     pub creation: Option<CreateReason>,
-    /// How often pods failed here of late, by reason.
+    /// The recent failures of pods on the node, by reason.
     pub failures: Vec<NodeFailures>,
-    /// What the policy for updates makes of the node; `None` without one.
+    /// How the rollout policy treats the node; `None` without a policy.
     #[serde(rename = "turn")]
     pub rollout: Option<NodeRollout>,
-    /// How long a failed pod stays before it is deleted (back-off).
+    /// How long the back-off lasts: until a failed pod is deleted, or until the next attempt to create one.
     #[serde(serialize_with = "duration::serialize_whole", rename = "backoffSeconds")]
     pub backoff: Option<Duration>,
 }
 
-/// Pods that failed on a node one after the other, as the back-off knows of them.
+/// Consecutive failures of pods on a node, as the back-off counts them.
 ///
 /// ```
 /// use daemonplan::{Backoff, Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -128,15 +129,15 @@ pub struct NodeExplanation {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct NodeFailures {
-    /// The reason; empty if the back-off does not go by it.
+    /// The reason; empty if the back-off does not distinguish reasons.
     pub reason: Text,
-    /// How many.
+    /// The number of failures.
     pub count: u32,
-    /// When the last one was deleted or refused.
+    /// When the last pod was deleted or refused.
     pub last: Timestamp,
 }
 
-/// What a [`RolloutPolicy`](crate::policy::RolloutPolicy) makes of a node.
+/// How a [`RolloutPolicy`](crate::policy::RolloutPolicy) treats a node.
 ///
 /// ```
 /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -155,9 +156,9 @@ pub struct NodeFailures {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct NodeRollout {
-    /// Whether it is among the nodes that are updated.
+    /// Whether the policy selects the node for updates.
     pub is_selected: bool,
-    /// Whether it is away, and left out as long as it is.
+    /// Whether the node is away, and excluded from updates until it returns.
     #[serde(rename = "isAway")]
     pub is_excluded: bool,
     /// Whether the new template fails here.
@@ -165,7 +166,7 @@ pub struct NodeRollout {
 }
 
 impl Snapshot<'_> {
-    /// Why the DaemonSet's pods are where they are.
+    /// Explains where the DaemonSet's pods run, and why.
     ///
     /// ```
     /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -190,7 +191,7 @@ impl Snapshot<'_> {
         let (context, plan) = (compiled.context(), compiled.plan());
         let explainer = Explainer::new(&context, self.revisions.unwrap_or_default(), &plan);
         let (mut nodes, mut totals) = (Vec::new(), Totals::default());
-        // Blockers of an update that does not surge, and of one that does.
+        // The blockers of an update without surge, and of an update with surge.
         let (mut old, mut blockers) = (0, [Vec::new(), Vec::new()]);
         let mut each = |view: NodeView<'_>| {
             nodes.push(explainer.node(&view));
@@ -232,7 +233,8 @@ impl Snapshot<'_> {
             }
             Some(budget) => {
                 let [without_surge, with_surge] = blockers;
-                let blockers = if budget.surges { with_surge } else { without_surge };
+                // Where no node surges, an update that surges can only wait for nodes of another group.
+                let blockers = if budget.surges && !with_surge.is_empty() { with_surge } else { without_surge };
                 UpdateState::Waiting { old, limit: budget.limit, blocked_by: explainer::decisive(blockers) }
             }
         };
@@ -251,7 +253,7 @@ fn is_update(action: &Action) -> bool {
 }
 
 impl Explanation {
-    /// The nodes of which the same is to be said, the most first.
+    /// Groups the nodes by their explanation, the largest group first.
     pub fn groups(&self) -> IndexMap<String, Vec<&NodeExplanation>> {
         let mut groups = IndexMap::<_, Vec<_>>::new();
         for node in &self.nodes {
@@ -262,7 +264,7 @@ impl Explanation {
     }
 }
 
-#[allow(clippy::ref_option)] // as serde asks for it
+#[allow(clippy::ref_option)] // the signature that serde expects
 fn as_text<S: Serializer, T: fmt::Display>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_ref().map(ToString::to_string).serialize(serializer)
 }

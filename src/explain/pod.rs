@@ -1,4 +1,4 @@
-//! What an explanation tells of a pod.
+//! Explanations of single pods.
 
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ use crate::{
 /// # let mut pod = Pod::new("prod", "agent-x2k");
 /// # pod.labels = [("app", "agent")].into_iter().collect();
 /// # pod.node = PodNode::Bound("node-7".into());
-/// let (nodes, pods) = ([Node::new("node-7")], [pod]); // nobody's, and adopted
+/// let (nodes, pods) = ([Node::new("node-7")], [pod]); // an orphan, which is adopted
 /// let explanation = Snapshot::new(&daemonset, &nodes, &pods, &namespace).explain();
 /// assert_eq!(explanation.nodes[0].pods[0].state, PodState::Pending);
 /// # Ok::<(), serde_json::Error>(())
@@ -32,14 +32,14 @@ use crate::{
 pub struct PodExplanation {
     /// The pod's name.
     pub pod: Text,
-    /// The revision that it runs, as its label says.
+    /// The revision that the pod runs, by its label.
     pub revision: PodRevision,
-    /// What it is doing.
+    /// The state of the pod.
     pub state: PodState,
-    /// What is wrong with it, if anything is, such as `CrashLoopBackOff, 3 restarts`.
+    /// The problem of the pod, if any, such as `CrashLoopBackOff, 3 restarts`.
     #[serde(rename = "trouble")]
     pub problem: Option<String>,
-    /// Why it is deleted next.
+    /// Why the pod is deleted next.
     #[serde(serialize_with = "as_text")]
     pub deletion: Option<DeleteReason>,
 }
@@ -68,13 +68,14 @@ pub struct PodExplanation {
 pub struct PodRevision {
     /// The pod's label `controller-revision-hash`.
     pub hash: Option<Text>,
-    /// The number of the ControllerRevision with this hash, if there is one.
+    /// The number of the ControllerRevision with this hash, if known.
     pub number: Option<i64>,
-    /// Whether it counts as up to date.
+    /// Whether the pod counts as updated.
     pub is_current: bool,
 }
 
-/// A pod that matches the DaemonSet's selector and is not its own, or the other way round.
+/// A pod whose labels and controller disagree: it matches the selector without being owned, or is owned without
+/// matching.
 ///
 /// ```
 /// use daemonplan::{Snapshot, explain::ClaimReason, model::{DaemonSet, Namespace, Pod, PodNode}};
@@ -96,12 +97,12 @@ pub struct PodRevision {
 pub struct PodClaim {
     /// The pod's name.
     pub pod: Text,
-    /// What becomes of it, and why.
+    /// What happens to the pod, and why.
     #[serde(flatten)]
     pub reason: ClaimReason,
 }
 
-/// What becomes of a pod whose labels and whose controller do not say the same.
+/// What happens to a pod whose labels and controller disagree.
 ///
 /// ```
 /// use daemonplan::explain::ClaimReason;
@@ -112,15 +113,15 @@ pub struct PodClaim {
 #[serde(tag = "claim", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum ClaimReason {
-    /// It is adopted: its labels match, and nobody controls it.
+    /// Adopted: the labels match, and the pod has no controller.
     Adopted,
-    /// It is released: its labels do not match any more.
+    /// Released: the labels no longer match.
     Released,
-    /// It is not adopted, as it is being deleted.
+    /// Not adopted: the pod is being deleted.
     BeingDeleted,
-    /// It is not adopted: it was controlled by a DaemonSet of this name that was another one.
+    /// Not adopted: an earlier, deleted DaemonSet of the same name controls it.
     Predecessor,
-    /// It is not adopted: somebody else controls it.
+    /// Not adopted: another object controls it.
     OtherController {
         /// The controller's kind.
         kind: Text,
@@ -147,7 +148,7 @@ pub(super) fn claims(daemonset: &DaemonSet, pods: &[Pod]) -> Vec<PodClaim> {
 }
 
 impl ClaimReason {
-    /// Why a pod with fitting labels is not adopted.
+    /// Why a pod with matching labels is not adopted.
     fn of_other(daemonset: &DaemonSet, pod: &Pod) -> Self {
         match &pod.controller {
             None => Self::BeingDeleted,

@@ -1,4 +1,4 @@
-//! Explanations in words.
+//! The text form of explanations.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use crate::explain::{
 };
 use crate::{placement::Verdict, util::duration::words};
 
-/// What is to be said of the node in one sentence, without any names of its own.
+/// Describes the node in one sentence. The sentence does not contain the node's name, so that equal nodes form a group.
 impl fmt::Display for NodeExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failure = self.checks.iter().find_map(|check| check.failure.as_ref());
         match (self.pods.is_empty(), failure) {
             (false, failure) => {
                 for (number, pod) in self.pods.iter().enumerate() {
-                    let age = if pod.revision.is_current { "an up-to-date pod" } else { "an older pod" };
+                    let age = if pod.revision.is_current { "an up-to-date pod" } else { "an outdated pod" };
                     write!(f, "{}{age}, {}", if number > 0 { "; " } else { "" }, pod.state)?;
                     if let Some(problem) = &pod.problem {
                         write!(f, " ({problem})")?;
@@ -24,10 +24,10 @@ impl fmt::Display for NodeExplanation {
                     }
                 }
                 if let (Some(failure), true) = (failure, self.verdict == Verdict::Keep) {
-                    write!(f, "; it stays, though none would be created: {failure}")?;
+                    write!(f, "; it stays, but no new pod would be created: {failure}")?;
                 }
                 if let Some(creation) = self.creation {
-                    write!(f, "; one is created next: {creation}")?;
+                    write!(f, "; a pod is created next: {creation}")?;
                 }
             }
             (true, Some(failure)) => {
@@ -42,19 +42,19 @@ impl fmt::Display for NodeExplanation {
             (true, None) => match self.creation {
                 Some(creation) => write!(f, "a pod is created next: {creation}")?,
                 None if self.backoff.is_some() => f.write_str("no pod: the API server refused to create one")?,
-                None => f.write_str("no pod yet, though one belongs here")?,
+                None => f.write_str("no pod yet; one should run here")?,
             },
         }
-        // Only where a pod is, or belongs.
-        if let Some(turn) = self.rollout.filter(|_| self.verdict == Verdict::Run || !self.pods.is_empty()) {
-            turn.fmt(f)?;
+        // Only on nodes that have a pod or should have one.
+        if let Some(rollout) = self.rollout.filter(|_| self.verdict == Verdict::Run || !self.pods.is_empty()) {
+            rollout.fmt(f)?;
         }
         match self.backoff {
-            Some(backoff) if self.pods.is_empty() => write!(f, "; it is tried again in {}", words(backoff))?,
-            Some(backoff) => write!(f, "; a failed pod stays for {} more", words(backoff))?,
+            Some(backoff) if self.pods.is_empty() => write!(f, "; next attempt in {}", words(backoff))?,
+            Some(backoff) => write!(f, "; back-off: a failed pod stays for {} more", words(backoff))?,
             None => {}
         }
-        // A first time needs no history.
+        // A single failure is not a series.
         for failures in self.failures.iter().filter(|failures| failures.count > 1) {
             write!(f, "; {failures}")?;
         }
@@ -72,14 +72,14 @@ impl fmt::Display for NodeFailures {
     }
 }
 
-/// What keeps the node from its turn, each after a semicolon.
+/// Why the node is not updated; each reason follows a semicolon.
 impl fmt::Display for NodeRollout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_excluded {
-            f.write_str("; the node is away and left out of updates")?;
+            f.write_str("; the node is away and excluded from updates")?;
         }
         if !self.is_selected {
-            f.write_str("; the node is not among those that are updated")?;
+            f.write_str("; the policy does not select the node for updates")?;
         }
         if self.fails { f.write_str("; the new template fails here") } else { Ok(()) }
     }
@@ -89,7 +89,7 @@ impl fmt::Display for PodState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deleting => f.write_str("being deleted"),
-            Self::Succeeded => f.write_str("ended"),
+            Self::Succeeded => f.write_str("completed"),
             Self::Failed => f.write_str("failed"),
             Self::Pending => f.write_str("pending"),
             Self::NotReady => f.write_str("not ready"),
@@ -105,11 +105,11 @@ impl fmt::Display for PodState {
 impl fmt::Display for ClaimReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Adopted => f.write_str("adopted: its labels match the selector, and nobody controls it"),
-            Self::Released => f.write_str("released: its labels do not match the selector any more"),
+            Self::Adopted => f.write_str("adopted: its labels match the selector, and it has no controller"),
+            Self::Released => f.write_str("released: its labels no longer match the selector"),
             Self::BeingDeleted => f.write_str("not adopted, though its labels match: it is being deleted"),
             Self::Predecessor => {
-                f.write_str("not adopted, though its labels match: a DaemonSet of this name controlled it that is gone")
+                f.write_str("not adopted, though its labels match: a deleted DaemonSet of the same name controls it")
             }
             Self::OtherController { kind, name } => {
                 write!(f, "not adopted, though its labels match: {kind} {name} controls it")
@@ -120,15 +120,17 @@ impl fmt::Display for ClaimReason {
 
 impl fmt::Display for UpdateState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nodes = |old: &usize| format!("{old} node{} with an older pod", if *old == 1 { "" } else { "s" });
+        let nodes = |old: &usize| format!("{old} node{} with an outdated pod", if *old == 1 { "" } else { "s" });
         match self {
             Self::None => f.write_str("none, the DaemonSet is being deleted or left alone"),
-            Self::Done => f.write_str("no pod is of an older template"),
-            Self::OnDelete { old } => write!(f, "{}: OnDelete leaves them until somebody deletes them", nodes(old)),
-            Self::Moving { old } => write!(f, "{}: the update goes on", nodes(old)),
-            Self::Unobserved { old } => write!(f, "{}: the effects of the last plan do not show yet", nodes(old)),
+            Self::Done => f.write_str("no pod is outdated"),
+            Self::OnDelete { old } => {
+                write!(f, "{}: OnDelete replaces a pod only after it is deleted by hand", nodes(old))
+            }
+            Self::Moving { old } => write!(f, "{}: the update is in progress", nodes(old)),
+            Self::Unobserved { old } => write!(f, "{}: waiting for the effects of the last plan to show", nodes(old)),
             Self::AfterRepairs { old } => {
-                write!(f, "{}: what is missing or too much elsewhere comes first", nodes(old))
+                write!(f, "{}: missing and surplus pods come first", nodes(old))
             }
             Self::Held { old, phase } => write!(f, "{}: {phase}", nodes(old)),
             Self::Waiting { old, limit, blocked_by } => {
@@ -136,7 +138,7 @@ impl fmt::Display for UpdateState {
                     1 => "1 node".to_owned(),
                     count => format!("{count} nodes"),
                 };
-                write!(f, "{}: the update waits for {waits}, of which it takes {limit} at a time", nodes(old))
+                write!(f, "{}: blocked by {waits}; at most {limit} may be unavailable or surge at a time", nodes(old))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How far an update is, and what blocks it.
+//! The state of an update, and what blocks it.
 
 use serde::Serialize;
 
@@ -8,52 +8,52 @@ use crate::{
     policy::RolloutPhase,
 };
 
-/// How far the update to the current template is.
+/// The state of the update to the current template.
 ///
 /// ```
 /// use daemonplan::explain::UpdateState;
 /// let state = UpdateState::Moving { old: 3 };
-/// assert_eq!(state.to_string(), "3 nodes with an older pod: the update goes on");
+/// assert_eq!(state.to_string(), "3 nodes with an outdated pod: the update is in progress");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "update", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum UpdateState {
-    /// The DaemonSet is being deleted or left alone: there is no update.
+    /// No update: the DaemonSet is being deleted or left alone.
     None,
-    /// No pod is of an older template.
+    /// No pod is outdated.
     Done,
-    /// The strategy is `OnDelete`: old pods stay until somebody deletes them.
+    /// The strategy is `OnDelete`: outdated pods stay until they are deleted by hand.
     OnDelete {
-        /// How many nodes have an old pod.
+        /// The number of nodes with an outdated pod.
         old: usize,
     },
-    /// The plan goes on with it.
+    /// The update is in progress.
     Moving {
-        /// How many nodes have an old pod.
+        /// The number of nodes with an outdated pod.
         old: usize,
     },
     /// The effects of the last plan do not show yet.
     Unobserved {
-        /// How many nodes have an old pod.
+        /// The number of nodes with an outdated pod.
         old: usize,
     },
-    /// Nodes that lack a pod or have one too many come first.
+    /// Missing and surplus pods come first.
     AfterRepairs {
-        /// How many nodes have an old pod.
+        /// The number of nodes with an outdated pod.
         old: usize,
     },
-    /// The policy does not let it go on.
+    /// The rollout policy holds the update.
     Held {
-        /// How many nodes have an old pod.
+        /// The number of nodes with an outdated pod.
         old: usize,
-        /// Why.
+        /// The phase of the policy.
         #[serde(flatten)]
         phase: RolloutPhase,
     },
-    /// It waits: so many nodes as may be are without an available pod, or surge.
+    /// The update is blocked: as many nodes as allowed are unavailable, or surge.
     Waiting {
-        /// How many nodes have an old pod.
+        /// The number of nodes with an outdated pod.
         old: usize,
         /// `maxUnavailable`, or `maxSurge` if it is not 0, in nodes.
         limit: usize,
@@ -63,7 +63,7 @@ pub enum UpdateState {
     },
 }
 
-/// A node that an update waits for.
+/// A node that blocks an update.
 ///
 /// ```
 /// use daemonplan::{Snapshot, explain::UpdateState, model::{DaemonSet, Namespace}};
@@ -73,7 +73,7 @@ pub enum UpdateState {
 /// # let namespace = Namespace::new("prod");
 /// let explanation = Snapshot::new(&daemonset, &[], &[], &namespace).explain();
 /// if let UpdateState::Waiting { blocked_by, .. } = &explanation.update {
-///     blocked_by.iter().for_each(|holdup| println!("{}: {holdup}", holdup.node));
+///     blocked_by.iter().for_each(|blocker| println!("{}: {blocker}", blocker.node));
 /// }
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -83,14 +83,14 @@ pub enum UpdateState {
 pub struct Blocker {
     /// The node's name.
     pub node: Text,
-    /// Why it lacks an available pod.
+    /// Why the node lacks an available pod.
     #[serde(flatten)]
     pub cause: BlockerCause,
-    /// A taint that says that the node itself is not in order.
+    /// A taint that reports a problem of the node itself.
     pub node_taint: Option<Taint>,
 }
 
-/// Why a node that an update waits for lacks an available pod.
+/// Why a node that blocks an update lacks an available pod.
 ///
 /// ```
 /// use daemonplan::explain::{BlockerCause, PodState};
@@ -102,15 +102,15 @@ pub struct Blocker {
 #[serde(tag = "cause", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum BlockerCause {
-    /// It has no pod.
+    /// The node has no pod.
     NoPod,
-    /// It has several pods of the same template.
+    /// The node has several pods of the same template.
     SeveralPods,
-    /// Its pod is not available.
+    /// The pod on the node is not available.
     Pod {
         /// The pod's name.
         pod: Text,
-        /// What it is doing.
+        /// The pod's state.
         #[serde(flatten)]
         state: PodState,
     },

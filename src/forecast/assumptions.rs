@@ -1,3 +1,5 @@
+//! The assumptions of a forecast about pods and nodes.
+
 use std::{fmt, time::Duration};
 
 use oorandom::Rand64;
@@ -10,15 +12,15 @@ use crate::{
     util::{duration, fnv::Fnv},
 };
 
-/// What a forecast takes for granted about pods and nodes.
+/// The assumptions of a forecast about pods and nodes.
 ///
 /// ```
 /// use std::time::Duration;
 /// use daemonplan::forecast::{Assumptions, Delay};
 /// let startup = Delay::LogNormal { median: Duration::from_secs(8), p90: Duration::from_secs(30) };
 /// let assumptions = Assumptions::default().seed(7).startup(startup).failure_rate(0.01);
-/// assert_eq!(assumptions.to_string(), "pods start within 8s (half of them) to 30s (nine of ten) and stop within 5s; \
-///     1 % never start; what is not ready for 10m stays so; seed 7");
+/// assert_eq!(assumptions.to_string(), "pods start within 8s (p50) to 30s (p90) and stop within 5s; \
+///     1 % never start; not Ready after 10m counts as failed; seed 7");
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,36 +33,36 @@ pub struct Assumptions {
     pub(super) patience: Duration,
     #[serde(serialize_with = "super::in_seconds", rename = "horizonSeconds")]
     pub(super) horizon: Duration,
-    /// Whether nodes that are not ready stay so.
+    /// Whether nodes that are not ready stay not ready.
     #[serde(skip)]
-    pub(super) nodes_stay: bool,
+    pub(super) unready_nodes_stay: bool,
 }
 
-/// How long something takes.
+/// The distribution of the time that something takes.
 ///
 /// ```
 /// use std::time::Duration;
 /// use daemonplan::forecast::Delay;
 /// let delay = Delay::LogNormal { median: Duration::from_secs(8), p90: Duration::from_secs(70) };
-/// assert_eq!(delay.to_string(), "within 8s (half of them) to 1m 10s (nine of ten)");
+/// assert_eq!(delay.to_string(), "within 8s (p50) to 1m 10s (p90)");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Delay {
-    /// Always as long.
+    /// Always the same time.
     Fixed(Duration),
-    /// Mostly about the median, sometimes much longer: a log-normal distribution.
+    /// A log-normal distribution: mostly near the median, sometimes much longer.
     LogNormal {
-        /// Half of the times are shorter.
+        /// The p50: half of the times are shorter.
         median: Duration,
-        /// Nine of ten times are shorter.
+        /// The p90: 90 % of the times are shorter.
         p90: Duration,
     },
 }
 
 impl Default for Assumptions {
-    /// Pods start within 10 s (half of them) to 30 s (nine of ten), stop within 5 s, and all do start. What is not ready
-    /// after 10 minutes stays so. Seed 1, and 30 days to look queue.
+    /// Pods start within 10 s (p50) to 30 s (p90), stop within 5 s, and never fail. A pod that is not ready after
+    /// 10 minutes counts as failed. The seed is 1, the horizon 30 days.
     fn default() -> Self {
         Self {
             seed: 1,
@@ -69,50 +71,50 @@ impl Default for Assumptions {
             failure_rate: 0.0,
             patience: Duration::from_mins(10),
             horizon: Duration::from_hours(30 * 24),
-            nodes_stay: true,
+            unready_nodes_stay: true,
         }
     }
 }
 
 impl Assumptions {
-    /// Everything goes well and takes no time.
+    /// Pods start and stop at once and never fail, and nodes become ready.
     pub(crate) fn ideal() -> Self {
         let none = Delay::Fixed(Duration::ZERO);
-        Self { startup: none, shutdown: none, patience: Duration::MAX, nodes_stay: false, ..Self::default() }
+        Self { startup: none, shutdown: none, patience: Duration::MAX, unready_nodes_stay: false, ..Self::default() }
     }
 
-    /// The same seed gives the same forecast.
+    /// Sets the seed. Equal seeds produce equal forecasts.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// How long a pod takes from its creation until it is ready.
+    /// Sets how long a pod takes from its creation until it is ready.
     #[must_use]
     pub fn startup(self, startup: Delay) -> Self {
         Self { startup, ..self }
     }
 
-    /// How long a pod takes from its deletion until it is gone.
+    /// Sets how long a pod takes from its deletion until it no longer exists.
     #[must_use]
     pub fn shutdown(self, shutdown: Delay) -> Self {
         Self { shutdown, ..self }
     }
 
-    /// How many of the new pods never become ready: from 0 (none) to 1 (all).
+    /// Sets the share of new pods that never become ready, from 0 (none) to 1 (all).
     #[must_use]
     pub fn failure_rate(self, failure_rate: f64) -> Self {
         Self { failure_rate, ..self }
     }
 
-    /// A pod that has been there for so long without being ready stays so, and one that has been asked to go for so long
-    /// does not go.
+    /// Sets the age at which existing pods count as stuck. A pod that is not ready by then never becomes ready. A pod
+    /// that has been terminating for this long stays.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// How far to look queue.
+    /// Sets how far the forecast looks ahead.
     #[must_use]
     pub fn horizon(self, horizon: Duration) -> Self {
         Self { horizon, ..self }
@@ -120,10 +122,10 @@ impl Assumptions {
 }
 
 impl Delay {
-    /// How long the DaemonSet's pods took from their creation until they were ready; `None` if fewer than three are.
+    /// Returns how long the DaemonSet's pods took from their creation until they were ready; `None` if fewer than three
+    /// are ready.
     ///
-    /// A pod that became unready and ready again counts from its creation, too, which the 90th percentile bears if they
-    /// are few.
+    /// A pod that became ready again also counts from its creation. A few such pods affect only the p90.
     pub fn observed(snapshot: &Snapshot<'_>) -> Option<Self> {
         const FEWEST: usize = 3;
         let own = snapshot.pods.iter().filter(|pod| controls_pod(snapshot.daemonset, pod));
@@ -144,27 +146,27 @@ impl Delay {
         })
     }
 
-    /// One such time, in whole milliseconds.
+    /// Draws a time, in whole milliseconds.
     pub(super) fn sample(self, random: &mut Rand64) -> Duration {
         const LONGEST: f64 = 1e10;
-        /// What nine of ten normally distributed numbers are below.
+        /// The p90 of the standard normal distribution.
         const Z90: f64 = 1.281_551_565_544_600_5;
         match self {
             Self::Fixed(duration) => duration,
             Self::LogNormal { median, p90 } => {
                 let sigma = (p90.as_secs_f64() / median.as_secs_f64()).ln().max(0.0) / Z90;
-                // Box and Muller's way to a normally distributed number.
+                // The Box–Muller transform yields a normally distributed number.
                 let (radius, angle) = (1.0 - random.rand_float(), random.rand_float() * std::f64::consts::TAU);
                 let z = (-2.0 * radius.ln()).sqrt() * angle.cos();
                 let milliseconds = (median.as_secs_f64() * (sigma * z).exp() * 1e3).round();
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within bounds, and not negative
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped, and not negative
                 Duration::from_millis(milliseconds.clamp(0.0, LONGEST) as u64)
             }
         }
     }
 }
 
-/// The rng of the so-many-th pod on a node, whatever happens elsewhere.
+/// Returns the generator for the `number`-th draw on a node. It is independent of all other nodes.
 pub(super) fn rng(seed: u64, node: &str, number: usize) -> Rand64 {
     let mut hash = Fnv::new();
     hash.write(node.as_bytes());
@@ -176,12 +178,7 @@ impl fmt::Display for Delay {
         match self {
             Self::Fixed(duration) => write!(f, "within {}", duration::words(*duration)),
             Self::LogNormal { median, p90 } => {
-                write!(
-                    f,
-                    "within {} (half of them) to {} (nine of ten)",
-                    duration::words(*median),
-                    duration::words(*p90)
-                )
+                write!(f, "within {} (p50) to {} (p90)", duration::words(*median), duration::words(*p90))
             }
         }
     }
@@ -193,7 +190,7 @@ impl fmt::Display for Assumptions {
         if self.failure_rate > 0.0 {
             write!(f, "{} % never start; ", self.failure_rate * 100.0)?;
         }
-        write!(f, "what is not ready for {} stays so; seed {}", duration::words(self.patience), self.seed)
+        write!(f, "not Ready after {} counts as failed; seed {}", duration::words(self.patience), self.seed)
     }
 }
 
@@ -215,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_distributed_as_they_are_said_to_be() {
+    fn samples_follow_the_distribution() {
         let (median, p90) = (Duration::from_secs(8), Duration::from_secs(30));
         let sample = |number| Delay::LogNormal { median, p90 }.sample(&mut rng(1, "node", number));
         let all: Vec<_> = (0..10_000).map(sample).collect();
@@ -228,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distribution_without_width_is_a_fixed_time() {
+    fn a_distribution_without_spread_is_a_fixed_time() {
         let second = Duration::from_secs(1);
         assert_eq!(Delay::LogNormal { median: second, p90: second }.sample(&mut rng(1, "node", 1)), second);
         assert_eq!(Delay::LogNormal { median: second, p90: Duration::ZERO }.sample(&mut rng(1, "node", 1)), second);

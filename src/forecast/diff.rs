@@ -1,5 +1,5 @@
-//! What a change does: the cluster as it is and the cluster as it would be, each played forward until nothing is left to
-//! do, and compared node by node.
+//! The effect of a change: simulates the cluster with and without it until nothing is left to do, and compares the
+//! results node by node.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -13,7 +13,7 @@ use crate::{
     planner::Snapshot,
 };
 
-/// What a change does to a DaemonSet's pods: [`Snapshot::diff`].
+/// The effect of a change on a DaemonSet's pods, as [`Snapshot::diff`] returns it.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -32,18 +32,18 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Diff {
-    /// The nodes on which it makes a difference, by name.
+    /// The affected nodes, by name.
     pub nodes: Vec<NodeDiff>,
-    /// The most nodes at a time that are without an available pod on the way, of those that have one now and should run
-    /// one, if every new pod is available at once.
+    /// The most nodes that are without an available pod at the same time. Only nodes count that should run a pod and
+    /// have an available one now. New pods are assumed to be available at once.
     pub most_unavailable: usize,
-    /// How many nodes should run a pod once the change is made.
+    /// The number of nodes that should run a pod after the change.
     pub desired: usize,
     /// Whether pods would be created without end.
     pub is_restless: bool,
 }
 
-/// What a change does on a node.
+/// The effect of a change on one node.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -53,7 +53,7 @@ pub struct Diff {
 /// # let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1")];
 /// let diff = Snapshot::diff(None, &Snapshot::new(&daemonset, &nodes, &[], &namespace));
-/// assert_eq!(diff.nodes[0].to_string(), "node-1: pod gained: the DaemonSet is new");
+/// assert_eq!(diff.nodes[0].to_string(), "node-1: pod added: the DaemonSet is new");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,43 +61,43 @@ pub struct Diff {
 pub struct NodeDiff {
     /// The node's name.
     pub node: Text,
-    /// The pods that are there now and that the difference is about.
+    /// The existing pods that are affected.
     pub pods: Vec<Text>,
-    /// What is different.
+    /// The difference.
     pub change: Change,
 }
 
-/// The difference that a change makes on a node.
+/// The difference between the outcomes on a node with and without a change.
 ///
 /// ```
 /// use daemonplan::{DeleteReason, forecast::Change};
 /// let change = Change::Replaced(DeleteReason::Outdated);
-/// assert_eq!((change.code(), change.to_string().as_str()), ("Replaced", "pod replaced: it is of an older template"));
+/// assert_eq!((change.code(), change.to_string().as_str()), ("Replaced", "pod replaced: outdated"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// It has a pod that it would not have had.
+    /// The node gets a pod; without the change it would have none.
     Gained(Gain),
-    /// It has no pod, and would have had one.
+    /// The node has no pod; without the change it would have one.
     Lost(Loss),
-    /// Its pod is replaced by another one.
+    /// The pod is replaced; without the change it would stay.
     Replaced(DeleteReason),
-    /// Its pod stays, and would have been replaced.
+    /// The pod stays; without the change it would be replaced.
     Spared,
-    /// Its pod stays, and counts as of an older template (`OnDelete`).
+    /// The pod stays, but becomes outdated (`OnDelete`).
     Outdated,
-    /// Its pod stays, and counts as up to date, which it did not.
+    /// The pod stays, and becomes up to date.
     UpToDate,
-    /// Its pod stays, though none would be created any more.
+    /// The pod stays, but no new pod would be created.
     Unwanted(PlacementReason),
 }
 
-/// Why a node has a pod after a change that it would not have had.
+/// Why a node gets a pod by a change.
 ///
 /// ```
 /// use daemonplan::forecast::{Change, Gain};
-/// assert_eq!(Change::Gained(Gain::NewNode).to_string(), "pod gained: the node is new");
+/// assert_eq!(Change::Gained(Gain::NewNode).to_string(), "pod added: the node is new");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -106,35 +106,35 @@ pub enum Gain {
     NewDaemonSet,
     /// The node is new.
     NewNode,
-    /// A rule kept pods away that now holds.
+    /// A rule that kept pods away now holds.
     RuleHolds(PlacementReason),
-    /// The node is as it was: the pod would have been deleted, or kept from being created.
+    /// The rules are unchanged: the pod would have been deleted or not created.
     Other,
 }
 
-/// Why a node has no pod after a change, and would have had one.
+/// Why a node has no pod after a change.
 ///
 /// ```
 /// use daemonplan::{DeleteReason, forecast::{Change, Loss}};
-/// assert_eq!(Change::Lost(Loss::Deleted(DeleteReason::NodeGone)).to_string(), "pod lost: its node does not exist");
+/// assert_eq!(Change::Lost(Loss::Deleted(DeleteReason::NodeGone)).to_string(), "pod removed: its node does not exist");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loss {
-    /// Its pod is deleted.
+    /// The pod is deleted.
     Deleted(DeleteReason),
-    /// None is created.
+    /// No pod is created.
     NotCreated(PlacementReason),
-    /// The node is gone, and no pod was there yet.
+    /// The node is removed, and had no pod yet.
     NodeGone,
 }
 
 impl Snapshot<'_> {
-    /// What changes if this cluster becomes `after`: which nodes gain a pod, lose it, or have it replaced, and why. Without
-    /// a `before` the DaemonSet is new.
+    /// Computes what changes if the cluster `before` becomes `after`: on which nodes a pod is added, removed or
+    /// replaced, and why. Without `before` the DaemonSet is new.
     ///
-    /// Both are played forward as they are, with pods that start and stop at once; what would happen anyhow is not in the
-    /// difference. How a roll-out goes on in time says [`Snapshot::forecast`].
+    /// Both clusters are simulated, with pods that start and stop at once. Actions that do not depend on the change are
+    /// left out. [`Snapshot::forecast`] shows how the rollout proceeds in time.
     ///
     /// ```
     /// use daemonplan::{Snapshot, model::{DaemonSet, Labels, Namespace, Node}};
@@ -153,46 +153,46 @@ impl Snapshot<'_> {
     /// let diff = Snapshot::diff(Some(&before), &after);
     /// assert_eq!(
     ///     diff.nodes[0].to_string(),
-    ///     "node-7: pod gained; before: node selector role=worker is required, the node has no label role",
+    ///     "node-7: pod added; before: node selector role=worker is required, the node has no label role",
     /// );
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn diff(before: Option<&Self>, after: &Self) -> Diff {
         let ideal = Assumptions::ideal();
-        let mut then = Simulation::new(after, &ideal);
-        let rest = then.run();
-        let mut now = before.map(|before| Simulation::new(before, &ideal));
-        if let Some(now) = &mut now {
-            now.run();
+        let mut changed = Simulation::new(after, &ideal);
+        let end = changed.run();
+        let mut unchanged = before.map(|before| Simulation::new(before, &ideal));
+        if let Some(unchanged) = &mut unchanged {
+            unchanged.run();
         }
-        let sites = |simulation: &Simulation<'_>| simulation.sites.keys().cloned().collect::<BTreeSet<_>>();
-        let all = &sites(&then) | &now.as_ref().map(sites).unwrap_or_default();
+        let names = |simulation: &Simulation<'_>| simulation.nodes.keys().cloned().collect::<BTreeSet<_>>();
+        let all = &names(&changed) | &unchanged.as_ref().map(names).unwrap_or_default();
         let plans = (before.map(|before| before.plan()), after.plan());
         let nodes = all.into_iter().filter_map(|node| {
-            let site = now.as_ref().and_then(|now| now.sites.get(&node));
-            let then = then.sites.get(&node);
+            let without = unchanged.as_ref().and_then(|unchanged| unchanged.nodes.get(&node));
+            let with = changed.nodes.get(&node);
             let rules = Rules {
-                daemonset_is_new: now.is_none(),
-                fails: reason(plans.0.as_ref(), &node),
-                fails_then: reason(Some(&plans.1), &node),
+                daemonset_is_new: unchanged.is_none(),
+                fails_without: reason(plans.0.as_ref(), &node),
+                fails_with: reason(Some(&plans.1), &node),
             };
-            let pods = site.or(then).map(|site| site.before.clone()).unwrap_or_default();
-            Some(NodeDiff { change: change(site, then, rules)?, pods, node })
+            let pods = without.or(with).map(|simulated| simulated.before.clone()).unwrap_or_default();
+            Some(NodeDiff { change: change(without, with, rules)?, pods, node })
         });
         Diff {
             nodes: nodes.collect(),
-            most_unavailable: then.most_lost,
-            desired: then.sites.values().filter(|site| site.verdict == Verdict::Run).count(),
-            is_restless: rest == EndState::Restless,
+            most_unavailable: changed.most_unavailable,
+            desired: changed.nodes.values().filter(|simulated| simulated.verdict == Verdict::Run).count(),
+            is_restless: end == EndState::Restless,
         }
     }
 }
 
-/// Which rule keeps new pods away from a node, without a change and with it.
+/// The rules that keep new pods away from a node, without a change and with it.
 struct Rules {
     daemonset_is_new: bool,
-    fails: Option<PlacementReason>,
-    fails_then: Option<PlacementReason>,
+    fails_without: Option<PlacementReason>,
+    fails_with: Option<PlacementReason>,
 }
 
 fn reason(plan: Option<&Plan<'_>>, node: &str) -> Option<PlacementReason> {
@@ -200,48 +200,50 @@ fn reason(plan: Option<&Plan<'_>>, node: &str) -> Option<PlacementReason> {
     (placement.verdict != Verdict::Run).then_some(placement.reason)
 }
 
-/// What is different on a node: `now` is as things come to rest without the change, `then` with it.
-fn change(now: Option<&SimulatedNode>, then: Option<&SimulatedNode>, rules: Rules) -> Option<Change> {
-    match (End::of(now), End::of(then)) {
+/// Compares the final states of a node, `without` the change and `with` it.
+fn change(without: Option<&SimulatedNode>, with: Option<&SimulatedNode>, rules: Rules) -> Option<Change> {
+    match (End::of(without), End::of(with)) {
         (End::NoPod, End::NoPod) | (End::NewPod, End::NewPod) => None,
-        (End::NoPod, _) => Some(Change::Gained(match (now, rules.fails) {
+        (End::NoPod, _) => Some(Change::Gained(match (without, rules.fails_without) {
             _ if rules.daemonset_is_new => Gain::NewDaemonSet,
             (None, _) => Gain::NewNode,
             (Some(_), Some(reason)) => Gain::RuleHolds(reason),
             (Some(_), None) => Gain::Other,
         })),
-        (_, End::NoPod) => Some(Change::Lost(match (then.and_then(|site| site.deletion.clone()), rules.fails_then) {
-            (Some(deletion), _) => Loss::Deleted(deletion),
-            (None, Some(reason)) => Loss::NotCreated(reason),
-            (None, None) => Loss::NodeGone,
-        })),
+        (_, End::NoPod) => {
+            Some(Change::Lost(match (with.and_then(|simulated| simulated.deletion.clone()), rules.fails_with) {
+                (Some(deletion), _) => Loss::Deleted(deletion),
+                (None, Some(reason)) => Loss::NotCreated(reason),
+                (None, None) => Loss::NodeGone,
+            }))
+        }
         (End::NewPod, End::Kept { .. }) => Some(Change::Spared),
-        (End::Kept { .. }, End::NewPod) => then.and_then(|site| site.deletion.clone()).map(Change::Replaced),
+        (End::Kept { .. }, End::NewPod) => with.and_then(|simulated| simulated.deletion.clone()).map(Change::Replaced),
         (End::Kept { is_new: true }, End::Kept { is_new: false }) => Some(Change::Outdated),
         (End::Kept { is_new: false }, End::Kept { is_new: true }) => Some(Change::UpToDate),
         (End::Kept { .. }, End::Kept { .. }) => {
-            rules.fails_then.filter(|_| rules.fails.is_none()).map(Change::Unwanted)
+            rules.fails_with.filter(|_| rules.fails_without.is_none()).map(Change::Unwanted)
         }
     }
 }
 
-/// How things come to rest on a node.
+/// The final state of a node.
 #[derive(Clone, Copy)]
 enum End {
     NoPod,
-    /// A pod that was there at the beginning.
+    /// A pod that existed at the start.
     Kept {
         is_new: bool,
     },
-    /// One that was not.
+    /// A pod that was created later.
     NewPod,
 }
 
 impl End {
-    fn of(site: Option<&SimulatedNode>) -> Self {
-        let Some(site) = site else { return Self::NoPod };
-        let mut pods = site.pods.iter().filter(|pod| !pod.is_going);
-        match (pods.clone().find(|pod| site.before.contains(&pod.name)), pods.next()) {
+    fn of(simulated: Option<&SimulatedNode>) -> Self {
+        let Some(simulated) = simulated else { return Self::NoPod };
+        let mut pods = simulated.pods.iter().filter(|pod| !pod.is_being_deleted);
+        match (pods.clone().find(|pod| simulated.before.contains(&pod.name)), pods.next()) {
             (Some(kept), _) => Self::Kept { is_new: kept.is_new },
             (None, Some(_)) => Self::NewPod,
             (None, None) => Self::NoPod,
@@ -250,7 +252,7 @@ impl End {
 }
 
 impl Diff {
-    /// How many pods that are there now are deleted: those that are lost and those that are replaced.
+    /// Returns the number of existing pods that are deleted: the removed and the replaced ones.
     pub fn deletions(&self) -> usize {
         let deleted = self.nodes.iter().filter(|node| matches!(node.change, Change::Lost(_) | Change::Replaced(_)));
         deleted.map(|node| node.pods.len()).sum()
@@ -258,7 +260,7 @@ impl Diff {
 }
 
 impl Change {
-    /// The variant's name, for programs.
+    /// Returns the variant's name, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Gained(_) => "Gained",
@@ -271,7 +273,7 @@ impl Change {
         }
     }
 
-    /// Why, for programs; the same as for actions and placements where there is such a reason.
+    /// The reason for programs; equal to that of the action or placement, if any.
     fn reason_code(&self) -> Option<&'static str> {
         match self {
             Self::Gained(Gain::NewDaemonSet) => Some("NewDaemonSet"),
@@ -284,7 +286,7 @@ impl Change {
         }
     }
 
-    /// The rule that it is about.
+    /// The placement rule that causes the change, if any.
     fn placement(&self) -> Option<&PlacementReason> {
         match self {
             Self::Gained(Gain::RuleHolds(reason))
@@ -298,18 +300,18 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gained(Gain::NewDaemonSet) => f.write_str("pod gained: the DaemonSet is new"),
-            Self::Gained(Gain::NewNode) => f.write_str("pod gained: the node is new"),
-            Self::Gained(Gain::RuleHolds(reason)) => write!(f, "pod gained; before: {reason}"),
-            Self::Gained(Gain::Other) => f.write_str("pod gained, which would have gone or not come"),
-            Self::Lost(Loss::Deleted(deletion)) => write!(f, "pod lost: {deletion}"),
+            Self::Gained(Gain::NewDaemonSet) => f.write_str("pod added: the DaemonSet is new"),
+            Self::Gained(Gain::NewNode) => f.write_str("pod added: the node is new"),
+            Self::Gained(Gain::RuleHolds(reason)) => write!(f, "pod added; before: {reason}"),
+            Self::Gained(Gain::Other) => f.write_str("pod added, which would have been deleted or not created"),
+            Self::Lost(Loss::Deleted(deletion)) => write!(f, "pod removed: {deletion}"),
             Self::Lost(Loss::NotCreated(reason)) => write!(f, "pod not created: {reason}"),
-            Self::Lost(Loss::NodeGone) => f.write_str("pod not created: the node is gone"),
+            Self::Lost(Loss::NodeGone) => f.write_str("pod not created: the node is removed"),
             Self::Replaced(deletion) => write!(f, "pod replaced: {deletion}"),
             Self::Spared => f.write_str("pod kept, which would have been replaced"),
-            Self::Outdated => f.write_str("pod kept, of an older template from then on"),
+            Self::Outdated => f.write_str("pod kept, outdated from then on"),
             Self::UpToDate => f.write_str("pod kept, up to date from then on"),
-            Self::Unwanted(reason) => write!(f, "pod kept, though none would be created: {reason}"),
+            Self::Unwanted(reason) => write!(f, "pod kept, but no new one would be created: {reason}"),
         }
     }
 }

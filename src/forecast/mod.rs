@@ -1,4 +1,4 @@
-//! How a roll-out goes on: the DaemonSet's cluster played forward, under stated assumptions.
+//! Forecasts of rollouts: simulates a DaemonSet's cluster under stated assumptions.
 
 mod assumptions;
 mod diff;
@@ -22,7 +22,7 @@ pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
 use simulation::NodeStep;
 pub(crate) use simulation::{EndState, SimulatedNode, Simulation};
 
-/// How a roll-out goes on: [`Snapshot::forecast`]. All times count from the snapshot's.
+/// How a rollout proceeds, as [`Snapshot::forecast`] returns it. All times count from the time of the snapshot.
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
@@ -41,22 +41,22 @@ pub(crate) use simulation::{EndState, SimulatedNode, Simulation};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Forecast {
-    /// How it ends.
+    /// How the rollout ends.
     pub outcome: Outcome,
-    /// When the last thing happens.
+    /// When the last event happens.
     #[serde(serialize_with = "in_seconds", rename = "afterSeconds")]
     pub after: Duration,
-    /// Where the update stands at the end, if it keeps to a [`RolloutPolicy`](crate::policy::RolloutPolicy).
+    /// The state of the update at the end, if it has a [`RolloutPolicy`](crate::policy::RolloutPolicy).
     pub rollout: Option<RolloutStatus>,
-    /// How many nodes should run a pod.
+    /// The number of nodes that should run a pod.
     pub desired: usize,
-    /// The fewest nodes that have an available pod at any time.
+    /// The fewest nodes with an available pod at any time.
     pub lowest_available: usize,
-    /// How many nodes have which pods, from each change to the next.
+    /// The number of nodes by the state of their pods, at each change.
     pub timeline: Vec<TimelinePoint>,
-    /// What is done, in portions.
+    /// The steps of the controller, in waves.
     pub waves: Vec<Wave>,
-    /// The nodes where things do not come to rest as they should, by name.
+    /// The nodes that do not converge, by name.
     pub stuck: Vec<StuckNode>,
 }
 
@@ -77,21 +77,21 @@ pub struct Forecast {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Every node that should run a pod has an available one, up to date unless the strategy is `OnDelete`.
+    /// Every node that should run a pod has an available one. It is updated unless the strategy is `OnDelete`.
     Done,
-    /// The policy for updates keeps nodes at their older template: all others are done.
+    /// The rollout policy keeps nodes at their older template. All other nodes are done.
     Held,
-    /// The new template fails, and the older one came back everywhere.
+    /// The new template fails, and all nodes returned to the older one.
     RolledBack,
-    /// Nothing happens any more, though not every node has what it should.
+    /// Nothing more happens, but some nodes have not converged.
     Stuck,
-    /// Pods are created without end, as when the template's labels do not match the selector.
+    /// Pods are created without end, for example because the selector does not match the template's labels.
     Restless,
-    /// There is more to do than fits into the time that was looked at.
+    /// The rollout takes longer than the horizon.
     Unfinished,
 }
 
-/// Of the nodes that should run a pod, how many have what, at one time.
+/// The number of nodes by the state of their pods at one time, of those that should run a pod.
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
@@ -110,19 +110,19 @@ pub enum Outcome {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct TimelinePoint {
-    /// When.
+    /// The time.
     #[serde(serialize_with = "in_seconds", rename = "afterSeconds")]
     pub after: Duration,
-    /// An available pod, but of an older template.
+    /// Nodes with an available pod, but only an outdated one.
     pub old: usize,
-    /// An available pod of the current template.
+    /// Nodes with an available updated pod.
     pub new: usize,
-    /// No available pod.
+    /// Nodes without an available pod.
     pub unavailable: usize,
 }
 
-/// So many nodes as the controller works on at a time: `maxUnavailable` or `maxSurge` nodes of an update, and as many as
-/// the burst limit lets through of what is missing or too much.
+/// Nodes that the controller handles at the same time: `maxUnavailable` or `maxSurge` nodes of an update, or as many
+/// repairs as the burst limit allows.
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
@@ -141,23 +141,23 @@ pub struct TimelinePoint {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Wave {
-    /// What it is for.
+    /// The purpose of the wave.
     pub kind: WaveKind,
-    /// Of an update that keeps to a policy, the group of nodes whose turn it is, or `canaries`.
+    /// The group of nodes by the rollout policy, or `canaries`; `None` without groups.
     pub group: Option<Text>,
-    /// The nodes, in the order in which their turn comes.
+    /// The nodes, in the order of their first action.
     pub nodes: Vec<Text>,
-    /// When the first one's turn comes.
+    /// When the first action happens.
     #[serde(serialize_with = "in_seconds", rename = "beginsAfterSeconds")]
     pub begins: Duration,
-    /// When all is well on the last one; `None`: never.
+    /// When the last node has converged; `None` if one never does.
     #[serde(serialize_with = "serialize_end", rename = "endsAfterSeconds")]
     pub ends: Option<Duration>,
-    /// The fewest nodes of all that have an available pod in that time.
+    /// The fewest nodes with an available pod during the wave, of all nodes.
     pub lowest_available: usize,
 }
 
-/// What a [`Wave`] is for.
+/// The purpose of a [`Wave`].
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::{Assumptions, WaveKind}, model::{DaemonSet, Namespace, Node}};
@@ -174,13 +174,13 @@ pub struct Wave {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
 pub enum WaveKind {
-    /// Pods that are missing or too many.
+    /// Creates missing pods and deletes surplus ones.
     Repair,
-    /// Pods of an older template.
+    /// Replaces outdated pods.
     Update,
 }
 
-/// A node where things do not come to rest as they should.
+/// A node that does not converge.
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
@@ -200,51 +200,51 @@ pub enum WaveKind {
 pub struct StuckNode {
     /// The node's name.
     pub node: Text,
-    /// Why.
+    /// The cause.
     #[serde(flatten)]
     pub cause: StuckCause,
 }
 
-/// Why things do not come to rest on a node.
+/// Why a node does not converge.
 ///
 /// ```
 /// use daemonplan::forecast::StuckCause;
 /// let cause = StuckCause::PodStaysUnready { pod: "agent-x2k".into() };
-/// assert_eq!(cause.to_string(), "pod agent-x2k has not been ready for long");
+/// assert_eq!(cause.to_string(), "pod agent-x2k has been not Ready for too long");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(tag = "cause", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum StuckCause {
-    /// The node is not ready, and it is assumed to stay so: no pod starts or stops there.
+    /// The node is not ready, and is assumed to stay not ready: no pod starts or stops there.
     NodeNotReady {
-        /// The taint that says so.
+        /// The taint that reports it.
         taint: Taint,
     },
-    /// The new pod is one of those that are assumed never to start.
+    /// The new pod is assumed never to start.
     PodNeverStarts,
-    /// The pod has not been ready for long, and it is assumed to stay so.
+    /// The pod has been not Ready for too long, and is assumed to stay not Ready.
     PodStaysUnready {
         /// The pod's name.
         pod: Text,
     },
-    /// The pod has been asked to go for long, and it is assumed to stay.
+    /// The pod has been terminating for too long, and is assumed to stay.
     PodStaysInDeletion {
         /// The pod's name.
         pod: Text,
     },
     /// No pod was created.
     NoPod,
-    /// The pod is of an older template, and its turn does not come.
+    /// The pod is outdated, and the update does not reach it.
     WaitsForOthers,
 }
 
 impl Snapshot<'_> {
-    /// How the DaemonSet's roll-out goes on: every plan is carried out, pods start and stop as is assumed, and nothing
-    /// else happens, until nothing is left to do. The same seed gives the same forecast.
+    /// Forecasts how the DaemonSet's rollout proceeds. Every plan is carried out, and pods start and stop as assumed,
+    /// until nothing is left to do. Nothing else happens in the cluster. Equal seeds produce equal forecasts.
     ///
-    /// Pods start and stop on nodes that are ready (not tainted `node.kubernetes.io/not-ready` or `…/unreachable`) only.
-    /// A snapshot without a time is taken at the latest time that stands in its pods.
+    /// Pods start and stop only on nodes that are ready (not tainted `node.kubernetes.io/not-ready` or
+    /// `…/unreachable`). A snapshot without a time is taken at the latest time that its pods contain.
     ///
     /// ```
     /// use daemonplan::{Snapshot, forecast::{Assumptions, Outcome}, model::{DaemonSet, Namespace, Node}};
@@ -261,18 +261,18 @@ impl Snapshot<'_> {
     /// ```
     pub fn forecast(&self, assumptions: &Assumptions) -> Forecast {
         let mut simulation = Simulation::new(self, assumptions);
-        let rest = simulation.run();
+        let end = simulation.run();
         let timeline: Vec<_> = simulation.moments.iter().map(TimelinePoint::of).collect();
         let desired = timeline.first().map_or(0, |first| first.old + first.new + first.unavailable);
         let on_delete = self.daemonset.update_strategy == UpdateStrategy::OnDelete;
         let is_held = simulation.rollout.as_ref().is_some_and(|rollout| rollout.phase.holds());
-        let sites = simulation.sites.iter();
-        let stuck: Vec<_> = sites
-            .filter(|(_, site)| !site.is_well(!on_delete && !is_held))
-            .map(|(node, site)| StuckNode { node: node.clone(), cause: StuckCause::of(site) })
+        let nodes = simulation.nodes.iter();
+        let stuck: Vec<_> = nodes
+            .filter(|(_, simulated)| !simulated.is_settled(!on_delete && !is_held))
+            .map(|(node, simulated)| StuckNode { node: node.clone(), cause: StuckCause::of(simulated) })
             .collect();
         Forecast {
-            outcome: match rest {
+            outcome: match end {
                 EndState::Restless => Outcome::Restless,
                 EndState::Unfinished => Outcome::Unfinished,
                 EndState::Quiet if !stuck.is_empty() => Outcome::Stuck,
@@ -284,7 +284,7 @@ impl Snapshot<'_> {
             rollout: simulation.rollout.clone(),
             desired,
             lowest_available: timeline.iter().map(TimelinePoint::available).min().unwrap_or_default(),
-            waves: waves(self, &simulation.turns, &timeline, desired),
+            waves: waves(self, &simulation.steps, &timeline, desired),
             timeline,
             stuck,
         }
@@ -292,8 +292,8 @@ impl Snapshot<'_> {
 }
 
 impl Forecast {
-    /// The timeline in so many equal spans of time, for charts: of each span the point at its end, or the last one with the
-    /// most nodes unavailable, if that are more.
+    /// Divides the timeline into `count` equal spans, for charts. Each span is represented by the point at its end, or
+    /// by its last point with the most unavailable nodes if those are more.
     pub fn columns(&self, count: u32) -> Vec<TimelinePoint> {
         let mut points = self.timeline.iter().peekable();
         let mut current = points.next().copied();
@@ -311,21 +311,21 @@ impl Forecast {
     }
 }
 
-fn waves(snapshot: &Snapshot<'_>, turns: &[NodeStep], timeline: &[TimelinePoint], desired: usize) -> Vec<Wave> {
+fn waves(snapshot: &Snapshot<'_>, steps: &[NodeStep], timeline: &[TimelinePoint], desired: usize) -> Vec<Wave> {
     let burst = snapshot.settings.map_or(Settings::default().burst, |settings| settings.burst);
     let sizes = [(WaveKind::Repair, burst), (WaveKind::Update, at_a_time(snapshot.daemonset.update_strategy, desired))];
     let mut waves = Vec::new();
     for (kind, size) in sizes {
-        let of_kind: Vec<_> = turns.iter().filter(|turn| turn.is_update == (kind == WaveKind::Update)).collect();
+        let of_kind: Vec<_> = steps.iter().filter(|step| step.is_update == (kind == WaveKind::Update)).collect();
         let groups = of_kind.chunk_by(|a, b| a.group == b.group);
-        let portions = groups.flat_map(|group| group.chunks(size.max(1)));
-        waves.extend(portions.map(|turns| Wave::of(kind, turns, timeline)));
+        let chunks = groups.flat_map(|group| group.chunks(size.max(1)));
+        waves.extend(chunks.map(|steps| Wave::of(kind, steps, timeline)));
     }
     waves.sort_by_key(|wave| (wave.begins, wave.kind));
     waves
 }
 
-/// On how many nodes an update works at a time.
+/// The number of nodes that an update replaces at a time.
 fn at_a_time(strategy: UpdateStrategy, desired: usize) -> usize {
     let of = |bound: IntOrPercent| bound.of(desired);
     match strategy {
@@ -336,51 +336,51 @@ fn at_a_time(strategy: UpdateStrategy, desired: usize) -> usize {
 }
 
 impl Wave {
-    fn of(kind: WaveKind, turns: &[&NodeStep], timeline: &[TimelinePoint]) -> Self {
-        let begins = turns.iter().map(|turn| turn.begins).min().unwrap_or_default();
-        let ends = turns.iter().map(|turn| turn.ends).reduce(|a, b| Some(a?.max(b?))).flatten();
-        // The last point before the wave says how things are when it begins.
+    fn of(kind: WaveKind, steps: &[&NodeStep], timeline: &[TimelinePoint]) -> Self {
+        let begins = steps.iter().map(|step| step.begins).min().unwrap_or_default();
+        let ends = steps.iter().map(|step| step.ends).reduce(|a, b| Some(a?.max(b?))).flatten();
+        // The last point before the wave is the state at its start.
         let first = timeline.partition_point(|point| point.after < begins).saturating_sub(1);
-        let meanwhile = timeline.iter().skip(first).take_while(|point| ends.is_none_or(|end| point.after <= end));
+        let points = timeline.iter().skip(first).take_while(|point| ends.is_none_or(|end| point.after <= end));
         Self {
             kind,
-            group: turns.first().and_then(|turn| turn.group.clone()),
-            nodes: turns.iter().map(|turn| turn.node.clone()).collect(),
+            group: steps.first().and_then(|step| step.group.clone()),
+            nodes: steps.iter().map(|step| step.node.clone()).collect(),
             begins,
             ends,
-            lowest_available: meanwhile.map(TimelinePoint::available).min().unwrap_or_default(),
+            lowest_available: points.map(TimelinePoint::available).min().unwrap_or_default(),
         }
     }
 }
 
 impl TimelinePoint {
     fn of(moment: &simulation::Moment) -> Self {
-        let simulation::StateCounts { old, new, unavailable } = moment.tally;
+        let simulation::StateCounts { old, new, unavailable } = moment.counts;
         Self { after: moment.after, old, new, unavailable }
     }
 
-    /// How many nodes have an available pod.
+    /// Returns the number of nodes with an available pod.
     pub fn available(&self) -> usize {
         self.old + self.new
     }
 }
 
 impl StuckCause {
-    fn of(site: &SimulatedNode) -> Self {
-        let going = site.pods.iter().find(|pod| pod.is_going);
-        let unready = site.pods.iter().find(|pod| !pod.is_available);
-        match (&site.taint, going, unready) {
+    fn of(simulated: &SimulatedNode) -> Self {
+        let deleting = simulated.pods.iter().find(|pod| pod.is_being_deleted);
+        let unready = simulated.pods.iter().find(|pod| !pod.is_available);
+        match (&simulated.taint, deleting, unready) {
             (Some(taint), ..) => Self::NodeNotReady { taint: taint.clone() },
             (None, Some(pod), _) => Self::PodStaysInDeletion { pod: pod.name.clone() },
             (None, None, Some(pod)) if pod.fails => Self::PodNeverStarts,
             (None, None, Some(pod)) => Self::PodStaysUnready { pod: pod.name.clone() },
-            (None, None, None) if site.pods.is_empty() && site.verdict == Verdict::Run => Self::NoPod,
+            (None, None, None) if simulated.pods.is_empty() && simulated.verdict == Verdict::Run => Self::NoPod,
             (None, None, None) => Self::WaitsForOthers,
         }
     }
 }
 
-/// Seconds, as an integer if they are whole.
+/// Serializes seconds, as an integer if they are whole.
 fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     match duration.subsec_nanos() {
         0 => serializer.serialize_u64(duration.as_secs()),
@@ -388,7 +388,7 @@ fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok
     }
 }
 
-#[allow(clippy::ref_option)] // as serde asks for it
+#[allow(clippy::ref_option)] // the signature that serde expects
 fn serialize_end<S: Serializer>(end: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match end {
         None => serializer.serialize_none(),

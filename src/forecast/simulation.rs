@@ -1,4 +1,4 @@
-//! A DaemonSet's cluster in which time passes: plans are carried out, pods start and stop, nobody else does anything.
+//! Simulates a DaemonSet's cluster over time: plans are carried out, and pods start and stop. Nothing else happens.
 
 use std::{collections::BTreeMap, mem, time::Duration};
 
@@ -21,39 +21,40 @@ use crate::{
     policy::{RolloutPhase, RolloutStatus},
 };
 
-/// One DaemonSet, its nodes and its pods, played forward until nothing is left to happen.
+/// The simulation of one DaemonSet, its nodes and its pods.
 pub(crate) struct Simulation<'a> {
     assumptions: &'a Assumptions,
     daemonset: &'a DaemonSet,
     cluster: Cluster,
     key: Key,
-    began: Timestamp,
+    start: Timestamp,
     now: Timestamp,
-    /// What is going to happen, and the number by which it was scheduled.
+    /// Future events, by time and by the order in which they were scheduled.
     queue: BTreeMap<(Timestamp, usize), SimEvent>,
     scheduled: usize,
-    /// How many pods and how many revisions were created.
-    created: usize,
-    revised: usize,
-    pub(crate) sites: BTreeMap<Text, SimulatedNode>,
-    tally: StateCounts,
-    /// How the tally went.
+    created_pods: usize,
+    created_revisions: usize,
+    /// By name.
+    pub(crate) nodes: BTreeMap<Text, SimulatedNode>,
+    counts: StateCounts,
+    /// The counts at each change.
     pub(crate) moments: Vec<Moment>,
-    pub(crate) turns: Vec<NodeStep>,
-    /// The most nodes at a time that had an available pod at the beginning and were without one, though they should run one.
-    pub(crate) most_lost: usize,
-    lost: usize,
-    /// Where the update stands, if it keeps to a policy.
+    pub(crate) steps: Vec<NodeStep>,
+    /// The highest value of `newly_unavailable`.
+    pub(crate) most_unavailable: usize,
+    /// The number of nodes that should run a pod, had an available one at the start, and have none now.
+    newly_unavailable: usize,
+    /// The state of the update, if it has a rollout policy.
     pub(crate) rollout: Option<RolloutStatus>,
     pub(crate) was_rolled_back: bool,
-    /// The hash that up-to-date pods carry.
+    /// The hash label of updated pods.
     hash: Text,
 }
 
 /// How a simulation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndState {
-    /// Nothing is left to happen.
+    /// No event is left.
     Quiet,
     /// Pods are created without end.
     Restless,
@@ -61,42 +62,42 @@ pub(crate) enum EndState {
     Unfinished,
 }
 
-/// A node, or the name of one that is missing, and the DaemonSet's pods there.
+/// A node, which may be missing, and the DaemonSet's pods on it.
 #[derive(Debug)]
 pub(crate) struct SimulatedNode {
     pub(crate) verdict: Verdict,
     pub(crate) exists: bool,
-    /// That the node is not in order, so that no pod starts or stops there.
+    /// A taint that keeps pods from starting and stopping on the node.
     pub(crate) taint: Option<Taint>,
-    /// The pods that were there at the beginning and not being deleted.
+    /// The pods that existed at the start and were not being deleted.
     pub(crate) before: Vec<Text>,
     pub(crate) pods: Vec<SimulatedPod>,
     /// Why a pod was last created here.
     pub(crate) creation: Option<CreateReason>,
     /// Why a pod was last deleted here.
     pub(crate) deletion: Option<DeleteReason>,
-    standing: SimulatedState,
-    /// Whether it had an available pod at the beginning.
+    state: SimulatedState,
+    /// Whether the node had an available pod at the start.
     was_available: bool,
-    /// How often its rng was drawn.
-    drawn: usize,
-    /// The turn that it is in.
-    turn: Option<usize>,
+    /// The number of generators used so far.
+    draws: usize,
+    /// The index of the node's open step.
+    step: Option<usize>,
 }
 
-/// A pod as far as it matters here.
-#[allow(clippy::struct_excessive_bools)] // each is asked for on its own
+/// The parts of a pod's state that the simulation uses.
+#[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Debug)]
 pub(crate) struct SimulatedPod {
     pub(crate) name: Text,
     pub(crate) is_new: bool,
     pub(crate) is_available: bool,
-    pub(crate) is_going: bool,
-    /// Whether it is assumed not to start.
+    pub(crate) is_being_deleted: bool,
+    /// Whether the pod is assumed never to start.
     pub(crate) fails: bool,
 }
 
-/// What a site counts as.
+/// How a node is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SimulatedState {
     /// No pod should run there.
@@ -106,7 +107,8 @@ enum SimulatedState {
     New,
 }
 
-/// How many nodes that should run a pod have an available one of an older template only, an up-to-date one, or none.
+/// The number of nodes with an available outdated pod only, with an available updated pod, and without an available
+/// pod, of those that should run a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StateCounts {
     pub(crate) old: usize,
@@ -114,23 +116,25 @@ pub(crate) struct StateCounts {
     pub(crate) unavailable: usize,
 }
 
+/// The counts at one time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) after: Duration,
-    pub(crate) tally: StateCounts,
+    pub(crate) counts: StateCounts,
 }
 
-/// What the controller does on a node, from its first action there until all is well again.
+/// The controller's actions on a node, from the first until the node is settled.
 #[derive(Debug)]
 pub(crate) struct NodeStep {
     pub(crate) node: Text,
     pub(crate) is_update: bool,
-    /// The group whose turn it is, by a policy.
+    /// The group of the node by the rollout policy.
     pub(crate) group: Option<Text>,
     pub(crate) begins: Duration,
     pub(crate) ends: Option<Duration>,
 }
 
+/// An event of a pod. The last text is the pod's name, after the name of its node where that matters.
 #[derive(Debug)]
 enum SimEvent {
     Ready(Text, Text),
@@ -161,36 +165,36 @@ impl<'a> Simulation<'a> {
             daemonset,
             cluster,
             key: Key::new(daemonset.namespace.clone(), daemonset.name.clone()),
-            began: now,
+            start: now,
             now,
             queue: BTreeMap::new(),
             scheduled: 0,
-            created: 0,
-            revised: 0,
-            sites: BTreeMap::new(),
-            tally: StateCounts::default(),
+            created_pods: 0,
+            created_revisions: 0,
+            nodes: BTreeMap::new(),
+            counts: StateCounts::default(),
             moments: Vec::new(),
-            turns: Vec::new(),
-            most_lost: 0,
-            lost: 0,
+            steps: Vec::new(),
+            most_unavailable: 0,
+            newly_unavailable: 0,
             rollout: None,
             was_rolled_back: false,
             hash: snapshot.compile().context().hash().clone(),
         };
-        simulation.settle_in(snapshot.at(now).explain(), snapshot.nodes, SyncMode::of(daemonset));
+        simulation.load(snapshot.at(now).explain(), snapshot.nodes, SyncMode::of(daemonset));
         simulation
     }
 
-    /// Takes over what there is.
-    fn settle_in(&mut self, explanation: Explanation, nodes: &[Node], course: SyncMode) {
+    /// Loads the nodes and pods of the snapshot.
+    fn load(&mut self, explanation: Explanation, nodes: &[Node], mode: SyncMode) {
         let taints = nodes.iter().filter_map(|node| {
             let taint = node.taints.iter().find(|taint| taint.stops_pods())?;
             Some((&node.name, taint))
         });
-        let mut taints: BTreeMap<_, _> = taints.filter(|_| self.assumptions.nodes_stay).collect();
+        let mut taints: BTreeMap<_, _> = taints.filter(|_| self.assumptions.unready_nodes_stay).collect();
         for explained in explanation.nodes {
-            let verdict = if course == SyncMode::Reconcile { explained.verdict } else { Verdict::Keep };
-            let site = SimulatedNode {
+            let verdict = if mode == SyncMode::Reconcile { explained.verdict } else { Verdict::Keep };
+            let simulated = SimulatedNode {
                 verdict,
                 exists: explained.exists,
                 taint: taints.remove(&explained.node).cloned(),
@@ -198,33 +202,33 @@ impl<'a> Simulation<'a> {
                 pods: Vec::new(),
                 creation: None,
                 deletion: None,
-                standing: SimulatedState::Aside,
+                state: SimulatedState::Aside,
                 was_available: false,
-                drawn: 0,
-                turn: None,
+                draws: 0,
+                step: None,
             };
             let node = explained.node.clone();
-            self.sites.insert(node.clone(), site);
+            self.nodes.insert(node.clone(), simulated);
             for pod in explained.pods {
-                self.take_over(&node, pod);
+                self.load_pod(&node, pod);
             }
-            self.change(&node, |site| {
-                let live = site.pods.iter().filter(|pod| !pod.is_going);
-                site.before = live.map(|pod| pod.name.clone()).collect();
+            self.change(&node, |simulated| {
+                let live = simulated.pods.iter().filter(|pod| !pod.is_being_deleted);
+                simulated.before = live.map(|pod| pod.name.clone()).collect();
             });
-            if let Some(site) = self.sites.get_mut(&node) {
-                site.was_available = matches!(site.standing, SimulatedState::Old | SimulatedState::New);
+            if let Some(simulated) = self.nodes.get_mut(&node) {
+                simulated.was_available = matches!(simulated.state, SimulatedState::Old | SimulatedState::New);
             }
         }
-        self.note_moment();
+        self.record_moment();
     }
 
-    fn take_over(&mut self, node: &Text, PodExplanation { pod: name, revision, state, .. }: PodExplanation) {
+    fn load_pod(&mut self, node: &Text, PodExplanation { pod: name, revision, state, .. }: PodExplanation) {
         let pod = SimulatedPod {
             name: name.clone(),
             is_new: revision.is_current,
             is_available: state == PodState::Available,
-            is_going: state == PodState::Deleting,
+            is_being_deleted: state == PodState::Deleting,
             fails: false,
         };
         let known = self.cluster.pod(&self.key_of(&name));
@@ -234,19 +238,19 @@ impl<'a> Simulation<'a> {
             age.is_none_or(|age| age < self.assumptions.patience)
         };
         match state {
-            PodState::Deleting if is_recent(deleted) => self.schedule_end(node, &name),
+            PodState::Deleting if is_recent(deleted) => self.schedule_stop(node, &name),
             PodState::Pending | PodState::NotReady if is_recent(created) => self.schedule_start(node, &name, false),
             PodState::Ready { available_after: Some(after) } => {
                 self.schedule(after, SimEvent::Available(node.clone(), name));
             }
             _ => {}
         }
-        self.change(node, |site| site.pods.push(pod));
+        self.change(node, |simulated| simulated.pods.push(pod));
     }
 
-    /// Lets things happen until nothing is left.
+    /// Runs the simulation until no event is left.
     pub(crate) fn run(&mut self) -> EndState {
-        let end = self.began.checked_add(signed(self.assumptions.horizon)).unwrap_or(Timestamp::MAX);
+        let end = self.start.checked_add(signed(self.assumptions.horizon)).unwrap_or(Timestamp::MAX);
         loop {
             if !self.carry_out_plans() {
                 return EndState::Restless;
@@ -257,30 +261,30 @@ impl<'a> Simulation<'a> {
                 Some(at) if at > end => return EndState::Unfinished,
                 Some(at) => self.now = self.now.max(at),
             }
-            // What is scheduled from now on happens after the next plans.
+            // Events that are scheduled from now on follow the next plans.
             let later = self.queue.split_off(&(self.now, usize::MAX));
-            for happening in mem::replace(&mut self.queue, later).into_values() {
-                self.happen(happening);
+            for event in mem::replace(&mut self.queue, later).into_values() {
+                self.process(event);
             }
-            self.note_moment();
+            self.record_moment();
         }
     }
 
-    /// How long it has taken so far.
+    /// Returns the simulated time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
-        Duration::try_from(self.now.duration_since(self.began)).unwrap_or_default()
+        Duration::try_from(self.now.duration_since(self.start)).unwrap_or_default()
     }
 
-    /// Plans, and does what the plan says, until it says nothing; `false` if that has no end.
+    /// Carries out plans until one is empty. Returns `false` if that has no end.
     fn carry_out_plans(&mut self) -> bool {
-        // Each node gets a pod, and once more in an update, and the template a revision; whoever needs many more does not
-        // get anywhere.
-        let enough = 4 * self.sites.len() + 100;
+        // Each node needs at most a pod and its replacement, and the template one revision. Many more mean an endless
+        // loop.
+        let most_pods = 4 * self.nodes.len() + 100;
         loop {
             let Some(plan) = self.cluster.plan(&self.key, self.now) else { return true };
             let Plan { mut actions, backoff, rollout, hash, .. } = plan;
             self.rollout = rollout;
-            self.judge_by(hash);
+            self.set_hash(hash);
             actions.retain(|action| !matches!(action, Action::UpdateStatus { .. }));
             if actions.is_empty() {
                 return true;
@@ -289,25 +293,25 @@ impl<'a> Simulation<'a> {
             for action in actions {
                 self.carry_out(action);
             }
-            self.note_moment();
-            if self.created > enough || self.revised > 10 {
+            self.record_moment();
+            if self.created_pods > most_pods || self.created_revisions > 10 {
                 return false;
             }
         }
     }
 
-    /// Looks anew which pods are up to date, once the template is another one.
-    fn judge_by(&mut self, hash: Text) {
+    /// Recomputes which pods are updated if the hash has changed.
+    fn set_hash(&mut self, hash: Text) {
         if mem::replace(&mut self.hash, hash) == self.hash {
             return;
         }
-        let nodes: Vec<_> = self.sites.keys().cloned().collect();
+        let nodes: Vec<_> = self.nodes.keys().cloned().collect();
         for node in nodes {
-            let pods = self.sites.get(&node).into_iter().flat_map(|site| &site.pods);
+            let pods = self.nodes.get(&node).into_iter().flat_map(|simulated| &simulated.pods);
             let label = |name: &Text| self.cluster.pod(&self.key_of(name))?.labels.get(HASH_LABEL).map(Text::from);
             let are_new: Vec<bool> = pods.map(|pod| label(&pod.name).as_ref() == Some(&self.hash)).collect();
-            self.change(&node, |site| {
-                site.pods.iter_mut().zip(are_new).for_each(|(pod, is_new)| pod.is_new = is_new);
+            self.change(&node, |simulated| {
+                simulated.pods.iter_mut().zip(are_new).for_each(|(pod, is_new)| pod.is_new = is_new);
             });
         }
     }
@@ -320,9 +324,10 @@ impl<'a> Simulation<'a> {
             }
             Action::ReleasePod { pod, .. } => {
                 self.edit(&pod.name, |pod| pod.controller = None);
-                let on = |site: &SimulatedNode| site.pods.iter().any(|daemon| daemon.name == pod.name);
-                if let Some(node) = self.sites.iter().find(|(_, site)| on(site)).map(|(node, _)| node.clone()) {
-                    self.change(&node, |site| site.lose(&pod.name));
+                let on = |simulated: &SimulatedNode| simulated.pods.iter().any(|daemon| daemon.name == pod.name);
+                if let Some(node) = self.nodes.iter().find(|(_, simulated)| on(simulated)).map(|(node, _)| node.clone())
+                {
+                    self.change(&node, |simulated| simulated.remove_pod(&pod.name));
                 }
             }
             Action::RelabelPod { pod, hash } => {
@@ -336,8 +341,8 @@ impl<'a> Simulation<'a> {
                 }
             }
             Action::CreatePod { node, blueprint, reason } => {
-                self.created += 1;
-                let name = Text::from(format!("{}-forecast-{}", self.daemonset.name, self.created));
+                self.created_pods += 1;
+                let name = Text::from(format!("{}-forecast-{}", self.daemonset.name, self.created_pods));
                 let mut pod = blueprint.pod(node.clone(), name.clone());
                 pod.uid = name;
                 self.create(&node, pod, reason);
@@ -345,7 +350,7 @@ impl<'a> Simulation<'a> {
             Action::DeletePod { pod, node: Some(node), reason } => self.delete(&node, &pod.name, reason),
             Action::DeletePod { pod, node: None, .. } => self.cluster.delete(Kind::Pod, &self.key_of(&pod.name)),
             Action::CreateRevision { revision } => {
-                self.revised += 1;
+                self.created_revisions += 1;
                 self.cluster.apply(*revision);
             }
             Action::DeleteRevision { revision, .. } => {
@@ -371,62 +376,63 @@ impl<'a> Simulation<'a> {
         pod.node = PodNode::Bound(node.clone());
         let name = pod.name.clone();
         self.cluster.apply(pod);
-        self.open_turn(node, reason.is_update());
+        self.open_step(node, reason.is_update());
         let Assumptions { seed, failure_rate, .. } = *self.assumptions;
         let is_new = reason != CreateReason::HeldBack;
-        // The older template is the one that is known to work.
+        // The older template is known to work.
         let may_fail = is_new && !self.was_rolled_back;
-        let fails =
-            may_fail && self.sites.get_mut(node).is_some_and(|site| site.draw(seed, node).rand_float() < failure_rate);
+        let fails = may_fail
+            && self.nodes.get_mut(node).is_some_and(|simulated| simulated.draw(seed, node).rand_float() < failure_rate);
         self.schedule_start(node, &name, fails);
-        self.change(node, |site| {
-            site.creation = Some(reason);
-            site.pods.push(SimulatedPod { name, is_new, is_available: false, is_going: false, fails });
+        self.change(node, |simulated| {
+            simulated.creation = Some(reason);
+            simulated.pods.push(SimulatedPod { name, is_new, is_available: false, is_being_deleted: false, fails });
         });
     }
 
     fn delete(&mut self, node: &Text, name: &Text, reason: DeleteReason) {
         let known = self.cluster.pod(&self.key_of(name));
-        let runs = known.is_some_and(|pod| pod.node.is_bound() && !pod.is_terminal());
-        self.open_turn(node, reason.is_update());
-        if runs {
+        let is_running = known.is_some_and(|pod| pod.node.is_bound() && !pod.is_terminal());
+        self.open_step(node, reason.is_update());
+        if is_running {
             let now = self.now;
             self.edit(name, |pod| pod.deleted = Some(now));
-            self.schedule_end(node, name);
+            self.schedule_stop(node, name);
         }
-        self.change(node, |site| {
-            site.deletion = Some(reason);
-            site.pods.iter_mut().filter(|pod| pod.name == *name).for_each(|pod| pod.is_going = true);
+        self.change(node, |simulated| {
+            simulated.deletion = Some(reason);
+            simulated.pods.iter_mut().filter(|pod| pod.name == *name).for_each(|pod| pod.is_being_deleted = true);
         });
-        if !runs {
-            // Nothing has to be stopped.
-            self.happen(SimEvent::Gone(node.clone(), name.clone()));
+        if !is_running {
+            // A pod that does not run is deleted at once.
+            self.process(SimEvent::Gone(node.clone(), name.clone()));
         }
     }
 
-    fn open_turn(&mut self, node: &Text, is_update: bool) {
-        let (turns, begins) = (self.turns.len(), self.elapsed());
+    /// Opens a step for a node that has none.
+    fn open_step(&mut self, node: &Text, is_update: bool) {
+        let (index, begins) = (self.steps.len(), self.elapsed());
         let group = match self.rollout.as_ref().map(|rollout| &rollout.phase).filter(|_| is_update) {
             Some(RolloutPhase::CanaryStarting { .. }) => Some("canaries".into()),
             Some(RolloutPhase::Rolling { group }) => group.clone(),
             _ => None,
         };
-        if let Some(site) = self.sites.get_mut(node).filter(|site| site.turn.is_none()) {
-            site.turn = Some(turns);
-            self.turns.push(NodeStep { node: node.clone(), is_update, group, begins, ends: None });
+        if let Some(simulated) = self.nodes.get_mut(node).filter(|simulated| simulated.step.is_none()) {
+            simulated.step = Some(index);
+            self.steps.push(NodeStep { node: node.clone(), is_update, group, begins, ends: None });
         }
     }
 
-    fn happen(&mut self, happening: SimEvent) {
+    fn process(&mut self, event: SimEvent) {
         let now = self.now;
-        match happening {
+        match event {
             SimEvent::Ready(node, name) => {
                 self.edit(&name, |pod| {
                     (pod.phase, pod.ready) = (PodPhase::Running, Readiness::Ready { since: Some(now) });
                 });
                 let after = Duration::from_secs(self.daemonset.min_ready_seconds.into());
                 if after.is_zero() {
-                    self.happen(SimEvent::Available(node, name));
+                    self.process(SimEvent::Available(node, name));
                 } else {
                     self.schedule(after, SimEvent::Available(node, name));
                 }
@@ -436,63 +442,64 @@ impl<'a> Simulation<'a> {
                 (problem.waiting, problem.restarts) = ("CrashLoopBackOff".into(), 2);
                 (pod.phase, pod.problem) = (PodPhase::Running, Some(Box::new(problem)));
             }),
-            SimEvent::Available(node, name) => self.change(&node, |site| {
-                site.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_available = true);
+            SimEvent::Available(node, name) => self.change(&node, |simulated| {
+                simulated.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_available = true);
             }),
             SimEvent::Gone(node, name) => {
                 self.cluster.delete(Kind::Pod, &self.key_of(&name));
-                self.change(&node, |site| site.lose(&name));
+                self.change(&node, |simulated| simulated.remove_pod(&name));
             }
         }
     }
 
-    /// Changes a site, counts it anew, and ends its turn once all is well there.
+    /// Changes a node, updates the counts, and ends the node's step once the node is settled.
     fn change(&mut self, node: &Text, change: impl FnOnce(&mut SimulatedNode)) {
         let elapsed = self.elapsed();
-        let Some(site) = self.sites.get_mut(node) else { return };
-        let was_lost = site.is_lost();
-        change(site);
-        let now = site.standing_now();
-        let before = mem::replace(&mut site.standing, now);
-        self.lost = self.lost + usize::from(site.is_lost()) - usize::from(was_lost);
-        self.most_lost = self.most_lost.max(self.lost);
-        self.tally.move_one(before, site.standing);
-        let turn = site.turn.and_then(|turn| self.turns.get_mut(turn));
-        if let Some(turn) = turn.filter(|turn| site.is_well(turn.is_update)) {
-            turn.ends = Some(elapsed);
-            site.turn = None;
+        let Some(simulated) = self.nodes.get_mut(node) else { return };
+        let was_newly_unavailable = simulated.is_newly_unavailable();
+        change(simulated);
+        let now = simulated.current_state();
+        let before = mem::replace(&mut simulated.state, now);
+        self.newly_unavailable =
+            self.newly_unavailable + usize::from(simulated.is_newly_unavailable()) - usize::from(was_newly_unavailable);
+        self.most_unavailable = self.most_unavailable.max(self.newly_unavailable);
+        self.counts.move_one(before, simulated.state);
+        let step = simulated.step.and_then(|step| self.steps.get_mut(step));
+        if let Some(step) = step.filter(|step| simulated.is_settled(step.is_update)) {
+            step.ends = Some(elapsed);
+            simulated.step = None;
         }
     }
 
-    fn note_moment(&mut self) {
-        let moment = Moment { after: self.elapsed(), tally: self.tally };
-        if self.moments.last().is_none_or(|last| last.tally != self.tally) {
+    fn record_moment(&mut self) {
+        let moment = Moment { after: self.elapsed(), counts: self.counts };
+        if self.moments.last().is_none_or(|last| last.counts != self.counts) {
             self.moments.push(moment);
         }
     }
 
     fn schedule_start(&mut self, node: &Text, name: &Text, fails: bool) {
-        let Some(site) = self.sites.get_mut(node).filter(|site| site.taint.is_none()) else { return };
-        let after = self.assumptions.startup.sample(&mut site.draw(self.assumptions.seed, node));
+        let Some(simulated) = self.nodes.get_mut(node).filter(|simulated| simulated.taint.is_none()) else { return };
+        let after = self.assumptions.startup.sample(&mut simulated.draw(self.assumptions.seed, node));
         let name = name.clone();
         self.schedule(after, if fails { SimEvent::Crashes(name) } else { SimEvent::Ready(node.clone(), name) });
     }
 
-    fn schedule_end(&mut self, node: &Text, name: &Text) {
-        let Some(site) = self.sites.get_mut(node).filter(|site| site.taint.is_none()) else { return };
-        let after = if site.exists {
-            self.assumptions.shutdown.sample(&mut site.draw(self.assumptions.seed, node))
+    fn schedule_stop(&mut self, node: &Text, name: &Text) {
+        let Some(simulated) = self.nodes.get_mut(node).filter(|simulated| simulated.taint.is_none()) else { return };
+        let after = if simulated.exists {
+            self.assumptions.shutdown.sample(&mut simulated.draw(self.assumptions.seed, node))
         } else {
             Duration::ZERO
         };
         self.schedule(after, SimEvent::Gone(node.clone(), name.clone()));
     }
 
-    fn schedule(&mut self, after: Duration, happening: SimEvent) {
-        // What is beyond all time never happens.
+    fn schedule(&mut self, after: Duration, event: SimEvent) {
+        // An event beyond the latest representable time never happens.
         if let Ok(at) = self.now.checked_add(signed(after)) {
             self.scheduled += 1;
-            self.queue.insert((at, self.scheduled), happening);
+            self.queue.insert((at, self.scheduled), event);
         }
     }
 
@@ -521,8 +528,8 @@ impl<'a> Simulation<'a> {
 }
 
 impl SimulatedNode {
-    fn standing_now(&self) -> SimulatedState {
-        let mut available = self.pods.iter().filter(|pod| pod.is_available && !pod.is_going);
+    fn current_state(&self) -> SimulatedState {
+        let mut available = self.pods.iter().filter(|pod| pod.is_available && !pod.is_being_deleted);
         match (self.verdict, available.clone().any(|pod| pod.is_new)) {
             (Verdict::Keep | Verdict::Refuse, _) => SimulatedState::Aside,
             (Verdict::Run, true) => SimulatedState::New,
@@ -531,27 +538,27 @@ impl SimulatedNode {
         }
     }
 
-    fn is_lost(&self) -> bool {
-        self.was_available && self.standing == SimulatedState::Unavailable
+    fn is_newly_unavailable(&self) -> bool {
+        self.was_available && self.state == SimulatedState::Unavailable
     }
 
-    /// Whether there is nothing to be done here: a pod is there, or none, as it should be.
-    pub(crate) fn is_well(&self, must_be_new: bool) -> bool {
+    /// Whether the node has converged: it has a pod, or none, as it should.
+    pub(crate) fn is_settled(&self, must_be_new: bool) -> bool {
         match (&*self.pods, self.verdict) {
-            ([only], Verdict::Run) => only.is_available && !only.is_going && (only.is_new || !must_be_new),
-            (pods, Verdict::Keep) => pods.iter().all(|pod| !pod.is_going),
+            ([only], Verdict::Run) => only.is_available && !only.is_being_deleted && (only.is_new || !must_be_new),
+            (pods, Verdict::Keep) => pods.iter().all(|pod| !pod.is_being_deleted),
             (pods, Verdict::Refuse) => pods.is_empty(),
             (_, Verdict::Run) => false,
         }
     }
 
-    fn lose(&mut self, name: &Text) {
+    fn remove_pod(&mut self, name: &Text) {
         self.pods.retain(|pod| pod.name != *name);
     }
 
     fn draw(&mut self, seed: u64, node: &str) -> Rand64 {
-        self.drawn += 1;
-        rng(seed, node, self.drawn)
+        self.draws += 1;
+        rng(seed, node, self.draws)
     }
 }
 
@@ -565,8 +572,8 @@ impl StateCounts {
         }
     }
 
-    fn count(&mut self, standing: SimulatedState) -> Option<&mut usize> {
-        match standing {
+    fn count(&mut self, state: SimulatedState) -> Option<&mut usize> {
+        match state {
             SimulatedState::Aside => None,
             SimulatedState::Old => Some(&mut self.old),
             SimulatedState::New => Some(&mut self.new),

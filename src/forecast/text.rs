@@ -1,11 +1,11 @@
-//! Forecasts in words.
+//! The text form of forecasts.
 
 use std::fmt;
 
 use crate::forecast::{Forecast, Outcome, StuckCause};
 use crate::util::duration::words;
 
-/// How it ends, and how few pods are available on the way.
+/// The outcome, and the fewest nodes with an available pod until then.
 impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let after = words(self.after);
@@ -17,20 +17,20 @@ impl fmt::Display for Forecast {
                     1 => "1 node".to_owned(),
                     count => format!("{count} nodes"),
                 };
-                write!(f, "stuck after {after}: {nodes} not as they should be")?;
+                write!(f, "stuck after {after}: {nodes} not converged")?;
             }
             Outcome::Held => {
                 let phase = self.rollout.as_ref().map(|rollout| format!(": {}", rollout.phase)).unwrap_or_default();
-                write!(f, "as far as it goes after {after}{phase}")?;
+                write!(f, "held after {after}{phase}")?;
             }
-            Outcome::RolledBack => write!(f, "it fails and is rolled back after {after}")?,
-            Outcome::Restless => write!(f, "it never comes to rest: pods are created without end")?,
+            Outcome::RolledBack => write!(f, "fails, and is rolled back after {after}")?,
+            Outcome::Restless => write!(f, "never settles: pods are created without end")?,
             Outcome::Unfinished => write!(f, "not done after {after}")?,
         }
         if self.desired == 0 {
             return f.write_str("; no node should run a pod");
         }
-        write!(f, "; never fewer than {} of {} nodes have an available pod", self.lowest_available, self.desired)
+        write!(f, "; at least {} of {} nodes have an available pod at any time", self.lowest_available, self.desired)
     }
 }
 
@@ -40,11 +40,11 @@ impl fmt::Display for StuckCause {
             Self::NodeNotReady { taint } => {
                 write!(f, "the node is not ready ({taint}): no pod starts or stops there")
             }
-            Self::PodNeverStarts => f.write_str("the new pod is one of those that are assumed never to start"),
-            Self::PodStaysUnready { pod } => write!(f, "pod {pod} has not been ready for long"),
-            Self::PodStaysInDeletion { pod } => write!(f, "pod {pod} has been asked to go for long"),
+            Self::PodNeverStarts => f.write_str("the new pod is assumed never to start"),
+            Self::PodStaysUnready { pod } => write!(f, "pod {pod} has been not Ready for too long"),
+            Self::PodStaysInDeletion { pod } => write!(f, "pod {pod} has been terminating for too long"),
             Self::NoPod => f.write_str("no pod is created"),
-            Self::WaitsForOthers => f.write_str("an older pod, whose turn does not come"),
+            Self::WaitsForOthers => f.write_str("an outdated pod that the update does not reach"),
         }
     }
 }

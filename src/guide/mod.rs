@@ -1,55 +1,54 @@
-//! How to use it, page by page.
+//! Guides, one page each.
 
-/// Embed it in your controller.
+/// How to embed the planner in a controller.
 ///
-/// A controller keeps a [`Cluster`](crate::cluster::Cluster), and goes round and round three steps: what a watch tells goes in
-/// ([`apply`](crate::cluster::Cluster::apply), [`delete`](crate::cluster::Cluster::delete), and [`resync`](crate::cluster::Cluster::resync) once a watch
-/// starts anew), what is [`stale`](crate::cluster::Cluster::stale) is [planned](crate::cluster::Cluster::plan), and plans are carried out. What
-/// to mind:
+/// A controller keeps a [`Cluster`](crate::Cluster) and repeats three steps: it applies the events of its watches
+/// ([`apply`](crate::Cluster::apply), [`delete`](crate::Cluster::delete), and [`resync`](crate::Cluster::resync) after a
+/// new list), [plans](crate::Cluster::plan) for the [stale](crate::Cluster::stale) DaemonSets, and carries the plans out.
 ///
-/// - **Order.** Carry actions out in their order. It is safe to stop after any of them: the next plan takes up what is left.
-/// - **Preconditions.** [`Action::object`](crate::plan::Action::object) has the uid that the object must still have. Give it to the
-///   API server with a deletion; a conflict means to plan again, no more.
-/// - **Effects unobserved.** Until all that was written has come back through the watch, say so with
-///   [`set_expectations_satisfied`](crate::cluster::Cluster::set_expectations_satisfied). Plans create and delete nothing then, so that no pod is
-///   created twice because its first creation has not shown up yet. Give up waiting after some minutes: a write may have been
-///   undone before the watch saw it.
-/// - **Time.** [`next_stale_after`](crate::cluster::Cluster::next_stale_after) says when time alone makes a plan stale: a pod that has been
-///   ready for long enough, a back-off that is over. Plan then, even if nothing happens.
-/// - **Back-off.** Keep [`Plan::backoff`](crate::plan::Plan::backoff) with [`update_backoff`](crate::cluster::Cluster::update_backoff).
-/// - **Revisions.** Create them with [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest): the built-in
-///   controller, should it get the DaemonSet back, knows them by their bytes.
-/// - **Policies.** DaemonSets may have [policies](policies) in their annotations. One of them asks for
-///   [`Action::RollBack`](crate::plan::Action::RollBack): patch the DaemonSet with the revision's data, on condition that its
-///   generation is still the one that was planned for. [`Plan::rollout`](crate::plan::Plan::rollout) says where the update stands. If the API
-///   server refuses to create a pod, hand [`Backoff::refused`](crate::backoff::Backoff::refused) to `update_backoff`.
-/// - **Adoption.** Before you carry out an adoption, read the DaemonSet anew: one that is being deleted adopts nothing, and the
-///   watch may lag behind.
+/// - **Order.** Carry actions out in their order. Stopping after any of them is safe: the next plan continues.
+/// - **Preconditions.** [`Action::object`](crate::Action::object) has the uid that the object must still have. Send it with
+///   a deletion; a conflict only means to plan again.
+/// - **Expectations.** Until the watch has shown all of a plan's writes, call
+///   [`set_expectations_satisfied`](crate::Cluster::set_expectations_satisfied) with `false`. Plans then create and delete
+///   nothing, so that no pod is created twice because its first creation has not shown up yet. Stop waiting after some
+///   minutes: a write may have been undone before the watch saw it.
+/// - **Time.** [`next_stale_after`](crate::Cluster::next_stale_after) tells when time alone makes a plan stale, for example
+///   when a pod becomes available or a back-off ends. Plan then, even without an event.
+/// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff).
+/// - **Revisions.** Create them with [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest): if the
+///   built-in controller takes the DaemonSet back, it recognises its revisions by their bytes.
+/// - **Policies.** DaemonSets may carry [policies](policies) in their annotations. One of them asks for
+///   [`Action::RollBack`](crate::Action::RollBack): patch the DaemonSet with the revision's data, with its generation as a
+///   precondition. [`Plan::rollout`](crate::Plan::rollout) is the state of the update. If the API server refuses to create a
+///   pod, pass [`Backoff::refused`](crate::Backoff::refused) to `update_backoff`.
+/// - **Adoption.** Read the DaemonSet again before carrying out an adoption: a DaemonSet that is being deleted adopts
+///   nothing, and the watch may lag.
 ///
-/// Objects come in as the API server's JSON, straight into the types of [`model`](crate::model), which keep what is planned
-/// from. The feature `k8s-openapi` converts that crate's objects, for a controller that has them already.
+/// Objects come in as the API server's JSON, read directly into the types of [`model`](crate::model), which keep only what
+/// plans need. The feature `k8s-openapi` converts that crate's objects, for a controller that already has them.
 ///
-/// The whole of it, with an API server in memory in place of yours (`examples/controller.rs`, run by
-/// `cargo run --features yaml --example controller`):
+/// A complete example with an API server in memory (`examples/controller.rs`, run by
+/// `cargo run --features manifest --example controller`):
 #[cfg_attr(feature = "manifest", doc = "```no_run")]
 #[cfg_attr(not(feature = "manifest"), doc = "```ignore")]
 #[doc = include_str!("../../examples/controller.rs")]
 #[doc = "```"]
 ///
-/// For a real API server see `examples/kube-controller` in the repository, a controller on the crate kube: watches, a queue, what is
-/// written and does not show yet, preconditions, leader election, and all that goes wrong.
+/// For a real API server see the package `daemonplan-controller` in the repository, a controller on the crate kube with
+/// watches, a queue, expectations, preconditions, leader election, and the handling of failures.
 pub mod embed {}
 
-/// Test your controller with our generators.
+/// How to test a controller with generated clusters.
 ///
-/// The features `proptest` and `synthetic` give you clusters to test a controller, or whatever else embeds the planner, on:
+/// The features `proptest` and `synthetic` provide clusters for tests of a controller, or of any other embedder:
 ///
-/// - `strategies`: small clusters, any that you could think of and many more, for properties: pods of other owners, malformed
-///   affinity terms, stale revisions, nodes that are missing. What fails is made as small as it can be.
-/// - `synthetic`: large clusters that look like real ones, the same for the same seed, for benchmarks and load tests.
+/// - `strategies`: small clusters with many edge cases, for properties: pods of other owners, malformed affinity terms,
+///   outdated revisions, missing nodes. Failing cases are shrunk.
+/// - `synthetic`: large clusters that resemble real ones, the same for the same seed, for benchmarks and load tests.
 ///
-/// A property of a controller is a sentence about what it does with any cluster. Here: whatever plan it gets, it deletes no
-/// pod that it was not asked to, if your `carry_out` stands where ours does.
+/// A property of a controller is a sentence about its behaviour with any cluster. Here: whatever the plan, your `carry_out`
+/// deletes only the pods that the plan deletes.
 ///
 #[cfg_attr(feature = "proptest", doc = "```")]
 #[cfg_attr(not(feature = "proptest"), doc = "```ignore")]
@@ -73,25 +72,25 @@ pub mod embed {}
 /// });
 /// ```
 ///
-/// Other sentences that are worth a property: to stop after any action and to plan again leads to the same end; a second
-/// replica of the controller that does the same at the same time does no harm; a write that fails is made up for.
+/// Other sentences worth a property: stopping after any action and planning again leads to the same end; a second replica
+/// that acts at the same time does no harm; a failed write is repeated.
 ///
-/// To let a whole cluster live through a roll-out without any API server, use `Snapshot::forecast` (feature `forecast`), which
-/// plays it forward under stated assumptions, and `PodBlueprint::pod` for a simulator of your own.
+/// To simulate a rollout without an API server, use `Snapshot::forecast` (feature `forecast`), which plays it forward under
+/// stated assumptions, and `PodBlueprint::pod` for a simulator of your own.
 pub mod testing {}
 
-#[allow(clippy::doc_markdown)] // it is prose about Kubernetes' words
+#[allow(clippy::doc_markdown)] // prose with many Kubernetes names
 #[doc = include_str!("policies.md")]
 pub mod policies {}
 
-#[allow(clippy::doc_markdown)] // it is prose about Kubernetes' words
+#[allow(clippy::doc_markdown)] // prose with many Kubernetes names
 #[doc = include_str!("differences.md")]
 pub mod differences {}
 
-#[allow(clippy::doc_markdown)] // it is prose about Kubernetes' words
+#[allow(clippy::doc_markdown)] // prose with many Kubernetes names
 #[doc = include_str!("cookbook.md")]
 pub mod cookbook {}
 
-#[allow(clippy::doc_markdown)] // it is prose about Kubernetes' words
+#[allow(clippy::doc_markdown)] // prose with many Kubernetes names
 #[doc = include_str!("output.md")]
 pub mod output {}

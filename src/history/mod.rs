@@ -1,4 +1,4 @@
-//! The revisions of a DaemonSet, and the way back to an older one.
+//! The revisions of a DaemonSet, and the roll-back to an older one.
 
 use std::sync::Arc;
 
@@ -15,11 +15,13 @@ use crate::{
     planner::{Snapshot, claimed_pods::ClaimedPods},
 };
 
-/// The DaemonSet with the template that a revision keeps, as `kubectl rollout undo` leaves it: nothing but the template is
-/// another one, and what the API server raises with it (`metadata.generation` and the template's generation). Which revision is the current one, and its number, follows in the next plan.
+/// Returns the DaemonSet with the template of `revision`, as `kubectl rollout undo` leaves it.
+///
+/// Apart from the template, only the generations change that the API server raises with it: `metadata.generation` and
+/// the template's generation. The next plan decides which revision is current, and its number.
 ///
 /// # Errors
-/// If the revision keeps no template, or one that cannot be read.
+/// Returns an error if the revision has no template, or if the template cannot be read.
 ///
 /// ```
 /// use daemonplan::{history::rollback, model::{ControllerRevision, DaemonSet}};
@@ -38,7 +40,7 @@ pub fn rollback(daemonset: &DaemonSet, revision: &ControllerRevision) -> Result<
     Ok(after)
 }
 
-/// A revision of a DaemonSet: [`Snapshot::rollout_history`].
+/// A revision of a DaemonSet, as [`Snapshot::rollout_history`] returns it.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{ControllerRevision, DaemonSet, LabelSelector, Labels, Namespace}};
@@ -55,26 +57,26 @@ pub fn rollback(daemonset: &DaemonSet, revision: &ControllerRevision) -> Result<
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RevisionSummary {
-    /// The revision's number: higher is newer.
+    /// The revision's number; a higher number is newer.
     pub number: i64,
-    /// Its name.
+    /// The revision's name.
     pub revision: Text,
-    /// The label `controller-revision-hash` of its pods.
+    /// The label `controller-revision-hash` of the revision's pods.
     pub hash: Text,
-    /// Whether it keeps the DaemonSet's current template.
+    /// Whether the revision has the DaemonSet's current template.
     pub is_current: bool,
-    /// How many pods of it are on nodes and not being deleted.
+    /// The number of the revision's pods that are on nodes and not being deleted.
     pub pods: usize,
-    /// How many of those are available.
+    /// The number of those pods that are available.
     pub available: usize,
     /// The annotation `kubernetes.io/change-cause`.
     pub change_cause: Option<Text>,
-    /// The patch that gives a DaemonSet this revision's template.
+    /// The patch that sets a DaemonSet's template to that of the revision.
     #[serde(serialize_with = "as_value")]
     pub data: Arc<Value>,
 }
 
-/// Why a DaemonSet cannot go back.
+/// Why a DaemonSet cannot be rolled back.
 ///
 /// ```
 /// use daemonplan::{Snapshot, history::UndoError, model::{DaemonSet, Namespace}};
@@ -86,21 +88,21 @@ pub struct RevisionSummary {
 #[non_exhaustive]
 pub enum UndoError {
     /// No ControllerRevisions were given.
-    #[error("no ControllerRevisions were given")]
+    #[error("no ControllerRevisions were given: expected those of the DaemonSet's namespace")]
     HistoryNotGiven,
-    /// There is no other revision than the current one.
-    #[error("there is no revision but the current one")]
+    /// No revision exists other than the current one.
+    #[error("no revision exists other than the current one")]
     NothingOlder,
-    /// There is no revision of this number.
-    #[error("there is no revision {number}; there are {known}")]
+    /// No revision has this number.
+    #[error("revision {number} does not exist; expected one of: {known}")]
     NoSuchRevision {
         /// The number.
         number: i64,
-        /// The numbers that there are.
+        /// The existing numbers.
         known: String,
     },
-    /// The revision of this number keeps the current template.
-    #[error("revision {number} is the current one")]
+    /// The revision of this number has the current template.
+    #[error("revision {number} is already the current one")]
     IsCurrent {
         /// The number.
         number: i64,
@@ -110,13 +112,13 @@ pub enum UndoError {
     Template {
         /// The number.
         number: i64,
-        /// What is wrong with it.
+        /// The cause.
         source: PodTemplateError,
     },
 }
 
 impl Snapshot<'_> {
-    /// The DaemonSet's revisions, the newest first, each with the pods that have it.
+    /// Returns the DaemonSet's revisions, the newest first, each with the number of its pods.
     pub fn rollout_history(&self) -> Vec<RevisionSummary> {
         let compiled = self.compile();
         let current = revision_data(&self.daemonset.template);
@@ -133,11 +135,11 @@ impl Snapshot<'_> {
         revisions
     }
 
-    /// The DaemonSet with an older template: that of the revision with this number, or of the newest one that is not the
-    /// current one, as `kubectl rollout undo --to-revision` does.
+    /// Returns the DaemonSet with an older template, as `kubectl rollout undo --to-revision` does: that of the revision
+    /// with the number `to_revision`, or else of the newest revision that is not current.
     ///
     /// # Errors
-    /// If there is no such revision, if it is the current one, or if its template cannot be read.
+    /// Returns an error if no such revision exists, if it is the current one, or if its template cannot be read.
     pub fn undo(&self, to_revision: Option<i64>) -> Result<DaemonSet, UndoError> {
         if self.revisions.is_none() {
             return Err(UndoError::HistoryNotGiven);

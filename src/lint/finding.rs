@@ -1,4 +1,4 @@
-//! Helpers that put findings together.
+//! Helpers that build findings.
 
 use super::{Finding, Lint};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     planner::Snapshot,
 };
 
-/// A finding of which nothing is said yet.
+/// Starts a finding about a field, still without a message and a fix.
 pub(super) fn found(snapshot: &Snapshot<'_>, lint: Lint, field: impl Into<String>) -> Finding {
     let daemonset = snapshot.daemonset;
     Finding {
@@ -22,19 +22,20 @@ pub(super) fn found(snapshot: &Snapshot<'_>, lint: Lint, field: impl Into<String
 }
 
 impl Finding {
-    pub(super) fn saying(self, message: impl Into<String>) -> Self {
+    pub(super) fn with_message(self, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..self }
     }
 
-    pub(super) fn mended_by(self, fix: impl Into<String>) -> Self {
+    pub(super) fn with_fix(self, fix: impl Into<String>) -> Self {
         Self { fix: fix.into(), ..self }
     }
 
+    /// Moves the finding from the DaemonSet to its namespace.
     pub(super) fn in_namespace(self) -> Self {
         Self { kind: "Namespace", ..self }
     }
 
-    pub(super) fn on(self, nodes: Vec<Text>) -> Self {
+    pub(super) fn on_nodes(self, nodes: Vec<Text>) -> Self {
         Self { nodes, ..self }
     }
 }

@@ -1,4 +1,4 @@
-//! What is dangerous about DaemonSets, before it does harm.
+//! Finds dangerous configurations of DaemonSets before they do harm.
 
 mod finding;
 mod policy;
@@ -14,7 +14,7 @@ use crate::{
     planner::Snapshot,
 };
 
-/// Something that is dangerous, or not what it seems to be.
+/// A danger or a likely mistake in a DaemonSet, found by [`lint()`].
 ///
 /// ```
 /// use daemonplan::{Snapshot, lint::lint, model::{DaemonSet, Namespace}};
@@ -31,27 +31,27 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Finding {
-    /// What it is.
+    /// The lint that found it.
     #[serde(rename = "code")]
     pub lint: Lint,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// The DaemonSet that it is about.
+    /// The DaemonSet that the finding is about.
     pub daemon_set: Key,
-    /// The kind of the object in which it stands: `DaemonSet` or `Namespace`.
+    /// The kind of the object that holds the field: `DaemonSet` or `Namespace`.
     pub kind: &'static str,
-    /// The field in which it stands.
+    /// The path of the field.
     pub field: String,
-    /// What is so, and what comes of it.
+    /// The problem and its consequence.
     pub message: String,
-    /// What to do about it.
+    /// The fix: an instruction or a `kubectl` command.
     pub fix: String,
-    /// The nodes that it is about.
+    /// The affected nodes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Text>,
 }
 
-/// How bad a [`Finding`] is.
+/// The severity of a [`Finding`].
 ///
 /// ```
 /// use daemonplan::lint::{Lint, Severity};
@@ -63,15 +63,15 @@ pub struct Finding {
 pub enum Severity {
     /// Worth knowing.
     Note,
-    /// Likely not what is meant.
+    /// Probably not intended.
     Warning,
-    /// Does harm, or never works.
+    /// Does harm, or can never work.
     Error,
 }
 
 macro_rules! lints {
     ($($(#[$doc:meta])+ $name:ident, $severity:ident, $code:literal, $title:literal;)+) => {
-        /// What can be found.
+        /// The lints.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Lint {
@@ -79,20 +79,20 @@ macro_rules! lints {
         }
 
         impl Lint {
-            /// All that can be found.
+            /// All lints.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// Its name, for programs and flags.
+            /// Returns the name for programs and flags.
             pub fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)+ }
             }
 
-            /// How bad it is.
+            /// Returns the severity of its findings.
             pub fn severity(self) -> Severity {
                 match self { $(Self::$name => Severity::$severity,)+ }
             }
 
-            /// What it is, in one sentence.
+            /// Returns a description in one sentence.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)+ }
             }
@@ -101,53 +101,57 @@ macro_rules! lints {
 }
 
 lints! {
-    /// The namespace's node selector keeps pods from nodes that the DaemonSet asks for. Whoever is not told of the selector
-    /// creates pods there that an admission plugin gives the selector, so that they fail at once: a loop without end.
+    /// The namespace's node selector excludes nodes that the DaemonSet selects. A controller that ignores the selector
+    /// creates pods there. An admission plugin adds the selector to these pods, so that they fail at once: an endless
+    /// loop.
     ProjectSelectorConflict, Error, "project-selector-conflict",
-        "The namespace's node selector keeps pods from nodes that the DaemonSet asks for.";
-    /// A node selector annotation does not parse and is ignored.
-    InvalidNamespaceSelector, Error, "invalid-namespace-selector", "A node selector annotation of the namespace does not parse.";
-    /// There is no selector, so that no pod is ever claimed.
+        "The namespace's node selector excludes nodes that the DaemonSet selects.";
+    /// A node selector annotation of the namespace does not parse and is ignored.
+    InvalidNamespaceSelector, Error, "invalid-namespace-selector",
+        "A node selector annotation of the namespace does not parse.";
+    /// The DaemonSet has no selector, so that it claims no pod.
     SelectorMissing, Error, "selector-missing", "The DaemonSet has no selector.";
-    /// The selector is empty, so that nothing is done.
+    /// The selector is empty, so that the DaemonSet is left alone.
     SelectorMatchesAll, Error, "selector-matches-all", "The selector is empty and would match every pod.";
     /// The selector does not match the template's labels, so that pods are created without end.
-    SelectorMissesTemplate, Error, "selector-misses-template", "The selector does not match the labels of the template.";
+    SelectorMissesTemplate, Error, "selector-misses-template",
+        "The selector does not match the labels of the template.";
     /// Another DaemonSet's selector matches the same pods.
     SelectorsOverlap, Error, "selectors-overlap", "The selectors of two DaemonSets match the same pods.";
-    /// Pods that nobody controls match the selector and are adopted.
-    AdoptsPods, Warning, "adopts-pods", "Pods that nobody controls are adopted.";
+    /// Orphaned pods match the selector and are adopted.
+    AdoptsPods, Warning, "adopts-pods", "Orphaned pods match the selector and are adopted.";
     /// A term of the required node affinity is malformed and matches no node.
     InvalidAffinityTerm, Error, "invalid-affinity-term", "A term of the required node affinity is malformed.";
-    /// A term of the required node affinity, or a pair of the node selector, matches no node.
+    /// A term of the required node affinity, or a label of the node selector, matches no node.
     MatchesNoNode, Warning, "matches-no-node", "A rule of the template matches no node of the cluster.";
     /// Both `maxUnavailable` and `maxSurge` are 0, which the API server refuses.
     UpdateNeverMoves, Error, "update-never-moves", "maxUnavailable and maxSurge are both 0.";
-    /// `maxUnavailable` comes to all nodes at a time.
-    UpdateTakesAllDown, Warning, "update-takes-all-down", "An update takes the pods of all nodes down at the same time.";
-    /// An update surges, but two pods cannot share the node's port.
-    SurgeNeedsPort, Error, "surge-needs-port", "An update surges, though the pod takes a port of its node.";
-    /// A toleration for everything puts pods on every node, whatever its taints say.
+    /// `maxUnavailable` covers all nodes.
+    UpdateTakesAllDown, Warning, "update-takes-all-down",
+        "An update may take the pods of all nodes down at the same time.";
+    /// Updates surge, but two pods cannot share a port of their node.
+    SurgeNeedsPort, Error, "surge-needs-port", "Updates surge, but two pods cannot share a port of their node.";
+    /// A toleration of every taint puts pods on every node, whatever its taints.
     ToleratesEverything, Warning, "tolerates-everything", "A toleration without a key tolerates every taint.";
-    /// The template names a node, so that no other one runs a pod.
-    NodeNameInTemplate, Warning, "node-name-in-template", "The template names a node.";
-    /// The template's required node affinity does not show up in pods: each gets one that names its node.
+    /// The template sets `nodeName`, so that no other node runs a pod.
+    NodeNameInTemplate, Warning, "node-name-in-template", "The template sets nodeName.";
+    /// The required node affinity of the template is replaced: each pod gets an affinity to its own node.
     AffinityReplaced, Note, "affinity-replaced", "Pods do not have the required node affinity of the template.";
-    /// An annotation with a policy for updates cannot be read, so that updates are paused.
-    InvalidPolicy, Error, "invalid-policy", "An annotation with a policy for updates cannot be read.";
-    /// A policy for updates names nodes that there are not, or does nothing.
-    IdlePolicy, Warning, "idle-policy", "A policy for updates does nothing, or waits for nodes that there are not.";
-    /// Under `OnDelete` pods of many templates run at the same time.
+    /// An annotation with a rollout policy cannot be read, so that updates are paused.
+    InvalidPolicy, Error, "invalid-policy", "An annotation with a rollout policy cannot be read.";
+    /// A rollout policy has no effect, or waits for nodes that do not exist.
+    IdlePolicy, Warning, "idle-policy", "A rollout policy has no effect, or waits for nodes that do not exist.";
+    /// Under `OnDelete`, pods of three or more revisions run at the same time.
     ManyRevisionsInUse, Warning, "many-revisions-in-use", "Pods of three or more revisions run at the same time.";
-    /// No old revision is kept, so that there is no way back.
+    /// No old revision is kept, so that a roll-back is impossible.
     NoHistory, Warning, "no-history", "revisionHistoryLimit is 0.";
     /// `minReadySeconds` makes an update take more than a day.
     SlowRollOut, Warning, "slow-roll-out", "minReadySeconds makes an update take more than a day.";
-    /// Pods of an older template stay, since the update waits.
-    UpdateWaits, Warning, "update-waits", "An update does not move on.";
+    /// The update is blocked, so that outdated pods stay.
+    UpdateWaits, Warning, "update-waits", "An update is blocked.";
 }
 
-/// What is dangerous about these DaemonSets, each by itself and all together, by namespace and name, the worst first.
+/// Checks DaemonSets, each alone and all together. Returns the findings by namespace and name, the most severe first.
 ///
 /// ```
 /// use daemonplan::{Snapshot, lint::{Lint, lint}, model::{DaemonSet, Labels, Namespace, Node}};
@@ -166,13 +170,13 @@ lints! {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn lint(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
-    let mut findings: Vec<_> = snapshots.iter().flat_map(rules::of).collect();
-    let mut spaces = BTreeMap::<&Text, Vec<&Snapshot<'_>>>::new();
+    let mut findings: Vec<_> = snapshots.iter().flat_map(rules::check).collect();
+    let mut namespaces = BTreeMap::<&Text, Vec<&Snapshot<'_>>>::new();
     for snapshot in snapshots {
-        spaces.entry(&snapshot.daemonset.namespace).or_default().push(snapshot);
+        namespaces.entry(&snapshot.daemonset.namespace).or_default().push(snapshot);
     }
-    for together in spaces.values() {
-        findings.extend(overlaps(together));
+    for in_namespace in namespaces.values() {
+        findings.extend(overlaps(in_namespace));
     }
     findings.sort_by(|a, b| {
         let order = a.daemon_set.cmp(&b.daemon_set).then(b.severity.cmp(&a.severity));
@@ -181,7 +185,7 @@ pub fn lint(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
     findings
 }
 
-/// The DaemonSets of a namespace whose selectors match the same pods: of each other's templates, or such as are there.
+/// Finds DaemonSets of one namespace whose selectors match the same labels, of a template or of an existing pod.
 fn overlaps(snapshots: &[&Snapshot<'_>]) -> Vec<Finding> {
     let templates = snapshots.iter().map(|snapshot| snapshot.daemonset.template.labels());
     let pods = snapshots.first().map(|snapshot| snapshot.pods).unwrap_or_default().iter().map(|pod| &pod.labels);
@@ -192,9 +196,9 @@ fn overlaps(snapshots: &[&Snapshot<'_>]) -> Vec<Finding> {
         if known.replace(labels).is_some_and(|known| known == labels) {
             continue;
         }
-        let by: Vec<_> = snapshots.iter().filter(|snapshot| selects(snapshot.daemonset, labels)).collect();
-        for (number, one) in by.iter().enumerate() {
-            for other in by.iter().skip(number + 1) {
+        let matching: Vec<_> = snapshots.iter().filter(|snapshot| selects(snapshot.daemonset, labels)).collect();
+        for (number, one) in matching.iter().enumerate() {
+            for other in matching.iter().skip(number + 1) {
                 pairs.entry((&one.daemonset.name, &other.daemonset.name)).or_insert((**one, **other));
             }
         }
@@ -203,11 +207,11 @@ fn overlaps(snapshots: &[&Snapshot<'_>]) -> Vec<Finding> {
     both.map(|(one, other)| {
         let name = &other.daemonset.name;
         finding::found(one, Lint::SelectorsOverlap, "spec.selector")
-            .saying(format!(
-                "the selector of DaemonSet {name} matches the same pods: each counts, and may adopt, the other's"
+            .with_message(format!(
+                "the selector of DaemonSet {name} matches the same pods: each DaemonSet may adopt the pods of the other"
             ))
-            .mended_by(format!(
-                "give the two a label of their own in selector and template, such as app: {}",
+            .with_fix(format!(
+                "give each DaemonSet its own label in selector and template, such as app: {}",
                 one.daemonset.name
             ))
     })

@@ -1,4 +1,4 @@
-//! What is looked for in one DaemonSet.
+//! The checks of one DaemonSet.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -27,8 +27,8 @@ use crate::{
 
 const AFFINITY: &str = "spec.template.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution";
 
-/// All that is found in one DaemonSet.
-pub(super) fn of(snapshot: &Snapshot<'_>) -> Vec<Finding> {
+/// Runs all checks on one DaemonSet.
+pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let plan = snapshot.plan();
     let placements: Vec<_> = plan.placements().collect();
     let desired = placements.iter().filter(|placement| placement.verdict.should_run());
@@ -36,19 +36,19 @@ pub(super) fn of(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let explanation = snapshot.explain();
     let mut findings = Vec::new();
     findings.extend(project_selector(snapshot, &placements));
-    findings.extend(plan.warnings.iter().filter_map(|warning| warned_of(snapshot, warning)));
+    findings.extend(plan.warnings.iter().filter_map(|warning| from_warning(snapshot, warning)));
     findings.extend(selector(snapshot));
     findings.extend(adopted(snapshot, &explanation));
     findings.extend(matches_no_node(snapshot));
     findings.extend(placement(snapshot));
     findings.extend(strategy(snapshot, desired.len()));
-    findings.extend(policy::of(snapshot, &desired));
+    findings.extend(policy::check(snapshot, &desired));
     findings.extend(revisions(snapshot, &explanation));
     findings
 }
 
-/// The first few, and how many more there are.
-fn some<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
+/// Lists the first few names, and the number of the others.
+fn first_few<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
     const SHOWN: usize = 3;
     let names: Vec<_> = names.into_iter().map(Text::as_str).collect();
     let more = names.len().saturating_sub(SHOWN);
@@ -56,40 +56,40 @@ fn some<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// The namespace's selector comes last: where it is the reason, all that the DaemonSet itself asks for holds.
+/// The namespace's selector is checked last: where it is the reason, all rules of the DaemonSet itself hold.
 fn project_selector(snapshot: &Snapshot<'_>, placements: &[Placement]) -> Option<Finding> {
-    let kept = placements.iter().filter_map(|placement| match &placement.reason {
+    let excluded = placements.iter().filter_map(|placement| match &placement.reason {
         PlacementReason::NamespaceNodeSelector { source, .. } => Some((*source, placement.node.clone())),
         _ => None,
     });
-    let (sources, nodes): (Vec<_>, Vec<_>) = kept.unzip();
+    let (sources, nodes): (Vec<_>, Vec<_>) = excluded.unzip();
     let source = *sources.first()?;
     let key = match source {
         SelectorSource::ProjectAnnotation | SelectorSource::ProjectDefault => PROJECT_NODE_SELECTOR_ANNOTATION,
         SelectorSource::KubernetesAnnotation | SelectorSource::ClusterDefault => NODE_SELECTOR_ANNOTATION,
     };
     let message = format!(
-        "the {source} keeps pods from {} that the DaemonSet asks for ({}): a controller that is not told of it creates pods \
-         there that fail at once, without end",
+        "the {source} excludes {} that the DaemonSet selects ({}): a controller that ignores it creates pods there \
+         that fail at once, in an endless loop",
         count(nodes.len(), "node"),
-        some(&nodes),
+        first_few(&nodes),
     );
     let fix = format!("kubectl annotate namespace {} {key}=\"\" --overwrite", snapshot.namespace.name);
     let finding = found(snapshot, Lint::ProjectSelectorConflict, format!("metadata.annotations[{key}]"));
-    Some(finding.in_namespace().saying(message).mended_by(fix).on(nodes))
+    Some(finding.in_namespace().with_message(message).with_fix(fix).on_nodes(nodes))
 }
 
-fn warned_of(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
+fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
     let (lint, field, fix) = match warning {
-        Warning::SelectsNoPods => (Lint::SelectorMissing, "spec.selector".into(), "select the labels of the template"),
-        Warning::SelectsAllPods => {
-            (Lint::SelectorMatchesAll, "spec.selector".into(), "select the labels of the template")
+        Warning::SelectsNoPods => {
+            (Lint::SelectorMissing, "spec.selector".into(), "set it to the labels of the template")
         }
-        Warning::InvalidAffinityTerm { term, .. } => (
-            Lint::InvalidAffinityTerm,
-            format!("{AFFINITY}.nodeSelectorTerms[{term}]"),
-            "mend the term or take it away",
-        ),
+        Warning::SelectsAllPods => {
+            (Lint::SelectorMatchesAll, "spec.selector".into(), "set it to the labels of the template")
+        }
+        Warning::InvalidAffinityTerm { term, .. } => {
+            (Lint::InvalidAffinityTerm, format!("{AFFINITY}.nodeSelectorTerms[{term}]"), "correct or remove the term")
+        }
         Warning::InvalidNodeSelector { source, .. } => {
             let field = match source {
                 SelectorSource::KubernetesAnnotation => NODE_SELECTOR_ANNOTATION,
@@ -104,11 +104,11 @@ fn warned_of(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
         Warning::InvalidPolicy { error } => (
             Lint::InvalidPolicy,
             format!("metadata.annotations[{}]", error.annotation()),
-            "mend the annotation or take it away; until then no update moves",
+            "correct or remove the annotation",
         ),
         Warning::HistoryNotGiven | Warning::DuplicateNode { .. } => return None,
     };
-    let finding = found(snapshot, lint, field).saying(warning.to_string()).mended_by(fix);
+    let finding = found(snapshot, lint, field).with_message(warning.to_string()).with_fix(fix);
     Some(if lint == Lint::InvalidNamespaceSelector { finding.in_namespace() } else { finding })
 }
 
@@ -117,8 +117,11 @@ fn selector(snapshot: &Snapshot<'_>) -> Option<Finding> {
     daemonset.selector.as_ref()?;
     (!selects(daemonset, daemonset.template.labels())).then(|| {
         found(snapshot, Lint::SelectorMissesTemplate, "spec.selector")
-            .saying("it does not match the labels of the template: pods are created, not recognized, and created again")
-            .mended_by("give spec.template.metadata.labels the labels that the selector asks for")
+            .with_message(
+                "the selector does not match the labels of the template: none of the pods is claimed, and pods are \
+                 created without end",
+            )
+            .with_fix("add the labels of the selector to spec.template.metadata.labels")
     })
 }
 
@@ -132,27 +135,27 @@ fn adopted(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding
     if adopted.is_empty() {
         return None;
     }
-    let dies = |pod: &&&Text| {
+    let is_deleted = |pod: &&&Text| {
         let mut all = explanation.nodes.iter().flat_map(|node| &node.pods);
         all.any(|explained| explained.pod == ***pod && explained.deletion.is_some())
     };
-    let deleted = match adopted.iter().filter(dies).count() {
+    let deleted = match adopted.iter().filter(is_deleted).count() {
         0 => String::new(),
         deleted => format!(", and {deleted} of them deleted next"),
     };
     let message = format!(
-        "{} that nobody controls will be adopted, since the labels match{deleted}: {}",
-        count(adopted.len(), "pod"),
-        some(adopted.iter().copied())
+        "{} will be adopted, because the labels match{deleted}: {}",
+        count(adopted.len(), "orphaned pod"),
+        first_few(adopted.iter().copied())
     );
     Some(
         found(snapshot, Lint::AdoptsPods, "spec.selector")
-            .saying(message)
-            .mended_by("if they are not meant, change their labels, or make the selector narrower"),
+            .with_message(message)
+            .with_fix("if this is not intended, change the labels of the pods or narrow the selector"),
     )
 }
 
-/// Rules of the template that hold nowhere.
+/// Finds rules of the template that match no node.
 fn matches_no_node(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let (nodes, template) = (snapshot.nodes, &snapshot.daemonset.template);
     if nodes.is_empty() {
@@ -160,8 +163,8 @@ fn matches_no_node(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     }
     let found = |field: String, what: String| {
         found(snapshot, Lint::MatchesNoNode, field)
-            .saying(format!("no node of the cluster {what}"))
-            .mended_by("check the label's name and value, or label the nodes")
+            .with_message(format!("no node of the cluster {what}"))
+            .with_fix("check the label's name and value, or label the nodes")
     };
     let pairs = template
         .node_selector()
@@ -170,16 +173,16 @@ fn matches_no_node(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let pairs = pairs
         .map(|(key, value)| found(format!("spec.template.spec.nodeSelector[{key}]"), format!("has {key}={value}")));
     let terms = template.required_affinity().into_iter().flat_map(NodeSelector::terms).enumerate();
-    let never = terms.filter(|(_, term)| {
-        // An invalid one is a finding of its own.
+    let unmatched = terms.filter(|(_, term)| {
+        // Another lint reports invalid terms.
         !matches!(term, NodeSelectorTerm::Invalid(_)) && !nodes.iter().any(|node| term.matches(node))
     });
-    let never = never
+    let unmatched = unmatched
         .map(|(number, _)| found(format!("{AFFINITY}.nodeSelectorTerms[{number}]"), "matches this term".to_owned()));
-    pairs.chain(never).collect()
+    pairs.chain(unmatched).collect()
 }
 
-/// Where the template puts pods, or seems to.
+/// Checks the tolerations, the node name and the affinity of the template.
 fn placement(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let template = &snapshot.daemonset.template;
     let mut findings = Vec::new();
@@ -189,33 +192,38 @@ fn placement(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     if let Some(number) = everything {
         findings.push(
             found(snapshot, Lint::ToleratesEverything, format!("spec.template.spec.tolerations[{number}]"))
-                .saying(
-                    "operator Exists without a key tolerates every taint: pods run on control planes and on nodes that \
-                         are set aside, too",
+                .with_message(
+                    "operator Exists without a key tolerates every taint: pods also run on control planes and on \
+                         reserved nodes",
                 )
-                .mended_by(
-                    "name the taints that are meant, unless it is a part of the node itself, such as its network",
+                .with_fix(
+                    "tolerate only the intended taints, unless the DaemonSet is part of each node, such as its network",
                 ),
         );
     }
     if !template.node_name().is_empty() {
         findings.push(
             found(snapshot, Lint::NodeNameInTemplate, "spec.template.spec.nodeName")
-                .saying(format!("the template names the node {}: no other node gets a pod", template.node_name()))
-                .mended_by("choose nodes with nodeSelector or affinity"),
+                .with_message(format!(
+                    "the template sets nodeName to {}: no other node gets a pod",
+                    template.node_name()
+                ))
+                .with_fix("select nodes with nodeSelector or affinity"),
         );
     }
     if template.required_affinity().is_some() {
         findings.push(
             found(snapshot, Lint::AffinityReplaced, AFFINITY)
-                .saying("it decides which nodes get a pod, but each pod has one instead that names its own node")
-                .mended_by("nothing, unless something reads the affinity of the pods"),
+                .with_message(
+                    "the affinity decides which nodes get a pod, but each pod has an affinity to its own node instead",
+                )
+                .with_fix("none needed, unless a program reads the affinity of the pods"),
         );
     }
     findings
 }
 
-/// How updates go on.
+/// Checks the update strategy and `minReadySeconds`.
 fn strategy(snapshot: &Snapshot<'_>, desired: usize) -> Vec<Finding> {
     let daemonset = snapshot.daemonset;
     let UpdateStrategy::RollingUpdate { max_unavailable, max_surge } = daemonset.update_strategy else {
@@ -227,25 +235,30 @@ fn strategy(snapshot: &Snapshot<'_>, desired: usize) -> Vec<Finding> {
     if is_none(max_unavailable) && is_none(max_surge) {
         findings.push(
             found(snapshot, Lint::UpdateNeverMoves, field("maxUnavailable"))
-                .saying("maxUnavailable and maxSurge are both 0, which the API server refuses: no update could move")
-                .mended_by("set maxUnavailable to 1 or more"),
+                .with_message(
+                    "maxUnavailable and maxSurge are both 0, which the API server refuses: no update could proceed",
+                )
+                .with_fix("set maxUnavailable to 1 or more"),
         );
     }
     let limit = if is_none(max_surge) { max_unavailable.of(desired).max(1) } else { max_surge.of(desired) };
     if is_none(max_surge) && desired > 1 && limit >= desired {
         findings.push(
             found(snapshot, Lint::UpdateTakesAllDown, field("maxUnavailable"))
-                .saying(format!("{max_unavailable} of {} may be without a pod at a time: all", count(desired, "node")))
-                .mended_by("set maxUnavailable to a part of the nodes, such as 10%"),
+                .with_message(format!(
+                    "maxUnavailable is {max_unavailable} of {}: all may be unavailable at once",
+                    count(desired, "node")
+                ))
+                .with_fix("set maxUnavailable to a part of the nodes, such as 10%"),
         );
     }
     if let Some((path, port)) = node_port(daemonset.template.json().get("spec")).filter(|_| !is_none(max_surge)) {
         findings.push(
             found(snapshot, Lint::SurgeNeedsPort, format!("spec.template.spec.{path}"))
-                .saying(format!(
-                    "the update surges, but the new pod waits for port {port} of the node, which the old one has"
+                .with_message(format!(
+                    "updates surge, but a new pod cannot start while the old pod holds port {port} of the node"
                 ))
-                .mended_by("set maxSurge to 0 and maxUnavailable to 1 or more"),
+                .with_fix("set maxSurge to 0 and maxUnavailable to 1 or more"),
         );
     }
     let least = Duration::from_secs(daemonset.min_ready_seconds.into())
@@ -253,28 +266,28 @@ fn strategy(snapshot: &Snapshot<'_>, desired: usize) -> Vec<Finding> {
     if least > Duration::from_hours(24) {
         findings.push(
             found(snapshot, Lint::SlowRollOut, "spec.minReadySeconds")
-                .saying(format!(
+                .with_message(format!(
                     "an update of {}, {limit} at a time, takes at least {}",
                     count(desired, "node"),
                     words(least)
                 ))
-                .mended_by("lower minReadySeconds, or let more nodes be updated at a time"),
+                .with_fix("lower minReadySeconds, or raise maxUnavailable or maxSurge"),
         );
     }
     findings
 }
 
-/// The first port of the node that a container takes, and where that is said.
+/// Returns the first port of the node that a container uses, after the path of its field in the pod's spec.
 fn node_port(spec: Option<&Value>) -> Option<(String, u64)> {
     let on_host = spec?.get("hostNetwork").and_then(Value::as_bool).unwrap_or_default();
     let field = if on_host { "containerPort" } else { "hostPort" };
     ["containers", "initContainers"].into_iter().find_map(|kind| {
         let containers = spec?.get(kind)?.as_array()?.iter().enumerate();
-        // Of those that come first only the ones that stay keep a port.
-        let mut staying = containers.filter(|(_, container)| {
+        // Of the init containers, only sidecars keep a port.
+        let mut running = containers.filter(|(_, container)| {
             kind == "containers" || container.get("restartPolicy").and_then(Value::as_str) == Some("Always")
         });
-        staying.find_map(|(number, container)| {
+        running.find_map(|(number, container)| {
             let mut ports = container.get("ports")?.as_array()?.iter().enumerate();
             ports.find_map(|(place, port)| {
                 let port = port.get(field)?.as_u64().filter(|port| *port > 0)?;
@@ -284,7 +297,7 @@ fn node_port(spec: Option<&Value>) -> Option<(String, u64)> {
     })
 }
 
-/// What runs, and the way back.
+/// Checks the revisions in use, the history and the progress of the update.
 fn revisions(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Vec<Finding> {
     const MANY: usize = 3;
     let daemonset = snapshot.daemonset;
@@ -294,27 +307,28 @@ fn revisions(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Vec<Finding>
     if daemonset.update_strategy == UpdateStrategy::OnDelete && hashes.len() >= MANY {
         findings.push(
             found(snapshot, Lint::ManyRevisionsInUse, "spec.updateStrategy.type")
-                .saying(format!(
-                    "pods of {} revisions run: OnDelete leaves them until somebody deletes them",
+                .with_message(format!(
+                    "pods of {} revisions run: OnDelete replaces a pod only after it is deleted by hand",
                     hashes.len()
                 ))
-                .mended_by("delete the older pods, some at a time, or set the type to RollingUpdate"),
+                .with_fix("delete the outdated pods, a few at a time, or set the type to RollingUpdate"),
         );
     }
     if daemonset.revision_history_limit == 0 {
         findings.push(
             found(snapshot, Lint::NoHistory, "spec.revisionHistoryLimit")
-                .saying("no old revision is kept: there is no way back to an earlier template")
-                .mended_by("set it to 2 or more; 10 is the default"),
+                .with_message("no old revision is kept: a roll-back to an earlier template is impossible")
+                .with_fix("set it to 2 or more; 10 is the default"),
         );
     }
     if let UpdateState::Waiting { blocked_by, .. } = &explanation.update {
-        let held: Vec<_> = blocked_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).take(MANY).collect();
+        let blockers = blocked_by.iter().map(|blocker| format!("{}: {blocker}", blocker.node));
+        let blockers: Vec<_> = blockers.take(MANY).collect();
         findings.push(
             found(snapshot, Lint::UpdateWaits, "spec.template")
-                .saying(format!("{} ({})", explanation.update, held.join("; ")))
-                .mended_by("see to these nodes: the update moves on once they have an available pod")
-                .on(blocked_by.iter().map(|holdup| holdup.node.clone()).collect()),
+                .with_message(format!("{} ({})", explanation.update, blockers.join("; ")))
+                .with_fix("check these nodes: the update proceeds once they have an available pod")
+                .on_nodes(blocked_by.iter().map(|blocker| blocker.node.clone()).collect()),
         );
     }
     findings

@@ -1,11 +1,13 @@
-//! What an object comes to when a manifest is applied to it.
+//! Applies a manifest to a live object.
 
 use serde_json::{Map, Value, json};
 
 use crate::model::{DaemonSet, Labels, Namespace, Node, PodTemplate};
 
-/// What the API server fills in, by the field's name: <https://kubernetes.io/docs/reference/kubernetes-api/>, and the pull
-/// policy, which depends on the image.
+/// Returns the API server's default for a field of a pod template, by the name of the field.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/>
+///
+/// The defaults of some fields, such as `imagePullPolicy`, depend on other fields of `object`.
 fn default_of(field: &str, object: &Map<String, Value>) -> Option<Value> {
     const FILE_MODE: u32 = 0o644;
     Some(match field {
@@ -39,13 +41,13 @@ fn default_of(field: &str, object: &Map<String, Value>) -> Option<Value> {
     })
 }
 
-/// Adds to `new` the defaults that `live` has in the same place.
-fn fill_in(new: &mut Value, live: &Value) {
+/// Adds defaults to the fields that are missing in `new` and exist in `live`.
+fn add_defaults(new: &mut Value, live: &Value) {
     match (new, live) {
         (Value::Object(new), Value::Object(live)) => {
             for (field, value) in live {
                 match new.get_mut(field) {
-                    Some(new) => fill_in(new, value),
+                    Some(new) => add_defaults(new, value),
                     None => {
                         if let Some(default) = default_of(field, new) {
                             new.insert(field.clone(), default);
@@ -55,10 +57,11 @@ fn fill_in(new: &mut Value, live: &Value) {
             }
         }
         (Value::Array(new), Value::Array(live)) => {
-            for (place, item) in new.iter_mut().enumerate() {
-                let named = |other: &&Value| item.get("name").is_some_and(|name| other.get("name") == Some(name));
-                if let Some(same) = live.iter().find(named).or_else(|| live.get(place)) {
-                    fill_in(item, same);
+            for (index, item) in new.iter_mut().enumerate() {
+                let has_same_name =
+                    |other: &&Value| item.get("name").is_some_and(|name| other.get("name") == Some(name));
+                if let Some(same) = live.iter().find(has_same_name).or_else(|| live.get(index)) {
+                    add_defaults(item, same);
                 }
             }
         }
@@ -67,14 +70,14 @@ fn fill_in(new: &mut Value, live: &Value) {
 }
 
 fn template(live: &PodTemplate, new: PodTemplate) -> PodTemplate {
-    let mut filled = Value::Object(new.json().clone());
-    fill_in(&mut filled, &Value::Object(live.json().clone()));
-    let filled = serde_json::from_value(filled);
-    // Defaults are of fields that are not looked at.
-    filled.unwrap_or(new)
+    let mut defaulted = Value::Object(new.json().clone());
+    add_defaults(&mut defaulted, &Value::Object(live.json().clone()));
+    let defaulted = serde_json::from_value(defaulted);
+    // Parsing cannot fail: the defaults are in fields that `PodTemplate` does not read.
+    defaulted.unwrap_or(new)
 }
 
-/// Only the spec and the annotations are anybody's to say; a new template is another generation.
+/// Applies the spec and the annotations of `new`; all else is kept. A changed spec increments the generation.
 pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet) -> DaemonSet {
     let mut after = DaemonSet {
         uid: live.uid.clone(),
@@ -100,7 +103,7 @@ pub(super) fn node(live: &Node, new: Node) -> Node {
     Node {
         name: new.name,
         uid: live.uid.clone(),
-        labels: both(&live.labels, &new.labels),
+        labels: merge(&live.labels, &new.labels),
         taints: if new.taints.is_empty() { live.taints.clone() } else { new.taints },
         deleted: live.deleted,
     }
@@ -110,10 +113,10 @@ pub(super) fn namespace(live: &Namespace, new: Namespace) -> Namespace {
     if !new.uid.is_empty() {
         return new;
     }
-    Namespace { name: new.name, uid: live.uid.clone(), annotations: both(&live.annotations, &new.annotations) }
+    Namespace { name: new.name, uid: live.uid.clone(), annotations: merge(&live.annotations, &new.annotations) }
 }
 
-fn both(live: &Labels, new: &Labels) -> Labels {
+fn merge(live: &Labels, new: &Labels) -> Labels {
     new.iter().fold(live.clone(), |all, (key, value)| all.with(key.clone(), value.clone()))
 }
 
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
     use crate::model::Taint;
 
-    /// A DaemonSet as `kubectl get` prints it, from a manifest and what the API server adds to it.
+    /// A DaemonSet as `kubectl get` prints it: the manifest with the API server's defaults.
     fn live() -> DaemonSet {
         from_value(json!({
             "metadata": {
@@ -161,7 +164,7 @@ mod tests {
         .unwrap()
     }
 
-    /// The manifest itself.
+    /// The manifest of the live DaemonSet, with this image.
     fn manifest(image: &str) -> Value {
         json!({
             "metadata": {"namespace": "prod", "name": "agent"},
@@ -191,18 +194,18 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_server_fills_in_is_no_difference() {
+    fn defaults_of_the_api_server_are_not_a_difference() {
         let mut manifest = manifest("registry:5000/agent:1");
         manifest["spec"]["template"]["spec"]["volumes"].as_array_mut().unwrap().reverse();
         let after = applied(manifest);
         assert_eq!(after.template, live().template);
         assert_eq!((after.generation, after.template_generation()), (3, Some(2)));
         assert_eq!((&*after.uid, after.finalizers.len(), after.status.observed_generation), ("42", 1, 3));
-        assert_eq!(after.annotations.get("kept"), None, "annotations are as the manifest says");
+        assert_eq!(after.annotations.get("kept"), None, "annotations are those of the manifest");
     }
 
     #[test]
-    fn a_changed_template_is_another_generation() {
+    fn a_changed_template_increments_the_generation() {
         let after = applied(manifest("registry:5000/agent"));
         let container = &after.template.json()["spec"]["containers"][0];
         assert_eq!((&container["imagePullPolicy"], &container["resources"]), (&json!("Always"), &json!({})));
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_any_more_is_gone_unless_it_has_a_default() {
+    fn a_removed_field_takes_its_default_or_is_removed() {
         let mut changed = manifest("registry:5000/agent:1");
         let spec = changed["spec"]["template"]["spec"].as_object_mut().unwrap();
         spec.remove("hostNetwork");

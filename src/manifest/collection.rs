@@ -9,7 +9,7 @@ use crate::{
     planner::Snapshot,
 };
 
-/// The objects of one or more files: DaemonSets and all that their plans are made from.
+/// The objects of one or more files: DaemonSets, and the objects that their plans depend on.
 ///
 /// ```
 /// use daemonplan::manifest::Manifests;
@@ -47,23 +47,23 @@ pub struct Manifests {
 #[derive(Clone, Debug, Default)]
 struct Contents {
     namespace: Option<Namespace>,
-    /// What stands in for a namespace that is not given.
+    /// The substitute for a missing namespace.
     unannotated: Option<Namespace>,
     daemonsets: BTreeMap<Text, DaemonSet>,
-    /// The DaemonSets as they were given, with the fields that no planner reads.
+    /// The complete manifests of the DaemonSets, with the fields that the model omits.
     originals: BTreeMap<Text, Value>,
     pods: ByName<Pod>,
     revisions: ByName<ControllerRevision>,
 }
 
-/// Objects with an index by name; the last one of a name stands.
+/// Objects with an index by name. A later object replaces an earlier one of the same name.
 #[derive(Clone, Debug)]
 struct ByName<T> {
     items: Vec<T>,
     index: HashMap<Text, usize>,
 }
 
-/// An object that a planner reads.
+/// An object that plans depend on.
 pub(super) enum Object {
     DaemonSet(Box<DaemonSet>, Value),
     Node(Node),
@@ -73,49 +73,52 @@ pub(super) enum Object {
 }
 
 impl Manifests {
-    /// Says that what is not here does not exist: a namespace without ControllerRevisions has none.
+    /// Declares the manifests complete: a namespace without ControllerRevisions has none in the cluster either.
     #[must_use]
     pub fn complete(self) -> Self {
         Self { complete: true, ..self }
     }
 
-    /// What was wrong, in the order in which it was found.
+    /// Returns the problems in the manifests, in the order in which they were found.
     pub fn problems(&self) -> &[ManifestError] {
         &self.problems
     }
 
-    /// How many documents were read, whatever is in them.
+    /// Returns the number of documents, including those with skipped or malformed objects.
     pub fn documents(&self) -> usize {
         self.documents
     }
 
-    /// Objects of other kinds, with their number.
+    /// Iterates over the kinds that were skipped, with the number of objects.
     pub fn skipped(&self) -> impl Iterator<Item = (&str, usize)> {
         self.skipped.iter().map(|(kind, count)| (kind.as_str(), *count))
     }
 
-    /// How many objects were given again later, so that the earlier ones do not count.
+    /// Returns the number of objects that were replaced by later ones.
     pub fn replaced(&self) -> usize {
         self.replaced
     }
 
-    /// All nodes.
+    /// Returns all nodes.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes.items
     }
 
-    /// All DaemonSets, by namespace and name.
+    /// Iterates over all DaemonSets, by namespace and name.
     pub fn daemonsets(&self) -> impl Iterator<Item = &DaemonSet> {
         self.namespaces.values().flat_map(|contents| contents.daemonsets.values())
     }
 
-    /// The manifest of a DaemonSet as it was given, with the fields that no planner reads; `None` if it was changed since
-    /// ([`with`](Self::with)).
+    /// Returns the complete manifest of a DaemonSet, with the fields that the model omits.
+    ///
+    /// It is `None` if the DaemonSet was changed by [`with`](Self::with).
     pub fn original(&self, daemonset: &DaemonSet) -> Option<&Value> {
         self.namespaces.get(&daemonset.namespace)?.originals.get(&daemonset.name)
     }
 
-    /// All objects, for a [`Cluster`](crate::cluster::Cluster): also a namespace of each name that is not given.
+    /// Iterates over all objects, for a [`Cluster`](crate::cluster::Cluster).
+    ///
+    /// A missing namespace is replaced with one without annotations.
     pub fn objects(&self) -> impl Iterator<Item = crate::model::Resource> {
         let nodes = self.nodes.items.iter().cloned().map(crate::model::Resource::from);
         nodes.chain(self.namespaces.values().flat_map(|contents| {
@@ -128,14 +131,15 @@ impl Manifests {
         }))
     }
 
-    /// How many pods there are.
+    /// Returns the number of pods.
     pub fn pod_count(&self) -> usize {
         self.namespaces.values().map(|contents| contents.pods.items.len()).sum()
     }
 
-    /// A snapshot for every DaemonSet, by namespace and name, but for those about which something could not be read.
+    /// Iterates over a snapshot for every DaemonSet, by namespace and name.
     ///
-    /// Revisions count as given if there are any in the DaemonSet's namespace.
+    /// DaemonSets are skipped if a [problem](Self::problems) is in their scope. Revisions count as given if the
+    /// DaemonSet's namespace has any, or if the manifests are [`complete`](Self::complete).
     pub fn snapshots(&self) -> impl Iterator<Item = Snapshot<'_>> {
         let daemonsets = self.namespaces.values().flat_map(|contents| {
             let namespace = contents.namespace.as_ref().or(contents.unannotated.as_ref());
@@ -175,24 +179,23 @@ impl Manifests {
         self.replaced += usize::from(replaced);
     }
 
-    /// A node, to be changed.
+    /// Returns the node of this name, for modification.
     pub fn node_mut(&mut self, name: &str) -> Option<&mut Node> {
         self.nodes.get_mut(name)
     }
 
-    /// Takes a node away; `false` if there is none of this name.
+    /// Removes a node. Returns whether the node existed.
     pub fn remove_node(&mut self, name: &str) -> bool {
         self.nodes.remove(name)
     }
 
-    /// What these manifests come to once `changes` are applied, as `kubectl apply` does it: objects are added, and those
-    /// that are there already become what the changes say.
+    /// Applies `changes` to these manifests, as `kubectl apply` does: objects are added or changed.
     ///
-    /// - A DaemonSet keeps its identity, its status and whatever the API server has filled in, so that a manifest from Git
-    ///   does not differ from the live object by that alone.
-    /// - A node or a namespace without `metadata.uid` keeps the labels, annotations and taints that are not mentioned. With
-    ///   one, as `kubectl get` prints it, it is taken as it is.
-    /// - Problems are added to those that there are.
+    /// - A DaemonSet keeps its identity, its status and the API server's defaults. These alone therefore never make a
+    ///   manifest from Git differ from the live object.
+    /// - A node or a namespace without `metadata.uid` keeps the labels, annotations and taints that `changes` omits.
+    ///   With a uid, as `kubectl get` prints it, it replaces the existing object.
+    /// - The problems of `changes` are added.
     #[must_use]
     pub fn with(mut self, changes: Self) -> Self {
         for node in changes.nodes.items {
@@ -249,7 +252,7 @@ impl Manifests {
 }
 
 impl<T> ByName<T> {
-    /// Whether there was one of this name before.
+    /// Adds or replaces the item of this name. Returns whether it existed.
     fn insert(&mut self, name: Text, item: T) -> bool {
         let slot = *self.index.entry(name).or_insert(self.items.len());
         let known = self.items.get_mut(slot);
@@ -267,7 +270,7 @@ impl<T> ByName<T> {
         self.items.get_mut(*self.index.get(name)?)
     }
 
-    /// Whether there was one of this name.
+    /// Removes the item of this name. Returns whether it existed.
     fn remove(&mut self, name: &str) -> bool {
         let Some(slot) = self.index.remove(name) else { return false };
         self.items.remove(slot);

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::model::Text;
 
-/// What is wrong with a manifest, and where.
+/// A problem in a manifest, with its place.
 ///
 /// ```
 /// use daemonplan::manifest::Manifests;
@@ -18,15 +18,15 @@ use crate::model::Text;
 #[derive(Clone, Debug, Error)]
 #[error("{place}: {problem}")]
 pub struct ManifestError {
-    /// Where it stands.
+    /// The place of the problem.
     pub place: Place,
-    /// What was expected and what was found.
+    /// The problem: what was expected and what was found.
     pub problem: String,
-    /// Whose plan cannot be made without it.
+    /// The DaemonSets that cannot be planned because of the problem.
     pub scope: Scope,
 }
 
-/// Where in the input an error stands.
+/// The place of a problem in the input.
 ///
 /// ```
 /// use daemonplan::manifest::Place;
@@ -35,19 +35,19 @@ pub struct ManifestError {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Place {
-    /// The file's name, as it was given.
+    /// The name of the file, as passed to [`Manifests::read`](super::Manifests::read).
     pub file: String,
-    /// Which document of the file, from 1.
+    /// The number of the document in the file, from 1.
     pub document: usize,
-    /// Which item of the document's list, from 1.
+    /// The number of the item in the document's list, from 1.
     pub item: Option<usize>,
-    /// The object: kind, namespace and name, as far as they can be read.
+    /// The kind, namespace and name of the object, as far as they are readable.
     pub object: Option<String>,
-    /// The field, such as `spec.updateStrategy.rollingUpdate.maxSurge`.
+    /// The path of the field, such as `spec.updateStrategy.rollingUpdate.maxSurge`.
     pub field: Option<String>,
 }
 
-/// Whose plan cannot be made because an object could not be read.
+/// The DaemonSets that cannot be planned because an object could not be read.
 ///
 /// ```
 /// use daemonplan::manifest::{Manifests, Scope};
@@ -61,18 +61,18 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Every DaemonSet's: it was a node, or nobody knows what.
+    /// All DaemonSets: the object is a node, or its kind is unknown.
     Everything,
-    /// Those of a namespace.
+    /// All DaemonSets of a namespace.
     Namespace(Text),
-    /// The one with this namespace and name.
+    /// The DaemonSet with this namespace and name.
     DaemonSet(Text, Text),
-    /// Nobody's.
+    /// No DaemonSet.
     Nothing,
 }
 
 impl Scope {
-    /// All scopes that cover the DaemonSet of this namespace and name.
+    /// Returns all scopes that include the DaemonSet with this namespace and name.
     pub(super) fn all_of(namespace: &Text, name: &Text) -> [Self; 3] {
         [Self::Everything, Self::Namespace(namespace.clone()), Self::DaemonSet(namespace.clone(), name.clone())]
     }

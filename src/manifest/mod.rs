@@ -1,8 +1,8 @@
-//! Manifests: YAML documents, JSON and lists in, the objects that a plan needs out (feature `manifest`).
+//! Reads manifests, in YAML or JSON and with lists, into the objects that plans depend on (feature `manifest`).
 //!
-//! What `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json` prints is read as it is. JSON is
-//! read as a stream, object by object, so that memory holds what a planner needs and not the text. Of a field that no
-//! planner reads nothing is looked at but where it ends.
+//! The output of `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json` is valid input. JSON is
+//! read as a stream, object by object, so that the text is never completely in memory. Fields that planning does not
+//! need are skipped without parsing them.
 
 mod apply;
 mod collection;

@@ -17,13 +17,13 @@ use crate::manifest::{
 use crate::model::Text;
 
 impl Manifests {
-    /// Reads one file's text: YAML documents, JSON, or both; `file` is its name in error messages.
+    /// Reads a file with YAML documents, JSON, or both. `file` is its name in error messages.
     ///
-    /// What is wrong with the text goes to [`problems`](Self::problems), and the rest is read on. An object that is
-    /// given twice counts as it is given last.
+    /// Malformed objects are added to [`problems`](Self::problems), and reading continues. A later object replaces an
+    /// earlier one of the same kind, namespace and name.
     ///
     /// # Errors
-    /// If the text itself cannot be read.
+    /// If reading from `text` fails.
     pub fn read(&mut self, file: &str, text: impl io::Read) -> io::Result<()> {
         const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
         let mut text = Source::new(text);
@@ -32,7 +32,7 @@ impl Manifests {
         if text.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
             text.consume(BYTE_ORDER_MARK.len());
         }
-        while text.next_visible()? == Some(b'{') {
+        while text.peek_visible()? == Some(b'{') {
             if !sink.read_json(&mut text)? {
                 return Ok(());
             }
@@ -41,17 +41,17 @@ impl Manifests {
     }
 }
 
-/// Where objects go, with the place that is being read.
+/// The destination of objects, with the current place in the input.
 struct Sink<'m> {
     manifests: &'m mut Manifests,
     place: Place,
-    /// The kind of the list that is being read: `PodList` says what items without a kind are.
+    /// The kind of the current list. `PodList` implies the kind of items without a kind.
     kind: Option<Text>,
-    /// How many lists within lists are being read.
+    /// The nesting depth of lists.
     depth: usize,
 }
 
-/// What an object is, as its first fields say.
+/// The type of an object, according to its first fields.
 #[derive(Default)]
 struct Head {
     api_version: Option<Text>,
@@ -60,24 +60,24 @@ struct Head {
     extent: Extent,
 }
 
-/// How much of an object is looked at for what it is.
+/// The part of an object that is searched for its type.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Extent {
-    /// What stands before a field `items`: the items of a list do not fit into memory.
+    /// The fields before `items`, because the items of a list may not fit into memory.
     #[default]
     BeforeItems,
-    /// All of it.
+    /// The whole object.
     Whole,
 }
 
-/// Whose an object is.
+/// The identity and the owners of an object.
 #[derive(Deserialize)]
 struct Header {
     #[serde(default)]
     metadata: Option<HeaderMetadata>,
 }
 
-/// Read leniently: what is wrong here is told, with its field, when the object itself is read.
+/// The metadata of an object, parsed leniently: its errors are reported when the object itself is parsed.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct HeaderMetadata {
@@ -96,7 +96,7 @@ struct Owner {
     controller: Option<bool>,
 }
 
-const NOT_UTF_8: &str = "expected UTF-8, found other bytes";
+const NOT_UTF_8: &str = "expected UTF-8, found invalid bytes";
 
 fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
@@ -104,7 +104,7 @@ fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) 
 }
 
 impl Sink<'_> {
-    /// A JSON document; whether what follows it can be read.
+    /// Reads a JSON document. Returns whether the text after it is readable.
     fn read_json(&mut self, text: &mut Source<impl Read>) -> io::Result<bool> {
         self.begin_document();
         match self.document(text) {
@@ -117,7 +117,7 @@ impl Sink<'_> {
         }
     }
 
-    /// YAML documents, each begun by a line with `---` or ended by one with `...`.
+    /// Reads YAML documents, which are separated by lines with `---` or `...`.
     fn read_yaml(&mut self, mut text: Source<impl Read>) -> io::Result<()> {
         let (mut document, mut line) = (Vec::new(), Vec::new());
         let mut first_line = text.position().line;
@@ -125,15 +125,15 @@ impl Sink<'_> {
             line.clear();
             let line_number = text.position().line;
             let at_end = text.read_until(b'\n', &mut line)? == 0;
-            let mark = line.strip_prefix(b"---").or_else(|| line.strip_prefix(b"..."));
-            let divides = mark.filter(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
-            if at_end || divides.is_some() {
+            let marker = line.strip_prefix(b"---").or_else(|| line.strip_prefix(b"..."));
+            let after_marker = marker.filter(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
+            if at_end || after_marker.is_some() {
                 self.read_yaml_document(&document, first_line);
                 document.clear();
                 first_line = line_number;
             }
-            // What stands behind the mark belongs to the new document.
-            document.extend_from_slice(divides.unwrap_or(&line));
+            // Text after the marker is part of the new document.
+            document.extend_from_slice(after_marker.unwrap_or(&line));
             if at_end {
                 return Ok(());
             }
@@ -141,9 +141,9 @@ impl Sink<'_> {
     }
 
     fn read_yaml_document(&mut self, text: &[u8], first_line: usize) {
-        // A comment, or a directive such as `%YAML 1.2`.
-        let says_nothing = |line: &[u8]| line.trim_ascii().first().is_none_or(|first| b"#%".contains(first));
-        if text.split(|&byte| byte == b'\n').all(says_nothing) {
+        // Comments start with `#`, directives such as `%YAML 1.2` with `%`.
+        let is_empty = |line: &[u8]| line.trim_ascii().first().is_none_or(|first| b"#%".contains(first));
+        if text.split(|&byte| byte == b'\n').all(is_empty) {
             return;
         }
         self.begin_document();
@@ -152,7 +152,7 @@ impl Sink<'_> {
             Ok(value) => self.read_text(value.to_string().as_bytes()),
             Err((line, error)) => {
                 let line = line + first_line;
-                self.report(Scope::Everything, format!("not readable as YAML: line {line} of the file: {error}"));
+                self.report(Scope::Everything, format!("invalid YAML: line {line} of the file: {error}"));
             }
         }
     }
@@ -168,9 +168,9 @@ impl Sink<'_> {
         }
     }
 
-    /// An object, or a list whose items are read one by one.
+    /// Reads an object, or a list item by item.
     fn document(&mut self, text: &mut Source<impl Read>) -> Result<(), Fault> {
-        let head = text.look(|json| Head::of(json, Extent::BeforeItems))?;
+        let head = text.peek_value(|json| Head::of(json, Extent::BeforeItems))?;
         match head {
             Ok(Head { kind, has_items, .. }) if kind.as_deref().map_or(has_items, is_list) => self.list(text, kind),
             _ => self.object(text),
@@ -198,9 +198,9 @@ impl Sink<'_> {
         Ok(())
     }
 
-    /// One object that is no list, or a list within a list.
+    /// Reads an object or a nested list.
     fn object(&mut self, text: &mut Source<impl Read>) -> Result<(), Fault> {
-        let head = match text.look(|json| Head::of(json, Extent::Whole))? {
+        let head = match text.peek_value(|json| Head::of(json, Extent::Whole))? {
             Ok(head) => head,
             Err(error) => {
                 text.skip_value()?;
@@ -236,11 +236,10 @@ impl Sink<'_> {
         }
     }
 
-    /// A list within a list.
     fn nested_list(&mut self, text: &mut Source<impl Read>) -> Result<(), Fault> {
-        const DEEPEST: usize = 8;
-        if self.depth == DEEPEST {
-            self.report(Scope::Everything, format!("expected lists at most {DEEPEST} deep, found a deeper one"));
+        const MAX_DEPTH: usize = 8;
+        if self.depth == MAX_DEPTH {
+            self.report(Scope::Everything, format!("expected at most {MAX_DEPTH} nested lists, found more"));
         } else {
             let item = self.place.item;
             self.depth += 1;
@@ -261,7 +260,7 @@ impl Sink<'_> {
             self.manifests.add(wrap(object));
             return Ok(());
         }
-        // Once more, to say whose field is wrong.
+        // Parse the object again, with tracking of the field for the error message.
         let start = text.position();
         let json = text.raw_value()?;
         match std::str::from_utf8(json) {
@@ -291,7 +290,7 @@ impl Sink<'_> {
 
     fn report_json(&mut self, Position { line, column }: Position, problem: &str) {
         let problem = without_positions(problem);
-        let problem = format!("not readable as JSON: line {line}, column {column} of the file: {problem}");
+        let problem = format!("invalid JSON: line {line}, column {column} of the file: {problem}");
         self.report(Scope::Everything, problem);
     }
 
@@ -305,7 +304,7 @@ impl Head {
     fn of(json: &[u8], extent: Extent) -> serde_json::Result<Self> {
         let mut head = Self { extent, ..Self::default() };
         match serde_json::Deserializer::from_slice(json).deserialize_map(&mut head) {
-            // It went as far as it had to.
+            // Parsing stopped early because the head is complete.
             Err(_) if head.is_complete() => Ok(head),
             result => result.map(|()| head),
         }
@@ -320,7 +319,7 @@ impl<'de> Visitor<'de> for &mut Head {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a Kubernetes object or a list of them")
+        f.write_str("a Kubernetes object or a list of objects")
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut fields: M) -> Result<(), M::Error> {
@@ -356,7 +355,7 @@ impl Header {
         }
     }
 
-    /// Whose plan cannot be made if this object cannot be read.
+    /// Returns the DaemonSets that cannot be planned if this object cannot be read.
     fn scope(&self, kind: &str) -> Scope {
         let Some(metadata) = &self.metadata else { return Scope::Everything };
         let namespace = metadata.namespace.clone().unwrap_or_else(|| "default".into());
@@ -378,7 +377,7 @@ impl Header {
     }
 }
 
-/// Reads a YAML document; an error comes with its line, counted from 0.
+/// Converts a YAML document to JSON. An error includes its line, counted from 0.
 fn from_yaml(text: &str) -> Result<serde_json::Value, (usize, String)> {
     yaml::to_json(text).map_err(|error| {
         let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
@@ -395,33 +394,33 @@ fn is_list(kind: &str) -> bool {
     kind.ends_with("List")
 }
 
-/// What serde says, as "expected …, found …".
+/// Rephrases an error of serde as "expected …, found …".
 fn plain(error: &impl fmt::Display) -> String {
     let message = without_positions(&error.to_string());
-    let told = ["invalid type: ", "invalid value: "].iter().find_map(|what| message.split_once(what));
-    let told = told.and_then(|(field, told)| Some((field, told.rsplit_once(", expected ")?)));
-    let Some((field, (found, expected))) = told else { return message };
+    let parts = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.split_once(prefix));
+    let parts = parts.and_then(|(field, rest)| Some((field, rest.rsplit_once(", expected ")?)));
+    let Some((field, (found, expected))) = parts else { return message };
     let expected = match expected {
-        "u32" => "a whole number from 0",
-        "i32" | "i64" => "a whole number",
+        "u32" => "a non-negative integer",
+        "i32" | "i64" => "an integer",
         other => other,
     };
     format!("{field}expected {expected}, found {found}")
 }
 
-/// A message without the middle of what would fill a screen.
+/// Replaces the middle of a long message with an ellipsis.
 fn shortened(message: String) -> String {
-    const LONGEST: usize = 400;
+    const MAX_LENGTH: usize = 400;
     const KEPT: usize = 180;
     let head = message.floor_char_boundary(KEPT);
     let tail = message.ceil_char_boundary(message.len().saturating_sub(KEPT));
     match (message.get(..head), message.get(tail..)) {
-        (Some(head), Some(tail)) if message.len() > LONGEST => format!("{head} … {tail}"),
+        (Some(head), Some(tail)) if message.len() > MAX_LENGTH => format!("{head} … {tail}"),
         _ => message,
     }
 }
 
-/// A message without its "at line 1 column 70", which count in the object or the document and not in the file.
+/// Removes positions such as "at line 1 column 70", because they are relative to the object, not to the file.
 fn without_positions(message: &str) -> String {
     let mut parts = message.split(" at line ");
     let mut kept = parts.next().unwrap_or_default().to_owned();

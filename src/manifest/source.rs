@@ -3,64 +3,64 @@ use std::io::{self, BufRead, Read};
 use memchr::{memchr_iter, memrchr};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-/// A text that is read in large pieces, and knows where the reader is.
+/// A buffered text with the current position.
 pub(super) struct Source<R> {
     reader: R,
     buffer: Vec<u8>,
-    /// How much of the buffer has been taken.
-    taken: usize,
-    /// Whether the buffer holds all that is left.
+    /// The number of bytes of the buffer that are consumed.
+    consumed: usize,
+    /// Whether the reader is exhausted.
     ended: bool,
     position: Position,
 }
 
-/// A place between two bytes of a text.
+/// A position between two bytes of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Position {
-    /// The line, counted from 1.
+    /// The line, from 1.
     pub(super) line: usize,
-    /// How many of its bytes are before this place.
+    /// The number of bytes of the line before this position.
     pub(super) column: usize,
 }
 
-/// Why a text cannot be read on.
+/// The error that ends reading a text.
 pub(super) enum Fault {
     Io(io::Error),
-    /// It is no JSON.
+    /// The text is not valid JSON.
     Malformed(Position, String),
 }
 
 impl<R: Read> Source<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, buffer: Vec::new(), taken: 0, ended: false, position: Position { line: 1, column: 0 } }
+        Self { reader, buffer: Vec::new(), consumed: 0, ended: false, position: Position { line: 1, column: 0 } }
     }
 
     pub(super) fn position(&self) -> Position {
         self.position
     }
 
-    /// What is in memory of the text that has not been taken.
+    /// Returns the buffered text that is not consumed.
     fn rest(&self) -> &[u8] {
-        self.buffer.get(self.taken..).unwrap_or_default()
+        self.buffer.get(self.consumed..).unwrap_or_default()
     }
 
-    /// Brings at least as much again into memory, or all that is left; whether there was anything.
+    /// Doubles the buffered text, or reads all that remains. Returns whether any text was read.
     fn fill(&mut self) -> io::Result<bool> {
-        const LEAST: usize = 1 << 18;
+        const MIN_READ: usize = 1 << 18;
         if self.ended {
             return Ok(false);
         }
-        self.buffer.drain(..self.taken);
-        self.taken = 0;
-        let (before, wanted) = (self.buffer.len(), self.buffer.len().max(LEAST));
-        let most = u64::try_from(wanted).unwrap_or(u64::MAX);
-        self.reader.by_ref().take(most).read_to_end(&mut self.buffer)?;
+        self.buffer.drain(..self.consumed);
+        self.consumed = 0;
+        let (before, wanted) = (self.buffer.len(), self.buffer.len().max(MIN_READ));
+        let limit = u64::try_from(wanted).unwrap_or(u64::MAX);
+        self.reader.by_ref().take(limit).read_to_end(&mut self.buffer)?;
         let read = self.buffer.len() - before;
         self.ended = read < wanted;
         Ok(read > 0)
     }
 
-    /// How far it is to the next character that is not white space. Only white space before its line may be taken.
+    /// Returns the distance to the next character that is not white space. Consumes at most the lines before it.
     fn indentation(&mut self) -> io::Result<Option<usize>> {
         loop {
             match self.rest().iter().position(|byte| !byte.is_ascii_whitespace()) {
@@ -73,20 +73,20 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// The next character that is not white space. Neither it nor the indentation before it is taken.
-    pub(super) fn next_visible(&mut self) -> io::Result<Option<u8>> {
+    /// Returns the next character that is not white space. Consumes neither it nor its indentation.
+    pub(super) fn peek_visible(&mut self) -> io::Result<Option<u8>> {
         let length = self.indentation()?;
         Ok(length.and_then(|length| self.rest().get(length).copied()))
     }
 
-    /// The next character that is not white space. What stands before it is taken.
+    /// Returns the next character that is not white space. Consumes the white space before it.
     fn next_token(&mut self) -> io::Result<Option<u8>> {
         let length = self.indentation()?.unwrap_or_default();
         self.consume(length);
         Ok(self.rest().first().copied())
     }
 
-    /// Takes this character.
+    /// Consumes the character `token`, or fails.
     fn take_token(&mut self, token: u8, expected: &str) -> Result<(), Fault> {
         match self.next_token()? {
             Some(found) if found == token => {
@@ -98,44 +98,44 @@ impl<R: Read> Source<R> {
     }
 
     fn unexpected(&self, found: Option<u8>, expected: &str) -> Fault {
-        let place = self.position.after(found.as_slice());
+        let position = self.position.after(found.as_slice());
         let found = found.map_or("the end of the text".to_owned(), |byte| format!("{:?}", char::from(byte)));
-        Fault::Malformed(place, format!("expected {expected}, found {found}"))
+        Fault::Malformed(position, format!("expected {expected}, found {found}"))
     }
 
-    /// Looks at the JSON value that comes next, as far as `look` needs it. Nothing but white space is taken.
-    pub(super) fn look<T>(
+    /// Calls `peek` with the next JSON value, or as much of it as `peek` needs. Consumes only white space.
+    pub(super) fn peek_value<T>(
         &mut self,
-        look: impl Fn(&[u8]) -> serde_json::Result<T>,
+        peek: impl Fn(&[u8]) -> serde_json::Result<T>,
     ) -> io::Result<serde_json::Result<T>> {
         self.next_token()?;
         loop {
-            match look(self.rest()) {
+            match peek(self.rest()) {
                 Err(error) if error.is_eof() && self.fill()? => {}
                 result => return Ok(result),
             }
         }
     }
 
-    /// The JSON value that comes next, with its length. Nothing but white space is taken.
+    /// Returns the next JSON value with its length. Consumes only white space.
     fn parse<T: DeserializeOwned>(&mut self) -> io::Result<serde_json::Result<(T, usize)>> {
         self.next_token()?;
         loop {
             let mut values = serde_json::Deserializer::from_slice(self.rest()).into_iter();
             let value = values.next().unwrap_or_else(|| serde_json::from_slice(b""));
             let length = values.byte_offset();
-            let is_cut_off = match &value {
-                // More digits may follow.
+            let may_continue = match &value {
+                // A number may have more digits.
                 Ok(_) => length == self.rest().len(),
                 Err(error) => error.is_eof(),
             };
-            if !(is_cut_off && self.fill()?) {
+            if !(may_continue && self.fill()?) {
                 return Ok(value.map(|value| (value, length)));
             }
         }
     }
 
-    /// Takes the JSON value that comes next, if it is one of the type.
+    /// Consumes and returns the next JSON value if it has the type `T`.
     pub(super) fn value<T: DeserializeOwned>(&mut self) -> io::Result<serde_json::Result<T>> {
         Ok(self.parse()?.map(|(value, length)| {
             self.consume(length);
@@ -143,7 +143,7 @@ impl<R: Read> Source<R> {
         }))
     }
 
-    /// The text of the JSON value that comes next.
+    /// Returns the text of the next JSON value.
     pub(super) fn raw_value(&mut self) -> Result<&[u8], Fault> {
         match self.parse::<IgnoredAny>()? {
             Ok((_, length)) => Ok(self.rest().get(..length).unwrap_or_default()),
@@ -151,20 +151,20 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// Takes the JSON value that comes next.
+    /// Consumes the next JSON value.
     pub(super) fn skip_value(&mut self) -> Result<(), Fault> {
         let length = self.raw_value()?.len();
         self.consume(length);
         Ok(())
     }
 
-    /// Takes a JSON array, each item by `item`.
+    /// Consumes a JSON array; `item` consumes each item.
     pub(super) fn array(&mut self, item: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
         self.take_token(b'[', "'['")?;
         self.separated(b']', "',' or ']'", item)
     }
 
-    /// Takes a JSON object, each value, with its key, by `value`.
+    /// Consumes a JSON object; `value` consumes each value and receives its key.
     pub(super) fn object(&mut self, mut value: impl FnMut(&mut Self, &str) -> Result<(), Fault>) -> Result<(), Fault> {
         self.take_token(b'{', "'{'")?;
         self.separated(b'}', "',' or '}'", |text| match text.value::<String>()? {
@@ -176,7 +176,7 @@ impl<R: Read> Source<R> {
         })
     }
 
-    /// Takes what stands between commas, and the `end`.
+    /// Consumes parts that are separated by commas, and the character `end`.
     fn separated(
         &mut self,
         end: u8,
@@ -197,10 +197,10 @@ impl<R: Read> Source<R> {
         Ok(())
     }
 
-    /// What is wrong with the value that comes next.
+    /// Returns the fault for a parse error of the next value.
     pub(super) fn malformed(&self, error: &serde_json::Error) -> Fault {
-        let place = Position { line: error.line(), column: error.column() };
-        Fault::Malformed(place.from(self.position), error.to_string())
+        let position = Position { line: error.line(), column: error.column() };
+        Fault::Malformed(position.from(self.position), error.to_string())
     }
 }
 
@@ -223,12 +223,12 @@ impl<R: Read> BufRead for Source<R> {
     fn consume(&mut self, length: usize) {
         let position = self.position.after(self.rest().get(..length).unwrap_or_default());
         self.position = position;
-        self.taken += length;
+        self.consumed += length;
     }
 }
 
 impl Position {
-    /// The place behind these bytes.
+    /// Returns the position after these bytes.
     pub(super) fn after(self, bytes: &[u8]) -> Self {
         match memrchr(b'\n', bytes) {
             Some(last) => Self { line: self.line + memchr_iter(b'\n', bytes).count(), column: bytes.len() - last - 1 },
@@ -236,7 +236,7 @@ impl Position {
         }
     }
 
-    /// This place, if it is counted from another one.
+    /// Converts this position, which is relative to `start`, to an absolute one.
     pub(super) fn from(self, start: Self) -> Self {
         let column = if self.line == 1 { start.column + self.column } else { self.column };
         Self { line: start.line + self.line.saturating_sub(1), column }

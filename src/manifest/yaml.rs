@@ -3,24 +3,28 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads a YAML document as JSON.
+/// Converts a YAML document to JSON.
 ///
-/// Aliases may repeat what an anchor names, but not without end: a document must not come to more than sixteen times
-/// its own text. A key may stand only once in a mapping. What is nested deeper than 128 levels is refused.
+/// # Errors
+/// - If the document is malformed.
+/// - If its aliases expand it to more than sixteen times its size.
+/// - If a mapping repeats a key.
+/// - If it is nested more than 128 levels deep.
 pub(super) fn to_json(text: &str) -> Result<Value, serde_yaml::Error> {
     const GROWTH: usize = 16;
     const GRACE: usize = 4096;
-    if opens_too_many(text) {
+    if has_too_many_open_brackets(text) {
         return Err(serde_yaml::Error::custom("recursion limit exceeded"));
     }
     let mut budget = GRACE.saturating_add(text.len().saturating_mul(GROWTH));
     Budgeted(&mut budget).deserialize(serde_yaml::Deserializer::from_str(text))
 }
 
-/// Whether so many brackets stand open that the parser's time, which grows with their square, is felt. Brackets in texts
-/// and comments are counted too, so the bound is far above the depth that is read at all.
-fn opens_too_many(text: &str) -> bool {
-    const MOST: usize = 10_000;
+/// Whether the number of open brackets would make the parser slow; its time grows with the square of this number.
+///
+/// Brackets in strings and comments count too, so the limit is far above the maximum depth.
+fn has_too_many_open_brackets(text: &str) -> bool {
+    const MAX_OPEN: usize = 10_000;
     let mut open = 0_usize;
     text.bytes().any(|byte| {
         match byte {
@@ -28,18 +32,18 @@ fn opens_too_many(text: &str) -> bool {
             b']' | b'}' => open = open.saturating_sub(1),
             _ => {}
         }
-        open > MOST
+        open > MAX_OPEN
     })
 }
 
-/// Reads one value, and takes its size from what may still be read.
+/// Reads a value, and subtracts its size from the remaining budget.
 struct Budgeted<'b>(&'b mut usize);
 
 impl Budgeted<'_> {
     fn spend<E: Error>(&mut self, size: usize) -> Result<(), E> {
         let left = self.0.checked_sub(size.saturating_add(1));
-        *self.0 =
-            left.ok_or_else(|| E::custom("expected aliases that repeat little, found a document that explodes"))?;
+        let too_large = "expected aliases to expand the document at most 16-fold, found more";
+        *self.0 = left.ok_or_else(|| E::custom(too_large))?;
         Ok(())
     }
 }
@@ -52,12 +56,12 @@ impl<'de> DeserializeSeed<'de> for Budgeted<'_> {
     }
 }
 
-#[allow(clippy::cast_precision_loss)] // as JSON readers do with integers that are too large
+#[allow(clippy::cast_precision_loss)] // like JSON parsers do with integers that are too large
 impl<'de> Visitor<'de> for Budgeted<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON has too")
+        f.write_str("a JSON value")
     }
 
     fn visit_unit<E: Error>(mut self) -> Result<Value, E> {
@@ -81,7 +85,7 @@ impl<'de> Visitor<'de> for Budgeted<'_> {
     }
 
     fn visit_i128<E: Error>(self, value: i128) -> Result<Value, E> {
-        // Like a JSON reader: what no integer holds is read as a floating point number.
+        // Like a JSON parser: integers that are too large become floating-point numbers.
         self.visit_f64(value as f64)
     }
 
@@ -91,7 +95,7 @@ impl<'de> Visitor<'de> for Budgeted<'_> {
 
     fn visit_f64<E: Error>(mut self, value: f64) -> Result<Value, E> {
         self.spend(0)?;
-        // JSON has no infinity and nothing that is not a number.
+        // JSON has neither infinity nor NaN.
         Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
@@ -116,7 +120,7 @@ impl<'de> Visitor<'de> for Budgeted<'_> {
             self.spend(key.len())?;
             let value = mapping.next_value_seed(Budgeted(self.0))?;
             if fields.contains_key(&key) {
-                return Err(M::Error::custom(format_args!("expected each key once, found {key:?} twice")));
+                return Err(M::Error::custom(format_args!("expected unique keys, found {key:?} twice")));
             }
             fields.insert(key, value);
         }

@@ -9,7 +9,7 @@ use crate::model::{
     metadata::{Metadata, MissingName, unless_default},
 };
 
-/// A snapshot of a DaemonSet's template, kept so that an update can be told from what ran before and be undone.
+/// A snapshot of a DaemonSet's template, kept to recognise outdated pods and to undo updates.
 ///
 /// ```
 /// use daemonplan::model::ControllerRevision;
@@ -18,7 +18,7 @@ use crate::model::{
 /// assert_eq!(revision.revision, 3);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Wire", into = "Wire")]
+#[serde(try_from = "RevisionWire", into = "RevisionWire")]
 #[non_exhaustive]
 pub struct ControllerRevision {
     /// `metadata.namespace`.
@@ -35,14 +35,14 @@ pub struct ControllerRevision {
     pub deleted: Option<Timestamp>,
     /// The owner reference with `controller: true`.
     pub controller: Option<ControllerRef>,
-    /// The number: higher is newer.
+    /// The revision number; the highest is the newest.
     pub revision: i64,
-    /// The patch that gives a DaemonSet this revision's template.
+    /// The patch that restores this revision's template in a DaemonSet.
     pub data: Arc<Value>,
 }
 
 impl ControllerRevision {
-    /// A revision without labels and controller.
+    /// Returns a revision without labels and without a controller.
     pub fn new(namespace: impl Into<Text>, name: impl Into<Text>, revision: i64, data: Value) -> Self {
         Self {
             namespace: namespace.into(),
@@ -57,10 +57,10 @@ impl ControllerRevision {
         }
     }
 
-    /// The template that it keeps.
+    /// Returns the template that the revision stores.
     ///
     /// # Errors
-    /// If [`data`](Self::data) has no `spec.template`, or one that cannot be read.
+    /// If [`data`](Self::data) has no `spec.template`, or if that template is malformed.
     ///
     /// ```
     /// use daemonplan::model::ControllerRevision;
@@ -77,47 +77,49 @@ impl ControllerRevision {
         PodTemplate::new(template)
     }
 
-    /// The manifest to create it with, as the built-in controller would write it: the keys of `data` in order, and `<`,
-    /// `>` and `&` as escapes.
+    /// Returns the manifest to create the revision with, byte for byte as the built-in controller writes it.
     ///
-    /// That controller knows a revision by its bytes, which the API server keeps as they came. Written otherwise, the
-    /// same template would be a new revision to it, and handing a DaemonSet back to it would restart every pod.
+    /// The keys of `data` are sorted, and `<`, `>` and `&` are escaped.
+    ///
+    /// The built-in controller compares revisions by their bytes, which the API server stores unchanged. Other bytes
+    /// for the same template would be a new revision to it. Handing a DaemonSet back would then restart every pod.
     ///
     /// ```
     /// use daemonplan::model::ControllerRevision;
     /// use serde_json::json;
     /// let data = json!({"spec": {"template": {"spec": {}, "$patch": "replace", "metadata": {"name": "a&b"}}}});
     /// let text = ControllerRevision::new("prod", "agent-6d5f", 3, data).manifest();
-    /// assert!(text.contains(r#"{"spec":{"template":{"$patch":"replace","metadata":{"name":"a\u0026b"},"spec":{}}}}"#));
+    /// let expected = r#"{"spec":{"template":{"$patch":"replace","metadata":{"name":"a\u0026b"},"spec":{}}}}"#;
+    /// assert!(text.contains(expected));
     /// ```
     pub fn manifest(&self) -> String {
-        let data = Arc::new(in_order(&self.data));
+        let data = Arc::new(with_sorted_keys(&self.data));
         let mut text = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut text, AsGo);
-        // A revision is made of strings, numbers and lists, and a Vec takes all that is written to it.
+        let mut serializer = serde_json::Serializer::with_formatter(&mut text, GoFormatter);
+        // Serialization cannot fail: every field of a revision is valid JSON, and writing to a `Vec` always succeeds.
         let written = Self { data, ..self.clone() }.serialize(&mut serializer);
         debug_assert!(written.is_ok(), "{written:?}");
         String::from_utf8(text).unwrap_or_default()
     }
 }
 
-/// The same with the keys of all objects in the order of their bytes.
-fn in_order(value: &Value) -> Value {
+/// Sorts the keys of all objects by their bytes.
+fn with_sorted_keys(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key.clone(), in_order(value))).collect();
+            let mut fields: Vec<_> = fields.iter().map(|(key, value)| (key.clone(), with_sorted_keys(value))).collect();
             fields.sort_by(|(a, _), (b, _)| a.cmp(b));
             Value::Object(fields.into_iter().collect())
         }
-        Value::Array(items) => Value::Array(items.iter().map(in_order).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(with_sorted_keys).collect()),
         other => other.clone(),
     }
 }
 
-/// Writes texts as Go's `encoding/json` does, which escapes what HTML or JavaScript could take for its own.
-struct AsGo;
+/// Writes strings as Go's `encoding/json` does, which escapes characters that HTML or JavaScript could interpret.
+struct GoFormatter;
 
-impl Formatter for AsGo {
+impl Formatter for GoFormatter {
     fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         for piece in fragment.split_inclusive(['<', '>', '&', '\u{2028}', '\u{2029}']) {
             match piece.char_indices().next_back() {
@@ -134,7 +136,7 @@ impl Formatter for AsGo {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct RevisionWire {
     #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
     api: &'static str,
     #[serde(rename(serialize = "kind"), skip_deserializing)]
@@ -147,10 +149,10 @@ struct Wire {
     data: Value,
 }
 
-impl TryFrom<Wire> for ControllerRevision {
+impl TryFrom<RevisionWire> for ControllerRevision {
     type Error = MissingName;
 
-    fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
+    fn try_from(mut wire: RevisionWire) -> Result<Self, MissingName> {
         Ok(Self {
             name: wire.metadata.take_name()?,
             namespace: wire.metadata.take_namespace(),
@@ -165,7 +167,7 @@ impl TryFrom<Wire> for ControllerRevision {
     }
 }
 
-impl From<ControllerRevision> for Wire {
+impl From<ControllerRevision> for RevisionWire {
     fn from(revision: ControllerRevision) -> Self {
         let mut metadata = Metadata {
             name: Some(revision.name),
@@ -189,7 +191,7 @@ mod tests {
     use super::ControllerRevision;
 
     #[test]
-    fn data_is_written_as_go_writes_a_map() {
+    fn data_is_written_as_go_writes_maps() {
         let data = json!({"b": ["<a href=\"x\">&\u{2028}é\u{7f}\n\u{1}", {"z": null, "y": 1, "Z": 0.5}], "a": true});
         let revision = ControllerRevision::new("prod", "agent-1", 2, data.clone());
         let written = revision.manifest();

@@ -11,8 +11,8 @@ use crate::model::{
 
 /// A DaemonSet. <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/daemon-set-v1/>
 ///
-/// Fields that are not given take the API server's defaults: `RollingUpdate` with at most one node unavailable,
-/// ten old revisions, zero `minReadySeconds`.
+/// Missing fields take the API server's defaults: `RollingUpdate` with `maxUnavailable` 1, `revisionHistoryLimit` 10
+/// and `minReadySeconds` 0.
 ///
 /// ```
 /// use daemonplan::model::DaemonSet;
@@ -29,7 +29,7 @@ use crate::model::{
 /// assert!(serde_json::from_str::<DaemonSet>(&text.replace("10%", "ten")).is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Wire", into = "Wire")]
+#[serde(try_from = "DaemonSetWire", into = "DaemonSetWire")]
 #[non_exhaustive]
 pub struct DaemonSet {
     /// `metadata.namespace`.
@@ -38,13 +38,13 @@ pub struct DaemonSet {
     pub name: Text,
     /// `metadata.uid`.
     pub uid: Text,
-    /// `metadata.generation`: raised by the API server with each change of the spec.
+    /// `metadata.generation`; the API server increments it with each change of the spec.
     pub generation: i64,
     /// `metadata.annotations`.
     pub annotations: Labels,
-    /// `metadata.deletionTimestamp`: set once the DaemonSet is being deleted.
+    /// `metadata.deletionTimestamp`; set while the DaemonSet is being deleted.
     pub deleted: Option<Timestamp>,
-    /// `metadata.finalizers`; `orphan` means that its pods are to be left behind.
+    /// `metadata.finalizers`; with `orphan`, deletion orphans the pods and revisions.
     pub finalizers: Vec<Text>,
     /// `spec.selector`; `None` matches nothing.
     pub selector: Option<LabelSelector>,
@@ -52,36 +52,36 @@ pub struct DaemonSet {
     pub template: PodTemplate,
     /// `spec.updateStrategy`.
     pub update_strategy: UpdateStrategy,
-    /// `spec.minReadySeconds`: how long a pod must be ready before it counts as available.
+    /// `spec.minReadySeconds`: the time in seconds that a pod must be ready before it counts as available.
     pub min_ready_seconds: u32,
-    /// `spec.revisionHistoryLimit`: how many old revisions to keep.
+    /// `spec.revisionHistoryLimit`: the number of old revisions to keep.
     pub revision_history_limit: u32,
     /// `status`.
     pub status: DaemonSetStatus,
 }
 
-/// How pods of an older template are replaced.
+/// The strategy for replacing outdated pods.
 /// <https://kubernetes.io/docs/tasks/manage-daemon/update-daemon-set/>
 ///
 /// ```
 /// use daemonplan::model::{IntOrPercent, UpdateStrategy};
-/// let default = UpdateStrategy::RollingUpdate { max_unavailable: IntOrPercent::Int(1), max_surge: IntOrPercent::Int(0) };
-/// assert_eq!(UpdateStrategy::default(), default);
+/// let (max_unavailable, max_surge) = (IntOrPercent::Int(1), IntOrPercent::Int(0));
+/// assert_eq!(UpdateStrategy::default(), UpdateStrategy::RollingUpdate { max_unavailable, max_surge });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateStrategy {
-    /// Only once somebody deletes them.
+    /// Outdated pods run until a user deletes them.
     OnDelete,
-    /// Some at a time, by these bounds.
+    /// Outdated pods are replaced step by step, within these limits.
     RollingUpdate {
-        /// How many nodes may be without an available pod.
+        /// The number of nodes that may be without an available pod.
         max_unavailable: IntOrPercent,
-        /// How many nodes may run an old and a new pod at the same time; above 0 the update surges.
+        /// The number of nodes that may run an outdated and an updated pod at once. Above 0 the update surges.
         max_surge: IntOrPercent,
     },
 }
 
-/// A number of nodes: absolute, or a percentage of the nodes that should run a pod.
+/// A number of nodes: absolute, or a percentage of the desired number of nodes.
 ///
 /// ```
 /// use daemonplan::model::IntOrPercent;
@@ -90,9 +90,9 @@ pub enum UpdateStrategy {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntOrPercent {
-    /// So many.
+    /// An absolute number.
     Int(u32),
-    /// So many of a hundred, rounded up.
+    /// A percentage; the number of nodes is rounded up.
     Percent(u32),
 }
 
@@ -107,37 +107,37 @@ pub enum IntOrPercent {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DaemonSetStatus {
-    /// Nodes that should run a pod and have one.
+    /// Nodes that should run a pod and do.
     #[serde(deserialize_with = "null_is_zero")]
     pub current_number_scheduled: i32,
-    /// Nodes that have a pod and should not run one.
+    /// Nodes that run a pod but should not.
     #[serde(deserialize_with = "null_is_zero")]
     pub number_misscheduled: i32,
     /// Nodes that should run a pod.
     #[serde(deserialize_with = "null_is_zero")]
     pub desired_number_scheduled: i32,
-    /// Of those that should, nodes whose pod is ready.
+    /// Nodes that should run a pod and whose pod is ready.
     #[serde(deserialize_with = "null_is_zero")]
     pub number_ready: i32,
-    /// The generation that this status is about.
+    /// The generation of the spec that this status describes.
     #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
     pub observed_generation: i64,
-    /// Of those that should, nodes whose pod is of the current template.
+    /// Nodes that should run a pod and whose pod is updated.
     #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
     pub updated_number_scheduled: i32,
-    /// Of those that should, nodes whose pod has been ready for `minReadySeconds`.
+    /// Nodes that should run a pod and whose pod has been ready for `minReadySeconds`.
     #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
     pub number_available: i32,
-    /// Nodes that should run a pod and have no available one.
+    /// Nodes that should run a pod and have no available pod.
     #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
     pub number_unavailable: i32,
-    /// How often the hash of a template collided with another revision's name.
+    /// The number of template hashes that collided with the name of another revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collision_count: Option<i32>,
 }
 
 impl DaemonSet {
-    /// A DaemonSet without selector and with an empty template, all else at the API server's defaults.
+    /// Returns a DaemonSet without a selector, with an empty template and the API server's defaults.
     pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -161,17 +161,19 @@ impl DaemonSet {
         self.deleted.is_some()
     }
 
-    /// Whether its pods are to be left behind when it is gone (the finalizer `orphan`).
+    /// Whether deletion orphans the pods and revisions (the finalizer `orphan`).
     pub fn orphans_dependents(&self) -> bool {
         self.finalizers.iter().any(|finalizer| finalizer == "orphan")
     }
 
-    /// The template generation in the annotation `deprecated.daemonset.template.generation`, if that is an integer.
+    /// Returns the annotation `deprecated.daemonset.template.generation`, if it is an integer.
     pub fn template_generation(&self) -> Option<i64> {
         self.annotations.get(TEMPLATE_GENERATION)?.parse().ok()
     }
 
-    /// Sets the template's generation as the API server does in a DaemonSet that was `before`: a new template is another one.
+    /// Sets the template generation as the API server does when it updates `before` to `self`.
+    ///
+    /// A changed template increments the generation.
     pub(crate) fn follow(&mut self, before: &Self) {
         if let Some(generation) = before.template_generation() {
             let generation = generation.saturating_add(i64::from(self.template != before.template));
@@ -180,7 +182,7 @@ impl DaemonSet {
     }
 }
 
-/// The annotation with the generation of the template.
+/// The annotation with the template generation.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
@@ -192,7 +194,7 @@ impl Default for UpdateStrategy {
 }
 
 impl IntOrPercent {
-    /// How many of `nodes` that is; percentages are rounded up.
+    /// Returns the number of nodes out of `nodes`; percentages are rounded up.
     ///
     /// ```
     /// use daemonplan::model::IntOrPercent;
@@ -230,14 +232,14 @@ impl FromStr for IntOrPercent {
     }
 }
 
-/// The text is no [`IntOrPercent`].
+/// The error for a text that is not an [`IntOrPercent`].
 ///
 /// ```
 /// use daemonplan::model::{IntOrPercent, InvalidIntOrPercent};
 /// assert_eq!("-1".parse::<IntOrPercent>(), Err(InvalidIntOrPercent));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a whole number from 0 or a percentage such as \"10%\"")]
+#[error("expected a non-negative integer or a percentage such as \"10%\"")]
 pub struct InvalidIntOrPercent;
 
 impl Serialize for IntOrPercent {
@@ -263,20 +265,20 @@ impl<'de> Deserialize<'de> for IntOrPercent {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct DaemonSetWire {
     #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
     api: &'static str,
     #[serde(rename(serialize = "kind"), skip_deserializing)]
     kind: &'static str,
     #[serde(default)]
     metadata: Metadata,
-    spec: Option<Spec>,
+    spec: Option<DaemonSetSpecWire>,
     status: Option<DaemonSetStatus>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
+struct DaemonSetSpecWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     selector: Option<LabelSelector>,
     template: Option<PodTemplate>,
@@ -308,10 +310,10 @@ struct RollingUpdate {
     max_surge: Option<IntOrPercent>,
 }
 
-impl TryFrom<Wire> for DaemonSet {
+impl TryFrom<DaemonSetWire> for DaemonSet {
     type Error = MissingName;
 
-    fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
+    fn try_from(mut wire: DaemonSetWire) -> Result<Self, MissingName> {
         let name = wire.metadata.take_name()?;
         let namespace = wire.metadata.take_namespace();
         let spec = wire.spec.unwrap_or_default();
@@ -373,7 +375,7 @@ impl From<UpdateStrategy> for Strategy {
     }
 }
 
-impl From<DaemonSet> for Wire {
+impl From<DaemonSet> for DaemonSetWire {
     fn from(daemonset: DaemonSet) -> Self {
         Self {
             api: "apps/v1",
@@ -388,7 +390,7 @@ impl From<DaemonSet> for Wire {
                 finalizers: unless_default(daemonset.finalizers),
                 ..Metadata::default()
             },
-            spec: Some(Spec {
+            spec: Some(DaemonSetSpecWire {
                 selector: daemonset.selector,
                 template: Some(daemonset.template),
                 update_strategy: Some(daemonset.update_strategy.into()),
@@ -404,8 +406,7 @@ fn null_is_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deseri
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-// serde hands over a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde requires a reference
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
 }
@@ -415,7 +416,7 @@ mod tests {
     use super::IntOrPercent::{self, Int, Percent};
 
     #[test]
-    fn a_number_of_nodes_is_whole_from_0_or_a_percentage() {
+    fn a_number_of_nodes_is_a_non_negative_integer_or_a_percentage() {
         for (text, expected) in [("0", Int(0)), ("7", Int(7)), (r#""0%""#, Percent(0)), (r#""150%""#, Percent(150))] {
             assert_eq!(serde_json::from_str::<IntOrPercent>(text).unwrap(), expected);
         }

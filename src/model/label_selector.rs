@@ -2,19 +2,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Labels, Operator, Requirement, RequirementError, requirement::RawRequirement};
 
-/// A label selector, checked: `matchLabels` and `matchExpressions`, all of which must hold.
+/// A valid label selector: all of `matchLabels` and `matchExpressions` must hold.
 ///
-/// An empty selector matches everything; a *missing* one (`Option::None` in [`DaemonSet`](super::DaemonSet)) matches
-/// nothing. <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
+/// An empty selector matches everything; a *missing* one (`None` in [`DaemonSet`](super::DaemonSet)) matches nothing.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
 ///
 /// ```
 /// use daemonplan::model::{LabelSelector, Labels};
 /// let selector: LabelSelector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#).unwrap();
 /// assert!(selector.matches(&Labels::from_iter([("app", "agent"), ("tier", "node")])));
-/// assert!(serde_json::from_str::<LabelSelector>(r#"{"matchExpressions": [{"key": "a", "operator": "Near"}]}"#).is_err());
+/// let malformed = r#"{"matchExpressions": [{"key": "a", "operator": "Near"}]}"#;
+/// assert!(serde_json::from_str::<LabelSelector>(malformed).is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Wire", into = "Wire")]
+#[serde(try_from = "SelectorWire", into = "SelectorWire")]
 pub struct LabelSelector {
     match_labels: Labels,
     match_expressions: Vec<Requirement>,
@@ -23,7 +24,7 @@ pub struct LabelSelector {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct SelectorWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     match_labels: Option<Labels>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,10 +32,10 @@ struct Wire {
 }
 
 impl LabelSelector {
-    /// A selector that asks for all these labels and all these requirements.
+    /// Returns a selector that requires all of `match_labels` and `match_expressions`.
     ///
     /// # Errors
-    /// If a key or a value of `match_labels` is not a valid label.
+    /// If a key or a value of `match_labels` is invalid.
     pub fn new(match_labels: Labels, match_expressions: Vec<Requirement>) -> Result<Self, RequirementError> {
         let pairs =
             match_labels.iter().map(|(key, value)| Requirement::new(key.clone(), Operator::In(vec![value.clone()])));
@@ -43,28 +44,28 @@ impl LabelSelector {
         Ok(Self { match_labels, match_expressions, requirements })
     }
 
-    /// Everything that must hold.
+    /// Returns all requirements, those of `matchLabels` included.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
     }
 
-    /// Whether this asks for nothing, and so matches everything.
+    /// Whether the selector has no requirements and so matches everything.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
 }
 
-impl TryFrom<Wire> for LabelSelector {
+impl TryFrom<SelectorWire> for LabelSelector {
     type Error = RequirementError;
 
-    fn try_from(wire: Wire) -> Result<Self, RequirementError> {
+    fn try_from(wire: SelectorWire) -> Result<Self, RequirementError> {
         let expressions = wire.match_expressions.unwrap_or_default().into_iter();
         let expressions = expressions.map(RawRequirement::for_label_selector).collect::<Result<_, _>>()?;
         Self::new(wire.match_labels.unwrap_or_default(), expressions)
     }
 }
 
-impl From<LabelSelector> for Wire {
+impl From<LabelSelector> for SelectorWire {
     fn from(selector: LabelSelector) -> Self {
         let expressions = selector.match_expressions.iter().map(RawRequirement::from).collect::<Vec<_>>();
         Self {

@@ -5,14 +5,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::MapAccess};
 use crate::model::Text;
 use crate::util::mru_cache::MruCache;
 
-/// A small map from text to text, sorted by key: labels, annotations, a `nodeSelector`.
+/// A small immutable map of strings, sorted by key: labels, annotations or a `nodeSelector`.
 ///
-/// Equal pairs make equal maps, whatever the order in which they were written. A clone is a reference count. Of a
-/// key that is given twice the last value stands, as in Kubernetes' own JSON reader.
+/// The order of insertion does not matter. If a key occurs twice, the last value wins, as in Kubernetes' JSON decoder.
+/// Cloning only increments a reference count.
 ///
-/// Maps with the same keys that are made one after the other, such as the labels of all nodes, share them, and equal
-/// maps, such as the labels of a DaemonSet's pods, share all they have: so they are small, and to look at one value
-/// follows one pointer.
+/// Recently created maps share memory. Maps with equal keys, such as the labels of all nodes, share the keys. Equal
+/// maps, such as the labels of a DaemonSet's pods, share keys and values. A lookup follows one pointer.
 ///
 /// ```
 /// use daemonplan::model::Labels;
@@ -23,59 +22,59 @@ use crate::util::mru_cache::MruCache;
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Labels(Option<Pairs>);
 
-/// As many values as keys.
+/// Keys and their values. Both have the same length.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Pairs {
     keys: Arc<Keys>,
     values: Arc<[Text]>,
 }
 
-/// The keys, sorted, each once.
+/// The distinct keys of a map, sorted, with an index for lookups.
 #[derive(PartialEq, Eq, Hash)]
 struct Keys {
     keys: Box<[Text]>,
-    /// For each [slot](slot_of) the place of the one key that belongs there, plus one; 0 for none; [`SEVERAL`].
+    /// By [slot](slot_of): 0 if no key hashes to it, [`SEVERAL`] if several do, else the key's position plus one.
     slots: [u8; SLOTS],
 }
 
 const SLOTS: usize = 64;
 
-/// There are several keys for this slot, or so many keys that places have no number.
+/// The slot has several keys, or the key's position exceeds a byte.
 const SEVERAL: u8 = u8::MAX;
 
 impl Labels {
-    /// The value under `key`, if there is one.
+    /// Returns the value of `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.find(key.as_bytes(), |other| other == key).map(Text::as_str)
     }
 
-    /// The value under `key`, if there is one.
+    /// Returns the value of `key`.
     pub(crate) fn get_text(&self, key: &Text) -> Option<&Text> {
         self.find(key.as_bytes(), |other| other == key)
     }
 
-    fn find(&self, key: &[u8], is_it: impl Fn(&Text) -> bool) -> Option<&Text> {
+    fn find(&self, key: &[u8], is_match: impl Fn(&Text) -> bool) -> Option<&Text> {
         let Pairs { keys, values } = self.0.as_ref()?;
-        values.get(keys.find(key, is_it)?)
+        values.get(keys.find(key, is_match)?)
     }
 
-    /// All pairs, by key.
+    /// Iterates over all pairs, by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Text)> {
         let (keys, values) = self.0.as_ref().map(|Pairs { keys, values }| (&*keys.keys, &**values)).unwrap_or_default();
         keys.iter().zip(values)
     }
 
-    /// How many pairs there are.
+    /// Returns the number of pairs.
     pub fn len(&self) -> usize {
         self.iter().len()
     }
 
-    /// Whether there is no pair at all.
+    /// Whether the map has no pairs.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether these are held in the same place, and so are equal.
+    /// Whether both maps share keys and values in memory, and so are equal.
     pub(crate) fn are_the_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(a), Some(b)) => Arc::ptr_eq(&a.keys, &b.keys) && Arc::ptr_eq(&a.values, &b.values),
@@ -83,7 +82,7 @@ impl Labels {
         }
     }
 
-    /// The same pairs, with `key` set to `value`.
+    /// Returns a copy with `key` set to `value`.
     #[must_use]
     pub fn with(&self, key: impl Into<Text>, value: impl Into<Text>) -> Self {
         let old = self.iter().map(|(key, value)| (key.clone(), value.clone()));
@@ -91,24 +90,24 @@ impl Labels {
     }
 }
 
-/// Looks up one key in many maps, of which most share their keys: a few places at which it was found.
+/// Looks up one key in many maps that mostly share their keys. Caches the key's positions.
 #[derive(Default)]
 pub(crate) struct LabelLookup<'a>(Vec<(&'a Arc<Keys>, Option<usize>)>);
 
 impl<'a> LabelLookup<'a> {
-    /// The value under `key`, which is always the same one, if there is one.
+    /// Returns the value of `key` in `labels`. Every call must use the same `key`.
     pub(crate) fn get(&mut self, labels: &'a Labels, key: &Text) -> Option<&'a Text> {
-        const FEW: usize = 8;
+        const CAPACITY: usize = 8;
         let Pairs { keys, values } = labels.0.as_ref()?;
-        if let Some((_, place)) = self.0.iter().find(|(known, _)| Arc::ptr_eq(known, keys)) {
-            return values.get((*place)?);
+        if let Some((_, position)) = self.0.iter().find(|(known, _)| Arc::ptr_eq(known, keys)) {
+            return values.get((*position)?);
         }
-        let place = keys.find(key.as_bytes(), |other| other == key);
-        if self.0.len() == FEW {
+        let position = keys.find(key.as_bytes(), |other| other == key);
+        if self.0.len() == CAPACITY {
             self.0.clear();
         }
-        self.0.push((keys, place));
-        values.get(place?)
+        self.0.push((keys, position));
+        values.get(position?)
     }
 }
 
@@ -124,41 +123,41 @@ impl<K: Into<Text>, V: Into<Text>> FromIterator<(K, V)> for Labels {
     }
 }
 
-/// What a thread remembers of the maps that it made.
+/// A recently used set of keys.
 struct Known {
     keys: Arc<Keys>,
-    /// Values that these keys had.
+    /// Recently used values of these keys.
     values: MruCache<Arc<[Text]>>,
 }
 
-/// How many sets of keys a thread remembers, and for each how many sets of values.
+/// The capacity of a thread's cache: the number of sets of keys, and of sets of values for each.
 const REMEMBERED: (usize, usize) = (16, 4);
 
-/// How many keys, and how many bytes of text, a map has at most that is remembered.
+/// The maximum number of keys, and of bytes of text, in a map that is cached.
 const SMALL: (usize, usize) = (64, 4096);
 
 thread_local! {
-    /// The maps that were last in use. Nothing depends on what is in there but the use of memory.
+    /// Recently used maps. Affects memory use only, never results.
     static RECENT: RefCell<MruCache<Known>> = const { RefCell::new(MruCache::new(REMEMBERED.0)) };
 }
 
 impl Pairs {
-    /// These pairs, shared with other maps as far as possible.
+    /// Stores `pairs`, and shares memory with recently used maps where possible.
     fn shared(pairs: &[(Text, Text)]) -> Self {
         let (most_keys, most_text) = SMALL;
         let text = pairs.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
         let is_small = pairs.len() <= most_keys && text <= most_text;
-        let remembered = || RECENT.try_with(|recent| Self::among(&mut *recent.try_borrow_mut().ok()?, pairs)).ok()?;
-        let shared = if is_small { remembered() } else { None };
+        let cached = || RECENT.try_with(|recent| Self::cached(&mut *recent.try_borrow_mut().ok()?, pairs)).ok()?;
+        let shared = if is_small { cached() } else { None };
         shared.unwrap_or_else(|| Self { keys: Arc::new(Keys::new(pairs)), values: values(pairs).cloned().collect() })
     }
 
-    fn among(recent: &mut MruCache<Known>, pairs: &[(Text, Text)]) -> Option<Self> {
-        let are_keys = |known: &Known| known.keys.are_those_of(pairs);
+    fn cached(recent: &mut MruCache<Known>, pairs: &[(Text, Text)]) -> Option<Self> {
+        let has_equal_keys = |known: &Known| known.keys.equal_those_of(pairs);
         let make = || Known { keys: Arc::new(Keys::new(pairs)), values: MruCache::new(REMEMBERED.1) };
-        let known = recent.get(are_keys, make)?;
-        let are_values = |known: &Arc<[Text]>| known.iter().eq(values(pairs));
-        let values = known.values.get(are_values, || values(pairs).cloned().collect())?;
+        let known = recent.get(has_equal_keys, make)?;
+        let has_equal_values = |known: &Arc<[Text]>| known.iter().eq(values(pairs));
+        let values = known.values.get(has_equal_values, || values(pairs).cloned().collect())?;
         Some(Self { keys: Arc::clone(&known.keys), values: Arc::clone(values) })
     }
 }
@@ -179,23 +178,23 @@ impl Keys {
         Self { keys: pairs.iter().map(|(key, _)| key.clone()).collect(), slots }
     }
 
-    /// The place of a key.
-    fn find(&self, key: &[u8], is_it: impl Fn(&Text) -> bool) -> Option<usize> {
+    /// Returns the position of a key.
+    fn find(&self, key: &[u8], is_match: impl Fn(&Text) -> bool) -> Option<usize> {
         match *self.slots.get(slot_of(key))? {
-            SEVERAL => self.keys.iter().position(is_it),
+            SEVERAL => self.keys.iter().position(is_match),
             number => {
-                let place = usize::from(number.checked_sub(1)?);
-                self.keys.get(place).is_some_and(is_it).then_some(place)
+                let position = usize::from(number.checked_sub(1)?);
+                self.keys.get(position).is_some_and(is_match).then_some(position)
             }
         }
     }
 
-    fn are_those_of(&self, pairs: &[(Text, Text)]) -> bool {
+    fn equal_those_of(&self, pairs: &[(Text, Text)]) -> bool {
         self.keys.len() == pairs.len() && self.keys.iter().zip(pairs).all(|(known, (key, _))| known == key)
     }
 }
 
-/// Which slot a key belongs to, by its length and its last four bytes, in which keys differ most.
+/// Hashes a key to a slot by its length and its last four bytes, where keys differ most.
 fn slot_of(key: &[u8]) -> usize {
     let [length, ..] = key.len().to_le_bytes();
     let end = key.last_chunk().copied().map_or(u32::from(key.first().copied().unwrap_or_default()), u32::from_le_bytes);
@@ -229,9 +228,9 @@ impl Serialize for Labels {
 
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
+        struct LabelsVisitor;
 
-        impl<'de> serde::de::Visitor<'de> for Visitor {
+        impl<'de> serde::de::Visitor<'de> for LabelsVisitor {
             type Value = Labels;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -241,7 +240,7 @@ impl<'de> Deserialize<'de> for Labels {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Labels, M::Error> {
                 let mut pairs = Vec::with_capacity(map.size_hint().unwrap_or(0).min(64));
                 while let Some(key) = map.next_key::<Text>()? {
-                    // Kubernetes reads a null value in a map of strings as an empty string.
+                    // Kubernetes decodes a null value in a map of strings as an empty string.
                     let value = map.next_value::<Option<Text>>()?.unwrap_or_default();
                     pairs.push((key, value));
                 }
@@ -249,7 +248,7 @@ impl<'de> Deserialize<'de> for Labels {
             }
         }
 
-        deserializer.deserialize_map(Visitor)
+        deserializer.deserialize_map(LabelsVisitor)
     }
 }
 
@@ -258,14 +257,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_key_given_twice_the_last_value_stands() {
+    fn the_last_value_of_a_repeated_key_wins() {
         let labels = Labels::from_iter([("a", "1"), ("b", "2"), ("a", "3")]);
         assert_eq!(labels, Labels::from_iter([("b", "2"), ("a", "3")]));
         assert_eq!(Labels::from_iter([("a", "1"), ("a", "2")]), Labels::from_iter([("a", "2")]));
     }
 
     #[test]
-    fn what_is_no_map_of_strings_is_refused() {
+    fn only_maps_of_strings_are_accepted() {
         for text in ["7", "[]", r#"{"a": 1}"#] {
             assert!(serde_json::from_str::<Labels>(text).is_err(), "{text}");
         }
@@ -274,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn they_are_shown_as_a_map() {
+    fn labels_are_formatted_as_a_map() {
         assert_eq!(format!("{:?}", Labels::from_iter([("b", "2"), ("a", "1")])), r#"{"a": "1", "b": "2"}"#);
     }
 
     #[test]
-    fn an_empty_map_and_no_map_are_the_same() {
+    fn an_empty_map_equals_the_default() {
         let empty: Labels = serde_json::from_str("{}").unwrap();
         assert_eq!(empty, Labels::default());
         assert!(empty.is_empty() && empty.iter().len() == 0);
@@ -299,12 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn maps_that_are_made_one_after_the_other_share_their_keys() {
+    fn recently_created_maps_share_equal_keys() {
         let ((sets, _), (longest, _)) = (REMEMBERED, SMALL);
         let make = || (0..sets).map(|set| numbered(set, longest)).collect::<Vec<_>>();
         let (first, again) = (make(), make());
         assert!(first.iter().zip(&again).all(|(a, b)| share_keys(a, b)));
-        // The one that was longest out of use makes room.
+        // The least recently used set of keys is removed.
         let other = numbered(sets, longest);
         assert!(!share_keys(&first[0], &numbered(0, longest)));
         assert!(share_keys(&other, &numbered(sets, longest)));
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_maps_that_are_made_one_after_the_other_are_the_same() {
+    fn recently_created_equal_maps_share_their_memory() {
         let (_, sets) = REMEMBERED;
         let make = || (0..sets).map(|value| Labels::from_iter([("a", value.to_string())])).collect::<Vec<_>>();
         let (first, again) = (make(), make());
@@ -322,13 +321,13 @@ mod tests {
         assert!(!first[0].are_the_same(&first[1]) && share_keys(&first[0], &first[1]));
         assert!(!first[0].are_the_same(&Labels::from_iter([("b", "0")])), "other keys");
         let other = Labels::from_iter([("a", "other")]);
-        assert!(!first[0].are_the_same(&Labels::from_iter([("a", "0")])), "it was longest out of use");
+        assert!(!first[0].are_the_same(&Labels::from_iter([("a", "0")])), "least recently used");
         assert!(other.are_the_same(&Labels::from_iter([("a", "other")])));
         assert!(Labels::default().are_the_same(&Labels::default()) && !Labels::default().are_the_same(&other));
     }
 
     #[test]
-    fn large_maps_are_not_remembered() {
+    fn large_maps_are_not_cached() {
         let (longest, text) = SMALL;
         let are_the_same = |make: &dyn Fn() -> Labels| make().are_the_same(&make());
         assert!(are_the_same(&|| numbered(0, longest)) && !are_the_same(&|| numbered(0, longest + 1)));
@@ -338,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn most_labels_of_a_node_have_a_slot_of_their_own() {
+    fn most_labels_of_a_node_do_not_share_a_slot() {
         let all = [
             "beta.kubernetes.io/arch",
             "beta.kubernetes.io/instance-type",
@@ -356,11 +355,11 @@ mod tests {
         let labels: Labels = all.map(|key| (key, "")).into_iter().collect();
         let alone = keys(&labels).slots.iter().filter(|slot| **slot != 0 && **slot != SEVERAL).count();
         assert!(alone >= 8, "{alone} of {}", all.len());
-        assert_ne!(slot_of(b"a"), slot_of(b"b"), "short keys, too");
+        assert_ne!(slot_of(b"a"), slot_of(b"b"), "short keys have different slots too");
     }
 
     #[test]
-    fn every_key_is_found_among_few_and_among_many_and_no_other() {
+    fn exactly_the_keys_of_small_and_large_maps_are_found() {
         for count in [1, 2, 15, 64, 65, 254, 255, 256, 1000] {
             let key = |number: usize| format!("{}{number}", ["", "example.com/"][number % 2]);
             let labels: Labels = (0..count).map(|number| (key(number), number.to_string())).collect();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Labels, Text};
 use crate::util::mru_cache::MruCache;
 
-/// The reference to an object's controller: the one owner that has `controller: true`.
+/// A reference to an object's controller: the owner with `controller: true`.
 ///
 /// ```
 /// use daemonplan::model::{ControllerRef, Pod};
@@ -19,11 +19,11 @@ pub struct ControllerRef {
     pub kind: Text,
     /// The controller's name.
     pub name: Text,
-    /// The controller's uid: its identity. A controller that was deleted and created again has another one.
+    /// The controller's uid: its identity. A recreated controller has a different uid.
     pub uid: Text,
 }
 
-/// The parts of `metadata` that any of the kinds here needs, as Kubernetes writes them.
+/// The fields of `metadata` that the kinds of this module need, as Kubernetes writes them.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Metadata {
@@ -67,30 +67,33 @@ pub(super) struct OwnerReference {
 }
 
 thread_local! {
-    /// The controllers that were last read. Nothing depends on what is in there but the use of memory.
+    /// Recently read controllers. Affects memory use only, never results.
     static RECENT: RefCell<MruCache<ControllerRef>> = const { RefCell::new(MruCache::new(8)) };
 }
 
 impl ControllerRef {
-    /// The same, which shares its texts with equal ones that were read just before: those of a DaemonSet's pods.
+    /// Shares memory with recently read equal references, such as those of a DaemonSet's pods.
     fn shared(self) -> Self {
-        const LONGEST: usize = 1024;
-        let known = |recent: &RefCell<MruCache<Self>>| {
+        const MAX_LENGTH: usize = 1024;
+        let cached = |recent: &RefCell<MruCache<Self>>| {
             recent.try_borrow_mut().ok()?.get(|known| *known == self, || self.clone()).cloned()
         };
-        let is_small = self.name.len().max(self.uid.len()).max(self.kind.len()) <= LONGEST;
-        let known = if is_small { RECENT.try_with(known).ok().flatten() } else { None };
-        known.unwrap_or(self)
+        let is_small = self.name.len().max(self.uid.len()).max(self.kind.len()) <= MAX_LENGTH;
+        let cached = if is_small { RECENT.try_with(cached).ok().flatten() } else { None };
+        cached.unwrap_or(self)
     }
 }
 
 impl Metadata {
-    /// Takes the name, which every object must have.
+    /// Takes the name.
+    ///
+    /// # Errors
+    /// If the name is missing or empty.
     pub(super) fn take_name(&mut self) -> Result<Text, MissingName> {
         self.name.take().filter(|name| !name.is_empty()).ok_or(MissingName)
     }
 
-    /// Takes the namespace; one that is not given is `default`, as for kubectl.
+    /// Takes the namespace; a missing namespace is `default`, as for kubectl.
     pub(super) fn take_namespace(&mut self) -> Text {
         self.namespace.take().filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| "default".into())
     }
@@ -113,7 +116,7 @@ impl Metadata {
 #[error("metadata.name: expected a name, found none")]
 pub(super) struct MissingName;
 
-/// `Some` unless it is the default: for fields that Kubernetes leaves out when they say nothing.
+/// Returns `None` for the default value, because Kubernetes omits such fields.
 pub(super) fn unless_default<T: Default + PartialEq>(value: T) -> Option<T> {
     (value != T::default()).then_some(value)
 }

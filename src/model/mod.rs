@@ -1,8 +1,10 @@
-//! The facts, as Kubernetes writes them: only the fields that a planner reads, typed and checked as they are read.
+//! The Kubernetes objects that planning depends on: only the fields that matter to it, typed and validated.
 //!
-//! All types read from and write to Kubernetes' JSON (and, with the feature `manifest`, YAML). What exists as a value is
-//! well-formed, so planning cannot fail: what Kubernetes itself would refuse is an error here, at the field that has it;
-//! what Kubernetes accepts and then ignores, such as a malformed node affinity term, is kept as such and reported.
+//! All types read and write Kubernetes' JSON and, with the feature `manifest`, YAML. Every value is well-formed, so
+//! planning cannot fail:
+//!
+//! - Input that Kubernetes rejects is an error here; it names the field.
+//! - Input that Kubernetes accepts and then ignores, such as a malformed node affinity term, is kept and reported.
 
 mod controller_revision;
 mod daemon_set;
@@ -51,13 +53,13 @@ mod tests {
 
     use super::*;
 
-    fn is_read_as_it_is_written<T: Serialize + DeserializeOwned + PartialEq + Debug>(object: &T) {
+    fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(object: &T) {
         let written = serde_json::to_string(object).unwrap();
         assert_eq!(&serde_json::from_str::<T>(&written).unwrap(), object, "{written}");
     }
 
     #[test]
-    fn an_object_with_every_field_set_is_read_as_it_is_written() {
+    fn objects_with_every_field_set_survive_a_round_trip() {
         let labels = Labels::from_iter([("app", "agent"), ("zone", "a")]);
         let time = Some("2026-01-02T03:04:05Z".parse().unwrap());
         let controller =
@@ -65,27 +67,27 @@ mod tests {
 
         let mut namespace = Namespace::new("prod");
         namespace.annotations = labels.clone();
-        is_read_as_it_is_written(&namespace);
+        assert_round_trip(&namespace);
 
         let mut node = Node::new("node-7");
         (node.uid, node.labels) = ("uid-node".into(), labels.clone());
         let effects = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
         let taint = |effect| Taint::new("dedicated", "db", effect);
         node.taints = effects.into_iter().chain([TaintEffect::Unknown]).map(taint).collect();
-        is_read_as_it_is_written(&node);
+        assert_round_trip(&node);
 
         let mut pod = Pod::new("prod", "agent-x2k");
         (pod.uid, pod.labels, pod.created, pod.deleted) = ("uid-pod".into(), labels.clone(), time, time);
         (pod.controller, pod.phase) = (controller.clone(), PodPhase::Running);
         pod.ready = Readiness::Ready { since: time };
         for node in [PodNode::Bound("node-7".into()), PodNode::Intended("node-7".into()), PodNode::None] {
-            is_read_as_it_is_written(&Pod { node, ..pod.clone() });
+            assert_round_trip(&Pod { node, ..pod.clone() });
         }
 
         let mut revision = ControllerRevision::new("prod", "agent-one", 7, json!({"spec": {"template": {}}}));
         (revision.uid, revision.labels, revision.annotations) = ("uid-one".into(), labels.clone(), labels.clone());
         (revision.deleted, revision.controller) = (time, controller);
-        is_read_as_it_is_written(&revision);
+        assert_round_trip(&revision);
 
         let mut daemonset = DaemonSet::new("prod", "agent");
         (daemonset.uid, daemonset.generation, daemonset.annotations) = ("uid-agent".into(), 3, labels.clone());
@@ -108,7 +110,7 @@ mod tests {
         let bounds = (IntOrPercent::Percent(10), IntOrPercent::Int(2));
         let rolling = UpdateStrategy::RollingUpdate { max_unavailable: bounds.0, max_surge: bounds.1 };
         for update_strategy in [UpdateStrategy::OnDelete, rolling] {
-            is_read_as_it_is_written(&DaemonSet { update_strategy, ..daemonset.clone() });
+            assert_round_trip(&DaemonSet { update_strategy, ..daemonset.clone() });
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::model::{
     metadata::{Metadata, MissingName, unless_default},
 };
 
-/// A namespace: its name and the annotations that may hold a node selector.
+/// A namespace. Its annotations may hold a node selector.
 ///
 /// ```
 /// use daemonplan::model::{Labels, Namespace};
@@ -13,7 +13,7 @@ use crate::model::{
 /// project.annotations = Labels::from_iter([("openshift.io/node-selector", "")]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Wire", into = "Wire")]
+#[serde(try_from = "NamespaceWire", into = "NamespaceWire")]
 #[non_exhaustive]
 pub struct Namespace {
     /// `metadata.name`.
@@ -25,7 +25,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A namespace without annotations.
+    /// Returns a namespace without annotations.
     pub fn new(name: impl Into<Text>) -> Self {
         Self { name: name.into(), uid: Text::default(), annotations: Labels::default() }
     }
@@ -33,7 +33,7 @@ impl Namespace {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct NamespaceWire {
     #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
     api: &'static str,
     #[serde(rename(serialize = "kind"), skip_deserializing)]
@@ -42,10 +42,10 @@ struct Wire {
     metadata: Metadata,
 }
 
-impl TryFrom<Wire> for Namespace {
+impl TryFrom<NamespaceWire> for Namespace {
     type Error = MissingName;
 
-    fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
+    fn try_from(mut wire: NamespaceWire) -> Result<Self, MissingName> {
         Ok(Self {
             name: wire.metadata.take_name()?,
             uid: wire.metadata.uid.unwrap_or_default(),
@@ -54,7 +54,7 @@ impl TryFrom<Wire> for Namespace {
     }
 }
 
-impl From<Namespace> for Wire {
+impl From<Namespace> for NamespaceWire {
     fn from(namespace: Namespace) -> Self {
         let metadata = Metadata {
             name: Some(namespace.name),

@@ -6,9 +6,9 @@ use crate::model::{
     metadata::{Metadata, MissingName, unless_default},
 };
 
-/// A node: the fields that decide whether a DaemonSet's pod runs there.
+/// A node: the fields that decide whether a DaemonSet's pod runs on it.
 ///
-/// `spec.unschedulable` is not among them: a cordoned node has a taint that says so, and that one counts.
+/// `spec.unschedulable` is ignored: a cordoned node has the taint `node.kubernetes.io/unschedulable`.
 ///
 /// ```
 /// use daemonplan::model::{Labels, Node};
@@ -17,7 +17,7 @@ use crate::model::{
 /// assert_eq!(serde_json::to_value(&node).unwrap()["metadata"]["labels"]["role"], "worker");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "Wire", into = "Wire")]
+#[serde(try_from = "NodeWire", into = "NodeWire")]
 #[non_exhaustive]
 pub struct Node {
     /// `metadata.name`.
@@ -28,12 +28,12 @@ pub struct Node {
     pub labels: Labels,
     /// `spec.taints`.
     pub taints: Vec<Taint>,
-    /// `metadata.deletionTimestamp`: set once the node is being deleted.
+    /// `metadata.deletionTimestamp`; set while the node is being deleted.
     pub deleted: Option<Timestamp>,
 }
 
 impl Node {
-    /// A node without labels and taints.
+    /// Returns a node without labels and taints.
     pub fn new(name: impl Into<Text>) -> Self {
         Self { name: name.into(), uid: Text::default(), labels: Labels::default(), taints: Vec::new(), deleted: None }
     }
@@ -41,7 +41,7 @@ impl Node {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct NodeWire {
     #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
     api: &'static str,
     #[serde(rename(serialize = "kind"), skip_deserializing)]
@@ -49,19 +49,19 @@ struct Wire {
     #[serde(default)]
     metadata: Metadata,
     #[serde(default)]
-    spec: Option<Spec>,
+    spec: Option<NodeSpecWire>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Spec {
+struct NodeSpecWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     taints: Option<Vec<Taint>>,
 }
 
-impl TryFrom<Wire> for Node {
+impl TryFrom<NodeWire> for Node {
     type Error = MissingName;
 
-    fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
+    fn try_from(mut wire: NodeWire) -> Result<Self, MissingName> {
         Ok(Self {
             name: wire.metadata.take_name()?,
             uid: wire.metadata.uid.unwrap_or_default(),
@@ -72,7 +72,7 @@ impl TryFrom<Wire> for Node {
     }
 }
 
-impl From<Node> for Wire {
+impl From<Node> for NodeWire {
     fn from(node: Node) -> Self {
         Self {
             api: "v1",
@@ -84,7 +84,7 @@ impl From<Node> for Wire {
                 deletion_timestamp: node.deleted,
                 ..Metadata::default()
             },
-            spec: Some(Spec { taints: unless_default(node.taints) }),
+            spec: Some(NodeSpecWire { taints: unless_default(node.taints) }),
         }
     }
 }

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Requirement, RequirementError, Text, requirement::RawRequirement};
 
-/// A required node affinity: terms of which one must match. Without a term it matches no node.
+/// A required node affinity. At least one of its terms must match; without terms it matches no node.
 ///
-/// It is read leniently, as the scheduler reads it: a term that is not well-formed matches nothing and the other
-/// terms still count.
+/// Parsing is lenient, as in the scheduler: a malformed term matches nothing, and the other terms still count.
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity>
 ///
 /// ```
@@ -34,20 +33,20 @@ pub struct NodeSelector {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeSelectorTerm {
-    /// Every one of these must hold.
+    /// All requirements must hold.
     All {
-        /// On the node's labels (`matchExpressions`).
+        /// Requirements on the node's labels (`matchExpressions`).
         expressions: Vec<Requirement>,
-        /// On the node's fields (`matchFields`).
+        /// Requirements on the node's fields (`matchFields`).
         fields: Vec<FieldRequirement>,
     },
-    /// A term that says nothing matches nothing.
+    /// An empty term; matches nothing.
     Empty,
-    /// A term that is not well-formed matches nothing.
+    /// A malformed term; matches nothing.
     Invalid(RequirementError),
 }
 
-/// A requirement on a node's field. The only field is `metadata.name`; any other reads as empty text.
+/// A requirement on a field of a node. The only supported field is `metadata.name`; any other field is empty.
 ///
 /// ```
 /// use daemonplan::model::FieldRequirement;
@@ -61,12 +60,12 @@ pub struct FieldRequirement {
     pub key: Text,
     /// Whether the field must equal `value` (`In`) or differ from it (`NotIn`).
     pub equal: bool,
-    /// The one value.
+    /// The value to compare with.
     pub value: Text,
 }
 
 impl NodeSelector {
-    /// The terms, in the order in which they are written.
+    /// Returns the terms, in the order of the manifest.
     pub fn terms(&self) -> &[NodeSelectorTerm] {
         &self.terms
     }
@@ -134,7 +133,7 @@ fn field_requirement(raw: RawRequirement) -> Result<FieldRequirement, Requiremen
     }
 }
 
-/// An affinity that allows one node only: `metadata.name In [node]`.
+/// Returns a pod affinity that allows only `node`: `metadata.name In [node]`.
 pub(crate) fn affinity_to(node: &str) -> serde_json::Value {
     serde_json::json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required_affinity_to(node)}})
 }

@@ -9,7 +9,7 @@ use crate::model::{
     node_selector::RawSelector,
 };
 
-/// A pod: the fields by which a DaemonSet knows its own, finds their node and judges their state.
+/// A pod: the fields that decide whether a DaemonSet claims it, which node it runs on and whether it works.
 ///
 /// ```
 /// use daemonplan::model::{Pod, PodNode, Readiness};
@@ -18,7 +18,7 @@ use crate::model::{
 /// pod.ready = Readiness::Ready { since: None };
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Wire", into = "Wire")]
+#[serde(try_from = "PodWire", into = "PodWire")]
 #[non_exhaustive]
 pub struct Pod {
     /// `metadata.namespace`.
@@ -31,21 +31,21 @@ pub struct Pod {
     pub labels: Labels,
     /// `metadata.creationTimestamp`; `None` sorts before any time.
     pub created: Option<Timestamp>,
-    /// `metadata.deletionTimestamp`: set once the pod is being deleted.
+    /// `metadata.deletionTimestamp`; set while the pod is being deleted.
     pub deleted: Option<Timestamp>,
     /// The owner reference with `controller: true`.
     pub controller: Option<ControllerRef>,
-    /// Where the pod runs or is meant to run.
+    /// The node that the pod runs on or is meant for.
     pub node: PodNode,
     /// `status.phase`.
     pub phase: PodPhase,
     /// The condition `Ready`.
     pub ready: Readiness,
-    /// What is wrong with it, if anything is.
+    /// The problem in the pod's status, if any.
     pub problem: Option<Box<PodProblem>>,
 }
 
-/// What the kubelet, or whoever ended the pod, says is wrong with it.
+/// A problem that the kubelet or a controller reports in a pod's status.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>
 ///
 /// ```
@@ -65,14 +65,15 @@ pub struct PodProblem {
     pub reason: Text,
     /// `status.message`; often empty.
     pub message: Text,
-    /// How often its containers were restarted, those that initialise it included: all `restartCount` in sum.
+    /// The number of restarts of all containers, init containers included: the sum of `restartCount`.
     pub restarts: u32,
-    /// Why its first container that waits does so, such as `CrashLoopBackOff` or `ImagePullBackOff`; empty if none waits, or
-    /// only because the pod is being started (`ContainerCreating`, `PodInitializing`).
+    /// The reason why the first waiting container waits, such as `CrashLoopBackOff` or `ImagePullBackOff`.
+    ///
+    /// Empty if no container waits. The reasons of a normal start (`ContainerCreating`, `PodInitializing`) are ignored.
     pub waiting: Text,
 }
 
-/// Which node a pod is on.
+/// The node of a pod.
 ///
 /// ```
 /// use daemonplan::model::PodNode;
@@ -81,11 +82,11 @@ pub struct PodProblem {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum PodNode {
-    /// Bound by the scheduler: `spec.nodeName`.
+    /// The scheduler bound the pod to this node (`spec.nodeName`).
     Bound(Text),
-    /// Not bound yet, but its required node affinity names this one node (`metadata.name In [node]`).
+    /// The pod is not bound, but its required node affinity names exactly this node (`metadata.name In [node]`).
     Intended(Text),
-    /// Neither: the pod is on no node.
+    /// The pod is not bound and names no node.
     #[default]
     None,
 }
@@ -100,16 +101,16 @@ pub enum PodNode {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub enum PodPhase {
-    /// Accepted, not all containers run yet.
+    /// Accepted, but not all containers have started.
     #[default]
     Pending,
-    /// At least one container runs.
+    /// At least one container is running.
     Running,
-    /// All containers ended well. A DaemonSet deletes such a pod.
+    /// All containers completed successfully. Daemon pods must keep running, so such a pod is deleted.
     Succeeded,
-    /// A container ended badly, or the kubelet rejected the pod. A DaemonSet deletes such a pod, with back-off.
+    /// A container failed, or the kubelet rejected the pod. Such a pod is deleted, with back-off.
     Failed,
-    /// The node does not report.
+    /// The node does not report the phase, or reports an unknown one.
     #[serde(other)]
     Unknown,
 }
@@ -125,18 +126,18 @@ pub enum PodPhase {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Readiness {
-    /// No such condition, or its status is not `True`.
+    /// The condition is missing, or its status is not `True`.
     #[default]
     NotReady,
-    /// Ready.
+    /// The status of the condition is `True`.
     Ready {
-        /// `lastTransitionTime`: since when.
+        /// `lastTransitionTime`: the time when the pod became ready.
         since: Option<Timestamp>,
     },
 }
 
 impl fmt::Display for PodProblem {
-    /// In a few words, such as `Evicted: The node was low on resource: memory` or `CrashLoopBackOff, 3 restarts`.
+    /// Writes a summary such as `Evicted: The node was low on resource: memory` or `CrashLoopBackOff, 3 restarts`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let restarts = match self.restarts {
             0 => String::new(),
@@ -154,7 +155,7 @@ impl fmt::Display for PodProblem {
 }
 
 impl Pod {
-    /// A pending pod on no node, without labels and controller.
+    /// Returns a pending pod on no node, without labels and without a controller.
     pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -176,12 +177,12 @@ impl Pod {
         self.deleted.is_some()
     }
 
-    /// Whether the pod has ended, well or badly.
+    /// Whether the pod has ended: its phase is `Succeeded` or `Failed`.
     pub fn is_terminal(&self) -> bool {
         matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
     }
 
-    /// Since when the condition `Ready` is `True`, if it is and that is known.
+    /// Returns the time when the pod became ready, if it is ready and the time is known.
     pub(crate) fn ready_since(&self) -> Option<Timestamp> {
         match self.ready {
             Readiness::Ready { since } => since,
@@ -196,7 +197,7 @@ impl Pod {
 }
 
 impl PodNode {
-    /// The node's name, if there is one.
+    /// Returns the name of the node, bound or intended.
     pub fn name(&self) -> Option<&Text> {
         match self {
             Self::Bound(name) | Self::Intended(name) => Some(name),
@@ -212,20 +213,20 @@ impl PodNode {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct PodWire {
     #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
     api: &'static str,
     #[serde(rename(serialize = "kind"), skip_deserializing)]
     kind: &'static str,
     #[serde(default)]
     metadata: Metadata,
-    spec: Option<Spec>,
-    status: Option<Status>,
+    spec: Option<PodSpecWire>,
+    status: Option<PodStatusWire>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
+struct PodSpecWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     node_name: Option<Text>,
     #[serde(skip_serializing)]
@@ -248,14 +249,14 @@ struct NodeAffinity {
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Status {
+struct PodStatusWire {
     phase: Option<PodPhase>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    conditions: Option<Vec<Condition>>,
+    conditions: Option<Vec<ConditionWire>>,
     #[serde(skip_serializing)]
     init_container_statuses: Option<Vec<ContainerStatus>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,7 +283,7 @@ struct Waiting {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Condition {
+struct ConditionWire {
     #[serde(default)]
     r#type: Text,
     #[serde(default)]
@@ -291,14 +292,14 @@ struct Condition {
     last_transition_time: Option<Timestamp>,
 }
 
-impl TryFrom<Wire> for Pod {
+impl TryFrom<PodWire> for Pod {
     type Error = MissingName;
 
-    fn try_from(mut wire: Wire) -> Result<Self, MissingName> {
+    fn try_from(mut wire: PodWire) -> Result<Self, MissingName> {
         let name = wire.metadata.take_name()?;
         let namespace = wire.metadata.take_namespace();
         let mut status = wire.status.unwrap_or_default();
-        let problem = status.take_trouble();
+        let problem = status.take_problem();
         let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
         Ok(Self {
             namespace,
@@ -321,8 +322,8 @@ impl TryFrom<Wire> for Pod {
     }
 }
 
-impl Status {
-    fn take_trouble(&mut self) -> Option<Box<PodProblem>> {
+impl PodStatusWire {
+    fn take_problem(&mut self) -> Option<Box<PodProblem>> {
         let containers = [&self.init_container_statuses, &self.container_statuses].into_iter().flatten().flatten();
         let mut problem = PodProblem::default();
         for ContainerStatus { restart_count, state } in containers {
@@ -338,7 +339,7 @@ impl Status {
         (problem != PodProblem::default()).then(|| Box::new(problem))
     }
 
-    fn set_trouble(&mut self, problem: PodProblem) {
+    fn set_problem(&mut self, problem: PodProblem) {
         let PodProblem { reason, message, restarts, waiting } = problem;
         (self.reason, self.message) = (unless_default(reason), unless_default(message));
         if restarts > 0 || !waiting.is_empty() {
@@ -349,10 +350,10 @@ impl Status {
     }
 }
 
-/// Why containers wait while a pod is being started and all is well.
+/// The reasons why containers wait during a normal start.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-impl Spec {
+impl PodSpecWire {
     fn node(self) -> PodNode {
         if let Some(node) = self.node_name.filter(|node| !node.is_empty()) {
             return PodNode::Bound(node);
@@ -360,7 +361,7 @@ impl Spec {
         let required = self.affinity.and_then(|affinity| affinity.node_affinity?.required);
         let terms = required.and_then(|selector| selector.node_selector_terms).unwrap_or_default();
         let mut fields = terms.into_iter().flat_map(|term| term.match_fields.unwrap_or_default());
-        // The first such requirement decides, also when it does not name exactly one node.
+        // As in Kubernetes, the first such requirement decides, even if it does not name exactly one node.
         match fields.find(|field| field.key == "metadata.name" && field.operator == "In") {
             Some(field) => match <[Text; 1]>::try_from(field.values.unwrap_or_default()) {
                 Ok([node]) => PodNode::Intended(node),
@@ -371,7 +372,7 @@ impl Spec {
     }
 }
 
-impl From<Pod> for Wire {
+impl From<Pod> for PodWire {
     fn from(pod: Pod) -> Self {
         let mut metadata = Metadata {
             name: Some(pod.name),
@@ -383,7 +384,7 @@ impl From<Pod> for Wire {
             ..Metadata::default()
         };
         metadata.set_controller(pod.controller);
-        let mut spec = Spec::default();
+        let mut spec = PodSpecWire::default();
         match pod.node {
             PodNode::Bound(node) => spec.node_name = Some(node),
             PodNode::Intended(node) => spec.intended = Some(super::affinity_to(&node)),
@@ -393,11 +394,11 @@ impl From<Pod> for Wire {
             Readiness::NotReady => None,
             Readiness::Ready { since } => {
                 let (r#type, status) = ("Ready".into(), "True".into());
-                Some(vec![Condition { r#type, status, last_transition_time: since }])
+                Some(vec![ConditionWire { r#type, status, last_transition_time: since }])
             }
         };
-        let mut status = Status { phase: Some(pod.phase), conditions, ..Status::default() };
-        status.set_trouble(pod.problem.map(|problem| *problem).unwrap_or_default());
+        let mut status = PodStatusWire { phase: Some(pod.phase), conditions, ..PodStatusWire::default() };
+        status.set_problem(pod.problem.map(|problem| *problem).unwrap_or_default());
         Self { api: "v1", kind: "Pod", metadata, spec: Some(spec), status: Some(status) }
     }
 }
@@ -409,7 +410,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_metadata_name_in_decides_where_an_unbound_pod_is_meant_to_run() {
+    fn the_first_metadata_name_in_is_the_node_of_an_unbound_pod() {
         let node = |fields: &[(&str, &str, &[&str])]| {
             let field = |(key, operator, values): &(&str, &str, &[&str])| json!({"key": key, "operator": operator, "values": values});
             let fields: Vec<_> = fields.iter().map(field).collect();

@@ -5,10 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::model::{Labels, NodeSelector, Text, Toleration};
 
-/// A DaemonSet's pod template: kept whole and in order, fields that this crate does not know included, with a typed
-/// view of the few that decide where pods run.
+/// A DaemonSet's pod template, with typed access to the fields that decide where pods run.
 ///
-/// A clone is a reference count.
+/// All fields are kept in their original order, unknown fields included. Cloning only increments a reference count.
 ///
 /// ```
 /// use daemonplan::model::PodTemplate;
@@ -30,7 +29,7 @@ struct Inner {
     host_network: bool,
 }
 
-/// Which field of a template cannot be read, and why.
+/// The error for a malformed field of a template.
 ///
 /// ```
 /// use daemonplan::model::PodTemplate;
@@ -41,24 +40,24 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 #[error("{field}: {source}")]
 pub struct PodTemplateError {
-    /// The field, such as `spec.tolerations`: from the template down.
+    /// The path of the field within the template, such as `spec.tolerations`.
     pub field: &'static str,
-    /// What was expected there and what was found.
+    /// The underlying error: what was expected and what was found.
     pub source: serde_json::Error,
 }
 
 impl PodTemplateError {
-    /// The field is not there.
+    /// Returns the error for a missing field.
     pub(super) fn missing(field: &'static str) -> Self {
         Self { field, source: serde_json::Error::custom("expected an object, found none") }
     }
 }
 
 impl PodTemplate {
-    /// Reads the fields that decide where pods run; all others pass through unread.
+    /// Reads the fields that decide where pods run, and keeps all others unread.
     ///
     /// # Errors
-    /// If one of the fields that are read has the wrong type.
+    /// If a field that decides where pods run has the wrong type.
     pub fn new(json: Map<String, Value>) -> Result<Self, PodTemplateError> {
         const REQUIRED: &[&str] = &["affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];
         let metadata = json.get("metadata");
@@ -78,37 +77,37 @@ impl PodTemplate {
         })))
     }
 
-    /// The whole template as it was written.
+    /// Returns the complete template, unchanged.
     pub fn json(&self) -> &Map<String, Value> {
         &self.0.json
     }
 
-    /// `metadata.labels`.
+    /// Returns `metadata.labels`.
     pub fn labels(&self) -> &Labels {
         &self.0.labels
     }
 
-    /// `spec.nodeName`; empty if not set.
+    /// Returns `spec.nodeName`; empty if not set.
     pub fn node_name(&self) -> &Text {
         &self.0.node_name
     }
 
-    /// `spec.nodeSelector`.
+    /// Returns `spec.nodeSelector`.
     pub fn node_selector(&self) -> &Labels {
         &self.0.node_selector
     }
 
-    /// `spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution`.
+    /// Returns `spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution`.
     pub fn required_affinity(&self) -> Option<&NodeSelector> {
         self.0.required_affinity.as_ref()
     }
 
-    /// `spec.tolerations`.
+    /// Returns `spec.tolerations`.
     pub fn tolerations(&self) -> &[Toleration] {
         &self.0.tolerations
     }
 
-    /// `spec.hostNetwork`.
+    /// Returns `spec.hostNetwork`.
     pub fn host_network(&self) -> bool {
         self.0.host_network
     }
@@ -156,7 +155,7 @@ mod tests {
     use super::PodTemplate;
 
     #[test]
-    fn what_is_written_is_read_as_the_same_to_the_last_digit() {
+    fn numbers_survive_a_round_trip_to_the_last_digit() {
         let text = r#"{"spec":{"new":[6.666666666666667e+85,0.1,1e-7,18446744073709551615,-0.0]}}"#;
         let digits = "66666666666666666666666000000000000000000000000000000000000000000006148914691236117204";
         for text in [text, &text.replace("0.1", digits)] {

@@ -5,9 +5,11 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 /// An amount of a resource, such as `250m` of CPU or `64Mi` of memory, with Kubernetes' arithmetic.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
 ///
-/// It is exact to a billionth; what is finer is rounded away from nothing. What is beyond 2^63 - 1 with a binary suffix counts
-/// as that, as in Kubernetes; what is beyond some 10^29, as some 10^29. It is written as Kubernetes writes it: with the
-/// largest suffix that leaves no fraction, and in the form of the first amount of a sum.
+/// Amounts are exact to a billionth; smaller fractions are rounded away from zero. Amounts with a binary suffix are
+/// limited to 2^63 - 1, as in Kubernetes; all others to about 10^29.
+///
+/// A quantity displays as in Kubernetes, with the largest suffix that leaves no fraction. A sum has the format of its
+/// first amount.
 ///
 /// ```
 /// use daemonplan::model::Quantity;
@@ -18,14 +20,14 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quantity {
-    /// Billionths.
+    /// The amount in billionths.
     nanos: i128,
-    format: Format,
+    format: Notation,
 }
 
-/// How an amount is written.
+/// The format in which an amount is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Format {
+enum Notation {
     /// `12e6`
     DecimalExponent,
     /// `12M`
@@ -35,7 +37,7 @@ enum Format {
     BinarySi,
 }
 
-/// The text is no [`Quantity`].
+/// The error for a text that is not a [`Quantity`].
 ///
 /// ```
 /// use daemonplan::model::{InvalidQuantity, Quantity};
@@ -44,26 +46,27 @@ enum Format {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a quantity such as 250m, 2 or 64Mi, found {text:?}")]
 pub struct InvalidQuantity {
-    /// The text.
+    /// The text that was found.
     pub text: String,
 }
 
+/// One unit, in billionths.
 const ONE: i128 = 1_000_000_000;
-/// No amount is larger.
-const MOST: i128 = i128::MAX;
-/// None that is read with a binary suffix is.
-const MOST_BINARY: i128 = i64::MAX as i128 * ONE;
+/// The largest amount, in billionths.
+const MAX: i128 = i128::MAX;
+/// The largest amount that is read with a binary suffix, in billionths.
+const MAX_BINARY: i128 = i64::MAX as i128 * ONE;
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 
 impl Quantity {
-    /// Whether it is nothing.
+    /// Whether the amount is zero.
     pub fn is_zero(self) -> bool {
         self.nanos == 0
     }
 
-    /// The amount in billionths, rounded up.
+    /// Returns the amount in billionths, rounded away from zero.
     ///
     /// ```
     /// use daemonplan::model::Quantity;
@@ -74,20 +77,20 @@ impl Quantity {
         self.nanos
     }
 
-    /// So many of something that is counted.
+    /// Returns the quantity of `count` whole units.
     pub(crate) fn count(count: usize) -> Self {
-        let nanos = i128::try_from(count).unwrap_or(MOST).saturating_mul(ONE);
-        Self { nanos, format: Format::DecimalSi }
+        let nanos = i128::try_from(count).unwrap_or(MAX).saturating_mul(ONE);
+        Self { nanos, format: Notation::DecimalSi }
     }
 }
 
 impl std::ops::Add for Quantity {
     type Output = Self;
 
-    /// Adds; the sum is written as the first one is, unless that is nothing.
+    /// Adds two amounts. The sum has the format of the first amount, unless that is zero.
     fn add(self, other: Self) -> Self {
         let format = if self.is_zero() { other.format } else { self.format };
-        Self { nanos: self.nanos.saturating_add(other.nanos).max(-MOST), format }
+        Self { nanos: self.nanos.saturating_add(other.nanos).max(-MAX), format }
     }
 }
 
@@ -138,26 +141,26 @@ fn read(text: &str) -> Option<Quantity> {
         return None;
     }
     let (format, binary, exponent) = if let Some((_, shift)) = BINARY.iter().find(|(name, _)| *name == suffix) {
-        (Format::BinarySi, *shift, 0)
+        (Notation::BinarySi, *shift, 0)
     } else if let Some((_, exponent)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
-        (Format::DecimalSi, 0, *exponent)
+        (Notation::DecimalSi, 0, *exponent)
     } else {
-        (Format::DecimalExponent, 0, suffix.strip_prefix(['e', 'E'])?.parse().ok()?)
+        (Notation::DecimalExponent, 0, suffix.strip_prefix(['e', 'E'])?.parse().ok()?)
     };
     let digits: String = whole.chars().chain(fraction.chars()).collect();
     let scale = exponent.saturating_add(9).saturating_sub(i32::try_from(fraction.len()).ok()?);
     let nanos = scaled(digits.trim_start_matches('0'), scale, binary);
     Some(match format {
-        // Kubernetes does the same, so that small amounts are not rounded when they are written.
-        Format::BinarySi if nanos < ONE => Quantity { nanos: sign * nanos, format: Format::DecimalSi },
-        Format::BinarySi => Quantity { nanos: sign * nanos.min(MOST_BINARY), format },
+        // Like Kubernetes, so that small amounts are not rounded when they are written.
+        Notation::BinarySi if nanos < ONE => Quantity { nanos: sign * nanos, format: Notation::DecimalSi },
+        Notation::BinarySi => Quantity { nanos: sign * nanos.min(MAX_BINARY), format },
         _ => Quantity { nanos: sign * nanos, format },
     })
 }
 
-/// `digits` × 10^`scale` × 2^`binary`, rounded up.
+/// Computes `digits` × 10^`scale` × 2^`binary`, rounded up.
 fn scaled(digits: &str, scale: i32, binary: u32) -> i128 {
-    // What comes after so many places matters for rounding only, as 2^60 is less than 10^19.
+    // Further decimal places affect rounding only, because 2^60 is less than 10^19.
     const PLACES: u32 = 20;
     const UNIT: i128 = 10_i128.pow(PLACES);
     if digits.is_empty() {
@@ -171,14 +174,14 @@ fn scaled(digits: &str, scale: i32, binary: u32) -> i128 {
     let fraction = (point..end).try_fold(0, append).unwrap_or(0) << binary;
     let is_cut = digits.bytes().skip(usize::try_from(end).unwrap_or(0)).any(|digit| digit != b'0');
     let rounded = fraction / UNIT + i128::from(is_cut || fraction % UNIT > 0);
-    whole.and_then(|whole| whole.checked_mul(1 << binary)?.checked_add(rounded)).unwrap_or(MOST)
+    whole.and_then(|whole| whole.checked_mul(1 << binary)?.checked_add(rounded)).unwrap_or(MAX)
 }
 
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.nanos;
-        // Kubernetes writes small amounts of bytes without a suffix, and fractions of bytes as decimals.
-        if self.format == Format::BinarySi && nanos.abs() >= 1024 * ONE && nanos % ONE == 0 {
+        // Kubernetes writes binary amounts below 1024 without a suffix, and binary fractions as decimals.
+        if self.format == Notation::BinarySi && nanos.abs() >= 1024 * ONE && nanos % ONE == 0 {
             let (mut number, mut suffix) = (nanos / ONE, "");
             for (name, _) in BINARY {
                 if number % 1024 != 0 {
@@ -189,14 +192,14 @@ impl fmt::Display for Quantity {
             return write!(f, "{number}{suffix}");
         }
         let (mut number, mut exponent) = (nanos, -9);
-        let largest = if self.format == Format::DecimalExponent { i32::MAX } else { 18 };
+        let largest = if self.format == Notation::DecimalExponent { i32::MAX } else { 18 };
         while number != 0 && number % 1000 == 0 && exponent < largest {
             (number, exponent) = (number / 1000, exponent + 3);
         }
         let suffix = DECIMAL.iter().find(|(_, of)| *of == exponent).map_or("", |(suffix, _)| suffix);
         match self.format {
             _ if number == 0 || exponent == 0 => write!(f, "{number}"),
-            Format::DecimalExponent => write!(f, "{number}e{exponent}"),
+            Notation::DecimalExponent => write!(f, "{number}e{exponent}"),
             _ => write!(f, "{number}{suffix}"),
         }
     }
@@ -209,7 +212,7 @@ impl Serialize for Quantity {
 }
 
 impl<'de> Deserialize<'de> for Quantity {
-    /// Reads a text, or a number as the API server does.
+    /// Reads a string or a number, as the API server does.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => text.parse(),
@@ -248,24 +251,24 @@ mod tests {
     }
 
     #[test]
-    fn no_amount_is_beyond_what_can_be_kept() {
-        let most = "170141183460469231731687303715884105727";
-        assert_eq!(canonical("1e30"), format!("{most}e-9"));
-        assert_eq!(canonical("-1e1000000000"), format!("-{most}e-9"));
+    fn amounts_saturate_at_the_largest_one() {
+        let max = "170141183460469231731687303715884105727";
+        assert_eq!(canonical("1e30"), format!("{max}e-9"));
+        assert_eq!(canonical("-1e1000000000"), format!("-{max}e-9"));
         let sum = |texts: [&str; 2]| texts.iter().map(|text| text.parse::<Quantity>().unwrap()).sum::<Quantity>();
         assert_eq!(sum(["170000000000E", "170000000000E"]).nanos(), i128::MAX);
         assert_eq!(sum(["-170000000000E", "-170000000000E"]).nanos(), -i128::MAX);
     }
 
     #[test]
-    fn other_texts_are_none() {
+    fn malformed_quantities_are_rejected() {
         for text in ["", "1.2.3", "1MB", "1KI", "1 Gi", "--1", "1e", "1e1.5", "0x10", "∞"] {
             assert!(text.parse::<Quantity>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_sum_is_written_as_its_first_amount_that_is_not_nothing() {
+    fn a_sum_has_the_format_of_its_first_amount_that_is_not_zero() {
         let sum =
             |texts: &[&str]| texts.iter().map(|text| text.parse::<Quantity>().unwrap()).sum::<Quantity>().to_string();
         assert_eq!(sum(&["0", "64Mi", "1G"]), "1067108864");

@@ -8,10 +8,10 @@ use crate::model::{
     syntax::{check_key, check_value},
 };
 
-/// One well-formed requirement on labels: a key and what is asked of its value.
+/// A well-formed requirement on labels: a key and a condition on its value.
 ///
-/// Label selectors, node selector terms and selector expressions are all made of these.
-/// It displays in the notation of `kubectl --selector`.
+/// Label selectors, node selector terms and selector expressions consist of requirements. A requirement displays in the
+/// notation of `kubectl --selector`.
 ///
 /// ```
 /// use daemonplan::model::{Operator, Requirement};
@@ -25,7 +25,7 @@ pub struct Requirement {
     operator: Operator,
 }
 
-/// What a [`Requirement`] asks of the value under its key.
+/// The condition of a [`Requirement`] on the value of its key.
 ///
 /// ```
 /// use daemonplan::model::{Labels, Operator, Requirement};
@@ -34,21 +34,21 @@ pub struct Requirement {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
-    /// The label is there with one of these values.
+    /// The label exists and has one of these values.
     In(Vec<Text>),
-    /// The label is absent, or its value is none of these.
+    /// The label is absent or has none of these values.
     NotIn(Vec<Text>),
-    /// The label is there.
+    /// The label exists.
     Exists,
     /// The label is absent.
     DoesNotExist,
-    /// The label is an integer above this one.
+    /// The label's value is an integer above this bound.
     Gt(i64),
-    /// The label is an integer below this one.
+    /// The label's value is an integer below this bound.
     Lt(i64),
 }
 
-/// Why a requirement is not well-formed.
+/// The error for a malformed requirement.
 ///
 /// ```
 /// use daemonplan::model::{Operator, Requirement, RequirementError};
@@ -57,20 +57,20 @@ pub enum Operator {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 #[non_exhaustive]
 pub enum RequirementError {
-    /// The key is no label key.
+    /// The key is not a valid label key.
     #[error("{0:?} is not a valid label key")]
     Key(Text),
-    /// A value is no label value.
+    /// A value is not a valid label value.
     #[error(
         "{0:?} is not a valid label value (at most 63 letters, digits, '-', '_' and '.', alphanumeric at both ends)"
     )]
     Value(Text),
-    /// The operator is none that may stand here.
+    /// The operator is not valid here.
     #[error("{found:?} is not a valid operator, expected {expected}")]
     Operator {
-        /// What was found.
+        /// The operator that was found.
         found: Text,
-        /// What may stand here.
+        /// The valid operators.
         expected: &'static str,
     },
     /// The number of values does not fit the operator.
@@ -78,26 +78,26 @@ pub enum RequirementError {
     Values {
         /// The operator.
         operator: Text,
-        /// How many values it takes.
+        /// The expected number of values, such as `exactly one value`.
         expected: &'static str,
-        /// How many there are.
+        /// The number of values that was found.
         found: usize,
     },
-    /// `Gt` and `Lt` compare with an integer.
+    /// The value of `Gt` or `Lt` is not an integer.
     #[error("operator {operator} expects an integer, found {found:?}")]
     Integer {
         /// The operator.
         operator: Text,
-        /// What was found.
+        /// The value that was found.
         found: Text,
     },
 }
 
 impl Requirement {
-    /// A requirement, once key and values are checked.
+    /// Validates `key` and the values of `operator`, and returns the requirement.
     ///
     /// # Errors
-    /// If the key is no label key, a value no label value, or `In`/`NotIn` have no values.
+    /// If `key` or a value of `operator` is invalid, or if `In` or `NotIn` has no values.
     pub fn new(key: impl Into<Text>, operator: Operator) -> Result<Self, RequirementError> {
         let key = key.into();
         check_key(&key)?;
@@ -110,12 +110,12 @@ impl Requirement {
         Ok(Self { key, operator })
     }
 
-    /// The label that this is about.
+    /// Returns the label key.
     pub fn key(&self) -> &Text {
         &self.key
     }
 
-    /// What is asked of it.
+    /// Returns the condition on the label's value.
     pub fn operator(&self) -> &Operator {
         &self.operator
     }
@@ -151,7 +151,7 @@ impl Serialize for Requirement {
     }
 }
 
-/// A requirement as Kubernetes writes it, not yet checked.
+/// A requirement as Kubernetes writes it, not yet validated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct RawRequirement {
     #[serde(default)]
@@ -163,14 +163,14 @@ pub(super) struct RawRequirement {
 }
 
 impl RawRequirement {
-    /// Checks what a label selector may say.
+    /// Validates a requirement of a label selector.
     pub(super) fn for_label_selector(self) -> Result<Requirement, RequirementError> {
         let values = self.values.unwrap_or_default();
         let operator = match (&*self.operator, values) {
             ("In", values) => Operator::In(values),
             ("NotIn", values) => Operator::NotIn(values),
-            ("Exists", values) => none("Exists", &values, Operator::Exists)?,
-            ("DoesNotExist", values) => none("DoesNotExist", &values, Operator::DoesNotExist)?,
+            ("Exists", values) => without_values("Exists", &values, Operator::Exists)?,
+            ("DoesNotExist", values) => without_values("DoesNotExist", &values, Operator::DoesNotExist)?,
             _ => {
                 let expected = "In, NotIn, Exists or DoesNotExist";
                 return Err(RequirementError::Operator { found: self.operator, expected });
@@ -179,7 +179,7 @@ impl RawRequirement {
         Requirement::new(self.key, operator)
     }
 
-    /// Checks what a node selector term's `matchExpressions` may say.
+    /// Validates a requirement in the `matchExpressions` of a node selector term.
     pub(super) fn for_node_selector(self) -> Result<Requirement, RequirementError> {
         let operator = match &*self.operator {
             "Gt" => Operator::Gt(integer("Gt", self.values.as_deref())?),
@@ -208,7 +208,7 @@ impl From<&Requirement> for RawRequirement {
     }
 }
 
-fn none(name: &str, values: &[Text], operator: Operator) -> Result<Operator, RequirementError> {
+fn without_values(name: &str, values: &[Text], operator: Operator) -> Result<Operator, RequirementError> {
     if values.is_empty() {
         Ok(operator)
     } else {
@@ -227,7 +227,7 @@ fn integer(operator: &str, values: Option<&[Text]>) -> Result<i64, RequirementEr
     }
 }
 
-/// Reads what `Gt` and `Lt` compare with: an integer that is a label value, hence not a negative one.
+/// Parses the bound of `Gt` or `Lt`. It must be a valid label value, which excludes negative integers.
 pub(crate) fn parse_bound(operator: &str, value: &Text) -> Result<i64, RequirementError> {
     check_value(value)?;
     let wrong = |_| RequirementError::Integer { operator: operator.into(), found: value.clone() };

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text};
 
-/// An object that a [`Cluster`](crate::cluster::Cluster) is made of.
+/// An object of a [`Cluster`](crate::cluster::Cluster).
 ///
 /// ```
 /// use daemonplan::{Kind, Resource, model::Node};
@@ -19,11 +19,11 @@ pub enum Resource {
     Pod(Pod),
     /// A namespace.
     Namespace(Namespace),
-    /// A revision.
+    /// A revision of a DaemonSet.
     ControllerRevision(ControllerRevision),
 }
 
-/// The kind of an [`Resource`].
+/// The kind of a [`Resource`].
 ///
 /// ```
 /// use daemonplan::{Cluster, Key, Kind, Settings, model::Node};
@@ -42,11 +42,11 @@ pub enum Kind {
     Pod,
     /// A namespace.
     Namespace,
-    /// A revision.
+    /// A revision of a DaemonSet.
     ControllerRevision,
 }
 
-/// The namespace and the name of an object. For nodes and namespaces, which are in none, the namespace is empty.
+/// The namespace and the name of an object. For nodes and namespaces the namespace is empty.
 ///
 /// ```
 /// use daemonplan::Key;
@@ -62,19 +62,19 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of an object in a namespace.
+    /// Returns the key of an object in a namespace.
     pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// The key of a node or a namespace.
+    /// Returns the key of a node or a namespace.
     pub fn cluster_wide(name: impl Into<Text>) -> Self {
         Self::new("", name)
     }
 }
 
 impl Resource {
-    /// What kind it is.
+    /// Returns the kind of the object.
     pub fn kind(&self) -> Kind {
         match self {
             Self::DaemonSet(_) => Kind::DaemonSet,
@@ -85,7 +85,7 @@ impl Resource {
         }
     }
 
-    /// Its namespace and name.
+    /// Returns the namespace and the name of the object.
     pub fn key(&self) -> Key {
         let in_namespace = |namespace: &Text, name: &Text| Key::new(namespace.clone(), name.clone());
         match self {
@@ -127,14 +127,13 @@ impl From<ControllerRevision> for Resource {
     }
 }
 
-/// The object that an action is about. The uid is the precondition: an object of the same name with another uid is
-/// another object.
+/// A reference to the object of an action. The uid is a precondition, so that recreated objects do not match.
 ///
 /// ```
 /// use daemonplan::{ObjectRef, model::Pod};
 /// let mut pod = Pod::new("prod", "agent-x2k");
 /// pod.uid = "42".into();
-/// let ObjectRef { name, uid, .. } = ObjectRef::from(&pod); // delete `name`, on condition that it is `uid`
+/// let ObjectRef { name, uid, .. } = ObjectRef::from(&pod); // delete `name` with the precondition `uid`
 /// assert_eq!((&*name, &*uid), ("agent-x2k", "42"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,5 @@
-//! What Kubernetes accepts as a label key and a label value
-//! (<https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>).
+//! The syntax of label keys and label values.
+//! <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 
 use crate::model::RequirementError;
 
@@ -19,7 +19,7 @@ pub(super) fn check_value(value: &str) -> Result<(), RequirementError> {
     if is_label_text(value) { Ok(()) } else { Err(RequirementError::Value(value.into())) }
 }
 
-/// Empty, or up to 63 letters, digits, `-`, `_` and `.`, a letter or digit at both ends.
+/// Whether `text` is empty or has at most 63 letters, digits, `-`, `_` and `.`, alphanumeric at both ends.
 fn is_label_text(text: &str) -> bool {
     text.len() <= 63
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_a_name_with_an_optional_dns_prefix() {
+    fn a_key_is_a_name_with_an_optional_dns_prefix() {
         for good in ["a", "a-b_c.d", "example.com/a", "x.y-z/A", &"k".repeat(63)] {
             assert_eq!(check_key(good), Ok(()), "{good}");
         }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn values_may_be_empty_and_hold_at_most_63_characters() {
+    fn a_value_may_be_empty_and_has_at_most_63_characters() {
         for good in ["", "a", "007", "a.b_c-d", &"v".repeat(63)] {
             assert_eq!(check_value(good), Ok(()), "{good}");
         }

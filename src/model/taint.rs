@@ -18,21 +18,21 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Taint {
-    /// The key, never empty in a cluster.
+    /// The key; never empty in a cluster.
     #[serde(default)]
     pub key: Text,
-    /// The value, often empty.
+    /// The value; often empty.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub value: Text,
-    /// What the taint does to pods that do not tolerate it.
+    /// The effect on pods that do not tolerate the taint.
     #[serde(default)]
     pub effect: TaintEffect,
-    /// `timeAdded`: since when it is there, if that was written down.
+    /// `timeAdded`: the time when the taint was added, if known.
     #[serde(default, rename = "timeAdded", skip_serializing_if = "Option::is_none")]
     pub added: Option<Timestamp>,
 }
 
-/// What a [`Taint`] does to pods that do not tolerate it.
+/// The effect of a [`Taint`] on pods that do not tolerate it.
 ///
 /// ```
 /// use daemonplan::model::TaintEffect;
@@ -41,18 +41,18 @@ pub struct Taint {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum TaintEffect {
-    /// Such pods are not scheduled here.
+    /// Such pods are not scheduled on the node.
     NoSchedule,
-    /// Such pods are rather scheduled elsewhere. A DaemonSet takes no notice of it.
+    /// The scheduler prefers other nodes for such pods. A DaemonSet ignores this effect.
     PreferNoSchedule,
-    /// Such pods are not scheduled here, and those that run are evicted.
+    /// Such pods are not scheduled on the node, and running ones are evicted.
     NoExecute,
-    /// No effect that Kubernetes knows.
+    /// An effect that Kubernetes does not define.
     #[default]
     Unknown,
 }
 
-/// What a pod puts up with: it matches taints by effect, key and value.
+/// A pod's toleration: matches taints by effect, key and value.
 ///
 /// ```
 /// use daemonplan::model::{Taint, TaintEffect, Toleration};
@@ -63,17 +63,17 @@ pub enum TaintEffect {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Toleration {
-    /// The taint's key; empty: any.
+    /// The key of the taint; empty matches any key.
     pub key: Text,
-    /// How the values compare.
+    /// The comparison of the values.
     pub operator: TolerationOperator,
     /// The value to compare with.
     pub value: Text,
-    /// The taint's effect; `None`: any.
+    /// The effect of the taint; `None` matches any effect.
     pub effect: Option<TaintEffect>,
 }
 
-/// How a [`Toleration`] compares its value with the taint's.
+/// The comparison between the value of a [`Toleration`] and that of a taint.
 ///
 /// ```
 /// use daemonplan::model::{Toleration, TolerationOperator};
@@ -86,18 +86,18 @@ pub enum TolerationOperator {
     /// The values are equal.
     #[default]
     Equal,
-    /// Whatever the value.
+    /// Any value matches.
     Exists,
-    /// The taint's value is an integer below the toleration's. Off unless a setting turns it on.
+    /// The taint's value is an integer below the toleration's. Off by default.
     Lt,
-    /// The taint's value is an integer above the toleration's. Off unless a setting turns it on.
+    /// The taint's value is an integer above the toleration's. Off by default.
     Gt,
-    /// No operator that Kubernetes knows: tolerates nothing.
+    /// An operator that Kubernetes does not define; tolerates nothing.
     Unknown,
 }
 
 impl Taint {
-    /// A taint of which nobody knows since when it is there.
+    /// Returns a taint without the time when it was added.
     pub fn new(key: impl Into<Text>, value: impl Into<Text>, effect: TaintEffect) -> Self {
         Self { key: key.into(), value: value.into(), effect, added: None }
     }
@@ -130,19 +130,19 @@ impl fmt::Display for TaintEffect {
 }
 
 impl Taint {
-    /// Whether Kubernetes put the taint on the node because no pod starts or stops there.
+    /// Whether the taint reports that the node is not ready or unreachable, so that pods neither start nor stop.
     pub(crate) fn stops_pods(&self) -> bool {
         self.key == NOT_READY_TAINT || self.key == UNREACHABLE_TAINT
     }
 
-    /// Whether the taint reports that the node is not in order or cordoned.
+    /// Whether the taint reports that the node is not ready, unreachable or cordoned.
     pub(crate) fn reports_problem(&self) -> bool {
         self.stops_pods() || self.key == UNSCHEDULABLE_TAINT
     }
 }
 
 impl fmt::Display for Taint {
-    /// As `kubectl taint` writes it: `key=value:Effect`.
+    /// Writes the notation of `kubectl taint`: `key=value:Effect`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.value.is_empty() {
             write!(f, "{}:{}", self.key, self.effect)
@@ -168,14 +168,14 @@ impl<'de> Deserialize<'de> for TaintEffect {
 impl<'de> Deserialize<'de> for Toleration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Wire {
+        struct TolerationWire {
             key: Option<Text>,
             operator: Option<Text>,
             value: Option<Text>,
             effect: Option<Text>,
         }
 
-        let wire = Wire::deserialize(deserializer)?;
+        let wire = TolerationWire::deserialize(deserializer)?;
         Ok(Self {
             key: wire.key.unwrap_or_default(),
             operator: match wire.operator.as_deref().unwrap_or_default() {

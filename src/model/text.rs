@@ -10,11 +10,10 @@ use std::{
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A short immutable string that is cheap to share: names, uids, keys and values.
+/// A short immutable string that is cheap to clone: a name, uid, key or value.
 ///
-/// Actions, reasons and warnings hold the very names that the input holds. A clone copies 24 bytes: up to 22 bytes of
-/// text are held in place, so that comparing two names mostly follows no pointer; longer text is shared by a reference
-/// count.
+/// A `Text` takes 24 bytes. Up to 22 bytes of text are stored inline, so comparing two names rarely follows a pointer.
+/// Longer text is reference-counted, so actions, reasons and warnings share the names of the input.
 ///
 /// ```
 /// use daemonplan::model::Text;
@@ -24,50 +23,50 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text(Repr);
 
-/// Each text has one representation, so that equal texts are equal here.
+/// The representation of a text. Equal texts have equal representations.
 #[derive(Clone, PartialEq, Eq)]
 enum Repr {
-    /// Padded with zeros.
-    InPlace { len: u8, bytes: [u8; IN_PLACE] },
-    /// Longer than [`IN_PLACE`]. Most texts that differ do so in their hash, which is found without a look at the text.
+    /// Up to [`INLINE`] bytes, padded with zeros.
+    Inline { len: u8, bytes: [u8; INLINE] },
+    /// More than [`INLINE`] bytes. The hash tells most different texts apart without following the pointer.
     Shared { hash: u32, text: Arc<str> },
 }
 
-const IN_PLACE: usize = 22;
+const INLINE: usize = 22;
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 impl Text {
-    /// The text as a plain string slice.
+    /// Returns the text as a string slice.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            // It was text when it came in.
-            Repr::InPlace { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
+            // The bytes were copied from a `str`, so they are valid UTF-8.
+            Repr::Inline { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
             Repr::Shared { text, .. } => text,
         }
     }
 
-    /// How many bytes it has.
+    /// Returns the length in bytes.
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Whether it has no letter.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Repr::InPlace { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Repr::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
             Repr::Shared { text, .. } => text.as_bytes(),
         }
     }
 
-    /// A number that is equal for equal texts, and another one in each process.
+    /// Returns a hash. Equal texts have equal hashes within a process, but not across processes.
     pub(crate) fn code(&self) -> u64 {
         match &self.0 {
-            Repr::InPlace { .. } => HASHER.hash_one(self.as_bytes()),
+            Repr::Inline { .. } => HASHER.hash_one(self.as_bytes()),
             Repr::Shared { hash, .. } => u64::from(*hash).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         }
     }
@@ -77,17 +76,17 @@ impl Text {
         Self(Repr::Shared { hash: u32::from_le_bytes([a, b, c, d]), text: text.into() })
     }
 
-    fn in_place(text: &str) -> Option<Self> {
-        let mut bytes = [0; IN_PLACE];
+    fn inline(text: &str) -> Option<Self> {
+        let mut bytes = [0; INLINE];
         bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
         let len = u8::try_from(text.len()).ok()?;
-        Some(Self(Repr::InPlace { len, bytes }))
+        Some(Self(Repr::Inline { len, bytes }))
     }
 }
 
 impl Default for Text {
     fn default() -> Self {
-        Self(Repr::InPlace { len: 0, bytes: [0; IN_PLACE] })
+        Self(Repr::Inline { len: 0, bytes: [0; INLINE] })
     }
 }
 
@@ -131,7 +130,7 @@ impl AsRef<str> for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self::in_place(text).unwrap_or_else(|| Self::shared(text))
+        Self::inline(text).unwrap_or_else(|| Self::shared(text))
     }
 }
 
@@ -173,9 +172,9 @@ impl Serialize for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
+        struct TextVisitor;
 
-        impl serde::de::Visitor<'_> for Visitor {
+        impl serde::de::Visitor<'_> for TextVisitor {
             type Value = Text;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,7 +186,7 @@ impl<'de> Deserialize<'de> for Text {
             }
         }
 
-        deserializer.deserialize_str(Visitor)
+        deserializer.deserialize_str(TextVisitor)
     }
 }
 
@@ -198,14 +197,14 @@ mod tests {
     use super::Text;
 
     #[test]
-    fn it_is_lent_as_a_string_slice_in_every_way() {
+    fn a_text_is_borrowed_as_a_string_slice_in_every_way() {
         let text = Text::from("node-7");
-        let lent: [&str; 4] = [&text, text.as_str(), text.as_ref(), text.borrow()];
-        assert_eq!(lent, ["node-7"; 4]);
+        let borrowed: [&str; 4] = [&text, text.as_str(), text.as_ref(), text.borrow()];
+        assert_eq!(borrowed, ["node-7"; 4]);
     }
 
     #[test]
-    fn long_and_short_texts_compare_as_their_letters_do() {
+    fn short_and_long_texts_compare_like_string_slices() {
         let words =
             ["", "a", "aa", "b", "bbbbbbbbbbbbbbbbbbbbbb", "bbbbbbbbbbbbbbbbbbbbbbb", "bbbbbbbbbbbbbbbbbbbbbc", "é"];
         for a in words {
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_from_a_string_and_from_nothing_else() {
+    fn a_text_is_read_only_from_a_string() {
         assert_eq!(serde_json::from_str::<Text>("\"a\"").unwrap(), "a");
         let error = serde_json::from_str::<Text>("7").unwrap_err();
         assert!(error.to_string().contains("expected a string"), "{error}");

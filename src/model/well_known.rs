@@ -1,7 +1,7 @@
-//! Labels, annotations and taints that Kubernetes and OpenShift define, by name.
+//! The names of labels, annotations and taints that Kubernetes and OpenShift define.
 //! <https://kubernetes.io/docs/reference/labels-annotations-taints/>
 
-/// The label that ties a pod to the ControllerRevision it was made from.
+/// The label of a pod with the hash of its ControllerRevision.
 ///
 /// ```
 /// use daemonplan::model::{HASH_LABEL, Labels};
@@ -10,14 +10,14 @@
 /// ```
 pub const HASH_LABEL: &str = "controller-revision-hash";
 
-/// The label with the template generation, which predates ControllerRevisions.
+/// The label of a pod with its template generation. It predates ControllerRevisions.
 ///
 /// ```
 /// assert_eq!(daemonplan::model::TEMPLATE_GENERATION_LABEL, "pod-template-generation");
 /// ```
 pub const TEMPLATE_GENERATION_LABEL: &str = "pod-template-generation";
 
-/// The annotation of a namespace that holds its node selector for the admission plugin `PodNodeSelector`.
+/// The annotation of a namespace with its node selector for the admission plugin `PodNodeSelector`.
 ///
 /// ```
 /// use daemonplan::model::well_known::NODE_SELECTOR_ANNOTATION;
@@ -25,7 +25,7 @@ pub const TEMPLATE_GENERATION_LABEL: &str = "pod-template-generation";
 /// ```
 pub const NODE_SELECTOR_ANNOTATION: &str = "scheduler.alpha.kubernetes.io/node-selector";
 
-/// The annotation of an OpenShift project that holds its node selector.
+/// The annotation of an OpenShift project with its node selector.
 ///
 /// ```
 /// use daemonplan::model::well_known::PROJECT_NODE_SELECTOR_ANNOTATION;
@@ -33,7 +33,7 @@ pub const NODE_SELECTOR_ANNOTATION: &str = "scheduler.alpha.kubernetes.io/node-s
 /// ```
 pub const PROJECT_NODE_SELECTOR_ANNOTATION: &str = "openshift.io/node-selector";
 
-/// The annotation of a revision that `kubectl rollout history` shows as the cause of a change.
+/// The annotation of a revision that `kubectl rollout history` shows as its change cause.
 ///
 /// ```
 /// use daemonplan::model::well_known::CHANGE_CAUSE_ANNOTATION;
@@ -41,7 +41,7 @@ pub const PROJECT_NODE_SELECTOR_ANNOTATION: &str = "openshift.io/node-selector";
 /// ```
 pub const CHANGE_CAUSE_ANNOTATION: &str = "kubernetes.io/change-cause";
 
-/// The prefix of the taints that Kubernetes itself puts on a node by the node's condition.
+/// The prefix of the taints that Kubernetes adds according to the conditions of a node.
 pub(crate) const NODE_TAINT_PREFIX: &str = "node.kubernetes.io/";
 /// The node's condition `Ready` is `False`.
 pub(crate) const NOT_READY_TAINT: &str = "node.kubernetes.io/not-ready";

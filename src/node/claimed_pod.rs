@@ -42,7 +42,7 @@ impl<'a> ClaimedPod<'a> {
         })
     }
 
-    /// The hash label; empty if there is none.
+    /// The hash label; empty if the pod has none.
     pub(crate) fn hash(&self) -> Text {
         self.pod.labels.get(HASH_LABEL).map(Text::from).unwrap_or_default()
     }

@@ -23,7 +23,7 @@ pub(crate) struct NodeDecision {
     pub(crate) collects: bool,
     /// When a pod of the node becomes available.
     pub(crate) available_at: Option<Timestamp>,
-    /// What the rollout policy makes of the node, if there is one.
+    /// How the rollout policy treats the node, if the DaemonSet has a policy.
     pub(crate) policy: Option<Box<NodePolicy>>,
     pub(crate) work: Option<Box<NodeWork>>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct CountedNode {
 }
 
 /// What a node adds to the DaemonSet's status.
-#[allow(clippy::struct_excessive_bools)] // each is counted by itself
+#[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeStatus {
     pub(crate) desired: bool,
@@ -63,7 +63,7 @@ pub(crate) enum NodeUpdateState {
     Both { old: PodIndex, old_available: bool, new_available: bool },
 }
 
-/// What is to be done on a node.
+/// The pods to create and to delete on a node, and the waits that delay it.
 #[derive(Debug, Default)]
 pub(crate) struct NodeWork {
     pub(crate) create: Option<CreateReason>,
@@ -103,7 +103,7 @@ impl NodeUpdateState {
 }
 
 impl NodeStatus {
-    /// The first pod of the node stands for all.
+    /// The status of a node is that of its first pod.
     fn of(verdict: Verdict, pods: &[ClaimedPod<'_>]) -> Self {
         let desired = verdict.should_run();
         match pods.first() {
@@ -200,7 +200,7 @@ impl DaemonSetContext<'_> {
         work
     }
 
-    /// Deletes terminal pods: all that Succeeded, and one that Failed unless it is in back-off.
+    /// Deletes terminal pods: every Succeeded pod, and one Failed pod unless it is in back-off.
     fn remove_terminal(&self, node: &Node, pods: &[ClaimedPod<'_>], work: &mut Option<Box<NodeWork>>) {
         for succeeded in live(pods).filter(|claimed| claimed.pod.phase == PodPhase::Succeeded) {
             some(work).delete.push((succeeded.index, DeleteReason::Succeeded));

@@ -12,7 +12,7 @@ use crate::{
     util::duration,
 };
 
-/// What a pod is doing, as far as it matters to its DaemonSet.
+/// The state of a pod, as far as it matters to its DaemonSet.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,23 +24,23 @@ use crate::{
 #[serde(tag = "state", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum PodState {
-    /// It is being deleted.
+    /// The pod is being deleted.
     Deleting,
-    /// It has ended well.
+    /// The pod completed successfully.
     Succeeded,
-    /// It has ended badly.
+    /// The pod failed.
     Failed,
-    /// No node runs it yet.
+    /// The pod does not run yet.
     Pending,
-    /// It runs and is not ready.
+    /// The pod runs, but is not ready.
     NotReady,
-    /// It is ready, and not long enough to be available (`minReadySeconds`).
+    /// The pod is ready, but not yet for `minReadySeconds`.
     Ready {
-        /// When it becomes available; `None`: without a clock nobody knows.
+        /// How long until the pod is available; `None` if that is unknown.
         #[serde(serialize_with = "duration::serialize_whole", rename = "availableAfterSeconds")]
         available_after: Option<Duration>,
     },
-    /// It is available.
+    /// The pod is available.
     Available,
 }
 
@@ -67,7 +67,7 @@ impl DaemonSetContext<'_> {
         SignedDuration::from_secs(self.daemonset.min_ready_seconds.into())
     }
 
-    /// Whether the pod has been ready for `minReadySeconds`. Without a clock that is unknown unless it is 0.
+    /// Whether the pod has been ready for `minReadySeconds`. Without a clock, that holds only if it is 0.
     pub(crate) fn is_available(&self, pod: &Pod) -> bool {
         let Readiness::Ready { since } = pod.ready else { return false };
         self.daemonset.min_ready_seconds == 0

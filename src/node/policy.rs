@@ -1,4 +1,4 @@
-//! What a rollout policy makes of one node: its group, its rank in the order, and whether it counts.
+//! How a rollout policy treats one node: its group, its rank in the order, and whether it counts.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     util::fnv::Fnv,
 };
 
-/// What a rollout policy makes of one node.
+/// How a rollout policy treats one node.
 #[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodePolicy {
@@ -47,7 +47,7 @@ pub(crate) enum GroupKey {
     Listed(usize),
     /// A group by the value of its label.
     Named(Text),
-    /// Nodes without the label, or all nodes if there are no groups.
+    /// Nodes without the label, or all nodes if the policy has no groups.
     Rest,
 }
 
@@ -157,7 +157,7 @@ fn fails(failure: &FailurePolicy, claimed: &ClaimedPod<'_>, clock: &mut Clock) -
     }
 }
 
-/// Whether a pod has been available for so long that its earlier restarts no longer count.
+/// Whether a pod has been available long enough for its earlier restarts to no longer count.
 fn has_recovered(claimed: &ClaimedPod<'_>, clock: &mut Clock) -> bool {
     match claimed.pod.ready_since() {
         Some(since) if claimed.is_available && clock.now.is_some() => clock.has_passed(since, FailurePolicy::RECOVERY),

@@ -1,4 +1,4 @@
-//! Would it run here? All DaemonSets of a cluster, and what they would take of a node that there is not yet.
+//! Computes which DaemonSets would run on a node that does not exist yet, and what they would request there.
 
 mod requests;
 
@@ -16,11 +16,11 @@ use crate::{
 
 use requests::Resources;
 
-/// All DaemonSets of a cluster, to ask which of them would run on a node that there is not yet: for autoscalers, which have
-/// to know what is left of a new node.
+/// All DaemonSets of a cluster, to compute which of them would run on a node that does not exist yet. Autoscalers use
+/// this to know what is left of a new node.
 ///
-/// The node is to be as it will be once it is in use: taints that only keep pods away while it starts are not to be on it,
-/// unless they are those that DaemonSets tolerate anyhow.
+/// Describe the node as it will be in use. Leave out taints that only keep pods away while it starts, except those that
+/// DaemonSets tolerate by default.
 ///
 /// ```
 /// use daemonplan::{Settings, model::{DaemonSet, Namespace, Node}, overhead::DaemonSetFleet};
@@ -45,33 +45,33 @@ use requests::Resources;
 pub struct DaemonSetFleet {
     /// By namespace and name.
     members: Vec<FleetMember>,
-    /// Those that are placed alike need one look at a node.
-    alike: Vec<Alike>,
-    /// All resources that any of them requests, in order.
+    /// DaemonSets with equal rules share a group, which is evaluated once per node.
+    groups: Vec<PlacementGroup>,
+    /// All requested resources, sorted.
     resources: Vec<Text>,
 }
 
 #[derive(Debug)]
 struct FleetMember {
     key: Key,
-    /// The place of its rules.
-    alike: usize,
+    /// The index of its group.
+    group: usize,
     requests: Amounts,
 }
 
-/// What decides about some of the DaemonSets, and what they request together.
+/// DaemonSets with equal rules, and the sum of their requests.
 #[derive(Debug)]
-struct Alike {
+struct PlacementGroup {
     rules: PlacementRules,
     mode: SyncMode,
     count: usize,
     requests: Amounts,
 }
 
-/// By place among the fleet's resources.
+/// Amounts by the index of the fleet's resources.
 type Amounts = Vec<Quantity>;
 
-/// What the DaemonSets of a [`DaemonSetFleet`] would take of a node.
+/// The DaemonSets of a [`DaemonSetFleet`] that would run on a node, and their requests.
 ///
 /// ```
 /// use daemonplan::{Settings, model::Node, overhead::DaemonSetFleet};
@@ -82,7 +82,7 @@ type Amounts = Vec<Quantity>;
 pub struct Overhead<'f> {
     fleet: &'f DaemonSetFleet,
     node: &'f Node,
-    /// Whether they would run, by place of their rules.
+    /// Whether the DaemonSets of each group would run.
     run: Vec<bool>,
     count: usize,
     sums: Amounts,
@@ -98,11 +98,11 @@ pub struct Overhead<'f> {
 #[serde(tag = "refusal", content = "reason")]
 #[non_exhaustive]
 pub enum Refusal {
-    /// A rule about nodes does not hold.
+    /// A placement rule does not hold.
     NotPlaced(PlacementReason),
     /// The DaemonSet is being deleted.
     BeingDeleted,
-    /// Its selector selects all pods, so that it is left alone.
+    /// The selector is empty and selects all pods, so that the DaemonSet is left alone.
     SelectsAllPods,
 }
 
@@ -124,20 +124,21 @@ pub enum Refusal {
 pub struct RequestsError {
     /// The DaemonSet.
     pub daemonset: Key,
-    /// What is wrong.
+    /// The cause.
     pub source: serde_json::Error,
 }
 
 impl DaemonSetFleet {
-    /// These DaemonSets, each with its namespace.
+    /// Creates a fleet from DaemonSets, each with its namespace.
     ///
     /// # Errors
-    /// If the requests of a template are no quantities.
+    /// Returns an error if a template's requests are not quantities.
     pub fn new<'a>(
         daemonsets: impl IntoIterator<Item = (&'a DaemonSet, &'a Namespace)>,
         settings: &Settings,
     ) -> Result<Self, RequestsError> {
-        let (mut fleet, mut all) = (Self { members: Vec::new(), alike: Vec::new(), resources: Vec::new() }, Vec::new());
+        let (mut fleet, mut all) =
+            (Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new() }, Vec::new());
         for (daemonset, namespace) in daemonsets {
             let key = Key::new(daemonset.namespace.clone(), daemonset.name.clone());
             match requests::of_template(&daemonset.template) {
@@ -158,45 +159,45 @@ impl DaemonSetFleet {
     }
 
     fn add(&mut self, key: Key, rules: PlacementRules, mode: SyncMode, requests: Amounts) {
-        let known = self.alike.iter_mut().enumerate();
-        let mut known = known.filter(|(_, alike)| alike.mode == mode && alike.rules == rules);
-        let alike = if let Some((place, alike)) = known.next() {
-            alike.count += 1;
-            add(&mut alike.requests, &requests);
-            place
+        let known = self.groups.iter_mut().enumerate();
+        let mut known = known.filter(|(_, group)| group.mode == mode && group.rules == rules);
+        let group = if let Some((index, group)) = known.next() {
+            group.count += 1;
+            add(&mut group.requests, &requests);
+            index
         } else {
             drop(known);
-            self.alike.push(Alike { rules, mode, count: 1, requests: requests.clone() });
-            self.alike.len() - 1
+            self.groups.push(PlacementGroup { rules, mode, count: 1, requests: requests.clone() });
+            self.groups.len() - 1
         };
-        self.members.push(FleetMember { key, alike, requests });
+        self.members.push(FleetMember { key, group, requests });
     }
 
-    /// The DaemonSets of these snapshots, which are of one cluster.
+    /// Creates a fleet from the DaemonSets of snapshots of one cluster.
     ///
     /// # Errors
-    /// If the requests of a template are no quantities.
+    /// Returns an error if a template's requests are not quantities.
     pub fn of<'a>(snapshots: impl IntoIterator<Item = Snapshot<'a>>) -> Result<Self, RequestsError> {
         let snapshots: Vec<_> = snapshots.into_iter().collect();
         let settings = snapshots.first().and_then(|snapshot| snapshot.settings).cloned().unwrap_or_default();
         Self::new(snapshots.iter().map(|snapshot| (snapshot.daemonset, snapshot.namespace)), &settings)
     }
 
-    /// What they would take of this node.
+    /// Computes which DaemonSets would run on `node`, and what they would request there.
     pub fn overhead<'f>(&'f self, node: &'f Node) -> Overhead<'f> {
         let mut overhead = Overhead {
             fleet: self,
             node,
-            run: Vec::with_capacity(self.alike.len()),
+            run: Vec::with_capacity(self.groups.len()),
             count: 0,
             sums: vec![Quantity::default(); self.resources.len()],
         };
-        for alike in &self.alike {
-            let runs = alike.mode == SyncMode::Reconcile && alike.rules.verdict(node).should_run();
+        for group in &self.groups {
+            let runs = group.mode == SyncMode::Reconcile && group.rules.verdict(node).should_run();
             overhead.run.push(runs);
             if runs {
-                overhead.count += alike.count;
-                add(&mut overhead.sums, &alike.requests);
+                overhead.count += group.count;
+                add(&mut overhead.sums, &group.requests);
             }
         }
         overhead
@@ -210,13 +211,13 @@ fn add(sums: &mut Amounts, more: &Amounts) {
 }
 
 impl<'f> Overhead<'f> {
-    /// The DaemonSets that would run, by namespace and name.
+    /// Returns the DaemonSets that would run, by namespace and name.
     pub fn running(&self) -> impl Iterator<Item = &'f Key> {
         let members = self.fleet.members.iter();
-        members.filter(|member| self.run.get(member.alike) == Some(&true)).map(|member| &member.key)
+        members.filter(|member| self.run.get(member.group) == Some(&true)).map(|member| &member.key)
     }
 
-    /// What each of those requests: pairs of a resource and an amount.
+    /// Returns what one DaemonSet requests: pairs of a resource and an amount.
     pub fn requests_of(&self, daemonset: &Key) -> impl Iterator<Item = (&'f Text, Quantity)> {
         let DaemonSetFleet { members, resources, .. } = self.fleet;
         let member = members.iter().find(|member| member.key == *daemonset);
@@ -224,17 +225,17 @@ impl<'f> Overhead<'f> {
         requests.filter(|(_, amount)| !amount.is_zero())
     }
 
-    /// What they request together, by resource; `pods` is their number.
+    /// Returns the sum of the requests of the DaemonSets that would run, by resource. `pods` is the number of pods.
     pub fn requests(&self) -> impl Iterator<Item = (&str, Quantity)> {
         let sums = self.fleet.resources.iter().map(Text::as_str).zip(self.sums.iter().copied());
         sums.filter(|(_, sum)| !sum.is_zero()).chain([("pods", Quantity::count(self.count))])
     }
 
-    /// The DaemonSets that would not run, by namespace and name, and why.
+    /// Returns the DaemonSets that would not run, by namespace and name, each with the reason.
     pub fn refused(&self) -> impl Iterator<Item = (&'f Key, Refusal)> {
-        let refused = self.fleet.members.iter().filter(|member| self.run.get(member.alike) == Some(&false));
+        let refused = self.fleet.members.iter().filter(|member| self.run.get(member.group) == Some(&false));
         refused.filter_map(|member| {
-            let Alike { mode, rules, .. } = self.fleet.alike.get(member.alike)?;
+            let PlacementGroup { mode, rules, .. } = self.fleet.groups.get(member.group)?;
             let refusal = match mode {
                 SyncMode::LeaveAlone => Refusal::SelectsAllPods,
                 SyncMode::CollectDependents => Refusal::BeingDeleted,
@@ -261,7 +262,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::NotPlaced(reason) => reason.fmt(f),
             Self::BeingDeleted => f.write_str("the DaemonSet is being deleted"),
-            Self::SelectsAllPods => f.write_str("the DaemonSet's selector selects all pods, so that it is left alone"),
+            Self::SelectsAllPods => {
+                f.write_str("the DaemonSet is left alone: its selector is empty and selects all pods")
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a pod asks of its node.
+//! The resource requests of a pod.
 
 use std::collections::BTreeMap;
 
@@ -11,33 +11,33 @@ use crate::overhead::Quantity;
 /// Amounts by resource, such as `cpu` and `memory`.
 pub(super) type Resources = BTreeMap<Text, Quantity>;
 
-/// What decides about a pod's requests.
+/// The fields of a pod's spec that determine its requests.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
+struct PodRequirements {
     containers: Option<Vec<Container>>,
     init_containers: Option<Vec<Container>>,
     overhead: Option<Resources>,
-    resources: Option<Limited>,
+    resources: Option<ResourceRequirements>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Container {
-    resources: Option<Limited>,
+    resources: Option<ResourceRequirements>,
     restart_policy: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
-struct Limited {
+struct ResourceRequirements {
     requests: Option<Resources>,
     limits: Option<Resources>,
 }
 
 impl Container {
-    /// What is not requested, but limited, is requested up to the limit.
+    /// The requests; a limit without a request counts as a request.
     fn requests(&self) -> Resources {
-        let Some(Limited { requests, limits }) = &self.resources else { return Resources::new() };
+        let Some(ResourceRequirements { requests, limits }) = &self.resources else { return Resources::new() };
         let mut all = limits.clone().unwrap_or_default();
         all.extend(requests.clone().unwrap_or_default());
         all
@@ -48,16 +48,19 @@ impl Container {
     }
 }
 
-/// What a pod of this template requests, as Kubernetes counts it: all containers and sidecars together, or what
-/// initialising it takes at most if that is more; what the pod itself requests in place of that; and its overhead.
+/// Computes what a pod of `template` requests, as Kubernetes counts it.
+///
+/// The base is the sum over all containers and sidecars, or the peak of the initialization if that is more. Requests of
+/// the pod itself replace the base, and the pod's overhead is added.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers>
 pub(super) fn of_template(template: &PodTemplate) -> Result<Resources, serde_json::Error> {
-    let spec: Spec = Option::deserialize(template.json().get("spec").unwrap_or(&Value::Null))?.unwrap_or_default();
+    let spec: PodRequirements =
+        Option::deserialize(template.json().get("spec").unwrap_or(&Value::Null))?.unwrap_or_default();
     let mut running = Resources::new();
     for container in spec.containers.iter().flatten() {
         add(&mut running, &container.requests());
     }
-    let (mut sidecars, mut initialising) = (Resources::new(), Resources::new());
+    let (mut sidecars, mut initialization) = (Resources::new(), Resources::new());
     for container in spec.init_containers.iter().flatten() {
         let mut now = container.requests();
         if container.is_sidecar() {
@@ -67,9 +70,9 @@ pub(super) fn of_template(template: &PodTemplate) -> Result<Resources, serde_jso
         } else {
             add(&mut now, &sidecars);
         }
-        at_least(&mut initialising, &now);
+        raise(&mut initialization, &now);
     }
-    at_least(&mut running, &initialising);
+    raise(&mut running, &initialization);
     for (resource, amount) in spec.resources.map(|own| of_pod(own, &running)).unwrap_or_default() {
         running.insert(resource, amount);
     }
@@ -77,8 +80,8 @@ pub(super) fn of_template(template: &PodTemplate) -> Result<Resources, serde_jso
     Ok(running)
 }
 
-/// What the pod itself requests. Where it has but a limit, its containers' requests count, or else the limit.
-fn of_pod(own: Limited, containers: &Resources) -> Resources {
+/// The requests of the pod itself. A limit without a request counts only if no container requests the resource.
+fn of_pod(own: ResourceRequirements, containers: &Resources) -> Resources {
     let mut requests = own.requests.unwrap_or_default();
     for (resource, limit) in own.limits.unwrap_or_default() {
         if !containers.contains_key(&resource) {
@@ -96,7 +99,8 @@ pub(super) fn add(sum: &mut Resources, more: &Resources) {
     }
 }
 
-fn at_least(most: &mut Resources, other: &Resources) {
+/// Raises every amount to at least that of `other`.
+fn raise(most: &mut Resources, other: &Resources) {
     for (resource, amount) in other {
         let before = most.entry(resource.clone()).or_insert(*amount);
         if *before < *amount {
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_added_up() {
+    fn containers_add_up() {
         assert_eq!(cpu(json!({"containers": [container("100m"), container("1")]})), "1100m");
         assert_eq!(cpu(json!({"containers": [{}, {"resources": null}]})), "none");
         assert_eq!(requests(json!(null)), []);
@@ -149,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn what_initialises_the_pod_counts_if_it_takes_more() {
+    fn init_containers_count_if_they_request_more() {
         let spec = |init: &str| json!({"containers": [container("100m")], "initContainers": [container(init), container("50m")]});
         assert_eq!((cpu(spec("200m")), cpu(spec("20m"))), ("200m".into(), "100m".into()));
     }
 
     #[test]
-    fn sidecars_run_beside_the_containers_and_beside_what_is_initialised_after_them() {
+    fn sidecars_add_to_the_containers_and_to_later_init_containers() {
         let containers = json!([container("100m")]);
         assert_eq!(cpu(json!({"containers": containers, "initContainers": [sidecar("30m"), sidecar("20m")]})), "150m");
         assert_eq!(
@@ -169,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_pod_itself_requests_counts_instead_and_its_overhead_beside() {
+    fn requests_of_the_pod_itself_replace_those_of_containers_and_overhead_is_added() {
         let containers = json!([container("100m")]);
         let own =
             |resources: Value| json!({"containers": containers, "resources": resources, "overhead": {"cpu": "5m"}});

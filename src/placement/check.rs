@@ -1,4 +1,4 @@
-//! Every rule about a node for its own sake: what it asks for and whether the node has it; and what would bring a pod there.
+//! Checks every rule for a node independently, and finds the changes that would allow a pod on the node.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::{
     selector::TermMismatch,
 };
 
-/// One rule about a node: what it asks for and what the node has to say to it.
+/// The result of checking one rule for a node.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
@@ -33,13 +33,13 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlacementCheck {
-    /// What is asked for.
+    /// The rule.
     pub rule: PlacementRule,
-    /// What is wrong with the node; `None`: the rule holds.
+    /// The reason why the rule does not hold, or `None` if it holds.
     pub failure: Option<PlacementReason>,
 }
 
-/// What a DaemonSet, its namespace or its cluster ask of a node.
+/// A rule of a DaemonSet, its namespace or its cluster about nodes.
 ///
 /// ```
 /// use daemonplan::placement::PlacementRule;
@@ -50,40 +50,40 @@ pub struct PlacementCheck {
 #[serde(tag = "rule", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum PlacementRule {
-    /// The template's `spec.nodeName` names the node.
+    /// The template's `spec.nodeName` must name the node.
     NodeName {
-        /// The node that it names.
+        /// The node in `spec.nodeName`.
         required: Text,
     },
-    /// A pair of the template's `spec.nodeSelector`.
+    /// The node must have a label of the template's `spec.nodeSelector`.
     NodeSelector {
-        /// The label.
+        /// The key of the label.
         key: Text,
-        /// The value that it must have.
+        /// The required value.
         required: Text,
     },
-    /// A requirement of the only term of the template's required node affinity.
+    /// A requirement of the only term of the template's required node affinity must hold.
     NodeAffinityLabel {
         /// The requirement.
         requirement: Requirement,
     },
-    /// One of the terms of the template's required node affinity.
+    /// At least one term of the template's required node affinity must match.
     NodeAffinity {
-        /// How many terms there are.
+        /// The number of terms.
         terms: usize,
     },
-    /// Tolerations for all taints with the effects `NoSchedule` and `NoExecute`.
+    /// All taints with the effects `NoSchedule` and `NoExecute` must be tolerated.
     Taints,
-    /// A requirement of the namespace's node selector.
+    /// A requirement of the namespace's node selector must hold.
     NamespaceNodeSelector {
-        /// Where the selector stands.
+        /// The source of the selector.
         source: SelectorSource,
         /// The requirement.
         requirement: Requirement,
     },
 }
 
-/// Something that keeps a pod from a node, and would not if it were as said here.
+/// A change that makes a failing rule hold, so that a pod may run on the node.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
@@ -102,31 +102,31 @@ pub enum PlacementRule {
 #[serde(tag = "remedy", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Remedy {
-    /// A label of the node.
+    /// Add a label to the node.
     Label {
-        /// The label.
+        /// The key of the label.
         key: Text,
-        /// The value; `None`: any.
+        /// The value; `None` means any value.
         value: Option<Text>,
     },
-    /// Another value of a label of the node.
+    /// Change the value of a label of the node.
     OtherValue {
-        /// The label.
+        /// The key of the label.
         key: Text,
-        /// The value that it has.
+        /// The current value.
         found: Text,
     },
-    /// A label of the node that is not there.
+    /// Remove a label from the node.
     NoLabel {
-        /// The label.
+        /// The key of the label.
         key: Text,
     },
-    /// A toleration of the template.
+    /// Add a toleration to the template.
     Toleration {
-        /// For which taint.
+        /// The taint to tolerate.
         taint: Taint,
     },
-    /// A taint that is not there, as Kubernetes itself puts it on a node that is not in order.
+    /// Fix the condition of the node for which Kubernetes added a taint.
     NodeInOrder {
         /// The taint.
         taint: Taint,
@@ -134,14 +134,14 @@ pub enum Remedy {
 }
 
 impl PlacementRules {
-    /// All rules, in the order in which they decide.
+    /// Checks all rules for `node`, in the order in which they decide.
     pub(crate) fn checks(&self, node: &Node) -> Vec<PlacementCheck> {
         self.rules()
-            .map(|rule| PlacementCheck { rule: self.named(rule), failure: self.failure_of(rule, node) })
+            .map(|rule| PlacementCheck { rule: self.describe(rule), failure: self.failure_of(rule, node) })
             .collect()
     }
 
-    /// How one rule fails by itself.
+    /// Returns the reason why `rule` does not hold for `node`, independently of the other rules.
     fn failure_of(&self, rule: Rule<'_>, node: &Node) -> Option<PlacementReason> {
         let failure = self.failure(rule, node, |key| node.labels.get_text(key))?;
         Some(match rule {
@@ -155,10 +155,11 @@ impl PlacementRules {
         })
     }
 
-    /// What together would bring a pod to the node: the nearest that there is. None if one should run there, or if
-    /// nothing of this kind would help.
+    /// Returns a small set of changes that together would allow a pod on `node`.
+    ///
+    /// The set is empty if a pod should run on the node already, or if no such changes exist.
     pub(crate) fn remedies(&self, node: &Node) -> Vec<Remedy> {
-        let remedies = self.rules().map(|rule| self.help(rule, node)).collect::<Option<Vec<_>>>();
+        let remedies = self.rules().map(|rule| self.remedies_for_rule(rule, node)).collect::<Option<Vec<_>>>();
         let mut remedies: IndexSet<_> = remedies.into_iter().flatten().flatten().collect();
         let valued = |remedy: &Remedy| match remedy {
             Remedy::Label { key, value: Some(_) } => Some(key.clone()),
@@ -166,16 +167,16 @@ impl PlacementRules {
         };
         let valued: Vec<_> = remedies.iter().filter_map(valued).collect();
         remedies.retain(|remedy| !matches!(remedy, Remedy::Label { key, value: None } if valued.contains(key)));
-        let mut mended = node.clone();
+        let mut changed = node.clone();
         for remedy in &remedies {
-            remedy.apply(&mut mended);
+            remedy.apply(&mut changed);
         }
         // Rules may contradict each other.
-        if self.verdict(&mended).should_run() { remedies.into_iter().collect() } else { Vec::new() }
+        if self.verdict(&changed).should_run() { remedies.into_iter().collect() } else { Vec::new() }
     }
 
-    /// What would make the rule hold; `None` if nothing would.
-    fn help(&self, rule: Rule<'_>, node: &Node) -> Option<Vec<Remedy>> {
+    /// Returns the changes that would make `rule` hold, or `None` if no changes would.
+    fn remedies_for_rule(&self, rule: Rule<'_>, node: &Node) -> Option<Vec<Remedy>> {
         let Some(failure) = self.failure(rule, node, |key| node.labels.get_text(key)) else { return Some(Vec::new()) };
         match failure {
             Failure::NodeName => None,
@@ -183,17 +184,17 @@ impl PlacementRules {
                 Some(vec![Remedy::Label { key: key.clone(), value: Some(required.clone()) }])
             }
             Failure::NodeAffinity(affinity) => {
-                affinity.terms().iter().filter_map(|term| help_term(term, node)).min_by_key(Vec::len)
+                affinity.terms().iter().filter_map(|term| remedies_for_term(term, node)).min_by_key(Vec::len)
             }
             Failure::Taint { .. } => {
                 let untolerated = node.taints.iter().filter(|taint| !self.tolerates(taint));
                 Some(untolerated.map(|taint| Remedy::of_taint(taint.clone())).collect())
             }
-            Failure::Namespace(_, requirement) => help(requirement, node).map(|remedy| vec![remedy]),
+            Failure::Namespace(_, requirement) => remedy_for(requirement, node).map(|remedy| vec![remedy]),
         }
     }
 
-    fn named(&self, rule: Rule<'_>) -> PlacementRule {
+    fn describe(&self, rule: Rule<'_>) -> PlacementRule {
         match rule {
             Rule::NodeName => PlacementRule::NodeName { required: self.node_name.clone() },
             Rule::NodeSelector(key, required) => {
@@ -211,19 +212,19 @@ impl PlacementRules {
     }
 }
 
-/// What would make a term match.
-fn help_term(term: &NodeSelectorTerm, node: &Node) -> Option<Vec<Remedy>> {
+/// Returns the changes that would make `term` match, or `None` if no changes would.
+fn remedies_for_term(term: &NodeSelectorTerm, node: &Node) -> Option<Vec<Remedy>> {
     match term {
         NodeSelectorTerm::All { expressions, fields } if fields.iter().all(|requirement| requirement.matches(node)) => {
             let labels = expressions.iter().filter(|requirement| !requirement.matches(&node.labels));
-            labels.map(|requirement| help(requirement, node)).collect()
+            labels.map(|requirement| remedy_for(requirement, node)).collect()
         }
         _ => None,
     }
 }
 
-/// What would make a requirement hold that does not.
-fn help(requirement: &Requirement, node: &Node) -> Option<Remedy> {
+/// Returns the change that would make a failing `requirement` hold.
+fn remedy_for(requirement: &Requirement, node: &Node) -> Option<Remedy> {
     let key = requirement.key().clone();
     Some(match requirement.operator() {
         Operator::In(values) => Remedy::Label { key, value: Some(values.first()?.clone()) },
@@ -240,7 +241,7 @@ impl Remedy {
         if taint.key.starts_with(NODE_TAINT_PREFIX) { Self::NodeInOrder { taint } } else { Self::Toleration { taint } }
     }
 
-    /// Makes the node as it would be.
+    /// Applies the change to `node`. A toleration is applied by removing the taint.
     fn apply(&self, node: &mut Node) {
         match self {
             Self::Label { key, value } => {
@@ -275,10 +276,10 @@ impl fmt::Display for Remedy {
         match self {
             Self::Label { key, value: Some(value) } => write!(f, "the label {key}={value}"),
             Self::Label { key, value: None } => write!(f, "a label {key}"),
-            Self::OtherValue { key, found } => write!(f, "another value than {key}={found}"),
+            Self::OtherValue { key, found } => write!(f, "a value other than {key}={found}"),
             Self::NoLabel { key } => write!(f, "no label {key}"),
             Self::Toleration { taint } => write!(f, "a toleration for {taint}"),
-            Self::NodeInOrder { taint } => write!(f, "the node in order again (no taint {taint})"),
+            Self::NodeInOrder { taint } => write!(f, "a healthy node (no taint {taint})"),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use node_index::NodeIndex;
 pub(crate) use placements::{NodeSource, Placements, PlannedNodes};
 pub(crate) use rules::PlacementRules;
 
-/// The two answers for a node.
+/// The decision whether a pod should run on a node and whether an existing pod may stay.
 ///
 /// ```
 /// use daemonplan::Verdict;
@@ -29,15 +29,15 @@ pub(crate) use rules::PlacementRules;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Verdict {
-    /// A pod should run here.
+    /// A pod should run on the node.
     Run,
-    /// No pod should be created here, but one that is here may keep running.
+    /// No pod is created on the node, but an existing pod may keep running.
     Keep,
-    /// No pod should run here; one that is here is deleted.
+    /// No pod should run on the node; an existing pod is deleted.
     Refuse,
 }
 
-/// The decision for one node, with its reason.
+/// The decision for a node, with its reason.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
@@ -50,7 +50,7 @@ pub enum Verdict {
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
 /// assert_eq!(
 ///     snapshot.plan().placement("node-7").unwrap().to_string(),
-///     "node-7: not placed, but a pod that is there stays: taint a=b:NoSchedule is not tolerated",
+///     "node-7: not placed, but an existing pod stays: taint a=b:NoSchedule is not tolerated",
 /// );
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -60,11 +60,11 @@ pub struct Placement {
     pub node: Text,
     /// The decision.
     pub verdict: Verdict,
-    /// What decided.
+    /// The reason for the decision.
     pub reason: PlacementReason,
 }
 
-/// What decided about a node: the first rule that does not hold, or that all do.
+/// The reason for the decision about a node: the first rule that does not hold, or that all rules hold.
 ///
 /// ```
 /// use daemonplan::placement::PlacementReason;
@@ -77,42 +77,42 @@ pub struct Placement {
 pub enum PlacementReason {
     /// Every rule holds.
     AllRulesHold,
-    /// The template's `spec.nodeName` names another node.
+    /// The template's `spec.nodeName` names a different node.
     NodeName {
-        /// The node that it names.
+        /// The node in `spec.nodeName`.
         required: Text,
     },
-    /// A pair of the template's `spec.nodeSelector` is not on the node.
+    /// The node lacks a label of the template's `spec.nodeSelector`.
     NodeSelector {
-        /// The label.
+        /// The key of the label.
         key: Text,
-        /// The value that it must have.
+        /// The required value.
         required: Text,
-        /// The value that it has, if it is there.
+        /// The value on the node, if the label exists.
         found: Option<Text>,
     },
     /// No term of the template's required node affinity matches.
     NodeAffinity {
-        /// Why not, term by term.
+        /// The mismatch of each term.
         terms: Vec<TermMismatch>,
     },
-    /// A taint that is not tolerated.
+    /// A taint of the node is not tolerated.
     Taint {
         /// The taint.
         taint: Taint,
     },
     /// The namespace's node selector does not match.
     NamespaceNodeSelector {
-        /// Where the selector stands.
+        /// The source of the selector.
         source: SelectorSource,
         /// The requirement that does not hold.
         requirement: Requirement,
-        /// The label's value on the node, if it is there.
+        /// The value on the node, if the label exists.
         found: Option<Text>,
     },
 }
 
-/// Where a namespace's node selector stands.
+/// The source of a namespace's node selector.
 ///
 /// ```
 /// use daemonplan::placement::SelectorSource;
@@ -131,12 +131,12 @@ pub enum SelectorSource {
 }
 
 impl Verdict {
-    /// Whether a pod is created here if there is none.
+    /// Whether a missing pod is created.
     pub fn should_run(self) -> bool {
         self == Self::Run
     }
 
-    /// Whether a pod that is here stays.
+    /// Whether an existing pod stays.
     pub fn may_keep_running(self) -> bool {
         self != Self::Refuse
     }
@@ -147,7 +147,7 @@ impl fmt::Display for Placement {
         let Self { node, reason, .. } = self;
         match self.verdict {
             Verdict::Run => write!(f, "{node}: placed"),
-            Verdict::Keep => write!(f, "{node}: not placed, but a pod that is there stays: {reason}"),
+            Verdict::Keep => write!(f, "{node}: not placed, but an existing pod stays: {reason}"),
             Verdict::Refuse => write!(f, "{node}: not placed: {reason}"),
         }
     }
@@ -157,7 +157,7 @@ impl Serialize for Placement {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
-        struct Wire<'a> {
+        struct PlacementWire<'a> {
             node: &'a Text,
             should_run: bool,
             may_keep_running: bool,
@@ -166,7 +166,8 @@ impl Serialize for Placement {
         }
         let (should_run, may_keep_running) = (self.verdict.should_run(), self.verdict.may_keep_running());
         let message = self.reason.to_string();
-        Wire { node: &self.node, should_run, may_keep_running, reason: &self.reason, message }.serialize(serializer)
+        PlacementWire { node: &self.node, should_run, may_keep_running, reason: &self.reason, message }
+            .serialize(serializer)
     }
 }
 

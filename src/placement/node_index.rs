@@ -1,4 +1,4 @@
-//! The nodes of a snapshot, by name.
+//! An index of a snapshot's nodes by name.
 
 use std::{cmp::min, collections::BTreeSet};
 
@@ -6,17 +6,17 @@ use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::model::{Node, Text};
 
-/// The nodes of a snapshot, each once.
+/// The nodes of a snapshot, with distinct names.
 #[derive(Debug)]
 pub(crate) struct NodeIndex<'a> {
     nodes: Vec<&'a Node>,
     slots: HashTable<u32>,
-    /// The names that several different nodes have, sorted.
+    /// The names that are shared by several different nodes, sorted.
     ambiguous: Vec<Text>,
 }
 
 impl<'a> NodeIndex<'a> {
-    /// Of several nodes with the same name the smallest is used, so that their order makes no difference.
+    /// Indexes the nodes. Of nodes with the same name the smallest is kept, so that their order does not matter.
     pub(crate) fn new(all: &'a [Node]) -> Self {
         let mut nodes = Vec::with_capacity(all.len());
         let mut slots = HashTable::with_capacity(all.len());
@@ -44,10 +44,10 @@ impl<'a> NodeIndex<'a> {
         Self { nodes, slots, ambiguous: ambiguous.into_iter().cloned().collect() }
     }
 
-    /// The index of a node in [`NodeIndex::all`].
+    /// Returns the index of a node in [`NodeIndex::all`].
     pub(crate) fn slot(&self, name: &Text) -> Option<usize> {
-        let is_it = |slot: &u32| at(&self.nodes, *slot).is_some_and(|node| node.name == *name);
-        let slot = self.slots.find(name.code(), is_it)?;
+        let has_name = |slot: &u32| at(&self.nodes, *slot).is_some_and(|node| node.name == *name);
+        let slot = self.slots.find(name.code(), has_name)?;
         usize::try_from(*slot).ok()
     }
 
@@ -55,7 +55,7 @@ impl<'a> NodeIndex<'a> {
         self.nodes.get(self.slot(name)?).copied()
     }
 
-    /// The names that several different nodes have.
+    /// Returns the names that are shared by several different nodes, sorted.
     pub(crate) fn ambiguous(&self) -> &[Text] {
         &self.ambiguous
     }

@@ -1,15 +1,15 @@
-//! The placements of a plan: decisions that are computed on demand, not stored.
+//! The placements of a plan: decisions about nodes, computed on demand.
 
 use std::{fmt, sync::Arc};
 
 use super::{NodeIndex, Placement, PlacementRules};
 use crate::model::{Node, Text};
 
-/// Nodes that are stored elsewhere, found by name.
+/// A store of nodes outside of the plan.
 pub(crate) trait NodeSource: fmt::Debug + Send + Sync {
     fn find_node(&self, name: &Text) -> Option<&Node>;
 
-    /// All nodes, in any order.
+    /// Returns all nodes, in no particular order.
     fn all_nodes(&self) -> Vec<&Node>;
 }
 
@@ -20,7 +20,7 @@ pub(crate) enum PlannedNodes<'a> {
     Stored(&'a dyn NodeSource),
 }
 
-/// A view of the decision for every node.
+/// The decisions for all nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Placements<'a> {
     rules: Arc<PlacementRules>,
@@ -32,7 +32,7 @@ impl<'a> Placements<'a> {
         Self { rules, nodes }
     }
 
-    /// The decision for every node, by name.
+    /// Iterates over the decisions for all nodes, by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = Placement> {
         let mut nodes = match &self.nodes {
             PlannedNodes::Indexed(index) => index.all().to_vec(),
@@ -42,7 +42,7 @@ impl<'a> Placements<'a> {
         nodes.into_iter().map(|node| self.rules.placement(node))
     }
 
-    /// The decision for the node of this name; `None` if it does not exist.
+    /// Returns the decision for the node of this name, or `None` if it does not exist.
     pub(crate) fn get(&self, node: &str) -> Option<Placement> {
         let name = node.into();
         let node = match &self.nodes {

@@ -1,4 +1,4 @@
-//! The compiled rules: which of them a node fails, in the order in which they decide.
+//! The compiled rules about nodes, in the order in which they decide.
 
 use super::{Placement, PlacementReason, SelectorSource, Verdict};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Everything that decides about a node, compiled once per DaemonSet and namespace.
+/// The rules about nodes, compiled once per DaemonSet and namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlacementRules {
     pub(super) node_name: Text,
@@ -33,16 +33,16 @@ pub(crate) struct InvalidSelector {
     pub(crate) error: ExpressionError,
 }
 
-/// How many nodes are looked at at a time.
+/// The number of nodes in a batch.
 const BATCH: usize = 16;
 
-/// One rule. Its failure alone decides, unless a rule before it fails.
+/// A rule. The first rule that fails decides.
 #[derive(Clone, Copy)]
 pub(super) enum Rule<'a> {
     NodeName,
-    /// A label, and the value that it has to have.
+    /// The key and the required value of a label.
     NodeSelector(&'a Text, &'a Text),
-    /// A requirement on labels of an affinity that is nothing but such requirements, which all have to hold.
+    /// A requirement of an affinity with one term that has only requirements on labels.
     AffinityLabel(&'a NodeSelector, &'a Requirement),
     NodeAffinity(&'a NodeSelector),
     Taints,
@@ -86,7 +86,7 @@ impl PlacementRules {
         }
     }
 
-    /// The malformed terms of the required node affinity, which match no node, each with its index.
+    /// Iterates over the malformed terms of the required node affinity, which match no node, with their index.
     pub(crate) fn invalid_terms(&self) -> impl Iterator<Item = (usize, &RequirementError)> {
         let terms = self.affinity.iter().flat_map(NodeSelector::terms).enumerate();
         terms.filter_map(|(index, term)| match term {
@@ -95,17 +95,17 @@ impl PlacementRules {
         })
     }
 
-    /// The namespace's node selector annotation, if it could not be parsed and is ignored.
+    /// Returns the namespace's node selector annotation if it is invalid and therefore ignored.
     pub(crate) fn invalid_selector(&self) -> Option<&InvalidSelector> {
         self.invalid_selector.as_ref()
     }
 
-    /// The decision for `node`. Allocates nothing.
+    /// Decides for `node`. Allocates no memory.
     pub(crate) fn verdict(&self, node: &Node) -> Verdict {
         Verdict::of(self.first_failure(node))
     }
 
-    /// The decisions for many nodes: rule by rule, so that memory is waited for at several nodes at the same time.
+    /// Decides for many nodes. Evaluates each batch rule by rule, so that memory accesses to several nodes overlap.
     pub(crate) fn verdicts(&self, nodes: &[&Node]) -> Vec<Verdict> {
         let mut rules: Vec<_> = self.rules().map(|rule| (rule, LabelLookup::default())).collect();
         let mut verdicts = vec![Verdict::Run; nodes.len()];
@@ -119,7 +119,7 @@ impl PlacementRules {
         verdicts
     }
 
-    /// The decision for `node` with its reason.
+    /// Decides for `node`, with the reason.
     pub(crate) fn placement(&self, node: &Node) -> Placement {
         Placement { node: node.name.clone(), verdict: self.verdict(node), reason: self.reason(node) }
     }
@@ -153,13 +153,13 @@ impl PlacementRules {
         self.rules().find_map(|rule| self.failure(rule, node, |key| node.labels.get_text(key)))
     }
 
-    /// All rules, in the order in which they decide.
+    /// Iterates over all rules, in the order in which they decide.
     pub(super) fn rules(&self) -> impl Iterator<Item = Rule<'_>> {
         let node_name = (!self.node_name.is_empty()).then_some(Rule::NodeName);
         let pairs = self.node_selector.iter().map(|(key, value)| Rule::NodeSelector(key, value));
         let affinity = self.affinity.iter().flat_map(|affinity| {
             let (expressions, whole) = match affinity.terms() {
-                // That they all hold is asked of each for itself.
+                // All requirements must hold, so each is a rule of its own.
                 [NodeSelectorTerm::All { expressions, fields }] if fields.is_empty() => (&**expressions, None),
                 _ => (&[][..], Some(Rule::NodeAffinity(affinity))),
             };
@@ -171,7 +171,7 @@ impl PlacementRules {
         node_name.into_iter().chain(pairs).chain(affinity).chain([Rule::Taints]).chain(namespace)
     }
 
-    /// How `rule` fails on `node`, if it does, whose labels `find` looks up.
+    /// Returns the failure of `rule` for `node`, if any. `find` looks up the node's labels.
     pub(super) fn failure<'a>(
         &'a self,
         rule: Rule<'a>,
@@ -189,7 +189,7 @@ impl PlacementRules {
                 let mut untolerated = node.taints.iter().filter(|taint| !self.tolerates(taint));
                 let first = untolerated.next()?;
                 let evicts = |taint: &Taint| taint.effect == TaintEffect::NoExecute;
-                // The taint that evicts is the one to name.
+                // Report a taint that evicts pods before others.
                 let evicting = if evicts(first) { Some(first) } else { untolerated.find(|taint| evicts(taint)) };
                 Some(Failure::Taint { first: evicting.unwrap_or(first), evicts: evicting.is_some() })
             }
@@ -205,7 +205,7 @@ impl PlacementRules {
     }
 }
 
-/// The node selectors that apply in a namespace: its annotations, or the cluster's defaults.
+/// Returns the node selectors that apply in a namespace: its annotations, or the cluster's defaults.
 fn namespace_selectors(
     namespace: &Namespace,
     settings: &Settings,
@@ -215,7 +215,7 @@ fn namespace_selectors(
         let text = Text::from(namespace.annotations.get(key)?);
         let selector = text.parse().unwrap_or_else(|error| {
             invalid = Some(InvalidSelector { source, text: text.clone(), error });
-            // The annotation exists nevertheless, so the defaults do not apply.
+            // An invalid annotation still replaces the defaults.
             SelectorExpression::default()
         });
         Some((source, selector))

@@ -1,3 +1,5 @@
+//! The actions of a plan.
+
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -14,73 +16,73 @@ use crate::{
 
 /// One step of a plan: what to do, to which object, and why.
 ///
-/// It displays as one line for people and serialises as documented in the README.
+/// `Display` writes one line for people; `Serialize` writes the form that [`guide::output`](crate::guide::output) documents.
 ///
 /// ```
 /// use daemonplan::{model::{DaemonSet, LabelSelector, Namespace, Node}, plan};
 /// let mut daemonset = DaemonSet::new("prod", "agent");
 /// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#).unwrap();
 /// let actions = plan(&daemonset, &[Node::new("node-7")], &[], &Namespace::new("prod"));
-/// assert_eq!(actions[0].to_string(), "create pod on node-7: no pod is there");
+/// assert_eq!(actions[0].to_string(), "create pod on node-7: no pod on this node");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Make the DaemonSet the pod's controller: nobody controls it and its labels match.
+    /// Make the DaemonSet the controller of an orphan whose labels match.
     AdoptPod {
         /// The pod.
         pod: ObjectRef,
     },
-    /// Take the DaemonSet's owner reference off the pod.
+    /// Remove the DaemonSet's owner reference from the pod.
     ReleasePod {
         /// The pod.
         pod: ObjectRef,
-        /// Why.
+        /// The reason.
         reason: ReleaseReason,
     },
-    /// Make the DaemonSet the revision's controller: nobody controls it and its labels match.
+    /// Make the DaemonSet the controller of an orphaned revision whose labels match.
     AdoptRevision {
         /// The revision.
         revision: ObjectRef,
     },
-    /// Take the DaemonSet's owner reference off the revision.
+    /// Remove the DaemonSet's owner reference from the revision.
     ReleaseRevision {
         /// The revision.
         revision: ObjectRef,
-        /// Why.
+        /// The reason.
         reason: ReleaseReason,
     },
-    /// Create a revision for the template: there is none yet.
+    /// Create the first revision of the template.
     CreateRevision {
         /// The whole object.
         revision: Box<ControllerRevision>,
     },
-    /// Set a revision's number and its hash label.
+    /// Set a revision's number and hash label.
     UpdateRevision {
         /// The revision.
         revision: ObjectRef,
-        /// The number that it must have.
+        /// The number to set.
         number: i64,
-        /// The label that it must have.
+        /// The hash label to set.
         hash: Text,
-        /// Why.
+        /// The reason.
         reason: RevisionUpdateReason,
     },
-    /// Set a pod's hash label: several revisions say the same and only one stays.
+    /// Set a pod's hash label to that of the one revision that is kept of several equal ones.
     RelabelPod {
         /// The pod.
         pod: ObjectRef,
-        /// The label that it must have.
+        /// The hash label to set.
         hash: Text,
     },
-    /// Give the DaemonSet an older template back, as `kubectl rollout undo` does: the new one fails, and its
-    /// [`FailurePolicy`](crate::policy::FailurePolicy) asks for it. Nothing else is asked for about pods in such a plan.
+    /// Restore an older template of the DaemonSet, as `kubectl rollout undo` does. The new template fails, and the
+    /// [`FailurePolicy`](crate::policy::FailurePolicy) asks for a roll-back. Such a plan creates and deletes no pods.
     RollBack {
         /// The DaemonSet.
         daemonset: ObjectRef,
-        /// Its `metadata.generation`, which it must still have.
+        /// The precondition: `metadata.generation` of the DaemonSet.
         generation: i64,
-        /// The revision to go back to; its [`data`](ControllerRevision::data) is the strategic merge patch.
+        /// The revision to restore; its [`data`](ControllerRevision::data) is the strategic merge patch.
         revision: Box<ControllerRevision>,
         /// The nodes where the new template fails, by name.
         failing: Vec<Text>,
@@ -89,28 +91,28 @@ pub enum Action {
     CreatePod {
         /// The node's name.
         node: Text,
-        /// The pod, but for the node: see [`PodBlueprint::manifest`].
+        /// The pod without its node; see [`PodBlueprint::manifest`].
         blueprint: PodBlueprint,
-        /// Why.
+        /// The reason.
         reason: CreateReason,
     },
     /// Delete a pod.
     DeletePod {
         /// The pod.
         pod: ObjectRef,
-        /// The node that it is on, if any.
+        /// The pod's node, if it has one.
         node: Option<Text>,
-        /// Why.
+        /// The reason.
         reason: DeleteReason,
     },
     /// Delete a revision.
     DeleteRevision {
         /// The revision.
         revision: ObjectRef,
-        /// Why.
+        /// The reason.
         reason: RevisionDeleteReason,
     },
-    /// Write the DaemonSet's status: it is not what it was.
+    /// Update the DaemonSet's status, which has changed.
     UpdateStatus {
         /// The new status.
         status: DaemonSetStatus,
@@ -118,7 +120,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The action's name, for programs: stable, and the variant's name.
+    /// Returns the action's stable name for programs: the variant's name.
     ///
     /// ```
     /// use daemonplan::{Action, model::DaemonSetStatus};
@@ -142,7 +144,7 @@ impl Action {
         }
     }
 
-    /// The kind of the object that is written.
+    /// Returns the kind of the object that the action writes.
     ///
     /// ```
     /// use daemonplan::{Action, Kind, model::DaemonSetStatus};
@@ -164,7 +166,7 @@ impl Action {
         }
     }
 
-    /// The reason's name, for programs: stable, and the variant's name where the reason is an enum.
+    /// Returns the reason's stable name for programs: the variant's name where the reason is an enum.
     pub fn reason_code(&self) -> &'static str {
         match self {
             Self::AdoptPod { .. } | Self::AdoptRevision { .. } => "OrphanMatches",
@@ -180,16 +182,16 @@ impl Action {
         }
     }
 
-    /// The reason as a sentence for people.
+    /// Returns the reason as a sentence for people.
     pub fn reason(&self) -> String {
         match self {
             Self::AdoptPod { .. } | Self::AdoptRevision { .. } => {
-                "nobody controls it and its labels match the selector".to_owned()
+                "orphan: no controller, and its labels match the selector".to_owned()
             }
             Self::ReleasePod { reason, .. } | Self::ReleaseRevision { reason, .. } => reason.to_string(),
             Self::CreateRevision { .. } => "the template has no revision yet".to_owned(),
             Self::UpdateRevision { reason, .. } => reason.to_string(),
-            Self::RelabelPod { .. } => "several revisions say the same, and one is kept".to_owned(),
+            Self::RelabelPod { .. } => "duplicate revisions: one is kept".to_owned(),
             Self::RollBack { failing, .. } => format!("the new template fails on {}", some_nodes(failing)),
             Self::CreatePod { reason, .. } => reason.to_string(),
             Self::DeletePod { reason, .. } => reason.to_string(),
@@ -198,8 +200,8 @@ impl Action {
         }
     }
 
-    /// The object that is there already and that this is about, with the uid that it must still have; `None` for a
-    /// creation and for the status.
+    /// Returns the existing object that the action changes, with its uid as the precondition; `None` for creations and for
+    /// the status.
     pub fn object(&self) -> Option<&ObjectRef> {
         match self {
             Self::AdoptPod { pod }
@@ -322,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_told_what_it_is_and_what_it_is_about() {
+    fn an_action_serialises_with_its_name_its_object_and_its_reason() {
         let (pod, revision) =
             (Pod::new("prod", "agent-x2k"), ControllerRevision::new("prod", "agent-6d5f", 3, 0.into()));
         let (pod, revision) = (ObjectRef::from(&pod), ObjectRef::from(&revision));

@@ -1,3 +1,5 @@
+//! Kubernetes Events about the DaemonSet.
+
 use std::fmt;
 
 use serde::Serialize;
@@ -20,9 +22,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Event {
-    /// Whether it is news or problem.
+    /// Whether the Event reports something normal or a problem.
     pub r#type: EventType,
-    /// The reason, as the built-in controller gives it where it has one, such as `FailedDaemonPod`.
+    /// The reason, such as `FailedDaemonPod`: that of the built-in controller where it has one.
     pub reason: &'static str,
     /// The text.
     pub message: String,
@@ -37,9 +39,9 @@ pub struct Event {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum EventType {
-    /// News.
+    /// Something normal.
     Normal,
-    /// Trouble.
+    /// A problem.
     Warning,
 }
 

@@ -29,33 +29,33 @@ pub use warning::Warning;
 /// # let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-7")];
 /// let Plan { actions, status, warnings, .. } = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]).plan();
-/// assert_eq!(actions[1].to_string(), "create pod on node-7: no pod is there");
+/// assert_eq!(actions[1].to_string(), "create pod on node-7: no pod on this node");
 /// assert_eq!((status.unwrap().desired_number_scheduled, warnings.len()), (1, 0));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Plan<'a> {
-    /// The hash label that up-to-date pods carry.
+    /// The hash label of pods that are up to date.
     pub hash: Text,
-    /// What to do, in the order in which to do it: claims, revisions and relabelling, creations, deletions, clean-up,
-    /// status. To stop after any of them and to plan again is safe.
+    /// The actions in the order of execution: claims, revisions and relabelling, creations, deletions, clean-up, status.
+    /// Stopping after any of them and planning again is safe.
     pub actions: Vec<Action>,
-    /// The status before the actions take effect; `None` where none is to be written.
+    /// The status before the actions take effect; `None` if none is written.
     pub status: Option<DaemonSetStatus>,
     /// Kubernetes Events to emit about the DaemonSet.
     pub events: Vec<Event>,
-    /// When to plan again, even if nothing changes but the time.
+    /// When to plan again if nothing changes but the time.
     pub requeue_after: Option<Duration>,
-    /// Entries of the [`Backoff`] that change.
+    /// The entries of the [`Backoff`](crate::backoff::Backoff) that change.
     pub backoff: Vec<(BackoffKey, BackoffEntry)>,
-    /// What else somebody should know.
+    /// Problems of the input.
     pub warnings: Vec<Warning>,
-    /// Where an update stands that keeps to a [`RolloutPolicy`](crate::policy::RolloutPolicy); `None` without one.
+    /// The state of an update under a [`RolloutPolicy`](crate::policy::RolloutPolicy); `None` without a policy.
     pub rollout: Option<RolloutStatus>,
-    /// How many creations the burst limit holds back for a later plan.
+    /// The number of creations that the burst limit holds back for a later plan.
     pub held_back_creations: usize,
-    /// How many deletions the burst limit holds back for a later plan.
+    /// The number of deletions that the burst limit holds back for a later plan.
     pub held_back_deletions: usize,
     placements: Placements<'a>,
 }

@@ -1,4 +1,4 @@
-//! Why a plan does what it does: data first, with a name for programs and a sentence for people.
+//! Why a plan creates and deletes pods: data with a name for programs and a sentence for people.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use crate::{model::Text, placement::PlacementReason};
 /// Why a pod is created.
 ///
 /// ```
-/// assert_eq!(daemonplan::CreateReason::Surge.to_string(), "the update surges here next");
+/// assert_eq!(daemonplan::CreateReason::Surge.to_string(), "the update surges to this node next");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CreateReason {
-    /// There is none on a node that should run one.
+    /// The node should run a pod and has none.
     NoPod,
-    /// With surge: those that are there are being deleted or have ended.
+    /// With surge: the node's pods are terminal or being deleted.
     NoLivePod,
-    /// With surge: the old pod is not available, so its replacement does not wait for a turn.
+    /// With surge: the outdated pod is not available, so its replacement needs no budget.
     ReplacesUnavailable,
-    /// With surge: it is this node's turn.
+    /// With surge: the update reaches this node.
     Surge,
-    /// There is none, and the update has not come to this node: it gets one of the older template.
+    /// The node has no pod, and the update has not reached it: the pod gets the older template.
     HeldBack,
 }
 
@@ -33,38 +33,38 @@ pub enum CreateReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeleteReason {
-    /// Its node does not exist.
+    /// The node does not exist.
     NodeGone,
-    /// It failed.
+    /// The pod failed.
     Failed,
-    /// It ended, and a daemon should not.
+    /// The pod completed, but daemon pods must keep running.
     Succeeded,
     /// Another pod of the DaemonSet is kept on this node.
     Duplicate {
-        /// That pod.
+        /// The kept pod.
         kept: Text,
     },
-    /// It may not keep running on this node.
+    /// The pod may not keep running on this node.
     NotPlaced {
-        /// Which rule says so.
+        /// The rule that decides.
         placement: PlacementReason,
     },
-    /// It is of an older template, and it is this node's turn.
+    /// The pod is outdated, and the update reaches this node.
     Outdated,
-    /// It is of an older template and not available, so it does not wait for a turn.
+    /// The pod is outdated and not available, so its deletion needs no budget.
     OutdatedUnavailable,
-    /// With surge: it is of an older template and not ready, and a new pod is there.
+    /// With surge: the pod is outdated and not ready, and a new pod exists.
     SurgeOldNotReady,
-    /// With surge: it is of an older template, and the new pod is available.
+    /// With surge: the pod is outdated, and the new pod is available.
     SurgeFinished,
-    /// With surge: it is of an older template, the node should not run one any more, and it is not needed.
+    /// With surge: the pod is outdated, the node should no longer run one, and enough others are available.
     NotWanted,
-    /// Its DaemonSet is being deleted.
+    /// The DaemonSet is being deleted.
     OwnerDeleted,
 }
 
 impl CreateReason {
-    /// Whether it is a step of an update.
+    /// Whether the reason is a step of an update.
     pub(crate) fn is_update(self) -> bool {
         matches!(self, Self::Surge | Self::ReplacesUnavailable)
     }
@@ -83,17 +83,17 @@ impl CreateReason {
 impl fmt::Display for CreateReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoPod => "no pod is there",
-            Self::NoLivePod => "no live pod is there",
-            Self::ReplacesUnavailable => "the old pod is not available",
-            Self::Surge => "the update surges here next",
-            Self::HeldBack => "no pod is there; one of the older template, as the update is held back here",
+            Self::NoPod => "no pod on this node",
+            Self::NoLivePod => "no live pod on this node",
+            Self::ReplacesUnavailable => "the outdated pod is not available",
+            Self::Surge => "the update surges to this node next",
+            Self::HeldBack => "no pod on this node; the update is held back here, so the pod gets the older template",
         })
     }
 }
 
 impl DeleteReason {
-    /// Whether it is a step of an update.
+    /// Whether the reason is a step of an update.
     pub(crate) fn is_update(&self) -> bool {
         use DeleteReason::{NotWanted, Outdated, OutdatedUnavailable, SurgeFinished, SurgeOldNotReady};
         matches!(self, Outdated | OutdatedUnavailable | SurgeOldNotReady | SurgeFinished | NotWanted)
@@ -121,14 +121,14 @@ impl fmt::Display for DeleteReason {
         match self {
             Self::NodeGone => f.write_str("its node does not exist"),
             Self::Failed => f.write_str("it failed"),
-            Self::Succeeded => f.write_str("it ended, and a daemon should not"),
+            Self::Succeeded => f.write_str("it completed, but daemon pods must keep running"),
             Self::Duplicate { kept } => write!(f, "{kept} is kept on this node"),
             Self::NotPlaced { placement } => placement.fmt(f),
-            Self::Outdated => f.write_str("it is of an older template"),
-            Self::OutdatedUnavailable => f.write_str("it is of an older template and not available"),
-            Self::SurgeOldNotReady => f.write_str("it is of an older template and not ready, a new pod is there"),
-            Self::SurgeFinished => f.write_str("it is of an older template, the new pod is available"),
-            Self::NotWanted => f.write_str("it is of an older template and the node should not run one any more"),
+            Self::Outdated => f.write_str("outdated"),
+            Self::OutdatedUnavailable => f.write_str("outdated and not available"),
+            Self::SurgeOldNotReady => f.write_str("outdated and not ready, and a new pod exists"),
+            Self::SurgeFinished => f.write_str("outdated, and the new pod is available"),
+            Self::NotWanted => f.write_str("outdated, and the node should no longer run a pod"),
             Self::OwnerDeleted => f.write_str("its DaemonSet is being deleted"),
         }
     }

@@ -1,3 +1,5 @@
+//! Warnings about the input.
+
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
@@ -9,7 +11,7 @@ use crate::{
     selector::ExpressionError,
 };
 
-/// Something in the input that Kubernetes passes over in silence and that somebody should know.
+/// A problem of the input that Kubernetes ignores without a word.
 ///
 /// ```
 /// use daemonplan::Warning;
@@ -26,28 +28,28 @@ pub enum Warning {
     SelectsNoPods,
     /// A term of the template's required node affinity is malformed and matches no node.
     InvalidAffinityTerm {
-        /// Which term, counted from 0.
+        /// The index of the term, from 0.
         term: usize,
-        /// What is wrong with it.
+        /// The cause.
         error: RequirementError,
     },
     /// A node selector annotation of the namespace does not parse and is ignored.
     InvalidNodeSelector {
-        /// Which annotation.
+        /// The annotation.
         source: SelectorSource,
         /// Its text.
         text: Text,
-        /// What is wrong with it.
+        /// The cause.
         error: ExpressionError,
     },
-    /// An annotation with a policy for updates cannot be read, so that updates are paused.
+    /// An annotation with a rollout policy cannot be read, so updates are paused.
     InvalidPolicy {
-        /// What is wrong with it.
+        /// The cause.
         error: PolicyError,
     },
-    /// No ControllerRevisions were given: which pods are up to date is judged by the template's own hash.
+    /// No ControllerRevisions were given: the template's own hash decides which pods are up to date.
     HistoryNotGiven,
-    /// Several nodes of this name were given; one of them was planned for.
+    /// Several nodes of this name were given; the plan uses one of them.
     DuplicateNode {
         /// The name.
         node: Text,
@@ -67,7 +69,7 @@ impl Warning {
         terms.chain(selector).collect()
     }
 
-    /// The variant's name, for programs.
+    /// Returns the variant's name, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::SelectsAllPods => "SelectsAllPods",
@@ -85,9 +87,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SelectsAllPods => f.write_str("the selector is empty and selects all pods: nothing is done"),
-            Self::SelectsNoPods => {
-                f.write_str("there is no selector: no pod is ever claimed, not even those that are created")
-            }
+            Self::SelectsNoPods => f.write_str("no selector: no pod is ever claimed, not even the created ones"),
             Self::InvalidAffinityTerm { term, error } => {
                 write!(f, "term {} of the required node affinity matches no node: {error}", term + 1)
             }

@@ -1,4 +1,4 @@
-//! From the input to a plan: all nodes are decided for, added up, and turned into actions.
+//! From the input to a plan: decides for every node, adds the decisions up, and turns the totals into actions.
 
 pub(crate) mod claimed_pods;
 mod owned_snapshot;

@@ -25,7 +25,7 @@ pub struct OwnedSnapshot {
     pub daemonset: DaemonSet,
     /// The nodes, each name once.
     pub nodes: Vec<Node>,
-    /// The pods; those of other owners and other namespaces make no difference.
+    /// The pods; those of other owners and other namespaces are ignored.
     pub pods: Vec<Pod>,
     /// The DaemonSet's namespace.
     pub namespace: Namespace,
@@ -37,12 +37,13 @@ pub struct OwnedSnapshot {
     pub settings: Settings,
     /// The back-off of Failed pods.
     pub backoff: Backoff,
-    /// Whether the effects of the last plan show.
+    /// Whether the effects of the last plan show in the objects.
     pub expectations_satisfied: bool,
 }
 
 impl OwnedSnapshot {
-    /// These objects, with no revisions, no clock, no back-off, default settings, and all effects observed.
+    /// Creates a snapshot of these objects, with no revisions, no clock, no back-off, default settings, and satisfied
+    /// expectations.
     pub fn new(daemonset: DaemonSet, nodes: Vec<Node>, pods: Vec<Pod>, namespace: Namespace) -> Self {
         Self {
             daemonset,
@@ -57,7 +58,7 @@ impl OwnedSnapshot {
         }
     }
 
-    /// The snapshot of these facts.
+    /// Returns a snapshot that borrows the objects.
     pub fn snapshot(&self) -> Snapshot<'_> {
         let mut snapshot = Snapshot::new(&self.daemonset, &self.nodes, &self.pods, &self.namespace)
             .settings(&self.settings)

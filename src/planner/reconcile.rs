@@ -51,7 +51,7 @@ pub(crate) fn reconcile<'p>(
     reconciler.plan
 }
 
-/// Adds what becomes of the dependents of a DaemonSet that is being deleted.
+/// Adds the actions for the dependents of a DaemonSet that is being deleted: they are deleted or orphaned.
 pub(crate) fn collect_dependents<'p>(
     plan: &mut Plan<'_>,
     daemonset: &DaemonSet,
@@ -202,7 +202,7 @@ fn relabel<'p>(claimed: impl Iterator<Item = &'p Pod>, hash: &Text) -> Vec<Actio
     actions
 }
 
-/// Whether the status must be written. An observed generation that is ahead of the new one needs no write.
+/// Whether the status must be updated. An observed generation ahead of the new one needs no update.
 fn has_changed(before: &DaemonSetStatus, status: &DaemonSetStatus) -> bool {
     let observed_generation = before.observed_generation.max(status.observed_generation);
     *before != DaemonSetStatus { observed_generation, ..status.clone() }

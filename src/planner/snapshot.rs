@@ -1,16 +1,17 @@
-//! A plan from all facts at once.
+//! Plans from a snapshot of the cluster, all at once.
 //!
 //! # Where the time goes
 //!
 //! On 10,000 nodes with one pod each, whose names and uids are too long to be stored inline, a settled plan takes about
-//! 1,000 instructions for a node and its pod, and misses a cache of 1 MB about 17 times (cachegrind). About 14 cache lines
-//! are unavoidable: the node's struct (2), the value of each label that a rule asks for, and the taints; the pod's struct
-//! (5), the name of its node, and that node's entry, struct and name to compare. A pod of another controller takes 30
-//! instructions and a line, a requirement on labels 130 and up to a line.
+//! 1,000 instructions for a node and its pod, and misses a cache of 1 MB about 17 times (cachegrind). About 14 cache
+//! lines are unavoidable: the node's struct (2), the value of each label that a rule asks for, and the taints; the
+//! pod's struct (5), the name of its node, and that node's entry, struct and name to compare. A pod of another
+//! controller takes 30 instructions and a line, a requirement on labels 130 and up to a line.
 //!
-//! So what decides often is stored inline ([`Text`](crate::model::Text)), label sets share their keys and equal sets share
-//! everything ([`Labels`](crate::model::Labels)), so that most labels are recognised by their address. Nodes and pods are
-//! processed in small batches, so that several memory accesses are in flight at the same time.
+//! Values that are read often are therefore stored inline ([`Text`](crate::model::Text)), label sets share their keys
+//! and equal sets share everything ([`Labels`](crate::model::Labels)), so that most labels are recognised by their
+//! address. Nodes and pods are processed in small batches, so that several memory accesses are in flight at the same
+//! time.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -29,7 +30,7 @@ use crate::{
 
 /// The input of a plan: one DaemonSet and the cluster around it, at one moment.
 ///
-/// What is not given: no ControllerRevisions (which differs from an empty slice of them), no clock, the default
+/// The defaults are: no ControllerRevisions (which differs from an empty slice of them), no clock, the default
 /// [`Settings`], no back-off of Failed pods, and satisfied expectations.
 ///
 /// ```
@@ -67,8 +68,8 @@ pub(crate) struct CompiledSnapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    /// Creates a snapshot of a DaemonSet, all nodes of the cluster, the pods of the DaemonSet's namespace (pods of other
-    /// namespaces are ignored) and that namespace. The order of nodes and pods makes no difference.
+    /// Creates a snapshot of a DaemonSet, all nodes of the cluster, the pods of the DaemonSet's namespace (pods of
+    /// other namespaces are ignored) and that namespace. The order of nodes and pods makes no difference.
     pub fn new(daemonset: &'a DaemonSet, nodes: &'a [Node], pods: &'a [Pod], namespace: &'a Namespace) -> Self {
         Self {
             daemonset,
@@ -95,7 +96,7 @@ impl<'a> Snapshot<'a> {
         Self { now: Some(now), ..self }
     }
 
-    /// Sets what the cluster's operator has configured.
+    /// Sets the configuration of the cluster's operator.
     #[must_use]
     pub fn settings(self, settings: &'a Settings) -> Self {
         Self { settings: Some(settings), ..self }
@@ -107,14 +108,14 @@ impl<'a> Snapshot<'a> {
         Self { backoff: Some(backoff), ..self }
     }
 
-    /// States that the effects of the last plan do not show in the input yet, for example because a cache lags. The plan
-    /// then creates and deletes nothing.
+    /// States that the effects of the last plan do not show in the input yet, for example because a cache lags. The
+    /// plan then creates and deletes nothing.
     #[must_use]
     pub fn expectations_unsatisfied(self) -> Self {
         Self { expectations_satisfied: false, ..self }
     }
 
-    /// The DaemonSet that the plan is for.
+    /// Returns the DaemonSet that the plan is for.
     pub fn daemonset(&self) -> &'a DaemonSet {
         self.daemonset
     }

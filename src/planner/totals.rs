@@ -1,4 +1,4 @@
-//! The sum over all nodes. A node's contribution can be taken out again, so that a change costs what it changes.
+//! The sum over all nodes. A node's contribution can be removed again, so that the cost depends on what has changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -36,7 +36,7 @@ pub(crate) struct Totals {
     /// Bound pods of missing nodes. They do not delay an update.
     collect: ListsByNode<PodIndex>,
     rollout: Rollout,
-    /// What the policy makes of each node, if there is one.
+    /// How the rollout policy treats each node, if the DaemonSet has a policy.
     policies: BTreeMap<Text, Box<NodePolicy>>,
     times: BTreeMap<Text, NodeTimes>,
     /// When pods become available, by node.
@@ -45,11 +45,11 @@ pub(crate) struct Totals {
     waits: BTreeSet<(Wait, Text)>,
     /// When back-offs change, by node.
     backoffs: BTreeSet<(Timestamp, Text)>,
-    /// When time alone changes what the policy makes of a node.
+    /// When time alone changes how the policy treats a node.
     policy_changes: BTreeSet<(Timestamp, Text)>,
 }
 
-/// What a node added to the totals, to be removed again.
+/// A node's contribution to the totals, which can be removed again.
 #[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contribution {
@@ -77,7 +77,7 @@ struct ListsByNode<T> {
 }
 
 impl Contribution {
-    /// Whether there is work on the node.
+    /// Whether the node needs work.
     pub(crate) fn has_work(self) -> bool {
         self.has_work
     }
@@ -148,7 +148,7 @@ impl Totals {
         }
     }
 
-    /// How far the policy lets the update go.
+    /// Computes what the rollout policy allows the update to do now.
     pub(crate) fn gate(&self, context: &DaemonSetContext<'_>) -> RolloutGate {
         RolloutGate::of(&self.rollout, &context.rules.policy, self.counts.desired, context.hash(), context.now)
     }
@@ -158,7 +158,7 @@ impl Totals {
         self.rollout.progress.older_revision(history)
     }
 
-    /// The state of an update that keeps to a policy.
+    /// The state of an update with a rollout policy.
     pub(crate) fn rollout_status(&self, phase: RolloutPhase) -> RolloutStatus {
         let Progress { old_nodes, updated, unavailable_excluded, .. } = self.rollout.progress;
         RolloutStatus { phase, old: old_nodes, updated, unavailable_excluded }
@@ -176,7 +176,7 @@ impl Totals {
 
     /// The repairs that nodes need, or else the next steps of the update: of each kind at most the burst limit.
     ///
-    /// While the gate is not open, nodes that lack a pod get one of the older revision, if it is known (`keeps_older`).
+    /// While the gate is not open, nodes without a pod get one of the older revision if it is known (`keeps_older`).
     pub(crate) fn steps(
         &self,
         context: &DaemonSetContext<'_>,
@@ -254,7 +254,7 @@ impl Totals {
         [first(&self.available), first(&self.backoffs), first(&self.policy_changes)].into_iter().flatten().min()
     }
 
-    /// The nodes whose cells time alone has changed by now.
+    /// The nodes whose decisions time alone has changed by `now`.
     pub(crate) fn changed_by(&self, now: Timestamp) -> Vec<Text> {
         let all = [&self.available, &self.backoffs, &self.policy_changes].into_iter();
         let times = all.flat_map(|times| times.iter().take_while(|(at, _)| *at <= now));

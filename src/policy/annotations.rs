@@ -1,4 +1,4 @@
-//! Policies as annotations of a DaemonSet.
+//! Reading and writing policies as annotations of a DaemonSet.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     selector::{ExpressionError, SelectorExpression},
 };
 
-/// Why the annotations of a DaemonSet are no [`RolloutPolicy`].
+/// The error for annotations that are not a valid [`RolloutPolicy`].
 ///
 /// ```
 /// use daemonplan::{RolloutPolicy, model::Labels};
@@ -26,58 +26,58 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// There is no such policy.
-    #[error("annotation {annotation}: there is no such policy")]
+    /// The name of the annotation is unknown.
+    #[error("annotation {annotation}: unknown policy")]
     Unknown {
-        /// The annotation.
+        /// The name of the annotation.
         annotation: Text,
     },
-    /// It says nothing that is understood.
+    /// The value of the annotation is invalid.
     #[error("annotation {annotation}: expected {expected}, found {text:?}")]
     Invalid {
-        /// The annotation.
+        /// The name of the annotation.
         annotation: Text,
-        /// What may stand there.
+        /// The valid values.
         expected: &'static str,
-        /// What stands there.
+        /// The value that was found.
         text: Text,
     },
-    /// It is no label selector.
-    #[error("annotation {annotation}: {text:?} does not parse: {error}")]
+    /// The value of the annotation is not a label selector.
+    #[error("annotation {annotation}: expected a label selector, found {text:?}: {error}")]
     Selector {
-        /// The annotation.
+        /// The name of the annotation.
         annotation: Text,
-        /// What stands there.
+        /// The value that was found.
         text: Text,
-        /// What is wrong with it.
+        /// The parse error.
         error: ExpressionError,
     },
-    /// It says nothing without another one.
-    #[error("annotation {annotation}: it says nothing without {needed}")]
+    /// The annotation requires a different annotation, which is missing.
+    #[error("annotation {annotation}: requires annotation {needed}, which is missing")]
     Alone {
-        /// The annotation.
+        /// The name of the annotation.
         annotation: Text,
-        /// The one that is missing.
+        /// The name of the missing annotation.
         needed: &'static str,
     },
-    /// It says otherwise than another one.
-    #[error("annotation {annotation}: it cannot stand beside {other}")]
+    /// The annotation contradicts a different annotation.
+    #[error("annotation {annotation}: cannot be combined with {other}; remove one of them")]
     Contradiction {
-        /// The annotation.
+        /// The name of the annotation.
         annotation: Text,
-        /// The other one.
+        /// The name of the contradicting annotation.
         other: &'static str,
     },
 }
 
-/// The text is none of those that may stand there.
+/// The error for a text that is not a value of a policy.
 ///
 /// ```
 /// use daemonplan::policy::{InvalidPolicyText, Order};
 /// assert_eq!("by-size".parse::<Order>(), Err(InvalidPolicyText));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such policy")]
+#[error("invalid policy value")]
 pub struct InvalidPolicyText;
 
 const PAUSED: &str = "daemonplan/paused";
@@ -101,14 +101,14 @@ const AVAILABLE_WITHIN: &str = "daemonplan/available-within";
 const MAX_FAILURES: &str = "daemonplan/max-failures";
 const BACKOFF: &str = "daemonplan/backoff";
 
-/// Takes a policy away that the settings bring.
+/// The value that removes a policy of the settings.
 const NONE: &str = "none";
 
 impl RolloutPolicy {
-    /// What the names of all policies begin with.
+    /// The prefix of all policy annotations.
     pub const PREFIX: &str = "daemonplan/";
 
-    /// The annotations that are read.
+    /// The names of all policy annotations.
     pub const ANNOTATIONS: &[&str] = &[
         PAUSED,
         UPDATE_NODES,
@@ -132,10 +132,10 @@ impl RolloutPolicy {
         BACKOFF,
     ];
 
-    /// This policy with what the annotations of a DaemonSet say otherwise.
+    /// Returns this policy, overridden by the annotations of a DaemonSet.
     ///
     /// # Errors
-    /// If one of those that begin with [`RolloutPolicy::PREFIX`] says nothing that is understood.
+    /// If an annotation with the prefix [`RolloutPolicy::PREFIX`] is unknown or invalid.
     pub fn annotated(mut self, annotations: &Labels) -> Result<Self, PolicyError> {
         let read = Reader(annotations);
         for (key, _) in annotations.iter() {
@@ -148,7 +148,11 @@ impl RolloutPolicy {
         read.set_or_none(&mut self.partition, PARTITION, NODES)?;
         read.set(&mut self.order, ORDER, "name, oldest-pod, priority=LABEL or random=SEED")?;
         read.set(&mut self.strict_budget, STRICT_BUDGET, BOOLEAN)?;
-        read.set(&mut self.away, AWAY, "not-ready, unreachable, cordoned and deleted, each with =DURATION or without")?;
+        read.set(
+            &mut self.away,
+            AWAY,
+            "a list of not-ready, unreachable, cordoned and deleted, each optionally with =DURATION",
+        )?;
         self.groups = read.groups(self.groups)?;
         self.canary = read.canary(self.canary)?;
         self.failure = read.failure(self.failure)?;
@@ -162,10 +166,10 @@ impl RolloutPolicy {
         Ok(self)
     }
 
-    /// This policy with what texts such as `partition=20%` say otherwise: annotations without their prefix, for flags.
+    /// Returns this policy, overridden by command-line flags such as `partition=20%`: annotations without the prefix.
     ///
     /// # Errors
-    /// If one of them says nothing that is understood.
+    /// If a flag is unknown or invalid.
     ///
     /// ```
     /// use daemonplan::{RolloutPolicy, model::IntOrPercent};
@@ -178,7 +182,7 @@ impl RolloutPolicy {
         self.annotated(&pairs.map(|(key, value)| (format!("{}{key}", Self::PREFIX), value)).collect())
     }
 
-    /// The annotations that say the same.
+    /// Returns the annotations that describe this policy.
     ///
     /// ```
     /// use daemonplan::{RolloutPolicy, model::IntOrPercent};
@@ -225,7 +229,7 @@ impl RolloutPolicy {
 }
 
 impl PolicyError {
-    /// The annotation that it is about.
+    /// Returns the name of the annotation.
     pub fn annotation(&self) -> &str {
         match self {
             Self::Unknown { annotation }
@@ -266,7 +270,7 @@ impl<'a> Reader<'a> {
         annotation: &str,
         expected: &'static str,
     ) -> Result<(), PolicyError> {
-        if self.says_none(annotation) {
+        if self.is_none(annotation) {
             *field = None;
         } else if let Some(read) = self.get(annotation, expected)? {
             *field = Some(read);
@@ -276,7 +280,7 @@ impl<'a> Reader<'a> {
 
     fn set_selector(&self, field: &mut Option<SelectorExpression>, annotation: &str) -> Result<(), PolicyError> {
         let Some(text) = self.text(annotation) else { return Ok(()) };
-        *field = if self.says_none(annotation) {
+        *field = if self.is_none(annotation) {
             None
         } else {
             let read = text.parse();
@@ -289,11 +293,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn says_none(&self, annotation: &str) -> bool {
+    fn is_none(&self, annotation: &str) -> bool {
         self.text(annotation).is_some_and(|text| text.trim() == NONE)
     }
 
-    /// That none of these is there, as the one that they need is not.
+    /// Expects that none of `annotations` exists, because `needed` is missing.
     fn expect_none_of(&self, annotations: &[&str], needed: &'static str) -> Result<(), PolicyError> {
         match annotations.iter().find(|annotation| self.text(annotation).is_some()) {
             Some(annotation) => Err(PolicyError::Alone { annotation: (*annotation).into(), needed }),
@@ -302,15 +306,15 @@ impl<'a> Reader<'a> {
     }
 
     fn groups(&self, before: Option<Groups>) -> Result<Option<Groups>, PolicyError> {
-        let label = self.text(GROUPS).filter(|_| !self.says_none(GROUPS));
-        let before = before.filter(|_| !self.says_none(GROUPS));
+        let label = self.text(GROUPS).filter(|_| !self.is_none(GROUPS));
+        let before = before.filter(|_| !self.is_none(GROUPS));
         let Some(mut groups) = before.or_else(|| label.map(|label| Groups::by(label.clone()))) else {
             self.expect_none_of(&[GROUP_PACE, GROUP_ORDER, GROUP_MAX_UNAVAILABLE], GROUPS)?;
             return Ok(None);
         };
         if let Some(label) = label {
             if label.trim().is_empty() {
-                return Err(invalid(GROUPS, "a label of the nodes", label));
+                return Err(invalid(GROUPS, "a node label", label));
             }
             groups.label = label.trim().into();
         }
@@ -334,7 +338,7 @@ impl<'a> Reader<'a> {
             (None, Some(selector)) => Some(CanaryNodes::Matching(selector)),
             (None, None) => None,
         };
-        let before = before.filter(|_| !self.says_none(CANARY) && !self.says_none(CANARY_NODES));
+        let before = before.filter(|_| !self.is_none(CANARY) && !self.is_none(CANARY_NODES));
         let Some(mut canary) = before.or_else(|| nodes.clone().map(Canary::on)) else {
             self.expect_none_of(&[CANARY_BAKE, CANARY_APPROVAL], CANARY)?;
             return Ok(None);
@@ -359,7 +363,7 @@ impl<'a> Reader<'a> {
     fn failure(&self, before: Option<FailurePolicy>) -> Result<Option<FailurePolicy>, PolicyError> {
         let mut then = None;
         self.set_or_none(&mut then, ON_FAILURE, "pause or roll-back")?;
-        let before = before.filter(|_| !self.says_none(ON_FAILURE));
+        let before = before.filter(|_| !self.is_none(ON_FAILURE));
         let Some(mut failure) = before.or_else(|| then.map(FailurePolicy::then)) else {
             self.expect_none_of(&[MAX_RESTARTS, AVAILABLE_WITHIN, MAX_FAILURES], ON_FAILURE)?;
             return Ok(None);
@@ -378,7 +382,7 @@ fn invalid(annotation: &str, expected: &'static str, text: &Text) -> PolicyError
     PolicyError::Invalid { annotation: annotation.into(), expected, text: text.clone() }
 }
 
-/// A duration as people write it: `90s`, `1h30m`.
+/// A duration in text form, such as `90s` or `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Span(Duration);
 

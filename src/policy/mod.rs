@@ -1,8 +1,7 @@
-//! How an update goes on, beyond what a DaemonSet's own strategy says: in which order, how far, on which nodes first, and
-//! what stops it.
+//! Rollout policies: the order of an update, its groups and canaries, and the conditions that stop it.
 //!
-//! A [`RolloutPolicy`] is a value, given with the settings or read from a DaemonSet's annotations. What it means for one
-//! node is its [seat](crate::node::policy); what all seats come to is decided at the [gate](crate::rollout::phase).
+//! A [`RolloutPolicy`] is part of the settings or read from a DaemonSet's annotations. It is evaluated first
+//! for each node, and then for the whole rollout.
 
 mod annotations;
 pub(crate) mod effective;
@@ -22,10 +21,10 @@ pub use annotations::{InvalidPolicyText, PolicyError};
 pub(crate) use status::some_nodes;
 pub use status::{RolloutPhase, RolloutStatus};
 
-/// What an update keeps to besides the DaemonSet's own strategy. By default nothing.
+/// The rules for an update in addition to the DaemonSet's update strategy. The default has no rules.
 ///
-/// It is given with [`Settings::rollout_policy`](crate::settings::Settings::rollout_policy) for all DaemonSets, and read from each one's annotations, which come
-/// before that; [`guide::policies`](crate::guide::policies) says what each policy means, state by state.
+/// A policy for all DaemonSets is set with [`Settings::rollout_policy`](crate::settings::Settings::rollout_policy). The
+/// annotations of a DaemonSet take precedence. The [guide](crate::guide::policies) describes each policy in detail.
 ///
 /// ```
 /// use daemonplan::{RolloutPolicy, model::{DaemonSet, IntOrPercent, Labels}, policy::Order};
@@ -39,30 +38,30 @@ pub use status::{RolloutPhase, RolloutStatus};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RolloutPolicy {
-    /// `daemonplan/paused`: the update does not go on. What it has begun on a node is brought to its end.
+    /// `daemonplan/paused`: no further node is updated. Nodes that are being updated are completed.
     pub paused: bool,
-    /// `daemonplan/update-nodes`: only nodes with such labels are updated.
+    /// `daemonplan/update-nodes`: only nodes that match this selector are updated.
     pub update_nodes: Option<SelectorExpression>,
-    /// `daemonplan/partition`: so many nodes stay at the older template.
+    /// `daemonplan/partition`: the number of nodes that keep the older template.
     pub partition: Option<IntOrPercent>,
-    /// `daemonplan/order`: whose turn comes first.
+    /// `daemonplan/order`: the order in which nodes are updated.
     pub order: Order,
-    /// `daemonplan/groups`: nodes that belong together.
+    /// `daemonplan/groups`: the groups into which nodes are divided.
     pub groups: Option<Groups>,
-    /// `daemonplan/strict-budget`: old pods that are not available are replaced within `maxUnavailable` (or `maxSurge`)
-    /// like all others, if before them.
+    /// `daemonplan/strict-budget`: outdated pods that are not available are replaced before all others, but also only
+    /// within `maxUnavailable` or `maxSurge`.
     pub strict_budget: bool,
-    /// `daemonplan/away`: which nodes are left out while they are away.
+    /// `daemonplan/away`: the nodes that are excluded while they are away.
     pub away: ExcludedNodes,
-    /// `daemonplan/canary`, `daemonplan/canary-nodes`: nodes that are updated before all others.
+    /// `daemonplan/canary`, `daemonplan/canary-nodes`: the nodes that are updated before all others.
     pub canary: Option<Canary>,
-    /// `daemonplan/on-failure`: when the new template counts as a failure, and what then.
+    /// `daemonplan/on-failure`: the conditions under which the new template fails, and the reaction.
     pub failure: Option<FailurePolicy>,
-    /// `daemonplan/backoff`: how long failed pods are left alone depends on why they failed.
+    /// `daemonplan/backoff`: whether each failure reason of pods has its own back-off.
     pub backoff_by_reason: bool,
 }
 
-/// Whose turn in an update comes first; among equals it is by the nodes' names.
+/// The order in which nodes are updated. Ties are broken by the nodes' names.
 ///
 /// ```
 /// use daemonplan::policy::Order;
@@ -72,24 +71,24 @@ pub struct RolloutPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Order {
-    /// `name`: by the nodes' names.
+    /// `name`: by the name of the node.
     #[default]
     Name,
-    /// `oldest-pod`: the node whose pod was created first.
+    /// `oldest-pod`: by the creation time of the node's pod, the oldest first.
     OldestPod,
-    /// `priority=LABEL`: the node with the highest integer in this label; those without one come last.
+    /// `priority=LABEL`: by the integer in this label, the highest first. Nodes without an integer come last.
     Priority {
-        /// The label of the nodes.
+        /// The node label with the priority.
         label: Text,
     },
-    /// `random=SEED`: any, but always the same for a seed and a node's name.
+    /// `random=SEED`: a pseudo-random order, which depends only on the seed and the nodes' names.
     Random {
         /// The seed.
         seed: u64,
     },
 }
 
-/// Nodes that belong together by the value of a label; those without the label are a group too, the last one.
+/// Groups of nodes by the value of a label. Nodes without the label form the last group.
 ///
 /// ```
 /// use daemonplan::policy::{GroupPace, Groups};
@@ -102,16 +101,17 @@ pub enum Order {
 pub struct Groups {
     /// The label of the nodes, such as `topology.kubernetes.io/zone`.
     pub label: Text,
-    /// `daemonplan/group-pace`: whether one group at a time is updated, or all.
+    /// `daemonplan/group-pace`: whether groups are updated one at a time or all together.
     pub pace: GroupPace,
-    /// `daemonplan/group-order`: the groups that come first, in this order; the others follow by name.
+    /// `daemonplan/group-order`: the groups that come first, in this order. The others follow by name.
     pub first: Vec<Text>,
-    /// `daemonplan/group-max-unavailable`: on how many nodes of one group an update may be at work at a time: without an
-    /// available pod, or if it surges, with two.
+    /// `daemonplan/group-max-unavailable`: the number of nodes in a group that may be in progress at once.
+    ///
+    /// A node in progress has no available pod or, if the update surges, two pods.
     pub max_unavailable: Option<IntOrPercent>,
 }
 
-/// Whether one group of nodes at a time is updated.
+/// The pace at which groups of nodes are updated.
 ///
 /// ```
 /// use daemonplan::policy::GroupPace;
@@ -120,17 +120,19 @@ pub struct Groups {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum GroupPace {
-    /// `one-at-a-time`: a group is finished before the next one begins.
+    /// `one-at-a-time`: each group is finished before the next one starts.
     #[default]
     OneAtATime,
-    /// `spread`: turns go round all groups, to the one with the fewest nodes at work.
+    /// `spread`: the next node is from the group with the fewest nodes in progress.
     Spread,
 }
 
-/// Which nodes are away: they do not use up the budget, are not updated, and are caught up with when they are back.
+/// The nodes that are excluded from an update because they are away.
 ///
-/// Each with how long it must have been so. Since when is what the taint says (`timeAdded`); where that says nothing, or
-/// there is no clock, only a duration of zero counts.
+/// Excluded nodes are not updated and do not use the budget. They are updated when they return.
+///
+/// The duration in each field is how long a node must have been in this state. The start of a state is the `timeAdded`
+/// of its taint or the node's deletion timestamp. Without a start or without a clock, only a duration of zero applies.
 ///
 /// ```
 /// use std::time::Duration;
@@ -143,21 +145,21 @@ pub enum GroupPace {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ExcludedNodes {
-    /// `not-ready`: nodes with a taint `node.kubernetes.io/not-ready`.
+    /// `not-ready`: nodes with the taint `node.kubernetes.io/not-ready`.
     #[serde(serialize_with = "duration::serialize_whole", rename = "notReadyAfterSeconds")]
     pub not_ready: Option<Duration>,
-    /// `unreachable`: nodes with a taint `node.kubernetes.io/unreachable`.
+    /// `unreachable`: nodes with the taint `node.kubernetes.io/unreachable`.
     #[serde(serialize_with = "duration::serialize_whole", rename = "unreachableAfterSeconds")]
     pub unreachable: Option<Duration>,
-    /// `cordoned`: nodes with a taint `node.kubernetes.io/unschedulable`.
+    /// `cordoned`: nodes with the taint `node.kubernetes.io/unschedulable`.
     #[serde(serialize_with = "duration::serialize_whole", rename = "cordonedAfterSeconds")]
     pub cordoned: Option<Duration>,
-    /// `deleted`: nodes that are being deleted, or are gone.
+    /// `deleted`: nodes that are being deleted, and missing nodes regardless of the duration.
     #[serde(serialize_with = "duration::serialize_whole", rename = "deletedAfterSeconds")]
     pub deleted: Option<Duration>,
 }
 
-/// Nodes that are updated before all others.
+/// The nodes that are updated before all others, and the conditions for the others to follow.
 ///
 /// ```
 /// use daemonplan::{model::IntOrPercent, policy::{Approval, Canary, CanaryNodes}};
@@ -168,16 +170,16 @@ pub struct ExcludedNodes {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Canary {
-    /// Which nodes.
+    /// The canaries.
     pub nodes: CanaryNodes,
-    /// `daemonplan/canary-bake`: how long all of them must have been available before the others follow.
+    /// `daemonplan/canary-bake`: how long all canaries must have been available before the others follow.
     #[serde(serialize_with = "duration::serialize", rename = "bakeSeconds")]
     pub bake: Duration,
-    /// `daemonplan/canary-approval`: whether somebody has to say so.
+    /// `daemonplan/canary-approval`: whether an operator must approve the canaries.
     pub approval: Approval,
 }
 
-/// Which nodes are the canaries.
+/// The selection of the canaries.
 ///
 /// ```
 /// use daemonplan::policy::CanaryNodes;
@@ -188,13 +190,13 @@ pub struct Canary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum CanaryNodes {
-    /// `daemonplan/canary`: so many, the first ones in the update's order.
+    /// `daemonplan/canary`: this number of nodes, the first in the order of updates.
     Count(IntOrPercent),
-    /// `daemonplan/canary-nodes`: those with such labels.
+    /// `daemonplan/canary-nodes`: the nodes that match this selector.
     Matching(SelectorExpression),
 }
 
-/// Whether somebody has to say that an update may go on after its canaries.
+/// Whether an operator must approve the canaries before the other nodes are updated.
 ///
 /// ```
 /// use daemonplan::policy::Approval;
@@ -204,20 +206,24 @@ pub enum CanaryNodes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Approval {
-    /// `automatic`: it goes on by itself.
+    /// `automatic`: the update continues without approval.
     #[default]
     NotNeeded,
-    /// `manual`: somebody has to name the revision.
+    /// `manual`: an operator must approve the revision.
     Needed {
-        /// `daemonplan/canary-approved`: the hash (the label `controller-revision-hash`) of the revision that may go on.
+        /// `daemonplan/canary-approved`: the hash of the approved revision (label `controller-revision-hash`).
         approved: Option<Text>,
     },
 }
 
-/// When the new template counts as a failure, and what then.
+/// The conditions under which the new template fails, and the reaction.
 ///
-/// A node fails if the new pod there has Failed, or was restarted too often, or waits for a reason that is one
-/// ([`FailurePolicy::REASONS`]), or is not available in time.
+/// The new template fails on a node if the node's new pod
+///
+/// - has Failed,
+/// - was restarted more than [`max_restarts`](Self::max_restarts) times,
+/// - waits for one of [`FailurePolicy::REASONS`], or
+/// - is not available within [`available_within`](Self::available_within).
 ///
 /// ```
 /// use daemonplan::policy::{FailurePolicy, OnFailure};
@@ -228,19 +234,20 @@ pub enum Approval {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct FailurePolicy {
-    /// `daemonplan/max-restarts`: how many restarts of its containers a new pod may have. They do not count once it is
-    /// available and has been ready for [`FailurePolicy::RECOVERY`].
+    /// `daemonplan/max-restarts`: the number of container restarts that a new pod may have.
+    ///
+    /// Restarts are ignored once the pod is available and has been ready for [`FailurePolicy::RECOVERY`].
     pub max_restarts: u32,
-    /// `daemonplan/available-within`: how long after its creation a new pod must be available.
+    /// `daemonplan/available-within`: the time from its creation within which a new pod must become available.
     #[serde(serialize_with = "duration::serialize_whole", rename = "availableWithinSeconds")]
     pub available_within: Option<Duration>,
-    /// `daemonplan/max-failures`: on how many nodes it may fail.
+    /// `daemonplan/max-failures`: the number of nodes on which the new template may fail.
     pub max_failures: IntOrPercent,
-    /// What happens if it fails on more.
+    /// The reaction if the new template fails on more nodes.
     pub then: OnFailure,
 }
 
-/// What happens if the new template is a failure.
+/// The reaction to a failing template.
 ///
 /// ```
 /// use daemonplan::policy::OnFailure;
@@ -249,28 +256,28 @@ pub struct FailurePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// `pause`: the update does not go on as long as it fails.
+    /// `pause`: the update is paused until the template no longer fails.
     Pause,
-    /// `roll-back`: the DaemonSet gets the template back that most available pods have.
+    /// `roll-back`: the older template with the most available pods is restored.
     RollBack,
 }
 
 impl Groups {
-    /// Groups by this label of the nodes, one at a time.
+    /// Returns groups by `label`, which are updated one at a time.
     pub fn by(label: impl Into<Text>) -> Self {
         Self { label: label.into(), pace: GroupPace::default(), first: Vec::new(), max_unavailable: None }
     }
 }
 
 impl Canary {
-    /// These nodes; the others follow as soon as they are available.
+    /// Returns canaries without bake time and approval: the others follow as soon as `nodes` are available.
     pub fn on(nodes: CanaryNodes) -> Self {
         Self { nodes, bake: Duration::ZERO, approval: Approval::NotNeeded }
     }
 }
 
 impl Approval {
-    /// Whether the revision with this hash may go on.
+    /// Whether the revision with this hash needs no approval or is approved.
     pub fn is_given(&self, hash: &str) -> bool {
         match self {
             Self::NotNeeded => true,
@@ -280,7 +287,7 @@ impl Approval {
 }
 
 impl FailurePolicy {
-    /// Why a container may wait that do not go away by themselves.
+    /// The waiting reasons of containers that count as failures.
     pub const REASONS: &[&str] = &[
         "CrashLoopBackOff",
         "CreateContainerConfigError",
@@ -293,10 +300,10 @@ impl FailurePolicy {
         "RunContainerError",
     ];
 
-    /// How long a pod must have been ready for its restarts to be forgotten: as long as it takes the kubelet to do so.
+    /// The time that a pod must be ready before its restarts are ignored, as by the kubelet.
     pub const RECOVERY: Duration = Duration::from_mins(10);
 
-    /// At most two restarts and no time limit; the failure of one node is enough.
+    /// Returns a policy with at most two restarts, no time limit, and no failing node allowed.
     pub fn then(then: OnFailure) -> Self {
         Self { max_restarts: 2, available_within: None, max_failures: IntOrPercent::Int(0), then }
     }

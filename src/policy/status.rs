@@ -145,12 +145,12 @@ impl fmt::Display for RolloutPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settled => f.write_str("all pods are up to date"),
-            Self::Rolling { group: None } => f.write_str("the update goes on"),
+            Self::Rolling { group: None } => f.write_str("the update is in progress"),
             Self::Rolling { group: Some(group) } if group.is_empty() => {
-                f.write_str("the update goes on with the nodes of no group")
+                f.write_str("the update is in progress on the nodes without a group")
             }
-            Self::Rolling { group: Some(group) } => write!(f, "the update goes on with group {group}"),
-            Self::CanaryStarting { wanted: 0, .. } => f.write_str("there is no node to be a canary"),
+            Self::Rolling { group: Some(group) } => write!(f, "the update is in progress in group {group}"),
+            Self::CanaryStarting { wanted: 0, .. } => f.write_str("no node is a canary"),
             Self::CanaryStarting { available, wanted } => write!(f, "{available} of {wanted} canaries are available"),
             Self::CanaryBaking { remaining: Some(remaining) } => {
                 write!(f, "the canaries must be available for {} more", words(*remaining))
@@ -159,10 +159,10 @@ impl fmt::Display for RolloutPhase {
             Self::AwaitingApproval { hash } => {
                 write!(
                     f,
-                    "the canaries are well; to go on, annotate the DaemonSet with daemonplan/canary-approved={hash}"
+                    "the canaries are available; to continue, annotate the DaemonSet with daemonplan/canary-approved={hash}"
                 )
             }
-            Self::Held => f.write_str("the other nodes stay at their older template"),
+            Self::Held => f.write_str("the other nodes keep the older template"),
             Self::Paused => f.write_str("the update is paused"),
             Self::Unreadable => f.write_str("the update is paused, since an annotation with a policy cannot be read"),
             Self::Failing { nodes } => {

@@ -1,5 +1,5 @@
-//! The nodes that a rolling update may replace pods on, in their order: by name, or as a [policy](crate::policy) says. The
-//! order is deterministic, so that an update can be forecast.
+//! The nodes that a rolling update may replace pods on, in their order: by name, or as a [policy](crate::policy) says.
+//! The order is deterministic, so that an update can be forecast.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +26,11 @@ pub(crate) struct Rollout {
     pub(crate) finished: BTreeMap<Text, PodIndex>,
     /// The number of nodes with an available outdated pod and no updated one.
     pub(crate) old_available: usize,
-    /// What policies ask about; empty without a policy.
+    /// What policies depend on; empty without a policy.
     pub(crate) progress: Progress,
 }
 
-/// How far the update is, as a policy asks it.
+/// The progress of the update, as policies need it.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     /// The hashes of outdated pods.
@@ -55,7 +55,7 @@ pub(crate) struct HashUsage {
     pub(crate) all: usize,
 }
 
-/// A group of nodes. Without a policy there is one.
+/// A group of nodes. Without a policy, one group holds all nodes.
 #[derive(Debug, Default)]
 pub(crate) struct NodeGroup {
     /// Outdated and available.
@@ -66,7 +66,7 @@ pub(crate) struct NodeGroup {
     pub(crate) no_pod: BTreeSet<QueueKey>,
     /// The counts of this group's nodes; only with a policy.
     pub(crate) counts: NodeCounts,
-    /// The number of selected nodes that should run a pod, and of those that are not done; only with a policy.
+    /// The number of selected nodes that should run a pod, and of unfinished ones; only with a policy.
     pub(crate) members: usize,
     pub(crate) unfinished: usize,
 }

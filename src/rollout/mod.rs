@@ -1,5 +1,5 @@
-//! All nodes of a rolling update: how many there are of each kind, which of them an update may replace, how far the policy
-//! lets it go, and what it does next.
+//! All nodes of a rolling update: their counts, the candidates for replacement, the phase that the policy allows, and
+//! the next steps.
 //!
 //! [`counts`] → [`candidates`] → [`phase`] → [`steps`].
 

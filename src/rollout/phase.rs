@@ -11,7 +11,7 @@ use crate::{
     policy::{Canary, CanaryNodes, GroupPace, RolloutPhase, RolloutPolicy, effective::EffectivePolicy},
 };
 
-/// What the policy allows an update to do now.
+/// The steps that the policy allows an update to take now.
 #[derive(Debug)]
 pub(crate) struct RolloutGate {
     pub(crate) scope: GroupScope,
@@ -183,8 +183,8 @@ pub(crate) struct OlderRevision<'h> {
 }
 
 impl Progress {
-    /// The older revision in use with the most available pods, then the most pods, then the highest number. `None` if its
-    /// template cannot be read.
+    /// The older revision in use with the most available pods, then the most pods, then the highest number. `None` if
+    /// its template cannot be read.
     pub(crate) fn older_revision<'h>(&self, history: &'h RevisionHistory) -> Option<OlderRevision<'h>> {
         let in_use = history.old().filter_map(|(revision, hash)| {
             let HashUsage { available, all } = *self.old.get(&hash)?;

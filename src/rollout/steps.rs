@@ -13,7 +13,7 @@ use crate::{
     policy::{GroupPace, RolloutPolicy},
 };
 
-/// What an update asks for.
+/// The pods that an update creates and deletes next.
 #[derive(Debug, Default)]
 pub(crate) struct UpdateSteps<'a> {
     pub(crate) create: Limited<(&'a Text, CreateReason)>,
@@ -52,14 +52,14 @@ impl<T> Limited<T> {
     }
 }
 
-/// The number of nodes that an update may work on at a time.
+/// The number of nodes that an update may make unavailable, or surge, at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     /// Whether new pods are created before old ones are deleted. A small `maxSurge` percentage may round to none.
     pub(crate) surges: bool,
     /// The number of nodes that may be unavailable, or surge.
     pub(crate) limit: usize,
-    /// The number of nodes that are.
+    /// The number of nodes that are unavailable, or surge.
     used: usize,
 }
 
@@ -173,21 +173,21 @@ struct GroupScheduler<'r> {
     group: &'r NodeGroup,
     /// How many more nodes of the group may be in progress.
     in_progress_left: usize,
-    /// How many more nodes of the group may lose an available pod.
+    /// How many more nodes of the group may become unavailable.
     unavailable_left: usize,
     /// How many nodes of the group are in progress, and how many are or will be updated.
     in_progress: usize,
     updated: usize,
 }
 
-/// What a step uses of the budget of its group.
+/// The part of its group's budget that a step uses.
 #[derive(Clone, Copy, PartialEq)]
 enum BudgetUse {
     /// Nothing; the step is always allowed.
     None,
     /// The node is in progress.
     InProgress,
-    /// The node is in progress and loses an available pod.
+    /// The node is in progress and becomes unavailable.
     Unavailable,
 }
 
@@ -195,10 +195,10 @@ impl<'r> UpdateScheduler<'r> {
     fn new(rollout: &'r Rollout, budget: Budget, policy: &RolloutPolicy, gate: &RolloutGate, burst: usize) -> Self {
         let groups = policy.groups.as_ref();
         let limit = groups.and_then(|groups| groups.max_unavailable);
-        let in_turn = rollout.groups().filter(|(key, _)| !gate.waits_for_group && gate.scope.includes(key));
+        let allowed = rollout.groups().filter(|(key, _)| !gate.waits_for_group && gate.scope.includes(key));
         let filling = if gate.remaining == usize::MAX { 0 } else { gate.next_to_fill(rollout).count() };
         Self {
-            groups: in_turn.map(|(_, group)| GroupScheduler::new(group, budget.surges, limit)).collect(),
+            groups: allowed.map(|(_, group)| GroupScheduler::new(group, budget.surges, limit)).collect(),
             remaining: gate.remaining - filling,
             spread: groups.is_some_and(|groups| groups.pace == GroupPace::Spread),
             burst,

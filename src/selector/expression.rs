@@ -5,10 +5,11 @@ use thiserror::Error;
 
 use crate::model::{Labels, Operator, Requirement, RequirementError, Text, parse_bound};
 
-/// A label selector written as text, as `kubectl --selector` and the namespace annotations take it.
+/// A label selector in text form, as in `kubectl --selector` and in namespace annotations.
 ///
-/// `a=b`, `a==b`, `a!=b`, `a in (x,y)`, `a notin (x)`, `a`, `!a`, `a>1`, `a<1`, joined by commas, all of which must
-/// hold. Empty text matches everything.
+/// It consists of comma-separated requirements, which must all hold. An empty selector matches everything.
+///
+/// The forms of a requirement are `a=b`, `a==b`, `a!=b`, `a in (x,y)`, `a notin (x)`, `a`, `!a`, `a>1` and `a<1`.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#list-and-watch-filtering>
 ///
 /// ```
@@ -22,7 +23,7 @@ pub struct SelectorExpression {
     requirements: Vec<Requirement>,
 }
 
-/// Why a text is no selector expression.
+/// The error for a text that is not a [`SelectorExpression`].
 ///
 /// ```
 /// use daemonplan::selector::SelectorExpression;
@@ -32,23 +33,23 @@ pub struct SelectorExpression {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ExpressionError {
-    /// Something else was expected at this place.
+    /// The text has a syntax error.
     #[error("expected {expected}, found {found} at position {position}")]
     Unexpected {
-        /// What may stand there.
+        /// The expected tokens.
         expected: &'static str,
-        /// What stands there.
+        /// The token that was found.
         found: String,
-        /// Where, in bytes from 0.
+        /// The position of that token, in bytes from 0.
         position: usize,
     },
-    /// A requirement is not well-formed.
+    /// A requirement is malformed.
     #[error(transparent)]
     Requirement(#[from] RequirementError),
 }
 
 impl SelectorExpression {
-    /// What must hold, in the order in which it is written.
+    /// Returns the requirements, in the order of the text.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
     }
@@ -114,7 +115,7 @@ impl<'t> Parser<'t> {
         let operator = match (absent, ends) {
             (true, true) => Operator::DoesNotExist,
             (false, true) => Operator::Exists,
-            // As in Kubernetes' own parser, a `!` before a key that an operator follows says nothing.
+            // As in Kubernetes' parser, `!` has no effect if an operator follows the key.
             (_, false) => self.comparison()?,
         };
         Ok(Requirement::new(key, operator)?)
@@ -137,7 +138,7 @@ impl<'t> Parser<'t> {
         })
     }
 
-    /// One value; where none stands it is empty.
+    /// Parses a value; a missing value is empty.
     fn value(&mut self) -> Result<Text, ExpressionError> {
         match self.peek() {
             Token::End | Token::Symbol(",") => Ok(Text::default()),
@@ -145,7 +146,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Values in parentheses; between two commas, or a comma and a parenthesis, stands an empty one.
+    /// Parses values in parentheses; a missing value is empty.
     fn values(&mut self) -> Result<Vec<Text>, ExpressionError> {
         if !self.accept("(") {
             return Err(self.unexpected("'('"));
@@ -191,7 +192,7 @@ impl<'t> Parser<'t> {
         self.position = self.scan().1;
     }
 
-    /// The next token and the position behind it.
+    /// Returns the next token and the position after it.
     fn scan(&self) -> (Token<'t>, usize) {
         let rest = self.text.get(self.position..).unwrap_or_default();
         let trimmed = rest.trim_start_matches(is_space);
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_read() {
+    fn every_form_is_parsed() {
         for (text, expected) in [
             ("", ""),
             (" \t", ""),
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_was_expected_where() {
+    fn errors_name_the_expected_tokens_and_the_position() {
         for (text, expected) in [
             (",", "expected a label key, found \",\" at position 0"),
             ("a,", "expected a label key, found the end at position 2"),

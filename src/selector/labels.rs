@@ -3,7 +3,7 @@ use crate::model::{LabelSelector, Labels, Operator, Requirement, Text};
 impl Requirement {
     /// Whether `labels` meet this requirement.
     ///
-    /// `NotIn` and `DoesNotExist` hold for an absent label; `Gt` and `Lt` need a label that is a 64-bit integer.
+    /// `NotIn` and `DoesNotExist` hold for an absent label. `Gt` and `Lt` hold only if the value is a 64-bit integer.
     ///
     /// ```
     /// use daemonplan::model::{Labels, Operator, Requirement};
@@ -15,7 +15,7 @@ impl Requirement {
         self.allows(labels.get_text(self.key()))
     }
 
-    /// Whether the label may have this value, or be absent.
+    /// Whether the requirement holds for the value `found`, or for an absent label.
     #[inline]
     pub(crate) fn allows(&self, found: Option<&Text>) -> bool {
         let integer = || found.and_then(|value| value.parse::<i64>().ok());
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn each_operator_on_a_number_a_word_and_an_absent_label() {
+    fn operators_hold_for_a_number_a_word_or_an_absent_label() {
         assert_eq!(holds(Operator::In(vec!["5".into(), "6".into()])), [true, false, false]);
         assert_eq!(holds(Operator::NotIn(vec!["5".into()])), [false, true, true]);
         assert_eq!(holds(Operator::Exists), [true, true, false]);

@@ -1,5 +1,4 @@
-//! Predicates over the [model](crate::model): label selectors, selector expressions, node selector terms, and
-//! tolerations against taints.
+//! Predicates over the [model](crate::model): selectors, selector expressions, node selector terms and tolerations.
 
 mod expression;
 mod labels;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::model::{FieldRequirement, Node, NodeSelector, NodeSelectorTerm, Requirement, RequirementError, Text};
 
-/// Why one term of a required node affinity does not match a node.
+/// The reason why a term of a required node affinity does not match a node.
 ///
 /// ```
 /// use daemonplan::{model::{Node, NodeSelectorTerm}, selector::TermMismatch};
@@ -18,28 +18,28 @@ pub enum TermMismatch {
     Label {
         /// The requirement.
         requirement: Requirement,
-        /// The value that the node has, if it has the label.
+        /// The value of the node's label, if the label exists.
         found: Option<Text>,
     },
     /// A requirement on a field does not hold.
     Field {
         /// The requirement.
         requirement: FieldRequirement,
-        /// The value that the node has.
+        /// The value of the node's field.
         found: Text,
     },
-    /// The term says nothing.
+    /// The term is empty.
     Empty,
-    /// The term is not well-formed.
+    /// The term is malformed.
     Invalid {
-        /// What is wrong with it.
+        /// The error.
         #[serde(serialize_with = "as_text")]
         error: RequirementError,
     },
 }
 
 impl NodeSelector {
-    /// Whether one of the terms matches `node`.
+    /// Whether at least one of the terms matches `node`.
     pub fn matches(&self, node: &Node) -> bool {
         self.terms().iter().any(|term| term.matches(node))
     }
@@ -57,7 +57,7 @@ impl NodeSelectorTerm {
         }
     }
 
-    /// The first reason why this term does not match `node`; `None` if it does.
+    /// Returns the first reason why this term does not match `node`, or `None` if it does.
     pub fn mismatch(&self, node: &Node) -> Option<TermMismatch> {
         match self {
             Self::Empty => Some(TermMismatch::Empty),
@@ -81,7 +81,7 @@ impl NodeSelectorTerm {
 }
 
 impl FieldRequirement {
-    /// Whether the field of `node` meets this.
+    /// Whether the field of `node` meets this requirement.
     pub fn matches(&self, node: &Node) -> bool {
         (self.value == *self.field(node)) == self.equal
     }
@@ -102,7 +102,7 @@ impl fmt::Display for TermMismatch {
     }
 }
 
-/// "role=worker is required, the node has role=infra"
+/// Writes a message such as `role=worker is required, the node has role=infra`.
 pub(crate) fn write_mismatch(
     f: &mut fmt::Formatter<'_>,
     requirement: &Requirement,

@@ -1,8 +1,10 @@
 use crate::model::{Taint, Toleration, TolerationOperator};
 
 impl Toleration {
-    /// Whether this tolerates `taint`. `compare` turns on the operators `Lt` and `Gt` (the feature gate
-    /// `TaintTolerationComparisonOperators`); without it they tolerate nothing.
+    /// Whether this toleration tolerates `taint`.
+    ///
+    /// `compare` enables the operators `Lt` and `Gt` (feature gate `TaintTolerationComparisonOperators`); otherwise
+    /// they tolerate nothing.
     ///
     /// ```
     /// use daemonplan::model::{Taint, Toleration};
@@ -36,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn effect_key_and_value_must_fit_and_empty_ones_fit_all_but_values() {
+    fn effect_key_and_value_must_match_and_an_empty_effect_or_key_matches_all() {
         let taint = || json!({"key": "a", "value": "1", "effect": "NoSchedule"});
         assert!(tolerates(json!({"operator": "Exists"}), taint()));
         assert!(tolerates(json!({"key": "a", "operator": "Exists", "effect": "NoSchedule"}), taint()));
@@ -49,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn comparison_operators_compare_the_taint_with_the_toleration_when_they_are_on() {
+    fn enabled_comparison_operators_compare_the_taint_with_the_toleration() {
         let taint: Taint = from_value(json!({"key": "sla", "value": "950", "effect": "NoSchedule"})).unwrap();
         for (operator, bound, expected) in [
             ("Gt", "900", true),

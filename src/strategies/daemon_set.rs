@@ -5,8 +5,9 @@ use crate::model::{
 };
 use crate::strategies::{NAMESPACE, UID, ago, pod_templates};
 
-/// DaemonSets named `agent` in the namespace `prod`. Most select their own pods; some have an empty selector, none, or
-/// are being deleted.
+/// Generates DaemonSets named `agent` in the namespace `prod`.
+///
+/// Most select their own pods. Some have an empty or no selector, or are being deleted.
 ///
 /// ```
 /// use daemonplan::strategies::daemon_sets;
@@ -44,7 +45,7 @@ pub fn daemon_sets() -> impl Strategy<Value = DaemonSet> {
     })
 }
 
-/// Numbers and percentages, as `maxUnavailable` and `maxSurge` take them.
+/// Generates values of `maxUnavailable` and `maxSurge`: numbers and percentages.
 ///
 /// ```
 /// use daemonplan::strategies::int_or_percents;
@@ -73,9 +74,9 @@ fn update_strategies() -> impl Strategy<Value = UpdateStrategy> {
 
 fn selector() -> impl Strategy<Value = Option<LabelSelector>> {
     let plain = LabelSelector::new(Labels::from_iter([("app", "agent")]), Vec::new());
-    let there = Requirement::new("app", Operator::Exists);
+    let exists = Requirement::new("app", Operator::Exists);
     let not_old = Requirement::new("tier", Operator::NotIn(vec!["old".into()]));
-    let expressions: Result<Vec<_>, _> = [there, not_old].into_iter().collect();
+    let expressions: Result<Vec<_>, _> = [exists, not_old].into_iter().collect();
     let with_expressions = expressions.and_then(|expressions| LabelSelector::new(Labels::default(), expressions));
     prop_oneof![
         16 => Just(plain.ok()),

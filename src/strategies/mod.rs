@@ -1,8 +1,10 @@
-//! Strategies for property tests (feature `proptest`): nodes, templates, DaemonSets, and whole clusters around one.
+//! Strategies for property tests (feature `proptest`): nodes, templates, DaemonSets and whole clusters.
 //!
-//! Names, labels, taints and hashes come from small sets, so that what is generated has to do with each other: pods
-//! stand on nodes of the cluster (and some do not), carry hashes of its revisions, tolerate its taints. What Kubernetes
-//! accepts and then ignores, such as malformed affinity terms, is among it; what it refuses is not.
+//! Names, labels, taints and hashes come from small sets, so that generated objects are related. Most pods run on nodes
+//! of the cluster, have hashes of its revisions and tolerate its taints.
+//!
+//! The strategies include input that Kubernetes accepts and then ignores, such as malformed affinity terms. They
+//! exclude input that Kubernetes rejects.
 //!
 //! ```
 //! use daemonplan::{Action, strategies::clusters};
@@ -10,7 +12,7 @@
 //!
 //! proptest!(|(cluster in clusters(0..20))| {
 //!     let plan = cluster.snapshot().plan();
-//!     // Your controller here: whatever the cluster looks like, it must cope with the plan.
+//!     // Test your controller here: it must handle the plan of any cluster.
 //!     for action in &plan.actions {
 //!         if let Action::CreatePod { node, .. } = action {
 //!             prop_assert!(cluster.nodes.iter().any(|known| known.name == *node));
@@ -38,8 +40,10 @@ pub use daemon_set::{daemon_sets, int_or_percents};
 pub use policy::rollout_policies;
 pub use template::pod_templates;
 
-/// Whole clusters with so many nodes and a few revisions. In one half of them pods are in any state anywhere; in the
-/// other most nodes run one pod each, as when all is well or an update is under way.
+/// Generates clusters with a DaemonSet, the given number of nodes, a few revisions and pods.
+///
+/// In half of the clusters, pods are in any state on any node. In the other half, most nodes run one pod, as in a
+/// settled cluster or during an update.
 ///
 /// ```
 /// use daemonplan::strategies::clusters;
@@ -51,14 +55,14 @@ pub use template::pod_templates;
 pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnapshot> {
     let base = (daemon_sets(), self::nodes(nodes), namespaces(), settings());
     base.prop_flat_map(|(daemonset, nodes, namespace, settings)| {
-        let editions = pods::revisions(&daemonset);
-        editions.prop_flat_map(move |revisions| {
+        let revisions = pods::revisions(&daemonset);
+        revisions.prop_flat_map(move |revisions| {
             let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
-            let homes = plan.placements().filter(|placement| placement.verdict.may_keep_running());
-            let homes = homes.map(|placement| placement.node).collect();
+            let allowed = plan.placements().filter(|placement| placement.verdict.may_keep_running());
+            let allowed = allowed.map(|placement| placement.node).collect();
             let pods = prop_oneof![
-                pods::wild_pods(&daemonset, &nodes, &revisions),
-                pods::calm_pods(&daemonset, homes, &revisions),
+                pods::arbitrary_pods(&daemonset, &nodes, &revisions),
+                pods::typical_pods(&daemonset, allowed, &revisions),
             ];
             let backoff = backoffs(&daemonset, &nodes);
             let (daemonset, nodes) = (daemonset.clone(), nodes.clone());
@@ -81,7 +85,7 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnaps
     })
 }
 
-/// The same, with [policies](rollout_policies) for the updates in the DaemonSet's annotations.
+/// Generates [`clusters`] whose DaemonSet has [rollout policies](rollout_policies) in its annotations.
 ///
 /// ```
 /// use daemonplan::strategies::guided_clusters;
@@ -94,7 +98,7 @@ pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = Own
     (clusters(nodes), rollout_policies()).prop_map(|(mut facts, policy)| {
         let current = facts.snapshot().plan().hash;
         let policy = policy.annotations();
-        // One in some approves of the current template.
+        // Some policies approve the current template.
         let policy = policy.iter().map(|(key, value)| match value.as_str() {
             "approve-current" => (key.clone(), current.clone()),
             _ => (key.clone(), value.clone()),
@@ -105,7 +109,7 @@ pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = Own
     })
 }
 
-/// So many nodes: `node-0`, `node-1` …
+/// Generates the given number of nodes: `node-0`, `node-1` and so on.
 ///
 /// ```
 /// use daemonplan::strategies::nodes;
@@ -131,7 +135,9 @@ pub fn nodes(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Node>> {
     })
 }
 
-/// Texts for `--selector`, node selector annotations and settings; one in ten does not parse.
+/// Generates selector expressions as text, as in `--selector`, node selector annotations and settings.
+///
+/// One in ten is malformed.
 ///
 /// ```
 /// use daemonplan::{selector::SelectorExpression, strategies::selector_texts};
@@ -156,7 +162,7 @@ pub fn selector_texts() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Settings; their node selectors are mostly not set.
+/// Generates settings. Most have no node selectors.
 ///
 /// ```
 /// use daemonplan::{Cluster, strategies::settings};
@@ -171,7 +177,7 @@ pub fn settings() -> impl Strategy<Value = Settings> {
     (burst, selector(), selector(), prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
         |(burst, project, default, keep, compare)| {
             let mut settings = Settings::default().burst(burst);
-            // A setting that does not parse cannot be made.
+            // Ignore malformed selectors: settings reject them.
             settings = project.and_then(|text| settings.clone().project_node_selector(&text).ok()).unwrap_or(settings);
             settings = default.and_then(|text| settings.clone().default_node_selector(&text).ok()).unwrap_or(settings);
             settings = if keep { settings.keep_pods_on_missing_nodes() } else { settings };
@@ -180,7 +186,7 @@ pub fn settings() -> impl Strategy<Value = Settings> {
     )
 }
 
-/// The namespace of [`daemon_sets`], with and without node selector annotations.
+/// Generates the namespace of [`daemon_sets`], with and without node selector annotations.
 ///
 /// ```
 /// use daemonplan::strategies::namespaces;
@@ -267,7 +273,7 @@ fn backoffs(daemonset: &DaemonSet, nodes: &[Node]) -> impl Strategy<Value = Back
     })
 }
 
-/// The hash labels that pods and revisions carry, `None` for none at all.
+/// Returns the hash labels of pods and revisions; `None` is a missing label.
 fn hash_labels(more: impl IntoIterator<Item = Text>) -> Vec<Option<Text>> {
     let known = ["one", "two", "three"].into_iter().map(Text::from);
     known.chain(more).map(Some).chain([None]).collect()

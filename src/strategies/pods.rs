@@ -11,20 +11,20 @@ use crate::{
     planner::Snapshot,
 };
 
-/// Who controls a pod or a revision.
+/// Generates the controller of a pod or a revision.
 fn controllers(daemonset: &DaemonSet) -> impl Strategy<Value = Option<ControllerRef>> + use<> {
     let own = ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() };
     let predecessor = ControllerRef { uid: "uid-predecessor".into(), ..own.clone() };
-    let of_another_kind = ControllerRef { kind: "ReplicaSet".into(), ..own.clone() };
+    let other_kind = ControllerRef { kind: "ReplicaSet".into(), ..own.clone() };
     prop_oneof![
         8 => Just(Some(own)),
         2 => Just(None),
         1 => Just(Some(predecessor)),
-        1 => Just(Some(of_another_kind)),
+        1 => Just(Some(other_kind)),
     ]
 }
 
-/// Labels that the DaemonSet selects, and sometimes others.
+/// Generates labels. The DaemonSet selects most of them.
 fn selected() -> impl Strategy<Value = Labels> {
     prop_oneof![
         8 => Just(Labels::from_iter([("app", "agent")])),
@@ -47,7 +47,7 @@ pub(super) fn revisions(daemonset: &DaemonSet) -> impl Strategy<Value = Vec<Cont
         let numbered = revisions.into_iter().enumerate();
         let revision =
             |(at, ((edition, hash, number, shape), (controller, labels, deleted, takes_name), namespace))| {
-                // At most one takes the name that a new revision would get.
+                // At most one revision has the name of the revision that a plan creates.
                 let name = if takes_name && !taken { own_hash.to_string() } else { format!("r{at}") };
                 taken |= takes_name;
                 let data = data(&daemonset.template, edition, shape);
@@ -67,7 +67,7 @@ pub(super) fn revisions(daemonset: &DaemonSet) -> impl Strategy<Value = Vec<Cont
     })
 }
 
-/// A revision's data for the template (edition 0) or an older one.
+/// Returns a revision's data, for the current template (edition 0) or an older one.
 fn data(template: &PodTemplate, edition: usize, shape: fn(Value) -> Value) -> Value {
     let mut json = template.json().clone();
     if edition > 0 {
@@ -77,14 +77,14 @@ fn data(template: &PodTemplate, edition: usize, shape: fn(Value) -> Value) -> Va
     shape(json!({"spec": {"template": json}}))
 }
 
-/// How the same data may be written.
+/// Transformations of a revision's data that must not affect plans.
 const SHAPES: [fn(Value) -> Value; 3] = [as_is, reversed, with_nulls];
 
 fn as_is(value: Value) -> Value {
     value
 }
 
-/// The same with the keys of all objects in reverse.
+/// Reverses the keys of all objects.
 fn reversed(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -95,7 +95,7 @@ fn reversed(value: Value) -> Value {
     }
 }
 
-/// The same with fields that are null.
+/// Adds null fields.
 fn with_nulls(mut value: Value) -> Value {
     for path in ["/spec/template", "/spec/template/spec"] {
         if let Some(fields) = value.pointer_mut(path).and_then(Value::as_object_mut) {
@@ -105,7 +105,7 @@ fn with_nulls(mut value: Value) -> Value {
     value
 }
 
-/// The hashes of the revisions, and twice as likely the template's own.
+/// Returns the hashes of the revisions, and twice the hash of the current template.
 fn hashes(daemonset: &DaemonSet, revisions: &[ControllerRevision]) -> Vec<Option<Text>> {
     let own_hash = own_hash(daemonset);
     let known = revisions.iter().filter_map(|revision| revision.labels.get(HASH_LABEL)).map(Text::from);
@@ -116,14 +116,14 @@ fn own_hash(daemonset: &DaemonSet) -> Text {
     Snapshot::new(daemonset, &[], &[], &Namespace::new(daemonset.namespace.clone())).plan().hash
 }
 
-/// Pods in any state, anywhere.
-pub(super) fn wild_pods(
+/// Generates pods in any state on any node.
+pub(super) fn arbitrary_pods(
     daemonset: &DaemonSet,
     nodes: &[Node],
     revisions: &[ControllerRevision],
 ) -> impl Strategy<Value = Vec<Pod>> + use<> {
     let mut names: Vec<Text> = nodes.iter().map(|node| node.name.clone()).collect();
-    let most = nodes.len() + nodes.len() / 2 + 3;
+    let max_count = nodes.len() + nodes.len() / 2 + 3;
     names.push("gone".into());
     let place = prop_oneof![
         8 => select(names.clone()).prop_map(PodNode::Bound),
@@ -139,7 +139,7 @@ pub(super) fn wild_pods(
     ];
     let namespaces = prop_oneof![20 => Just(daemonset.namespace.clone()), 1 => Just("elsewhere".into())];
     let metadata = (namespaces, controllers(daemonset), selected(), select(hashes(daemonset, revisions)), ages());
-    let state = (place, phases, readiness(), prop::bool::weighted(0.1), troubles());
+    let state = (place, phases, readiness(), prop::bool::weighted(0.1), problems());
     let pod = (metadata, template_generations(), state).prop_map(|(metadata, generation, state)| {
         let (namespace, controller, labels, hash, created) = metadata;
         let (node, phase, ready, deleted, problem) = state;
@@ -158,11 +158,11 @@ pub(super) fn wild_pods(
         pod.deleted = deleted.then(|| ago(10));
         pod
     });
-    prop::collection::vec(pod, 0..=most).prop_map(|pods| numbered(pods.into_iter()))
+    prop::collection::vec(pod, 0..=max_count).prop_map(|pods| numbered(pods.into_iter()))
 }
 
-/// Pods as they are when all is well or an update is under way: mostly one on each of these nodes, running.
-pub(super) fn calm_pods(
+/// Generates pods as in a settled cluster or during an update: usually one running pod on each of `nodes`.
+pub(super) fn typical_pods(
     daemonset: &DaemonSet,
     nodes: Vec<Text>,
     revisions: &[ControllerRevision],
@@ -170,7 +170,7 @@ pub(super) fn calm_pods(
     let owner = ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() };
     let namespace = daemonset.namespace.clone();
     let hash = select(hashes(daemonset, revisions));
-    let state = (hash, readiness(), prop::bool::weighted(0.05), ages(), troubles());
+    let state = (hash, readiness(), prop::bool::weighted(0.05), ages(), problems());
     let pods = prop_oneof![
         8 => prop::collection::vec(state.clone(), 1),
         1 => prop::collection::vec(state, 0..3),
@@ -198,13 +198,13 @@ fn ages() -> impl Strategy<Value = Option<Timestamp>> + Clone {
     option::weighted(0.9, (1..5_i64).prop_map(|hours| ago(3600 * hours)))
 }
 
-fn troubles() -> impl Strategy<Value = Option<Box<PodProblem>>> + Clone {
+fn problems() -> impl Strategy<Value = Option<Box<PodProblem>>> + Clone {
     let reasons = select(vec!["", "", "Evicted", "OutOfcpu", "NodeAffinity"]);
     let waiting = select(vec!["", "", "CrashLoopBackOff", "ImagePullBackOff", "SomethingElse"]);
     let problem = (reasons, 0..5_u32, waiting).prop_map(|(reason, restarts, waiting)| {
         let mut problem = PodProblem::default();
         (problem.reason, problem.restarts, problem.waiting) = (reason.into(), restarts, waiting.into());
-        // No problem at all is written as none.
+        // JSON does not distinguish an empty problem from a missing one.
         (problem != PodProblem::default()).then(|| Box::new(problem))
     });
     option::weighted(0.2, problem).prop_map(Option::flatten)
@@ -222,7 +222,7 @@ fn template_generations() -> impl Strategy<Value = Option<&'static str>> {
     option::weighted(0.2, select(vec!["3", "4"]))
 }
 
-/// Gives them names and uids.
+/// Sets the names and uids of `pods`.
 fn numbered(pods: impl Iterator<Item = Pod>) -> Vec<Pod> {
     let named = pods.enumerate().map(|(number, mut pod)| {
         pod.name = format!("agent-{number}").into();

@@ -10,7 +10,7 @@ use crate::{
     selector::SelectorExpression,
 };
 
-/// Policies for updates, each of their parts now and then.
+/// Generates rollout policies with at least one rule.
 ///
 /// ```
 /// use daemonplan::strategies::rollout_policies;
@@ -39,14 +39,14 @@ pub fn rollout_policies() -> impl Strategy<Value = RolloutPolicy> {
             failure,
             backoff_by_reason,
         };
-        // One of them is there in any case.
+        // Set at least one rule.
         RolloutPolicy { strict_budget: strict_budget || plain == RolloutPolicy::default(), ..plain }
     })
 }
 
 fn selectors() -> impl Strategy<Value = SelectorExpression> {
     let texts = select(vec!["role=worker", "zone in (a,b)", "!example.com/gpu", "role", "zone!=a", "role=nobody"]);
-    texts.prop_filter_map("they all parse", |text| text.parse().ok())
+    texts.prop_filter_map("the selector is valid", |text| text.parse().ok())
 }
 
 fn orders() -> impl Strategy<Value = Order> {

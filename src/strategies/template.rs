@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 use crate::model::PodTemplate;
 use crate::strategies::taint_keys;
 
-/// Pod templates: node name, node selector, required and other affinity, tolerations, host network, and fields that
-/// only pass through.
+/// Generates pod templates with node names, node selectors, affinities, tolerations, host network and unknown fields.
 ///
 /// ```
 /// use daemonplan::{model::PodTemplate, strategies::pod_templates};

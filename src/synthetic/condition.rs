@@ -14,7 +14,7 @@ use crate::{
     planner::Snapshot,
 };
 
-/// How a synthetic DaemonSet fares.
+/// The condition of a synthetic DaemonSet.
 ///
 /// ```
 /// use daemonplan::synthetic::{Condition, Synthetic};
@@ -23,21 +23,21 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
-    /// All is as it should be.
+    /// All pods are updated and available.
     Settled,
-    /// The same, with a required node affinity of six `NotIn` requirements.
+    /// Like [`Settled`](Self::Settled), with a required node affinity of six `NotIn` requirements.
     SettledWithAffinity,
-    /// An update is half done, with 10 % of the nodes unavailable at most.
+    /// A rolling update is half done, with `maxUnavailable` 10%.
     RollingOut,
-    /// An update with surge is half done.
+    /// A rolling update with surge is half done.
     Surging,
-    /// Two of three pods are of an older template, and stay.
+    /// Two of three pods are outdated and are not replaced.
     OnDelete,
-    /// Half of the pods have not been ready for `minReadySeconds`.
+    /// Half of the pods have not yet been ready for `minReadySeconds`.
     WarmingUp,
-    /// Some pods have failed, some are not ready, some are being deleted, some are missing.
+    /// Some pods have failed, are not ready, are being deleted or are missing.
     Troubled,
-    /// It has no pods yet.
+    /// The DaemonSet has no pods.
     New,
 }
 
@@ -53,8 +53,8 @@ impl Condition {
         Self::New,
     ];
 
-    /// Adds a DaemonSet in this condition to the cluster.
-    pub(super) fn put_in(
+    /// Adds a DaemonSet in this condition to `cluster`.
+    pub(super) fn add_to(
         self,
         cluster: &mut SyntheticCluster,
         namespace: &Namespace,
@@ -73,25 +73,25 @@ impl Condition {
         };
         let (old, new) = (edition(revisions.first()), edition(revisions.last()));
         let plan = Snapshot::new(&daemonset, &cluster.nodes, &[], namespace).revisions(&revisions).plan();
-        let wanted: Vec<_> = plan.placements().filter(|placement| placement.verdict.should_run()).collect();
-        let mut pods = Pods { daemonset: &daemonset, random, made: Vec::new() };
-        for (place, node) in wanted.iter().map(|placement| &placement.node).enumerate() {
-            let share = place * 1000 / wanted.len();
+        let desired: Vec<_> = plan.placements().filter(|placement| placement.verdict.should_run()).collect();
+        let mut builder = PodBuilder { daemonset: &daemonset, random, pods: Vec::new() };
+        for (index, node) in desired.iter().map(|placement| &placement.node).enumerate() {
+            let permille = index * 1000 / desired.len();
             match self {
                 Self::New => {}
-                Self::WarmingUp => pods.warming_up(&new, node),
-                Self::Troubled => pods.troubled(&new, node),
-                Self::RollingOut if (500..550).contains(&share) => pods.pending(&new, node),
-                Self::Surging if (500..530).contains(&share) => {
-                    pods.running(&old, node);
-                    pods.pending(&new, node);
+                Self::WarmingUp => builder.warming_up(&new, node),
+                Self::Troubled => builder.troubled(&new, node),
+                Self::RollingOut if (500..550).contains(&permille) => builder.pending(&new, node),
+                Self::Surging if (500..530).contains(&permille) => {
+                    builder.running(&old, node);
+                    builder.pending(&new, node);
                 }
-                Self::RollingOut | Self::Surging if share >= 500 => pods.running(&old, node),
-                Self::OnDelete if place % 3 > 0 => pods.running(&old, node),
-                _ => pods.running(&new, node),
+                Self::RollingOut | Self::Surging if permille >= 500 => builder.running(&old, node),
+                Self::OnDelete if index % 3 > 0 => builder.running(&old, node),
+                _ => builder.running(&new, node),
             }
         }
-        cluster.pods.append(&mut pods.made);
+        cluster.pods.append(&mut builder.pods);
         cluster.revisions.append(&mut revisions);
         cluster.daemonsets.push(daemonset);
     }
@@ -117,7 +117,7 @@ impl Condition {
     }
 }
 
-/// Gives the DaemonSet this edition of its template, and gives the revision for it.
+/// Sets the DaemonSet's template to this edition, and returns its revision.
 fn revision(
     daemonset: &mut DaemonSet,
     namespace: &Namespace,
@@ -181,58 +181,58 @@ fn affinity() -> Value {
     json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}})
 }
 
-/// What ties a pod to its template.
+/// The labels of a pod that identify its template.
 struct Edition {
     hash: Text,
     number: i64,
 }
 
-/// Makes the pods of a DaemonSet.
-struct Pods<'a> {
+/// A builder of a DaemonSet's pods.
+struct PodBuilder<'a> {
     daemonset: &'a DaemonSet,
     random: &'a mut Random,
-    made: Vec<Pod>,
+    pods: Vec<Pod>,
 }
 
-impl Pods<'_> {
+impl PodBuilder<'_> {
     fn running(&mut self, edition: &Edition, node: &Text) {
         let mut pod = self.pod(edition, node);
         run(&mut pod, 3600, self.random);
-        self.made.push(pod);
+        self.pods.push(pod);
     }
 
     fn pending(&mut self, edition: &Edition, node: &Text) {
         let pod = self.pod(edition, node);
-        self.made.push(pod);
+        self.pods.push(pod);
     }
 
     fn warming_up(&mut self, edition: &Edition, node: &Text) {
         let mut pod = self.pod(edition, node);
         let since = now() - jiff::SignedDuration::from_secs(self.random.below(600).into());
         (pod.phase, pod.ready) = (PodPhase::Running, Readiness::Ready { since: Some(since) });
-        self.made.push(pod);
+        self.pods.push(pod);
     }
 
     fn troubled(&mut self, edition: &Edition, node: &Text) {
-        let fate = self.random.below(1000);
+        let problem = self.random.below(1000);
         let mut pod = self.pod(edition, node);
-        if fate >= 10 {
+        if problem >= 10 {
             run(&mut pod, 3600, self.random);
         }
-        match fate {
+        match problem {
             10..20 => (pod.phase, pod.ready) = (PodPhase::Failed, Readiness::NotReady),
             20..30 => pod.ready = Readiness::NotReady,
             30..35 => pod.deleted = Some(now()),
             35..45 => return,
             _ => {}
         }
-        self.made.push(pod);
+        self.pods.push(pod);
     }
 
-    /// A pod that has only just come to its node.
+    /// Returns a pod that was just bound to its node.
     fn pod(&mut self, edition: &Edition, node: &Text) -> Pod {
         let DaemonSet { namespace, name, uid, .. } = self.daemonset;
-        let mut pod = Pod::new(namespace.clone(), format!("{name}-{}", letters(self.made.len(), 5)));
+        let mut pod = Pod::new(namespace.clone(), format!("{name}-{}", letters(self.pods.len(), 5)));
         pod.uid = self.random.uid();
         let generation = edition.number.to_string();
         pod.labels = Labels::from_iter([

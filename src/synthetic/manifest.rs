@@ -1,4 +1,4 @@
-//! Objects as `kubectl get -o json` prints them, with all that a planner does not read.
+//! Writes objects as `kubectl get -o json` does, with the fields that planning does not need.
 
 use std::io;
 
@@ -9,11 +9,12 @@ use crate::model::{Node, Pod, PodPhase, Readiness};
 use crate::synthetic::{SyntheticCluster, now};
 
 impl SyntheticCluster {
-    /// Writes the cluster as `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json` prints one: pods
-    /// and nodes with volumes, conditions, images and whatever else they have, about 6 KB each.
+    /// Writes the output of `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json`.
+    ///
+    /// Pods and nodes are complete, with volumes, conditions and images. Each has about 6 KB.
     ///
     /// # Errors
-    /// If `out` cannot be written to.
+    /// If writing to `out` fails.
     pub fn write_json(&self, mut out: impl io::Write) -> io::Result<()> {
         out.write_all(b"{\n    \"apiVersion\": \"v1\",\n    \"items\": [")?;
         let mut separator = "\n";
@@ -22,7 +23,7 @@ impl SyntheticCluster {
             value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")))?;
             out.write_all(separator.as_bytes())?;
             separator = ",\n";
-            // An item stands two steps further in than a document.
+            // Items are indented two levels more than a document.
             for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
                 out.write_all(if at == 0 { b"        " } else { b"\n        " })?;
                 out.write_all(line)?;
@@ -33,7 +34,7 @@ impl SyntheticCluster {
             item(&json!(namespace))?;
         }
         for node in &self.nodes {
-            item(&whole_node(node))?;
+            item(&complete_node(node))?;
         }
         for daemonset in &self.daemonsets {
             item(&json!(daemonset))?;
@@ -42,7 +43,7 @@ impl SyntheticCluster {
             item(&json!(revision))?;
         }
         for pod in &self.pods {
-            item(&whole_pod(pod))?;
+            item(&complete_pod(pod))?;
         }
         out.write_all(
             b"\n    ],\n    \"kind\": \"List\",\n    \"metadata\": {\n        \"resourceVersion\": \"\"\n    }\n}\n",
@@ -51,7 +52,7 @@ impl SyntheticCluster {
     }
 }
 
-fn whole_node(node: &Node) -> Value {
+fn complete_node(node: &Node) -> Value {
     let address = node.name.split('.').next().unwrap_or_default().trim_start_matches("ip-").replace('-', ".");
     let is_ready = node.taints.iter().all(|taint| taint.key != "node.kubernetes.io/not-ready");
     let condition = |kind: &str, status: bool| {
@@ -82,26 +83,26 @@ fn whole_node(node: &Node) -> Value {
             "osImage": "Example Linux 12", "systemUUID": node.uid,
         },
     });
-    let mut whole = json!(node);
-    if let Some(whole) = whole.as_object_mut() {
-        whole.insert("status".into(), status);
+    let mut complete = json!(node);
+    if let Some(complete) = complete.as_object_mut() {
+        complete.insert("status".into(), status);
     }
-    whole
+    complete
 }
 
-fn whole_pod(pod: &Pod) -> Value {
+fn complete_pod(pod: &Pod) -> Value {
     let name = pod.labels.get("app.kubernetes.io/name").unwrap_or_default();
     let image = format!("registry.example.com/platform/{name}:1.2.0");
-    let mut whole = json!(pod);
-    if let Some(whole) = whole.as_object_mut() {
+    let mut complete = json!(pod);
+    if let Some(complete) = complete.as_object_mut() {
         let mut spec = pod_spec(name, &image);
-        if let (Some(spec), Some(Value::Object(lean))) = (spec.as_object_mut(), whole.remove("spec")) {
-            spec.extend(lean);
+        if let (Some(spec), Some(Value::Object(minimal))) = (spec.as_object_mut(), complete.remove("spec")) {
+            spec.extend(minimal);
         }
-        whole.insert("spec".into(), spec);
-        whole.insert("status".into(), pod_status(pod, &image));
+        complete.insert("spec".into(), spec);
+        complete.insert("status".into(), pod_status(pod, &image));
     }
-    whole
+    complete
 }
 
 fn pod_spec(name: &str, image: &str) -> Value {

@@ -1,8 +1,8 @@
-//! Synthetic clusters for benchmarks and simulators (feature `synthetic`): as large as you like, shaped like real ones, and
-//! the same for the same seed on every platform.
+//! Synthetic clusters of any size for benchmarks and simulators (feature `synthetic`).
 //!
-//! Nodes come in zones and pools with 15 labels and a taint or more; some are cordoned, some not ready. DaemonSets are
-//! in different [`Condition`]s. Between their pods are pods of other controllers.
+//! A cluster is similar to a real one, and is the same for the same seed on every platform. Nodes are in zones and
+//! pools and have 15 labels and at least one taint. Some are cordoned or not ready. DaemonSets are in different
+//! [`Condition`]s. The cluster also has pods of other controllers.
 //!
 //! ```
 //! use daemonplan::synthetic::{Condition, Synthetic};
@@ -29,7 +29,7 @@ use crate::{
 pub use condition::Condition;
 use random::Random;
 
-/// What a synthetic cluster is to be like.
+/// A builder of synthetic clusters.
 ///
 /// ```
 /// use daemonplan::synthetic::Synthetic;
@@ -57,17 +57,17 @@ pub struct Synthetic {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SyntheticCluster {
-    /// The time at which it is as it is.
+    /// The current time in the cluster.
     pub now: Timestamp,
-    /// By name.
+    /// The nodes, by name.
     pub nodes: Vec<Node>,
-    /// By name.
+    /// The namespaces, by name.
     pub namespaces: Vec<Namespace>,
-    /// In the order of their numbers.
+    /// The DaemonSets, in the order of their numbers.
     pub daemonsets: Vec<DaemonSet>,
-    /// By namespace and name.
+    /// The revisions, by namespace and name.
     pub revisions: Vec<ControllerRevision>,
-    /// By namespace and name.
+    /// The pods, by namespace and name.
     pub pods: Vec<Pod>,
 }
 
@@ -78,30 +78,30 @@ fn now() -> Timestamp {
 }
 
 impl Synthetic {
-    /// A cluster of so many nodes with one DaemonSet, no other pods, and the seed 1.
+    /// Returns a builder of a cluster with this number of nodes, one DaemonSet, no other pods, and the seed 1.
     pub fn new(nodes: usize) -> Self {
         Self { nodes, daemonsets: 1, other_pods: 0, condition: None, seed: 1 }
     }
 
-    /// How many DaemonSets there are. Each has a pod on most of the nodes.
+    /// Sets the number of DaemonSets. Each has pods on most nodes, unless it is [`New`](Condition::New).
     #[must_use]
     pub fn daemonsets(self, daemonsets: usize) -> Self {
         Self { daemonsets, ..self }
     }
 
-    /// How many pods of other controllers there are.
+    /// Sets the number of pods of other controllers.
     #[must_use]
     pub fn other_pods(self, other_pods: usize) -> Self {
         Self { other_pods, ..self }
     }
 
-    /// Puts every DaemonSet into this condition, instead of one into each in turn.
+    /// Sets the condition of all DaemonSets. By default, DaemonSets cycle through all conditions.
     #[must_use]
     pub fn condition(self, condition: Condition) -> Self {
         Self { condition: Some(condition), ..self }
     }
 
-    /// Another cluster of the same shape.
+    /// Sets the seed. Clusters with different seeds differ only in random details.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -119,10 +119,10 @@ impl Synthetic {
             pods: Vec::new(),
         };
         let conditions = Condition::ALL.into_iter().cycle();
-        let spaces = cluster.namespaces.clone();
-        for ((number, own), namespace) in (0..self.daemonsets).zip(conditions).zip(spaces.iter().cycle()) {
-            let condition = self.condition.unwrap_or(own);
-            condition.put_in(&mut cluster, namespace, number, &mut random);
+        let namespaces = cluster.namespaces.clone();
+        for ((number, next), namespace) in (0..self.daemonsets).zip(conditions).zip(namespaces.iter().cycle()) {
+            let condition = self.condition.unwrap_or(next);
+            condition.add_to(&mut cluster, namespace, number, &mut random);
         }
         let names: Vec<_> = cluster.nodes.iter().map(|node| node.name.clone()).collect();
         for (number, namespace) in (0..self.other_pods).zip(NAMESPACES.into_iter().cycle()) {
@@ -143,7 +143,9 @@ impl Synthetic {
 }
 
 impl SyntheticCluster {
-    /// All that a plan for the DaemonSet of this number needs, with the pods of its namespace; `None` if there is none.
+    /// Returns the snapshot for the DaemonSet with this index, or `None` if it does not exist.
+    ///
+    /// The snapshot has the pods of the DaemonSet's namespace.
     pub fn snapshot(&self, daemonset: usize) -> Option<Snapshot<'_>> {
         let daemonset = self.daemonsets.get(daemonset)?;
         let namespace = self.namespaces.iter().find(|namespace| namespace.name == daemonset.namespace)?;
@@ -153,7 +155,7 @@ impl SyntheticCluster {
         Some(snapshot.revisions(&self.revisions).at(self.now))
     }
 
-    /// All objects.
+    /// Iterates over all objects.
     pub fn objects(&self) -> impl Iterator<Item = Resource> {
         let namespaces = self.namespaces.iter().cloned().map(Resource::from);
         namespaces
@@ -171,7 +173,7 @@ fn namespace(name: &str) -> Namespace {
     namespace
 }
 
-/// A running pod of a Deployment.
+/// Returns a running pod of a Deployment.
 fn other_pod(number: usize, namespace: &str, random: &mut Random) -> Pod {
     let application = format!("app-{}", number / 50 % 200);
     let set = format!("{application}-{}", random::letters(number / 50 + 1_000_000, 9));
@@ -188,7 +190,7 @@ fn other_pod(number: usize, namespace: &str, random: &mut Random) -> Pod {
     pod
 }
 
-/// Lets a pod be ready for at least so many seconds.
+/// Sets a pod running and ready for at least `seconds`.
 fn run(pod: &mut Pod, seconds: i64, random: &mut Random) {
     let since = now() - jiff::SignedDuration::from_secs(seconds + i64::from(random.below(100_000)));
     pod.created = Some(since - jiff::SignedDuration::from_secs(20));

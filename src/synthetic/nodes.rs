@@ -1,21 +1,21 @@
 use crate::model::{Labels, Node, Taint, TaintEffect};
 use crate::synthetic::random::Random;
 
-/// A pool with how many nodes of a hundred it has and what keeps pods away from it.
-struct Interner {
+/// A pool of nodes: its share in percent, its instance type and its taint.
+struct Pool {
     name: &'static str,
     share: u32,
     instance: &'static str,
     taint: Option<(&'static str, &'static str)>,
 }
 
-const POOLS: [Interner; 6] = [
-    Interner { name: "general", share: 60, instance: "m7.2xlarge", taint: None },
-    Interner { name: "memory", share: 20, instance: "r7.4xlarge", taint: None },
-    Interner { name: "gpu", share: 8, instance: "g6.12xlarge", taint: Some(("nvidia.com/gpu", "present")) },
-    Interner { name: "ingress", share: 4, instance: "c7.xlarge", taint: Some(("dedicated", "ingress")) },
-    Interner { name: "infra", share: 5, instance: "m7.4xlarge", taint: Some(("node-role.kubernetes.io/infra", "")) },
-    Interner {
+const POOLS: [Pool; 6] = [
+    Pool { name: "general", share: 60, instance: "m7.2xlarge", taint: None },
+    Pool { name: "memory", share: 20, instance: "r7.4xlarge", taint: None },
+    Pool { name: "gpu", share: 8, instance: "g6.12xlarge", taint: Some(("nvidia.com/gpu", "present")) },
+    Pool { name: "ingress", share: 4, instance: "c7.xlarge", taint: Some(("dedicated", "ingress")) },
+    Pool { name: "infra", share: 5, instance: "m7.4xlarge", taint: Some(("node-role.kubernetes.io/infra", "")) },
+    Pool {
         name: "control-plane",
         share: 3,
         instance: "m7.xlarge",
@@ -23,7 +23,7 @@ const POOLS: [Interner; 6] = [
     },
 ];
 
-/// So many nodes, by name.
+/// Returns `count` nodes, by name.
 pub(super) fn nodes(count: usize, random: &mut Random) -> Vec<Node> {
     let mut nodes: Vec<_> = (0..count).map(|number| node(number, random)).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -59,18 +59,19 @@ fn node(number: usize, random: &mut Random) -> Node {
     node
 }
 
-fn pool(mut ticket: u32) -> &'static Interner {
+/// Returns the pool at this percentage of all nodes.
+fn pool(mut percent: u32) -> &'static Pool {
     let [general, ..] = &POOLS;
-    let drawn = POOLS.iter().find(|pool| {
-        let drawn = ticket < pool.share;
-        ticket = ticket.saturating_sub(pool.share);
-        drawn
+    let found = POOLS.iter().find(|pool| {
+        let is_found = percent < pool.share;
+        percent = percent.saturating_sub(pool.share);
+        is_found
     });
-    drawn.unwrap_or(general)
+    found.unwrap_or(general)
 }
 
-/// At least one: each node says how its kind of instance is paid for.
-fn taints(pool: &Interner, random: &mut Random) -> Vec<Taint> {
+/// Returns the taints of a node: at least one, which tells spot from reserved instances.
+fn taints(pool: &Pool, random: &mut Random) -> Vec<Taint> {
     let taint = |key: &str, value: &str, effect| Taint::new(key, value, effect);
     let lifecycle = if random.happens(300) { "spot" } else { "reserved" };
     let mut taints = vec![taint("node.example.com/lifecycle", lifecycle, TaintEffect::PreferNoSchedule)];

@@ -1,4 +1,4 @@
-//! FNV-1a, 64 bits: a hash that is the same on every platform and in every release.
+//! The hash function FNV-1a with 64 bits. It is the same on every platform and in every release.
 
 pub(crate) struct Fnv(u64);
 

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-/// Replaces equal values by one shared value. It remembers a limited number of them.
+/// Replaces equal values with one shared value. Stores a limited number of values.
 #[derive(Debug)]
 pub(crate) struct Interner<T> {
     known: HashTable<T>,
@@ -21,7 +21,7 @@ impl<T> Default for Interner<T> {
 }
 
 impl<T: Clone + Eq + Hash> Interner<T> {
-    /// Replaces `value` by an equal one that is known, or remembers it.
+    /// Replaces `value` with a stored equal value, or stores it.
     pub(crate) fn share(&mut self, value: &mut T) {
         let hash = self.hasher.hash_one(&*value);
         if let Some(known) = self.known.find(hash, |known| known == value) {

@@ -1,4 +1,4 @@
-//! Helpers that know nothing of Kubernetes.
+//! Helpers that are independent of Kubernetes.
 
 pub(crate) mod duration;
 pub(crate) mod fnv;

@@ -12,9 +12,9 @@ impl<T> MruCache<T> {
         Self { values: Vec::new(), capacity }
     }
 
-    /// Returns the value that `is_it` finds, or makes one in place of the least recently used.
-    pub(crate) fn get(&mut self, is_it: impl FnMut(&T) -> bool, make: impl FnOnce() -> T) -> Option<&mut T> {
-        match self.values.iter().position(is_it) {
+    /// Returns the value that `is_match` accepts, or replaces the least recently used value with the result of `make`.
+    pub(crate) fn get(&mut self, is_match: impl FnMut(&T) -> bool, make: impl FnOnce() -> T) -> Option<&mut T> {
+        match self.values.iter().position(is_match) {
             None => {
                 self.values.truncate(self.capacity.saturating_sub(1));
                 self.values.insert(0, make());
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_recently_used_value_makes_room() {
+    fn the_least_recently_used_value_is_replaced() {
         let mut recent = MruCache::new(2);
         let mut made = Vec::new();
         for number in [1, 2, 1, 3, 1, 2, 3, 3] {

@@ -1,4 +1,4 @@
-//! Values in numbered slots. Freed slots are reused.
+//! A store of values in numbered slots.
 
 /// Values in numbered slots. Freed slots are reused; growing moves no value, unlike a `Vec`.
 #[derive(Debug)]
@@ -25,12 +25,12 @@ impl<T> Slab<T> {
         self.slot_mut(slot)?.as_mut()
     }
 
-    /// All values, in any order.
+    /// Iterates over all values, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flatten().flatten()
     }
 
-    /// The number of slots, free ones included.
+    /// Returns the number of slots, free ones included.
     pub(crate) fn len(&self) -> usize {
         self.chunks.iter().map(Vec::len).sum()
     }

@@ -1,7 +1,7 @@
-//! A cluster to plan for: made with defaults, so that a test states only what matters, and able to carry out a plan.
+//! A cluster builder with defaults, so that a test states only what matters; it can also carry out plans.
 
 #![allow(unreachable_pub, dead_code)] // each test uses its own part
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 #![allow(clippy::needless_pass_by_value)] // json!(…) reads better than &json!(…)
 
 use daemonplan::{
@@ -25,11 +25,11 @@ pub struct Cluster {
     pub now: Timestamp,
     pub settings: Settings,
     pub backoff: Backoff,
-    /// How many pods were created.
+    /// Number of created pods.
     pub born: u64,
 }
 
-/// A cluster with these nodes, a DaemonSet `agent` with an image `agent:1`, and the revision for it (hash `one`).
+/// Returns a cluster with these nodes, a DaemonSet `agent` with image `agent:1`, and its revision (hash `one`).
 pub fn cluster(nodes: impl IntoIterator<Item = Node>) -> Cluster {
     let mut daemonset = DaemonSet::new("prod", "agent");
     daemonset.uid = "uid-agent".into();
@@ -61,7 +61,7 @@ pub fn labelled(name: &str, labels: &[(&str, &str)]) -> Node {
     node
 }
 
-/// A node with taints such as `dedicated=db:NoSchedule`.
+/// Returns a node with taints such as `dedicated=db:NoSchedule`.
 pub fn tainted(name: &str, taints: &[&str]) -> Node {
     let mut node = node(name);
     node.taints = taints.iter().map(|text| taint(text)).collect();
@@ -82,26 +82,26 @@ pub fn template(spec: Value) -> PodTemplate {
     serde_json::from_value(json!({"metadata": {"labels": {"app": "agent"}}, "spec": spec})).unwrap()
 }
 
-/// A required node affinity with these terms.
+/// Returns a required node affinity with these terms.
 pub fn affinity(terms: Value) -> Value {
     json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}})
 }
 
 impl Cluster {
-    /// Changes the DaemonSet.
+    /// Edits the DaemonSet.
     pub fn with(mut self, change: impl FnOnce(&mut DaemonSet)) -> Self {
         change(&mut self.daemonset);
         self
     }
 
-    /// Gives the template this spec, and the history the revision for it.
+    /// Sets the template's spec, and the revision for it.
     pub fn with_spec(mut self, spec: Value) -> Self {
         self.daemonset.template = template(spec);
         self.revisions = vec![self.revision("one", 1)];
         self
     }
 
-    /// A new template, with the old one in the history under the hash `one` and the new one under `two`.
+    /// Sets a new template: the old revision has the hash `one`, the new one `two`.
     pub fn with_new_template(mut self) -> Self {
         self.daemonset.template = template(json!({"containers": [{"name": "agent", "image": "agent:2"}]}));
         self.daemonset.generation += 1;
@@ -140,7 +140,7 @@ impl Cluster {
         self
     }
 
-    /// The revision of the DaemonSet's template with this hash.
+    /// Returns the revision of the DaemonSet's template with this hash.
     pub fn revision(&self, hash: &str, number: i64) -> ControllerRevision {
         let mut patch = serde_json::to_value(&self.daemonset.template).unwrap();
         patch["$patch"] = json!("replace");
@@ -163,12 +163,12 @@ impl Cluster {
         self.snapshot().plan()
     }
 
-    /// All actions but for the status, one a line.
+    /// Returns all actions except the status update, one per line.
     pub fn actions(&self) -> Vec<String> {
         lines(&self.plan())
     }
 
-    /// Carries out a plan as a cluster would: created pods are bound, run, and are ready at once.
+    /// Carries out the plan as a cluster would: created pods are bound, run, and are ready at once.
     pub fn apply(&mut self, actions: &[Action]) {
         for action in actions {
             match action {
@@ -201,7 +201,7 @@ impl Cluster {
         }
     }
 
-    /// All of it, owned.
+    /// Returns an owned snapshot.
     #[cfg(feature = "proptest")]
     pub fn facts(&self) -> daemonplan::OwnedSnapshot {
         let (daemonset, nodes) = (self.daemonset.clone(), self.nodes.clone());
@@ -213,7 +213,7 @@ impl Cluster {
         facts
     }
 
-    /// Plans and carries out until there is nothing to do, with an hour between two plans; gives the number of plans.
+    /// Carries out plans, an hour apart, until one has no action; returns the number of plans.
     pub fn settle(&mut self) -> usize {
         for plans in 1..200 {
             let plan = self.plan();
@@ -258,7 +258,7 @@ pub fn owner() -> ControllerRef {
     ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "uid-agent".into() }
 }
 
-/// A ready pod of the DaemonSet, bound to `node`, with the hash `one`.
+/// Returns a ready pod of the DaemonSet, bound to `node`, with the hash `one`.
 pub fn pod(name: &str, node: &str) -> Pod {
     let mut pod = Pod::new("prod", name);
     pod.uid = format!("uid-{name}").into();
@@ -271,7 +271,7 @@ pub fn pod(name: &str, node: &str) -> Pod {
     pod
 }
 
-/// The same pod, changed.
+/// Returns the pod after `change`.
 pub trait PodExt {
     fn but(self, change: impl FnOnce(&mut Pod)) -> Pod;
     fn of(self, hash: &str) -> Pod;

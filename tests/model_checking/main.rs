@@ -1,7 +1,7 @@
-//! Every state that a small cluster can reach, checked.
+//! Model checking: visits every reachable state of small clusters.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
-#![allow(unreachable_pub)] // no item of a test is reachable
+#![allow(unreachable_pub)] // tests have no public API
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! What holds for forecasts, differences and findings of any cluster.
+//! Properties of forecasts, diffs and findings.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,7 +12,7 @@ use daemonplan::{
 };
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
-/// A settled cluster whose template was just edited.
+/// Returns a settled cluster whose template was just edited.
 fn edited(nodes: usize, strategy: UpdateStrategy, min_ready_seconds: u32) -> Cluster {
     let names: Vec<_> = (0..nodes).map(|number| format!("n{number:02}")).collect();
     let pods = names.iter().map(|name| pod(&format!("old-{name}"), name));
@@ -48,7 +48,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_forecast_is_consistent_in_itself(
+    fn a_forecast_is_consistent(
         facts in prop_oneof![clusters(0..=12).boxed(), guided_clusters(0..=12).boxed()],
         assumptions in assumptions(),
         failures in 0.0..1.0,
@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn an_update_ends_and_never_takes_more_than_it_may(
+    fn an_update_ends_and_keeps_to_max_unavailable(
         nodes in 1..30_usize,
         limit in bounds(),
         min_ready_seconds in 0..30_u32,
@@ -89,14 +89,14 @@ proptest! {
     }
 
     #[test]
-    fn a_surging_update_lacks_no_pod(nodes in 1..30_usize, surge in bounds(), min_ready_seconds in 0..30_u32, assumptions in assumptions()) {
+    fn a_surging_update_keeps_every_node_available(nodes in 1..30_usize, surge in bounds(), min_ready_seconds in 0..30_u32, assumptions in assumptions()) {
         let strategy = UpdateStrategy::RollingUpdate { max_unavailable: IntOrPercent::Int(0), max_surge: surge };
         let forecast = edited(nodes, strategy, min_ready_seconds).snapshot().forecast(&assumptions);
         prop_assert_eq!((forecast.outcome, forecast.lowest_available), (Outcome::Done, nodes));
     }
 
     #[test]
-    fn where_no_pod_starts_an_update_stops_within_its_bound(nodes in 1..30_usize, limit in bounds(), assumptions in assumptions()) {
+    fn an_update_whose_pods_never_start_stops_within_its_bound(nodes in 1..30_usize, limit in bounds(), assumptions in assumptions()) {
         let strategy = UpdateStrategy::RollingUpdate { max_unavailable: limit, max_surge: IntOrPercent::Int(0) };
         let forecast = edited(nodes, strategy, 0).snapshot().forecast(&assumptions.failure_rate(1.0));
         prop_assert_eq!(forecast.outcome, Outcome::Stuck);
@@ -106,14 +106,14 @@ proptest! {
     }
 
     #[test]
-    fn nothing_changed_makes_no_difference(facts in clusters(0..=12)) {
+    fn equal_clusters_have_no_diff(facts in clusters(0..=12)) {
         let snapshot = facts.snapshot();
         let diff = Snapshot::diff(Some(&snapshot), &snapshot);
         prop_assert_eq!((diff.nodes, diff.is_restless), (vec![], diff.is_restless));
     }
 
     #[test]
-    fn a_difference_is_gained_one_way_and_lost_the_other(facts in clusters(1..=12), gone in any::<prop::sample::Index>()) {
+    fn pods_added_in_one_direction_are_removed_in_the_other(facts in clusters(1..=12), gone in any::<prop::sample::Index>()) {
         let mut without = facts.clone();
         let gone = without.nodes.remove(gone.index(facts.nodes.len())).name;
         let (with, without) = (facts.snapshot(), without.snapshot());
@@ -128,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn findings_are_in_order_and_each_says_what_to_do(facts in clusters(0..=12)) {
+    fn findings_are_sorted_and_each_has_a_fix(facts in clusters(0..=12)) {
         let snapshot = facts.snapshot();
         let findings = lint(&[snapshot, snapshot]);
         prop_assert!(findings.is_sorted_by_key(|finding| std::cmp::Reverse(finding.severity)));
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn an_update_that_keeps_to_a_policy_ends_within_its_budget(
+    fn an_update_with_a_policy_ends_within_its_budget(
         nodes in 1..30_usize,
         limit in bounds(),
         policy in rollout_policies(),

@@ -1,5 +1,5 @@
-//! The incremental form gives the very plans of the one-shot form, whatever happened and in whatever order, and calls
-//! stale whatever has another plan than before.
+//! Incremental plans equal one-shot plans after any events in any order, and every DaemonSet whose plan changed is
+//! stale.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,15 +15,15 @@ use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
 
 const KINDS: [Kind; 5] = [Kind::DaemonSet, Kind::Node, Kind::Pod, Kind::Namespace, Kind::ControllerRevision];
 
-/// Something that happens. Objects are meant by their place among all that are generated.
+/// An event. Objects are referred to by their index in the pool.
 #[derive(Clone, Debug)]
-enum Happening {
+enum ClusterEvent {
     Applied(Index),
     Deleted(Index),
-    /// All objects of a kind are listed: of those generated so many in a hundred.
+    /// A list of a kind, with this percentage of the pool's objects.
     Resynced(usize, u32),
     EffectsObserved(bool),
-    /// So many seconds pass, and some of the DaemonSets are planned for; the back-off goes back into the cluster, or not.
+    /// Time passes, and some DaemonSets are planned; the back-off is returned to the cluster, or not.
     Planned {
         seconds: i64,
         some: bool,
@@ -31,19 +31,19 @@ enum Happening {
     },
 }
 
-fn happenings() -> impl Strategy<Value = Happening> {
+fn events() -> impl Strategy<Value = ClusterEvent> {
     let seconds = prop_oneof![4 => 0..3_i64, 2 => 0..2_000_i64, 1 => -500..0_i64];
     let planned = (seconds, prop::bool::weighted(0.3), any::<bool>());
     prop_oneof![
-        12 => any::<Index>().prop_map(Happening::Applied),
-        4 => any::<Index>().prop_map(Happening::Deleted),
-        1 => (0..KINDS.len(), 0..=100_u32).prop_map(|(kind, share)| Happening::Resynced(kind, share)),
-        1 => any::<bool>().prop_map(Happening::EffectsObserved),
-        8 => planned.prop_map(|(seconds, some, keeps_backoff)| Happening::Planned { seconds, some, keeps_backoff }),
+        12 => any::<Index>().prop_map(ClusterEvent::Applied),
+        4 => any::<Index>().prop_map(ClusterEvent::Deleted),
+        1 => (0..KINDS.len(), 0..=100_u32).prop_map(|(kind, share)| ClusterEvent::Resynced(kind, share)),
+        1 => any::<bool>().prop_map(ClusterEvent::EffectsObserved),
+        8 => planned.prop_map(|(seconds, some, keeps_backoff)| ClusterEvent::Planned { seconds, some, keeps_backoff }),
     ]
 }
 
-/// All that there is, kept in the simplest way.
+/// All objects, in the simplest form.
 struct World {
     objects: BTreeMap<(Kind, Key), Resource>,
     settings: Settings,
@@ -52,7 +52,7 @@ struct World {
     now: Timestamp,
 }
 
-/// All of a plan.
+/// All parts of a plan.
 #[derive(Clone, Debug, PartialEq)]
 struct Face {
     now: Timestamp,
@@ -85,7 +85,7 @@ impl Face {
         }
     }
 
-    /// What is asked for, and why.
+    /// Returns the actions and their reasons.
     fn request(&self) -> impl PartialEq + std::fmt::Debug {
         (self.hash.clone(), self.actions.clone(), self.status.clone(), self.events.clone(), self.held_back)
     }
@@ -107,7 +107,7 @@ impl World {
         )
     }
 
-    /// The plan of the one-shot form, if the namespace is known.
+    /// Returns the one-shot plan, if the namespace is known.
     fn plan(&self, daemonset: &DaemonSet) -> Option<Face> {
         let nodes = self.all(Kind::Node, |object| if let Resource::Node(node) = object { Some(node) } else { None });
         let pods = self.all(Kind::Pod, |object| if let Resource::Pod(pod) = object { Some(pod) } else { None });
@@ -128,7 +128,7 @@ impl World {
     }
 }
 
-/// All objects of several clusters: other states of the same objects, and a second DaemonSet.
+/// Returns all objects of several clusters: other states of the same objects, and a second DaemonSet.
 fn pool(facts: &[OwnedSnapshot]) -> Vec<Resource> {
     let mut pool = Vec::new();
     for (number, facts) in facts.iter().enumerate() {
@@ -147,7 +147,7 @@ fn pool(facts: &[OwnedSnapshot]) -> Vec<Resource> {
             let mut pod = pod.clone();
             pool.push(pod.clone().into());
             if place % 2 == number % 2 {
-                // The same pod elsewhere, in another state.
+                // The same pod on another node, in another state.
                 pod.node = facts.pods.first().map(|first| first.node.clone()).unwrap_or_default();
                 pod.deleted = None;
                 pool.push(pod.into());
@@ -157,7 +157,7 @@ fn pool(facts: &[OwnedSnapshot]) -> Vec<Resource> {
     pool
 }
 
-fn check(facts: &[OwnedSnapshot], happenings: &[Happening]) {
+fn check(facts: &[OwnedSnapshot], events: &[ClusterEvent]) {
     let (pool, first) = (pool(facts), facts.first().unwrap());
     let mut world = World {
         objects: BTreeMap::new(),
@@ -168,24 +168,24 @@ fn check(facts: &[OwnedSnapshot], happenings: &[Happening]) {
     };
     let mut cluster = Cluster::new(world.settings.clone());
     let mut last = BTreeMap::<Key, Face>::new();
-    // Most of it is there at first.
+    // Most objects exist initially.
     for object in pool.iter().step_by(2) {
         world.objects.insert((object.kind(), object.key()), object.clone());
         cluster.apply(object.clone());
     }
-    for happening in happenings {
-        match happening {
-            Happening::Applied(index) => {
+    for event in events {
+        match event {
+            ClusterEvent::Applied(index) => {
                 let object = index.get(&pool).clone();
                 world.objects.insert((object.kind(), object.key()), object.clone());
                 cluster.apply(object);
             }
-            Happening::Deleted(index) => {
+            ClusterEvent::Deleted(index) => {
                 let object = index.get(&pool);
                 world.objects.remove(&(object.kind(), object.key()));
                 cluster.delete(object.kind(), &object.key());
             }
-            Happening::Resynced(kind, share) => {
+            ClusterEvent::Resynced(kind, share) => {
                 let kind = *KINDS.get(*kind).unwrap();
                 let own = pool.iter().filter(|object| object.kind() == kind).zip((0..).step_by(37));
                 let listed: Vec<Resource> =
@@ -196,14 +196,14 @@ fn check(facts: &[OwnedSnapshot], happenings: &[Happening]) {
                 }
                 cluster.resync(kind, listed);
             }
-            Happening::EffectsObserved(observed) => {
+            ClusterEvent::EffectsObserved(observed) => {
                 let key = Key::new("prod", "agent");
                 if world.daemonsets().iter().any(|daemonset| Resource::from(daemonset.clone()).key() == key) {
                     world.expectations_satisfied.insert(key.clone(), *observed);
                     cluster.set_expectations_satisfied(&key, *observed);
                 }
             }
-            Happening::Planned { seconds, some, keeps_backoff } => {
+            ClusterEvent::Planned { seconds, some, keeps_backoff } => {
                 world.now += SignedDuration::from_secs(*seconds);
                 for daemonset in world.daemonsets() {
                     let key = Resource::from(daemonset.clone()).key();
@@ -219,7 +219,7 @@ fn check(facts: &[OwnedSnapshot], happenings: &[Happening]) {
                     let found = plan.as_ref().map(|plan| Face::of(plan, world.now));
                     assert_eq!(found, expected);
                     let Some(found) = found else { continue };
-                    assert!(!cluster.stale(world.now).contains(&key), "it has only just been planned for");
+                    assert!(!cluster.stale(world.now).contains(&key), "stale right after its plan");
                     if *keeps_backoff {
                         world.backoff.update(found.backoff.clone(), world.now);
                         cluster.update_backoff(found.backoff.clone(), world.now);
@@ -235,13 +235,13 @@ fn check(facts: &[OwnedSnapshot], happenings: &[Happening]) {
     assert_eq!(cluster.backoff(), &world.backoff);
 }
 
-/// What is not stale has the plan that it had.
+/// Checks that a DaemonSet that is not stale still has the same plan.
 fn compare_staleness(cluster: &Cluster, key: &Key, now: Option<&Face>, before: Option<&Face>, time: Timestamp) {
     let is_stale = cluster.stale(time).contains(key);
     match (now, before) {
         (Some(now), Some(before)) if !is_stale && now.now >= before.now => assert_eq!(now.request(), before.request()),
-        (Some(_), None) => assert!(is_stale, "{key:?} was never planned for"),
-        (None, _) => assert!(!is_stale, "{key:?} cannot be planned for"),
+        (Some(_), None) => assert!(is_stale, "{key:?} was never planned, and is not stale"),
+        (None, _) => assert!(!is_stale, "{key:?} cannot be planned, and is stale"),
         _ => {}
     }
 }
@@ -253,26 +253,26 @@ proptest! {
     })]
 
     #[test]
-    fn it_gives_the_plans_of_the_one_shot_form_whatever_happened(
+    fn incremental_plans_equal_one_shot_plans(
         facts in prop::collection::vec(clusters(0..6), 2..4),
-        happenings in prop::collection::vec(happenings(), 1..60),
+        events in prop::collection::vec(events(), 1..60),
     ) {
-        check(&facts, &happenings);
+        check(&facts, &events);
     }
 
     #[test]
-    fn so_it_does_on_clusters_of_up_to_fifty_nodes(
+    fn incremental_plans_equal_one_shot_plans_on_up_to_fifty_nodes(
         facts in prop::collection::vec(clusters(20..=50), 2),
-        happenings in prop::collection::vec(happenings(), 1..30),
+        events in prop::collection::vec(events(), 1..30),
     ) {
-        check(&facts, &happenings);
+        check(&facts, &events);
     }
 
     #[test]
-    fn so_it_does_where_updates_keep_to_policies(
+    fn incremental_plans_equal_one_shot_plans_with_policies(
         facts in prop::collection::vec(guided_clusters(0..8), 2..4),
-        happenings in prop::collection::vec(happenings(), 1..60),
+        events in prop::collection::vec(events(), 1..60),
     ) {
-        check(&facts, &happenings);
+        check(&facts, &events);
     }
 }

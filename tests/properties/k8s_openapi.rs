@@ -1,4 +1,4 @@
-//! Objects as the crate k8s-openapi has them: what the planner reads comes through both ways, and templates whole.
+//! Conversions from and to the types of k8s-openapi: no field that the planner reads is lost, and templates stay whole.
 
 use std::fs;
 
@@ -15,14 +15,14 @@ use serde_json::Value;
 
 const DUMPS: [&str; 2] = ["examples/pending.json", "examples/quiet.json"];
 
-/// Every object of a dump, by its kind.
+/// Returns every object of a dump, with its kind.
 fn items(file: &str) -> Vec<(String, Value)> {
     let list: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     let items = list["items"].as_array().unwrap().clone();
     items.into_iter().map(|item| (item["kind"].as_str().unwrap().to_owned(), item)).collect()
 }
 
-/// Their type read from the JSON and converted is ours read from the JSON.
+/// Checks that deserializing k8s-openapi's type and converting it equals deserializing our type.
 fn assert_same<Ours, Theirs>(json: &Value)
 where
     Ours: TryFrom<Theirs, Error = ConversionError> + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -34,7 +34,7 @@ where
 }
 
 #[test]
-fn what_kubectl_prints_is_the_same_read_either_way() {
+fn dumps_convert_to_the_same_objects() {
     let mut compared = 0;
     for (kind, item) in DUMPS.iter().flat_map(|dump| items(dump)) {
         match &*kind {
@@ -51,7 +51,7 @@ fn what_kubectl_prints_is_the_same_read_either_way() {
 }
 
 #[test]
-fn a_field_that_cannot_be_read_is_named() {
+fn an_invalid_field_is_named() {
     let theirs: apps::DaemonSet = serde_json::from_value(serde_json::json!({
         "metadata": {"name": "agent"},
         "spec": {
@@ -67,7 +67,7 @@ fn a_field_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_created_pod_is_one_of_theirs() {
+fn a_created_pod_is_a_valid_k8s_openapi_pod() {
     let mut manifests = Manifests::default();
     manifests.read("pending.json", fs::File::open("examples/pending.json").unwrap()).unwrap();
     let mut created = 0;
@@ -86,10 +86,10 @@ fn a_created_pod_is_one_of_theirs() {
             created += 1;
         }
     }
-    assert!(created > 0, "the dump needs pods");
+    assert!(created > 0, "expected the dump to need pods");
 }
 
-/// There and back again.
+/// Converts objects to k8s-openapi's types and back.
 fn returned<Ours, Theirs>(ours: &[Ours]) -> Vec<Ours>
 where
     for<'a> Theirs: TryFrom<&'a Ours, Error = ConversionError>,
@@ -111,19 +111,19 @@ proptest! {
     })]
 
     #[test]
-    fn a_cluster_that_went_through_their_types_has_the_same_plan(mut facts in clusters(0..12)) {
-        // What the API server takes: a selector, and numbers of 32 bits.
+    fn a_converted_cluster_has_the_same_plan(mut facts in clusters(0..12)) {
+        // The API server requires a selector and 32-bit numbers.
         facts.daemonset.selector.get_or_insert_default();
         let most = u32::try_from(i32::MAX).unwrap();
         facts.daemonset.min_ready_seconds = facts.daemonset.min_ready_seconds.min(most);
         facts.daemonset.revision_history_limit = facts.daemonset.revision_history_limit.min(most);
         let [daemonset] = <[_; 1]>::try_from(returned::<DaemonSet, apps::DaemonSet>(&[facts.daemonset.clone()])).unwrap();
-        // Their templates have the fields that their version knows.
+        // k8s-openapi's templates have only the fields of their version.
         let mut known = facts.clone();
         known.daemonset.template = daemonset.template.clone();
         prop_assert_eq!(&known.daemonset, &daemonset);
         let again = returned::<DaemonSet, apps::DaemonSet>(std::slice::from_ref(&daemonset));
-        prop_assert_eq!(&again[0], &daemonset, "a template of known fields comes through whole");
+        prop_assert_eq!(&again[0], &daemonset, "a template with known fields only is preserved");
 
         let [namespace] = <[_; 1]>::try_from(returned::<Namespace, core::Namespace>(&[facts.namespace.clone()])).unwrap();
         let nodes = returned::<Node, core::Node>(&facts.nodes);

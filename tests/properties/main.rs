@@ -1,4 +1,4 @@
-//! Properties of any generated cluster.
+//! Property tests on generated clusters.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
@@ -9,6 +9,7 @@ mod reference;
 
 mod analysis_properties;
 mod incremental;
+#[cfg(feature = "k8s-openapi")]
 mod k8s_openapi;
 mod plan_properties;
 mod reference_agreement;

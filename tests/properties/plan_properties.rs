@@ -1,4 +1,4 @@
-//! What holds for any cluster.
+//! Properties of the plans of any cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use jiff::SignedDuration;
 use proptest::{collection::SizeRange, prelude::*, test_runner::FileFailurePersistence};
 use serde_json::Value;
 
-/// A cluster that goes on: its DaemonSet lives and selects its pods, everything is known and shows.
+/// Generates clusters that can settle: the DaemonSet exists and selects its pods, and all input is complete.
 fn living_clusters() -> impl Strategy<Value = Cluster> {
     clusters(0..=12).prop_map(|facts| {
         let OwnedSnapshot { mut daemonset, nodes, mut pods, namespace, revisions, settings, backoff, .. } = facts;
@@ -24,7 +24,7 @@ fn living_clusters() -> impl Strategy<Value = Cluster> {
         daemonset.min_ready_seconds = daemonset.min_ready_seconds.min(60);
         daemonset.selector = daemonset.selector.filter(|own| !own.is_empty()).or(Some(selector("app", "agent")));
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
-        // The cluster itself removes pods that are being deleted, and those of missing nodes that a setting leaves to it.
+        // The cluster removes pods being deleted, and pods of missing nodes that a setting leaves to it.
         pods.retain(|pod| !pod.is_being_deleted());
         let exists = |name: &str| nodes.iter().any(|node| &*node.name == name);
         pods.retain(|pod| !matches!(&pod.node, PodNode::Bound(node) if !exists(node)));
@@ -33,13 +33,13 @@ fn living_clusters() -> impl Strategy<Value = Cluster> {
     })
 }
 
-/// Clusters whose updates keep to policies, and others.
+/// Generates clusters with and without rollout policies.
 fn any_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnapshot> {
     let nodes = nodes.into();
     prop_oneof![clusters(nodes.clone()).boxed(), guided_clusters(nodes).boxed()]
 }
 
-/// All pods that have not ended are available, and stay so.
+/// Makes all pods that have not ended available.
 fn heal(cluster: &mut Cluster) {
     let since = Some(cluster.now - SignedDuration::from_hours(1));
     for pod in cluster.pods.iter_mut().filter(|pod| !pod.is_terminal()) {
@@ -56,7 +56,7 @@ fn is_claimed(daemonset: &DaemonSet, pod: &Pod) -> bool {
     pod.namespace == daemonset.namespace && owned && selected
 }
 
-/// Claimed pods that are not being deleted, those that are to be adopted included, by node.
+/// Returns claimed pods that are not being deleted, including those to be adopted, by node.
 fn live_pods<'p>(daemonset: &DaemonSet, pods: &'p [Pod]) -> BTreeMap<&'p str, Vec<&'p Pod>> {
     let mut by_node = BTreeMap::<_, Vec<_>>::new();
     for pod in pods.iter().filter(|pod| is_claimed(daemonset, pod) && !pod.is_being_deleted()) {
@@ -67,7 +67,7 @@ fn live_pods<'p>(daemonset: &DaemonSet, pods: &'p [Pod]) -> BTreeMap<&'p str, Ve
     by_node
 }
 
-/// Whether a pod has been ready for `minReadySeconds`.
+/// Returns whether a pod has been ready for `minReadySeconds`.
 fn is_available(facts: &OwnedSnapshot, pod: &Pod) -> bool {
     let Readiness::Ready { since } = pod.ready else { return false };
     let seconds = i64::from(facts.daemonset.min_ready_seconds);
@@ -81,8 +81,8 @@ fn is_up_to_date(daemonset: &DaemonSet, plan: &Plan<'_>, pod: &Pod) -> bool {
         || (generation.is_some() && pod.labels.get(TEMPLATE_GENERATION_LABEL) == generation.as_deref())
 }
 
-/// What a settled cluster looks like: each node that should run a pod has exactly one, up to date unless nothing is
-/// updated, and none is left where it may not stay.
+/// Checks that the cluster is settled: each desired node has exactly one pod, updated unless updates are off, and no
+/// pod is misscheduled.
 fn check_settled(cluster: &Cluster) -> Result<(), TestCaseError> {
     let plan = cluster.plan();
     prop_assert_eq!(&plan.actions, &[]);
@@ -120,8 +120,8 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn carrying_plans_out_leads_to_a_plan_that_asks_for_nothing(mut cluster in living_clusters(), burst in 1..50_usize) {
-        // A pod that is stuck, neither ready nor ended, never becomes ready by itself.
+    fn carrying_out_plans_settles_the_cluster(mut cluster in living_clusters(), burst in 1..50_usize) {
+        // A stuck pod, neither ready nor ended, never becomes ready by itself.
         heal(&mut cluster);
         cluster.settings = cluster.settings.burst(burst);
         cluster.settle();
@@ -131,7 +131,8 @@ proptest! {
     #[test]
     fn planning_in_bursts_has_the_same_outcome(mut cluster in living_clusters(), burst in 1..4_usize) {
         heal(&mut cluster);
-        // While revisions are merged, pods are judged by the labels that they had: how many go then depends on the burst.
+        // While revisions are merged, pods count by their old labels: the number of deletions then depends on the
+        // burst.
         let merged = cluster.snapshot().expectations_unsatisfied().plan().actions;
         cluster.apply(&merged);
         let outcome = |burst: usize| {
@@ -164,7 +165,7 @@ proptest! {
     }
 
     #[test]
-    fn actions_come_in_the_order_in_which_to_carry_them_out(facts in any_clusters(0..=50)) {
+    fn actions_are_sorted_for_execution(facts in any_clusters(0..=50)) {
         let phase = |action: &Action| match action {
             Action::AdoptPod { .. } | Action::ReleasePod { .. } => 0,
             Action::AdoptRevision { .. } | Action::ReleaseRevision { .. } => 1,
@@ -180,11 +181,11 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_asked_for_twice(facts in any_clusters(0..=50)) {
+    fn no_action_is_duplicated(facts in any_clusters(0..=50)) {
         let plan = facts.snapshot().plan();
         let mut seen = BTreeSet::new();
         for action in &plan.actions {
-            // A pod may be adopted and deleted, but not deleted twice.
+            // A pod may be adopted and deleted, but never deleted twice.
             let what = serde_json::to_value(action).unwrap();
             let object = ["pod", "revision", "node"].map(|field| what[field].as_str().map(str::to_owned));
             prop_assert!(seen.insert((what["type"].to_string(), object)), "{action}");
@@ -209,7 +210,7 @@ proptest! {
     }
 
     #[test]
-    fn only_own_pods_are_touched_and_only_orphans_adopted(facts in any_clusters(0..=50)) {
+    fn only_owned_pods_are_changed_and_only_orphans_adopted(facts in any_clusters(0..=50)) {
         for action in &facts.snapshot().plan().actions {
             let (pod, adopts) = match action {
                 Action::DeletePod { pod, .. } | Action::RelabelPod { pod, .. } | Action::ReleasePod { pod, .. } => (pod, false),
@@ -227,7 +228,7 @@ proptest! {
     }
 
     #[test]
-    fn an_update_keeps_as_many_nodes_available_as_max_unavailable_asks(facts in clusters(0..=50)) {
+    fn an_update_keeps_to_max_unavailable(facts in clusters(0..=50)) {
         let UpdateStrategy::RollingUpdate { max_unavailable, .. } = facts.daemonset.update_strategy else { return Ok(()) };
         let plan = facts.snapshot().plan();
         let outdated = |action: &Action| match action {
@@ -244,11 +245,11 @@ proptest! {
         };
         let wanted: Vec<_> = plan.placements().filter(|placement| placement.verdict.should_run()).collect();
         let unavailable = wanted.iter().filter(|placement| !stays_available(&placement.node)).count();
-        prop_assert!(unavailable <= max_unavailable.of(wanted.len()).max(1), "{unavailable} would be: {turns:?}");
+        prop_assert!(unavailable <= max_unavailable.of(wanted.len()).max(1), "{unavailable} nodes unavailable after: {turns:?}");
     }
 
     #[test]
-    fn no_more_nodes_surge_than_max_surge_allows(facts in any_clusters(0..=50)) {
+    fn an_update_keeps_to_max_surge(facts in any_clusters(0..=50)) {
         let plan = facts.snapshot().plan();
         let surges = |action: &&Action| matches!(action, Action::CreatePod { reason: CreateReason::Surge, .. });
         let surging = plan.actions.iter().filter(surges).count();
@@ -280,7 +281,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_template_says_is_what_a_created_pod_says(facts in clusters(1..=5)) {
+    fn a_created_pod_has_all_fields_of_its_template(facts in clusters(1..=5)) {
         let template = facts.daemonset.template.json();
         for action in &facts.snapshot().plan().actions {
             let Action::CreatePod { node, blueprint, .. } = action else { continue };
@@ -318,14 +319,14 @@ proptest! {
     }
 
     #[test]
-    fn selector_expressions_read_what_they_write(text in prop_oneof![selector_texts(), "[a-z!=<>(), 0-9in]{0,24}"]) {
+    fn selector_expressions_survive_a_round_trip(text in prop_oneof![selector_texts(), "[a-z!=<>(), 0-9in]{0,24}"]) {
         if let Ok(selector) = text.parse::<daemonplan::selector::SelectorExpression>() {
             prop_assert_eq!(selector.to_string().parse::<daemonplan::selector::SelectorExpression>(), Ok(selector));
         }
     }
 
     #[test]
-    fn an_explanation_says_what_the_plan_does(facts in any_clusters(0..=12)) {
+    fn explanations_agree_with_the_plan(facts in any_clusters(0..=12)) {
         let explanation = facts.snapshot().explain();
         let plan = facts.snapshot().plan();
         let (mut creations, mut deletions) = (Vec::new(), Vec::new());
@@ -355,8 +356,8 @@ proptest! {
             prop_assert_eq!(by_name(deletions), by_name(deleted.collect()));
         }
         if let UpdateState::Waiting { limit, blocked_by, .. } = &explanation.update {
-            let is_allowed_nothing = *limit == 0 || a_group_is_allowed_nothing(&facts, &explanation);
-            prop_assert!(!blocked_by.is_empty() || is_allowed_nothing, "no node blocks the update");
+            let has_zero_limit = *limit == 0 || has_group_with_zero_limit(&facts, &explanation);
+            prop_assert!(!blocked_by.is_empty() || has_zero_limit, "the update waits, but no node blocks it");
             let moves = plan.actions.iter().any(|action| matches!(action, Action::DeletePod { .. } | Action::CreatePod { .. }));
             let collects = explanation.nodes.iter().any(|explained| !explained.exists);
             prop_assert!(!moves || collects);
@@ -364,7 +365,7 @@ proptest! {
     }
 
     #[test]
-    fn what_would_help_does_help(facts in clusters(1..=12)) {
+    fn applied_remedies_work(facts in clusters(1..=12)) {
         for explained in facts.snapshot().explain().nodes {
             if explained.remedies.is_empty() {
                 continue;
@@ -402,7 +403,7 @@ proptest! {
     }
 
     #[test]
-    fn with_a_strict_budget_an_update_is_at_work_on_no_more_nodes_than_it_may(mut facts in guided_clusters(0..=50)) {
+    fn an_update_keeps_to_a_strict_budget(mut facts in guided_clusters(0..=50)) {
         let UpdateStrategy::RollingUpdate { max_unavailable, .. } = facts.daemonset.update_strategy else { return Ok(()) };
         facts.daemonset.annotations = facts.daemonset.annotations.with("daemonplan/strict-budget", "true");
         let plan = facts.snapshot().plan();
@@ -415,12 +416,12 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_says_what_its_annotations_say(policy in rollout_policies()) {
+    fn a_policy_round_trips_through_annotations(policy in rollout_policies()) {
         prop_assert_eq!(RolloutPolicy::default().annotated(&policy.annotations()), Ok(policy));
     }
 
     #[test]
-    fn a_policy_in_the_settings_is_the_same_as_one_in_annotations(facts in guided_clusters(0..=12)) {
+    fn a_policy_in_the_settings_equals_one_in_annotations(facts in guided_clusters(0..=12)) {
         let policy = RolloutPolicy::default().annotated(&facts.daemonset.annotations).unwrap();
         let annotations = facts.daemonset.annotations.iter().filter(|(key, _)| !key.starts_with(RolloutPolicy::PREFIX));
         let mut by_settings = facts.clone();
@@ -433,7 +434,7 @@ proptest! {
         };
         prop_assert_eq!(without_revisions(&one), without_revisions(&other));
         prop_assert_eq!(&one.rollout, &other.rollout);
-        // Whoever ignores them plans as if there were none.
+        // With annotations ignored, the plan is as without a policy.
         let mut heedless = facts.clone();
         heedless.settings = heedless.settings.ignore_policy_annotations();
         let mut without = by_settings.clone();
@@ -443,7 +444,7 @@ proptest! {
     }
 
     #[test]
-    fn a_daemonset_would_run_on_a_new_node_if_its_plan_would_place_it_there(facts in clusters(0..=12)) {
+    fn overhead_agrees_with_the_placement_on_a_new_node(facts in clusters(0..=12)) {
         let fleet = DaemonSetFleet::of([facts.snapshot()]).unwrap();
         let plan = facts.snapshot().plan();
         let is_alive = !facts.daemonset.is_being_deleted()
@@ -460,8 +461,8 @@ proptest! {
     }
 }
 
-/// Whether the policy's limit for a group comes to no node at all, as a percentage of a group where no pod should run.
-fn a_group_is_allowed_nothing(facts: &OwnedSnapshot, explanation: &Explanation) -> bool {
+/// Returns whether a group's limit is zero nodes, as a percentage of a group without desired nodes.
+fn has_group_with_zero_limit(facts: &OwnedSnapshot, explanation: &Explanation) -> bool {
     let policy = facts.settings.policy_of(&facts.daemonset).unwrap_or_default();
     let Some(groups) = policy.groups else { return false };
     let Some(limit) = groups.max_unavailable else { return false };

@@ -1,4 +1,4 @@
-//! The planner agrees with a slow re-statement of its rules on any generated cluster.
+//! The planner agrees with the reference implementation of its rules on any generated cluster.
 
 use crate::reference::check_agreement;
 use daemonplan::strategies::{clusters, guided_clusters};
@@ -16,17 +16,17 @@ proptest! {
     }
 
     #[test]
-    fn the_planner_agrees_with_the_rules_on_clusters_of_up_to_fifty_nodes(facts in clusters(0..=50)) {
+    fn the_planner_agrees_with_the_rules_on_up_to_fifty_nodes(facts in clusters(0..=50)) {
         check_agreement(&facts);
     }
 
     #[test]
-    fn so_it_does_where_updates_keep_to_policies(facts in guided_clusters(0..8)) {
+    fn the_planner_agrees_with_the_rules_on_policies(facts in guided_clusters(0..8)) {
         check_agreement(&facts);
     }
 
     #[test]
-    fn so_it_does_with_policies_on_clusters_of_up_to_fifty_nodes(facts in guided_clusters(8..=50)) {
+    fn the_planner_agrees_with_the_rules_on_policies_on_up_to_fifty_nodes(facts in guided_clusters(8..=50)) {
         check_agreement(&facts);
     }
 }

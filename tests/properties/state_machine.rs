@@ -1,5 +1,5 @@
-//! A cluster that lives: nodes come and go, somebody edits and deletes, pods fail, and a controller carries out plans
-//! in part. Whatever happened, the planner keeps to its rules, and once nothing happens any more the cluster settles.
+//! A simulated cluster: nodes are added and removed, objects edited and deleted, pods fail, and plans are carried out
+//! in part. The planner's invariants hold after any events, and once the cluster is quiet it settles.
 
 use crate::common::{Cluster, cluster, node, taint, template};
 use crate::reference::check_agreement;
@@ -12,9 +12,9 @@ use proptest::{prelude::*, sample::select, test_runner::FileFailurePersistence};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use serde_json::{Value, json};
 
-/// Something that happens. Pods are meant by their place in the list, round and round.
+/// An event. Pods are referred to by their index, modulo the number of pods.
 #[derive(Clone, Debug)]
-enum Happening {
+enum ClusterEvent {
     NodeComes(u8),
     NodeGoes(u8),
     NodeBecomes(u8, &'static str),
@@ -28,16 +28,16 @@ enum Happening {
     PodIsMarkedAsDeleted(usize),
     PodsAreGone,
     TimePasses(i64),
-    /// A plan is carried out up to so many of its actions; its pods get ready at once, or not.
+    /// The first actions of a plan are carried out; the created pods become ready at once, or not.
     PlanIsCarriedOut(usize, bool),
 }
 
-/// What may happen does not depend on what happened.
+/// Events do not depend on earlier ones.
 struct Anything;
 
 impl ReferenceStateMachine for Anything {
     type State = UpdateStrategy;
-    type Transition = Happening;
+    type Transition = ClusterEvent;
 
     fn init_state() -> BoxedStrategy<UpdateStrategy> {
         let bounds = [(json!(1), json!(0)), (json!("50%"), json!(0)), (json!(0), json!(1)), (json!(0), json!("50%"))];
@@ -46,8 +46,8 @@ impl ReferenceStateMachine for Anything {
         prop_oneof![1 => Just(UpdateStrategy::OnDelete), 4 => rolling].boxed()
     }
 
-    fn transitions(_: &UpdateStrategy) -> BoxedStrategy<Happening> {
-        use Happening::{
+    fn transitions(_: &UpdateStrategy) -> BoxedStrategy<ClusterEvent> {
+        use ClusterEvent::{
             NodeBecomes, NodeComes, NodeGoes, NodeIsCleared, NodeIsTainted, PlanIsCarriedOut, PodBecomes,
             PodIsDeletedByHand, PodIsMarkedAsDeleted, PodsAreGone, ProjectSelects, RecreatedLeavingPodsBehind,
             TemplateIsEdited, TimePasses,
@@ -73,7 +73,7 @@ impl ReferenceStateMachine for Anything {
         .boxed()
     }
 
-    fn apply(strategy: UpdateStrategy, _: &Happening) -> UpdateStrategy {
+    fn apply(strategy: UpdateStrategy, _: &ClusterEvent) -> UpdateStrategy {
         strategy
     }
 }
@@ -129,35 +129,35 @@ impl StateMachineTest for Life {
         cluster
     }
 
-    fn apply(mut cluster: Cluster, _: &UpdateStrategy, happening: Happening) -> Cluster {
-        match happening {
-            Happening::NodeComes(number) => {
+    fn apply(mut cluster: Cluster, _: &UpdateStrategy, event: ClusterEvent) -> Cluster {
+        match event {
+            ClusterEvent::NodeComes(number) => {
                 if any_node(&mut cluster, number).is_none() {
                     cluster.nodes.push(node(&name_of(number)));
                 }
             }
-            Happening::NodeGoes(number) => cluster.nodes.retain(|node| *node.name != name_of(number)),
-            Happening::NodeBecomes(number, role) => {
+            ClusterEvent::NodeGoes(number) => cluster.nodes.retain(|node| *node.name != name_of(number)),
+            ClusterEvent::NodeBecomes(number, role) => {
                 if let Some(node) = any_node(&mut cluster, number) {
                     node.labels = Labels::from_iter([("role", role)]);
                 }
             }
-            Happening::NodeIsTainted(number, text) => {
+            ClusterEvent::NodeIsTainted(number, text) => {
                 if let Some(node) = any_node(&mut cluster, number) {
                     node.taints = vec![taint(text)];
                 }
             }
-            Happening::NodeIsCleared(number) => {
+            ClusterEvent::NodeIsCleared(number) => {
                 if let Some(node) = any_node(&mut cluster, number) {
                     node.taints.clear();
                 }
             }
-            Happening::TemplateIsEdited(number) => {
+            ClusterEvent::TemplateIsEdited(number) => {
                 cluster.daemonset.template = template(edition(number));
                 cluster.daemonset.generation += 1;
             }
-            Happening::RecreatedLeavingPodsBehind => {
-                // Objects of its own uid are released, as the plan for a DaemonSet with the finalizer `orphan` says.
+            ClusterEvent::RecreatedLeavingPodsBehind => {
+                // Owned objects are released, as planned for a DaemonSet with the finalizer `orphan`.
                 cluster.daemonset.deleted = Some(cluster.now);
                 cluster.daemonset.finalizers = vec!["orphan".into()];
                 let released = cluster.plan().actions;
@@ -167,10 +167,10 @@ impl StateMachineTest for Life {
                 cluster.daemonset.finalizers.clear();
                 cluster.daemonset.status = daemonplan::model::DaemonSetStatus::default();
             }
-            Happening::ProjectSelects(text) => {
+            ClusterEvent::ProjectSelects(text) => {
                 cluster.namespace.annotations = Labels::from_iter([("openshift.io/node-selector", text)]);
             }
-            Happening::PodBecomes(number, phase, ready) => {
+            ClusterEvent::PodBecomes(number, phase, ready) => {
                 let since = Some(cluster.now);
                 if let Some(pod) = any_pod(&mut cluster, number).filter(|pod| !pod.is_terminal()) {
                     pod.phase = phase;
@@ -178,20 +178,20 @@ impl StateMachineTest for Life {
                         if ready && !pod.is_terminal() { Readiness::Ready { since } } else { Readiness::NotReady };
                 }
             }
-            Happening::PodIsDeletedByHand(number) => {
+            ClusterEvent::PodIsDeletedByHand(number) => {
                 if let Some(name) = any_pod(&mut cluster, number).map(|pod| pod.name.clone()) {
                     cluster.pods.retain(|pod| pod.name != name);
                 }
             }
-            Happening::PodIsMarkedAsDeleted(number) => {
+            ClusterEvent::PodIsMarkedAsDeleted(number) => {
                 let now = cluster.now;
                 if let Some(pod) = any_pod(&mut cluster, number) {
                     pod.deleted = Some(now);
                 }
             }
-            Happening::PodsAreGone => cluster.pods.retain(|pod| !pod.is_being_deleted()),
-            Happening::TimePasses(seconds) => cluster.now += SignedDuration::from_secs(seconds),
-            Happening::PlanIsCarriedOut(actions, ready) => carry_out(&mut cluster, actions, ready),
+            ClusterEvent::PodsAreGone => cluster.pods.retain(|pod| !pod.is_being_deleted()),
+            ClusterEvent::TimePasses(seconds) => cluster.now += SignedDuration::from_secs(seconds),
+            ClusterEvent::PlanIsCarriedOut(actions, ready) => carry_out(&mut cluster, actions, ready),
         }
         cluster
     }
@@ -218,8 +218,8 @@ impl StateMachineTest for Life {
         let plan = cluster.plan();
         for placement in plan.placements() {
             let pods: Vec<_> = cluster.pods.iter().filter(|pod| pod.node.name() == Some(&placement.node)).collect();
-            assert!(!placement.verdict.should_run() || pods.len() == 1, "{placement}, and there are {pods:?}");
-            assert!(placement.verdict.may_keep_running() || pods.is_empty(), "{placement}, and there are {pods:?}");
+            assert!(!placement.verdict.should_run() || pods.len() == 1, "{placement}, but its pods are {pods:?}");
+            assert!(placement.verdict.may_keep_running() || pods.is_empty(), "{placement}, but its pods are {pods:?}");
         }
     }
 }
@@ -231,5 +231,5 @@ prop_state_machine! {
     })]
 
     #[test]
-    fn whatever_happens_the_rules_hold_and_the_cluster_settles(sequential 1..40 => Life);
+    fn invariants_hold_and_the_cluster_settles(sequential 1..40 => Life);
 }

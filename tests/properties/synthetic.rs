@@ -1,4 +1,4 @@
-//! Synthetic clusters are what they say, and the same for the same seed.
+//! Synthetic clusters match their condition and are deterministic for a seed.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ fn count(plan: &Plan<'_>, is_it: impl Fn(&Action) -> bool) -> usize {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_cluster_and_another_one_another() {
+fn equal_seeds_give_equal_clusters_and_other_seeds_others() {
     let make = |seed| Synthetic::new(50).daemonsets(8).other_pods(100).seed(seed).build();
     assert_eq!(make(3), make(3));
     assert_ne!(make(3).pods, make(4).pods);
@@ -25,20 +25,20 @@ fn the_same_seed_gives_the_same_cluster_and_another_one_another() {
 }
 
 #[test]
-fn nodes_have_15_labels_and_a_taint_or_more_and_no_name_is_given_twice() {
+fn nodes_have_15_labels_and_taints_and_names_are_unique() {
     let cluster = Synthetic::new(2000).daemonsets(8).other_pods(5000).build();
     assert!(cluster.nodes.iter().all(|node| node.labels.len() == 15 && !node.taints.is_empty()));
     let nodes: HashSet<_> = cluster.nodes.iter().map(|node| &node.name).collect();
     let pods: HashSet<_> = cluster.pods.iter().map(|pod| (&pod.namespace, &pod.name)).collect();
     let uids: HashSet<_> = cluster.pods.iter().map(|pod| &pod.uid).collect();
     assert_eq!((nodes.len(), pods.len(), uids.len()), (2000, cluster.pods.len(), cluster.pods.len()));
-    assert!(cluster.pods.len() > 5000 + 7 * 1800, "each DaemonSet but the new one has a pod on most of the nodes");
+    assert!(cluster.pods.len() > 5000 + 7 * 1800, "each DaemonSet except the new one has a pod on most nodes");
     let sorted = cluster.pods.is_sorted_by_key(|pod| (pod.namespace.clone(), pod.name.clone()));
     assert!(sorted && cluster.nodes.is_sorted_by_key(|node| node.name.clone()));
 }
 
 #[test]
-fn each_condition_asks_for_what_it_says() {
+fn each_condition_has_its_expected_plan() {
     for condition in [Condition::Settled, Condition::SettledWithAffinity, Condition::OnDelete] {
         assert_eq!(cluster(condition).snapshot(0).unwrap().plan().actions, [], "{condition:?}");
     }
@@ -69,7 +69,7 @@ fn each_condition_asks_for_what_it_says() {
 }
 
 #[test]
-fn what_is_written_as_kubectl_would_is_read_as_the_same_cluster() {
+fn a_cluster_written_as_by_kubectl_reads_back_equal() {
     let cluster = Synthetic::new(60).daemonsets(8).other_pods(40).build();
     let mut text = Vec::new();
     cluster.write_json(&mut text).unwrap();

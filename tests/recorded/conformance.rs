@@ -1,6 +1,6 @@
-//! Replays what the built-in DaemonSet controller (Kubernetes and OpenShift v1.36.2) did with 3,000 random small clusters.
-//! Each is replayed at once and event by event. `tests/recorded/README.md` says how the cases were recorded and what
-//! agreement means.
+//! Replays decisions of the built-in DaemonSet controller (Kubernetes and OpenShift v1.36.2) on 3,000 random small
+//! clusters. Each case is replayed at once and event by event. `tests/recorded/README.md` describes the recording and
+//! the comparison.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -110,7 +110,7 @@ fn every_recorded_decision_agrees() {
 }
 
 #[test]
-fn every_recorded_decision_agrees_when_it_comes_about_event_by_event() {
+fn every_recorded_decision_agrees_event_by_event() {
     check_all(|case, facts| {
         let key = Key::new(facts.daemonset.namespace.clone(), facts.daemonset.name.clone());
         let mut cluster = by_events(case, facts, &key);
@@ -137,7 +137,7 @@ fn cases() -> Vec<Case> {
     lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
-/// What a plan is made from besides the lists of the case.
+/// The inputs of a plan besides the lists of the case.
 struct Facts {
     daemonset: DaemonSet,
     namespace: Namespace,
@@ -146,7 +146,7 @@ struct Facts {
 }
 
 impl Facts {
-    /// `None` where the error that was recorded is the expected outcome here, too.
+    /// Returns `None` where an error was recorded and is expected here, too.
     fn of(case: &Case) -> Result<Option<Self>, String> {
         let daemonset = match serde_json::from_value::<DaemonSet>(case.daemon_set.clone()) {
             Ok(daemonset) => daemonset,
@@ -157,7 +157,7 @@ impl Facts {
             }
         };
         if let Some(error) = &case.expect.error {
-            // There, one missing node makes the whole sync fail; here the plan goes on.
+            // The built-in controller fails the whole sync on a missing node; the planner continues.
             return if error.contains("couldn't get node") { Ok(None) } else { Err(format!("expected {error}")) };
         }
         let backoff = case.backoff.iter().map(|entry| backoff_entry(&daemonset, entry)).collect();
@@ -175,7 +175,7 @@ impl Facts {
     }
 }
 
-/// The case's cluster as it comes about event by event, by a detour, with a plan after each.
+/// Builds the case's cluster event by event, with extra events, and a plan after each.
 fn by_events(case: &Case, facts: &Facts, key: &Key) -> Cluster {
     let mut cluster = Cluster::new(facts.settings.clone());
     cluster.apply(Namespace::new(facts.namespace.name.clone()));
@@ -260,7 +260,7 @@ fn compare(case: &Case, daemonset: &DaemonSet, plan: &Plan<'_>) -> Result<(), St
     }
 }
 
-/// There, garbage collection is another controller's work; here the plan tells it.
+/// Compares the plan for a DaemonSet being deleted. In Kubernetes, the garbage collector does this work.
 fn compare_deleted(case: &Case, done: &Done) -> Result<(), String> {
     let owned = |owner: Option<&daemonplan::model::ControllerRef>| {
         owner.is_some_and(|o| o.uid == "uid-agent" && o.name == "agent")
@@ -332,7 +332,7 @@ impl Done {
             Action::UpdateStatus { status } => self.status.replace(status.clone()).is_none(),
             other => panic!("unknown action {other}"),
         };
-        assert!(new, "the same thing is done twice: {action}");
+        assert!(new, "duplicate action: {action}");
     }
 }
 
@@ -360,7 +360,7 @@ fn events(plan: &Plan<'_>) -> Vec<ExpectedEvent> {
     events.map(|e| ExpectedEvent { r#type: format!("{:?}", e.r#type), reason: e.reason.to_owned() }).collect()
 }
 
-/// The parts of a pod that come from the template, with the hash label of this plan.
+/// Returns the parts of a pod that come from the template, with the hash label of this plan.
 fn as_created(pod: &Value, hash: &str) -> Value {
     let mut metadata = Map::new();
     for field in ["labels", "annotations", "finalizers"] {
@@ -370,7 +370,7 @@ fn as_created(pod: &Value, hash: &str) -> Value {
     without_nothing(&json!({"metadata": metadata, "spec": pod["spec"]}))
 }
 
-/// Null, absent, empty object and empty list are the same.
+/// Removes nulls, empty objects and empty lists, which equal absent fields.
 fn without_nothing(value: &Value) -> Value {
     let is_nothing = |value: &Value| match value {
         Value::Null => true,

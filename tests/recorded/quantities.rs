@@ -1,10 +1,12 @@
-//! Quantities: `quantities.tsv` holds texts, or several with ` + ` between them, and what k8s.io/apimachinery of Kubernetes
-//! 1.20.2 made of them: added to nothing and written, or `!` if one is no quantity. It has edge cases, and ones made at random.
+//! Quantities, compared with k8s.io/apimachinery of Kubernetes 1.20.2.
+//!
+//! Each line of `quantities.tsv` has texts joined by ` + `, and their formatted sum, or `!` if a text is not a
+//! quantity. The texts are edge cases and random ones.
 
 use daemonplan::model::Quantity;
 
 #[test]
-fn quantities_are_read_added_and_written_as_kubernetes_does() {
+fn quantities_are_parsed_added_and_formatted_as_in_kubernetes() {
     let mut count = 0;
     for line in include_str!("quantities.tsv").lines() {
         let Some((texts, expected)) = line.split_once('\t') else { panic!("no tab in {line:?}") };
@@ -12,5 +14,5 @@ fn quantities_are_read_added_and_written_as_kubernetes_does() {
         assert_eq!(sum.map_or_else(|_| "!".to_owned(), |sum| sum.to_string()), expected, "{texts}");
         count += 1;
     }
-    assert!(count > 1_000, "only {count} were there");
+    assert!(count > 1_000, "expected over 1,000 cases, found {count}");
 }

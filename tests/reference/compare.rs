@@ -1,11 +1,11 @@
-//! The planner's plan in the words of the re-statement, and the two side by side.
+//! Converts the planner's plan to the reference's terms, and compares both.
 
 use daemonplan::{OwnedSnapshot, Plan};
 use serde_json::Value;
 
 use super::{Facts, Outcome, plan};
 
-/// What a plan says, in the words of the re-statement.
+/// Converts a plan to the reference's terms.
 fn outcome_of(plan: &Plan<'_>) -> Outcome {
     let placements = plan.placements().map(|placement| {
         let rule = serde_json::to_value(&placement.reason).unwrap()["rule"].as_str().unwrap().to_owned();
@@ -51,7 +51,7 @@ fn without_words(mut action: Value) -> Value {
     action
 }
 
-/// The order within a phase is not the re-statement's business.
+/// Sorts actions within each phase; the reference does not define that order.
 fn by_phase(mut outcome: Outcome) -> Outcome {
     let phase = |action: &Value| match action["type"].as_str().unwrap() {
         "AdoptPod" | "ReleasePod" | "AdoptRevision" | "ReleaseRevision" => 0,
@@ -71,5 +71,5 @@ fn by_phase(mut outcome: Outcome) -> Outcome {
 pub fn check_agreement(facts: &OwnedSnapshot) {
     let planned = outcome_of(&facts.snapshot().plan());
     let stated = plan(&Facts::from(facts));
-    assert_eq!(by_phase(planned), by_phase(stated), "(the plan, and what the rules ask for)");
+    assert_eq!(by_phase(planned), by_phase(stated), "left: the plan, right: the rules");
 }

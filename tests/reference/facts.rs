@@ -1,4 +1,4 @@
-//! What is known, as JSON.
+//! The input as JSON.
 
 use daemonplan::OwnedSnapshot;
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ pub struct Facts<'f> {
     pub settings: Value,
     backoff: Vec<Backoff>,
     pub expectations_satisfied: bool,
-    /// The hash of the template after so many collisions more.
+    /// Returns the template's hash after this many more collisions.
     pub template_hash: Box<dyn Fn(i64) -> String + 'f>,
 }
 
@@ -34,7 +34,7 @@ fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap()
 }
 
-/// A number; one that is not there is 0.
+/// Returns a number; 0 if missing.
 pub fn number(value: &Value) -> i64 {
     value.as_i64().unwrap_or(0)
 }
@@ -70,7 +70,7 @@ impl<'f> From<&'f OwnedSnapshot> for Facts<'f> {
 }
 
 impl Facts<'_> {
-    /// The pods of the DaemonSet's namespace, by name.
+    /// Returns the pods of the DaemonSet's namespace, by name.
     pub fn pods(&self) -> Vec<Pod> {
         let namespace = &self.daemonset["metadata"]["namespace"];
         let near = self.pods.iter().filter(|pod| pod["metadata"]["namespace"] == *namespace);
@@ -87,19 +87,19 @@ impl Facts<'_> {
         number(&self.daemonset["spec"]["minReadySeconds"])
     }
 
-    /// The template generation, from before there were revisions.
+    /// Returns the template generation, which predates revisions.
     pub fn template_generation(&self) -> Option<String> {
         let annotations = &self.daemonset["metadata"]["annotations"];
         let generation: i64 = text(annotations, "deprecated.daemonset.template.generation").parse().ok()?;
         Some(generation.to_string())
     }
 
-    /// Whether each reason has a back-off of its own.
+    /// Returns whether each reason has its own back-off.
     pub fn backs_off_by_reason(&self) -> bool {
         self.daemonset["metadata"]["annotations"]["daemonplan/backoff"] == "by-reason"
     }
 
-    /// The back-off of Failed pods on this node, unless it is forgotten.
+    /// Returns the back-off of Failed pods on this node, unless it has expired.
     fn backoff(&self, node: &str, reason: &str) -> Option<&Backoff> {
         let observed = number(&self.daemonset["status"]["observedGeneration"]);
         let uid = text(&self.daemonset["metadata"], "uid");
@@ -111,14 +111,14 @@ impl Facts<'_> {
         self.backoff.iter().find(fits)
     }
 
-    /// How long a pod that failed for this reason has still to wait.
+    /// Returns how long a pod that failed for this reason still has to wait.
     pub fn wait(&self, node: &str, reason: &str) -> i64 {
         let Some(entry) = self.backoff(node, reason) else { return 0 };
         let age = self.now.map_or(0, |now| now.as_second() - entry.last_update.as_second());
         (entry.delay - age).max(0)
     }
 
-    /// How long the next one has to wait, once one is deleted.
+    /// Returns how long the next pod has to wait after a deletion.
     pub fn next_delay(&self, node: &str, reason: &str) -> i64 {
         let (first, longest) = delays(reason);
         self.backoff(node, reason).map_or(first, |entry| (2 * entry.delay).min(longest))
@@ -133,9 +133,9 @@ fn delays(reason: &str) -> (i64, i64) {
         _ => (1, 15 * 60),
     }
 }
-/// A pod, with what the rules ask of it worked out.
+/// A pod, with the facts that the rules need.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Pod {
     pub json: Value,
     pub name: String,
@@ -149,7 +149,7 @@ pub struct Pod {
     pub available: bool,
     /// In seconds since 1970.
     pub becomes_available: Option<i64>,
-    /// What its back-off goes by, if it has failed.
+    /// The reason of its failure, which selects its back-off.
     pub reason: String,
     /// Filled in once the current hash is known.
     pub updated: bool,
@@ -196,7 +196,7 @@ impl Pod {
     }
 }
 
-/// The first `metadata.name In [one value]` among the fields of the required node affinity.
+/// Returns the first `metadata.name In [one value]` among the fields of the required node affinity.
 fn intended_node(spec: &Value) -> Option<String> {
     let required = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     let fields = list(&required["nodeSelectorTerms"]).into_iter().flat_map(|term| list(&term["matchFields"]));
@@ -207,12 +207,12 @@ fn intended_node(spec: &Value) -> Option<String> {
     }
 }
 
-/// The owner reference with `controller: true`.
+/// Returns the owner reference with `controller: true`.
 pub fn controller(object: &Value) -> Option<Value> {
     list(&object["metadata"]["ownerReferences"]).into_iter().find(|owner| owner["controller"] == true)
 }
 
-/// Whether the DaemonSet controls this pod: kind, name and uid.
+/// Returns whether the DaemonSet controls this pod: kind, name and uid match.
 pub fn is_owner(facts: &Facts<'_>, pod: &Value) -> bool {
     let metadata = &facts.daemonset["metadata"];
     controller(pod).is_some_and(|owner| {

@@ -13,11 +13,11 @@ pub struct History {
     pub collision_count: Option<i64>,
     /// Claims, creations and updates.
     pub changes: Vec<Value>,
-    /// Names of revisions that say the same as the current one.
+    /// Names of duplicates of the current revision.
     pub duplicates: Vec<String>,
-    /// Names and hashes of old revisions, the lowest number first.
+    /// Names and hashes of old revisions, by number, ascending.
     pub old: Vec<(String, String)>,
-    /// The same revisions.
+    /// Those old revisions.
     pub old_revisions: Vec<Value>,
 }
 
@@ -25,7 +25,7 @@ fn name(revision: &Value) -> String {
     text(&revision["metadata"], "name").to_owned()
 }
 
-/// The hash that its pods carry; without a label it is going to be its name.
+/// Returns the hash that the revision's pods carry; without a label, its name.
 fn hash(revision: &Value) -> String {
     match text(&revision["metadata"]["labels"], "controller-revision-hash") {
         "" => name(revision),
@@ -33,7 +33,7 @@ fn hash(revision: &Value) -> String {
     }
 }
 
-/// A field that is null is none.
+/// Returns the field, unless it is null.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {

@@ -1,10 +1,10 @@
-//! The rules once more, for reading: straight from Kubernetes' JSON to what a plan must say, with no thought for speed.
+//! A readable reference implementation of the rules, from Kubernetes' JSON to the plan, without regard for speed.
 //!
-//! It shares no code with the planner. The sections are those of the page `rules`. What it takes as given is what the
-//! rules leave open: the hash of a template.
+//! It shares no code with the planner. Section numbers are those of the page `rules`. The hash of a template, which the
+//! rules leave open, is an input.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
-#![allow(unreachable_pub)] // in a test everything is
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
+#![allow(unreachable_pub)] // tests have no public API
 
 mod compare;
 mod facts;
@@ -29,13 +29,13 @@ use self::{
     selectors::selects,
 };
 
-/// What the rules ask for. Actions have the fields of the JSON contract, but for messages and uids.
+/// The plan by the rules. Actions have the fields of the JSON contract except messages and uids.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     hash: String,
     actions: Vec<Value>,
     status: Option<Value>,
-    /// Node, should run, may keep running, and the rule that decides.
+    /// Node, should run, may keep running, and the deciding rule.
     placements: Vec<(String, bool, bool, &'static str)>,
     /// Reason and pod.
     events: Vec<(&'static str, String)>,
@@ -44,22 +44,22 @@ struct Outcome {
     requeue_after: Option<i64>,
     /// Creations and deletions.
     held_back: (usize, usize),
-    /// Where the update stands by its policy, without the nodes where it fails.
+    /// The rollout status by the policy, without the failing nodes.
     rollout: Option<Value>,
 }
 
-/// What is asked for on the nodes, before the burst limit.
+/// Creations and deletions on the nodes, before the burst limit.
 #[derive(Default)]
 struct Wishes {
     /// Node and reason.
     create: Vec<(String, &'static str)>,
     /// Pod and reason.
     delete: Vec<(Pod, &'static str)>,
-    /// How many creations and deletions more there are, that the burst limit holds back in any case.
+    /// Number of further creations and deletions, beyond any burst limit.
     more: (usize, usize),
 }
 
-/// The plan.
+/// Computes the plan by the rules.
 fn plan(facts: &Facts<'_>) -> Outcome {
     let mut outcome = Outcome { hash: (facts.template_hash)(0), ..Outcome::default() };
     let mut names: Vec<_> = facts.nodes.iter().collect();
@@ -78,7 +78,7 @@ fn plan(facts: &Facts<'_>) -> Outcome {
     outcome
 }
 
-/// §8, the DaemonSet being deleted.
+/// §8: the DaemonSet is being deleted.
 fn collect_dependents(facts: &Facts<'_>, outcome: &mut Outcome) {
     let orphan = facts.daemonset["metadata"]["finalizers"] == json!(["orphan"]);
     let mut pods: Vec<_> = facts.pods().into_iter().filter(|pod| is_owner(facts, &pod.json)).collect();
@@ -155,7 +155,7 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
         None => {}
     }
 
-    // §7, clean-up.
+    // §7: cleanup.
     for duplicate in &history.duplicates {
         outcome.actions.push(json!({"type": "DeleteRevision", "revision": duplicate, "reason": "Duplicate"}));
     }
@@ -269,7 +269,7 @@ fn status(facts: &Facts<'_>, nodes: &[NodeState], collision_count: Option<i64>) 
     status
 }
 
-/// §4 and §9: when the first back-off is over, or the first pod that is ready becomes available.
+/// §4 and §9: when the first back-off ends, or the first ready pod becomes available.
 fn requeue_after(
     facts: &Facts<'_>,
     nodes: &[NodeState],

@@ -1,4 +1,4 @@
-//! §2 and §4: where a pod should run, and one node at a time.
+//! §2 and §4: where a pod should run, and the actions on one node.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{
     template,
 };
 
-/// §2: should run, may keep running, and the rule that decides.
+/// §2: should run, may keep running, and the deciding rule.
 pub fn placement(facts: &Facts<'_>, node: &Value) -> (bool, bool, &'static str) {
     let spec = &facts.daemonset["spec"]["template"]["spec"];
     let name = text(&node["metadata"], "name");
@@ -49,7 +49,7 @@ pub fn placement(facts: &Facts<'_>, node: &Value) -> (bool, bool, &'static str) 
     }
 }
 
-/// §2.4: an annotation that does not parse asks for nothing.
+/// §2.4: an invalid annotation requires nothing.
 fn namespace_selectors(facts: &Facts<'_>) -> Vec<Requirement> {
     let annotations = pairs(&facts.namespace["metadata"]["annotations"]);
     let read = |text: &String| expression(text).unwrap_or_default();
@@ -63,8 +63,8 @@ fn namespace_selectors(facts: &Facts<'_>) -> Vec<Requirement> {
     all
 }
 
-/// A node that exists, or one that does not but has claimed pods.
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
+/// A node that exists, or a missing node with claimed pods.
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct NodeState {
     pub name: String,
     pub exists: bool,
@@ -72,13 +72,13 @@ pub struct NodeState {
     pub node: Value,
     pub run: bool,
     keep: bool,
-    /// The claimed pods here, first those to keep.
+    /// The claimed pods on the node, those to keep first.
     pub pods: Vec<Pod>,
     surge: bool,
     hash: String,
-    /// Of the Failed pods here how long each has to wait, and how long the one after it of the same reason.
+    /// For each Failed pod: how long it has to wait, and the next one with the same reason.
     backoff: Vec<(i64, i64)>,
-    /// How long the API server's refusal holds creations up.
+    /// How long a rejection by the API server delays creations.
     refused: i64,
     collects: bool,
 }
@@ -131,7 +131,7 @@ impl NodeState {
         self.pods.iter().filter(|pod| !pod.deleting).cloned().collect()
     }
 
-    /// Bound pods of a node that does not exist (§8).
+    /// Returns the pods bound to a missing node (§8).
     pub fn collected(&self) -> Vec<Pod> {
         let collected = !self.exists && self.collects;
         self.live().into_iter().filter(|pod| collected && pod.bound).collect()
@@ -141,13 +141,13 @@ impl NodeState {
         self.live().into_iter().filter(|pod| self.keep && pod.phase == "Failed").collect()
     }
 
-    /// The one Failed pod that may go now.
+    /// Returns the Failed pod that may be deleted now.
     fn may_go(&self) -> Option<Pod> {
         let mut free = self.failed().into_iter().zip(&self.backoff).filter(|(_, (wait, _))| *wait == 0);
         free.next().map(|(pod, _)| pod)
     }
 
-    /// How long until a Failed pod may be deleted, or a pod created, if it has to wait.
+    /// Returns how long a deletion of a Failed pod, or a creation, has to wait.
     pub fn wait(&self) -> Option<i64> {
         if self.run && self.pods.is_empty() {
             return (self.refused > 0).then_some(self.refused);
@@ -155,7 +155,7 @@ impl NodeState {
         let going = self.may_go();
         let waits = self.failed().into_iter().zip(&self.backoff).filter_map(|(pod, (wait, next))| match &going {
             Some(going) if going.name == pod.name => None,
-            // The one that goes starts the back-off.
+            // The deleted pod starts the back-off.
             Some(going) if going.reason == pod.reason => Some(*next),
             _ => (*wait > 0).then_some(*wait),
         });

@@ -1,4 +1,4 @@
-//! The policies for updates: how far an update may go, in which order, and what is left alone.
+//! Rollout policies: which nodes an update may reach, in which order, and which it leaves alone.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ use super::{
     update::{max_surge, pods_of, resolve},
 };
 
-/// The annotations that hold, without their prefix.
+/// The effective annotations, without their prefix.
 pub struct Policy(BTreeMap<String, String>);
 
 impl Policy {
-    /// `None` if there is none, or nothing is updated anyhow.
+    /// Returns `None` without a policy, or if nothing is updated.
     pub fn of(facts: &Facts<'_>) -> Option<Self> {
         let annotations = pairs(&facts.daemonset["metadata"]["annotations"]);
         let own = annotations.iter().filter_map(|(key, value)| Some((key.strip_prefix("daemonplan/")?, value)));
-        // The back-off is not about updates.
+        // The back-off does not concern updates.
         let own = own.filter(|(key, _)| *key != "backoff");
         let policy: BTreeMap<_, _> = own.map(|(key, value)| (key.to_owned(), value.clone())).collect();
         let rolls = facts.daemonset["spec"]["updateStrategy"]["type"] == "RollingUpdate";
@@ -58,45 +58,45 @@ fn seconds(text: &str) -> i64 {
 }
 
 /// A node in an update.
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
-struct Seat<'s> {
+#[allow(clippy::struct_excessive_bools)] // independent facts
+struct Target<'s> {
     state: &'s NodeState,
-    /// Its place among the groups, and the group's name.
+    /// The index and name of its group.
     group: (usize, String),
     rank: i64,
     selected: bool,
     away: bool,
-    /// Whether its pods go anyhow, the node being gone: then they only use up the budget.
+    /// Whether the node is missing: its pods are deleted in any case, and only use up the budget.
     gone: bool,
     fails: bool,
     old: Vec<Pod>,
     new: Vec<Pod>,
-    /// The hash of the older pod that is here, which may be going, and whether it is available.
+    /// The hash of the outdated pod, which may be being deleted, and whether it is available.
     older: Option<(String, bool)>,
 }
 
 const CANARIES: usize = 0;
 const NO_GROUP: usize = usize::MAX;
 
-/// How far the update is, and how far it may go.
+/// The progress of the update, and its limits.
 pub struct Progress<'s> {
     policy: &'s Policy,
-    seats: Vec<Seat<'s>>,
+    targets: Vec<Target<'s>>,
     desired: usize,
     burst: usize,
     max_surge: usize,
     max_unavailable: usize,
     phase: Value,
-    /// The one group whose turn it is.
+    /// The group that is being updated.
     only: Option<(usize, String)>,
-    /// Whether it waits for another one that is at work.
+    /// Whether it waits for the update of another node.
     waits: bool,
     /// How many more nodes may be updated.
     room: usize,
     /// The revision to keep: name, hash and template.
     pub older: Option<(String, String, Value)>,
     pub rolls_back_to: Option<(String, String)>,
-    /// In so many seconds it may be otherwise.
+    /// Seconds until this may change.
     pub times: Vec<i64>,
 }
 
@@ -106,7 +106,7 @@ impl<'s> Progress<'s> {
         let bounds = &facts.daemonset["spec"]["updateStrategy"]["rollingUpdate"];
         let mut progress = Self {
             policy,
-            seats: Vec::new(),
+            targets: Vec::new(),
             desired,
             burst: facts.burst(),
             max_surge: max_surge(facts, desired),
@@ -120,15 +120,15 @@ impl<'s> Progress<'s> {
             times: Vec::new(),
         };
         for state in nodes {
-            let seat = progress.seat(facts, state);
-            progress.seats.push(seat);
+            let target = progress.target(facts, state);
+            progress.targets.push(target);
         }
         progress.look_for_older_revision(history);
         progress.find_phase(facts, history);
         progress
     }
 
-    fn seat(&mut self, facts: &Facts<'_>, state: &'s NodeState) -> Seat<'s> {
+    fn target(&mut self, facts: &Facts<'_>, state: &'s NodeState) -> Target<'s> {
         let policy = self.policy;
         let labels = pairs(&state.node["metadata"]["labels"]);
         let (old, new) = pods_of(state);
@@ -159,7 +159,7 @@ impl<'s> Progress<'s> {
         for pod in new.iter().filter(|_| policy.get("on-failure").is_some()) {
             fails |= self.pod_fails(facts, pod);
         }
-        Seat {
+        Target {
             group,
             rank,
             selected: state.exists && policy.selects("update-nodes", &labels).unwrap_or(true),
@@ -173,7 +173,7 @@ impl<'s> Progress<'s> {
         }
     }
 
-    /// Whether so many seconds have passed since then; if not yet, notes when.
+    /// Returns whether `seconds` have passed since `since`; otherwise records when they will have.
     fn is_over(&mut self, facts: &Facts<'_>, since: &Value, after: i64) -> bool {
         let (Some(since), Some(now)) = (since.as_str(), facts.now) else { return false };
         let left = since.parse::<jiff::Timestamp>().unwrap().as_second() + after - now.as_second();
@@ -206,7 +206,7 @@ impl<'s> Progress<'s> {
             if kind == "deleted" && !state.node["metadata"]["deletionTimestamp"].is_null() {
                 times.push(state.node["metadata"]["deletionTimestamp"].clone());
             }
-            // Of several taints the one that has been there longest counts, and one of which nobody knows before all.
+            // The oldest taint counts; a taint without a time counts as older than all others.
             times.sort_by_key(|time| time.as_str().map(|time| time.parse::<jiff::Timestamp>().unwrap()));
             if let Some(first) = times.first() {
                 let after = seconds(after);
@@ -258,22 +258,22 @@ impl<'s> Progress<'s> {
         });
     }
 
-    /// The nodes that use up the budget.
-    fn counted(&self) -> impl Iterator<Item = &Seat<'s>> {
-        self.seats.iter().filter(|seat| !seat.away)
+    /// Returns the nodes that use up the budget.
+    fn counted(&self) -> impl Iterator<Item = &Target<'s>> {
+        self.targets.iter().filter(|target| !target.away)
     }
 
-    fn present(&self) -> impl Iterator<Item = &Seat<'s>> {
-        self.counted().filter(|seat| !seat.gone)
+    fn present(&self) -> impl Iterator<Item = &Target<'s>> {
+        self.counted().filter(|target| !target.gone)
     }
 
-    /// The nodes that have an older pod.
+    /// Returns the nodes with an outdated pod.
     fn older(&self) -> impl Iterator<Item = &(String, bool)> {
-        self.seats.iter().filter(|seat| !seat.gone).filter_map(|seat| seat.older.as_ref())
+        self.targets.iter().filter(|target| !target.gone).filter_map(|target| target.older.as_ref())
     }
 
     fn updated(&self) -> usize {
-        self.present().filter(|seat| seat.state.run && !seat.new.is_empty()).count()
+        self.present().filter(|target| target.state.run && !target.new.is_empty()).count()
     }
 
     fn find_phase(&mut self, facts: &Facts<'_>, history: &History) {
@@ -282,7 +282,7 @@ impl<'s> Progress<'s> {
             return;
         }
         let policy = self.policy;
-        let failing = self.present().filter(|seat| seat.fails).count();
+        let failing = self.present().filter(|target| target.fails).count();
         let shut = if policy.says("paused", "true") {
             Some("Paused")
         } else if policy.get("on-failure").is_some()
@@ -304,12 +304,12 @@ impl<'s> Progress<'s> {
         let kept = policy.nodes("partition", self.desired);
         let mut room = kept.map_or(usize::MAX, |kept| up_to(self.desired.saturating_sub(kept)));
         self.phase = json!({"phase": "Rolling", "group": null});
-        let unfinished = self.present().filter(|seat| seat.selected && !seat.is_done());
-        let unfinished: Vec<_> = unfinished.map(|seat| seat.group.clone()).collect();
+        let unfinished = self.present().filter(|target| target.selected && !target.is_done());
+        let unfinished: Vec<_> = unfinished.map(|target| target.group.clone()).collect();
         if policy.get("groups").is_some() && !policy.says("group-pace", "spread") {
             self.only = unfinished.iter().min().cloned();
-            let elsewhere = |seat: &Seat<'_>| self.only.as_ref().is_some_and(|only| seat.group != *only);
-            let waits = self.present().any(|seat| elsewhere(seat) && seat.is_at_work());
+            let elsewhere = |target: &Target<'_>| self.only.as_ref().is_some_and(|only| target.group != *only);
+            let waits = self.present().any(|target| elsewhere(target) && target.is_in_progress());
             self.waits = waits;
             if let Some((_, name)) = &self.only {
                 self.phase["group"] = json!(name);
@@ -331,21 +331,21 @@ impl<'s> Progress<'s> {
         self.room = room;
     }
 
-    /// What the canaries keep the others waiting for, and how many nodes may be updated meanwhile (`None`: the canaries).
+    /// Returns why the other nodes wait for the canaries, and how many may be updated meanwhile (`None`: the canaries).
     fn canary_phase(&self, facts: &Facts<'_>, history: &History) -> Option<(Value, Option<usize>)> {
         let policy = self.policy;
         let by_label = policy.get("canary-nodes").is_some();
         if !by_label && policy.get("canary").is_none() {
             return None;
         }
-        let selected = || self.present().filter(|seat| seat.selected && (!by_label || seat.group.0 == CANARIES));
-        let members = selected().filter(|seat| seat.state.run).count();
+        let selected = || self.present().filter(|target| target.selected && (!by_label || target.group.0 == CANARIES));
+        let members = selected().filter(|target| target.state.run).count();
         let counted = policy.nodes("canary", self.desired);
         let wanted = counted.map_or(members, |count| count.min(members));
-        let mut since: Vec<i64> = selected().filter_map(Seat::proven_at).collect();
+        let mut since: Vec<i64> = selected().filter_map(Target::proven_at).collect();
         since.sort_unstable();
         let phase = |phase: Value| Some((phase, counted));
-        if by_label && (wanted == 0 || selected().any(|seat| !seat.is_done())) || since.len() < wanted {
+        if by_label && (wanted == 0 || selected().any(|target| !target.is_done())) || since.len() < wanted {
             return phase(json!({"phase": "CanaryStarting", "available": since.len(), "wanted": wanted}));
         }
         if wanted == 0 {
@@ -366,26 +366,26 @@ impl<'s> Progress<'s> {
         let mut status = self.phase.clone();
         status["old"] = json!(self.older().count());
         status["updated"] = json!(self.updated());
-        let lacks = |seat: &&Seat<'_>| {
-            seat.away && seat.state.run && !seat.state.pods.first().is_some_and(|first| first.available)
+        let lacks = |target: &&Target<'_>| {
+            target.away && target.state.run && !target.state.pods.first().is_some_and(|first| first.available)
         };
-        status["unavailableAway"] = json!(self.seats.iter().filter(lacks).count());
+        status["unavailableAway"] = json!(self.targets.iter().filter(lacks).count());
         status
     }
 
-    fn has_turn(&self, seat: &Seat<'_>) -> bool {
-        !seat.away && seat.selected && self.only.as_ref().is_none_or(|only| seat.group == *only)
+    fn may_update(&self, target: &Target<'_>) -> bool {
+        !target.away && target.selected && self.only.as_ref().is_none_or(|only| target.group == *only)
     }
 
-    /// The nodes that get a pod of the current template where there is none.
+    /// Returns the nodes without a pod that get one of the current template.
     fn to_fill(&self) -> Vec<&str> {
-        let vacant = |seat: &&Seat<'_>| seat.state.run && seat.old.is_empty() && seat.new.is_empty();
-        let mut to_fill: Vec<_> = self.present().filter(|seat| self.has_turn(seat)).filter(vacant).collect();
+        let vacant = |target: &&Target<'_>| target.state.run && target.old.is_empty() && target.new.is_empty();
+        let mut to_fill: Vec<_> = self.present().filter(|target| self.may_update(target)).filter(vacant).collect();
         to_fill.sort_by(|a, b| a.place().cmp(&b.place()));
-        to_fill.into_iter().take(self.room).map(|seat| &*seat.state.name).collect()
+        to_fill.into_iter().take(self.room).map(|target| &*target.state.name).collect()
     }
 
-    /// Where the update has not come, a missing pod is one of the older template.
+    /// Nodes that the update has not reached get missing pods of the older template.
     pub fn hold_creations_back(&self, wishes: &mut Wishes) {
         if self.phase["phase"] != "Settled" && self.older.is_some() {
             let to_fill = self.to_fill();
@@ -395,14 +395,15 @@ impl<'s> Progress<'s> {
         }
     }
 
-    /// What the update does next.
+    /// Adds the next actions of the update.
     pub fn wishes(&self) -> Wishes {
         let surges = self.max_surge > 0;
         let strict = self.policy.says("strict-budget", "true");
-        let lacking = |seat: &&Seat<'_>| if surges { seat.surges() } else { seat.is_at_work() || seat.is_broken() };
-        let at_work = |seat: &&Seat<'_>| if surges { seat.surges() } else { seat.is_at_work() };
+        let lacking =
+            |target: &&Target<'_>| if surges { target.surges() } else { target.is_in_progress() || target.is_broken() };
+        let in_progress = |target: &&Target<'_>| if surges { target.surges() } else { target.is_in_progress() };
         let limit = if surges { self.max_surge } else { self.max_unavailable };
-        let mut turns = Turns {
+        let mut selection = Selection {
             progress: self,
             room: self.room.saturating_sub(if self.room == usize::MAX { 0 } else { self.to_fill().len() }),
             taken: Vec::new(),
@@ -411,49 +412,50 @@ impl<'s> Progress<'s> {
         let left = |used: usize| limit.saturating_sub(used);
         if surges {
             let finished =
-                self.present().filter(|seat| matches!((&*seat.old, &*seat.new), ([_], [new]) if new.available));
+                self.present().filter(|target| matches!((&*target.old, &*target.new), ([_], [new]) if new.available));
             self.delete(&mut wishes, finished.collect(), "SurgeFinished");
-            let unwanted = turns.take(|seat| seat.is_broken() && !seat.state.run, usize::MAX, None);
+            let unwanted = selection.take(|target| target.is_broken() && !target.state.run, usize::MAX, None);
             self.delete(&mut wishes, unwanted, "OutdatedUnavailable");
-            let available = |seat: &&Seat<'_>| match (&*seat.old, &*seat.new) {
+            let available = |target: &&Target<'_>| match (&*target.old, &*target.new) {
                 ([old], [_]) => old.available,
-                ([old], []) => old.available && !seat.gone,
+                ([old], []) => old.available && !target.gone,
                 ([], [new]) => new.available,
                 _ => false,
             };
             let spare = self.counted().filter(available).count().saturating_sub(self.desired);
-            let spare = turns.take(|seat| seat.is_candidate() && !seat.state.run, spare, None);
+            let spare = selection.take(|target| target.is_candidate() && !target.state.run, spare, None);
             self.delete(&mut wishes, spare, "NotWanted");
-            let surging = self.counted().filter(at_work).count();
+            let surging = self.counted().filter(in_progress).count();
             let most = if strict { left(surging) } else { usize::MAX };
-            let replaced = turns.take(|seat| seat.is_broken() && seat.state.run, most, strict.then_some(false));
+            let replaced =
+                selection.take(|target| target.is_broken() && target.state.run, most, strict.then_some(false));
             let surging = surging + if strict { replaced.len() } else { 0 };
             self.create(&mut wishes, replaced, "ReplacesUnavailable");
-            let next = turns.take(|seat| seat.is_candidate() && seat.state.run, left(surging), Some(false));
+            let next = selection.take(|target| target.is_candidate() && target.state.run, left(surging), Some(false));
             self.create(&mut wishes, next, "Surge");
         } else {
-            let most = if strict { left(self.counted().filter(at_work).count()) } else { usize::MAX };
-            let broken = turns.take(Seat::is_broken, most, strict.then_some(false));
+            let most = if strict { left(self.counted().filter(in_progress).count()) } else { usize::MAX };
+            let broken = selection.take(Target::is_broken, most, strict.then_some(false));
             self.delete(&mut wishes, broken, "OutdatedUnavailable");
-            let next = turns.take(Seat::is_candidate, left(self.counted().filter(lacking).count()), Some(true));
+            let next = selection.take(Target::is_candidate, left(self.counted().filter(lacking).count()), Some(true));
             self.delete(&mut wishes, next, "Outdated");
         }
         wishes
     }
 
-    /// Of each kind the first ones are enough, as many as the burst limit lets through.
-    fn delete(&self, wishes: &mut Wishes, seats: Vec<&Seat<'s>>, reason: &'static str) {
-        wishes.more.1 += seats.len().saturating_sub(self.burst);
-        wishes.delete.extend(seats.into_iter().take(self.burst).map(|seat| (seat.old[0].clone(), reason)));
+    /// Keeps the first actions of each kind, up to the burst limit.
+    fn delete(&self, wishes: &mut Wishes, targets: Vec<&Target<'s>>, reason: &'static str) {
+        wishes.more.1 += targets.len().saturating_sub(self.burst);
+        wishes.delete.extend(targets.into_iter().take(self.burst).map(|target| (target.old[0].clone(), reason)));
     }
 
-    fn create(&self, wishes: &mut Wishes, seats: Vec<&Seat<'s>>, reason: &'static str) {
-        wishes.more.0 += seats.len().saturating_sub(self.burst);
-        wishes.create.extend(seats.into_iter().take(self.burst).map(|seat| (seat.state.name.clone(), reason)));
+    fn create(&self, wishes: &mut Wishes, targets: Vec<&Target<'s>>, reason: &'static str) {
+        wishes.more.0 += targets.len().saturating_sub(self.burst);
+        wishes.create.extend(targets.into_iter().take(self.burst).map(|target| (target.state.name.clone(), reason)));
     }
 }
 
-/// FNV-1a over the seed and the name.
+/// Computes FNV-1a over the seed and the name.
 fn random_rank(seed: u64, name: &str) -> i64 {
     let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
     let hash =
@@ -461,12 +463,12 @@ fn random_rank(seed: u64, name: &str) -> i64 {
     hash.cast_signed()
 }
 
-impl Seat<'_> {
+impl Target<'_> {
     fn place(&self) -> (&(usize, String), i64, &str) {
         (&self.group, self.rank, &self.state.name)
     }
 
-    /// Whether nothing is to be done, or all is well.
+    /// Returns whether the node needs no update or is updated and available.
     fn is_done(&self) -> bool {
         match (&*self.old, &*self.new) {
             ([], [new]) => new.available,
@@ -475,7 +477,7 @@ impl Seat<'_> {
         }
     }
 
-    /// Since when a new pod has been available here, in seconds.
+    /// Returns since when an updated pod has been available, in seconds.
     fn proven_at(&self) -> Option<i64> {
         let ([] | [_], [new]) = (&*self.old, &*self.new) else { return None };
         let condition = list(&new.json["status"]["conditions"]).into_iter().find(|c| c["type"] == "Ready")?;
@@ -491,8 +493,8 @@ impl Seat<'_> {
         matches!((&*self.old, &*self.new), ([old], []) if old.available)
     }
 
-    /// Whether it lacks an available pod by what the update does.
-    fn is_at_work(&self) -> bool {
+    /// Returns whether the node lacks an available pod because of the update.
+    fn is_in_progress(&self) -> bool {
         match (&*self.old, &*self.new) {
             ([_], []) => false,
             ([], [new]) => !new.available,
@@ -509,27 +511,28 @@ impl Seat<'_> {
     }
 }
 
-/// Turns that are taken one by one.
-struct Turns<'p, 's> {
+/// Selects the next nodes to update, one by one.
+struct Selection<'p, 's> {
     progress: &'p Progress<'s>,
     room: usize,
-    /// Who had a turn, and whether it loses an available pod.
-    taken: Vec<(&'p Seat<'s>, bool)>,
+    /// The selected nodes, and whether each loses an available pod.
+    taken: Vec<(&'p Target<'s>, bool)>,
 }
 
-impl<'p, 's> Turns<'p, 's> {
-    /// The next ones; what a group may do counts if it is said whether they lose an available pod.
-    fn take(&mut self, fits: impl Fn(&Seat<'s>) -> bool, most: usize, loses: Option<bool>) -> Vec<&'p Seat<'s>> {
+impl<'p, 's> Selection<'p, 's> {
+    /// Selects the next nodes. Group limits apply if `loses` is given.
+    fn take(&mut self, fits: impl Fn(&Target<'s>) -> bool, most: usize, loses: Option<bool>) -> Vec<&'p Target<'s>> {
         let progress = self.progress;
-        let in_turn = progress.present().filter(|seat| !progress.waits && progress.has_turn(seat));
-        let mut waiting: Vec<_> = in_turn.filter(|seat| fits(seat)).collect();
+        let eligible = progress.present().filter(|target| !progress.waits && progress.may_update(target));
+        let mut waiting: Vec<_> = eligible.filter(|target| fits(target)).collect();
         let mut next = Vec::new();
         while next.len() < most && self.room > 0 {
-            let open = waiting.iter().filter(|seat| loses.is_none_or(|loses| self.group_allows(&seat.group, loses)));
+            let open =
+                waiting.iter().filter(|target| loses.is_none_or(|loses| self.group_allows(&target.group, loses)));
             let spread = progress.policy.says("group-pace", "spread");
-            let key = |seat: &&&Seat<'s>| if spread { self.progress_of(&seat.group) } else { (0, 0) };
+            let key = |target: &&&Target<'s>| if spread { self.progress_of(&target.group) } else { (0, 0) };
             let Some(first) = open.min_by(|a, b| (key(a), a.place()).cmp(&(key(b), b.place()))).copied() else { break };
-            waiting.retain(|seat| seat.state.name != first.state.name);
+            waiting.retain(|target| target.state.name != first.state.name);
             self.taken.push((first, loses == Some(true)));
             self.room = if self.room == usize::MAX { self.room } else { self.room - 1 };
             next.push(first);
@@ -537,36 +540,37 @@ impl<'p, 's> Turns<'p, 's> {
         next
     }
 
-    fn members(&self, group: &(usize, String)) -> Vec<&'p Seat<'s>> {
-        self.progress.seats.iter().filter(|seat| !seat.gone && seat.group == *group).collect()
+    fn members(&self, group: &(usize, String)) -> Vec<&'p Target<'s>> {
+        self.progress.targets.iter().filter(|target| !target.gone && target.group == *group).collect()
     }
 
     fn taken_of(&self, group: &(usize, String), only_losses: bool) -> usize {
-        self.taken.iter().filter(|(seat, loses)| seat.group == *group && (*loses || !only_losses)).count()
+        self.taken.iter().filter(|(target, loses)| target.group == *group && (*loses || !only_losses)).count()
     }
 
     fn group_allows(&self, group: &(usize, String), loses: bool) -> bool {
         let members = self.members(group);
-        let desired = members.iter().filter(|seat| seat.state.run).count();
+        let desired = members.iter().filter(|target| target.state.run).count();
         let Some(limit) = self.progress.policy.nodes("group-max-unavailable", desired) else { return true };
-        let present = || members.iter().filter(|seat| !seat.away);
+        let present = || members.iter().filter(|target| !target.away);
         if self.progress.max_surge > 0 {
-            return present().filter(|seat| seat.surges()).count() + self.taken_of(group, false) < limit;
+            return present().filter(|target| target.surges()).count() + self.taken_of(group, false) < limit;
         }
-        let at_work = present().filter(|seat| seat.is_at_work()).count() + self.taken_of(group, false);
-        let lacking =
-            present().filter(|seat| seat.is_at_work() || seat.is_broken()).count() + self.taken_of(group, true);
-        at_work < limit && (!loses || lacking < limit)
+        let in_progress = present().filter(|target| target.is_in_progress()).count() + self.taken_of(group, false);
+        let lacking = present().filter(|target| target.is_in_progress() || target.is_broken()).count()
+            + self.taken_of(group, true);
+        in_progress < limit && (!loses || lacking < limit)
     }
 
-    /// On how many nodes of a group the update is at work, and how many are up to date, or are about to be.
+    /// Returns how many nodes of a group are being updated, and how many are updated or about to be.
     fn progress_of(&self, group: &(usize, String)) -> (usize, usize) {
         let surges = self.progress.max_surge > 0;
         let members = self.members(group);
-        let present = || members.iter().filter(|seat| !seat.away);
-        let at_work = present().filter(|seat| if surges { seat.surges() } else { seat.is_at_work() }).count();
-        let updated = present().filter(|seat| seat.new.len() == 1 && seat.old.len() <= 1).count();
+        let present = || members.iter().filter(|target| !target.away);
+        let in_progress =
+            present().filter(|target| if surges { target.surges() } else { target.is_in_progress() }).count();
+        let updated = present().filter(|target| target.new.len() == 1 && target.old.len() <= 1).count();
         let taken = self.taken_of(group, false);
-        (at_work + taken, updated + taken)
+        (in_progress + taken, updated + taken)
     }
 }

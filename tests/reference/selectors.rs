@@ -1,4 +1,4 @@
-//! Labels, selectors, taints: the predicates of §2.
+//! Predicates of §2: labels, selectors, taints.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 pub type Labels = BTreeMap<String, String>;
 
-/// A requirement as it is written, well-formed or not.
+/// A requirement, valid or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requirement {
     key: String,
@@ -32,7 +32,7 @@ pub fn requirement(json: &Value) -> Requirement {
     Requirement { key: text(json, "key").to_owned(), operator: text(json, "operator").to_owned(), values }
 }
 
-/// Whether it holds; `None` if it is not well-formed.
+/// Returns whether a requirement holds; `None` if it is invalid.
 pub fn holds(requirement: &Requirement, labels: &Labels) -> Option<bool> {
     let Requirement { key, operator, values } = requirement;
     let found = labels.get(key);
@@ -51,7 +51,7 @@ pub fn holds(requirement: &Requirement, labels: &Labels) -> Option<bool> {
     }
 }
 
-/// A label selector in JSON; a missing one matches nothing.
+/// Returns whether a label selector in JSON matches; a missing one matches nothing.
 pub fn selects(selector: &Value, labels: &Labels) -> bool {
     let wanted = pairs(&selector["matchLabels"]);
     !selector.is_null()
@@ -59,7 +59,7 @@ pub fn selects(selector: &Value, labels: &Labels) -> bool {
         && list(&selector["matchExpressions"]).iter().all(|json| holds(&requirement(json), labels).unwrap())
 }
 
-/// One term of a required node affinity.
+/// Returns whether one term of a required node affinity matches.
 pub fn term_matches(term: &Value, node: &str, labels: &Labels) -> bool {
     let (expressions, fields) = (list(&term["matchExpressions"]), list(&term["matchFields"]));
     let field_holds = |json: &Value| {
@@ -89,7 +89,7 @@ pub fn tolerates(toleration: &Value, taint: &Value, compare: bool) -> bool {
         }
 }
 
-/// A selector expression; `None` if it does not parse.
+/// Parses a selector expression; `None` if it is invalid.
 pub fn expression(written: &str) -> Option<Vec<Requirement>> {
     let mut parts = vec![String::new()];
     let mut depth = 0;
@@ -133,7 +133,8 @@ fn one_expression(written: &str) -> Option<Requirement> {
     }
 }
 
-/// At most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends; empty is a value too.
+/// Returns whether a label value is valid: empty, or up to 63 letters, digits, `-`, `_` and `.`, starting and ending
+/// with a letter or digit.
 fn is_value(text: &str) -> bool {
     let outer = |c: char| c.is_ascii_alphanumeric();
     text.len() <= 63

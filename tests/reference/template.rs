@@ -1,4 +1,4 @@
-//! §5: the pod that is created.
+//! §5: the created pod.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use super::{
     selectors::{list, text},
 };
 
-/// The template's tolerations with the automatic ones: added, or in place of those that say the same.
+/// Returns the template's tolerations with the automatic ones added, or replaced where equal.
 pub fn tolerations(spec: &Value) -> Vec<Value> {
     let mut all = list(&spec["tolerations"]);
     let automatic = [

@@ -8,7 +8,7 @@ use super::{
     nodes::NodeState,
 };
 
-/// A number, or a percentage of the nodes that should run, rounded up.
+/// Resolves a number, or a percentage of the desired nodes, rounded up.
 pub fn resolve(bound: &Value, nodes: usize) -> usize {
     match bound.as_str() {
         None => bound.as_u64().unwrap().try_into().unwrap(),

@@ -1,11 +1,11 @@
-//! What an action says in JSON: the contract of the README.
+//! Actions as JSON: the contract of the README.
 
 use daemonplan::Action;
 use serde_json::{Value, json};
 
 use crate::common::*;
 
-/// The actions of a plan as JSON, but for the status.
+/// Returns the actions of a plan as JSON, except the status update.
 fn written(cluster: &Cluster) -> Vec<Value> {
     let plan = cluster.plan();
     let actions = plan.actions.iter().filter(|action| !matches!(action, Action::UpdateStatus { .. }));
@@ -13,7 +13,7 @@ fn written(cluster: &Cluster) -> Vec<Value> {
 }
 
 #[test]
-fn a_deletion_names_pod_uid_and_node_and_says_why_for_programs_and_for_people() {
+fn a_deletion_has_pod_uid_node_reason_and_message() {
     let cluster = cluster([tainted("a", &["dedicated=db:NoExecute"])]).with_pod(pod("x", "a"));
     assert_eq!(
         written(&cluster),
@@ -26,7 +26,7 @@ fn a_deletion_names_pod_uid_and_node_and_says_why_for_programs_and_for_people() 
 }
 
 #[test]
-fn a_deletion_of_a_pod_on_no_node_has_a_null_there_and_no_placement() {
+fn a_deletion_of_an_unbound_pod_has_a_null_node_and_no_placement() {
     let mut cluster = cluster([]).with_pod(pod("x", "a").but(|pod| pod.node = daemonplan::model::PodNode::None));
     cluster.daemonset.deleted = Some(cluster.now);
     assert_eq!(
@@ -39,29 +39,29 @@ fn a_deletion_of_a_pod_on_no_node_has_a_null_there_and_no_placement() {
 }
 
 #[test]
-fn a_creation_comes_with_the_whole_pod() {
+fn a_creation_has_the_whole_pod() {
     let action = &written(&cluster([node("a")]))[0];
     let told = ["type", "node", "reason", "message"].map(|field| action[field].as_str().unwrap());
-    assert_eq!(told, ["CreatePod", "a", "NoPod", "no pod is there"]);
+    assert_eq!(told, ["CreatePod", "a", "NoPod", "no pod on this node"]);
     let pod = &action["pod"];
     assert_eq!((&pod["kind"], &pod["metadata"]["generateName"]), (&json!("Pod"), &json!("agent-")));
     assert_eq!(pod["spec"]["containers"], json!([{"name": "agent", "image": "agent:1"}]));
 }
 
 #[test]
-fn a_claim_names_object_and_uid() {
+fn a_claim_has_object_and_uid() {
     let orphan = pod("x", "a").but(|pod| pod.controller = None);
     assert_eq!(
         written(&cluster([node("a")]).with_pod(orphan)),
         [json!({
             "type": "AdoptPod", "pod": "x", "uid": "uid-x",
-            "reason": "OrphanMatches", "message": "nobody controls it and its labels match the selector",
+            "reason": "OrphanMatches", "message": "orphan: no controller, and its labels match the selector",
         })]
     );
 }
 
 #[test]
-fn a_new_revision_comes_with_number_hash_and_the_whole_object() {
+fn a_new_revision_has_number_hash_and_the_whole_object() {
     let mut cluster = cluster([]);
     cluster.revisions.clear();
     let action = &written(&cluster)[0];
@@ -75,7 +75,7 @@ fn a_new_revision_comes_with_number_hash_and_the_whole_object() {
 }
 
 #[test]
-fn several_revisions_of_one_template_make_a_relabelling_and_a_deletion() {
+fn duplicate_revisions_cause_a_relabelling_and_a_deletion() {
     let mut cluster = cluster([node("a")]).with_pod(pod("x", "a")).with_strategy(json!({"type": "OnDelete"}));
     cluster.revisions.push(cluster.revision("two", 2));
     let actions = written(&cluster);

@@ -1,4 +1,4 @@
-//! The pod that is created.
+//! The created pod.
 
 use daemonplan::{Action, model::Labels};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn created(cluster: &Cluster) -> Value {
 }
 
 #[test]
-fn it_has_the_daemonset_as_its_owner_and_the_labels_that_tie_it_to_its_revision() {
+fn it_has_an_owner_reference_and_the_revision_labels() {
     let cluster = cluster([node("a")]).with(|daemonset| {
         daemonset.annotations = Labels::from_iter([("deprecated.daemonset.template.generation", "3")]);
     });
@@ -36,7 +36,7 @@ fn it_has_the_daemonset_as_its_owner_and_the_labels_that_tie_it_to_its_revision(
 }
 
 #[test]
-fn required_node_affinity_is_replaced_and_everything_else_about_affinity_stays() {
+fn required_node_affinity_is_replaced_and_other_affinity_is_kept() {
     let spec = json!({"affinity": {
         "nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
@@ -64,7 +64,7 @@ fn required_node_affinity_is_replaced_and_everything_else_about_affinity_stays()
 }
 
 #[test]
-fn affinity_that_is_absent_or_null_is_made() {
+fn absent_or_null_affinity_is_created() {
     for spec in [json!({}), json!({"affinity": null}), json!({"affinity": {"nodeAffinity": null}})] {
         let pod = created(&cluster([node("a")]).with_spec(spec));
         let required = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
@@ -74,7 +74,7 @@ fn affinity_that_is_absent_or_null_is_made() {
 }
 
 #[test]
-fn automatic_tolerations_are_added_or_take_the_place_of_the_same() {
+fn automatic_tolerations_are_added_or_replace_equal_ones() {
     let spec = json!({"hostNetwork": true, "tolerations": [
         {"key": "own", "operator": "Exists"},
         {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30},
@@ -99,7 +99,7 @@ fn automatic_tolerations_are_added_or_take_the_place_of_the_same() {
 }
 
 #[test]
-fn unknown_fields_of_the_template_come_through_in_order() {
+fn unknown_fields_of_the_template_are_kept_in_order() {
     let text = r#"{"metadata": {"labels": {"app": "agent"}, "annotations": {"z": "1", "a": "2"}, "finalizers": ["x/y"]},
         "spec": {"zeta": {"b": 1, "a": [null, 2.5]}, "containers": [], "alpha": "new in 2030"}}"#;
     let cluster = cluster([node("a")]).with(|daemonset| daemonset.template = serde_json::from_str(text).unwrap());

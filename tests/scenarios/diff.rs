@@ -1,4 +1,4 @@
-//! What if: what a change does, and what would have happened anyhow.
+//! Diffs: the effects of a change, without what would happen in any case.
 
 use daemonplan::{Diff, Snapshot, forecast::Change, model::PodPhase};
 use serde_json::json;
@@ -23,7 +23,7 @@ fn lines(diff: &Diff) -> Vec<String> {
 }
 
 #[test]
-fn nothing_changed_makes_no_difference_whatever_is_to_be_done_anyhow() {
+fn equal_clusters_have_no_diff_even_if_actions_are_pending() {
     let mut before = workers().with_new_template().with_pod(pod("lost", "gone"));
     before.pods[0].phase = PodPhase::Failed;
     let diff = diff(&before, |_| {});
@@ -32,7 +32,7 @@ fn nothing_changed_makes_no_difference_whatever_is_to_be_done_anyhow() {
 }
 
 #[test]
-fn a_node_that_gets_the_label_gains_a_pod_and_one_that_loses_it_loses_its_pod() {
+fn a_label_added_adds_a_pod_and_a_label_removed_removes_one() {
     let mut before = workers();
     before.nodes.push(node("n4"));
     let diff = diff(&before, |after| {
@@ -42,8 +42,8 @@ fn a_node_that_gets_the_label_gains_a_pod_and_one_that_loses_it_loses_its_pod() 
     assert_eq!(
         lines(&diff),
         [
-            "n1: pod lost: node selector role=worker is required, the node has role=infra",
-            "n4: pod gained; before: node selector role=worker is required, the node has no label role",
+            "n1: pod removed: node selector role=worker is required, the node has role=infra",
+            "n4: pod added; before: node selector role=worker is required, the node has no label role",
         ]
     );
     assert_eq!(diff.nodes[0].pods, ["pod-n1"]);
@@ -51,18 +51,18 @@ fn a_node_that_gets_the_label_gains_a_pod_and_one_that_loses_it_loses_its_pod() 
 }
 
 #[test]
-fn a_new_template_replaces_all_pods_some_at_a_time() {
+fn a_new_template_replaces_all_pods() {
     let before = workers().rolling(json!(2), json!(0));
     let diff = diff(&before, |after| *after = after.clone().with_new_template());
-    assert_eq!(lines(&diff)[0], "n1: pod replaced: it is of an older template");
+    assert_eq!(lines(&diff)[0], "n1: pod replaced: outdated");
     assert_eq!((diff.nodes.len(), diff.deletions(), diff.most_unavailable), (3, 3, 2));
 }
 
 #[test]
-fn under_on_delete_pods_become_outdated_and_going_back_makes_them_up_to_date() {
+fn under_on_delete_pods_become_outdated_and_a_rollback_makes_them_updated() {
     let before = workers().with_strategy(json!({"type": "OnDelete"}));
     let outdated = diff(&before, |after| *after = after.clone().with_new_template());
-    assert_eq!(lines(&outdated)[0], "n1: pod kept, of an older template from then on");
+    assert_eq!(lines(&outdated)[0], "n1: pod kept, outdated from then on");
     let edited = before.clone().with_new_template();
     let back = diff(&edited, |after| after.daemonset = before.daemonset.clone());
     assert_eq!(lines(&back)[0], "n1: pod kept, up to date from then on");
@@ -70,7 +70,7 @@ fn under_on_delete_pods_become_outdated_and_going_back_makes_them_up_to_date() {
 }
 
 #[test]
-fn going_back_amid_an_update_spares_what_is_still_old() {
+fn a_rollback_during_an_update_keeps_old_pods() {
     let mut before = workers();
     let old = before.daemonset.clone();
     before = before.with_new_template();
@@ -79,7 +79,7 @@ fn going_back_amid_an_update_spares_what_is_still_old() {
     assert_eq!(
         lines(&diff),
         [
-            "n1: pod replaced: it is of an older template",
+            "n1: pod replaced: outdated",
             "n2: pod kept, which would have been replaced",
             "n3: pod kept, which would have been replaced",
         ]
@@ -87,7 +87,7 @@ fn going_back_amid_an_update_spares_what_is_still_old() {
 }
 
 #[test]
-fn nodes_that_come_and_go() {
+fn nodes_are_added_and_removed() {
     let mut before = workers();
     before.nodes.push(labelled("n5", &[("role", "worker")]));
     let diff = diff(&before, |after| {
@@ -98,15 +98,15 @@ fn nodes_that_come_and_go() {
     assert_eq!(
         lines(&diff),
         [
-            "n1: pod lost: its node does not exist",
-            "n4: pod gained: the node is new",
-            "n5: pod not created: the node is gone"
+            "n1: pod removed: its node does not exist",
+            "n4: pod added: the node is new",
+            "n5: pod not created: the node is removed"
         ]
     );
 }
 
 #[test]
-fn a_taint_without_execution_leaves_pods_where_they_are() {
+fn a_no_schedule_taint_keeps_existing_pods() {
     let mut before = workers();
     before.pods.remove(1);
     let diff = diff(&before, |after| {
@@ -117,35 +117,35 @@ fn a_taint_without_execution_leaves_pods_where_they_are() {
     assert_eq!(
         lines(&diff),
         [
-            "n1: pod kept, though none would be created: taint dedicated=db:NoSchedule is not tolerated",
+            "n1: pod kept, but no new one would be created: taint dedicated=db:NoSchedule is not tolerated",
             "n2: pod not created: taint dedicated=db:NoSchedule is not tolerated",
-            "n3: pod lost: taint dedicated=db:NoExecute is not tolerated",
+            "n3: pod removed: taint dedicated=db:NoExecute is not tolerated",
         ]
     );
 }
 
 #[test]
-fn a_new_daemonset_gains_all_its_pods() {
+fn a_new_daemonset_adds_all_its_pods() {
     let mut after = workers();
     after.pods.clear();
     let diff = Snapshot::diff(None, &after.snapshot());
-    assert_eq!(lines(&diff)[2], "n3: pod gained: the DaemonSet is new");
+    assert_eq!(lines(&diff)[2], "n3: pod added: the DaemonSet is new");
     assert_eq!((diff.nodes.len(), diff.most_unavailable), (3, 0));
 }
 
 #[test]
-fn a_project_selector_takes_pods_away() {
+fn a_project_selector_removes_pods() {
     let diff = diff(&workers(), |after| {
         after.nodes[0].labels = [("role", "worker"), ("zone", "a")].into_iter().collect();
         *after = after.clone().annotated(&[("openshift.io/node-selector", "zone=a")]);
     });
     let lost = "annotation openshift.io/node-selector: zone=a is required, the node has no label zone";
-    assert_eq!(lines(&diff)[0], format!("n2: pod lost: {lost}"));
+    assert_eq!(lines(&diff)[0], format!("n2: pod removed: {lost}"));
     assert_eq!(diff.nodes.iter().map(|node| &*node.node).collect::<Vec<_>>(), ["n2", "n3"]);
 }
 
 #[test]
-fn a_selector_that_the_template_does_not_match_has_no_rest() {
+fn a_selector_that_does_not_match_the_template_never_settles() {
     let restless = diff(&workers(), |after| {
         after.daemonset.selector = Some(super::common::selector("app", "another"));
     });
@@ -153,7 +153,7 @@ fn a_selector_that_the_template_does_not_match_has_no_rest() {
 }
 
 #[test]
-fn programs_read_the_difference_as_data() {
+fn a_diff_serializes_to_json() {
     let diff = diff(&workers(), |after| *after = after.clone().with_spec(json!({"affinity": affinity(json!([]))})));
     assert!(diff.nodes.iter().all(|node| matches!(node.change, Change::Lost(_))));
     let json = serde_json::to_value(&diff).unwrap();

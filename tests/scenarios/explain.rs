@@ -1,4 +1,4 @@
-//! What an explanation says.
+//! Explanations.
 
 use daemonplan::{
     Settings,
@@ -14,7 +14,7 @@ fn sentence(cluster: &Cluster, node: &str) -> String {
     explanation.nodes.iter().find(|explained| *explained.node == *node).unwrap().to_string()
 }
 
-/// Each rule about the first node, with a sign whether it holds.
+/// Returns each rule about the first node, with `yes` or `no`.
 fn checks(cluster: &Cluster) -> Vec<String> {
     let checks = cluster.snapshot().explain().nodes.swap_remove(0).checks;
     let line = |failure: bool, rule: String| format!("{} {rule}", if failure { "no" } else { "yes" });
@@ -27,7 +27,7 @@ fn remedies(cluster: &Cluster) -> Vec<String> {
 }
 
 #[test]
-fn every_rule_is_told_in_the_order_in_which_they_decide() {
+fn rules_are_listed_in_order_of_decision() {
     let spec = json!({
         "nodeSelector": {"role": "worker"},
         "affinity": affinity(json!([{"matchExpressions": [
@@ -55,7 +55,7 @@ fn every_rule_is_told_in_the_order_in_which_they_decide() {
 }
 
 #[test]
-fn the_nearest_miss_is_the_term_that_lacks_least() {
+fn the_failed_term_closest_to_matching_is_shown() {
     let require =
         |terms: Value| cluster([labelled("a", &[("zone", "a")])]).with_spec(json!({"affinity": affinity(terms)}));
     let cluster = require(json!([
@@ -64,7 +64,7 @@ fn the_nearest_miss_is_the_term_that_lacks_least() {
         {"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]},
     ]));
     assert_eq!(checks(&cluster), ["no node affinity, one of 3 terms", "yes all taints tolerated"]);
-    assert_eq!(remedies(&cluster), ["another value than zone=a"]);
+    assert_eq!(remedies(&cluster), ["a value other than zone=a"]);
     for (requirement, remedy) in [
         (json!({"key": "n", "operator": "Gt", "values": ["4"]}), "the label n=5"),
         (json!({"key": "n", "operator": "Lt", "values": ["4"]}), "the label n=3"),
@@ -77,7 +77,7 @@ fn the_nearest_miss_is_the_term_that_lacks_least() {
 }
 
 #[test]
-fn each_requirement_of_an_only_term_fails_for_its_own_sake() {
+fn each_failed_requirement_of_a_single_term_is_shown() {
     let terms = json!([{"matchExpressions": [
         {"key": "zone", "operator": "In", "values": ["b"]},
         {"key": "zone", "operator": "Exists"},
@@ -103,7 +103,7 @@ fn each_requirement_of_an_only_term_fails_for_its_own_sake() {
 }
 
 #[test]
-fn no_remedy_is_named_where_none_would_help() {
+fn no_remedy_is_shown_where_none_would_help() {
     let spec = json!({"nodeSelector": {"role": "worker"}, "nodeName": "b"});
     assert_eq!(remedies(&cluster([node("a")]).with_spec(spec)), [""; 0]);
     let contradiction = json!({
@@ -116,14 +116,14 @@ fn no_remedy_is_named_where_none_would_help() {
 }
 
 #[test]
-fn a_taint_that_kubernetes_itself_sets_asks_for_a_node_in_order_and_any_other_for_a_toleration() {
+fn a_node_condition_taint_suggests_a_healthy_node_and_any_other_a_toleration() {
     let taints =
         ["dedicated=db:NoSchedule", "node.kubernetes.io/network-unavailable:NoSchedule", "soft:PreferNoSchedule"];
     assert_eq!(
         remedies(&cluster([tainted("a", &taints)])),
         [
             "a toleration for dedicated=db:NoSchedule",
-            "the node in order again (no taint node.kubernetes.io/network-unavailable:NoSchedule)",
+            "a healthy node (no taint node.kubernetes.io/network-unavailable:NoSchedule)",
         ]
     );
     assert_eq!(
@@ -133,23 +133,23 @@ fn a_taint_that_kubernetes_itself_sets_asks_for_a_node_in_order_and_any_other_fo
 }
 
 #[test]
-fn a_pod_is_told_with_its_age_its_state_and_its_fate() {
+fn a_pod_is_described_with_revision_state_and_deletion() {
     let rolling =
         |pods| cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0)).with_pods(pods);
     let cluster = rolling(vec![pod("old", "a"), pod("new", "b").of("two").unready()]);
-    assert_eq!(sentence(&cluster, "a"), "an older pod, available");
+    assert_eq!(sentence(&cluster, "a"), "an outdated pod, available");
     assert_eq!(sentence(&cluster, "b"), "an up-to-date pod, not ready");
     let cluster = rolling(vec![pod("old", "a"), pod("new", "b").of("two")]);
-    assert_eq!(sentence(&cluster, "a"), "an older pod, available, deleted next: it is of an older template");
+    assert_eq!(sentence(&cluster, "a"), "an outdated pod, available, deleted next: outdated");
     let pods = &cluster.snapshot().explain().nodes[0].pods;
     assert_eq!((pods[0].revision.number, pods[0].revision.hash.as_deref()), (Some(1), Some("one")));
     let cluster = rolling(vec![pod("gone", "c")]);
-    assert_eq!(sentence(&cluster, "a"), "a pod is created next: no pod is there");
-    assert!(!cluster.snapshot().explain().nodes[2].exists, "a missing node with pods is told of too");
+    assert_eq!(sentence(&cluster, "a"), "a pod is created next: no pod on this node");
+    assert!(!cluster.snapshot().explain().nodes[2].exists, "expected the missing node that has pods");
 }
 
 #[test]
-fn an_update_that_waits_says_for_which_nodes_and_why() {
+fn a_blocked_update_lists_nodes_and_reasons() {
     let (broken, sound) = (["node.kubernetes.io/not-ready:NoExecute"], ["soft:PreferNoSchedule"]);
     let cluster = cluster([tainted("a", &broken), tainted("b", &sound), node("c"), node("d")])
         .with_new_template()
@@ -161,9 +161,9 @@ fn an_update_that_waits_says_for_which_nodes_and_why() {
     let cluster = cluster.with_pod(fresh);
     let UpdateState::Waiting { old, limit, blocked_by } = cluster.snapshot().explain().update else { panic!() };
     assert_eq!((old, limit), (2, 2));
-    let told: Vec<_> = blocked_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).collect();
+    let shown: Vec<_> = blocked_by.iter().map(|blocker| format!("{}: {blocker}", blocker.node)).collect();
     assert_eq!(
-        told,
+        shown,
         [
             "a: pod new-a is not ready, and the node has the taint node.kubernetes.io/not-ready:NoExecute",
             "b: pod new-b is ready, available in 40s",
@@ -173,27 +173,30 @@ fn an_update_that_waits_says_for_which_nodes_and_why() {
 }
 
 #[test]
-fn the_state_of_an_update_is_told_for_every_strategy() {
+fn the_state_of_an_update_is_described_for_every_strategy() {
     let update = |cluster: &Cluster| cluster.snapshot().explain().update.to_string();
     let old = |strategy: Value| {
         cluster([node("a"), node("b")]).with_new_template().with_strategy(strategy).with_pod(pod("x", "a"))
     };
-    assert_eq!(update(&cluster([node("a")])), "no pod is of an older template");
+    assert_eq!(update(&cluster([node("a")])), "no pod is outdated");
     let on_delete = old(json!({"type": "OnDelete"}));
-    assert_eq!(update(&on_delete), "1 node with an older pod: OnDelete leaves them until somebody deletes them");
+    assert_eq!(
+        update(&on_delete),
+        "1 node with an outdated pod: OnDelete replaces a pod only after it is deleted by hand"
+    );
     let rolling = old(json!({"type": "RollingUpdate"}));
-    assert_eq!(update(&rolling), "1 node with an older pod: what is missing or too much elsewhere comes first");
+    assert_eq!(update(&rolling), "1 node with an outdated pod: missing and surplus pods come first");
     let rolling = rolling.with_pod(pod("y", "b").of("two"));
-    assert_eq!(update(&rolling), "1 node with an older pod: the update goes on");
+    assert_eq!(update(&rolling), "1 node with an outdated pod: the update is in progress");
     let unobserved = rolling.snapshot().expectations_unsatisfied().explain().update.to_string();
-    assert_eq!(unobserved, "1 node with an older pod: the effects of the last plan do not show yet");
+    assert_eq!(unobserved, "1 node with an outdated pod: waiting for the effects of the last plan to show");
     let deleted = rolling.with(|daemonset| daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap()));
     assert_eq!(update(&deleted), "none, the DaemonSet is being deleted or left alone");
-    assert_eq!(sentence(&deleted, "a"), "an older pod, available, deleted next: its DaemonSet is being deleted");
+    assert_eq!(sentence(&deleted, "a"), "an outdated pod, available, deleted next: its DaemonSet is being deleted");
 }
 
 #[test]
-fn a_pod_whose_labels_and_controller_do_not_say_the_same_is_told_of_with_what_becomes_of_it() {
+fn pods_whose_labels_and_controller_disagree_are_listed_with_their_claim() {
     let controlled = |kind: &str, name: &str| {
         let (kind, name) = (kind.into(), name.into());
         move |pod: &mut Pod| {
@@ -213,7 +216,7 @@ fn a_pod_whose_labels_and_controller_do_not_say_the_same_is_told_of_with_what_be
             .but(|pod| pod.labels = pod.labels.with("app", "other")),
     ]);
     let claims = cluster.snapshot().explain().claims;
-    assert_eq!(claims[0].reason.to_string(), "adopted: its labels match the selector, and nobody controls it");
+    assert_eq!(claims[0].reason.to_string(), "adopted: its labels match the selector, and it has no controller");
     let told: Vec<_> = claims.into_iter().map(|claim| (claim.pod.to_string(), claim.reason)).collect();
     let other = |kind: &str, name: &str| ClaimReason::OtherController { kind: kind.into(), name: name.into() };
     assert_eq!(
@@ -230,7 +233,7 @@ fn a_pod_whose_labels_and_controller_do_not_say_the_same_is_told_of_with_what_be
 }
 
 #[test]
-fn every_state_of_a_pod_has_its_name() {
+fn every_pod_state_is_described() {
     let told = |pod: Pod| {
         let cluster = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pod(pod);
         cluster.snapshot().explain().nodes[0].pods[0].state.to_string()
@@ -243,7 +246,7 @@ fn every_state_of_a_pod_has_its_name() {
         (one().but(|pod| pod.ready = Readiness::Ready { since: None }), "ready, not yet available"),
         (one().unready(), "not ready"),
         (one().phase(PodPhase::Pending), "pending"),
-        (one().phase(PodPhase::Succeeded), "ended"),
+        (one().phase(PodPhase::Succeeded), "completed"),
         (one().phase(PodPhase::Failed), "failed"),
         (one().being_deleted(), "being deleted"),
     ] {
@@ -252,7 +255,7 @@ fn every_state_of_a_pod_has_its_name() {
 }
 
 #[test]
-fn an_update_waits_for_the_pod_that_lives_and_not_for_the_one_that_goes() {
+fn an_update_waits_for_the_live_pod_not_the_one_being_deleted() {
     let cluster = cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0)).with_pods([
         pod("new-1", "a").of("two").unready().being_deleted(),
         pod("new-2", "a").of("two").unready(),
@@ -262,18 +265,18 @@ fn an_update_waits_for_the_pod_that_lives_and_not_for_the_one_that_goes() {
     assert_eq!(blocked_by[0].to_string(), "pod new-2 is not ready");
 }
 
-/// The nodes that an update waits for, and why.
+/// Returns the nodes that block an update, with reasons.
 fn blocked_by(cluster: &Cluster) -> Vec<String> {
     match cluster.snapshot().explain().update {
         UpdateState::Waiting { blocked_by, .. } => {
-            blocked_by.iter().map(|holdup| format!("{}: {holdup}", holdup.node)).collect()
+            blocked_by.iter().map(|blocker| format!("{}: {blocker}", blocker.node)).collect()
         }
         other => panic!("{other}"),
     }
 }
 
 #[test]
-fn an_update_that_is_held_back_by_the_burst_limit_alone_goes_on() {
+fn an_update_limited_only_by_the_burst_is_in_progress() {
     let cluster = cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0));
     let cluster = cluster.with_pods([pod("old-a", "a"), pod("old-b", "b")]).with_settings(|settings| settings.burst(0));
     assert_eq!(cluster.actions(), [""; 0]);
@@ -281,7 +284,7 @@ fn an_update_that_is_held_back_by_the_burst_limit_alone_goes_on() {
 }
 
 #[test]
-fn a_surge_that_begins_is_an_update_that_goes_on_and_one_under_way_is_waited_for() {
+fn a_starting_surge_is_in_progress_and_a_started_one_blocks() {
     let surging = |pods: Vec<Pod>| {
         let nodes = [node("a"), node("b"), node("c"), tainted("d", &["dedicated=db:NoSchedule"])];
         cluster(nodes).with_new_template().rolling(json!(0), json!(1)).with_pods(pods)
@@ -290,7 +293,7 @@ fn a_surge_that_begins_is_an_update_that_goes_on_and_one_under_way_is_waited_for
     let new = |node: &str| pod(&format!("new-{node}"), node).of("two");
     let begins = surging(vec![old("a"), old("b"), new("c")]);
     assert_eq!(begins.snapshot().explain().update, UpdateState::Moving { old: 2 });
-    // Neither a node that just lacks an available pod nor a pod that goes where none is wanted uses up maxSurge.
+    // A node without an available pod does not use up maxSurge; nor does a misscheduled pod being deleted.
     let under_way = surging(vec![old("a"), new("a").unready(), old("b"), new("c").unready(), old("d").being_deleted()]);
     assert_eq!(blocked_by(&under_way), ["a: pod new-a is not ready"]);
     let unwanted = surging(vec![new("a"), new("b"), new("c").unready(), old("d")]);
@@ -302,7 +305,7 @@ fn a_surge_that_begins_is_an_update_that_goes_on_and_one_under_way_is_waited_for
 }
 
 #[test]
-fn pods_on_a_missing_node_that_are_left_alone_hold_up_an_update() {
+fn ignored_pods_on_a_missing_node_block_an_update() {
     let left_alone = |pods: Vec<Pod>| {
         let cluster = cluster([node("a")]).with_new_template().rolling(json!(1), json!(0)).with_pods(pods);
         cluster.with_pod(pod("old", "a")).with_settings(Settings::keep_pods_on_missing_nodes)
@@ -314,28 +317,28 @@ fn pods_on_a_missing_node_that_are_left_alone_hold_up_an_update() {
 }
 
 #[test]
-fn a_surge_of_some_percent_of_no_nodes_is_none_and_waits_like_none() {
-    let nobody = cluster([]).with_new_template().rolling(json!(5), json!("1%"));
-    let nobody = nobody.with_settings(Settings::keep_pods_on_missing_nodes);
-    let pair = nobody.with_pods(vec![pod("old", "gone").unready(), pod("new", "gone").of("two")]);
+fn a_percentage_surge_of_zero_nodes_behaves_like_no_surge() {
+    let empty = cluster([]).with_new_template().rolling(json!(5), json!("1%"));
+    let empty = empty.with_settings(Settings::keep_pods_on_missing_nodes);
+    let pair = empty.with_pods(vec![pod("old", "gone").unready(), pod("new", "gone").of("two")]);
     assert_eq!(blocked_by(&pair), ["gone: several pods"]);
 }
 
 #[test]
-fn nodes_of_which_the_same_is_to_be_said_are_a_group_and_the_largest_comes_first() {
+fn nodes_with_equal_explanations_are_grouped_by_size_descending() {
     let cluster = cluster(["a", "b", "c"].map(node)).with_pods([pod("y", "b"), pod("z", "c")]);
     let explanation = cluster.snapshot().explain();
     let groups: Vec<_> = explanation.groups().into_iter().map(|(sentence, nodes)| (sentence, nodes.len())).collect();
-    let [available, created] = ["an up-to-date pod, available", "a pod is created next: no pod is there"];
+    let [available, created] = ["an up-to-date pod, available", "a pod is created next: no pod on this node"];
     assert_eq!(groups, [(available.to_owned(), 2), (created.to_owned(), 1)]);
 }
 
 #[test]
-fn a_pod_that_only_may_stay_is_told_as_one_and_a_pod_that_must_go_is_not() {
+fn a_pod_that_may_stay_is_described_unlike_one_that_must_be_deleted() {
     let placed = |taint: &str| cluster([tainted("a", &[taint])]).with_pod(pod("x", "a"));
     assert_eq!(
         sentence(&placed("dedicated=db:NoSchedule"), "a"),
-        "an up-to-date pod, available; it stays, though none would be created: \
+        "an up-to-date pod, available; it stays, but no new pod would be created: \
          taint dedicated=db:NoSchedule is not tolerated"
     );
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What next: how a roll-out goes on.
+//! Forecasts of rollouts.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Pods start in 10 s and stop in 5 s.
+/// Assumes that pods start in 10 s and stop in 5 s.
 fn steady() -> Assumptions {
     Assumptions::default().startup(Delay::Fixed(seconds(10))).shutdown(Delay::Fixed(seconds(5)))
 }
 
-/// Four nodes with a pod of an older template each.
+/// Returns four nodes, each with an outdated pod.
 fn outdated() -> Cluster {
     let nodes = ["n1", "n2", "n3", "n4"];
     cluster(nodes.map(node)).with_pods(nodes.map(|node| pod(&format!("old-{node}"), node))).with_new_template()
@@ -33,7 +33,7 @@ fn forecast(cluster: &Cluster) -> Forecast {
     cluster.snapshot().forecast(&steady())
 }
 
-/// A wave as `n1,n2 0-15 lowest 2`.
+/// Formats a wave as `n1,n2 0-15 lowest 2`.
 fn line(wave: &Wave) -> String {
     let nodes: Vec<_> = wave.nodes.iter().map(daemonplan::model::Text::as_str).collect();
     let ends = wave.ends.map_or("never".to_owned(), |ends| ends.as_secs().to_string());
@@ -49,38 +49,38 @@ fn stuck(forecast: &Forecast) -> Vec<String> {
 }
 
 #[test]
-fn an_update_goes_on_in_waves_of_as_many_nodes_as_may_be_unavailable() {
+fn an_update_has_waves_of_max_unavailable_nodes() {
     let forecast = forecast(&outdated().rolling(json!(2), json!(0)));
     assert_eq!(waves(&forecast), ["Update n1,n2 0-15 lowest 2", "Update n3,n4 15-30 lowest 2"]);
     assert_eq!((forecast.outcome, forecast.after), (Outcome::Done, seconds(30)));
-    assert_eq!(forecast.to_string(), "done after 30s; never fewer than 2 of 4 nodes have an available pod");
+    assert_eq!(forecast.to_string(), "done after 30s; at least 2 of 4 nodes have an available pod at any time");
     let timeline: Vec<_> = forecast.timeline.iter().map(|p| (p.after.as_secs(), p.old, p.new, p.unavailable)).collect();
     assert_eq!(timeline, [(0, 4, 0, 0), (0, 2, 0, 2), (15, 2, 2, 0), (15, 0, 2, 2), (30, 0, 4, 0)]);
 }
 
 #[test]
-fn a_surging_update_lacks_no_pod() {
+fn a_surging_update_keeps_every_node_available() {
     let forecast = forecast(&outdated().rolling(json!(0), json!(2)));
     assert_eq!(waves(&forecast), ["Update n1,n2 0-15 lowest 4", "Update n3,n4 10-25 lowest 4"]);
     assert_eq!((forecast.outcome, forecast.after, forecast.lowest_available), (Outcome::Done, seconds(25), 4));
 }
 
 #[test]
-fn a_first_roll_out_goes_on_in_waves_of_the_burst_limit() {
+fn a_first_rollout_has_waves_of_the_burst_limit() {
     let forecast = forecast(&cluster(["n1", "n2", "n3"].map(node)).with_settings(|settings| settings.burst(2)));
     assert_eq!(waves(&forecast), ["Repair n1,n2 0-10 lowest 0", "Repair n3 0-10 lowest 0"]);
     assert_eq!(forecast.outcome, Outcome::Done);
 }
 
 #[test]
-fn min_ready_seconds_take_their_time() {
+fn min_ready_seconds_delay_each_wave() {
     let forecast = forecast(&outdated().with(|daemonset| daemonset.min_ready_seconds = 30));
     assert_eq!(waves(&forecast)[..2], ["Update n1 0-45 lowest 3", "Update n2 45-90 lowest 3"]);
     assert_eq!(forecast.after, seconds(4 * 45));
 }
 
 #[test]
-fn what_is_under_way_ends_as_assumed() {
+fn pods_already_starting_or_stopping_follow_the_assumptions() {
     let pods = [pod("going", "n1").being_deleted(), pod("starting", "n2").of("two").phase(PodPhase::Pending)];
     let pods = pods.map(|pod| pod.but(|pod| pod.created = None));
     let cluster = cluster(["n1", "n2"].map(node)).with_new_template().with_pods(pods);
@@ -90,23 +90,23 @@ fn what_is_under_way_ends_as_assumed() {
 }
 
 #[test]
-fn a_node_that_is_not_ready_stays_so_and_holds_the_update_up() {
+fn a_node_that_is_not_ready_stays_so_and_blocks_the_update() {
     let mut cluster = outdated();
     cluster.nodes[1] = tainted("n2", &["node.kubernetes.io/unreachable:NoExecute"]);
     let forecast = forecast(&cluster);
     assert_eq!(forecast.outcome, Outcome::Stuck);
     let reason = "the node is not ready (node.kubernetes.io/unreachable:NoExecute): no pod starts or stops there";
-    let waits = "an older pod, whose turn does not come";
+    let waits = "an outdated pod that the update does not reach";
     assert_eq!(stuck(&forecast), [format!("n2: {reason}"), format!("n3: {waits}"), format!("n4: {waits}")]);
     assert_eq!(waves(&forecast), ["Update n1 0-15 lowest 3", "Update n2 15-never lowest 3"]);
     assert_eq!(
         forecast.to_string(),
-        "stuck after 15s: 3 nodes not as they should be; never fewer than 3 of 4 nodes have an available pod"
+        "stuck after 15s: 3 nodes not converged; at least 3 of 4 nodes have an available pod at any time"
     );
 }
 
 #[test]
-fn pods_that_never_start_hold_the_update_up() {
+fn pods_that_never_start_block_the_update() {
     let forecast = outdated().snapshot().forecast(&steady().failure_rate(1.0));
     assert_eq!(forecast.outcome, Outcome::Stuck);
     assert_eq!(forecast.stuck[0].cause, StuckCause::PodNeverStarts);
@@ -114,7 +114,7 @@ fn pods_that_never_start_hold_the_update_up() {
 }
 
 #[test]
-fn what_has_been_waiting_for_long_stays_as_it_is() {
+fn pods_not_ready_for_long_stay_so() {
     let long_ago = Some("2025-12-31T00:00:00Z".parse().unwrap());
     let unready = pod("unready", "n1").of("two").phase(PodPhase::Pending).but(|pod| pod.created = long_ago);
     let going = pod("going", "n2").being_deleted().but(|pod| pod.deleted = long_ago);
@@ -122,36 +122,36 @@ fn what_has_been_waiting_for_long_stays_as_it_is() {
     let forecast_ = forecast(&cluster);
     assert_eq!(
         stuck(&forecast_),
-        ["n1: pod unready has not been ready for long", "n2: pod going has been asked to go for long"]
+        ["n1: pod unready has been not Ready for too long", "n2: pod going has been terminating for too long"]
     );
     let patient = cluster.snapshot().forecast(&steady().patience(Duration::from_hours(1_000)));
     assert_eq!(patient.outcome, Outcome::Done);
 }
 
 #[test]
-fn under_on_delete_older_pods_are_no_fault() {
+fn under_on_delete_outdated_pods_are_not_stuck() {
     let forecast = forecast(&outdated().with_strategy(json!({"type": "OnDelete"})));
     assert_eq!((forecast.outcome, waves(&forecast)), (Outcome::Done, vec![]));
-    assert_eq!(forecast.to_string(), "done already; never fewer than 4 of 4 nodes have an available pod");
+    assert_eq!(forecast.to_string(), "done already; at least 4 of 4 nodes have an available pod at any time");
 }
 
 #[test]
-fn pods_that_the_selector_does_not_match_are_created_without_end() {
+fn pods_that_do_not_match_the_selector_are_created_forever() {
     let cluster = cluster([node("n1")]).with(|daemonset| daemonset.selector = Some(selector("app", "another")));
     let forecast = forecast(&cluster);
     assert_eq!(forecast.outcome, Outcome::Restless);
-    assert!(forecast.to_string().starts_with("it never comes to rest: pods are created without end"));
+    assert!(forecast.to_string().starts_with("never settles: pods are created without end"));
 }
 
 #[test]
-fn beyond_the_horizon_nothing_is_looked_at() {
+fn a_forecast_ends_at_its_horizon() {
     let forecast = outdated().snapshot().forecast(&steady().horizon(seconds(20)));
     assert_eq!((forecast.outcome, forecast.after), (Outcome::Unfinished, seconds(20)));
     assert_eq!(forecast.waves.len(), 2);
 }
 
 #[test]
-fn failed_pods_are_replaced_and_missing_nodes_are_cleared() {
+fn failed_pods_are_replaced_and_missing_nodes_are_cleaned_up() {
     let pods = [pod("failed", "n1").phase(PodPhase::Failed), pod("lost", "gone"), pod("fine", "n2")];
     let forecast = forecast(&cluster(["n1", "n2"].map(node)).with_pods(pods));
     assert_eq!(waves(&forecast), ["Repair gone,n1 0-10 lowest 1"]);
@@ -167,21 +167,21 @@ fn the_same_seed_gives_the_same_forecast() {
 }
 
 #[test]
-fn start_up_times_are_taken_from_the_pods_that_are_there() {
+fn startup_times_are_observed_from_existing_pods() {
     let cluster = outdated();
     let cluster_with = |pods| Cluster { pods, ..cluster.clone() };
-    // They were created at 02:00:00 and ready at 03:00:00.
+    // The pods were created at 02:00:00 and ready at 03:00:00.
     assert_eq!(Delay::observed(&cluster.snapshot()), Some(Delay::Fixed(Duration::from_hours(1))));
     let faster = pod("faster", "n1").but(|pod| pod.created = Some("2026-01-02T02:59:50Z".parse().unwrap()));
     let few = cluster_with(vec![faster.clone(), pod("slow", "n2")]);
-    assert_eq!(Delay::observed(&few.snapshot()), None, "two are too few");
+    assert_eq!(Delay::observed(&few.snapshot()), None, "two pods are too few");
     let some = cluster_with(vec![faster.clone(), faster, pod("slow", "n2")]);
     let expected = Delay::LogNormal { median: seconds(10), p90: Duration::from_hours(1) };
     assert_eq!(Delay::observed(&some.snapshot()), Some(expected));
 }
 
 #[test]
-fn kinds_of_waves_do_not_mix() {
+fn a_wave_has_one_kind_only() {
     let mut cluster = outdated();
     cluster.pods.remove(0);
     let forecast = forecast(&cluster);
@@ -190,13 +190,13 @@ fn kinds_of_waves_do_not_mix() {
 }
 
 #[test]
-fn where_no_pod_is_wanted_none_is_counted() {
+fn without_desired_nodes_nothing_is_counted() {
     let forecast = forecast(&cluster([]));
     assert_eq!(forecast.to_string(), "done already; no node should run a pod");
 }
 
 #[test]
-fn a_chart_shows_the_worst_of_each_span() {
+fn a_chart_shows_the_lowest_value_of_each_span() {
     let forecast = forecast(&outdated().rolling(json!(2), json!(0)));
     let columns = |count| {
         let columns = forecast.columns(count);
@@ -209,7 +209,7 @@ fn a_chart_shows_the_worst_of_each_span() {
 }
 
 #[test]
-fn a_forecast_goes_by_the_policy() {
+fn a_forecast_follows_the_policy() {
     let cluster = update(zoned(), &[("groups", "zone")]).with_pods([old("a"), old("b"), old("c"), old("d")]);
     let forecast = cluster.snapshot().forecast(&Assumptions::default());
     let waves: Vec<_> = forecast.waves.iter().map(|wave| (wave.group.as_deref(), wave.nodes.len())).collect();
@@ -227,7 +227,7 @@ fn a_forecast_goes_by_the_policy() {
 }
 
 #[test]
-fn a_forecast_of_a_template_that_fails_tells_of_the_way_back() {
+fn a_forecast_of_a_failing_template_shows_the_rollback() {
     let annotations = [("canary", "1"), ("on-failure", "roll-back")];
     let cluster = update(zoned(), &annotations).with_pods([old("a"), old("b"), old("c"), old("d")]);
     let forecast = cluster.snapshot().forecast(&Assumptions::default().failure_rate(1.0));

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::common::*;
 
 #[test]
-fn pods_bound_to_a_missing_node_are_deleted_unless_that_is_left_to_the_cluster() {
+fn pods_bound_to_a_missing_node_are_deleted_unless_left_to_the_cluster() {
     let cluster = cluster([node("a")]).with_pods([pod("x", "a"), pod("lost", "gone")]);
     assert_eq!(cluster.actions(), ["delete pod lost on gone: its node does not exist"]);
     let left = cluster.with_settings(Settings::keep_pods_on_missing_nodes);
@@ -20,7 +20,7 @@ fn pods_bound_to_a_missing_node_are_deleted_unless_that_is_left_to_the_cluster()
 }
 
 #[test]
-fn unbound_pods_of_a_missing_node_are_deleted_even_when_they_are_being_deleted() {
+fn unbound_pods_of_a_missing_node_are_deleted_even_if_being_deleted() {
     let waiting = |name| pod(name, "gone").but(|pod| pod.node = PodNode::Intended("gone".into()));
     let cluster = cluster([]).with_pods([waiting("x"), waiting("y").being_deleted()]);
     let cluster = cluster.with_settings(Settings::keep_pods_on_missing_nodes);
@@ -28,20 +28,17 @@ fn unbound_pods_of_a_missing_node_are_deleted_even_when_they_are_being_deleted()
 }
 
 #[test]
-fn pods_of_a_missing_node_do_not_hold_up_an_update() {
+fn pods_of_a_missing_node_do_not_block_an_update() {
     let cluster = cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0)).with_pods([
         pod("x", "a"),
         pod("y", "b"),
         pod("lost", "gone").of("two"),
     ]);
-    assert_eq!(
-        cluster.actions(),
-        ["delete pod x on a: it is of an older template", "delete pod lost on gone: its node does not exist"]
-    );
+    assert_eq!(cluster.actions(), ["delete pod x on a: outdated", "delete pod lost on gone: its node does not exist"]);
 }
 
 #[test]
-fn a_surge_on_a_node_that_is_gone_ends_with_its_pods_each_deleted_once() {
+fn a_surge_on_a_missing_node_deletes_each_of_its_pods_once() {
     let pods = [pod("old", "gone"), pod("new", "gone").of("two")];
     let cluster = cluster([node("a")]).with_new_template().rolling(json!(0), json!(1)).with_pods(pods);
     let cluster = cluster.with_pod(pod("here", "a").of("two"));
@@ -52,13 +49,13 @@ fn a_surge_on_a_node_that_is_gone_ends_with_its_pods_each_deleted_once() {
     let left_alone = cluster.with_settings(daemonplan::Settings::keep_pods_on_missing_nodes);
     assert_eq!(
         left_alone.actions(),
-        ["delete pod old on gone: it is of an older template, the new pod is available"],
+        ["delete pod old on gone: outdated, and the new pod is available"],
         "as the built-in controller does"
     );
 }
 
 #[test]
-fn a_missing_node_does_not_stop_a_surge() {
+fn a_missing_node_does_not_block_a_surge() {
     let cluster = cluster([node("a")])
         .with_new_template()
         .rolling(json!(0), json!(1))
@@ -66,15 +63,12 @@ fn a_missing_node_does_not_stop_a_surge() {
         .with_settings(Settings::keep_pods_on_missing_nodes);
     assert_eq!(
         cluster.actions(),
-        [
-            "create pod on a: the update surges here next",
-            "delete pod lost on gone: it is of an older template and not available"
-        ]
+        ["create pod on a: the update surges to this node next", "delete pod lost on gone: outdated and not available"]
     );
 }
 
 #[test]
-fn a_daemonset_that_is_being_deleted_takes_its_pods_and_revisions_along() {
+fn a_daemonset_being_deleted_deletes_its_pods_and_revisions() {
     let cluster = cluster([node("a"), node("b")])
         .with_pods([
             pod("x", "a"),
@@ -94,14 +88,14 @@ fn a_daemonset_that_is_being_deleted_takes_its_pods_and_revisions_along() {
 }
 
 #[test]
-fn a_daemonset_that_is_to_orphan_its_pods_releases_them() {
+fn a_daemonset_with_the_orphan_finalizer_releases_its_pods() {
     let cluster = cluster([node("a")])
         .with_pods([pod("x", "a"), pod("ended", "a").phase(PodPhase::Failed).being_deleted()])
         .with(|daemonset| {
             daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap());
             daemonset.finalizers = vec!["orphan".into()];
         });
-    let reason = "its DaemonSet is being deleted and leaves it behind";
+    let reason = "its DaemonSet is being deleted and orphans its dependents";
     assert_eq!(
         cluster.actions(),
         ["pod ended", "pod x", "revision agent-one"].map(|object| format!("release {object}: {reason}"))
@@ -109,7 +103,7 @@ fn a_daemonset_that_is_to_orphan_its_pods_releases_them() {
 }
 
 #[test]
-fn what_has_lost_its_daemonset_is_found_by_uid() {
+fn dependents_of_a_missing_daemonset_are_found_by_uid() {
     let foreign = pod("web", "a").but(|pod| pod.controller.as_mut().unwrap().kind = "ReplicaSet".into());
     let orphan = pod("orphan", "a").but(|pod| pod.controller = None);
     let cluster = cluster([]).with_pods([pod("y", "a"), pod("x", "a"), foreign, orphan]);

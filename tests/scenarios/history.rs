@@ -29,7 +29,7 @@ fn a_template_without_a_revision_gets_one_with_the_next_number() {
 }
 
 #[test]
-fn the_current_revision_is_found_by_value_so_that_taking_over_restarts_no_pod() {
+fn the_current_revision_is_found_by_value_so_taking_over_restarts_no_pod() {
     let mut cluster = cluster([node("a")]).with_pod(pod("x", "a"));
     let data = r#"{"spec": {"template": {"$patch": "replace", "spec": {"containers": [{"image": "agent:1", "name": "agent",
         "env": null}]}, "metadata": {"creationTimestamp": null, "labels": {"app": "agent"}}}}}"#;
@@ -38,7 +38,7 @@ fn the_current_revision_is_found_by_value_so_that_taking_over_restarts_no_pod() 
 }
 
 #[test]
-fn a_name_that_is_taken_raises_the_collision_count_until_one_is_free() {
+fn name_collisions_raise_the_collision_count_until_a_name_is_free() {
     let mut cluster = cluster([]);
     cluster.revisions.clear();
     let first = cluster.plan().hash.to_string();
@@ -61,11 +61,11 @@ fn a_name_that_is_taken_raises_the_collision_count_until_one_is_free() {
 }
 
 #[test]
-fn a_revision_without_a_hash_label_or_with_an_empty_one_gets_its_name() {
+fn a_revision_without_a_hash_label_uses_its_name_as_hash() {
     for labels in [Labels::from_iter([("app", "agent")]), Labels::from_iter([("app", "agent"), (HASH_LABEL, "")])] {
         let mut cluster = cluster([]);
         cluster.revisions[0].labels = labels;
-        assert_eq!(cluster.actions(), ["update revision agent-one (number 1, hash agent-one): it has no hash label"]);
+        assert_eq!(cluster.actions(), ["update revision agent-one (number 1, hash agent-one): no hash label"]);
     }
 }
 
@@ -75,26 +75,26 @@ fn the_current_revision_must_have_the_highest_number() {
     cluster.revisions[0].revision = 5;
     assert_eq!(
         cluster.actions(),
-        ["update revision agent-two (number 6, hash two): it is the current one and must have the highest number"]
+        ["update revision agent-two (number 6, hash two): the current revision must have the highest number"]
     );
 }
 
 #[test]
-fn of_several_current_revisions_the_highest_stays_and_pods_are_relabelled() {
+fn of_duplicate_revisions_the_highest_is_kept_and_pods_are_relabelled() {
     let mut cluster = cluster([node("a"), node("b")]).with_pods([pod("x", "a"), pod("y", "b").of("again")]);
     cluster.revisions.push(cluster.revision("again", 2));
     assert_eq!(
         cluster.actions(),
         [
-            "relabel pod x (hash again): several revisions say the same, and one is kept",
-            "delete pod x on a: it is of an older template",
-            "delete revision agent-one: it says the same as agent-again",
+            "relabel pod x (hash again): duplicate revisions: one is kept",
+            "delete pod x on a: outdated",
+            "delete revision agent-one: duplicate of agent-again",
         ]
     );
 }
 
 #[test]
-fn old_revisions_beyond_the_limit_go_lowest_first_unless_a_pod_uses_them() {
+fn unused_revisions_beyond_the_limit_are_deleted_lowest_number_first() {
     let mut cluster = cluster([node("a")])
         .with_strategy(json!({"type": "OnDelete"}))
         .with_pod(pod("x", "a").of("v1"))
@@ -105,7 +105,7 @@ fn old_revisions_beyond_the_limit_go_lowest_first_unless_a_pod_uses_them() {
         old.data = json!({"number": number}).into();
         cluster.revisions.push(old);
     }
-    let reason = "no pod uses it and at most 1 old revisions are kept";
+    let reason = "no pod uses it, and revisionHistoryLimit is 1";
     assert_eq!(cluster.actions(), ["v2", "v3", "v4"].map(|hash| format!("delete revision agent-{hash}: {reason}")));
 }
 
@@ -121,22 +121,22 @@ fn revisions_are_adopted_and_released_like_pods() {
     assert_eq!(
         cluster.actions(),
         [
-            "adopt revision agent-one: nobody controls it and its labels match the selector",
+            "adopt revision agent-one: orphan: no controller, and its labels match the selector",
             "release revision agent-stray: its labels do not match the selector",
         ]
     );
 }
 
 #[test]
-fn history_that_is_not_given_is_not_an_empty_history() {
+fn unknown_history_differs_from_empty_history() {
     let cluster = cluster([node("a")]);
     let plan = without_history(&cluster);
-    assert_eq!(lines(&plan), ["create pod on a: no pod is there"]);
+    assert_eq!(lines(&plan), ["create pod on a: no pod on this node"]);
     assert_eq!(plan.warnings, [daemonplan::Warning::HistoryNotGiven]);
     let hash = plan.hash.to_string();
     let cluster = cluster.with_pod(pod("x", "a").of(&hash));
-    assert_eq!(lines(&without_history(&cluster)), [""; 0], "the template's own hash is up to date");
+    assert_eq!(lines(&without_history(&cluster)), [""; 0], "pods with the template's own hash are updated");
     let cluster = cluster.with_pod(pod("y", "b"));
     let cluster = Cluster { nodes: vec![node("a"), node("b")], ..cluster };
-    assert_eq!(lines(&without_history(&cluster)), ["delete pod y on b: it is of an older template"]);
+    assert_eq!(lines(&without_history(&cluster)), ["delete pod y on b: outdated"]);
 }

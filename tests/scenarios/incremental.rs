@@ -1,4 +1,4 @@
-//! What a kept cluster does with events.
+//! The incremental `Cluster`: events, staleness and plans.
 
 use daemonplan::{
     Action, Cluster, Key, Kind,
@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use crate::common::{self, *};
 
-/// A kept cluster that has been told all of this and has planned once.
+/// Returns a cluster that has all these objects and has planned once.
 fn kept(facts: &common::Cluster) -> Cluster {
     let mut cluster = Cluster::new(facts.settings.clone());
     cluster.apply(facts.namespace.clone());
@@ -29,13 +29,13 @@ fn pod_key(name: &str) -> Key {
     Key::new("prod", name)
 }
 
-/// What is asked for, one a line, but for the status.
+/// Returns the actions, one per line, except the status update.
 fn asked(cluster: &mut Cluster, facts: &common::Cluster) -> Vec<String> {
     lines(&cluster.plan(&key(), facts.now).unwrap())
 }
 
 #[test]
-fn nothing_is_planned_before_daemonset_and_namespace_are_known() {
+fn no_plan_exists_before_daemonset_and_namespace_are_known() {
     let facts = cluster([node("a")]);
     let mut cluster = Cluster::new(facts.settings.clone());
     assert!(cluster.plan(&key(), facts.now).is_none());
@@ -48,7 +48,7 @@ fn nothing_is_planned_before_daemonset_and_namespace_are_known() {
 }
 
 #[test]
-fn what_is_as_it_was_or_concerns_nobody_makes_nothing_stale() {
+fn unchanged_or_irrelevant_objects_make_nothing_stale() {
     let facts = cluster([node("a")]).with_pod(pod("one", "a"));
     let mut cluster = kept(&facts);
     assert!(cluster.stale(facts.now).is_empty());
@@ -60,7 +60,7 @@ fn what_is_as_it_was_or_concerns_nobody_makes_nothing_stale() {
     cluster.resync(Kind::Pod, facts.pods.clone());
     cluster.delete(Kind::Pod, &pod_key("unknown"));
     cluster.delete(Kind::Node, &Key::cluster_wide("unknown"));
-    // A label that no rule asks for.
+    // A label that no rule reads.
     cluster.apply(labelled("a", &[("rack", "7")]));
     let elsewhere = Some(ControllerRef { kind: "DaemonSet".into(), name: "other".into(), uid: "uid-other".into() });
     cluster.apply(pod("other", "a").but(|pod| pod.controller = elsewhere));
@@ -70,21 +70,24 @@ fn what_is_as_it_was_or_concerns_nobody_makes_nothing_stale() {
 }
 
 #[test]
-fn pods_of_other_controllers_are_not_kept_even_if_they_were_orphans_before() {
+fn pods_of_other_controllers_are_not_stored_even_if_orphans_before() {
     let facts = cluster([node("a")]);
     let mut cluster = kept(&facts);
     let orphan = pod("one", "a").but(|pod| pod.controller = None);
     cluster.apply(orphan.clone());
-    assert_eq!(asked(&mut cluster, &facts), ["adopt pod one: nobody controls it and its labels match the selector"]);
+    assert_eq!(
+        asked(&mut cluster, &facts),
+        ["adopt pod one: orphan: no controller, and its labels match the selector"]
+    );
     assert_eq!(cluster.pod(&pod_key("one")), Some(&orphan));
     let owner = Some(ControllerRef { kind: "ReplicaSet".into(), name: "web".into(), uid: "uid-web".into() });
     cluster.apply(orphan.but(|pod| pod.controller = owner));
     assert_eq!(cluster.pod(&pod_key("one")), None);
-    assert_eq!(asked(&mut cluster, &facts), ["create pod on a: no pod is there"]);
+    assert_eq!(asked(&mut cluster, &facts), ["create pod on a: no pod on this node"]);
 }
 
 #[test]
-fn what_a_list_does_not_name_is_gone() {
+fn objects_missing_from_a_list_are_removed() {
     let facts = cluster([node("a"), node("b")]).with_pods([pod("one", "a"), pod("two", "b")]);
     let mut cluster = kept(&facts);
     cluster.resync(Kind::Node, [node("a")]);
@@ -98,19 +101,19 @@ fn what_a_list_does_not_name_is_gone() {
 }
 
 #[test]
-fn another_node_may_take_the_place_of_one_that_was_gone_before_anybody_looked() {
+fn a_node_added_after_a_removed_one_is_planned_correctly() {
     let facts = cluster([node("a")]).with_pod(pod("one", "a"));
     let mut cluster = kept(&facts);
     cluster.delete(Kind::Pod, &pod_key("one"));
     cluster.delete(Kind::Node, &Key::cluster_wide("a"));
     cluster.apply(node("b"));
-    assert_eq!(asked(&mut cluster, &facts), ["create pod on b: no pod is there"]);
+    assert_eq!(asked(&mut cluster, &facts), ["create pod on b: no pod on this node"]);
     cluster.apply(pod("two", "b"));
     assert_eq!(asked(&mut cluster, &facts), [""; 0]);
 }
 
 #[test]
-fn time_alone_makes_it_stale_when_a_pod_becomes_available() {
+fn a_pod_becoming_available_makes_its_daemonset_stale_by_time_alone() {
     let since = |seconds| cluster([]).now - SignedDuration::from_secs(seconds);
     let facts = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60);
     let facts = facts.with_pod(pod("one", "a").but(|pod| pod.ready = Readiness::Ready { since: Some(since(50)) }));
@@ -128,7 +131,7 @@ fn time_alone_makes_it_stale_when_a_pod_becomes_available() {
 }
 
 #[test]
-fn it_tells_which_daemonsets_there_are() {
+fn it_lists_its_daemonsets() {
     let facts = cluster([node("a")]);
     let mut cluster = kept(&facts);
     assert_eq!(cluster.daemonsets().collect::<Vec<_>>(), [&facts.daemonset]);
@@ -137,7 +140,7 @@ fn it_tells_which_daemonsets_there_are() {
 }
 
 #[test]
-fn what_a_daemonset_waited_for_is_no_matter_once_it_is_being_deleted() {
+fn a_daemonset_being_deleted_waits_for_nothing() {
     let facts = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60);
     let ready = Readiness::Ready { since: Some(facts.now) };
     let mut facts = facts.with_pod(pod("one", "a").but(|pod| pod.ready = ready));
@@ -150,7 +153,7 @@ fn what_a_daemonset_waited_for_is_no_matter_once_it_is_being_deleted() {
 }
 
 #[test]
-fn a_failed_pod_waits_for_the_back_off_that_was_handed_back() {
+fn a_failed_pod_waits_for_the_returned_back_off() {
     let facts = cluster([node("a")]).with_pod(pod("one", "a").phase(PodPhase::Failed));
     let mut cluster = kept(&facts);
     let entries = cluster.plan(&key(), facts.now).unwrap().backoff;
@@ -164,11 +167,11 @@ fn a_failed_pod_waits_for_the_back_off_that_was_handed_back() {
     let much_later = facts.now + SignedDuration::from_hours(1);
     cluster.update_backoff([], much_later);
     assert_eq!(cluster.backoff().iter().count(), 0);
-    assert_eq!(cluster.stale(facts.now), [key()], "without the entry nothing has to wait");
+    assert_eq!(cluster.stale(facts.now), [key()], "without an entry no pod has to wait");
 }
 
 #[test]
-fn back_offs_start_anew_once_another_generation_is_observed() {
+fn back_offs_restart_with_a_new_observed_generation() {
     let mut facts = cluster([node("a")]).with_pod(pod("one", "a").phase(PodPhase::Failed));
     let mut cluster = kept(&facts);
     let entries = cluster.plan(&key(), facts.now).unwrap().backoff;
@@ -180,7 +183,7 @@ fn back_offs_start_anew_once_another_generation_is_observed() {
 }
 
 #[test]
-fn until_effects_are_observed_nothing_is_created() {
+fn nothing_is_created_until_effects_are_observed() {
     let facts = cluster([node("a")]);
     let mut cluster = kept(&facts);
     cluster.set_expectations_satisfied(&key(), false);
@@ -189,7 +192,7 @@ fn until_effects_are_observed_nothing_is_created() {
     cluster.set_expectations_satisfied(&key(), false);
     assert_eq!(cluster.stale(facts.now), []);
     cluster.set_expectations_satisfied(&key(), true);
-    assert_eq!(asked(&mut cluster, &facts), ["create pod on a: no pod is there"]);
+    assert_eq!(asked(&mut cluster, &facts), ["create pod on a: no pod on this node"]);
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn a_revision_is_not_deleted_while_a_pod_carries_its_hash() {
     cluster.apply(pod("one", "a").of("two"));
     assert_eq!(
         asked(&mut cluster, &facts),
-        ["delete revision agent-one: no pod uses it and at most 0 old revisions are kept"]
+        ["delete revision agent-one: no pod uses it, and revisionHistoryLimit is 0"]
     );
 }
 
@@ -217,7 +220,7 @@ fn a_plan_shows_the_decision_for_each_node() {
 }
 
 #[test]
-fn another_collision_count_alone_is_another_hash() {
+fn a_new_collision_count_changes_the_hash() {
     let mut facts = cluster([node("a")]);
     facts.revisions.clear();
     let mut cluster = kept(&facts);
@@ -230,7 +233,7 @@ fn another_collision_count_alone_is_another_hash() {
 }
 
 #[test]
-fn a_missing_node_that_only_others_have_pods_on_is_none_that_lacks_a_pod() {
+fn a_missing_node_with_only_foreign_pods_needs_no_pod() {
     let mut facts = cluster(["a", "b"].map(node))
         .with_pods([pod("on-a", "a"), pod("on-b", "b"), pod("lost", "gone")])
         .with_new_template();
@@ -243,7 +246,7 @@ fn a_missing_node_that_only_others_have_pods_on_is_none_that_lacks_a_pod() {
     cluster.plan(&key(), facts.now);
     cluster.delete(Kind::Pod, &pod_key("lost"));
     facts.pods.remove(2);
-    let expected = ["delete pod on-a on a: it is of an older template"];
+    let expected = ["delete pod on-a on a: outdated"];
     assert_eq!(facts.actions(), expected);
     assert_eq!(asked(&mut cluster, &facts), expected);
 }

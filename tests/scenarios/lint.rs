@@ -1,4 +1,4 @@
-//! What is dangerous, each with where it stands, what comes of it, and what to do.
+//! Lint findings, with field, consequence and fix.
 
 use daemonplan::{
     Snapshot,
@@ -13,12 +13,12 @@ fn findings(cluster: &Cluster) -> Vec<Finding> {
     lint(&[cluster.snapshot()])
 }
 
-/// All but what is said of, as `severity code field: message`.
+/// Returns the findings as `severity code field: message`.
 fn lines(cluster: &Cluster) -> Vec<String> {
     findings(cluster).iter().map(|f| format!("{} {} {}: {}", f.severity, f.lint, f.field, f.message)).collect()
 }
 
-/// The one finding of this kind.
+/// Returns the only finding of this kind.
 fn only(cluster: &Cluster, lint: Lint) -> Finding {
     let mut found = findings(cluster);
     found.retain(|finding| finding.lint == lint);
@@ -39,18 +39,18 @@ fn some() -> Cluster {
 }
 
 #[test]
-fn a_plain_daemonset_is_not_dangerous() {
+fn a_plain_daemonset_has_no_findings() {
     assert_eq!(lines(&some()), Vec::<String>::new());
 }
 
 #[test]
-fn a_project_selector_that_keeps_pods_away_is_the_trap() {
+fn a_project_selector_that_keeps_pods_away_is_found() {
     let annotated = some().annotated(&[("openshift.io/node-selector", "role=worker")]);
     assert_eq!(
         lines(&annotated),
         ["error project-selector-conflict metadata.annotations[openshift.io/node-selector]: the annotation \
-          openshift.io/node-selector keeps pods from 1 node that the DaemonSet asks for (i1): a controller that is not told \
-          of it creates pods there that fail at once, without end"]
+          openshift.io/node-selector excludes 1 node that the DaemonSet selects (i1): a controller that ignores it \
+          creates pods there that fail at once, in an endless loop"]
     );
     let finding = only(&annotated, Lint::ProjectSelectorConflict);
     assert_eq!((finding.kind, &*finding.nodes), ("Namespace", &["i1".into()][..]));
@@ -67,7 +67,7 @@ fn a_project_selector_that_keeps_pods_away_is_the_trap() {
 }
 
 #[test]
-fn an_annotation_that_does_not_parse_is_found() {
+fn an_invalid_annotation_is_found() {
     let cluster = some().annotated(&[("scheduler.alpha.kubernetes.io/node-selector", "a,,b")]);
     let finding = only(&cluster, Lint::InvalidNamespaceSelector);
     assert_eq!((finding.kind, finding.severity), ("Namespace", Severity::Error));
@@ -107,7 +107,7 @@ fn selectors_that_match_the_same_pods_are_found_in_both_daemonsets() {
         }),
         [""; 0]
     );
-    // The templates are apart, but a pod has the labels of both.
+    // The templates differ, but one pod has the labels of both.
     let both = pod("both", "w1").but(|pod| pod.labels = pod.labels.with("tier", "node"));
     let mut one = some().with_pod(both);
     one.daemonset.template = template(json!({}));
@@ -118,19 +118,18 @@ fn selectors_that_match_the_same_pods_are_found_in_both_daemonsets() {
 }
 
 #[test]
-fn pods_that_are_adopted_are_found_and_those_that_die_of_it() {
+fn pods_to_be_adopted_are_found_and_those_deleted_afterwards() {
     let orphan = |name: &str, node: &str| pod(name, node).but(|pod| pod.controller = None);
     let cluster = some().with_pods([orphan("x", "w1"), orphan("y", "w1"), pod("own", "w2")]);
     let finding = only(&cluster, Lint::AdoptsPods);
-    let deleted =
-        "2 pods that nobody controls will be adopted, since the labels match, and 1 of them deleted next: x, y";
+    let deleted = "2 orphaned pods will be adopted, because the labels match, and 1 of them deleted next: x, y";
     assert_eq!(finding.message, deleted);
     let finding = only(&some().with_pods([orphan("x", "w1")]), Lint::AdoptsPods);
-    assert_eq!(finding.message, "1 pod that nobody controls will be adopted, since the labels match: x");
+    assert_eq!(finding.message, "1 orphaned pod will be adopted, because the labels match: x");
 }
 
 #[test]
-fn rules_that_hold_nowhere_are_found_one_by_one() {
+fn rules_that_match_no_node_are_found_one_by_one() {
     let label = |key: &str, value: &str| json!({"key": key, "operator": "In", "values": [value]});
     let terms = json!([
         {"matchExpressions": [label("role", "worker")]},
@@ -155,7 +154,7 @@ fn rules_that_hold_nowhere_are_found_one_by_one() {
     assert_eq!(only(&cluster, Lint::AffinityReplaced).severity, Severity::Note);
     let mut empty = cluster;
     empty.nodes.clear();
-    assert!(!has(&empty, Lint::MatchesNoNode), "without nodes nobody knows");
+    assert!(!has(&empty, Lint::MatchesNoNode), "unknown without nodes");
 }
 
 #[test]
@@ -168,21 +167,24 @@ fn tolerations_for_everything_and_named_nodes_are_found() {
 }
 
 #[test]
-fn bounds_that_stop_an_update_or_everything_are_found() {
+fn bounds_that_block_an_update_or_take_all_pods_down_are_found() {
     assert!(has(&some().rolling(json!(0), json!(0)), Lint::UpdateNeverMoves));
     assert!(has(&some().rolling(json!("0%"), json!("0%")), Lint::UpdateNeverMoves));
     let all = some().rolling(json!("100%"), json!(0));
-    assert_eq!(only(&all, Lint::UpdateTakesAllDown).message, "100% of 3 nodes may be without a pod at a time: all");
+    assert_eq!(
+        only(&all, Lint::UpdateTakesAllDown).message,
+        "maxUnavailable is 100% of 3 nodes: all may be unavailable at once"
+    );
     assert!(has(&some().rolling(json!(3), json!(0)), Lint::UpdateTakesAllDown));
     for fine in [some().rolling(json!(2), json!(0)), some().rolling(json!(0), json!(3)), some()] {
         assert!(!has(&fine, Lint::UpdateTakesAllDown) && !has(&fine, Lint::UpdateNeverMoves));
     }
     let single = cluster([node("w1")]);
-    assert!(!has(&single, Lint::UpdateTakesAllDown), "of one node it is always all");
+    assert!(!has(&single, Lint::UpdateTakesAllDown), "a single node is always all nodes");
 }
 
 #[test]
-fn a_surge_that_needs_the_same_port_twice_is_found() {
+fn a_surge_that_needs_a_host_port_twice_is_found() {
     let surging = |spec| some().rolling(json!(0), json!(1)).with_spec(spec);
     let ports = |port| json!([{"name": "a"}, {"name": "b", "ports": [port]}]);
     let host_port = surging(json!({"containers": ports(json!({"containerPort": 80, "hostPort": 8080}))}));
@@ -196,11 +198,11 @@ fn a_surge_that_needs_the_same_port_twice_is_found() {
     let init = json!({"initContainers": [{"name": "s", "ports": [{"containerPort": 1, "hostPort": 1}]}]});
     assert!(!has(&surging(init), Lint::SurgeNeedsPort));
     assert!(!has(&surging(json!({"containers": ports(json!({"containerPort": 80}))})), Lint::SurgeNeedsPort));
-    assert!(!has(&some().with_spec(host_network), Lint::SurgeNeedsPort), "it does not surge");
+    assert!(!has(&some().with_spec(host_network), Lint::SurgeNeedsPort), "without a surge no port is needed twice");
 }
 
 #[test]
-fn a_roll_out_of_more_than_a_day_is_found() {
+fn a_rollout_of_more_than_a_day_is_found() {
     let slow = some().with(|daemonset| daemonset.min_ready_seconds = 28_801);
     let finding = only(&slow, Lint::SlowRollOut);
     assert_eq!(finding.message, "an update of 3 nodes, 1 at a time, takes at least 24h 3s");
@@ -209,19 +211,19 @@ fn a_roll_out_of_more_than_a_day_is_found() {
 }
 
 #[test]
-fn what_runs_of_old_and_cannot_go_back_is_found() {
+fn pods_of_old_revisions_and_missing_history_are_found() {
     let pods = [pod("a", "w1"), pod("b", "w2").of("two"), pod("c", "i1").of("three")];
     let on_delete = some().with_pods(pods).with_strategy(json!({"type": "OnDelete"}));
     assert!(only(&on_delete, Lint::ManyRevisionsInUse).message.starts_with("pods of 3 revisions run"));
     let mut two = on_delete.clone();
     two.pods[2] = pod("c", "i1").of("two");
     assert!(!has(&two, Lint::ManyRevisionsInUse));
-    assert!(!has(&on_delete.rolling(json!(1), json!(0)), Lint::ManyRevisionsInUse), "an update is under way");
+    assert!(!has(&on_delete.rolling(json!(1), json!(0)), Lint::ManyRevisionsInUse), "an update is in progress");
     assert!(has(&some().with(|daemonset| daemonset.revision_history_limit = 0), Lint::NoHistory));
 }
 
 #[test]
-fn an_update_that_waits_is_found_with_its_nodes() {
+fn a_blocked_update_is_found_with_its_nodes() {
     let mut waiting =
         some().with_pods([pod("a", "w1").of("two").unready(), pod("b", "w2"), pod("c", "i1")]).with_new_template();
     waiting.nodes[0].taints = vec![taint("node.kubernetes.io/not-ready:NoExecute")];
@@ -231,7 +233,7 @@ fn an_update_that_waits_is_found_with_its_nodes() {
 }
 
 #[test]
-fn the_worst_comes_first_and_every_lint_has_its_own_code() {
+fn findings_are_sorted_by_severity_and_every_lint_has_a_unique_code() {
     let cluster = some()
         .with_spec(
             json!({"affinity": affinity(json!([{"matchExpressions": [{"key": "role", "operator": "Exists"}]}]))}),
@@ -251,7 +253,7 @@ fn the_worst_comes_first_and_every_lint_has_its_own_code() {
 }
 
 #[test]
-fn a_snapshot_of_nothing_is_linted() {
+fn an_empty_snapshot_can_be_linted() {
     let cluster = cluster([]);
     assert_eq!(lint(&[] as &[Snapshot<'_>]), []);
     assert_eq!(lines(&cluster), Vec::<String>::new());

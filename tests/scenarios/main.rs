@@ -1,6 +1,6 @@
-//! One test per rule, named as a sentence.
+//! Scenario tests: one test per rule, named as a sentence.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test says what is wrong by failing
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 #![allow(clippy::needless_pass_by_value)] // json!(…) reads better than &json!(…)
 #![allow(clippy::wildcard_imports)] // of the builder
 

@@ -37,7 +37,7 @@ fn yaml_documents_json_documents_and_lists_are_the_same() {
 }
 
 #[test]
-fn nothing_is_nothing() {
+fn empty_input_has_no_objects() {
     for (text, documents) in [
         ("", 0),
         ("\n\n", 0),
@@ -60,7 +60,7 @@ fn other_kinds_and_other_groups_are_skipped_and_counted() {
 }
 
 #[test]
-fn of_an_object_that_is_given_twice_the_last_counts() {
+fn of_duplicate_objects_the_last_counts() {
     let manifests = read("kind: Node\nmetadata: {name: a, uid: x}\n---\nkind: Node\nmetadata: {name: a, uid: y}\n");
     assert_eq!((manifests.nodes().len(), &*manifests.nodes()[0].uid, manifests.replaced()), (1, "y", 1));
 }
@@ -85,28 +85,28 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
     assert_eq!(
         problems("kind: Node\nmetadata: {name: a}\n---\nkind: [\n---\nkind: Node\n"),
         [
-            "x: document 2: not readable as YAML: line 5 of the file: did not find expected node content, \
+            "x: document 2: invalid YAML: line 5 of the file: did not find expected node content, \
              while parsing a flow node",
             "x: document 3: Node without a name: metadata.name: expected a name, found none",
         ]
     );
     assert_eq!(
         problems("{\"kind\": \"Node\",\n\"metadata\": {\"name\": \"a\"}}\n\n{\"kind\""),
-        ["x: document 2: not readable as JSON: line 4, column 7 of the file: EOF while parsing an object"]
+        ["x: document 2: invalid JSON: line 4, column 7 of the file: EOF while parsing an object"]
     );
     assert_eq!(
         problems(r#"{"kind": "Node", "metadata": {"name": "a"}} {"kind""#),
-        ["x: document 2: not readable as JSON: line 1, column 51 of the file: EOF while parsing an object"]
+        ["x: document 2: invalid JSON: line 1, column 51 of the file: EOF while parsing an object"]
     );
     assert_eq!(
         problems("{\"kind\": \"Node\",\n\"metadata\": {\"name\": \"a\"}}\n---\n\nkind: [\n"),
-        ["x: document 2: not readable as YAML: line 6 of the file: did not find expected node content, \
+        ["x: document 2: invalid YAML: line 6 of the file: did not find expected node content, \
              while parsing a flow node"]
     );
 }
 
 #[test]
-fn a_problem_fits_on_a_screen_however_long_the_text_is() {
+fn a_problem_is_short_however_long_the_input_is() {
     let long = "é".repeat(1_000_000);
     let labels = format!("kind: Node\nmetadata: {{name: a, labels: {long}}}\n");
     let name = format!("kind: Node\nmetadata: {{name: {long}, labels: 7}}\n");
@@ -118,7 +118,7 @@ fn a_problem_fits_on_a_screen_however_long_the_text_is() {
 }
 
 #[test]
-fn deep_nesting_is_read_or_a_problem_but_no_crash() {
+fn deep_nesting_is_read_or_a_problem_but_never_a_crash() {
     let deep = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
     let daemonset = |field: &str, n: usize| {
         let field = format!(r#""{field}": {}"#, deep(n));
@@ -135,7 +135,7 @@ fn deep_nesting_is_read_or_a_problem_but_no_crash() {
 }
 
 #[test]
-fn numbers_and_times_are_taken_to_their_limits_and_refused_beyond() {
+fn numbers_and_times_are_accepted_up_to_their_limits() {
     let daemonset = |field: &str, value: &str| {
         let (metadata, spec) = if field.starts_with("metadata") { (field, "spec.a") } else { ("metadata.a", field) };
         let field_of = |path: &str| path.rsplit('.').next().unwrap().to_owned();
@@ -166,7 +166,7 @@ fn numbers_and_times_are_taken_to_their_limits_and_refused_beyond() {
 }
 
 #[test]
-fn a_yaml_document_that_explodes_is_a_problem() {
+fn yaml_alias_expansion_is_limited() {
     let level = |n: usize| {
         let aliases = vec![format!("*a{}", n - 1); 10].join(", ");
         format!("a{n}: &a{n} [{aliases}]\n")
@@ -175,32 +175,30 @@ fn a_yaml_document_that_explodes_is_a_problem() {
     let wide = format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(5000), "*a,".repeat(5000));
     for bomb in [&bomb, &wide] {
         let problem = &problems(bomb)[0];
-        assert!(problem.contains("found a document that explodes"), "{problem}");
+        assert!(problem.contains("expected aliases to expand the document at most 16-fold"), "{problem}");
     }
     let modest = "kind: Node\nmetadata: {name: a, labels: &l {role: worker}, annotations: *l}\n";
     assert_eq!(read(modest).nodes()[0].labels.get("role"), Some("worker"));
 }
 
 #[test]
-fn a_key_that_stands_twice_in_a_yaml_mapping_is_a_problem() {
+fn a_duplicate_key_in_a_yaml_mapping_is_a_problem() {
     assert_eq!(
         problems("kind: Node\nmetadata:\n  name: a\n  name: b\n"),
-        [
-            "x: document 1: not readable as YAML: line 3 of the file: metadata: expected each key once, found \"name\" twice"
-        ]
+        ["x: document 1: invalid YAML: line 3 of the file: metadata: expected unique keys, found \"name\" twice"]
     );
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_a_problem_and_not_replaced() {
+fn invalid_utf_8_is_a_problem_and_not_replaced() {
     for (text, problem) in [
         (
             &b"kind: Node\nmetadata: {name: a}\n---\nkind: Node\nmetadata: {name: \xff}\n"[..],
-            "not readable as YAML: line 5 of the file: expected UTF-8, found other bytes",
+            "invalid YAML: line 5 of the file: expected UTF-8, found invalid bytes",
         ),
         (
             b"{\"kind\": \"Node\"}{\"kind\": \"Node\", \"metadata\": {\"name\": \"\xff\"}}",
-            "not readable as JSON: line 1, column 56 of the file: expected UTF-8, found other bytes",
+            "invalid JSON: line 1, column 56 of the file: expected UTF-8, found invalid bytes",
         ),
     ] {
         let mut manifests = Manifests::default();
@@ -210,7 +208,7 @@ fn bytes_that_are_not_utf_8_are_a_problem_and_not_replaced() {
 }
 
 #[test]
-fn a_problem_keeps_back_the_plans_that_it_concerns_and_no_others() {
+fn a_problem_blocks_only_the_plans_that_it_affects() {
     let bad_pod = |owner: &str| {
         format!("kind: Pod\nmetadata: {{name: p, namespace: n, labels: 7, ownerReferences: [{owner}]}}\n")
     };
@@ -228,16 +226,16 @@ fn a_problem_keeps_back_the_plans_that_it_concerns_and_no_others() {
 }
 
 #[test]
-fn lists_within_lists_are_read_but_not_without_end() {
+fn nested_lists_are_read_up_to_a_limit() {
     let nested = |depth: usize| {
         let inner = r#"{"kind": "Node", "metadata": {"name": "a"}}"#.to_owned();
         (0..depth).fold(inner, |text, _| format!(r#"{{"kind": "List", "items": [{text}]}}"#))
     };
     assert_eq!(read(&nested(3)).nodes().len(), 1);
-    assert_eq!(problems(&nested(100)), ["x: document 1, item 1: expected lists at most 8 deep, found a deeper one"]);
+    assert_eq!(problems(&nested(100)), ["x: document 1, item 1: expected at most 8 nested lists, found more"]);
 }
 
-/// A list in which the objects become longer and longer, so that they are cut off at any place when it is read in pieces.
+/// Returns a list of ever longer objects, so that reading in chunks splits them at any place.
 fn long_list(separator: &str) -> (String, usize) {
     const COUNT: usize = 1500;
     let node = |number: usize| {
@@ -251,7 +249,7 @@ fn long_list(separator: &str) -> (String, usize) {
 }
 
 #[test]
-fn a_long_list_is_read_to_its_end_in_whatever_pieces_it_comes() {
+fn a_long_list_is_read_in_chunks_of_any_size() {
     struct Trickle<'t>(&'t [u8]);
     impl std::io::Read for Trickle<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -270,11 +268,11 @@ fn a_long_list_is_read_to_its_end_in_whatever_pieces_it_comes() {
         assert_eq!(names, (0..count).map(|number| format!("n{number}")).collect::<Vec<_>>());
     }
     let indented = format!("{}\n{spaces}kind: Node\n{spaces}metadata: {{name: a}}\n", "\n".repeat(300_000));
-    assert_eq!(read(&indented).nodes()[0].name, "a", "indentation is kept for YAML, however long");
+    assert_eq!(read(&indented).nodes()[0].name, "a", "long indentation is kept for YAML");
 }
 
 #[test]
-fn an_error_far_into_a_list_is_told_by_its_line_and_column_and_what_came_before_is_kept() {
+fn an_error_in_a_long_list_has_line_and_column_and_keeps_earlier_objects() {
     let (text, count) = long_list(",\n");
     let lines = 1 + text.matches('\n').count();
     let faults = [
@@ -290,11 +288,11 @@ fn an_error_far_into_a_list_is_told_by_its_line_and_column_and_what_came_before_
         assert_eq!(manifests.nodes().len(), count);
         let told = manifests.problems().last().unwrap().to_string();
         assert!(told.ends_with(problem), "{told}");
-        assert!(told.contains(&format!("not readable as JSON: line {lines}, column {column} of the file: ")), "{told}");
+        assert!(told.contains(&format!("invalid JSON: line {lines}, column {column} of the file: ")), "{told}");
     }
     let bad = text.replace("\"n1400\"", "7");
     let manifests = read(&bad);
-    assert_eq!(manifests.nodes().len(), count - 1, "an object that cannot be read does not end the list");
+    assert_eq!(manifests.nodes().len(), count - 1, "an invalid object does not end the list");
     assert_eq!(
         manifests.problems()[0].to_string(),
         "x: document 1, item 1401: Node without a name: metadata.name: expected a string, found integer `7`"
@@ -304,7 +302,11 @@ fn an_error_far_into_a_list_is_told_by_its_line_and_column_and_what_came_before_
 #[test]
 fn fields_of_objects_and_lists_may_come_in_any_order() {
     let node = r#"{"metadata": {"name": "a"}, "items": [7], "kind": "Node", "apiVersion": "v1"}"#;
-    assert_eq!(read(node).skipped().count() + read(node).nodes().len(), 0, "items of no kind yet make it a list");
+    assert_eq!(
+        read(node).skipped().count() + read(node).nodes().len(),
+        0,
+        "an `items` field before any kind makes it a list"
+    );
     for list in [
         format!(r#"{{"kind": "List", "items": [{node}]}}"#),
         format!(r#"{{"items": [{node}], "metadata": {{"items": 7}}, "kind": "List", "apiVersion": "v1"}}"#),
@@ -314,12 +316,16 @@ fn fields_of_objects_and_lists_may_come_in_any_order() {
         assert_eq!(read(&list).nodes().len(), 1, "{list}");
     }
     let widget = r#"{"apiVersion": "example.com/v1", "kind": "Widget", "items": [7]}"#;
-    assert_eq!(read(widget).skipped().collect::<Vec<_>>(), [("Widget", 1)], "a field of this name makes no list");
+    assert_eq!(
+        read(widget).skipped().collect::<Vec<_>>(),
+        [("Widget", 1)],
+        "a field named `items` alone makes no list"
+    );
     for (text, problem) in [
-        (r#"{"items": "x"}"#, "not readable as JSON: line 1, column 11 of the file: expected '[', found '\"'"),
+        (r#"{"items": "x"}"#, "invalid JSON: line 1, column 11 of the file: expected '[', found '\"'"),
         (
             r#"{"kind": "List", "items": [7]}"#,
-            "item 1: expected a Kubernetes object or a list of them, found integer `7`",
+            "item 1: expected a Kubernetes object or a list of objects, found integer `7`",
         ),
         (r#"{"kind": 7}"#, "expected a string, found integer `7`"),
     ] {
@@ -328,7 +334,7 @@ fn fields_of_objects_and_lists_may_come_in_any_order() {
 }
 
 #[test]
-fn a_recorded_cluster_is_read_whole() {
+fn a_recorded_cluster_is_read_completely() {
     let manifests = read(include_str!("../../examples/pending.json"));
     assert!(manifests.problems().is_empty());
     assert_eq!((manifests.daemonsets().count(), manifests.nodes().len(), manifests.pod_count()), (5, 12, 43));

@@ -1,4 +1,4 @@
-//! What is done on one node at a time.
+//! Actions on a single node.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use serde_json::json;
 use crate::common::*;
 
 #[test]
-fn a_node_that_should_run_a_pod_gets_one_and_a_pod_that_is_being_deleted_still_counts() {
+fn a_desired_node_gets_a_pod_and_a_pod_being_deleted_still_counts() {
     let cluster = cluster([node("a"), node("b")]).with_pod(pod("leaving", "b").being_deleted());
-    assert_eq!(cluster.actions(), ["create pod on a: no pod is there"]);
+    assert_eq!(cluster.actions(), ["create pod on a: no pod on this node"]);
 }
 
 #[test]
-fn of_several_pods_on_a_node_a_bound_one_then_the_oldest_then_the_first_by_name_stays() {
+fn of_several_pods_a_bound_then_the_oldest_then_the_first_by_name_stays() {
     let older = "2026-01-01T00:00:00Z".parse().unwrap();
     let intended = pod("intended", "a").but(|pod| {
         pod.node = daemonplan::model::PodNode::Intended("a".into());
@@ -30,7 +30,7 @@ fn of_several_pods_on_a_node_a_bound_one_then_the_oldest_then_the_first_by_name_
 }
 
 #[test]
-fn the_same_pod_given_twice_is_no_duplicate_of_itself() {
+fn a_pod_listed_twice_is_not_a_duplicate() {
     let cluster = cluster([node("a")]).with_pods([pod("x", "a"), pod("x", "a")]);
     assert_eq!(cluster.actions(), [""; 0]);
 }
@@ -38,7 +38,7 @@ fn the_same_pod_given_twice_is_no_duplicate_of_itself() {
 #[test]
 fn a_succeeded_pod_is_deleted_with_an_event() {
     let cluster = cluster([node("a")]).with_pod(pod("done", "a").phase(PodPhase::Succeeded));
-    assert_eq!(cluster.actions(), ["delete pod done on a: it ended, and a daemon should not"]);
+    assert_eq!(cluster.actions(), ["delete pod done on a: it completed, but daemon pods must keep running"]);
     assert_eq!(cluster.plan().events[0].reason, "SucceededDaemonPod");
 }
 
@@ -58,11 +58,11 @@ fn failed_pods_are_deleted_one_at_a_time_with_back_off() {
     cluster.now += SignedDuration::from_secs(1);
     let plan = cluster.plan();
     assert_eq!(lines(&plan), ["delete pod second on a: it failed"]);
-    assert_eq!(plan.backoff[0].1.delay, Duration::from_secs(2), "twice as long");
+    assert_eq!(plan.backoff[0].1.delay, Duration::from_secs(2), "the delay doubles");
 }
 
 #[test]
-fn a_failed_pod_that_the_burst_limit_holds_back_has_neither_event_nor_back_off() {
+fn a_failed_pod_beyond_the_burst_limit_has_neither_event_nor_back_off() {
     let failed = |node| pod(node, node).phase(PodPhase::Failed);
     let mut cluster = cluster([node("a"), node("b")]).with_pods([failed("b"), failed("a")]);
     cluster.settings = cluster.settings.burst(1);
@@ -74,7 +74,7 @@ fn a_failed_pod_that_the_burst_limit_holds_back_has_neither_event_nor_back_off()
 }
 
 #[test]
-fn back_off_belongs_to_a_node_and_to_a_generation() {
+fn back_off_is_per_node_and_generation() {
     let failed = |name, node| pod(name, node).phase(PodPhase::Failed);
     let mut cluster = cluster([node("a"), node("b")]).with_pod(failed("first", "a"));
     let (backoff, now) = (cluster.plan().backoff, cluster.now);
@@ -86,7 +86,7 @@ fn back_off_belongs_to_a_node_and_to_a_generation() {
 }
 
 #[test]
-fn without_a_clock_no_back_off_starts_and_a_known_one_holds() {
+fn without_a_clock_no_back_off_starts_and_a_running_one_continues() {
     let cluster = cluster([node("a")]).with_pod(pod("broken", "a").phase(PodPhase::Failed));
     let timeless = |backoff: &Backoff| {
         let snapshot = daemonplan::Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace);
@@ -99,7 +99,7 @@ fn without_a_clock_no_back_off_starts_and_a_known_one_holds() {
 }
 
 #[test]
-fn pods_that_may_not_stay_are_deleted_but_not_twice() {
+fn pods_that_may_not_stay_are_deleted_once() {
     let spec = json!({"nodeSelector": {"role": "worker"}});
     let pods = [pod("stray", "a"), pod("leaving", "a").being_deleted()];
     let cluster = cluster([node("a")]).with_spec(spec).with_pods(pods);
@@ -110,7 +110,7 @@ fn pods_that_may_not_stay_are_deleted_but_not_twice() {
 }
 
 #[test]
-fn with_surge_an_old_and_a_new_pod_may_share_a_node_until_the_new_one_is_available() {
+fn with_surge_an_old_and_a_new_pod_share_a_node_until_the_new_pod_is_available() {
     let surging = |old, new| {
         let cluster = cluster([node("a")]).with_new_template().rolling(json!(0), json!(1));
         cluster.with_pods([old, new]).with(|daemonset| daemonset.min_ready_seconds = 60)
@@ -125,11 +125,11 @@ fn with_surge_an_old_and_a_new_pod_may_share_a_node_until_the_new_one_is_availab
     assert_eq!(waiting.plan().requeue_after, Some(Duration::from_secs(25)));
     assert_eq!(
         surging(old(), new("2026-01-02T03:03:05Z")).actions(),
-        ["delete pod old on a: it is of an older template, the new pod is available"]
+        ["delete pod old on a: outdated, and the new pod is available"]
     );
     assert_eq!(
         surging(old().unready(), new("2026-01-02T03:03:30Z")).actions(),
-        ["delete pod old on a: it is of an older template and not ready, a new pod is there"]
+        ["delete pod old on a: outdated and not ready, and a new pod exists"]
     );
 }
 
@@ -148,10 +148,10 @@ fn with_surge_only_the_first_of_each_kind_stays() {
 }
 
 #[test]
-fn with_surge_a_pod_that_is_being_deleted_does_not_hold_up_its_successor() {
+fn with_surge_a_pod_being_deleted_does_not_delay_its_replacement() {
     let leaving = || pod("leaving", "a").being_deleted();
     let surging = cluster([node("a")]).rolling(json!(0), json!("10%")).with_pod(leaving());
-    assert_eq!(surging.actions(), ["create pod on a: no live pod is there"]);
+    assert_eq!(surging.actions(), ["create pod on a: no live pod on this node"]);
     assert_eq!(cluster([node("a")]).with_pod(leaving()).actions(), [""; 0]);
 }
 
@@ -168,8 +168,8 @@ fn a_plan_creates_and_deletes_no_more_than_the_burst() {
     assert_eq!(
         lines(&plan),
         [
-            "create pod on a: no pod is there".to_owned(),
-            "create pod on b: no pod is there".to_owned(),
+            "create pod on a: no pod on this node".to_owned(),
+            "create pod on b: no pod on this node".to_owned(),
             format!("delete pod 1 on x: {reason}"),
             format!("delete pod 2 on x: {reason}"),
         ]

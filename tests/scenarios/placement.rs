@@ -1,11 +1,11 @@
-//! Where a pod should run, and where it may keep running.
+//! Placement: where a pod should run, and where it may keep running.
 
 use daemonplan::{Settings, Verdict, model::Node};
 use serde_json::{Value, json};
 
 use crate::common::*;
 
-/// The decisions for `nodes` under this template spec, as sentences.
+/// Returns the decisions for `nodes` under this template spec, as sentences.
 fn placed(spec: Value, nodes: impl IntoIterator<Item = Node>) -> Vec<String> {
     cluster(nodes).with_spec(spec).plan().placements().map(|placement| placement.to_string()).collect()
 }
@@ -19,7 +19,7 @@ fn a_template_that_names_a_node_runs_there_only() {
 }
 
 #[test]
-fn every_pair_of_the_node_selector_must_be_on_the_node() {
+fn a_node_must_have_every_label_of_the_node_selector() {
     let nodes = [
         labelled("both", &[("role", "worker"), ("disk", "ssd")]),
         labelled("other", &[("role", "worker"), ("disk", "hdd")]),
@@ -70,7 +70,7 @@ fn an_affinity_without_terms_and_an_empty_term_match_nothing() {
 }
 
 #[test]
-fn a_malformed_term_matches_nothing_is_reported_and_leaves_the_others_alone() {
+fn an_invalid_term_is_reported_matches_nothing_and_affects_no_other_term() {
     let terms = json!([
         {"matchExpressions": [{"key": "zone", "operator": "Near", "values": ["a"]}]},
         {"matchExpressions": [{"key": "zone", "operator": "Exists"}]}
@@ -102,18 +102,18 @@ fn fields_other_than_the_name_read_as_empty_text() {
 }
 
 #[test]
-fn a_no_schedule_taint_keeps_new_pods_away_but_not_those_that_run() {
+fn a_no_schedule_taint_keeps_new_pods_away_but_not_running_ones() {
     let nodes = [tainted("a", &["dedicated=db:NoSchedule"]), tainted("b", &["dedicated=db:NoSchedule"])];
     let cluster = cluster(nodes).with_pod(pod("here", "b"));
     assert_eq!(
         cluster.plan().placement("a").unwrap().to_string(),
-        "a: not placed, but a pod that is there stays: taint dedicated=db:NoSchedule is not tolerated"
+        "a: not placed, but an existing pod stays: taint dedicated=db:NoSchedule is not tolerated"
     );
     assert_eq!(cluster.actions(), [""; 0]);
 }
 
 #[test]
-fn a_no_execute_taint_drives_pods_out() {
+fn a_no_execute_taint_evicts_pods() {
     let nodes = [tainted("a", &["slow:NoSchedule", "broken:NoExecute"])];
     let cluster = cluster(nodes).with_pod(pod("here", "a"));
     assert_eq!(cluster.actions(), ["delete pod here on a: taint broken:NoExecute is not tolerated"]);
@@ -138,7 +138,7 @@ fn prefer_no_schedule_never_counts_and_automatic_tolerations_do() {
 }
 
 #[test]
-fn comparison_tolerations_count_only_when_they_are_switched_on() {
+fn comparison_tolerations_count_only_if_enabled() {
     let spec = json!({"tolerations": [{"key": "sla", "operator": "Gt", "value": "900"}]});
     let cluster = cluster([tainted("a", &["sla=950:NoSchedule"])]).with_spec(spec);
     assert_eq!(cluster.plan().placement("a").unwrap().verdict, Verdict::Keep);
@@ -146,7 +146,7 @@ fn comparison_tolerations_count_only_when_they_are_switched_on() {
     assert_eq!(cluster.plan().placement("a").unwrap().verdict, Verdict::Run);
 }
 
-/// Which of four nodes are refused under these namespace annotations, with both cluster defaults set.
+/// Returns which of four nodes are refused under these namespace annotations, with both cluster defaults set.
 fn refused_by_namespace(annotations: &[(&str, &str)]) -> Vec<String> {
     let nodes = [
         labelled("a", &[("zone", "a")]),
@@ -168,20 +168,20 @@ fn without_annotations_both_cluster_defaults_must_match() {
 }
 
 #[test]
-fn an_empty_openshift_annotation_switches_the_project_default_off_only() {
+fn an_empty_openshift_annotation_disables_only_the_project_default() {
     assert_eq!(refused_by_namespace(&[("openshift.io/node-selector", "")]), ["b", "pb"]);
     assert_eq!(refused_by_namespace(&[("openshift.io/node-selector", "zone=b")]), ["a", "b", "pa", "pb"]);
 }
 
 #[test]
-fn the_kubernetes_annotation_takes_the_place_of_everything_else() {
+fn the_kubernetes_annotation_overrides_everything_else() {
     let kubernetes = "scheduler.alpha.kubernetes.io/node-selector";
     assert_eq!(refused_by_namespace(&[(kubernetes, "zone=b")]), ["a", "pa"]);
     assert_eq!(refused_by_namespace(&[(kubernetes, "zone=b"), ("openshift.io/node-selector", "x=y")]), ["a", "pa"]);
 }
 
 #[test]
-fn an_annotation_that_does_not_parse_is_ignored_and_reported() {
+fn an_invalid_annotation_is_ignored_and_reported() {
     assert_eq!(refused_by_namespace(&[("scheduler.alpha.kubernetes.io/node-selector", "a b")]), [""; 0]);
     let cluster = cluster([node("a")]).annotated(&[("openshift.io/node-selector", "role in worker")]);
     assert_eq!(
@@ -192,14 +192,14 @@ fn an_annotation_that_does_not_parse_is_ignored_and_reported() {
 }
 
 #[test]
-fn the_namespace_decides_only_where_nothing_else_has() {
+fn the_namespace_decides_last() {
     let cluster =
         cluster([tainted("a", &["x:NoSchedule"])]).annotated(&[("openshift.io/node-selector", "role=worker")]);
     assert_eq!(cluster.plan().placement("a").unwrap().verdict, Verdict::Keep);
 }
 
 #[test]
-fn a_setting_that_does_not_parse_is_an_error_when_it_is_made() {
+fn an_invalid_setting_is_an_error() {
     assert!(Settings::default().project_node_selector("a b").is_err());
     assert!(Settings::default().default_node_selector("a in b").is_err());
 }

@@ -1,10 +1,10 @@
-//! The revisions, and the way back.
+//! Revision history and rollback.
 
 use daemonplan::history::{UndoError, rollback};
 
 use crate::common::*;
 
-/// Revisions 1 (`one`) and 2 (`two`, the current one), with a pod of each.
+/// Returns revisions 1 (`one`) and 2 (`two`, current), each with a pod.
 fn history() -> Cluster {
     cluster([node("a"), node("b")])
         .with_new_template()
@@ -12,7 +12,7 @@ fn history() -> Cluster {
 }
 
 #[test]
-fn revisions_are_listed_with_the_pods_that_have_them_the_newest_first() {
+fn revisions_are_listed_with_their_pods_newest_first() {
     let cluster = history();
     let revisions = cluster.snapshot().rollout_history();
     let told: Vec<_> = revisions
@@ -23,7 +23,7 @@ fn revisions_are_listed_with_the_pods_that_have_them_the_newest_first() {
 }
 
 #[test]
-fn pods_and_revisions_of_others_are_not_counted() {
+fn foreign_pods_and_revisions_are_not_counted() {
     let mut cluster = history();
     cluster.pods[0].controller.as_mut().unwrap().uid = "another".into();
     cluster.revisions[1].controller.as_mut().unwrap().uid = "another".into();
@@ -32,7 +32,7 @@ fn pods_and_revisions_of_others_are_not_counted() {
 }
 
 #[test]
-fn going_back_changes_nothing_but_the_template() {
+fn a_rollback_changes_only_the_template() {
     let cluster = history();
     let before = cluster.snapshot().undo(None).unwrap();
     assert_eq!(before.template.json()["spec"]["containers"][0]["image"], "agent:1");
@@ -45,24 +45,24 @@ fn going_back_changes_nothing_but_the_template() {
 }
 
 #[test]
-fn after_going_back_the_older_revision_is_the_current_one_and_no_new_one_is_made() {
+fn after_a_rollback_the_older_revision_is_current_and_none_is_created() {
     let mut cluster = history();
     cluster.daemonset = cluster.snapshot().undo(None).unwrap();
     assert_eq!(
         cluster.actions(),
         [
-            "update revision agent-one (number 3, hash one): it is the current one and must have the highest number",
-            "delete pod new on b: it is of an older template and not available",
+            "update revision agent-one (number 3, hash one): the current revision must have the highest number",
+            "delete pod new on b: outdated and not available",
         ]
     );
 }
 
 #[test]
-fn where_there_is_no_way_back_it_is_said_why() {
+fn an_impossible_rollback_is_an_error() {
     let cluster = history();
     let why = |cluster: &Cluster, to| cluster.snapshot().undo(to).unwrap_err().to_string();
-    assert_eq!(why(&cluster, Some(2)), "revision 2 is the current one");
-    assert_eq!(why(&cluster, Some(7)), "there is no revision 7; there are 1, 2");
+    assert_eq!(why(&cluster, Some(2)), "revision 2 is already the current one");
+    assert_eq!(why(&cluster, Some(7)), "revision 7 does not exist; expected one of: 1, 2");
     let mut unreadable = cluster.clone();
     unreadable.revisions[0].data = std::sync::Arc::new(serde_json::json!({"spec": {}}));
     assert_eq!(why(&unreadable, Some(1)), "revision 1: data.spec.template: expected an object, found none");
@@ -75,15 +75,11 @@ fn where_there_is_no_way_back_it_is_said_why() {
 }
 
 #[test]
-fn going_back_is_another_generation_of_the_template() {
+fn a_rollback_is_a_new_template_generation() {
     let mut cluster = history();
     cluster.daemonset.annotations = cluster.daemonset.annotations.with("deprecated.daemonset.template.generation", "2");
     cluster.pods[1].labels = cluster.pods[1].labels.with("pod-template-generation", "2");
     cluster.daemonset = cluster.snapshot().undo(None).unwrap();
     assert_eq!(cluster.daemonset.template_generation(), Some(3));
-    assert!(
-        cluster.actions()[1].starts_with("delete pod new on b: it is of an older template"),
-        "{:?}",
-        cluster.actions()
-    );
+    assert!(cluster.actions()[1].starts_with("delete pod new on b: outdated"), "{:?}", cluster.actions());
 }

@@ -43,7 +43,7 @@ fn it_counts_nodes_before_the_plan_takes_effect() {
 }
 
 #[test]
-fn the_first_pod_of_a_node_speaks_for_it_even_when_it_is_being_deleted() {
+fn the_first_pod_of_a_node_counts_even_if_it_is_being_deleted() {
     let older =
         |pod: daemonplan::model::Pod| pod.but(|pod| pod.created = Some("2025-01-01T00:00:00Z".parse().unwrap()));
     let cluster = cluster([node("a")]).with_pods([older(pod("x", "a").unready().being_deleted()), pod("y", "a")]);
@@ -51,7 +51,7 @@ fn the_first_pod_of_a_node_speaks_for_it_even_when_it_is_being_deleted() {
 }
 
 #[test]
-fn it_is_written_only_if_something_changed() {
+fn it_is_written_only_after_a_change() {
     let mut cluster = cluster([node("a")]).with_pod(pod("x", "a"));
     let actions = cluster.plan().actions;
     assert!(matches!(actions.as_slice(), [Action::UpdateStatus { .. }]));
@@ -62,7 +62,7 @@ fn it_is_written_only_if_something_changed() {
 }
 
 #[test]
-fn a_ready_pod_is_available_after_min_ready_seconds_and_the_plan_says_when() {
+fn a_ready_pod_is_available_after_min_ready_seconds_and_the_plan_requeues_then() {
     let ready_since = |text: &str| Readiness::Ready { since: Some(text.parse().unwrap()) };
     let cluster = cluster([node("a"), node("b")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pods([
         pod("x", "a").but(|pod| pod.ready = ready_since("2026-01-02T03:03:05Z")),
@@ -93,7 +93,7 @@ fn while_effects_are_unobserved_nothing_is_created_or_deleted_and_the_generation
         .rolling(json!(1), json!(0))
         .with_pods([pod("x", "b"), pod("orphan", "b").but(|pod| pod.controller = None)]);
     let plan = cluster.snapshot().expectations_unsatisfied().plan();
-    assert_eq!(lines(&plan), ["adopt pod orphan: nobody controls it and its labels match the selector"]);
+    assert_eq!(lines(&plan), ["adopt pod orphan: orphan: no controller, and its labels match the selector"]);
     let status = plan.status.unwrap();
     assert_eq!((status.number_misscheduled, status.observed_generation), (1, 0));
 }

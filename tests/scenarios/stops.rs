@@ -1,4 +1,4 @@
-//! When a plan stops early, and what it may not depend on.
+//! Plans that stop early, and independence from the input's order.
 
 use daemonplan::{Warning, model::LabelSelector};
 use serde_json::json;
@@ -37,7 +37,7 @@ fn the_order_of_nodes_pods_and_revisions_makes_no_difference() {
 }
 
 #[test]
-fn of_two_nodes_with_one_name_one_counts_whichever_comes_first() {
+fn of_two_nodes_with_one_name_the_same_one_counts_in_any_order() {
     let twice = |name| [labelled(name, &[("role", "x")]), labelled(name, &[("role", "y")])];
     let nodes = [twice("b"), twice("a")].concat();
     let mut cluster = cluster(nodes).with_spec(json!({"nodeSelector": {"role": "y"}}));
@@ -50,14 +50,14 @@ fn of_two_nodes_with_one_name_one_counts_whichever_comes_first() {
 }
 
 #[test]
-fn the_same_node_given_twice_is_no_trouble() {
+fn a_node_listed_twice_counts_once() {
     let cluster = cluster([node("a"), node("a")]);
     assert_eq!(cluster.plan().warnings, []);
-    assert_eq!(cluster.actions(), ["create pod on a: no pod is there"]);
+    assert_eq!(cluster.actions(), ["create pod on a: no pod on this node"]);
 }
 
 #[test]
-fn the_short_form_gives_the_actions_of_the_long_one() {
+fn the_short_form_returns_the_same_actions() {
     let cluster = cluster([node("a")]).with_pod(pod("stray", "gone"));
     let short = daemonplan::plan(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace);
     let long = daemonplan::Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace).plan();

@@ -1,4 +1,4 @@
-//! What happens to pods of an older template.
+//! Updates: pods of an older template.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::common::*;
 
-/// Nodes a, b, c, … with a new template and these pods.
+/// Returns nodes a, b, c, … with a new template and these pods.
 fn update(nodes: usize, max_unavailable: Value, max_surge: Value, pods: impl IntoIterator<Item = Pod>) -> Cluster {
     let names = ["a", "b", "c", "d", "e", "f"].into_iter().take(nodes);
     cluster(names.map(node)).with_new_template().rolling(max_unavailable, max_surge).with_pods(pods)
@@ -25,30 +25,30 @@ fn new(node: &str) -> Pod {
 }
 
 #[test]
-fn on_delete_leaves_old_pods_until_somebody_deletes_them() {
+fn on_delete_keeps_old_pods_until_they_are_deleted() {
     let cluster = cluster([node("a"), node("b")]).with_new_template().with_strategy(json!({"type": "OnDelete"}));
     assert_eq!(cluster.clone().with_pods([old("a"), old("b").unready()]).actions(), [""; 0]);
     let plan = cluster.plan();
-    assert_eq!((lines(&plan).len(), &*plan.hash), (2, "two"), "replacements are new");
+    assert_eq!((lines(&plan).len(), &*plan.hash), (2, "two"), "replacements have the new template");
 }
 
 #[test]
-fn candidates_take_their_turn_by_node_name_within_max_unavailable() {
+fn candidates_are_updated_by_node_name_within_max_unavailable() {
     assert_eq!(
         update(3, json!(2), json!(0), [old("c"), old("b"), old("a")]).actions(),
-        ["delete pod old-a on a: it is of an older template", "delete pod old-b on b: it is of an older template"]
+        ["delete pod old-a on a: outdated", "delete pod old-b on b: outdated"]
     );
 }
 
 #[test]
-fn percentages_are_of_the_nodes_that_should_run_a_pod_and_rounded_up() {
+fn percentages_are_of_desired_nodes_and_rounded_up() {
     let pods = || [old("a"), old("b"), old("c"), old("d"), old("e")];
     assert_eq!(update(5, json!("21%"), json!(0), pods()).actions().len(), 2);
     assert_eq!(update(5, json!("20%"), json!(0), pods()).actions().len(), 1);
 }
 
 #[test]
-fn new_pods_that_are_not_available_use_up_the_budget() {
+fn unavailable_new_pods_use_up_the_budget() {
     assert_eq!(update(3, json!(1), json!(0), [new("a").unready(), old("b"), old("c")]).actions(), [""; 0]);
     assert_eq!(update(3, json!(2), json!(0), [new("a").unready(), old("b"), old("c")]).actions().len(), 1);
 }
@@ -59,9 +59,9 @@ fn a_node_whose_pod_is_being_deleted_uses_up_the_budget() {
 }
 
 #[test]
-fn old_pods_that_are_not_available_are_deleted_always_and_use_up_the_budget() {
+fn unavailable_old_pods_are_always_deleted_and_use_up_the_budget() {
     let pods = [old("a").unready(), old("b").unready(), old("c")];
-    let reason = "it is of an older template and not available";
+    let reason = "outdated and not available";
     assert_eq!(
         update(3, json!(1), json!(0), pods).actions(),
         [format!("delete pod old-a on a: {reason}"), format!("delete pod old-b on b: {reason}")]
@@ -88,11 +88,11 @@ fn both_bounds_zero_means_one_unavailable() {
 }
 
 #[test]
-fn an_update_waits_until_every_node_has_what_it_should() {
-    assert_eq!(update(2, json!(2), json!(0), [old("a")]).actions(), ["create pod on b: no pod is there"]);
+fn an_update_waits_for_missing_and_surplus_pods() {
+    assert_eq!(update(2, json!(2), json!(0), [old("a")]).actions(), ["create pod on b: no pod on this node"]);
 }
 
-/// An update known by its template generation, and an old pod that carries it.
+/// Returns an update identified by its template generation, and an old pod with that generation.
 fn by_generation(cluster: Cluster) -> Cluster {
     let generation = [("deprecated.daemonset.template.generation", "2")];
     cluster.with(|daemonset| daemonset.annotations = Labels::from_iter(generation))
@@ -115,59 +115,56 @@ fn two_new_pods_on_a_node_count_as_a_surge() {
         by_generation(update(2, json!(0), json!(surge), pods)).actions()
     };
     assert_eq!(surging(1), [""; 0]);
-    assert_eq!(surging(2), ["create pod on b: the update surges here next"]);
+    assert_eq!(surging(2), ["create pod on b: the update surges to this node next"]);
 }
 
 #[test]
 fn a_pod_without_any_hash_is_old() {
     let bare = pod("bare", "a").but(|pod| pod.labels = Labels::from_iter([("app", "agent")]));
     assert_eq!(bare.labels.get(HASH_LABEL), None);
-    assert_eq!(update(1, json!(1), json!(0), [bare]).actions(), ["delete pod bare on a: it is of an older template"]);
+    assert_eq!(update(1, json!(1), json!(0), [bare]).actions(), ["delete pod bare on a: outdated"]);
 }
 
 #[test]
 fn a_surge_creates_new_pods_beside_available_old_ones_within_max_surge() {
     assert_eq!(
         update(3, json!(0), json!(1), [old("c"), old("b"), old("a")]).actions(),
-        ["create pod on a: the update surges here next"]
+        ["create pod on a: the update surges to this node next"]
     );
     assert_eq!(
         update(3, json!(0), json!("50%"), [old("a"), new("a").unready(), old("b"), old("c")]).actions(),
-        ["create pod on b: the update surges here next"]
+        ["create pod on b: the update surges to this node next"]
     );
 }
 
 #[test]
-fn a_surge_replaces_old_pods_that_are_not_available_at_once() {
+fn a_surge_replaces_unavailable_old_pods_at_once() {
     assert_eq!(
         update(3, json!(0), json!(1), [old("a").unready(), old("b").unready(), old("c")]).actions(),
         [
-            "create pod on a: the old pod is not available",
-            "create pod on b: the old pod is not available",
-            "create pod on c: the update surges here next",
+            "create pod on a: the outdated pod is not available",
+            "create pod on b: the outdated pod is not available",
+            "create pod on c: the update surges to this node next",
         ]
     );
 }
 
 #[test]
-fn a_surge_takes_an_available_pod_off_a_node_that_is_not_wanted_once_there_are_enough_elsewhere() {
+fn a_surge_deletes_a_misscheduled_available_pod_once_enough_others_are_available() {
     let not_wanted = |pods: Vec<Pod>| {
         let nodes = [node("a"), tainted("b", &["x:NoSchedule"])];
         cluster(nodes).with_new_template().rolling(json!(0), json!(1)).with_pods(pods).actions()
     };
     assert_eq!(
         not_wanted(vec![new("a"), old("b")]),
-        ["delete pod old-b on b: it is of an older template and the node should not run one any more"]
+        ["delete pod old-b on b: outdated, and the node should no longer run a pod"]
     );
     assert_eq!(not_wanted(vec![new("a").unready(), old("b")]), [""; 0]);
-    assert_eq!(
-        not_wanted(vec![new("a"), old("b").unready()]),
-        ["delete pod old-b on b: it is of an older template and not available"]
-    );
+    assert_eq!(not_wanted(vec![new("a"), old("b").unready()]), ["delete pod old-b on b: outdated and not available"]);
 }
 
 #[test]
-fn a_rollout_with_surge_ends_with_one_new_pod_on_every_node() {
+fn a_surging_rollout_ends_with_one_new_pod_on_every_node() {
     let mut cluster = update(4, json!(0), json!(2), ["a", "b", "c", "d"].map(old));
     cluster.settle();
     let mut hashes: Vec<_> = cluster.pods.iter().map(|pod| (pod.node.name(), pod.labels.get(HASH_LABEL))).collect();
@@ -177,11 +174,11 @@ fn a_rollout_with_surge_ends_with_one_new_pod_on_every_node() {
 }
 
 #[test]
-fn a_pod_that_ends_where_none_should_run_uses_up_the_budget_until_it_is_gone() {
+fn a_misscheduled_terminal_pod_uses_up_the_budget_until_it_is_gone() {
     let away = pod("leaving", "b").being_deleted();
     let mut cluster = update(2, json!(1), json!(0), [old("a"), away]);
     cluster.nodes[1].taints.push(taint("gone:NoExecute"));
     assert_eq!(cluster.actions(), [""; 0], "node b has no live pod");
     cluster.pods.pop();
-    assert_eq!(cluster.actions(), ["delete pod old-a on a: it is of an older template"]);
+    assert_eq!(cluster.actions(), ["delete pod old-a on a: outdated"]);
 }

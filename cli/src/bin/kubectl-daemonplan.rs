@@ -1,4 +1,4 @@
-//! The command line as a kubectl plugin: `kubectl daemonplan`.
+//! The same program as a kubectl plugin: `kubectl daemonplan`.
 
 fn main() -> std::process::ExitCode {
     daemonplan_cli::main("kubectl daemonplan")

@@ -1,4 +1,4 @@
-//! Forecasts as a page on its own: no script, nothing to load.
+//! Forecasts as a self-contained HTML page, without scripts.
 
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ use crate::style::{first_names, names, plural, span};
 
 const STYLE: &str = include_str!("page.css");
 
-/// So many waves are listed.
+/// The maximum number of waves to list.
 const MOST_WAVES: usize = 200;
 
 pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)]) -> io::Result<()> {
@@ -47,7 +47,7 @@ fn section(snapshot: &Snapshot<'_>, runs: &Runs) -> Markup {
         Outcome::Held => ("done", "Held by its policy"),
         Outcome::RolledBack => ("bad", "Rolled back"),
         Outcome::Stuck => ("bad", "Stuck"),
-        Outcome::Restless => ("bad", "Never at rest"),
+        Outcome::Restless => ("bad", "Never settles"),
         _ => ("warn", "Not done in time"),
     };
     html! {
@@ -55,7 +55,7 @@ fn section(snapshot: &Snapshot<'_>, runs: &Runs) -> Markup {
             h2 { (daemonset.namespace) "/" (daemonset.name) " " span class={ "badge " (badge.0) } { (badge.1) } }
             p { (capital(&forecast.to_string())) "." }
             @if let Some(spread) = runs.spread() { p { (capital(&spread)) "." } }
-            @if !runs.is_idle() { p class="quiet" { "If " (runs.assumptions.to_string()) "." } }
+            @if !runs.is_idle() { p class="quiet" { "Assuming " (runs.assumptions.to_string()) "." } }
             @if !forecast.after.is_zero() && forecast.desired > 0 { (chart(forecast)) }
             @if !forecast.stuck.is_empty() { (stuck(forecast)) }
             @if !forecast.waves.is_empty() { (waves(forecast)) }
@@ -79,7 +79,7 @@ fn waves(forecast: &Forecast) -> Markup {
     html! {
         h3 { "Waves" }
         div class="wide" { table {
-            thead { tr { th { "Wave" } th { "What" } th { "Begins" } th { "Ends" } th { "Available" } th class="names" { "Nodes" } } }
+            thead { tr { th { "Wave" } th { "What" } th { "Start" } th { "End" } th { "Available" } th class="names" { "Nodes" } } }
             tbody {
                 @for (number, wave) in forecast.waves.iter().enumerate().take(MOST_WAVES) {
                     tr {
@@ -97,14 +97,14 @@ fn waves(forecast: &Forecast) -> Markup {
     }
 }
 
-/// The chart's measures, in its own units.
+/// The dimensions of the chart, in SVG units.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 44.0;
 const BOTTOM: f64 = 24.0;
 const TOP: f64 = 14.0;
 
-/// How many nodes have what, piled up, over time.
+/// Draws the nodes by the state of their pods over time, as stacked areas.
 fn chart(forecast: &Forecast) -> Markup {
     const COLUMNS: u32 = 240;
     let columns = forecast.columns(COLUMNS);
@@ -124,7 +124,7 @@ fn chart(forecast: &Forecast) -> Markup {
     };
     let areas: [(&str, &str, String); 3] = [
         ("new", "Up to date", area(|_| 0, |point| point.new)),
-        ("old", "Older", area(|point| point.new, |point| point.new + point.old)),
+        ("old", "Outdated", area(|point| point.new, |point| point.new + point.old)),
         ("unavailable", "Unavailable", area(TimelinePoint::available, |point| point.available() + point.unavailable)),
     ];
     let title = format!("Nodes by the pod that they have, over {}", span(forecast.after));
@@ -150,7 +150,7 @@ fn chart(forecast: &Forecast) -> Markup {
     }
 }
 
-#[allow(clippy::cast_precision_loss)] // what is drawn is coarser
+#[allow(clippy::cast_precision_loss)] // the drawing is coarser
 fn to_f64(count: usize) -> f64 {
     count as f64
 }

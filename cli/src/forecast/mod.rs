@@ -1,4 +1,4 @@
-//! `daemonplan forecast`: how roll-outs go on in time.
+//! `daemonplan forecast`: how rollouts proceed in time.
 
 mod html;
 mod text;
@@ -16,17 +16,17 @@ use serde::Serialize;
 use super::{
     Failure,
     facts::{FactArgs, Selection},
-    output::{self, Progress, not_written},
+    output::{self, Progress, write_error},
     report,
 };
 
-/// Play roll-outs forward: how long they take, in which waves, how few pods are available, and where they get stuck.
+/// Simulate rollouts: how long they take, in which waves, how few pods are available, and where they get stuck.
 #[derive(Debug, Args)]
-#[command(after_help = "How long does the roll-out of monitoring/agent take?\n  \
+#[command(after_help = "How long does the rollout of monitoring/agent take?\n  \
     daemonplan forecast -n monitoring agent\n\n\
-    The same as a page, if one pod of a hundred never starts:\n  \
+    The same as an HTML page, if 1 % of the pods never start:\n  \
     daemonplan forecast -n monitoring agent --failure-rate 0.01 -o html > forecast.html\n\n\
-    Durations are such as 30s or 1m30s. Times to start are taken from the pods that are there, if three or more are ready.")]
+    Durations are written as 30s or 1m30s. Start times are taken from the existing pods if three or more are ready.")]
 pub(super) struct ForecastArgs {
     #[command(flatten)]
     selection: Selection,
@@ -34,11 +34,11 @@ pub(super) struct ForecastArgs {
     #[command(flatten)]
     assumptions: AssumptionArgs,
 
-    /// How to show the forecasts
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: ForecastFormat,
 
-    /// Show every wave and name every node, however many there are
+    /// List all waves and nodes, without abbreviation
     #[arg(long)]
     all: bool,
 
@@ -47,34 +47,34 @@ pub(super) struct ForecastArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
+enum ForecastFormat {
+    /// Text for people
     #[default]
     Text,
-    /// For programs: the documented contract
+    /// JSON for programs, in a documented format
     Json,
-    /// The same as YAML
+    /// The JSON report as YAML
     Yaml,
-    /// A page on its own, for a browser
+    /// A self-contained HTML page
     Html,
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What is assumed")]
+#[command(next_help_heading = "Assumptions")]
 struct AssumptionArgs {
-    /// How long pods take to start: half of them, or half and nine of ten [default: as observed, or else 10s/30s]
+    /// How long pods take to start: a fixed time, or p50/p90 [default: as observed, or else 10s/30s]
     #[arg(long, value_name = "DURATION[/DURATION]", value_parser = delay)]
     startup: Option<Delay>,
 
-    /// How long pods take to stop: half of them, or half and nine of ten [default: 5s]
+    /// How long pods take to stop: a fixed time, or p50/p90 [default: 5s]
     #[arg(long, value_name = "DURATION[/DURATION]", value_parser = delay)]
     shutdown: Option<Delay>,
 
-    /// How many of the new pods never start, from 0 to 1
+    /// The share of new pods that never start, from 0 to 1
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     failure_rate: f64,
 
-    /// What is not ready for so long stays so
+    /// The age at which an existing pod that is not Ready counts as failed
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     patience: Duration,
 
@@ -82,19 +82,19 @@ struct AssumptionArgs {
     #[arg(long, value_name = "DURATION", default_value = "720h", value_parser = duration)]
     horizon: Duration,
 
-    /// How often to play it forward, each time with the next seed; the run in the middle is shown
+    /// The number of simulations, each with the next seed; the median run is shown
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     runs: u64,
 
-    /// The first seed: the same seed gives the same forecast
+    /// The first seed; equal seeds produce equal forecasts
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let read: Result<SignedDuration, _> = text.parse();
-    let read = read.ok().and_then(|duration| Duration::try_from(duration).ok());
-    read.ok_or_else(|| "expected a duration such as 30s or 1m30s".to_owned())
+    let parsed: Result<SignedDuration, _> = text.parse();
+    let parsed = parsed.ok().and_then(|duration| Duration::try_from(duration).ok());
+    parsed.ok_or_else(|| "expected a duration such as 30s or 1m30s".to_owned())
 }
 
 fn delay(text: &str) -> Result<Delay, String> {
@@ -126,14 +126,14 @@ impl AssumptionArgs {
     }
 }
 
-/// A DaemonSet's forecast, and how other seeds end.
+/// A DaemonSet's forecast, and the outcomes of all seeds.
 #[derive(Serialize)]
 struct Runs {
     assumptions: Assumptions,
-    /// From the best to the worst; one, if nothing happens.
+    /// All runs, from the best to the worst. A single run if nothing happens.
     #[serde(rename = "runs")]
     all: Vec<Run>,
-    /// The one in the middle.
+    /// The forecast of the median run.
     #[serde(flatten)]
     forecast: Forecast,
 }
@@ -151,7 +151,7 @@ impl Runs {
     fn of(snapshot: &Snapshot<'_>, args: &AssumptionArgs, progress: &Progress) -> Self {
         let assumptions = args.of(snapshot);
         let forecast = |seed| snapshot.forecast(&assumptions.clone().seed(seed));
-        // Where nothing happens luck plays no part.
+        // Without events, all seeds have the same outcome.
         let count = if is_idle(&forecast(args.seed)) { 1 } else { args.runs };
         let mut runs: Vec<_> = (args.seed..args.seed.saturating_add(count))
             .map(|seed| {
@@ -165,27 +165,27 @@ impl Runs {
             let rank = |run: &Run| (run.outcome != Outcome::Done, run.seed);
             rank(a).0.cmp(&rank(b).0).then(a.after_seconds.total_cmp(&b.after_seconds)).then(a.seed.cmp(&b.seed))
         });
-        let middle = runs.get(runs.len().saturating_sub(1) / 2).map_or(args.seed, |run| run.seed);
-        Self { forecast: forecast(middle), assumptions: assumptions.seed(middle), all: runs }
+        let median = runs.get(runs.len().saturating_sub(1) / 2).map_or(args.seed, |run| run.seed);
+        Self { forecast: forecast(median), assumptions: assumptions.seed(median), all: runs }
     }
 
     fn is_idle(&self) -> bool {
         is_idle(&self.forecast)
     }
 
-    /// How many runs end well, and how long nine of ten of all take at most.
+    /// Describes how the runs differ: how many converge, or the p90 of their durations.
     fn spread(&self) -> Option<String> {
         let (count, done) = (self.all.len(), self.all.iter().filter(|run| run.outcome == Outcome::Done).count());
         let last = self.all.get((count * 9).div_ceil(10).checked_sub(1)?)?;
         let differs = self.all.first().is_some_and(|first| first.after_seconds.total_cmp(&last.after_seconds).is_ne());
         match done {
             _ if count == 1 => None,
-            0 => Some(format!("none of {count} runs ends well")),
-            _ if done < count => Some(format!("{done} of {count} runs end well")),
+            0 => Some(format!("0 of {count} runs converge")),
+            _ if done < count => Some(format!("{done} of {count} runs converge")),
             _ if !differs => None,
             _ => {
                 let within = super::style::span(Duration::from_secs_f64(last.after_seconds));
-                Some(format!("of {count} runs nine in ten take at most {within}"))
+                Some(format!("p90 of {count} runs: {within}"))
             }
         }
     }
@@ -198,19 +198,19 @@ fn is_idle(forecast: &Forecast) -> bool {
 
 pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(args.selection.namespace())?;
-    let meant = facts.selected(&args.selection)?;
-    let steps = args.assumptions.runs.saturating_mul(u64::try_from(meant.len()).unwrap_or(u64::MAX));
-    let progress = Progress::new("playing forward".into(), Some(steps), "{msg}  {bar:30}  {pos} of {len} runs");
+    let selected = facts.selected(&args.selection)?;
+    let steps = args.assumptions.runs.saturating_mul(u64::try_from(selected.len()).unwrap_or(u64::MAX));
+    let progress = Progress::new("simulating".into(), Some(steps), "{msg}  {bar:30}  {pos} of {len} runs");
     let forecasts: Vec<_> =
-        meant.into_iter().map(|snapshot| (snapshot, Runs::of(&snapshot, &args.assumptions, &progress))).collect();
+        selected.into_iter().map(|snapshot| (snapshot, Runs::of(&snapshot, &args.assumptions, &progress))).collect();
     drop(progress);
     let mut out = output::stdout();
     match args.output {
-        Format::Text => text::write(&mut output::text(), &forecasts, args.all),
-        Format::Json => output::write_json(&mut out, &report::named("forecasts", &forecasts)),
-        Format::Yaml => output::write_yaml(&mut out, &report::named("forecasts", &forecasts)),
-        Format::Html => html::write(&mut out, &forecasts),
+        ForecastFormat::Text => text::write(&mut output::text(), &forecasts, args.all),
+        ForecastFormat::Json => output::write_json(&mut out, &report::named("forecasts", &forecasts)),
+        ForecastFormat::Yaml => output::write_yaml(&mut out, &report::named("forecasts", &forecasts)),
+        ForecastFormat::Html => html::write(&mut out, &forecasts),
     }
-    .map_err(not_written)?;
+    .map_err(write_error)?;
     Ok(facts.exit_code())
 }

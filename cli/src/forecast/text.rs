@@ -1,4 +1,4 @@
-//! Forecasts for people, with a small chart.
+//! Forecasts as text, with a small chart.
 
 use std::io::{self, Write};
 
@@ -31,7 +31,7 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
         if runs.is_idle() {
             continue;
         }
-        writeln!(out, "  {DIM}if {}{DIM:#}", runs.assumptions)?;
+        writeln!(out, "  {DIM}assuming {}{DIM:#}", runs.assumptions)?;
         chart(out, &runs.forecast)?;
         waves(out, &runs.forecast, all)?;
         stuck(out, &runs.forecast.stuck, all)?;
@@ -39,7 +39,7 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
     out.flush()
 }
 
-/// How many letters a line of the chart has: what the terminal has room for.
+/// Returns the width of the chart in columns, as the line width allows.
 fn chart_width() -> u32 {
     const LABEL: usize = 16;
     let room = width().map_or(50, |width| width.saturating_sub(LABEL).clamp(10, 100));
@@ -55,20 +55,20 @@ fn chart(out: &mut impl Write, forecast: &Forecast) -> io::Result<()> {
         let bar: String = columns.iter().map(|point| block(count(point), forecast.desired)).collect();
         writeln!(out, "  {label:11}  {style}{}{style:#}", bar.trim_end())
     };
-    line("older", OLD, |point| point.old)?;
+    line("outdated", OLD, |point| point.old)?;
     line("up to date", NEW, |point| point.new)?;
     line("unavailable", UNAVAILABLE, |point| point.unavailable)?;
     let (end, width) = (span(forecast.after), columns.len().saturating_sub(2));
     writeln!(out, "  {:11}  {DIM}0s{end:>width$}{DIM:#}", "")
 }
 
-/// A letter that is as high as `count` is of `all`; only nothing is nothing.
+/// Returns a block whose height is the share of `count` in `all`; only a `count` of 0 is blank.
 fn block(count: usize, all: usize) -> char {
     const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     *BLOCKS.get((count * 8).div_ceil(all.max(1))).unwrap_or(&'█')
 }
 
-/// So many nodes of a wave are named.
+/// The number of nodes to list for each wave.
 pub(super) const NAMED: usize = 3;
 
 fn waves(out: &mut impl Write, forecast: &Forecast, all: bool) -> io::Result<()> {
@@ -81,7 +81,7 @@ fn waves(out: &mut impl Write, forecast: &Forecast, all: bool) -> io::Result<()>
     writeln!(
         out,
         "  {DIM}{:>4}  {:<width$}  {:>9}  {:>9}  {:>9}  nodes{DIM:#}",
-        "wave", "what", "begins", "ends", "available"
+        "wave", "what", "start", "end", "available"
     )?;
     for (number, wave) in waves.iter().enumerate().take(shown) {
         line(out, number, wave, width, forecast.desired, all)?;
@@ -95,7 +95,7 @@ fn waves(out: &mut impl Write, forecast: &Forecast, all: bool) -> io::Result<()>
     Ok(())
 }
 
-/// What a wave is for, and of which group of nodes.
+/// The kind of a wave, and its group of nodes.
 fn what(wave: &Wave) -> String {
     match (wave.kind, &wave.group) {
         (WaveKind::Update, Some(group)) => format!("update {}", escape_control(group)),
@@ -126,7 +126,7 @@ fn stuck(out: &mut impl Write, stuck: &[StuckNode], all: bool) -> io::Result<()>
     Ok(())
 }
 
-/// The names of the nodes, by why they are stuck.
+/// Groups the names of stuck nodes by cause.
 pub(super) fn by_cause(stuck: &[StuckNode]) -> IndexMap<String, Vec<String>> {
     let mut causes = IndexMap::<_, Vec<_>>::new();
     for node in stuck {

@@ -9,7 +9,7 @@ fn diff(args: &[&str]) -> Command {
     super::daemonplan(&[&["diff"], QUIET, args].concat())
 }
 
-/// A manifest of the DaemonSet `monitoring/node-exporter`, as the dump has it, but changed.
+/// Returns the manifest of the DaemonSet `monitoring/node-exporter` from the dump, after `change`.
 fn changed(change: impl FnOnce(&mut Value)) -> (tempfile::TempDir, String) {
     let dump: Value = serde_json::from_slice(&std::fs::read(example("quiet.json")).unwrap()).unwrap();
     let is_meant = |object: &&Value| object["kind"] == "DaemonSet" && object["metadata"]["name"] == "node-exporter";
@@ -24,21 +24,21 @@ fn nodes_are_changed_by_flags() {
     let (out, errors, code) = run(&mut diff(&flags));
     assert_eq!((errors.as_str(), code), ("", 0));
     for line in [
-        "  - 1 node: pod lost: its node does not exist",
+        "  - 1 node: pod removed: its node does not exist",
         "      worker-4  log-agent-9ww4q",
-        "  - 1 node: pod lost: node selector role=worker is required, the node has role=infra",
-        "  + 1 node: pod gained; before: annotation openshift.io/node-selector: role=infra is required, the node has role=worker",
-        "4 of 4 DaemonSets: 4 lost, 1 gained",
+        "  - 1 node: pod removed: node selector role=worker is required, the node has role=infra",
+        "  + 1 node: pod added; before: annotation openshift.io/node-selector: role=infra is required, the node has role=worker",
+        "4 of 4 DaemonSets: 4 removed, 1 added",
     ] {
         assert!(out.lines().any(|shown| shown == line), "{line}\n{out}");
     }
     let (out, _, _) = run(&mut diff(&["--cordon", "worker-3"]));
-    assert_eq!(out, "no difference: 4 DaemonSets\n", "a DaemonSet's pods tolerate that");
+    assert_eq!(out, "no difference: 4 DaemonSets\n", "DaemonSet pods tolerate that taint");
     let (out, _, _) = run(&mut diff(&["node-exporter", "--taint", "gpu-1=nvidia.com/gpu:NoSchedule-"]));
     assert_eq!(out, "no difference: 1 DaemonSet\n", "the affinity still keeps them away");
     let (out, _, _) =
         run(&mut diff(&["mesh-proxy", "--taint", "worker-1=a=b:NoExecute", "--set-label", "worker-2=role-"]));
-    assert!(out.contains("pod lost: taint a=b:NoExecute is not tolerated\n      worker-1"), "{out}");
+    assert!(out.contains("pod removed: taint a=b:NoExecute is not tolerated\n      worker-1"), "{out}");
     assert!(out.contains("the node has no label role\n      worker-2"), "{out}");
 }
 
@@ -54,18 +54,15 @@ fn a_manifest_is_applied_and_its_fields_are_shown() {
         out.starts_with(
             "monitoring/node-exporter\n  \
          ~ spec.template.spec.containers.0.image: \"registry.example/node-exporter:1.9.0\" → \"new:2\"\n  \
-         ~ 5 nodes: pod replaced: it is of an older template\n"
+         ~ 5 nodes: pod replaced: outdated\n"
         ),
         "{out}"
     );
-    assert!(
-        out.ends_with("  at most 2 of 9 nodes without a pod at a time\n\n1 of 4 DaemonSets: 5 replaced\n"),
-        "{out}"
-    );
+    assert!(out.ends_with("  at most 2 of 9 nodes unavailable at a time\n\n1 of 4 DaemonSets: 5 replaced\n"), "{out}");
 }
 
 #[test]
-fn a_manifest_that_says_nothing_new_makes_no_difference() {
+fn an_unchanged_manifest_has_no_diff() {
     let (_folder, file) = changed(|daemonset| {
         let object = daemonset.as_object_mut().unwrap();
         object.remove("status");
@@ -89,10 +86,10 @@ fn a_gate_fails_before_the_cluster_does() {
     let allowed = |flags: &[&str]| run(diff(&["--with", &file]).args(flags));
     assert_eq!(allowed(&["--max-deletes", "5", "--max-unavailable", "25%"]).2, 0);
     let (_, errors, code) = allowed(&["--max-deletes", "4", "--exit-code"]);
-    assert_eq!((errors.as_str(), code), ("error: 5 pods deleted, more than the 4 that --max-deletes allows\n", 3));
+    assert_eq!((errors.as_str(), code), ("error: 5 pods deleted, more than --max-deletes 4 allows\n", 3));
     let (_, errors, code) = allowed(&["--max-unavailable", "10%"]);
-    let told = "2 nodes without a pod at a time, more than the 10% that --max-unavailable allows";
-    assert_eq!((errors, code), (format!("error: monitoring/node-exporter: {told}\n"), 3));
+    let expected = "2 nodes unavailable at a time, more than --max-unavailable 10% allows";
+    assert_eq!((errors, code), (format!("error: monitoring/node-exporter: {expected}\n"), 3));
 }
 
 #[test]
@@ -104,17 +101,17 @@ fn a_project_selector_and_a_new_daemonset_are_changes() {
     );
     let (out, errors, _) = run(&mut diff(&["--with", &file, "-n", "logging"]));
     assert_eq!(errors, "");
-    assert!(out.contains("pod lost: annotation openshift.io/node-selector: role=infra is required"), "{out}");
+    assert!(out.contains("pod removed: annotation openshift.io/node-selector: role=infra is required"), "{out}");
     assert!(
         out.contains(
-            "logging/new\n  + the DaemonSet is new\n  + 2 nodes: pod gained: the DaemonSet is new\n      infra-1, infra-2\n"
+            "logging/new\n  + the DaemonSet is new\n  + 2 nodes: pod added: the DaemonSet is new\n      infra-1, infra-2\n"
         ),
         "{out}"
     );
 }
 
 #[test]
-fn programs_read_the_same() {
+fn json_output_has_the_same_data() {
     let args = [&["diff"], QUIET, &["--remove-node", "worker-4", "-n", "logging"]].concat();
     let report = super::json(&args);
     let diff = &report["diffs"][0];
@@ -126,21 +123,21 @@ fn programs_read_the_same() {
 }
 
 #[test]
-fn what_cannot_be_changed_is_an_error() {
-    for (flags, told) in [
-        (&[][..], "nothing is changed: expected --with"),
+fn an_impossible_change_is_an_error() {
+    for (flags, expected) in [
+        (&[][..], "no change given: expected --with"),
         (&["--set-label", "worker-1"], "expected NODE=KEY=VALUE or NODE=KEY-"),
         (&["--set-label", "worker-1=role"], "expected NODE=KEY=VALUE or NODE=KEY-"),
-        (&["--set-label", "nowhere=a=b"], "there is no node nowhere to change"),
-        (&["--remove-node", "nowhere"], "there is no node nowhere to change"),
+        (&["--set-label", "nowhere=a=b"], "node nowhere not found in the input"),
+        (&["--remove-node", "nowhere"], "node nowhere not found in the input"),
         (&["--taint", "worker-1=a=b"], "expected NODE=KEY:EFFECT"),
         (&["--taint", "worker-1=a=b:Never"], "expected the effect NoSchedule, PreferNoSchedule or NoExecute"),
-        (&["--max-unavailable", "many", "--cordon", "worker-1"], "expected a whole number from 0 or a percentage"),
+        (&["--max-unavailable", "many", "--cordon", "worker-1"], "expected a non-negative integer or a percentage"),
         (&["--with", "no-such-file"], "no-such-file: "),
     ] {
         let (out, errors, code) = run(&mut diff(flags));
         assert_eq!((out.as_str(), code), ("", 1), "{flags:?}");
-        assert!(errors.contains(told), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
     }
     let (_folder, file) = file("kind: Node\nmetadata: {labels: 7}\n");
     let (_, errors, code) = run(&mut diff(&["--with", &file]));

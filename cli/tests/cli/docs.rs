@@ -1,7 +1,7 @@
-//! What the documentation shows is what the programs say, and every public item has an example.
+//! The documentation shows real output, and every public item has an example.
 //!
-//! A block of commands (`sh`) that is followed by one of text is run, and the text is what it says; a line `…` stands for
-//! any lines. `UPDATE_EXPECT=1` writes the texts anew, but for those with a `…`.
+//! A block of commands (`sh`) followed by a text block is run, and its output must equal the text; a line `…` matches
+//! any lines. `UPDATE_EXPECT=1` rewrites the text blocks, except those with a `…`.
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -12,8 +12,8 @@ use expect_test::expect_file;
 
 use crate::root;
 
-/// What commands write, errors and all, in the project's folder.
-fn said(commands: &str) -> String {
+/// Returns the output of commands, including errors, run in the project's directory.
+fn output_of(commands: &str) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_daemonplan"));
     let path = format!("{}:{}", program.parent().unwrap().display(), env::var("PATH").unwrap());
     let commands = commands.replace("cargo run --", "daemonplan");
@@ -23,11 +23,11 @@ fn said(commands: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Whether a text says what is shown of it.
-fn is_shown(shown: &str, said: &str) -> bool {
-    let mut rest = said;
+/// Returns whether `shown` matches the output.
+fn is_shown(shown: &str, output: &str) -> bool {
+    let mut rest = output;
     for (number, part) in shown.split("…\n").enumerate() {
-        let part = part.strip_suffix("  ").unwrap_or(part); // what stands before the dots
+        let part = part.strip_suffix("  ").unwrap_or(part); // indentation of the dots
         match (number, rest.find(part)) {
             (0, Some(0)) => rest = &rest[part.len()..],
             (1.., Some(at)) => rest = &rest[at + part.len()..],
@@ -37,7 +37,7 @@ fn is_shown(shown: &str, said: &str) -> bool {
     shown.ends_with("…\n") || rest.is_empty()
 }
 
-/// Checks each text of a page, and gives how many there were.
+/// Checks each text block of a page and returns their number.
 fn check(page: &str) -> usize {
     const SHELL: &str = "```sh\n";
     const TEXT: &str = "\n```\n\n```text\n";
@@ -54,12 +54,12 @@ fn check(page: &str) -> usize {
         }
         let (commands, rest) = old.split_at(end);
         let (shown, rest) = rest[TEXT.len()..].split_once("```\n").unwrap();
-        let said = said(commands);
+        let output = output_of(commands);
         count += 1;
-        if !is_shown(shown, &said) {
-            wrong.push(format!("{page}:\n{commands}\nshown:\n{shown}\nsaid:\n{said}"));
+        if !is_shown(shown, &output) {
+            wrong.push(format!("{page}:\n{commands}\nexpected:\n{shown}\nfound:\n{output}"));
         }
-        let written = if shown.contains("…\n") { shown } else { &said };
+        let written = if shown.contains("…\n") { shown } else { &output };
         new.extend([commands, TEXT, written, "```\n"]);
         old = rest.to_owned();
     }
@@ -73,26 +73,26 @@ fn check(page: &str) -> usize {
 }
 
 #[test]
-fn the_cookbook_shows_what_is_said() {
+fn the_cookbook_shows_real_output() {
     assert!(check("src/guide/cookbook.md") >= 12);
 }
 
 #[test]
-fn the_readme_shows_what_is_said() {
+fn the_readme_shows_real_output() {
     assert!(check("README.md") >= 5);
 }
 
 #[test]
-fn dots_stand_for_any_lines() {
+fn dots_match_any_lines() {
     assert!(is_shown("a\n…\nd\n", "a\nb\nc\nd\n") && is_shown("a\n…\n", "a\nb\n") && is_shown("…\nb\n", "a\nb\n"));
     assert!(is_shown("a\n  …\nc\n", "a\n  b\nc\n"));
     assert!(!is_shown("a\n", "a\nb\n") && !is_shown("b\n…\n", "a\nb\n") && !is_shown("a\n…\nx\n", "a\nb\n"));
 }
 
 #[test]
-fn the_picture_is_what_a_terminal_shows() {
+fn the_picture_shows_real_output() {
     let command = "daemonplan explain node-exporter -f examples/quiet.json --now 2026-11-23T23:08:30Z";
-    let shown = said(&format!("CLICOLOR_FORCE=1 COLUMNS=100 {command}"));
+    let shown = output_of(&format!("CLICOLOR_FORCE=1 COLUMNS=100 {command}"));
     let (ink, paper) = (RgbColor(0xe6, 0xe9, 0xec), RgbColor(0x14, 0x17, 0x1a));
     let term = Term::new().palette(WIN10_CONSOLE).fg_color(ink.into()).bg_color(paper.into());
     let picture = term.render_svg(&format!("$ daemonplan explain node-exporter\n{shown}"));

@@ -10,7 +10,7 @@ fn explain(args: &[&str]) -> Command {
 }
 
 #[test]
-fn an_explanation_can_be_asked_for_one_daemonset_and_for_one_node() {
+fn explanations_can_be_limited_to_a_daemonset_and_a_node() {
     let (out, errors, code) = run(explain(PENDING).args(["-n", "hello", "hello-daemonset", "--node", "worker-3"]));
     assert_eq!((errors.as_str(), code), ("", 0));
     assert!(out.starts_with("hello/hello-daemonset\n  worker-3: "), "{out}");
@@ -22,7 +22,7 @@ fn an_explanation_can_be_asked_for_one_daemonset_and_for_one_node() {
 }
 
 #[test]
-fn explanations_for_programs_say_the_same() {
+fn json_output_has_the_same_data() {
     let (out, errors, code) = run(explain(PENDING).args(["-o", "json", "log-agent"]));
     assert_eq!((errors.as_str(), code), ("", 0));
     let report: Value = serde_json::from_str(&out).unwrap();
@@ -35,21 +35,21 @@ fn explanations_for_programs_say_the_same() {
     assert_eq!(node("worker-3")["pods"][0]["state"]["state"], "Available");
     assert_eq!(
         (&node("worker-2")["exists"], &node("worker-9")["creation"]),
-        (&false.into(), &"no pod is there".into())
+        (&false.into(), &"no pod on this node".into())
     );
     let (yaml, _, _) = run(explain(PENDING).args(["-o", "yaml", "log-agent"]));
     assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), report);
 }
 
 #[test]
-fn what_there_is_not_cannot_be_explained() {
-    for (args, told) in [
-        (&["nobody"][..], "there is no DaemonSet nobody"),
-        (&["-n", "hello", "log-agent"], "in the namespace hello"),
-        (&["--node", "nowhere"], "there is no node nowhere"),
+fn an_unknown_object_is_an_error() {
+    for (args, expected) in [
+        (&["nobody"][..], "no DaemonSet nobody found"),
+        (&["-n", "hello", "log-agent"], "in namespace hello"),
+        (&["--node", "nowhere"], "node nowhere not found"),
     ] {
         let (out, errors, code) = run(explain(PENDING).args(args));
         assert_eq!((out.as_str(), code), ("", 1));
-        assert!(errors.contains(told), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
     }
 }

@@ -1,6 +1,7 @@
-//! The whole text output for the bundled dumps and for telling scenarios: plans and explanations. Each scenario is a file in
-//! `golden/`, with what it tells and its flags in comments; its plan stands beside it, its explanation in `golden/explain/`.
-//! `UPDATE_EXPECT=1` writes them anew, to be read as a diff.
+//! The complete text output, plans and explanations, for the bundled dumps and selected scenarios.
+//!
+//! Each scenario is a file in `golden/`, with its description and flags in comments. Its plan is in the same directory,
+//! its explanation in `golden/explain/`. `UPDATE_EXPECT=1` rewrites them, to be reviewed as a diff.
 
 use std::{fs, path::Path, process::Command};
 
@@ -8,7 +9,7 @@ use expect_test::expect_file;
 
 use crate::root;
 
-/// Standard error, standard output, and the exit code.
+/// Returns standard error, standard output and the exit code.
 fn shown(command: &str, input: &Path, flags: &[&str]) -> String {
     let mut program = Command::new(env!("CARGO_BIN_EXE_daemonplan"));
     let input = input.strip_prefix(root()).unwrap();
@@ -19,7 +20,7 @@ fn shown(command: &str, input: &Path, flags: &[&str]) -> String {
 }
 
 #[test]
-fn scenarios_are_shown_as_they_were() {
+fn output_for_scenarios_is_unchanged() {
     let folder = root().join("cli/tests/golden");
     let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let mut scenarios: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "yaml")).collect();
@@ -39,7 +40,7 @@ fn scenarios_are_shown_as_they_were() {
 }
 
 #[test]
-fn the_bundled_dumps_are_shown_as_they_were() {
+fn output_for_the_bundled_dumps_is_unchanged() {
     for (dump, now) in [("quiet", "2026-11-23T23:08:30Z"), ("pending", "2026-11-23T23:08:27Z")] {
         let (input, flags) = (root().join("examples").join(dump).with_extension("json"), ["--now", now, "--all"]);
         let golden = root().join("cli/tests/golden");

@@ -29,11 +29,11 @@ fn history_shows_one_revision_with_its_template() {
     assert_eq!(code, 0);
     assert!(out.contains("image: registry.example/node-exporter:1.8.0") && !out.contains("1.9.0"), "{out}");
     let (_, errors, code) = run(&mut daemonplan(&[&["history"], QUIET, AGENT, &["--revision", "9"]].concat()));
-    assert_eq!((errors.as_str(), code), ("error: there is no revision 9\n", 1));
+    assert_eq!((errors.as_str(), code), ("error: revision 9 does not exist\n", 1));
 }
 
 #[test]
-fn undo_writes_the_whole_manifest_with_nothing_changed_but_the_template() {
+fn undo_writes_the_whole_manifest_with_only_the_template_changed() {
     let given = std::fs::read_to_string(super::example("quiet.json")).unwrap();
     let given: Value = serde_json::from_str(&given).unwrap();
     let is_meant = |object: &&Value| object["kind"] == "DaemonSet" && object["metadata"]["name"] == "node-exporter";
@@ -51,7 +51,7 @@ fn undo_writes_the_whole_manifest_with_nothing_changed_but_the_template() {
         object["metadata"].as_object_mut().unwrap().remove("managedFields");
         object.as_object_mut().unwrap().remove("status");
     }
-    assert_eq!(written, expected, "labels and the resourceVersion included");
+    assert_eq!(written, expected, "expected labels and resourceVersion to be unchanged");
 
     let (yaml, ..) = run(&mut daemonplan(&[&["undo"], QUIET, AGENT, &["--to-revision", "1"]].concat()));
     let (_folder, before) = file(&yaml);
@@ -60,10 +60,13 @@ fn undo_writes_the_whole_manifest_with_nothing_changed_but_the_template() {
 }
 
 #[test]
-fn undo_says_why_there_is_no_way_back() {
+fn an_impossible_undo_is_an_error() {
     let error = |args: &[&str]| run(&mut daemonplan(&[&["undo"], QUIET, args].concat())).1;
-    assert_eq!(error(&[AGENT, &["--to-revision", "2"]].concat()), "error: revision 2 is the current one\n");
-    assert_eq!(error(&[AGENT, &["--to-revision", "5"]].concat()), "error: there is no revision 5; there are 1, 2\n");
-    assert_eq!(error(&["-n", "trap", "trapped"]), "error: there is no revision but the current one\n");
-    assert_eq!(error(&[]), "error: more than one DaemonSet is meant: name one, and its namespace (-n)\n");
+    assert_eq!(error(&[AGENT, &["--to-revision", "2"]].concat()), "error: revision 2 is already the current one\n");
+    assert_eq!(
+        error(&[AGENT, &["--to-revision", "5"]].concat()),
+        "error: revision 5 does not exist; expected one of: 1, 2\n"
+    );
+    assert_eq!(error(&["-n", "trap", "trapped"]), "error: no revision exists other than the current one\n");
+    assert_eq!(error(&[]), "error: expected one DaemonSet, found several: give its name and its namespace (-n)\n");
 }

@@ -10,15 +10,15 @@ fn lint(args: &[&str]) -> Command {
 }
 
 #[test]
-fn the_trap_of_the_bundled_cluster_is_found_with_its_fix() {
+fn findings_of_the_bundled_cluster_have_a_fix() {
     let (out, errors, code) = run(lint(QUIET).arg("trapped"));
     assert_eq!((errors.as_str(), code), ("", 0));
     assert_eq!(
         out,
         "trap/trapped
   error project-selector-conflict  Namespace: metadata.annotations[openshift.io/node-selector]
-    the annotation openshift.io/node-selector keeps pods from 8 nodes that the DaemonSet asks for (worker-1, worker-2, worker-3 \
-         and 5 more): a controller that is not told of it creates pods there that fail at once, without end
+    the annotation openshift.io/node-selector excludes 8 nodes that the DaemonSet selects (worker-1, worker-2, worker-3 and \
+         5 more): a controller that ignores it creates pods there that fail at once, in an endless loop
     $ kubectl annotate namespace trap openshift.io/node-selector=\"\" --overwrite
 
 1 DaemonSet: 1 error
@@ -31,20 +31,20 @@ fn the_trap_of_the_bundled_cluster_is_found_with_its_fix() {
 }
 
 #[test]
-fn what_is_denied_fails() {
+fn denied_findings_fail() {
     let code = |args: &[&str]| run(lint(QUIET).args(args)).2;
     assert_eq!(code(&["trapped"]), 0);
     assert_eq!(code(&["trapped", "--deny", "error"]), 3);
-    assert_eq!(code(&["trapped", "--deny", "warning"]), 3, "an error is worse");
+    assert_eq!(code(&["trapped", "--deny", "warning"]), 3, "errors exceed warnings");
     assert_eq!(code(&["trapped", "--deny", "project-selector-conflict"]), 3);
     assert_eq!(code(&["trapped", "--deny", "no-history"]), 0);
     assert_eq!(code(&["trapped", "--deny", "error", "--allow", "project-selector-conflict"]), 0);
     let (_, errors, code) = run(lint(QUIET).args(["--deny", "everything"]));
-    assert_eq!((code, errors.contains("expected a code, such as no-history; --help names all")), (1, true));
+    assert_eq!((code, errors.contains("expected a code, such as no-history; --help lists all")), (1, true));
 }
 
 #[test]
-fn selectors_overlap_with_daemonsets_that_are_not_meant() {
+fn overlaps_with_unselected_daemonsets_are_found() {
     let daemonset = |name: &str| {
         format!(
             "kind: DaemonSet\nmetadata: {{name: {name}, namespace: n}}\n\
@@ -63,7 +63,7 @@ fn selectors_overlap_with_daemonsets_that_are_not_meant() {
 }
 
 #[test]
-fn code_scanners_get_sarif() {
+fn sarif_output_has_all_findings() {
     let (out, errors, code) = run(lint(PENDING).args(["-o", "sarif"]));
     assert_eq!((errors.as_str(), code), ("", 0));
     let sarif: Value = serde_json::from_str(&out).unwrap();

@@ -19,33 +19,33 @@ use std::path::Path;
 use assert_cmd::Command;
 use serde_json::Value;
 
-/// The root of the repository.
+/// Returns the root of the repository.
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The command `daemonplan`, run in the root of the repository.
+/// Returns the command `daemonplan`, run in the root of the repository.
 fn daemonplan(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("daemonplan").unwrap();
     command.args(args).current_dir(root()).env_remove("COLUMNS");
     command
 }
 
-/// Standard output, standard error and the exit code.
+/// Returns standard output, standard error and the exit code.
 fn run(command: &mut Command) -> (String, String, i32) {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr), output.status.code().unwrap())
 }
 
-/// What a command says to programs.
+/// Returns a command's JSON output.
 fn json(args: &[&str]) -> Value {
     let (out, errors, code) = run(daemonplan(args).args(["-o", "json"]));
     assert_eq!((errors.as_str(), code), ("", 0));
     serde_json::from_str(&out).unwrap()
 }
 
-/// A file in a folder of its own, which is there as long as the folder is.
+/// Creates a file in a temporary directory, which is deleted with it.
 fn file(text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("input.yaml");

@@ -5,7 +5,7 @@ use super::{QUIET, daemonplan, file, json, run};
 const NODE: &[&str] = &["--node", "examples/node.yaml"];
 
 #[test]
-fn it_says_what_would_run_on_a_new_node_and_what_not_and_why() {
+fn it_lists_which_daemonsets_would_run_on_a_new_node_and_why() {
     let (out, errors, code) = run(&mut daemonplan(&[&["overhead"], QUIET, NODE].concat()));
     assert_eq!((errors.as_str(), code), ("", 0));
     assert_eq!(
@@ -24,7 +24,7 @@ fn it_says_what_would_run_on_a_new_node_and_what_not_and_why() {
 }
 
 #[test]
-fn it_takes_many_nodes_and_says_if_there_is_none() {
+fn it_accepts_many_nodes_and_requires_at_least_one() {
     let (out, ..) = run(&mut daemonplan(&[&["overhead"], QUIET, &["--node", "examples/quiet.json"]].concat()));
     assert_eq!(out.lines().filter(|line| line.contains(" would run: ")).count(), 12, "{out}");
     let (_folder, nothing) = file("kind: Namespace\nmetadata: {name: n}\n");
@@ -35,7 +35,7 @@ fn it_takes_many_nodes_and_says_if_there_is_none() {
 }
 
 #[test]
-fn requests_that_are_no_quantities_are_named() {
+fn invalid_quantities_are_named() {
     let (_folder, wrong) = file(
         "kind: DaemonSet\nmetadata: {name: agent, namespace: prod}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    \
          metadata: {labels: {a: b}}\n    spec: {containers: [{resources: {requests: {memory: 64MB}}}]}\n",

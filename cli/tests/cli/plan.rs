@@ -1,4 +1,4 @@
-//! `daemonplan plan`, and what all commands have in common.
+//! `daemonplan plan`, and the behaviour common to all commands.
 
 use std::{fs, process::Stdio};
 
@@ -19,7 +19,7 @@ fn plan_of<'r>(report: &'r Value, name: &str) -> &'r Value {
     report["plans"].as_array().unwrap().iter().find(|plan| plan["daemonSet"]["name"] == name).unwrap()
 }
 
-/// A plan's actions, as `type object`.
+/// Returns a plan's actions as `type object`.
 fn actions(plan: &Value) -> Vec<String> {
     let name = |action: &Value| {
         ["pod", "revision", "node"].into_iter().find_map(|field| action[field].as_str()).unwrap_or_default().to_owned()
@@ -29,7 +29,7 @@ fn actions(plan: &Value) -> Vec<String> {
 }
 
 #[test]
-fn taking_over_a_running_cluster_asks_for_nothing_but_its_finished_surges() {
+fn taking_over_a_running_cluster_only_finishes_its_surges() {
     let report = json(QUIET);
     for name in ["log-agent", "node-exporter", "trapped"] {
         assert_eq!(actions(plan_of(&report, name)), [""; 0], "{name}");
@@ -41,13 +41,13 @@ fn taking_over_a_running_cluster_asks_for_nothing_but_its_finished_surges() {
 }
 
 #[test]
-fn a_cluster_that_was_changed_gets_what_each_change_asks_for() {
+fn each_change_of_a_cluster_causes_its_actions() {
     let report = json(PENDING);
     assert_eq!(
         actions(plan_of(&report, "log-agent")),
         ["CreatePod worker-9", "DeletePod log-agent-kb4s6", "UpdateStatus"]
     );
-    assert_eq!(actions(plan_of(&report, "trapped")).len(), 7, "a pod on each worker but two, and the status");
+    assert_eq!(actions(plan_of(&report, "trapped")).len(), 7, "a pod on each worker except two, and the status");
     let hello = actions(plan_of(&report, "hello-daemonset"));
     assert_eq!(hello.iter().filter(|action| action.starts_with("AdoptPod")).count(), 8);
     assert!(hello.contains(&"DeletePod hello-daemonset-99495".to_owned()), "the relabelled worker-3: {hello:?}");
@@ -89,14 +89,14 @@ fn the_json_report_has_the_documented_fields() {
 }
 
 #[test]
-fn yaml_says_the_same_as_json() {
+fn yaml_output_equals_json_output() {
     let (out, _, _) = run(daemonplan(PENDING).args(["-o", "yaml"]));
     let from_yaml: Value = serde_yaml::from_str(&out).unwrap();
     assert_eq!(from_yaml, json(PENDING));
 }
 
 #[test]
-fn whoever_has_seen_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     for format in ["text", "json", "yaml"] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_daemonplan"));
         command.arg("plan").args(PENDING).args(["-o", format]).current_dir(crate::root());
@@ -112,15 +112,15 @@ fn whoever_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn text_shows_what_is_done_to_what_and_why_without_colour_in_a_pipe() {
+fn text_shows_actions_and_reasons_without_colour_in_a_pipe() {
     let (out, _, code) = run(&mut daemonplan(PENDING));
     assert_eq!(code, 0);
     assert!(out.starts_with("cluster: 5 DaemonSets, 12 nodes, 43 pods\n"), "{out}");
     for line in [
-        "  + create  worker-9  no pod is there",
+        "  + create  worker-9  no pod on this node",
         "  - delete  log-agent-kb4s6  worker-2  its node does not exist",
-        "  ~ adopt  hello-daemonset-9jk4p  nobody controls it and its labels match the selector",
-        "5 plans: 8 × adopt, 1 × adopt revision, 1 × create revision, 10 × create, 11 × delete, 5 × write status",
+        "  ~ adopt  hello-daemonset-9jk4p  orphan: no controller, and its labels match the selector",
+        "5 plans: 8 × adopt, 1 × adopt revision, 1 × create revision, 10 × create, 11 × delete, 5 × update status",
     ] {
         assert!(out.lines().any(|shown| shown == line), "{line}\n{out}");
     }
@@ -131,7 +131,7 @@ fn text_shows_what_is_done_to_what_and_why_without_colour_in_a_pipe() {
 }
 
 #[test]
-fn a_terminal_is_not_made_to_obey_what_the_input_says() {
+fn control_characters_of_the_input_are_escaped() {
     let text = "kind: Node\nmetadata: {name: \"\\e[2Jn\", labels: {a: \"x\\u009by\"}}\n---\n\
                 kind: DaemonSet\nmetadata: {name: \"d\\e[2J\"}\n\
                 spec: {selector: {matchLabels: {a: b}}, template: {spec: {nodeSelector: {a: b}}}}\n---\n\
@@ -143,7 +143,7 @@ fn a_terminal_is_not_made_to_obey_what_the_input_says() {
 }
 
 #[test]
-fn wide_clusters_are_summed_up_unless_all_is_asked_for() {
+fn large_clusters_are_summarized_unless_all_is_given() {
     let folder = tempfile::tempdir().unwrap();
     let node = |number| format!("---\nkind: Node\nmetadata: {{name: node-{number:03}}}\n");
     let nodes: String = (0..50).map(node).collect();
@@ -152,13 +152,13 @@ fn wide_clusters_are_summed_up_unless_all_is_asked_for() {
     fs::write(folder.path().join("a.yaml"), nodes + daemonset).unwrap();
     let folder = folder.path().to_str().unwrap();
     let shown = |args: &[&str]| run(daemonplan(&["-f", folder]).args(args)).0;
-    assert_eq!(shown(&[]).matches("+ create").count(), 9, "eight and a line for the rest");
+    assert_eq!(shown(&[]).matches("+ create").count(), 9, "eight creations, and a line for the rest");
     assert!(shown(&[]).contains("… and 42 more like these"));
     assert_eq!(shown(&["--all"]).matches("+ create").count(), 50);
 }
 
 #[test]
-fn the_exit_code_tells_whether_there_is_anything_to_do() {
+fn the_exit_code_tells_whether_actions_are_planned() {
     let code = |args: &[&str]| run(&mut daemonplan(args)).2;
     assert_eq!(code(PENDING), 0);
     assert_eq!(code(&[PENDING, &["--exit-code"]].concat()), 2);
@@ -185,7 +185,7 @@ fn settings_are_flags() {
 }
 
 #[test]
-fn revisions_count_as_given_only_if_there_are_any_or_the_input_is_complete() {
+fn revisions_count_as_known_only_if_present_or_the_input_is_complete() {
     let hello = ["-f", "examples/hello"];
     let kinds = |args: &[&str]| actions(&json(&[&hello, args].concat())["plans"][0]).join(",");
     assert!(!kinds(&[]).contains("Revision"));
@@ -193,7 +193,7 @@ fn revisions_count_as_given_only_if_there_are_any_or_the_input_is_complete() {
 }
 
 #[test]
-fn manifests_come_from_standard_input_too() {
+fn manifests_are_read_from_standard_input() {
     let text = fs::read(example("quiet.json")).unwrap();
     let (out, _, code) = run(daemonplan(&["-f", "-", "--now", "2026-11-23T23:08:30Z"]).write_stdin(text));
     assert_eq!(code, 0);
@@ -201,7 +201,7 @@ fn manifests_come_from_standard_input_too() {
 }
 
 #[test]
-fn bad_input_is_named_and_only_its_daemonset_is_not_planned() {
+fn invalid_input_is_named_and_blocks_only_its_daemonset() {
     let text = "kind: DaemonSet\nmetadata: {name: bad, namespace: x}\n\
                 spec: {updateStrategy: {rollingUpdate: {maxSurge: \"5\"}}}\n---\n\
                 kind: DaemonSet\nmetadata: {name: good, namespace: x}\nspec: {selector: {matchLabels: {a: b}}}\n";
@@ -210,13 +210,13 @@ fn bad_input_is_named_and_only_its_daemonset_is_not_planned() {
     assert_eq!(
         errors,
         "error: standard input: document 1: DaemonSet x/bad: spec.updateStrategy.rollingUpdate.maxSurge: \
-         expected a whole number from 0 or a percentage such as \"10%\", found \"5\"\n"
+         expected a non-negative integer or a percentage such as \"10%\", found \"5\"\n"
     );
     assert!(out.contains("x/good") && !out.contains("x/bad"), "{out}");
 }
 
 #[test]
-fn files_that_cannot_be_read_and_wrong_flags_are_errors() {
+fn unreadable_files_and_invalid_flags_are_errors() {
     let (_, errors, code) = run(&mut daemonplan(&["-f", "no-such-file"]));
     assert_eq!((code, errors.contains("no-such-file: ")), (1, true));
     let empty = tempfile::tempdir().unwrap();
@@ -226,7 +226,7 @@ fn files_that_cannot_be_read_and_wrong_flags_are_errors() {
     assert_eq!((code, errors.contains("the input is empty")), (1, true));
     for args in [["-f", "-", "--now", "yesterday"], ["-f", "-", "--context", "both"], ["-f", "-", "--burst", "-1"]] {
         let (_, errors, code) = run(&mut daemonplan(&args));
-        assert_eq!((code, errors.contains("--help")), (1, true), "2 would say that there are actions: {errors}");
+        assert_eq!((code, errors.contains("--help")), (1, true), "exit code 2 means planned actions: {errors}");
     }
     assert_eq!(run(&mut daemonplan(&["--help"])).2, 0);
 }
@@ -243,7 +243,7 @@ fn a_synthetic_cluster_is_the_same_for_the_same_seed_and_can_be_planned() {
     let plan = daemonplan(&["-f", "-", "--now", "2026-09-21T14:13:20Z"]).write_stdin(text).output().unwrap();
     let shown = String::from_utf8(plan.stdout).unwrap();
     assert!(plan.status.success(), "{}", String::from_utf8_lossy(&plan.stderr));
-    for part in ["8 DaemonSets, 30 nodes", "nothing to do", "+ create", "it is of an older template"] {
+    for part in ["8 DaemonSets, 30 nodes", "nothing to do", "+ create", "outdated"] {
         assert!(shown.contains(part), "{part}:\n{shown}");
     }
 }

@@ -1,8 +1,8 @@
-//! Updates that keep to a policy, as the command line shows them.
+//! Output for updates with a rollout policy.
 
 use super::{QUIET, daemonplan, file, json, run};
 
-/// The bundled cluster, with an annotation on a DaemonSet whose update is half done.
+/// Returns the bundled cluster with an annotation on a DaemonSet whose update is half done.
 fn annotated(annotation: &str) -> (tempfile::TempDir, String) {
     let text = std::fs::read_to_string(super::example("quiet.json")).unwrap();
     let before = r#""deprecated.daemonset.template.generation": "2""#;
@@ -11,25 +11,25 @@ fn annotated(annotation: &str) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn a_plan_says_what_the_policy_holds_back() {
+fn a_plan_shows_what_the_policy_blocks() {
     let (_folder, paused) = annotated(r#""daemonplan/paused": "true""#);
     let args = |command| [command, "-f", &paused, "--now", "2026-11-23T23:08:30Z", "-n", "mesh"];
     let (out, ..) = run(&mut daemonplan(&args("plan")));
     assert!(out.contains("  policy: the update is paused\n"), "{out}");
-    assert!(out.ends_with("1 plan: 3 × delete\n"), "what was begun is brought to its end: {out}");
+    assert!(out.ends_with("1 plan: 3 × delete\n"), "started updates are finished: {out}");
     let report = json(&args("plan"));
     assert_eq!(report["plans"][0]["rollout"]["phase"], "Paused");
     assert!(json(&[&["plan"], QUIET, &["-n", "mesh"]].concat())["plans"][0]["rollout"].is_null(), "no policy");
     let (out, ..) = run(&mut daemonplan(&args("explain")));
-    assert!(out.contains("  update: 8 nodes with an older pod: the update is paused\n"), "{out}");
+    assert!(out.contains("  update: 8 nodes with an outdated pod: the update is paused\n"), "{out}");
     let (out, ..) = run(&mut daemonplan(&args("forecast")));
-    assert!(out.contains("  as far as it goes after "), "{out}");
+    assert!(out.contains("  held after "), "{out}");
     let ignored = run(&mut daemonplan(&[&args("explain")[..], &["--ignore-policies"]].concat())).0;
     assert!(!ignored.contains("paused"), "{ignored}");
 }
 
 #[test]
-fn an_annotation_that_cannot_be_read_is_a_warning_and_a_finding() {
+fn an_invalid_annotation_is_a_warning_and_a_finding() {
     let (_folder, wrong) = annotated(r#""daemonplan/partition": "lots""#);
     let args = |command| [command, "-f", &wrong, "--now", "2026-11-23T23:08:30Z", "-n", "mesh"];
     let (out, ..) = run(&mut daemonplan(&args("plan")));

@@ -1,4 +1,5 @@
-//! Visits every state: safety and resting places by stateright's breadth-first search, cycles by a depth-first one.
+//! Visits every state: checks safety and final states by stateright's breadth-first search, and finds cycles
+//! depth-first.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,19 +13,19 @@ use super::{
     world::{Act, Step, World},
 };
 
-/// Checks the model's properties in every reachable state, and that no path goes on without end. Gives all that the
+/// Checks the model's properties in every reachable state, and that every path ends. Returns all actions that the
 /// planner ever asked for.
 pub fn explore(name: &str, model: impl Fn() -> Model) -> HashSet<Act> {
     let checker = model().checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
     let model = model();
     let cycle = find_cycle(&model);
-    assert_eq!(cycle, None, "{name} goes round and round");
+    assert_eq!(cycle, None, "{name}: the model has a cycle");
     println!("{name}: {} states, at most {} steps deep, no cycle", checker.unique_state_count(), checker.max_depth());
-    model.planner.asked()
+    model.planner.all_acts()
 }
 
-/// A path that leads back to where it began, if there is one.
+/// Finds a cycle, if one exists.
 pub fn find_cycle(model: &Model) -> Option<Vec<Step>> {
     struct Visit {
         state: u64,

@@ -1,12 +1,12 @@
 //! Eventually stable reconciliation, checked in every state that a small cluster can reach.
 //!
-//! The planner runs inside a model: a controller carries out a plan's actions one by one, may crash between any two, and
-//! may plan from caches that lag; an environment adds and removes nodes, flips labels, taints, edits the template,
-//! deletes the DaemonSet leaving its pods behind and creates it again, and lets pods fail, end, become unready or go.
+//! The planner runs inside a model: a controller carries out a plan's actions one by one, may crash between any two,
+//! and may plan from caches that lag; an environment adds and removes nodes, flips labels, taints, edits the template,
+//! deletes the DaemonSet orphaning its pods and recreates it, and lets pods fail, end, become unready or disappear.
 //!
-//! In every reachable state the checks of [`safety`] hold. Each step of the environment and each crash
-//! uses up an allowance, so an endless path would have to be a cycle of the other steps: there is none, and where no step
-//! is left the cluster is as it should be. So whatever happened, once the environment is quiet every path ends well.
+//! In every reachable state the checks of [`safety`] hold. Each step of the environment and each crash uses up an
+//! allowance, so an endless path would be a cycle of the other steps; the search finds none. In every state without a
+//! further step the cluster is settled. So once the environment is quiet, every path ends in a settled cluster.
 //!
 //! `MODEL_NODES` and `MODEL_EVENTS` change the bounds; the counts are printed with `--nocapture`.
 
@@ -31,7 +31,7 @@ fn strategies() -> [(&'static str, UpdateStrategy); 3] {
     [("OnDelete", UpdateStrategy::OnDelete), ("RollingUpdate", rolling(one, none)), ("surge", rolling(none, one))]
 }
 
-/// Explores with each strategy, and checks that the planner asked for what only that strategy asks for.
+/// Explores with each update strategy, and checks that only the right one makes the planner update or surge.
 fn explore_all(what: &str, events: fn(Event) -> bool, change: fn(&mut Model)) {
     for (name, strategy) in strategies() {
         let make = || {
@@ -39,12 +39,12 @@ fn explore_all(what: &str, events: fn(Event) -> bool, change: fn(&mut Model)) {
             change(&mut model);
             model
         };
-        let asked = explore(&format!("{what}, {name}"), make);
-        let turns = asked.iter().any(|act| matches!(act, Act::Delete { reason: Why::Turn, .. }));
-        let surges = asked.iter().any(|act| matches!(act, Act::Delete { reason: Why::SurgeFinished, .. }));
+        let actions = explore(&format!("{what}, {name}"), make);
+        let turns = actions.iter().any(|act| matches!(act, Act::Delete { reason: Why::Turn, .. }));
+        let surges = actions.iter().any(|act| matches!(act, Act::Delete { reason: Why::SurgeFinished, .. }));
         let edited = events(Event::TemplateIsEdited);
         assert_eq!((turns, surges), (edited && name == "RollingUpdate", edited && name == "surge"), "{what}, {name}");
-        let adopts = asked.iter().any(|act| matches!(act, Act::Adopt { .. }));
+        let adopts = actions.iter().any(|act| matches!(act, Act::Adopt { .. }));
         assert_eq!(adopts, events(Event::DaemonSetIsDeletedLeavingItsPods), "{what}, {name}");
     }
 }
@@ -54,24 +54,24 @@ fn is_lag(event: Event) -> bool {
 }
 
 #[test]
-fn with_current_caches_it_is_safe_and_settles_whatever_happens() {
+fn with_current_caches_the_cluster_is_safe_and_settles() {
     explore_all("current caches", |event| !is_lag(event), |_| {});
 }
 
 #[test]
-fn pods_may_take_their_time_to_become_available() {
+fn pods_may_become_available_late() {
     let slow = |model: &mut Model| model.planner = Planner::new(model.planner.strategy, 60, true);
     explore_all("minReadySeconds", |event| !is_lag(event), slow);
 }
 
 #[test]
-fn with_caches_that_lag_it_settles_as_soon_as_they_catch_up() {
+fn with_lagging_caches_the_cluster_settles_once_they_catch_up() {
     let lagging = |model: &mut Model| model.left.stale_plans = 1;
     explore_all("lagging caches", |_| true, lagging);
 }
 
 #[test]
-fn it_settles_even_if_the_controller_does_not_heed_that_its_effects_do_not_show() {
+fn the_cluster_settles_even_without_expectations() {
     let heedless = |model: &mut Model| {
         model.left.stale_plans = 1;
         model.heeds_effects = false;
@@ -80,7 +80,7 @@ fn it_settles_even_if_the_controller_does_not_heed_that_its_effects_do_not_show(
 }
 
 #[test]
-fn the_namespaces_selector_may_go_at_any_time() {
+fn the_namespace_selector_may_be_removed_at_any_time() {
     let events = |event| {
         matches!(event, Event::SelectorIsRemoved | Event::LabelFlips(_) | Event::NodeComes(_) | Event::NodeGoes(_))
     };
@@ -88,16 +88,16 @@ fn the_namespaces_selector_may_go_at_any_time() {
 }
 
 #[test]
-fn a_planner_that_is_not_told_the_namespaces_selector_creates_and_deletes_without_end() {
-    let model = |told| Model {
-        planner: Planner::new(strategies()[1].1, 0, told),
+fn a_planner_without_the_namespace_selector_creates_and_deletes_forever() {
+    let model = |knows_selector| Model {
+        planner: Planner::new(strategies()[1].1, 0, knows_selector),
         left: Left { events: 0, crashes: 0, stale_plans: 0 },
         admission: true,
         selector: true,
         ..Model::new(strategies()[1].1, |_| false)
     };
-    let cycle =
-        find_cycle(&model(false)).expect("the cluster rejects each pod on node-1, and the planner creates it anew");
+    let cycle = find_cycle(&model(false))
+        .expect("expected a cycle: the cluster rejects each pod on node-1, and the planner recreates it");
     assert!(cycle.contains(&Step::Plan) && cycle.contains(&Step::CarryOutOne), "{cycle:?}");
-    explore("admission plugin, planner told", || model(true));
+    explore("admission plugin, planner knows the selector", || model(true));
 }

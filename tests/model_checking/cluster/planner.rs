@@ -1,4 +1,4 @@
-//! The planner as the model calls it: a [`Cluster`] becomes a snapshot, a plan becomes [`Act`]s.
+//! Connects the model to the planner: a [`Cluster`] becomes a snapshot, a plan becomes [`Act`]s.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,12 +16,12 @@ use serde_json::json;
 
 use super::world::{Act, Cluster, Phase, Pod, Rest, TEMPLATES, Taint, Why, template_of};
 
-/// The DaemonSets that there can be, and what is asked of them.
+/// The DaemonSets of the model, and their settings.
 pub struct Planner {
     pub strategy: k8s::UpdateStrategy,
     min_ready_seconds: u32,
-    /// Whether the planner is told the namespace's node selector.
-    told: bool,
+    /// Whether the planner knows the namespace's node selector.
+    knows_selector: bool,
     hashes: Vec<String>,
     memory: Mutex<HashMap<Question, Arc<Vec<Act>>>>,
 }
@@ -33,7 +33,7 @@ struct Question {
     unobserved: bool,
 }
 
-/// A name that is taken is not tried more often than this.
+/// Maximum attempts to find a free name.
 const MOST_COLLISIONS: u8 = 4;
 
 fn now() -> Timestamp {
@@ -66,8 +66,9 @@ fn template(number: u8) -> k8s::PodTemplate {
 }
 
 impl Planner {
-    pub fn new(strategy: k8s::UpdateStrategy, min_ready_seconds: u32, told: bool) -> Self {
-        let mut planner = Self { strategy, min_ready_seconds, told, hashes: Vec::new(), memory: Mutex::default() };
+    pub fn new(strategy: k8s::UpdateStrategy, min_ready_seconds: u32, knows_selector: bool) -> Self {
+        let mut planner =
+            Self { strategy, min_ready_seconds, knows_selector, hashes: Vec::new(), memory: Mutex::default() };
         let namespace = k8s::Namespace::new("prod");
         let hash = |number| {
             let (template, revisions) = (template_of(number), Vec::new());
@@ -80,7 +81,7 @@ impl Planner {
         planner
     }
 
-    /// A pod that starts is available, unless that takes time.
+    /// Returns the phase of a started pod: available, unless that takes time.
     pub fn phase_of_a_started_pod(&self) -> Phase {
         if self.min_ready_seconds == 0 { Phase::Available } else { Phase::Ready }
     }
@@ -100,7 +101,7 @@ impl Planner {
 
     fn namespace(&self, rest: &Rest) -> k8s::Namespace {
         let mut namespace = k8s::Namespace::new("prod");
-        let annotation = (rest.selector && self.told).then_some(("openshift.io/node-selector", "zone=a"));
+        let annotation = (rest.selector && self.knows_selector).then_some(("openshift.io/node-selector", "zone=a"));
         namespace.annotations = annotation.into_iter().collect();
         namespace
     }
@@ -139,7 +140,7 @@ impl Planner {
         rest.revisions.iter().map(revision).collect()
     }
 
-    /// Plans for a DaemonSet with this status and hands the plan over.
+    /// Plans a DaemonSet with this status and passes the plan on.
     fn with_plan<T>(
         &self,
         status: k8s::DaemonSetStatus,
@@ -182,13 +183,13 @@ impl Planner {
         look(&snapshot.plan())
     }
 
-    /// Whether a plan has no action at all, once the status is written that it gives.
+    /// Returns whether a plan has no action once its status is written.
     pub fn has_nothing_to_do(&self, cluster: &Cluster) -> bool {
         let status = self.with_plan(k8s::DaemonSetStatus::default(), cluster, &[], false, |plan| plan.status.clone());
         self.with_plan(status.unwrap(), cluster, &[], false, |plan| plan.actions.is_empty())
     }
 
-    /// What a controller that sees this would do, but for the status.
+    /// Returns what a controller that sees `cluster` would do, except the status update.
     pub fn acts(&self, cluster: Cluster, backoff: &[u8], unobserved: bool) -> Arc<Vec<Act>> {
         let question = Question { cluster, backoff: backoff.to_vec(), unobserved };
         if let Some(known) = self.memory.lock().unwrap().get(&question) {
@@ -204,8 +205,8 @@ impl Planner {
         acts
     }
 
-    /// All actions of all plans so far.
-    pub fn asked(&self) -> HashSet<Act> {
+    /// Returns all actions of all plans so far.
+    pub fn all_acts(&self) -> HashSet<Act> {
         self.memory.lock().unwrap().values().flat_map(|acts| acts.iter().copied()).collect()
     }
 
@@ -240,11 +241,11 @@ impl Planner {
                 Act::Delete { pod: number(&pod.name), reason }
             }
             Action::UpdateStatus { .. } => return None,
-            other => panic!("the model has no place for: {other}"),
+            other => panic!("action not in the model: {other}"),
         })
     }
 
-    /// Pods and revisions (by hash) whose DaemonSet is gone.
+    /// Returns the pods and revisions (by hash) whose DaemonSet is gone.
     pub fn orphans(&self, cluster: &Cluster) -> (Vec<u8>, Vec<u8>) {
         let pods: Vec<_> = cluster.pods.iter().map(|pod| self.pod(*pod)).collect();
         let revisions = self.revisions(&cluster.rest);
@@ -257,7 +258,7 @@ impl Planner {
     }
 }
 
-/// The namespace's selector asks for zone a, which only the first node is in.
+/// The namespace's selector requires zone a, which only the first node has.
 pub fn zone(node: u8) -> &'static str {
     if node == 0 { "a" } else { "b" }
 }

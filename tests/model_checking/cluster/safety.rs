@@ -1,4 +1,4 @@
-//! What must never happen, and how it must end.
+//! Safety in every state, and the condition for a settled cluster.
 
 use daemonplan::model::UpdateStrategy;
 
@@ -9,7 +9,7 @@ use super::{
 };
 
 impl Model {
-    /// Whether a pod should run on a node, and whether one may stay there: the rules again, for this model.
+    /// Returns whether a pod should run on a node, and whether one may stay: the rules restated for this model.
     fn wants(cluster: &Cluster, number: u8) -> (bool, bool) {
         let Some(node) = cluster.node(number) else { return (false, false) };
         let fits = node.selected && (!cluster.rest.selector || zone(number) == "a");
@@ -27,13 +27,13 @@ impl Model {
         }
     }
 
-    /// Pods of the DaemonSet on a node that neither ended nor are being deleted.
+    /// Returns the DaemonSet's pods on a node that neither ended nor are being deleted.
     fn live(cluster: &Cluster, node: u8) -> impl Iterator<Item = &Pod> {
         let owner = Some(cluster.rest.uid);
         cluster.pods.iter().filter(move |pod| pod.node == node && pod.owner == owner && pod.is_live())
     }
 
-    /// Whose pods a plan must not touch, judged by what it was made from.
+    /// Checks ownership: which pods a plan must not touch, given what it was made from.
     pub fn unlawful(seen: &Cluster, acts: &[Act]) -> Option<&'static str> {
         let own = Some(seen.rest.uid);
         let adopts = |id: u8| acts.iter().any(|act| matches!(act, Act::Adopt { pod, .. } if *pod == id));
@@ -48,7 +48,7 @@ impl Model {
         (!acts.iter().all(is_lawful)).then_some("touched a pod that is not its own and that it may not adopt")
     }
 
-    /// What a creation of a plan that was made from the present must not do.
+    /// Checks a creation of a plan made from current caches.
     pub fn unsafe_before(&self, cluster: &Cluster, act: Act) -> Option<&'static str> {
         match act {
             Act::Create { node, .. } if !Self::wants(cluster, node).0 => Some("created where none should run"),
@@ -59,7 +59,7 @@ impl Model {
         }
     }
 
-    /// What a deletion of such a plan must not do.
+    /// Checks a deletion of a plan made from current caches.
     pub fn unsafe_after(&self, cluster: &Cluster, act: Act) -> Option<&'static str> {
         let Act::Delete { pod, reason } = act else { return None };
         let is_available = |node: u8| Self::live(cluster, node).any(|pod| pod.phase == Phase::Available);
@@ -75,14 +75,14 @@ impl Model {
         }
     }
 
-    /// What must hold in every state while the caches are current, whatever happens during a plan.
+    /// Checks the invariants of every state while the caches are current.
     pub fn crowded(&self, world: &World) -> Option<&'static str> {
         let most = 1 + usize::from(self.surges());
         let crowded = (0..self.nodes).any(|node| Self::live(&world.cluster, node).count() > most);
         (self.left.stale_plans == 0 && crowded).then_some("too many live pods on a node")
     }
 
-    /// Whether the cluster is as it should be: the plan is empty, and each node runs what it should.
+    /// Returns whether the cluster is settled: the plan is empty, and each node runs what it should.
     pub fn is_as_it_should_be(&self, world: &World) -> bool {
         let cluster = &world.cluster;
         let updates = self.planner.strategy != UpdateStrategy::OnDelete;

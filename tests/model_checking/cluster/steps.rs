@@ -1,4 +1,4 @@
-//! What may happen next, and what comes of it.
+//! The steps of the model, and their effects.
 
 use daemonplan::model::UpdateStrategy;
 use stateright::Property;
@@ -8,16 +8,16 @@ use super::{
     world::{Act, Cluster, Event, Left, Node, Phase, Pod, Rest, Stale, Step, Taint, Why, World},
 };
 
-/// What is modelled, and within which bounds.
+/// The parts of the model that are switched on, and their bounds.
 pub struct Model {
     pub planner: Planner,
     pub nodes: u8,
     pub left: Left,
-    /// Which events there are.
+    /// The possible events.
     pub events: fn(Event) -> bool,
-    /// Whether the controller holds back while its caches do not show what it did.
+    /// Whether the controller waits until its caches show its writes.
     pub heeds_effects: bool,
-    /// Whether the cluster forces the namespace's node selector on each pod.
+    /// Whether the cluster applies the namespace's node selector to each pod.
     pub admission: bool,
     pub selector: bool,
 }
@@ -39,7 +39,7 @@ impl Model {
         self.planner.acts(world.seen(), &world.backoff, world.unobserved && self.heeds_effects)
     }
 
-    /// The steps of the controller, the kubelet and the API server: what happens sooner or later.
+    /// Adds the steps of the controller, the kubelet and the API server, which happen sooner or later.
     fn progress(&self, world: &World, steps: &mut Vec<Step>) {
         let cluster = &world.cluster;
         if !world.pending.is_empty() {
@@ -70,7 +70,7 @@ impl Model {
         }
     }
 
-    /// All events that would change something.
+    /// Adds all events that would change something.
     fn possible_events(&self, world: &World) -> Vec<Event> {
         let cluster = &world.cluster;
         let mut events = vec![Event::TemplateIsEdited];
@@ -298,7 +298,7 @@ impl stateright::Model for Model {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("safe", |_, world: &World| world.broken.is_none()),
-            Property::always("rests only as it should be", |model: &Self, world: &World| {
+            Property::always("every final state is settled", |model: &Self, world: &World| {
                 let mut steps = Vec::new();
                 model.progress(world, &mut steps);
                 !steps.is_empty() || model.is_as_it_should_be(world)

@@ -1,35 +1,35 @@
-//! The state of the model: a cluster, a controller that carries out plans, and what it believes.
+//! The state of the model: a cluster, a controller that carries out plans, and the controller's caches.
 
-/// Everything. Equal worlds are one state.
+/// The whole state. Equal worlds are one state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     pub cluster: Cluster,
-    /// What the controller's caches still show of the past, where they lag.
+    /// The old state that lagging caches still show.
     pub stale: Stale,
-    /// The rest of the plan that is being carried out.
+    /// The remaining actions of the current plan.
     pub pending: Vec<Act>,
-    /// Whether that plan was made from the present, and nobody else has acted since.
+    /// Whether that plan was made from current caches, without an event since.
     pub current: bool,
-    /// Whether the caches do not show yet what the controller did.
+    /// Whether the caches do not show the controller's writes yet.
     pub unobserved: bool,
-    /// Nodes whose back-off runs.
+    /// Nodes in back-off.
     pub backoff: Vec<u8>,
     pub left: Left,
-    /// What went wrong.
+    /// Violations of safety.
     pub broken: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cluster {
     pub nodes: Vec<Option<Node>>,
-    /// In the order of their birth.
+    /// Sorted by age, the oldest first.
     pub pods: Vec<Pod>,
     pub rest: Rest,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
-    /// Whether its label is the one that the template selects.
+    /// Whether the label matches the selector.
     pub selected: bool,
     pub taint: Option<Taint>,
 }
@@ -45,7 +45,7 @@ pub struct Pod {
     pub id: u8,
     pub node: u8,
     pub bound: bool,
-    /// Its hash label: which template, and after how many collisions.
+    /// The hash label: the template and the number of collisions.
     pub hash: u8,
     pub owner: Option<u8>,
     pub phase: Phase,
@@ -54,7 +54,7 @@ pub struct Pod {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Not ready: it has not started, or has become unready.
+    /// Not ready: not started, or unready again.
     Unready,
     /// Ready, but not for long enough.
     Ready,
@@ -67,11 +67,11 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rest {
     pub template: u8,
-    /// Which DaemonSet of this name it is.
+    /// The uid: the number of recreations.
     pub uid: u8,
     /// Being deleted, with the finalizer `orphan`.
     pub orphaning: bool,
-    /// Hash, number and owner, by hash.
+    /// The revisions: hash, number and owner, by hash.
     pub revisions: Vec<(u8, i64, Option<u8>)>,
     /// Whether the namespace has its node selector.
     pub selector: bool,
@@ -84,17 +84,17 @@ pub struct Stale {
     pub rest: Option<Rest>,
 }
 
-/// How often something may still happen.
+/// Remaining allowances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Left {
     /// Events of the environment.
     pub events: u8,
     pub crashes: u8,
-    /// Plans made from caches that lag.
+    /// Plans made from lagging caches.
     pub stale_plans: u8,
 }
 
-/// An action of a plan, as far as the model knows it.
+/// An action of a plan, as modelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
     Adopt { pod: u8, uid: u8 },
@@ -111,7 +111,7 @@ pub enum Act {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
-    /// An available pod's turn in an update.
+    /// The update replaces an available pod.
     Turn,
     /// The new pod of a surge is available.
     SurgeFinished,
@@ -119,14 +119,14 @@ pub enum Why {
     Other,
 }
 
-/// What may happen next.
+/// A step of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     // The controller.
     Plan,
     CarryOutOne,
     Crash,
-    // What happens sooner or later.
+    // Steps that happen sooner or later.
     PodStarts(u8),
     PodIsRemoved(u8),
     AbandonedPodIsCollected(u8),
@@ -134,7 +134,7 @@ pub enum Step {
     TimePasses,
     CachesCatchUp,
     DaemonSetIsCreatedAgain,
-    // What may happen or not.
+    // Events that may happen or not.
     Event(Event),
 }
 
@@ -157,7 +157,7 @@ pub enum Event {
     RestLags,
 }
 
-/// How many versions of the template there are.
+/// Number of template versions.
 pub const TEMPLATES: u8 = 2;
 
 pub fn template_of(hash: u8) -> u8 {
@@ -165,7 +165,7 @@ pub fn template_of(hash: u8) -> u8 {
 }
 
 impl World {
-    /// Numbers pods anew by their age, so that worlds that differ in nothing else are the same.
+    /// Renumbers pods by age, so that worlds that differ only in numbers are equal.
     pub fn renumber(&mut self) {
         let mut ids: Vec<u8> = self.all_pods().map(|pod| pod.id).collect();
         ids.extend(self.pending.iter().filter_map(Act::pod));
@@ -195,7 +195,7 @@ impl World {
         self.cluster.pods.iter().chain(self.stale.pods.iter().flatten())
     }
 
-    /// What the controller sees.
+    /// Returns the cluster as the controller sees it.
     pub fn seen(&self) -> Cluster {
         let Cluster { nodes, pods, rest } = &self.cluster;
         Cluster {
@@ -231,7 +231,7 @@ impl Cluster {
         &mut self.nodes[usize::from(node)]
     }
 
-    /// Marks a pod as being deleted; one that is not bound has no kubelet to wait for, and is gone at once.
+    /// Marks a pod as being deleted. An unbound pod has no kubelet to wait for, and is gone at once.
     pub fn delete(&mut self, id: u8) {
         if let Some(pod) = self.pod(id) {
             pod.deleting = true;
@@ -255,7 +255,7 @@ impl Pod {
         matches!(self.phase, Phase::Failed | Phase::Succeeded)
     }
 
-    /// Neither ended nor being deleted.
+    /// Returns whether a pod has neither ended nor is being deleted.
     pub fn is_live(self) -> bool {
         !self.deleting && !self.has_ended()
     }

@@ -1,24 +1,24 @@
-//! Visits every state that can be reached, depth first.
+//! Visits every reachable state, depth first.
 
 use std::collections::HashMap;
 
 use super::world::{Scenario, World};
 
-/// What was found.
+/// The result of an exploration.
 #[derive(Default)]
 pub struct Explored {
-    /// The states in which nothing happens any more.
-    pub rests: Vec<World>,
+    /// The final states, without a next step.
+    pub final_states: Vec<World>,
     /// Whether a template was rolled back.
     pub rolled_back: bool,
 }
 
-/// Checks that `promise` holds in every state, and that no path leads back to where it began.
+/// Checks that `promise` holds in every state, and that no path is a cycle.
 pub fn explore(scenario: &Scenario, promise: impl Fn(&World) -> bool) -> Explored {
     try_to_explore(scenario, promise).unwrap_or_else(|path| panic!("{path}"))
 }
 
-/// The same; if something is wrong, it tells on which path.
+/// Like [`explore`], but returns the path to a violation as an error.
 pub fn try_to_explore(scenario: &Scenario, promise: impl Fn(&World) -> bool) -> Result<Explored, String> {
     struct Visit {
         world: World,
@@ -27,18 +27,18 @@ pub fn try_to_explore(scenario: &Scenario, promise: impl Fn(&World) -> bool) -> 
     let mut explored = Explored::default();
     let mut finished = HashMap::<World, bool>::new();
     let mut path = Vec::new();
-    let told = |path: &[Visit], last: &World, what| {
+    let report = |path: &[Visit], last: &World, what| {
         let before: Vec<_> = path.iter().map(|visit| visit.world.to_string()).collect();
         format!("{scenario}\n{}\n{last}: {what}", before.join("\n"))
     };
     let visit = |world: World, path: &mut Vec<Visit>, explored: &mut Explored| {
         if !promise(&world) {
-            return Err(told(path, &world, "the promise is broken"));
+            return Err(report(path, &world, "the promise is broken"));
         }
         let (left, rolled_back) = scenario.next(&world);
         explored.rolled_back |= rolled_back;
         if left.is_empty() {
-            explored.rests.push(world.clone());
+            explored.final_states.push(world.clone());
         }
         path.push(Visit { world, left });
         Ok(())
@@ -53,7 +53,7 @@ pub fn try_to_explore(scenario: &Scenario, promise: impl Fn(&World) -> bool) -> 
         };
         match finished.get(&next) {
             Some(true) => {}
-            Some(false) => return Err(told(&path, &next, "round in a circle")),
+            Some(false) => return Err(report(&path, &next, "the path is a cycle")),
             None => {
                 finished.insert(next.clone(), false);
                 visit(next, &mut path, &mut explored)?;
@@ -61,6 +61,6 @@ pub fn try_to_explore(scenario: &Scenario, promise: impl Fn(&World) -> bool) -> 
         }
     }
     println!("{scenario}: {} states", finished.len());
-    assert!(!explored.rests.is_empty(), "it comes to rest somewhere");
+    assert!(!explored.final_states.is_empty(), "expected a final state");
     Ok(explored)
 }

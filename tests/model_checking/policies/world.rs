@@ -1,4 +1,4 @@
-//! The state of the cluster, and what may happen next.
+//! The state of the cluster, and the steps of the model.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -22,32 +22,32 @@ pub enum Kind {
 pub struct Scenario {
     nodes: u8,
     annotations: Vec<(&'static str, &'static str)>,
-    /// The templates, the first one being there at the beginning.
+    /// The templates; the first is the initial one.
     templates: Vec<Kind>,
     surging: bool,
     max: u8,
     allowed: Allowed,
 }
 
-/// How often something may still happen.
+/// Remaining allowances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Allowed {
-    /// Available pods lose their readiness, for a time.
+    /// Available pods that lose their readiness for some time.
     upsets: u8,
-    /// Pods vanish.
+    /// Pods that disappear.
     losses: u8,
-    /// Nodes become unreachable.
+    /// Nodes that become unreachable.
     absences: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     nodes: Vec<Place>,
-    /// The templates that there have been, the current one last.
+    /// All templates so far, the current one last.
     history: Vec<u8>,
     /// The template's generation, as the API server counts it.
     generation: u8,
-    /// How many of the scenario's templates have come.
+    /// Number of the scenario's templates set so far.
     edits: u8,
     left: Allowed,
     allowed: Allowed,
@@ -62,7 +62,7 @@ struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Daemon {
     template: u8,
-    /// Its label `pod-template-generation`.
+    /// The label `pod-template-generation`.
     generation: Option<u8>,
     phase: Phase,
     going: bool,
@@ -71,15 +71,15 @@ struct Daemon {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Starting,
-    /// It will not become available.
+    /// Never becomes available.
     Crashing,
-    /// It has only just become available.
+    /// Just became available.
     Fresh,
     Available,
 }
 
 impl Scenario {
-    /// So many nodes, with `maxUnavailable` 1.
+    /// Returns a scenario with `maxUnavailable` 1.
     pub fn new(nodes: u8) -> Self {
         let (annotations, templates) = (Vec::new(), vec![Kind::Good]);
         Self { nodes, annotations, templates, surging: false, max: 1, allowed: Allowed::default() }
@@ -153,7 +153,7 @@ impl Scenario {
         cluster
     }
 
-    /// What may come next, and whether a template is rolled back.
+    /// Returns the possible next states, and whether a template is rolled back.
     pub fn next(&self, world: &World) -> (Vec<World>, bool) {
         let cluster = self.cluster(world);
         let plan = cluster.plan();
@@ -166,11 +166,11 @@ impl Scenario {
         if actions.len() > 1 {
             next.push(world.after(&actions));
         }
-        self.add_what_happens(world, &mut next);
+        self.add_events(world, &mut next);
         (next, actions.iter().any(|action| matches!(action, Action::RollBack { .. })))
     }
 
-    fn add_what_happens(&self, world: &World, next: &mut Vec<World>) {
+    fn add_events(&self, world: &World, next: &mut Vec<World>) {
         let mut add = |change: &dyn Fn(&mut World)| {
             let mut changed = world.clone();
             change(&mut changed);
@@ -202,12 +202,12 @@ impl Scenario {
                 add(&|world| {
                     world.left.absences -= 1;
                     world.nodes[at].absent = true;
-                    // What runs there is not ready any more.
+                    // Its pods are no longer ready.
                     for pod in &mut world.nodes[at].pods {
                         pod.phase = Phase::Starting;
                     }
                 });
-                // It may never come back: then this is where it ends.
+                // It may never come back: then the path ends here.
             }
             if place.absent {
                 add(&|world| world.nodes[at].absent = false);
@@ -235,7 +235,7 @@ impl Daemon {
         if let Some(generation) = self.generation {
             made.labels = made.labels.with(TEMPLATE_GENERATION_LABEL, generation.to_string());
         }
-        // In the order of their birth.
+        // Sorted by age, the oldest first.
         made.created = Some(cluster.now - SignedDuration::from_hours(100 - i64::try_from(at).unwrap()));
         made.deleted = self.going.then_some(cluster.now);
         made.node = PodNode::Bound(name(node).into());
@@ -301,7 +301,7 @@ impl World {
                     let hash = revision.labels.get(HASH_LABEL).unwrap();
                     world.make_current(hash.strip_prefix('t').unwrap().parse().unwrap());
                 }
-                other => panic!("the model has no place for: {other}"),
+                other => panic!("action not in the model: {other}"),
             }
         }
         world
@@ -311,12 +311,12 @@ impl World {
         !place.pods.iter().any(|pod| pod.is_available())
     }
 
-    /// How many nodes have no available pod.
+    /// Returns the number of nodes without an available pod.
     pub fn lacking(&self) -> usize {
         self.nodes.iter().filter(|place| Self::lacks(place)).count()
     }
 
-    /// Those of them that are not absent.
+    /// Returns the number of nodes without an available pod that are not absent.
     pub fn lacking_here(&self) -> usize {
         self.nodes.iter().filter(|place| Self::lacks(place) && !place.absent).count()
     }
@@ -326,8 +326,9 @@ impl World {
         here.filter(|(_, place)| Self::lacks(place)).count()
     }
 
-    /// Whether the update is at work on a node: no pod is there that stays, or a newer one has to start, or there are two.
-    fn is_at_work(&self, place: &Place) -> bool {
+    /// Returns whether the update of a node is in progress: no pod stays, a newer pod is not available, or two pods
+    /// run.
+    fn is_in_progress(&self, place: &Place) -> bool {
         let staying: Vec<_> = place.pods.iter().filter(|pod| !pod.going).collect();
         match &*staying {
             [only] => only.template == self.current() && !only.is_available(),
@@ -335,16 +336,16 @@ impl World {
         }
     }
 
-    pub fn at_work(&self) -> usize {
-        self.nodes.iter().filter(|place| self.is_at_work(place)).count()
+    pub fn in_progress(&self) -> usize {
+        self.nodes.iter().filter(|place| self.is_in_progress(place)).count()
     }
 
-    pub fn zones_at_work(&self) -> BTreeSet<&'static str> {
-        let at_work = (0_u8..).zip(&self.nodes).filter(|(_, place)| self.is_at_work(place));
-        at_work.map(|(number, _)| zone(number)).collect()
+    pub fn zones_in_progress(&self) -> BTreeSet<&'static str> {
+        let in_progress = (0_u8..).zip(&self.nodes).filter(|(_, place)| self.is_in_progress(place));
+        in_progress.map(|(number, _)| zone(number)).collect()
     }
 
-    /// How many nodes have a pod of the current template.
+    /// Returns the number of nodes with a pod of the current template.
     pub fn up_to_date(&self) -> usize {
         let is_current = |pod: &Daemon| pod.template == self.current();
         self.nodes.iter().filter(|place| place.pods.iter().any(is_current)).count()
@@ -366,7 +367,7 @@ impl World {
         self.current() == 0
     }
 
-    /// Whether a pod of the current template has been available for long.
+    /// Returns whether a pod of the current template has been available for long enough.
     pub fn has_baked(&self) -> bool {
         let baked = |pod: &Daemon| pod.template == self.current() && pod.phase == Phase::Available;
         self.nodes.iter().flat_map(|place| &place.pods).any(baked)
@@ -376,7 +377,7 @@ impl World {
         self.left.upsets < self.allowed.upsets
     }
 
-    /// How many nodes have been absent, and are back.
+    /// Returns the number of nodes that were absent and are back.
     pub fn returned(&self) -> usize {
         let absent = self.nodes.iter().filter(|place| place.absent).count();
         usize::from(self.allowed.absences - self.left.absences) - absent
