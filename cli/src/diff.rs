@@ -38,9 +38,6 @@ pub(super) struct DiffArgs {
     #[command(flatten)]
     selection: Selection,
 
-    #[command(flatten)]
-    changes: ChangeArgs,
-
     /// Exit with 3 if more existing pods are deleted
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_deletes: Option<usize>,
@@ -60,6 +57,10 @@ pub(super) struct DiffArgs {
     /// List all nodes, without abbreviation
     #[arg(long)]
     all: bool,
+
+    // Behind the plain options: its help heading holds for all that follow.
+    #[command(flatten)]
+    changes: ChangeArgs,
 
     #[command(flatten)]
     facts: FactArgs,

@@ -69,10 +69,10 @@ pub(super) struct FactArgs {
 /// The flags that select DaemonSets.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// The DaemonSet's name [default: all]
+    /// The DaemonSet's name [default: any]
     daemonset: Option<String>,
 
-    /// The DaemonSet's namespace [default: all]
+    /// The DaemonSet's namespace [default: any]
     #[arg(short, long)]
     namespace: Option<String>,
 }

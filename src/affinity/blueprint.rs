@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{rewrite_affinity, tolerations::with_automatic};
+use super::{node_affinity::rewrite_affinity, tolerations::with_automatic};
 use crate::model::{ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTemplate, TEMPLATE_GENERATION_LABEL, Text};
 
 /// A pod to create, without the node. All creations of a template share one blueprint.

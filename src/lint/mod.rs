@@ -1,6 +1,6 @@
 //! Finds dangerous configurations of DaemonSets before they do harm.
 
-mod finding;
+mod builder;
 mod policy;
 mod rules;
 
@@ -206,7 +206,7 @@ fn overlaps(snapshots: &[&Snapshot<'_>]) -> Vec<Finding> {
     let both = pairs.into_values().flat_map(|(one, other)| [(one, other), (other, one)]);
     both.map(|(one, other)| {
         let name = &other.daemonset.name;
-        finding::found(one, Lint::SelectorsOverlap, "spec.selector")
+        builder::found(one, Lint::SelectorsOverlap, "spec.selector")
             .with_message(format!(
                 "the selector of DaemonSet {name} matches the same pods: each DaemonSet may adopt the pods of the other"
             ))

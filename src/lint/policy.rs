@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     Finding, Lint,
-    finding::{count, found},
+    builder::{count, found},
 };
 use crate::{
     model::{Labels, Text, UpdateStrategy},

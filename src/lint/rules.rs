@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Finding, Lint,
-    finding::{count, found},
+    builder::{count, found},
     policy,
 };
 use crate::{

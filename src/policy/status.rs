@@ -1,4 +1,4 @@
-//! Where an update stands that keeps to a policy.
+//! The state of an update with a rollout policy.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     util::duration::{self, words},
 };
 
-/// Where an update stands that keeps to a [`RolloutPolicy`](crate::policy::RolloutPolicy).
+/// The state of an update with a [`RolloutPolicy`](crate::policy::RolloutPolicy).
 ///
 /// ```
 /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node}, policy::RolloutPhase};
@@ -28,19 +28,19 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RolloutStatus {
-    /// What the update is doing, or what it waits for.
+    /// The phase of the update.
     #[serde(flatten)]
     pub phase: RolloutPhase,
-    /// How many nodes have a pod of an older template; one that is going counts, too.
+    /// The number of nodes with an outdated pod, including pods being deleted.
     pub old: usize,
-    /// How many nodes that should run a pod, and are not away, have an up-to-date one.
+    /// The number of nodes that should run a pod, are not excluded, and have an updated one.
     pub updated: usize,
-    /// Of the nodes that should run a pod and lack an available one (`status.numberUnavailable`), how many are away.
+    /// The excluded nodes among those without an available pod (`status.numberUnavailable`).
     #[serde(rename = "unavailableAway")]
     pub unavailable_excluded: usize,
 }
 
-/// What an update that keeps to a [`RolloutPolicy`](crate::policy::RolloutPolicy) is doing, or what it waits for.
+/// The phase of an update with a [`RolloutPolicy`](crate::policy::RolloutPolicy).
 ///
 /// ```
 /// use daemonplan::policy::RolloutPhase;
@@ -51,43 +51,43 @@ pub struct RolloutStatus {
 #[serde(tag = "phase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum RolloutPhase {
-    /// No pod is of an older template.
+    /// No pod is outdated.
     Settled,
-    /// It goes on, as far as its budget allows.
+    /// The update proceeds within its budget.
     Rolling {
-        /// The group whose turn it is, if one at a time is updated; empty for the nodes without the label.
+        /// The group being updated, if groups are updated one at a time; empty for the nodes without the label.
         group: Option<Text>,
     },
     /// The canaries are updated.
     CanaryStarting {
-        /// How many are available.
+        /// The number of available canaries.
         available: usize,
-        /// How many there are to be.
+        /// The number of required canaries.
         wanted: usize,
     },
     /// The canaries have not been available for long enough.
     CanaryBaking {
-        /// How long it takes yet; `None`: without a clock nobody knows.
+        /// The remaining time; `None` without a clock.
         #[serde(serialize_with = "duration::serialize_whole", rename = "remainingSeconds")]
         remaining: Option<Duration>,
     },
-    /// Somebody has to say that it may go on.
+    /// An operator must approve the canaries.
     AwaitingApproval {
-        /// The hash that the annotation `daemonplan/canary-approved` has to name.
+        /// The hash to set in the annotation `daemonplan/canary-approved`.
         hash: Text,
     },
-    /// The nodes that have older pods keep them, by the partition or since they are not selected.
+    /// The remaining nodes keep their outdated pods: the partition keeps them, or the policy does not select them.
     Held,
-    /// Somebody has paused it.
+    /// The policy `paused` is set.
     Paused,
     /// An annotation with a policy cannot be read.
     Unreadable,
-    /// The new template fails, so that the update is paused.
+    /// The new template fails, so the update is paused.
     Failing {
         /// The nodes where it fails, by name.
         nodes: Vec<Text>,
     },
-    /// The new template fails, so that the DaemonSet gets an older one back.
+    /// The new template fails, so the older one is restored.
     RollingBack {
         /// The nodes where it fails, by name.
         nodes: Vec<Text>,
@@ -95,7 +95,7 @@ pub enum RolloutPhase {
 }
 
 impl RolloutStatus {
-    /// How much of what is not available is due to nodes that are away; `None` if nothing is.
+    /// Describes the nodes that are unavailable because they are away; `None` if there are none.
     ///
     /// ```
     /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
@@ -119,7 +119,7 @@ impl RolloutStatus {
 }
 
 impl RolloutPhase {
-    /// The variant's name, for programs.
+    /// Returns the variant's name, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Settled => "Settled",
@@ -135,7 +135,7 @@ impl RolloutPhase {
         }
     }
 
-    /// Whether it is the policy that keeps the update from going on now, and not its budget.
+    /// Whether the policy, not the budget, blocks the update.
     pub fn holds(&self) -> bool {
         !matches!(self, Self::Settled | Self::Rolling { .. } | Self::CanaryStarting { .. } | Self::RollingBack { .. })
     }
@@ -175,7 +175,7 @@ impl fmt::Display for RolloutPhase {
     }
 }
 
-/// The first few nodes, and how many more there are.
+/// The first nodes and the number of the others.
 pub(crate) fn some_nodes(nodes: &[Text]) -> String {
     match nodes {
         [first, _, _, _, ..] => format!("{first} and {} other nodes", nodes.len() - 1),

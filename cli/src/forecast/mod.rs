@@ -31,9 +31,6 @@ pub(super) struct ForecastArgs {
     #[command(flatten)]
     selection: Selection,
 
-    #[command(flatten)]
-    assumptions: AssumptionArgs,
-
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: ForecastFormat,
@@ -41,6 +38,10 @@ pub(super) struct ForecastArgs {
     /// List all waves and nodes, without abbreviation
     #[arg(long)]
     all: bool,
+
+    // Behind the plain options: its help heading holds for all that follow.
+    #[command(flatten)]
+    assumptions: AssumptionArgs,
 
     #[command(flatten)]
     facts: FactArgs,
