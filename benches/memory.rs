@@ -4,19 +4,19 @@ use std::hint::black_box;
 
 use allocation_counter::measure;
 use daemonplan::{
-    Cluster, Resource, Settings,
+    Cluster, Object, Settings,
     synthetic::{Condition, Synthetic},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Returns a copy that shares no memory with the original.
-fn copy<T: Serialize + DeserializeOwned + Into<Resource>>(object: &T) -> Option<Resource> {
+fn copy<T: Serialize + DeserializeOwned + Into<Object>>(object: &T) -> Option<Object> {
     let text = serde_json::to_vec(object).ok()?;
     Some(serde_json::from_slice::<T>(&text).ok()?.into())
 }
 
 /// Applies copies of all objects and returns the additional bytes held.
-fn growth<T: Serialize + DeserializeOwned + Into<Resource>>(cluster: &mut Cluster, objects: &[T]) -> usize {
+fn growth<T: Serialize + DeserializeOwned + Into<Object>>(cluster: &mut Cluster, objects: &[T]) -> usize {
     let grown = measure(|| objects.iter().filter_map(copy).for_each(|object| cluster.apply(object)));
     usize::try_from(grown.bytes_current).unwrap_or_default()
 }

@@ -32,7 +32,8 @@ fn plan(cluster: &SyntheticCluster, settings: &Settings) -> usize {
 }
 
 fn all_at_once(c: &mut Criterion) {
-    let settings = Settings::default().burst(usize::MAX);
+    let mut settings = Settings::default();
+    settings.burst = usize::MAX;
     let mut group = c.benchmark_group("snapshot");
     group.sample_size(10);
     let mut bench = |name: &str, nodes: usize, synthetic: Synthetic| {
@@ -134,9 +135,9 @@ fn event_by_event(c: &mut Criterion) {
         let mut kept = kept.borrow_mut();
         let mut daemonsets = [&kept.synthetic, &kept.synthetic].map(|cluster| cluster.daemonsets[0].clone());
         daemonsets[0].template = kept.synthetic.daemonsets[1].template.clone();
-        let mut turns = daemonsets.iter().cycle();
+        let mut turns = [0, 1].into_iter().cycle().map(|turn| &daemonsets[turn]);
         b.iter(|| {
-            kept.cluster.apply(turns.next().map_or_else(|| DaemonSet::new("default", "none"), DaemonSet::clone));
+            turns.next().into_iter().for_each(|daemonset| kept.cluster.apply(daemonset));
             let Kept { cluster, keys, synthetic } = &mut *kept;
             let stale = keys.iter().find(|key| key.name == daemonsets[0].name);
             stale.and_then(|key| cluster.plan(key, synthetic.now)).map(|plan| plan.actions.len())
@@ -154,7 +155,7 @@ fn would_it_run_here(c: &mut Criterion) {
             let namespaces = &synthetic.namespaces;
             let of = |daemonset: &DaemonSet| namespaces.iter().find(|namespace| namespace.name == daemonset.namespace);
             let fleet = DaemonSetFleet::new(daemonsets.iter().filter_map(|d| Some((d, of(d)?))), &Settings::default());
-            let requests = |node| fleet.as_ref().map_or(0, |fleet| fleet.overhead(node).requests().count());
+            let requests = |node| fleet.overhead(node).requests().count();
             b.iter(|| black_box(&synthetic.nodes).iter().map(requests).sum::<usize>());
         });
     };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use daemonplan::{
-    Action, Cluster, Key, Kind, ObjectRef, Plan, Resource, Settings,
+    Action, Cluster, Key, Object, ObjectRef, Plan, Settings,
     history::rollback,
     manifest::Manifests,
     model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Pod, PodNode, PodPhase, Readiness, Text},
@@ -28,7 +28,7 @@ fn main() -> io::Result<()> {
 }
 
 /// Runs the controller until nothing is left to do and returns its writes.
-pub(crate) fn run(objects: impl Iterator<Item = Resource>, mut now: Timestamp) -> Vec<String> {
+pub(crate) fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> Vec<String> {
     let mut server = Server { now, ..Server::default() };
     objects.for_each(|object| server.store(object));
     let mut cluster = Cluster::new(Settings::default());
@@ -38,7 +38,7 @@ pub(crate) fn run(objects: impl Iterator<Item = Resource>, mut now: Timestamp) -
         while let Some(event) = server.events.pop_front() {
             match event {
                 Event::Applied(object) => cluster.apply(*object),
-                Event::Deleted(kind, key) => cluster.delete(kind, &key),
+                Event::Deleted(object) => cluster.delete_object(&object),
                 Event::AllSeen(daemonset) => drop(told.insert(daemonset)),
             }
         }
@@ -74,8 +74,8 @@ pub(crate) fn run(objects: impl Iterator<Item = Resource>, mut now: Timestamp) -
 
 /// A watch event.
 enum Event {
-    Applied(Box<Resource>),
-    Deleted(Kind, Key),
+    Applied(Box<Object>),
+    Deleted(Box<Object>),
     /// All writes for this DaemonSet show. With a real API server: once each name and uid has appeared in the watch.
     AllSeen(Key),
 }
@@ -93,13 +93,13 @@ struct Server {
 }
 
 impl Server {
-    fn store(&mut self, object: Resource) {
+    fn store(&mut self, object: Object) {
         let key = object.key();
         match &object {
-            Resource::Pod(pod) => drop(self.pods.insert(key, pod.clone())),
-            Resource::ControllerRevision(revision) => drop(self.revisions.insert(key, revision.clone())),
-            Resource::DaemonSet(daemonset) => drop(self.daemonsets.insert(key, daemonset.clone())),
-            Resource::Node(_) | Resource::Namespace(_) => {}
+            Object::Pod(pod) => drop(self.pods.insert(key, pod.clone())),
+            Object::ControllerRevision(revision) => drop(self.revisions.insert(key, revision.clone())),
+            Object::DaemonSet(daemonset) => drop(self.daemonsets.insert(key, daemonset.clone())),
+            Object::Node(_) | Object::Namespace(_) => {}
         }
         self.events.push_back(Event::Applied(Box::new(object)));
     }
@@ -123,9 +123,9 @@ impl Server {
                 self.store(pod.into());
             }
             Action::DeletePod { pod, .. } => {
-                let key = self.pod(pod)?.0;
+                let (key, pod) = self.pod(pod)?;
                 self.pods.remove(&key);
-                self.events.push_back(Event::Deleted(Kind::Pod, key));
+                self.events.push_back(Event::Deleted(Box::new(pod.into())));
             }
             Action::AdoptPod { pod } => {
                 self.edit_pod(pod, |pod| pod.controller = owner)?;
@@ -138,9 +138,9 @@ impl Server {
             })?,
             Action::CreateRevision { revision } => self.store((**revision).clone().into()),
             Action::DeleteRevision { revision, .. } => {
-                let key = Key::new(revision.namespace.clone(), revision.name.clone());
-                self.revisions.remove(&key);
-                self.events.push_back(Event::Deleted(Kind::ControllerRevision, key));
+                if let Some(revision) = self.revisions.remove(&Key::from(revision)) {
+                    self.events.push_back(Event::Deleted(Box::new(revision.into())));
+                }
             }
             Action::AdoptRevision { revision } => self.edit_revision(&revision.name, daemonset, |revision| {
                 revision.controller = owner;
@@ -159,7 +159,7 @@ impl Server {
                 let known = known.ok_or_else(|| format!("{} was edited meanwhile", daemonset.name))?;
                 self.store(rollback(known, revision).map_err(|error| error.to_string())?.into());
             }
-            Action::UpdateStatus { status } => {
+            Action::UpdateStatus { status, .. } => {
                 if let Some(mut changed) = self.daemonsets.get(daemonset).cloned() {
                     changed.status = status.clone();
                     self.store(changed.into());
@@ -172,7 +172,7 @@ impl Server {
     }
 
     fn pod(&self, pod: &ObjectRef) -> Result<(Key, Pod), String> {
-        let key = Key::new(pod.namespace.clone(), pod.name.clone());
+        let key = Key::from(pod);
         let found = self.pods.get(&key).filter(|found| found.uid == pod.uid).cloned();
         found.map(|pod| (key, pod)).ok_or_else(|| format!("pod {} was replaced since the plan", pod.name))
     }

@@ -4,9 +4,12 @@ use std::{cmp::min, time::Duration};
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::{DaemonSet, Text};
+use crate::{
+    model::{DaemonSet, Text},
+    util::duration,
+};
 
 /// The back-off of Failed pods, by node: the delay before the next Failed pod on the node is deleted.
 ///
@@ -21,7 +24,7 @@ use crate::model::{DaemonSet, Text};
 /// Each is forgotten after twice its longest delay without use.
 ///
 /// A plan reads this state and returns the changed entries ([`Plan::backoff`](crate::plan::Plan)). After executing the
-/// plan, store them with [`Backoff::update`].
+/// plan, store them with [`Backoff::update`]. To keep it over a restart, serialise it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,6 +34,9 @@ use crate::model::{DaemonSet, Text};
 /// let mut backoff = Backoff::default();
 /// backoff.update([(key, BackoffEntry::new(Duration::from_secs(1), now))], now);
 /// assert_eq!(backoff.iter().count(), 1);
+/// let kept = serde_json::to_string(&backoff)?;
+/// assert_eq!(serde_json::from_str::<Backoff>(&kept)?, backoff);
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backoff(IndexMap<BackoffKey, BackoffEntry>);
@@ -42,7 +48,7 @@ pub struct Backoff(IndexMap<BackoffKey, BackoffEntry>);
 /// let key = BackoffKey::new("42", 1, "node-7");
 /// assert_ne!(key.clone().because("Evicted"), key);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct BackoffKey {
@@ -64,10 +70,12 @@ pub struct BackoffKey {
 /// let entry = BackoffEntry::new(Duration::from_secs(4), "2026-01-02T03:04:05Z".parse().unwrap());
 /// assert_eq!(entry.last_update + entry.delay, "2026-01-02T03:04:09Z".parse().unwrap());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct BackoffEntry {
     /// The delay after the last deletion.
+    #[serde(rename = "delaySeconds", with = "duration::seconds")]
     pub delay: Duration,
     /// The time of the last deletion of a Failed pod.
     pub last_update: Timestamp,
@@ -180,7 +188,7 @@ impl Backoff {
     /// ```
     /// use daemonplan::{Backoff, model::DaemonSet};
     /// let now = "2026-01-02T03:04:05Z".parse().unwrap();
-    /// let (daemonset, mut backoff) = (DaemonSet::new("prod", "agent"), Backoff::default());
+    /// let (daemonset, mut backoff) = (DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap(), Backoff::default());
     /// for seconds in [10, 20, 40] {
     ///     let (key, entry) = backoff.refused(&daemonset, "node-7", now);
     ///     assert_eq!(entry.delay.as_secs(), seconds);
@@ -258,6 +266,36 @@ impl Backoff {
     }
 }
 
+/// An entry with its key, as one object.
+#[derive(Serialize, Deserialize)]
+struct KeptEntry {
+    #[serde(flatten)]
+    key: BackoffKey,
+    #[serde(flatten)]
+    entry: BackoffEntry,
+}
+
+/// Serializes entries as a list of objects.
+pub(crate) fn serialize_entries<S: Serializer>(
+    entries: &[(BackoffKey, BackoffEntry)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(entries.iter().map(|(key, entry)| KeptEntry { key: key.clone(), entry: *entry }))
+}
+
+impl Serialize for Backoff {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(|(key, entry)| KeptEntry { key: key.clone(), entry: *entry }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Backoff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entries = Vec::<KeptEntry>::deserialize(deserializer)?;
+        Ok(entries.into_iter().map(|KeptEntry { key, entry }| (key, entry)).collect())
+    }
+}
+
 impl FromIterator<(BackoffKey, BackoffEntry)> for Backoff {
     fn from_iter<I: IntoIterator<Item = (BackoffKey, BackoffEntry)>>(entries: I) -> Self {
         Self(entries.into_iter().collect())
@@ -274,7 +312,7 @@ mod tests {
     }
 
     fn key() -> BackoffKey {
-        Backoff::key(&DaemonSet::new("prod", "agent"), &"node-a".into())
+        Backoff::key(&DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap(), &"node-a".into())
     }
 
     fn wait(backoff: &Backoff, now: Option<Timestamp>) -> Option<Duration> {
@@ -335,7 +373,12 @@ mod tests {
             let [first, second, third, last] = delays;
             assert_eq!((&found[..3], found[11]), (&[first, second, third][..], last), "{reason}");
             assert_eq!(
-                backoff.failures(&DaemonSet::new("prod", "agent"), &"node-a".into(), None).next().unwrap().1.failures,
+                backoff
+                    .failures(&DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap(), &"node-a".into(), None)
+                    .next()
+                    .unwrap()
+                    .1
+                    .failures,
                 12
             );
             let forgotten = i64::try_from(2 * last).unwrap() + 1;

@@ -1,13 +1,11 @@
 //! What is the same for all nodes of a DaemonSet, compiled once. It serves plan, explain, history and cluster.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use crate::{
     adoption::{revision_history::RevisionHistory, revision_match::RevisionLabels},
     backoff::Backoff,
-    model::{ControllerRevision, DaemonSet, Namespace, Text},
+    model::{DaemonSet, Namespace, Text},
     placement::PlacementRules,
     plan::Warning,
     policy::effective::EffectivePolicy,
@@ -17,6 +15,8 @@ use crate::{
 /// How a DaemonSet is synchronised at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SyncMode {
+    /// Not at all: its namespace is not known. With another one's node selector, pods would be deleted by mistake.
+    OtherNamespace,
     /// Not at all: its selector is empty.
     LeaveAlone,
     /// It is being deleted: its dependents are deleted or orphaned.
@@ -28,7 +28,7 @@ pub(crate) enum SyncMode {
 /// The rules of a DaemonSet, compiled from the DaemonSet, its namespace, its revisions and the settings.
 #[derive(Debug)]
 pub(crate) struct DaemonSetRules {
-    pub(crate) placement: Arc<PlacementRules>,
+    pub(crate) placement: PlacementRules,
     pub(crate) policy: EffectivePolicy,
     pub(crate) labels: RevisionLabels,
     pub(crate) history: RevisionHistory,
@@ -49,8 +49,9 @@ pub(crate) struct DaemonSetContext<'a> {
 }
 
 impl SyncMode {
-    pub(crate) fn of(daemonset: &DaemonSet) -> Self {
+    pub(crate) fn of(daemonset: &DaemonSet, namespace: &Namespace) -> Self {
         match &daemonset.selector {
+            _ if daemonset.namespace != namespace.name => Self::OtherNamespace,
             Some(selector) if selector.is_empty() => Self::LeaveAlone,
             _ if daemonset.is_being_deleted() => Self::CollectDependents,
             _ => Self::Reconcile,
@@ -59,67 +60,19 @@ impl SyncMode {
 }
 
 impl DaemonSetRules {
-    /// No rules yet: [`DaemonSetRules::recompile`] and [`DaemonSetRules::update_history`] make them.
-    pub(crate) fn new(daemonset: &DaemonSet) -> Self {
-        Self {
-            placement: Arc::default(),
-            policy: EffectivePolicy::default(),
-            labels: RevisionLabels::new(daemonset),
-            history: RevisionHistory::not_given(daemonset),
-            warnings: Vec::new(),
-        }
-    }
-
-    /// Compiles everything; without `revisions` the history is not given.
     pub(crate) fn compile(
         daemonset: &DaemonSet,
         namespace: &Namespace,
-        revisions: Option<&[ControllerRevision]>,
         settings: &Settings,
+        history: RevisionHistory,
     ) -> Self {
-        let (placement, policy) = compile(daemonset, namespace, settings);
-        Self {
-            warnings: warnings(&placement, &policy),
-            placement: Arc::new(placement),
-            policy,
-            labels: RevisionLabels::new(daemonset),
-            history: match revisions {
-                Some(revisions) => RevisionHistory::new(daemonset, revisions.iter()),
-                None => RevisionHistory::not_given(daemonset),
-            },
-        }
+        let placement = PlacementRules::new(daemonset, namespace, settings);
+        let policy = EffectivePolicy::new(daemonset, settings.policy_of(daemonset), &settings.rollout_policy);
+        let mut warnings = Warning::of_placement(&placement);
+        warnings.extend(policy.error.clone().map(|error| Warning::InvalidPolicy { error }));
+        warnings.extend(Warning::of_input(daemonset, namespace, settings));
+        Self { placement, policy, labels: RevisionLabels::new(daemonset), history, warnings }
     }
-
-    /// Compiles everything but the history. Returns whether decisions about nodes may have changed.
-    pub(crate) fn recompile(&mut self, daemonset: &DaemonSet, namespace: &Namespace, settings: &Settings) -> bool {
-        let (placement, policy) = compile(daemonset, namespace, settings);
-        let has_changed = placement != *self.placement || policy != self.policy;
-        self.warnings = warnings(&placement, &policy);
-        self.labels = RevisionLabels::new(daemonset);
-        (self.placement, self.policy) = (Arc::new(placement), policy);
-        has_changed
-    }
-
-    /// Replaces the history by that of `revisions`.
-    pub(crate) fn update_history<'r>(
-        &mut self,
-        daemonset: &DaemonSet,
-        revisions: impl Iterator<Item = &'r ControllerRevision> + Clone,
-    ) {
-        self.history = RevisionHistory::new(daemonset, revisions);
-    }
-}
-
-fn compile(daemonset: &DaemonSet, namespace: &Namespace, settings: &Settings) -> (PlacementRules, EffectivePolicy) {
-    let placement = PlacementRules::compile(daemonset, namespace, settings);
-    let policy = EffectivePolicy::new(daemonset, settings.policy_of(daemonset), &settings.rollout_policy);
-    (placement, policy)
-}
-
-fn warnings(placement: &PlacementRules, policy: &EffectivePolicy) -> Vec<Warning> {
-    let mut warnings = Warning::of_placement(placement);
-    warnings.extend(policy.error.clone().map(|error| Warning::InvalidPolicy { error }));
-    warnings
 }
 
 impl<'a> DaemonSetContext<'a> {

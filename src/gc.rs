@@ -1,7 +1,25 @@
-//! Garbage collection: pods and revisions whose DaemonSet is being deleted or missing.
+//! Garbage collection: what becomes of pods and revisions whose DaemonSet is being deleted or gone, and of pods whose
+//! node is gone.
 //!
-//! In Kubernetes, separate controllers do this. Pods of missing nodes are part of the decision
-//! for the node.
+//! - [`dependents`]: the pods and revisions of a DaemonSet that is being deleted are deleted, or orphaned if it has the
+//!   finalizer `orphan`.
+//! - [`orphans`]: the pods and revisions of DaemonSets that no longer exist.
+//! - [`pods_on_missing_nodes`]: the pods that are bound to a node that no longer exists.
+//!
+//! In Kubernetes, the garbage collector and the pod garbage collector do this. A plan includes the first, and the last for
+//! the DaemonSet's own pods.
+//! <https://kubernetes.io/docs/concepts/architecture/garbage-collection/>
+//!
+//! ```
+//! use daemonplan::{gc::dependents, model::DaemonSet};
+//! let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+//! daemonset.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
+//! let (pods, revisions) = ([], []); // all of the namespace
+//! for action in dependents(&daemonset, &pods, &revisions) {
+//!     println!("{action}");
+//! }
+//! # Ok::<(), daemonplan::model::RequirementError>(())
+//! ```
 
 use std::collections::HashSet;
 
@@ -10,9 +28,32 @@ use crate::{
         ReleaseReason, RevisionDeleteReason,
         claim::{controls_pod, controls_revision},
     },
-    model::{ControllerRef, ControllerRevision, DaemonSet, ObjectRef, Pod, Text},
+    model::{ControllerRef, ControllerRevision, DaemonSet, Node, ObjectRef, Pod, Text},
     plan::{Action, DeleteReason},
 };
+
+/// Returns what becomes of the pods and revisions of a DaemonSet that is being deleted: they are deleted, or released if
+/// it has the finalizer `orphan`. Pods come first, each kind by name. For a DaemonSet that is not being deleted, nothing.
+///
+/// ```
+/// use daemonplan::{gc::dependents, model::{ControllerRef, DaemonSet, Pod}};
+/// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+/// let mut pod = Pod::new("prod", "agent-x2k");
+/// pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "".into() });
+/// assert_eq!(dependents(&daemonset, &[pod.clone()], &[]), []);
+/// daemonset.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
+/// daemonset.finalizers = vec!["orphan".into()];
+/// assert_eq!(dependents(&daemonset, &[pod], &[])[0].code(), "ReleasePod");
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
+pub fn dependents(daemonset: &DaemonSet, pods: &[Pod], revisions: &[ControllerRevision]) -> Vec<Action> {
+    if !daemonset.is_being_deleted() {
+        return Vec::new();
+    }
+    let mut actions = dependent_pods(daemonset, pods.iter());
+    actions.extend(dependent_revisions(daemonset, revisions.iter()));
+    actions
+}
 
 /// Deletes the pods of a DaemonSet that is being deleted, or releases them if it has the finalizer `orphan`.
 pub(crate) fn dependent_pods<'p>(daemonset: &DaemonSet, pods: impl Iterator<Item = &'p Pod>) -> Vec<Action> {
@@ -60,12 +101,12 @@ fn by_name(actions: impl Iterator<Item = Action>) -> Vec<Action> {
 /// The pods and revisions whose DaemonSet no longer exists.
 ///
 /// ```
-/// use std::collections::HashSet;
 /// use daemonplan::gc::{Orphans, orphans};
-/// let Orphans { pods, revisions, .. } = orphans(&HashSet::new(), &[], &[]);
+/// let Orphans { pods, revisions, .. } = orphans(["42"], &[], &[]);
 /// assert!(pods.is_empty() && revisions.is_empty());
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Orphans<'a> {
     /// The pods, by namespace and name.
     pub pods: Vec<&'a Pod>,
@@ -73,21 +114,25 @@ pub struct Orphans<'a> {
     pub revisions: Vec<&'a ControllerRevision>,
 }
 
-/// Returns the pods and revisions that are controlled by a DaemonSet whose uid is not in `live`.
+/// Returns the pods and revisions that are controlled by a DaemonSet whose uid is not in `live`: the uids of all
+/// DaemonSets that exist.
 ///
 /// Pods and revisions without a controller, or with a controller of another kind, are ignored.
 ///
 /// ```
-/// use std::collections::HashSet;
 /// use daemonplan::{gc::orphans, model::{ControllerRef, Pod}};
 /// let mut pod = Pod::new("prod", "agent-x2k");
 /// pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "41".into() });
 /// let pods = [pod];
-/// assert_eq!(orphans(&HashSet::from(["42".into()]), &pods, &[]).pods.len(), 1);
-/// assert_eq!(orphans(&HashSet::from(["41".into()]), &pods, &[]).pods.len(), 0);
+/// assert_eq!(orphans(["42"], &pods, &[]).pods.len(), 1);
+/// assert_eq!(orphans(["41", "42"], &pods, &[]).pods.len(), 0);
 /// ```
-#[allow(clippy::implicit_hasher)]
-pub fn orphans<'a>(live: &HashSet<Text>, pods: &'a [Pod], revisions: &'a [ControllerRevision]) -> Orphans<'a> {
+pub fn orphans<'a, U: Into<Text>>(
+    live: impl IntoIterator<Item = U>,
+    pods: &'a [Pod],
+    revisions: &'a [ControllerRevision],
+) -> Orphans<'a> {
+    let live: HashSet<Text> = live.into_iter().map(Into::into).collect();
     let is_orphaned = |owner: &Option<ControllerRef>| {
         owner.as_ref().is_some_and(|owner| owner.kind == "DaemonSet" && !live.contains(&owner.uid))
     };
@@ -96,4 +141,24 @@ pub fn orphans<'a>(live: &HashSet<Text>, pods: &'a [Pod], revisions: &'a [Contro
     pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     revisions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     Orphans { pods, revisions }
+}
+
+/// Returns the pods that are bound to a node that is not in `nodes`, which are all nodes of the cluster, and that are not
+/// being deleted; by namespace and name. Pods of all owners count.
+///
+/// ```
+/// use daemonplan::{gc::pods_on_missing_nodes, model::{Node, Pod, PodNode}};
+/// let mut pods = [Pod::new("prod", "agent-x2k"), Pod::new("prod", "agent-9fz")];
+/// pods[0].node = PodNode::Bound("node-1".into());
+/// pods[1].node = PodNode::Bound("node-2".into());
+/// assert_eq!(pods_on_missing_nodes(&pods, &[Node::new("node-1")]), [&pods[1]]);
+/// ```
+pub fn pods_on_missing_nodes<'a>(pods: &'a [Pod], nodes: &[Node]) -> Vec<&'a Pod> {
+    let nodes: HashSet<&Text> = nodes.iter().map(|node| &node.name).collect();
+    let is_lost = |pod: &&Pod| {
+        pod.node.is_bound() && pod.node.name().is_some_and(|node| !nodes.contains(node)) && !pod.is_being_deleted()
+    };
+    let mut lost: Vec<_> = pods.iter().filter(is_lost).collect();
+    lost.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    lost
 }

@@ -12,36 +12,34 @@
 //! ```
 //! use daemonplan::{Action, Snapshot, model::{DaemonSet, Namespace, Node}};
 //!
-//! let daemonset: DaemonSet = serde_json::from_str(r#"{
-//!     "metadata": {"namespace": "prod", "name": "agent", "uid": "42"},
-//!     "spec": {
-//!         "selector": {"matchLabels": {"app": "agent"}},
-//!         "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"nodeSelector": {"role": "worker"}}}
-//!     }
-//! }"#)?;
+//! let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+//! daemonset.uid = "42".into();
+//! daemonset.template = daemonset.template.with_node_selector([("role", "worker")]);
 //! let nodes: Vec<Node> = serde_json::from_str(r#"[
 //!     {"metadata": {"name": "node-1", "labels": {"role": "worker"}}},
 //!     {"metadata": {"name": "node-2", "labels": {"role": "infra"}}}
-//! ]"#)?;
+//! ]"#)?; // as Kubernetes writes them
 //! let namespace = Namespace::new("prod");
+//! let now = "2026-01-02T03:04:05Z".parse()?;
 //!
-//! let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]).plan();
+//! let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]).at(now);
+//! let plan = snapshot.plan();
 //! assert!(plan.actions.iter().any(|action| matches!(action, Action::CreatePod { node, .. } if node == "node-1")));
 //! assert_eq!(
-//!     plan.placement("node-2").unwrap().to_string(),
+//!     snapshot.placement("node-2").unwrap().to_string(),
 //!     "node-2: not placed: node selector role=worker is required, the node has role=infra",
 //! );
-//! # Ok::<(), serde_json::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Usage
 //!
-//! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), from files with [`manifest`], or from the types of the
-//!    crate k8s-openapi with [`k8s`].
+//! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), from files with [`manifest`], or from other types that
+//!    serialise as Kubernetes' JSON ([`Resource::from_serializable`](model::Resource::from_serializable)).
 //! 2. Build a [`Snapshot`], add what is known (revisions, time, [`Settings`], [`Backoff`]) and call [`Snapshot::plan`], or
 //!    call [`plan()`] for the actions alone. A long-lived controller keeps a [`Cluster`] instead and applies every event.
-//! 3. Carry out [`Plan::actions`] in their order, with the uid of [`Action::object`] as a precondition. Stopping after any
-//!    of them and planning again is safe. Until the effects show in the input, plan with
+//! 3. Carry out [`Plan::actions`] in their order, with the uid of [`Action::object`] as a precondition; [`Action::patch`]
+//!    is the patch to send. Stopping after any of them and planning again is safe. Until the effects show in the input, plan with
 //!    [`Snapshot::expectations_unsatisfied`] or [`Cluster::set_expectations_satisfied`].
 //! 4. Keep the entries of [`Plan::backoff`] with [`Backoff::update`] or [`Cluster::update_backoff`], and plan again when
 //!    something changes, or after [`Plan::requeue_after`].
@@ -56,12 +54,12 @@
 //! - [`policy`]: rollout policies, for updates that keep to more than the DaemonSet's own strategy.
 //! - [`backoff`]: how long Failed pods are left alone.
 //!
-//! The rules by themselves:
+//! The four rooms, each callable on its own, without a [`Snapshot`]:
 //!
-//! - [`selector`]: label selectors, node selector terms, tolerations.
-//! - [`affinity`]: the pod for a node, with its rewritten node affinity and automatic tolerations.
-//! - [`adoption`]: whose a pod or a revision is, and which revision is current.
-//! - [`gc`]: pods and revisions whose DaemonSet is being deleted or gone.
+//! - [`selector`]: label selectors, node selector terms, tolerations: does it match, and if not, why.
+//! - [`affinity`]: the pod for a node, with its rewritten node affinity and automatic tolerations; the node of a pod.
+//! - [`adoption`]: whose a pod or a revision is, the template's hash, and which revision is current.
+//! - [`gc`]: pods and revisions whose DaemonSet is being deleted or gone, and pods of missing nodes.
 //!
 //! Questions about plans:
 //!
@@ -98,8 +96,9 @@
 //! None is on by default.
 //!
 //! - `manifest`: YAML and JSON files and streams.
+//! - `clap`: command-line [flags] for the settings.
 //! - `forecast`: [`Snapshot::forecast`] and [`Snapshot::diff`].
-//! - `k8s-openapi`: `TryFrom` both ways between the objects of [`model`] and that crate's.
+//! - `k8s-openapi`: `TryFrom` that crate's objects for those of [`model`].
 //! - `proptest`: generated clusters for property tests.
 //! - `synthetic`: large seeded clusters for benchmarks and simulators.
 
@@ -109,6 +108,8 @@ pub mod backoff;
 mod cluster;
 mod context;
 pub mod explain;
+#[cfg(feature = "clap")]
+pub mod flags;
 #[cfg(feature = "forecast")]
 pub mod forecast;
 pub mod gc;
@@ -145,7 +146,7 @@ pub use cluster::Cluster;
 pub use explain::Explanation;
 #[cfg(feature = "forecast")]
 pub use forecast::{Diff, Forecast};
-pub use model::{Key, Kind, ObjectRef, Resource};
+pub use model::{Key, Kind, Object, ObjectRef, Resource};
 pub use placement::{Placement, Verdict};
 pub use plan::{Action, CreateReason, DeleteReason, Event, Plan, Warning};
 pub use planner::{OwnedSnapshot, Snapshot, plan};

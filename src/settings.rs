@@ -1,35 +1,47 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     model::DaemonSet,
     policy::{PolicyError, RolloutPolicy},
-    selector::{ExpressionError, SelectorExpression},
+    selector::SelectorExpression,
 };
 
-/// The cluster-wide configuration of the planner.
+/// The cluster-wide configuration of the planner. The default is that of the built-in controller.
 ///
 /// ```
 /// use daemonplan::Settings;
-/// let settings = Settings::default().burst(500).project_node_selector("role=worker")?;
-/// assert!(Settings::default().project_node_selector("role in worker").is_err());
+/// let mut settings = Settings::default();
+/// settings.burst = 500;
+/// settings.project_node_selector = Some("role=worker".parse()?);
+/// let kept = serde_json::to_string(&settings).unwrap();
+/// assert_eq!(serde_json::from_str::<Settings>(&kept).unwrap(), settings);
 /// # Ok::<(), daemonplan::selector::ExpressionError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Settings {
-    pub(crate) burst: usize,
-    pub(crate) project_node_selector: Option<SelectorExpression>,
-    pub(crate) default_node_selector: Option<SelectorExpression>,
-    pub(crate) collect_pods_on_missing_nodes: bool,
-    pub(crate) toleration_comparison: bool,
-    pub(crate) rollout_policy: RolloutPolicy,
-    pub(crate) ignore_policy_annotations: bool,
+    /// The maximum number of pods that a plan creates, and of those that it deletes. Default: 250. With 0, plans create
+    /// and delete none, and [say so](crate::plan::Warning::NoBurst).
+    pub burst: usize,
+    /// The default project node selector, which applies in namespaces without a node selector annotation:
+    /// `spec.defaultNodeSelector` of OpenShift's Scheduler configuration.
+    pub project_node_selector: Option<SelectorExpression>,
+    /// The Kubernetes default node selector: `clusterDefaultNodeSelector` of the admission plugin `PodNodeSelector`. It
+    /// applies in namespaces without the annotation `scheduler.alpha.kubernetes.io/node-selector`.
+    pub default_node_selector: Option<SelectorExpression>,
+    /// Whether plans delete pods that are bound to a missing node. Default: yes. Turn it off in clusters whose own pod
+    /// garbage collector does that.
+    pub collect_pods_on_missing_nodes: bool,
+    /// Whether the toleration operators `Lt` and `Gt` are enabled (feature gate `TaintTolerationComparisonOperators`).
+    pub toleration_comparison: bool,
+    /// The rollout policy of all DaemonSets. Their annotations take precedence. Default: no policy.
+    pub rollout_policy: RolloutPolicy,
+    /// Whether the annotations with a [`RolloutPolicy`] are ignored, as the built-in controller does.
+    pub ignore_policy_annotations: bool,
 }
 
 impl Default for Settings {
-    /// Returns the settings of the built-in controller.
-    ///
-    /// The burst is 250, no node selectors apply, and pods on missing nodes are deleted.
     fn default() -> Self {
         Self {
             burst: 250,
@@ -44,51 +56,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Sets the maximum number of pods that a plan creates, and of those that it deletes. Default: 250.
-    #[must_use]
-    pub fn burst(self, burst: usize) -> Self {
-        Self { burst, ..self }
-    }
-
-    /// Sets the default project node selector, which applies in namespaces without a node selector annotation.
-    ///
-    /// It is `spec.defaultNodeSelector` of OpenShift's Scheduler configuration. An empty `text` removes it.
-    ///
-    /// # Errors
-    /// If `text` is not a selector expression.
-    pub fn project_node_selector(self, text: &str) -> Result<Self, ExpressionError> {
-        Ok(Self { project_node_selector: selector(text)?, ..self })
-    }
-
-    /// Sets the Kubernetes default node selector.
-    ///
-    /// It applies in namespaces without the annotation `scheduler.alpha.kubernetes.io/node-selector`, and is
-    /// `clusterDefaultNodeSelector` of the admission plugin `PodNodeSelector`. An empty `text` removes it.
-    ///
-    /// # Errors
-    /// If `text` is not a selector expression.
-    pub fn default_node_selector(self, text: &str) -> Result<Self, ExpressionError> {
-        Ok(Self { default_node_selector: selector(text)?, ..self })
-    }
-
-    /// Leaves pods that are bound to a missing node to the cluster's pod garbage collector.
-    #[must_use]
-    pub fn keep_pods_on_missing_nodes(self) -> Self {
-        Self { collect_pods_on_missing_nodes: false, ..self }
-    }
-
-    /// Enables the toleration operators `Lt` and `Gt` (feature gate `TaintTolerationComparisonOperators`).
-    #[must_use]
-    pub fn toleration_comparison(self) -> Self {
-        Self { toleration_comparison: true, ..self }
-    }
-
-    /// Sets the rollout policy of all DaemonSets. Their annotations take precedence. Default: no policy.
-    #[must_use]
-    pub fn rollout_policy(self, policy: RolloutPolicy) -> Self {
-        Self { rollout_policy: policy, ..self }
-    }
-
     /// Returns the policy of `daemonset`: its annotations, with the general policy as the default.
     ///
     /// # Errors
@@ -96,8 +63,8 @@ impl Settings {
     ///
     /// ```
     /// use daemonplan::{Settings, model::{DaemonSet, Labels}};
-    /// let mut daemonset = DaemonSet::new("prod", "agent");
-    /// daemonset.annotations = Labels::from_iter([("daemonplan/paused", "true")]);
+    /// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+    /// daemonset.annotations = Labels::from([("daemonplan/paused", "true")]);
     /// assert!(Settings::default().policy_of(&daemonset)?.paused);
     /// # Ok::<(), daemonplan::policy::PolicyError>(())
     /// ```
@@ -105,15 +72,4 @@ impl Settings {
         let general = self.rollout_policy.clone();
         if self.ignore_policy_annotations { Ok(general) } else { general.annotated(&daemonset.annotations) }
     }
-
-    /// Ignores all annotations with a [`RolloutPolicy`], as the built-in controller does.
-    #[must_use]
-    pub fn ignore_policy_annotations(self) -> Self {
-        Self { ignore_policy_annotations: true, ..self }
-    }
-}
-
-fn selector(text: &str) -> Result<Option<SelectorExpression>, ExpressionError> {
-    let selector: SelectorExpression = text.parse()?;
-    Ok((!selector.requirements().is_empty()).then_some(selector))
 }

@@ -6,8 +6,8 @@ mod common;
 use allocation_counter::{AllocationInfo, measure};
 use common::{Cluster, affinity, cluster, node, pod, tainted, template};
 use daemonplan::{
-    Cluster as Kept, Key, Kind, Settings,
-    model::{Namespace, Pod, Text},
+    Cluster as Kept, Key, Settings,
+    model::{DaemonSet, Interner, Namespace, Node, Pod, Text},
 };
 use serde_json::json;
 
@@ -42,7 +42,7 @@ fn ten_thousand_creations_share_one_template() {
     let novel = "x".repeat(100_000);
     cluster.daemonset.template = template(json!({"containers": [{"name": "agent", "args": [novel]}]}));
     cluster.revisions = vec![cluster.revision("one", 1)];
-    cluster.settings = cluster.settings.burst(10_000);
+    cluster.settings.burst = 10_000;
     let cost = cost_of_a_plan(&cluster, 10_001);
     assert!(cost.bytes_max < 20_000_000, "{} bytes at most, the templates alone are 1 GB", cost.bytes_max);
 }
@@ -64,8 +64,8 @@ fn added_and_removed_nodes_leave_no_memory_behind() {
         kept.apply(node(&name));
         kept.apply(pod("one", &name));
         kept.plan(&Key::new("prod", "agent"), facts.now);
-        kept.delete(Kind::Node, &Key::cluster_wide(name.as_str()));
-        kept.delete(Kind::Pod, &Key::new("prod", "one"));
+        kept.delete::<Node>(name.as_str());
+        kept.delete::<Pod>(&Key::new("prod", "one"));
         kept.plan(&Key::new("prod", "agent"), facts.now);
     });
     assert!(grown < 5_000, "{grown} bytes more after 5,000 removed nodes");
@@ -82,8 +82,8 @@ fn added_and_removed_namespaces_leave_no_memory_behind() {
         kept.apply(Namespace::new(name.clone()));
         kept.apply(daemonset);
         kept.plan(&key, facts.now);
-        kept.delete(Kind::DaemonSet, &key);
-        kept.delete(Kind::Namespace, &Key::cluster_wide(name));
+        kept.delete::<DaemonSet>(&key);
+        kept.delete::<Namespace>(name);
     });
     assert!(grown < 5_000, "{grown} bytes more after 5,000 removed namespaces");
 }
@@ -106,9 +106,9 @@ fn a_status_update_rebuilds_nothing() {
     let mut kept = Kept::new(Settings::default());
     kept.apply(facts.namespace.clone());
     kept.apply(facts.daemonset.clone());
-    kept.resync(Kind::Node, facts.nodes.clone());
-    kept.resync(Kind::Pod, facts.pods.clone());
-    kept.resync(Kind::ControllerRevision, facts.revisions.clone());
+    kept.resync(facts.nodes.clone());
+    kept.resync(facts.pods.clone());
+    kept.resync(facts.revisions.clone());
     let key = Key::new("prod", "agent");
     let status = kept.plan(&key, facts.now).and_then(|plan| plan.status);
     facts.daemonset.status = status.unwrap_or_default();
@@ -120,7 +120,7 @@ fn a_status_update_rebuilds_nothing() {
 }
 
 #[test]
-fn deserialized_pods_share_their_controller_reference() {
+fn interned_pods_share_their_controller_reference() {
     const PODS: usize = 1000;
     let uid = "u".repeat(1000);
     let controller = json!({"kind": "DaemonSet", "name": "agent", "uid": uid, "controller": true});
@@ -129,7 +129,13 @@ fn deserialized_pods_share_their_controller_reference() {
     };
     let texts: Vec<_> = (0..PODS).map(pod).collect();
     let mut pods: Vec<Pod> = Vec::with_capacity(PODS);
-    let cost = measure(|| pods.extend(texts.iter().filter_map(|text| serde_json::from_str(text).ok())));
+    let mut interner = Interner::default();
+    let mut read = |text: &String| {
+        let mut pod: Pod = serde_json::from_str(text).ok()?;
+        interner.share(&mut pod);
+        Some(pod)
+    };
+    let cost = measure(|| pods.extend(texts.iter().filter_map(&mut read)));
     assert_eq!(pods.len(), PODS);
     assert!(cost.bytes_current < 500 * 1000, "{} bytes for {PODS} pods of a controller", cost.bytes_current);
 }

@@ -33,6 +33,7 @@ const LAYERS: &[&str] = &[
     "forecast",
     "manifest",
     "k8s",
+    "flags",
     "strategies",
     "synthetic",
 ];

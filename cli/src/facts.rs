@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use daemonplan::{RolloutPolicy, Settings, Snapshot, manifest::Manifests, model::DaemonSet};
+use daemonplan::{Settings, Snapshot, flags::SettingsFlags, manifest::Manifests, model::DaemonSet};
 use jiff::Timestamp;
 
 use super::{
@@ -29,29 +29,8 @@ pub(super) struct FactArgs {
     #[arg(long, value_name = "RFC3339")]
     now: Option<Timestamp>,
 
-    /// The maximum number of pods that a plan creates, and that it deletes
-    #[arg(long, value_name = "N", default_value_t = 250)]
-    burst: usize,
-
-    /// The cluster's default project node selector (OpenShift), such as role=worker
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    project_node_selector: String,
-
-    /// The Kubernetes default node selector, such as role=worker
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    default_node_selector: String,
-
-    /// Evaluate the toleration operators Lt and Gt (feature gate TaintTolerationComparisonOperators)
-    #[arg(long)]
-    toleration_comparison: bool,
-
-    /// A rollout policy, such as order=oldest-pod; repeatable. The annotations of a DaemonSet take precedence
-    #[arg(long, value_name = "NAME=VALUE")]
-    policy: Vec<String>,
-
-    /// Ignore annotations under daemonplan/, as the built-in controller does
-    #[arg(long)]
-    ignore_policies: bool,
+    #[command(flatten)]
+    settings: SettingsFlags,
 
     /// Create and delete nothing, because the effects of the last plan do not show in the input yet
     #[arg(long = "effects-unobserved")]
@@ -163,18 +142,10 @@ impl FactArgs {
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
-        let fail = |flag: &str, error| Failure(format!("{flag}: {error}"));
-        let settings = Settings::default()
-            .burst(self.burst)
-            .project_node_selector(&self.project_node_selector)
-            .map_err(|error| fail("--project-node-selector", error))?
-            .default_node_selector(&self.default_node_selector)
-            .map_err(|error| fail("--default-node-selector", error))?;
-        let policy = RolloutPolicy::default().with_flags(self.policy.iter().map(String::as_str));
-        let settings = settings.rollout_policy(policy.map_err(|error| Failure(format!("--policy: {error}")))?);
-        let settings = if self.ignore_policies { settings.ignore_policy_annotations() } else { settings };
-        let settings = if self.keep_pods_on_missing_nodes { settings.keep_pods_on_missing_nodes() } else { settings };
-        Ok(if self.toleration_comparison { settings.toleration_comparison() } else { settings })
+        let settings = self.settings.settings().map_err(|error| Failure(format!("--policy: {error}")));
+        let mut settings = settings?;
+        settings.collect_pods_on_missing_nodes = !self.keep_pods_on_missing_nodes;
+        Ok(settings)
     }
 }
 

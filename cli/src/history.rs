@@ -152,7 +152,8 @@ pub(super) fn undo(args: &UndoArgs) -> Result<ExitCode, Failure> {
 /// Returns the given manifest with an older template, and without the fields that only the API server writes. The
 /// resourceVersion stays, so that replacing the DaemonSet fails if it has changed in the meantime.
 fn rolled_back(facts: &Facts, snapshot: Snapshot<'_>, to_revision: Option<i64>) -> Result<Value, UndoError> {
-    let before = snapshot.undo(to_revision)?;
+    let revision = snapshot.undo(to_revision)?;
+    let template = revision.template().map_err(|source| UndoError::Template { number: revision.revision, source })?;
     let mut manifest = facts.manifests.original(snapshot.daemonset()).cloned().unwrap_or_default();
     if let Some(fields) = manifest.as_object_mut() {
         fields.entry("apiVersion").or_insert_with(|| "apps/v1".into());
@@ -163,7 +164,7 @@ fn rolled_back(facts: &Facts, snapshot: Snapshot<'_>, to_revision: Option<i64>) 
         metadata.shift_remove("managedFields");
     }
     if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.insert("template".into(), Value::Object(before.template.json().clone()));
+        spec.insert("template".into(), Value::Object(template.json().clone()));
     }
     Ok(manifest)
 }

@@ -14,7 +14,7 @@ use super::{
     Failure,
     facts::{FactArgs, print_problems},
     input,
-    output::{self, Format, escape_control, write_error},
+    output::{self, Format, escape_control, print_error, write_error},
     style::{BOLD, DIM, names},
 };
 
@@ -47,7 +47,10 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     if new_nodes.nodes().is_empty() {
         return Err(Failure("--node: expected a Node, found none".into()));
     }
-    let fleet = DaemonSetFleet::of(facts.snapshots()).map_err(|error| Failure(escape_control(error)))?;
+    let fleet = DaemonSetFleet::of(facts.snapshots());
+    for problem in fleet.problems() {
+        print_error(problem);
+    }
     let overheads: Vec<_> = new_nodes.nodes().iter().map(|node| (&node.name, fleet.overhead(node))).collect();
     let report = || IndexMap::from([("overheads", overheads.iter().map(|(_, overhead)| overhead).collect::<Vec<_>>())]);
     let mut out = output::stdout();
@@ -57,7 +60,8 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
         Format::Yaml => output::write_yaml(&mut out, &report()),
     }
     .map_err(write_error)?;
-    Ok(if new_nodes.problems().is_empty() { facts.exit_code() } else { ExitCode::FAILURE })
+    let is_complete = new_nodes.problems().is_empty() && fleet.problems().is_empty();
+    Ok(if is_complete { facts.exit_code() } else { ExitCode::FAILURE })
 }
 
 fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<'_>)], all: bool) -> io::Result<()> {

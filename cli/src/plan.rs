@@ -8,9 +8,10 @@ use std::{
 
 use clap::Args;
 use daemonplan::{
-    Action, Plan, Verdict,
+    Action, Plan, Snapshot, Verdict,
     manifest::Manifests,
     model::{DaemonSet, UpdateStrategy},
+    plan::HeldBack,
     policy::RolloutPhase,
 };
 use indexmap::IndexMap;
@@ -94,7 +95,7 @@ fn write<'a>(
     for (snapshot, plan) in plans {
         writeln!(out)?;
         let groups = grouped(&plan);
-        one(out, snapshot.daemonset(), &plan, &groups, all)?;
+        one(out, &snapshot, &plan, &groups, all)?;
         summary.add(&plan, &groups);
     }
     writeln!(out)?;
@@ -102,7 +103,8 @@ fn write<'a>(
     out.flush()
 }
 
-fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Groups, all: bool) -> io::Result<()> {
+fn one(out: &mut impl Write, snapshot: &Snapshot<'_>, plan: &Plan, groups: &Groups, all: bool) -> io::Result<()> {
+    let daemonset = snapshot.daemonset();
     let name = escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name));
     writeln!(out, "{BOLD}{name}{BOLD:#}  {}", state(daemonset, plan))?;
     for warning in &plan.warnings {
@@ -120,8 +122,8 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Gr
     for lines in groups.values() {
         group(out, lines, all)?;
     }
-    for (held_back, what) in [(plan.held_back_creations, "more creation"), (plan.held_back_deletions, "more deletion")]
-    {
+    let HeldBack { creations, deletions, .. } = plan.held_back;
+    for (held_back, what) in [(creations, "more creation"), (deletions, "more deletion")] {
         if held_back > 0 {
             writeln!(out, "  {WARN}… {} held back by the burst limit{WARN:#}", plural(held_back, what))?;
         }
@@ -129,14 +131,14 @@ fn one(out: &mut impl Write, daemonset: &DaemonSet, plan: &Plan<'_>, groups: &Gr
     for event in &plan.events {
         writeln!(out, "  {DIM}event {}{DIM:#}", escape_control(event))?;
     }
-    without_pod(out, plan, all)?;
+    without_pod(out, snapshot, all)?;
     if let Some(after) = plan.requeue_after {
         writeln!(out, "  requeue after {}", span(after))?;
     }
     Ok(())
 }
 
-fn state(daemonset: &DaemonSet, plan: &Plan<'_>) -> String {
+fn state(daemonset: &DaemonSet, plan: &Plan) -> String {
     let strategy = match daemonset.update_strategy {
         UpdateStrategy::OnDelete => "OnDelete".to_owned(),
         UpdateStrategy::RollingUpdate { max_unavailable, max_surge } if max_surge.of(1) > 0 => {
@@ -177,7 +179,7 @@ struct Line {
 /// The lines of a plan, by verb and reason.
 type Groups = IndexMap<(&'static str, &'static str), Vec<Line>>;
 
-fn grouped(plan: &Plan<'_>) -> Groups {
+fn grouped(plan: &Plan) -> Groups {
     let mut groups = Groups::new();
     for action in &plan.actions {
         let line = line(action);
@@ -246,9 +248,9 @@ fn group(out: &mut impl Write, lines: &[Line], all: bool) -> io::Result<()> {
 }
 
 /// Writes the nodes that should not run a pod, by reason.
-fn without_pod(out: &mut impl Write, plan: &Plan<'_>, all: bool) -> io::Result<()> {
+fn without_pod(out: &mut impl Write, snapshot: &Snapshot<'_>, all: bool) -> io::Result<()> {
     let mut reasons = IndexMap::<(bool, String), Vec<String>>::new();
-    for placement in plan.placements().filter(|placement| placement.verdict != Verdict::Run) {
+    for placement in snapshot.placements().filter(|placement| placement.verdict != Verdict::Run) {
         let stays = placement.verdict == Verdict::Keep;
         reasons.entry((stays, escape_control(&placement.reason))).or_default().push(escape_control(&placement.node));
     }
@@ -267,7 +269,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, plan: &Plan<'_>, groups: &Groups) {
+    fn add(&mut self, plan: &Plan, groups: &Groups) {
         self.plans += 1;
         for ((verb, _), lines) in groups {
             *self.verbs.entry(verb).or_default() += lines.len();

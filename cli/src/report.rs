@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 
-use daemonplan::{Action, Event, Placement, Plan, Snapshot, Warning, model::DaemonSetStatus, policy::RolloutStatus};
+use daemonplan::{Placement, Plan, Snapshot};
 use indexmap::IndexMap;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 /// A DaemonSet's snapshot with its plan.
-pub(super) type Planned<'a> = (Snapshot<'a>, Plan<'a>);
+pub(super) type Planned<'a> = (Snapshot<'a>, Plan);
 
 /// Returns a report of plans. Each plan is computed while it is written, and dropped at once.
 pub(super) fn plans<'a>(plans: impl Iterator<Item = Planned<'a>>) -> impl Serialize {
@@ -50,19 +50,8 @@ struct PlanReport<'a>(Planned<'a>);
 impl Serialize for PlanReport<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (snapshot, plan) = &self.0;
-        Fields {
-            daemon_set: Name::of(snapshot),
-            hash: &plan.hash,
-            actions: &plan.actions,
-            status: plan.status.as_ref(),
-            placements: plan.placements().collect(),
-            events: &plan.events,
-            plan_again_after_seconds: seconds(plan),
-            held_back: HeldBack { creations: plan.held_back_creations, deletions: plan.held_back_deletions },
-            warnings: &plan.warnings,
-            rollout: plan.rollout.as_ref(),
-        }
-        .serialize(serializer)
+        let placements = snapshot.placements().collect();
+        Fields { daemon_set: Name::of(snapshot), plan, placements }.serialize(serializer)
     }
 }
 
@@ -70,16 +59,9 @@ impl Serialize for PlanReport<'_> {
 #[serde(rename_all = "camelCase")]
 struct Fields<'a> {
     daemon_set: Name<'a>,
-    hash: &'a str,
-    actions: &'a [Action],
-    status: Option<&'a DaemonSetStatus>,
+    #[serde(flatten)]
+    plan: &'a Plan,
     placements: Vec<Placement>,
-    events: &'a [Event],
-    plan_again_after_seconds: Option<serde_json::Number>,
-    held_back: HeldBack,
-    warnings: &'a [Warning],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rollout: Option<&'a RolloutStatus>,
 }
 
 #[derive(Serialize)]
@@ -92,20 +74,5 @@ impl<'a> Name<'a> {
     fn of(snapshot: &Snapshot<'a>) -> Self {
         let daemonset = snapshot.daemonset();
         Self { namespace: &daemonset.namespace, name: &daemonset.name }
-    }
-}
-
-#[derive(Serialize)]
-struct HeldBack {
-    creations: usize,
-    deletions: usize,
-}
-
-/// The seconds until the next plan, as an integer if they are whole.
-fn seconds(plan: &Plan<'_>) -> Option<serde_json::Number> {
-    let after = plan.requeue_after?;
-    match after.subsec_nanos() {
-        0 => Some(after.as_secs().into()),
-        _ => serde_json::Number::from_f64(after.as_secs_f64()),
     }
 }

@@ -139,23 +139,8 @@ impl Written {
     }
 }
 
-/// The type of a patch.
-#[derive(Clone, Copy, Debug)]
-pub enum Patch {
-    /// A JSON merge patch: field by field.
-    Merge,
-    /// A strategic merge patch: lists by their merge keys, such as owner references by uid.
-    Strategic,
-}
-
-impl Patch {
-    fn media_type(self) -> &'static str {
-        match self {
-            Self::Merge => "application/merge-patch+json",
-            Self::Strategic => "application/strategic-merge-patch+json",
-        }
-    }
-}
+/// The media type of patches that merge lists by their merge keys, such as owner references by uid.
+const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
 
 /// A client for the API server whose calls all end within a time limit.
 #[derive(Clone)]
@@ -196,17 +181,17 @@ impl Server {
     ///
     /// # Errors
     /// If the API server rejects the request or cannot be reached.
-    pub async fn patch(&self, kind: Kind, key: &Key, how: Patch, patch: &Value) -> Result<Written, Refusal> {
-        self.send(Method::PATCH, path(kind, key), Some(how.media_type()), patch.to_string()).await
+    pub async fn patch(&self, kind: Kind, key: &Key, patch: &Value) -> Result<Written, Refusal> {
+        self.send(Method::PATCH, path(kind, key), Some(STRATEGIC_MERGE_PATCH), patch.to_string()).await
     }
 
-    /// Applies a merge patch to an object's `status` subresource.
+    /// Applies a strategic merge patch to an object's `status` subresource.
     ///
     /// # Errors
     /// If the API server rejects the request or cannot be reached.
     pub async fn patch_status(&self, kind: Kind, key: &Key, patch: &Value) -> Result<Written, Refusal> {
         let subresource = path(kind, key) + "/status";
-        self.send(Method::PATCH, subresource, Some(Patch::Merge.media_type()), patch.to_string()).await
+        self.send(Method::PATCH, subresource, Some(STRATEGIC_MERGE_PATCH), patch.to_string()).await
     }
 
     /// Deletes an object if its uid and version still match.

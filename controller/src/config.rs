@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use daemonplan::{RolloutPolicy, Settings};
+use daemonplan::{Settings, flags::SettingsFlags};
 
 /// A DaemonSet controller that can replace the built-in one of Kubernetes.
 ///
@@ -38,21 +38,8 @@ pub struct Config {
     #[arg(long)]
     pub collect_garbage: bool,
 
-    /// Maximum number of pods that one plan creates, and deletes, per DaemonSet
-    #[arg(long, value_name = "N", default_value_t = 250)]
-    pub burst: usize,
-
-    /// OpenShift's `defaultNodeSelector`, for namespaces without the annotation `openshift.io/node-selector`
-    #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
-    pub project_node_selector: String,
-
-    /// Default rollout policy, such as `partition=20%`; annotations of a DaemonSet override it; repeatable
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub policy: Vec<String>,
-
-    /// Ignore annotations under daemonplan/, as the built-in controller does
-    #[arg(long)]
-    pub ignore_policies: bool,
+    #[command(flatten)]
+    settings: SettingsFlags,
 
     /// Maximum number of DaemonSets processed concurrently
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
@@ -111,18 +98,15 @@ impl Config {
     /// Returns the planner's settings.
     ///
     /// # Errors
-    /// If `--project-node-selector` or `--policy` is invalid, or the lease times are not in ascending order.
+    /// If `--policy` is invalid, or the lease times are not in ascending order.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         anyhow::ensure!(
             self.retry_period < self.renew_deadline && self.renew_deadline < self.lease_duration,
             "invalid lease times: expected --retry-period < --renew-deadline < --lease-duration"
         );
-        let policy = RolloutPolicy::default().with_flags(self.policy.iter().map(String::as_str));
-        let policy = policy.map_err(|error| anyhow::anyhow!("--policy: {error}"))?;
-        let settings = Settings::default().burst(self.burst).rollout_policy(policy);
-        let settings = if self.ignore_policies { settings.ignore_policy_annotations() } else { settings };
-        let settings = settings.project_node_selector(&self.project_node_selector);
-        settings.map_err(|error| anyhow::anyhow!("--project-node-selector: {error}"))
+        let mut settings = self.settings.settings().map_err(|error| anyhow::anyhow!("--policy: {error}"))?;
+        settings.collect_pods_on_missing_nodes = self.collect_garbage;
+        Ok(settings)
     }
 }
 
@@ -155,11 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn pods_on_missing_nodes_are_left_to_the_cluster_unless_asked() {
+        let collects = |flags| parse(flags).unwrap().settings().unwrap().collect_pods_on_missing_nodes;
+        assert!(!collects("") && collects("--collect-garbage"));
+    }
+
+    #[test]
     fn invalid_values_are_rejected() {
-        for flags in ["--workers 0", "--writes many", "--request-timeout 0", "--retry-period -1", "--page-size 0"] {
+        for flags in [
+            "--workers 0",
+            "--writes many",
+            "--request-timeout 0",
+            "--retry-period -1",
+            "--page-size 0",
+            "--default-node-selector a,,=b=c",
+        ] {
             assert!(parse(flags).is_err(), "{flags}");
         }
-        for flags in ["--renew-deadline 15", "--retry-period 10", "--project-node-selector a,,=b=c"] {
+        for flags in ["--renew-deadline 15", "--retry-period 10", "--policy partition=many"] {
             assert!(parse(flags).unwrap().settings().is_err(), "{flags}");
         }
     }

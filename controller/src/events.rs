@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn an_event_names_its_daemonset_and_its_pod_and_long_messages_are_truncated() {
         let (events, mut notes) = Events::new(Arc::default());
-        let mut daemonset = DaemonSet::new("prod", "agent");
+        let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
         daemonset.uid = "42".into();
         let mut recorded = |pod: Option<&Key>, message: String| {
             events.record(&daemonset, pod, EventType::Normal, "SuccessfulCreate", message);
@@ -175,8 +175,9 @@ mod tests {
     fn events_beyond_the_backlog_are_dropped_and_counted() {
         let metrics = Arc::<Metrics>::default();
         let (events, _notes) = Events::new(Arc::clone(&metrics));
+        let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
         for _ in 0..BACKLOG + 3 {
-            events.record(&DaemonSet::new("prod", "agent"), None, EventType::Normal, "SuccessfulCreate", String::new());
+            events.record(&daemonset, None, EventType::Normal, "SuccessfulCreate", String::new());
         }
         assert_eq!(metrics.events_dropped.get(), 3);
     }

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use daemonplan::{
-    Action, Key, Kind,
-    model::{ControllerRef, ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Labels, Pod, Text},
+    Action, Key, Kind, ObjectRef,
+    model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod, Text},
     plan::EventType,
 };
 use futures::future;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
-    api::{Patch, Refusal, Server, Written},
+    api::{Refusal, Server, Written},
     events::Events,
     job::{Failure, Job, Step},
     leader::Role,
@@ -230,7 +230,7 @@ impl Execution<'_> {
 
     /// Carries out one action.
     async fn write(&self, step: &Step) -> Result<Outcome, Refusal> {
-        let (server, daemonset, key) = (&self.executor.server, self.daemonset, &step.key);
+        let (server, key) = (&self.executor.server, &step.key);
         let written = match &step.action {
             Action::CreatePod { node, blueprint, .. } => {
                 let mut manifest = blueprint.manifest(node);
@@ -243,25 +243,16 @@ impl Execution<'_> {
             Action::DeleteRevision { revision, .. } => {
                 return self.delete::<ControllerRevision>(step, &revision.uid).await;
             }
-            Action::AdoptPod { pod } => self.adopt::<Pod>(step, &pod.uid).await,
-            Action::AdoptRevision { revision } => self.adopt::<ControllerRevision>(step, &revision.uid).await,
-            Action::ReleasePod { pod, .. } => self.release::<Pod>(step, &pod.uid).await,
-            Action::ReleaseRevision { revision, .. } => self.release::<ControllerRevision>(step, &revision.uid).await,
-            Action::RelabelPod { pod, hash } => {
-                let patch = json!({"metadata": {"uid": pod.uid, "labels": {HASH_LABEL: hash}}});
-                server.patch(step.kind(), key, Patch::Merge, &patch).await
+            Action::AdoptPod { .. } => self.adopt::<Pod>(step).await,
+            Action::AdoptRevision { .. } => self.adopt::<ControllerRevision>(step).await,
+            Action::ReleasePod { .. } => self.release::<Pod>(step).await,
+            Action::ReleaseRevision { .. } => self.release::<ControllerRevision>(step).await,
+            Action::RelabelPod { .. } | Action::UpdateRevision { .. } => {
+                server.patch(step.kind(), key, &self.patch(step)).await
             }
-            Action::UpdateRevision { revision, number, hash, .. } => {
-                let metadata = json!({"uid": revision.uid, "labels": {HASH_LABEL: hash}});
-                let patch = json!({"metadata": metadata, "revision": number});
-                server.patch(step.kind(), key, Patch::Merge, &patch).await
-            }
-            Action::RollBack { generation, revision, .. } => self.roll_back(key, *generation, revision).await,
+            Action::RollBack { generation, .. } => self.roll_back(step, *generation).await,
             Action::CreateRevision { revision } => self.create_revision(key, revision).await,
-            Action::UpdateStatus { status } => {
-                let patch = json!({"metadata": {"uid": daemonset.uid}, "status": all_fields(status)});
-                server.patch_status(step.kind(), key, &patch).await
-            }
+            Action::UpdateStatus { .. } => server.patch_status(step.kind(), key, &self.patch(step)).await,
             other => Err(Refusal::Changed(format!("unknown action {other}: update the controller"))),
         };
         written.map(Outcome::Written)
@@ -308,19 +299,29 @@ impl Execution<'_> {
     }
 
     /// Restores an older template, as `kubectl rollout undo` does, unless the DaemonSet was edited since the plan.
-    async fn roll_back(&self, key: &Key, generation: i64, revision: &ControllerRevision) -> Result<Written, Refusal> {
+    async fn roll_back(&self, step: &Step, generation: i64) -> Result<Written, Refusal> {
         let server = &self.executor.server;
-        let fresh: Watched<DaemonSet> = server.get(Kind::DaemonSet, key).await?;
+        let fresh: Watched<DaemonSet> = server.get(Kind::DaemonSet, &step.key).await?;
         let version = fresh.version().to_owned();
         let fresh = fresh.object.map_err(Refusal::Changed)?;
         if fresh.uid != self.daemonset.uid || fresh.generation != generation {
             return Err(Refusal::Changed("the DaemonSet was edited since the plan: not rolled back".to_owned()));
         }
-        let mut patch = Value::clone(&revision.data);
-        if let Some(fields) = patch.as_object_mut() {
-            fields.insert("metadata".to_owned(), json!({"uid": fresh.uid, "resourceVersion": version}));
+        server.patch(Kind::DaemonSet, &step.key, &self.patch_of(step, &version)).await
+    }
+
+    /// The patch that carries a step out, on condition of the object's uid.
+    fn patch(&self, step: &Step) -> Value {
+        step.action.patch(&ObjectRef::from(self.daemonset)).unwrap_or_default()
+    }
+
+    /// The patch that carries a step out, on condition of the object's uid and version.
+    fn patch_of(&self, step: &Step, version: &str) -> Value {
+        let mut patch = self.patch(step);
+        if let Some(metadata) = patch.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("resourceVersion".to_owned(), json!(version));
         }
-        server.patch(Kind::DaemonSet, key, Patch::Strategic, &patch).await
+        patch
     }
 
     /// Confirms with the API server, once per job, that the DaemonSet still exists and is not being deleted.
@@ -339,39 +340,28 @@ impl Execution<'_> {
     }
 
     /// Makes the DaemonSet an object's controller, after reading both from the API server.
-    async fn adopt<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Written, Refusal> {
+    async fn adopt<T: Claimable>(&self, step: &Step) -> Result<Written, Refusal> {
         self.confirm_daemonset().await?;
-        let owner = self.daemonset;
-        let reference = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": owner.name, "uid": owner.uid,
-            "controller": true, "blockOwnerDeletion": true});
-        self.claim::<T>(step, uid, &reference, |object| {
-            let matches = owner.selector.as_ref().is_some_and(|selector| selector.matches(object.labels()));
+        let selector = self.daemonset.selector.as_ref();
+        self.claim::<T>(step, |object| {
+            let matches = selector.is_some_and(|selector| selector.matches(object.labels()));
             matches && object.controller().is_none() && !object.is_being_deleted()
         })
         .await
     }
 
     /// Removes the DaemonSet's owner reference from an object, after reading it from the API server.
-    async fn release<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Written, Refusal> {
-        let reference = json!({"$patch": "delete", "uid": self.daemonset.uid});
-        self.claim::<T>(step, uid, &reference, |object| self.owns(object)).await
+    async fn release<T: Claimable>(&self, step: &Step) -> Result<Written, Refusal> {
+        self.claim::<T>(step, |object| self.owns(object)).await
     }
 
     /// Patches an object's owner references if `holds` is true for it, with its version as a precondition.
-    async fn claim<T: Claimable>(
-        &self,
-        step: &Step,
-        uid: &Text,
-        reference: &Value,
-        holds: impl Fn(&T) -> bool,
-    ) -> Result<Written, Refusal> {
+    async fn claim<T: Claimable>(&self, step: &Step, holds: impl Fn(&T) -> bool) -> Result<Written, Refusal> {
         let (object, version) = self.read::<T>(step).await?;
-        if object.uid() != uid || !holds(&object) {
+        if step.action.object().is_none_or(|planned| planned.uid != *object.uid()) || !holds(&object) {
             return Err(Refusal::Changed(format!("{} has changed since the plan", step.key.name)));
         }
-        let metadata = json!({"uid": uid, "resourceVersion": version, "ownerReferences": [reference]});
-        let patch = json!({"metadata": metadata});
-        self.executor.server.patch(step.kind(), &step.key, Patch::Strategic, &patch).await
+        self.executor.server.patch(step.kind(), &step.key, &self.patch_of(step, &version)).await
     }
 
     /// Reads a step's object, and its version, from the API server.
@@ -434,21 +424,6 @@ fn first_failure(results: Vec<Result<(), Refusal>>) -> Result<(), Failure> {
     }
     let retry_after = refusals.iter().filter_map(Refusal::retry_after).max();
     Err(Failure { retry_after, terminal: refusals.iter().any(Refusal::is_terminating) })
-}
-
-/// Returns all fields of a status, also zeros, which a merge patch would otherwise keep at their old values.
-fn all_fields(status: &DaemonSetStatus) -> Value {
-    json!({
-        "currentNumberScheduled": status.current_number_scheduled,
-        "numberMisscheduled": status.number_misscheduled,
-        "desiredNumberScheduled": status.desired_number_scheduled,
-        "numberReady": status.number_ready,
-        "observedGeneration": status.observed_generation,
-        "updatedNumberScheduled": status.updated_number_scheduled,
-        "numberAvailable": status.number_available,
-        "numberUnavailable": status.number_unavailable,
-        "collisionCount": status.collision_count,
-    })
 }
 
 /// An object that a DaemonSet can adopt or release.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use daemonplan::{
-    Cluster, Key, Kind, OwnedSnapshot, Plan, Resource, Settings, Warning,
-    model::{DaemonSet, Text},
+    Cluster, Key, Kind, Object, OwnedSnapshot, Plan, Settings, Warning,
+    model::{DaemonSet, Resource, Text},
 };
 use jiff::Timestamp;
 use kube::runtime::watcher;
@@ -75,7 +75,6 @@ impl State {
     /// Without `collect_garbage`, pods of DaemonSets being deleted are left to the cluster's garbage collector. In a
     /// `dry_run` nothing is written, so no write is expected to show.
     pub fn new(settings: Settings, collect_garbage: bool, dry_run: bool) -> Self {
-        let settings = if collect_garbage { settings } else { settings.keep_pods_on_missing_nodes() };
         Self {
             cluster: Cluster::new(settings),
             collect_garbage,
@@ -106,27 +105,27 @@ impl State {
                 }
                 return self.apply(watched);
             }
-            watcher::Event::InitDone => return (self.end_of_list(kind), None),
+            watcher::Event::InitDone => return (self.end_of_list::<T>(), None),
             watcher::Event::Apply(watched) => return self.apply(watched),
-            watcher::Event::Delete(watched) => return (self.delete(kind, &watched.key()), None),
+            watcher::Event::Delete(watched) => return (self.delete::<T>(watched.key()), None),
         }
         (Vec::new(), None)
     }
 
     fn apply<T: Watch>(&mut self, watched: Watched<T>) -> (Vec<Satisfied>, Option<(Key, String)>) {
         let (key, version) = (watched.key(), watched.version().to_owned());
-        let object = match watched.object {
+        let object: Object = match watched.object {
             Ok(object) => object.into(),
             // An invalid DaemonSet is left alone. Any other object keeps its last valid version.
             Err(reason) if T::KIND == Kind::DaemonSet => {
-                return (self.delete(Kind::DaemonSet, &key), Some((key, reason)));
+                return (self.delete::<DaemonSet>(key.clone()), Some((key, reason)));
             }
             Err(reason) => return (Vec::new(), Some((key, reason))),
         };
         let (uid, being_deleted) = identity(&object);
         let observation = Observation { uid: &uid, version: &version, being_deleted };
         let shown = self.expectations.seen(T::KIND, &key, Some(observation));
-        if let Resource::DaemonSet(new) = &object
+        if let Object::DaemonSet(new) = &object
             && self.cluster.daemonset(&key).is_none_or(|old| (&old.uid, old.generation) != (&new.uid, new.generation))
         {
             self.retries.remove(&key); // the edit may have fixed the failure
@@ -135,20 +134,21 @@ impl State {
         (self.settle(shown), None)
     }
 
-    fn delete(&mut self, kind: Kind, key: &Key) -> Vec<Satisfied> {
-        let shown = self.expectations.seen(kind, key, None);
-        self.cluster.delete(kind, key);
-        if kind == Kind::DaemonSet {
-            self.retries.remove(key);
-            self.warnings.remove(key);
+    fn delete<R: Resource>(&mut self, key: Key) -> Vec<Satisfied> {
+        let shown = self.expectations.seen(R::KIND, &key, None);
+        if R::KIND == Kind::DaemonSet {
+            self.retries.remove(&key);
+            self.warnings.remove(&key);
         }
+        self.cluster.delete::<R>(R::id_of(key));
         self.settle(shown)
     }
 
-    fn end_of_list(&mut self, kind: Kind) -> Vec<Satisfied> {
+    fn end_of_list<R: Resource>(&mut self) -> Vec<Satisfied> {
+        let kind = R::KIND;
         self.listed.insert(kind);
         let Some(Listing { began, keys }) = self.listings.remove(&kind) else { return Vec::new() };
-        self.cluster.retain(kind, |key| keys.contains(key));
+        self.cluster.retain::<R>(|key| keys.contains(key));
         let Self { cluster, expectations, .. } = self;
         let shown = expectations.listed(kind, began, |key| match kind {
             Kind::Pod => cluster.pod(key).map(|pod| &pod.uid),
@@ -272,7 +272,7 @@ impl State {
     }
 
     /// Adds an object that was read from the API server before the watch showed it.
-    pub fn discover(&mut self, object: impl Into<Resource>) {
+    pub fn discover(&mut self, object: impl Into<Object>) {
         self.cluster.apply(object);
     }
 
@@ -322,12 +322,12 @@ pub struct Load {
 }
 
 /// Returns an object's uid and whether it is being deleted; empty for kinds that are never written.
-fn identity(object: &Resource) -> (Text, bool) {
+fn identity(object: &Object) -> (Text, bool) {
     match object {
-        Resource::Pod(pod) => (pod.uid.clone(), pod.is_being_deleted()),
-        Resource::ControllerRevision(revision) => (revision.uid.clone(), revision.deleted.is_some()),
-        Resource::DaemonSet(daemonset) => (daemonset.uid.clone(), daemonset.is_being_deleted()),
-        Resource::Node(_) | Resource::Namespace(_) => (Text::default(), false),
+        Object::Pod(pod) => (pod.uid.clone(), pod.is_being_deleted()),
+        Object::ControllerRevision(revision) => (revision.uid.clone(), revision.deleted.is_some()),
+        Object::DaemonSet(daemonset) => (daemonset.uid.clone(), daemonset.is_being_deleted()),
+        Object::Node(_) | Object::Namespace(_) => (Text::default(), false),
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 
-use daemonplan::{
-    Kind,
-    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod},
-};
+use daemonplan::model::{ControllerRevision, DaemonSet, Namespace, Node, Pod};
 use kube::{
     Api, Client, Resource,
     core::{DynamicResourceScope, ObjectMeta},
@@ -24,9 +21,7 @@ pub struct Watched<T> {
 }
 
 /// A kind of object that the controller watches.
-pub trait Watch: Into<daemonplan::Resource> + DeserializeOwned + Clone + std::fmt::Debug + Send + 'static {
-    /// The planner's kind.
-    const KIND: Kind;
+pub trait Watch: daemonplan::model::Resource + Clone + std::fmt::Debug + Send + 'static {
     /// The kind in manifests, and the plural in paths.
     const NAMES: (&'static str, &'static str);
     /// The API group; the version is always `v1`.
@@ -38,7 +33,6 @@ pub trait Watch: Into<daemonplan::Resource> + DeserializeOwned + Clone + std::fm
 macro_rules! watch {
     ($($object:ident, $plural:literal, $group:literal, $namespaced:literal;)+) => {$(
         impl Watch for $object {
-            const KIND: Kind = Kind::$object;
             const NAMES: (&'static str, &'static str) = (stringify!($object), $plural);
             const GROUP: &'static str = $group;
             const NAMESPACED: bool = $namespaced;

@@ -132,7 +132,7 @@ fn change_one(facts: &mut OwnedSnapshot, own_hash: &str, what: u8, which: usize,
             pod.problem = (problem != PodProblem::default()).then(|| Box::new(problem));
         }
         _ => match which % 4 {
-            0 => facts.settings = Settings::default().burst(value.into()),
+            0 => facts.settings.burst = value.into(),
             1 => facts.daemonset.min_ready_seconds = u32::from(value),
             2 => facts.daemonset.revision_history_limit = u32::from(value % 4),
             _ => facts.expectations_satisfied = odd,

@@ -3,21 +3,31 @@
 //! The current revision is the one whose data equals the template, compared as JSON values: the order of keys and the
 //! difference between `null` and absent fields are ignored. A take-over from another controller therefore restarts no pod.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::{
     claim::{Claim, claim_revision},
     reason::{ReleaseReason, RevisionDeleteReason, RevisionUpdateReason},
-    template_hash::{equals_ignoring_nulls, revision_data, template_hash},
+    template_hash::{equals_ignoring_nulls, extra_fields, hash_after, revision_data},
 };
 use crate::model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, ObjectRef, Text};
 
 /// A DaemonSet's revisions, compared with its template.
-#[derive(Debug, Default)]
-pub(crate) struct RevisionHistory {
-    /// The hash label of pods that are up to date.
+///
+/// ```
+/// use daemonplan::{adoption::{RevisionHistory, RevisionStep}, model::DaemonSet};
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+/// let history = RevisionHistory::of(&daemonset, &[]);
+/// let Some(RevisionStep::Create { revision }) = history.steps().next() else { unreachable!() };
+/// let created = [(**revision).clone()];
+/// let history = RevisionHistory::of(&daemonset, &created);
+/// assert_eq!(history.current(), Some(&created[0]));
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RevisionHistory {
     pub(crate) hash: Text,
     /// `status.collisionCount`, raised if the name of the new revision was taken.
     pub(crate) collision_count: Option<i32>,
@@ -25,6 +35,8 @@ pub(crate) struct RevisionHistory {
     pub(crate) claims: Vec<RevisionStep>,
     /// Creations and updates.
     pub(crate) changes: Vec<RevisionStep>,
+    /// The names of revisions that were given more than once, with different contents.
+    pub(crate) ambiguous: Vec<Text>,
     /// Revisions with the same data as the current one.
     duplicates: Vec<ControllerRevision>,
     /// Revisions of other templates, by ascending number.
@@ -34,31 +46,90 @@ pub(crate) struct RevisionHistory {
 }
 
 /// What becomes of a revision.
+///
+/// ```
+/// use daemonplan::{adoption::{RevisionHistory, RevisionStep}, model::DaemonSet};
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+/// let history = RevisionHistory::of(&daemonset, &[]);
+/// assert!(matches!(history.steps().next(), Some(RevisionStep::Create { .. })));
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum RevisionStep {
-    Adopt { revision: ObjectRef },
-    Release { revision: ObjectRef, reason: ReleaseReason },
-    Create { revision: Box<ControllerRevision> },
-    Update { revision: ObjectRef, number: i64, hash: Text, reason: RevisionUpdateReason },
-    Delete { revision: ObjectRef, reason: RevisionDeleteReason },
+#[non_exhaustive]
+pub enum RevisionStep {
+    /// The DaemonSet becomes its controller.
+    Adopt {
+        /// The revision.
+        revision: ObjectRef,
+    },
+    /// The DaemonSet is no longer its controller.
+    Release {
+        /// The revision.
+        revision: ObjectRef,
+        /// The reason.
+        reason: ReleaseReason,
+    },
+    /// It is created.
+    Create {
+        /// The whole object.
+        revision: Box<ControllerRevision>,
+    },
+    /// It gets another number or hash label.
+    Update {
+        /// The revision.
+        revision: ObjectRef,
+        /// The number to set.
+        number: i64,
+        /// The hash label to set.
+        hash: Text,
+        /// The reason.
+        reason: RevisionUpdateReason,
+    },
+    /// It is deleted.
+    Delete {
+        /// The revision.
+        revision: ObjectRef,
+        /// The reason.
+        reason: RevisionDeleteReason,
+    },
 }
 
 impl RevisionHistory {
+    /// Compares `revisions`, all of the DaemonSet's namespace, with its template.
+    pub fn of(daemonset: &DaemonSet, revisions: &[ControllerRevision]) -> Self {
+        Self::new(daemonset, revisions.iter())
+    }
+
+    /// Returns the label `controller-revision-hash` of pods that are up to date.
+    pub fn hash(&self) -> &Text {
+        &self.hash
+    }
+
+    /// Returns the revision that equals the template, the one with the highest number if there are several. `None` if
+    /// it has yet to be created.
+    pub fn current(&self) -> Option<&ControllerRevision> {
+        self.current.as_ref()
+    }
+
+    /// Iterates over what the DaemonSet does with its revisions, but for the deletion of those beyond
+    /// `revisionHistoryLimit`, which depends on the pods.
+    pub fn steps(&self) -> impl Iterator<Item = &RevisionStep> {
+        self.claims.iter().chain(&self.changes)
+    }
+
     /// The history when no revisions are given: only the template's own hash is known.
     pub(crate) fn not_given(daemonset: &DaemonSet) -> Self {
-        Self { hash: template_hash(daemonset, 0), collision_count: daemonset.status.collision_count, ..Self::default() }
+        Self { hash: hash_after(daemonset, 0), collision_count: daemonset.status.collision_count, ..Self::default() }
     }
 
     /// Compares `revisions`, all of the DaemonSet's namespace, with the template.
-    pub(crate) fn new<'r>(
-        daemonset: &DaemonSet,
-        revisions: impl Iterator<Item = &'r ControllerRevision> + Clone,
-    ) -> Self {
+    pub(crate) fn new<'r>(daemonset: &DaemonSet, revisions: impl Iterator<Item = &'r ControllerRevision>) -> Self {
         let collision_count = daemonset.status.collision_count;
         let mut history = Self { is_given: true, collision_count, ..Self::default() };
         let data = revision_data(&daemonset.template);
+        let revisions = history.distinct(revisions.filter(|revision| revision.namespace == daemonset.namespace));
         let mut current = Vec::new();
-        for revision in revisions.clone() {
+        for revision in revisions.values().copied() {
             let claim = claim_revision(daemonset, revision);
             history.claims.extend(RevisionStep::of_claim(claim, revision));
             if !claim.is_claimed() {
@@ -70,7 +141,6 @@ impl RevisionHistory {
         let by_number = |revision: &ControllerRevision| (revision.revision, revision.name.clone());
         current.sort_by_cached_key(by_number);
         history.old.sort_by_cached_key(by_number);
-        history.claims.sort_by(|a, b| a.object().cmp(&b.object()));
 
         history.current = current.pop();
         history.duplicates = current;
@@ -78,10 +148,38 @@ impl RevisionHistory {
         let number = newest_old.saturating_add(1);
         match &history.current {
             Some(revision) => history.hash = hash_of(revision),
-            None => history.create(daemonset, revisions, number, data),
+            None => history.create(daemonset, &revisions, number, data),
         }
         history.update(number);
         history
+    }
+
+    /// Revisions by name. Of several with one name the one with the highest number is used, whatever their order.
+    fn distinct<'r>(
+        &mut self,
+        revisions: impl Iterator<Item = &'r ControllerRevision>,
+    ) -> BTreeMap<&'r Text, &'r ControllerRevision> {
+        let mut by_name = BTreeMap::<&Text, &ControllerRevision>::new();
+        for revision in revisions {
+            let known = by_name.entry(&revision.name).or_insert(revision);
+            if *known != revision {
+                self.ambiguous.push(revision.name.clone());
+                let rank = |revision: &ControllerRevision| (revision.revision, revision.manifest());
+                if rank(revision) > rank(known) {
+                    *known = revision;
+                }
+            }
+        }
+        self.ambiguous.sort();
+        self.ambiguous.dedup();
+        by_name
+    }
+
+    /// The newest revision, and the fields that only it has, if no revision equals the template but this one says all
+    /// that the template says.
+    pub(crate) fn says_more(&self, daemonset: &DaemonSet) -> Option<(&Text, Vec<Text>)> {
+        let newest = self.old.last().filter(|_| self.current.is_none())?;
+        Some((&newest.name, extra_fields(&newest.data, &revision_data(&daemonset.template))?))
     }
 
     /// Whether revisions were given at all; an empty list counts as given.
@@ -123,17 +221,15 @@ impl RevisionHistory {
         })
     }
 
-    fn create<'r>(
+    fn create(
         &mut self,
         daemonset: &DaemonSet,
-        revisions: impl Iterator<Item = &'r ControllerRevision>,
+        taken: &BTreeMap<&Text, &ControllerRevision>,
         number: i64,
         data: Value,
     ) {
-        let neighbours = revisions.filter(|revision| revision.namespace == daemonset.namespace);
-        let taken: HashSet<&Text> = neighbours.map(|revision| &revision.name).collect();
         let named = |attempt| {
-            let hash = template_hash(daemonset, attempt);
+            let hash = hash_after(daemonset, attempt);
             let name = Text::from(format!("{}-{hash}", daemonset.name));
             (attempt, hash, name)
         };
@@ -141,7 +237,7 @@ impl RevisionHistory {
         let attempts = i32::try_from(taken.len()).unwrap_or(i32::MAX);
         let mut tried = (0..attempts).map(named);
         let (collisions, hash, name) =
-            tried.find(|(_, _, name)| !taken.contains(name)).unwrap_or_else(|| named(attempts));
+            tried.find(|(_, _, name)| !taken.contains_key(name)).unwrap_or_else(|| named(attempts));
         if collisions > 0 {
             let before = self.collision_count.unwrap_or_default();
             self.collision_count = Some(before.saturating_add(collisions));
@@ -184,17 +280,6 @@ impl RevisionStep {
             Claim::Adopt => Some(Self::Adopt { revision }),
             Claim::Release => Some(Self::Release { revision, reason: ReleaseReason::LabelsDoNotMatch }),
             Claim::Owned | Claim::Ignore => None,
-        }
-    }
-
-    /// The existing revision that the step changes.
-    fn object(&self) -> Option<&ObjectRef> {
-        match self {
-            Self::Adopt { revision }
-            | Self::Release { revision, .. }
-            | Self::Update { revision, .. }
-            | Self::Delete { revision, .. } => Some(revision),
-            Self::Create { .. } => None,
         }
     }
 }

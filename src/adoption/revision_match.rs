@@ -12,12 +12,14 @@ pub(crate) struct RevisionLabels {
 }
 
 /// Whether a pod's labels name the current revision.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RevisionMatch {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RevisionMatch {
     /// The hash label is the current one.
-    pub(crate) has_current_hash: bool,
-    /// The hash label or the label of the template generation is the current one.
-    pub(crate) is_updated: bool,
+    Hash,
+    /// Only the label of the template generation is the current one.
+    Generation,
+    /// Neither is.
+    Outdated,
 }
 
 impl RevisionLabels {
@@ -31,11 +33,13 @@ impl RevisionLabels {
 
     /// Compares a pod's `labels` with the current revision, whose hash is `hash`.
     pub(crate) fn compare(&self, labels: &Labels, hash: &Text) -> RevisionMatch {
-        let has_current_hash = labels.get_text(&self.hash_key) == Some(hash);
         let has_current_generation = |current: &Text| labels.get_text(&self.generation_key) == Some(current);
-        RevisionMatch {
-            has_current_hash,
-            is_updated: has_current_hash || self.generation.as_ref().is_some_and(has_current_generation),
+        if labels.get_text(&self.hash_key) == Some(hash) {
+            RevisionMatch::Hash
+        } else if self.generation.as_ref().is_some_and(has_current_generation) {
+            RevisionMatch::Generation
+        } else {
+            RevisionMatch::Outdated
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{node_affinity::rewrite_affinity, tolerations::with_automatic};
+use super::{node_affinity::rewrite_in, tolerations::with_automatic};
 use crate::model::{ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTemplate, TEMPLATE_GENERATION_LABEL, Text};
 
 /// A pod to create, without the node. All creations of a template share one blueprint.
@@ -12,23 +12,20 @@ use crate::model::{ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTempla
 /// Cloning only increments a reference count.
 ///
 /// ```
-/// use daemonplan::{Action, model::{DaemonSet, Namespace, Node}, plan};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
-/// let actions = plan(&daemonset, &[Node::new("node-7")], &[], &namespace);
-/// let Action::CreatePod { node, blueprint, .. } = &actions[0] else { unreachable!() };
-/// assert_eq!(blueprint.manifest(node)["metadata"]["generateName"], "agent-");
-/// assert_eq!(blueprint.pod(node.clone(), "agent-x2k").labels.get("app"), Some("agent"));
-/// # Ok::<(), serde_json::Error>(())
+/// use daemonplan::{affinity::PodBlueprint, model::DaemonSet};
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+/// let blueprint = PodBlueprint::new(&daemonset, &daemonset.template, "6d5f");
+/// assert_eq!(blueprint.manifest("node-7")["metadata"]["generateName"], "agent-");
+/// assert_eq!(blueprint.pod("node-7", "agent-x2k").labels.get("app"), Some("agent"));
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodBlueprint(Arc<Value>);
 
 impl PodBlueprint {
-    /// Returns the blueprint of `template`, which may be older than the DaemonSet's current template.
-    pub(crate) fn new(daemonset: &DaemonSet, template: &PodTemplate, hash: &Text) -> Self {
+    /// Returns the blueprint of `template`, which may be older than the DaemonSet's current template. `hash` is the label
+    /// `controller-revision-hash` of the template's revision.
+    pub fn new(daemonset: &DaemonSet, template: &PodTemplate, hash: &str) -> Self {
         let json = template.json();
         let mut spec = object(json.get("spec"));
         let tolerations = with_automatic(spec.get("tolerations"), template.host_network());
@@ -68,13 +65,13 @@ impl PodBlueprint {
     pub fn manifest(&self, node: &str) -> Value {
         let mut manifest = Value::clone(&self.0);
         if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
-            rewrite_affinity(spec, node);
+            rewrite_in(spec, node);
         }
         manifest
     }
 }
 
-fn metadata(daemonset: &DaemonSet, template: &Map<String, Value>, hash: &Text) -> Value {
+fn metadata(daemonset: &DaemonSet, template: &Map<String, Value>, hash: &str) -> Value {
     let from_template = object(template.get("metadata"));
     let mut labels = object(from_template.get("labels"));
     // The generation of an older template is not known.
@@ -82,7 +79,7 @@ fn metadata(daemonset: &DaemonSet, template: &Map<String, Value>, hash: &Text) -
     if let Some(generation) = daemonset.template_generation().filter(|_| is_current) {
         labels.insert(TEMPLATE_GENERATION_LABEL.into(), generation.to_string().into());
     }
-    labels.insert(HASH_LABEL.into(), (&**hash).into());
+    labels.insert(HASH_LABEL.into(), hash.into());
     let mut metadata = Map::new();
     metadata.insert("generateName".into(), format!("{}-", daemonset.name).into());
     metadata.insert("namespace".into(), (&*daemonset.namespace).into());
@@ -92,16 +89,17 @@ fn metadata(daemonset: &DaemonSet, template: &Map<String, Value>, hash: &Text) -
             metadata.insert(field.into(), value.clone());
         }
     }
-    metadata.insert("ownerReferences".into(), json!([owner_reference(daemonset)]));
+    metadata.insert("ownerReferences".into(), json!([owner_reference(&daemonset.name, &daemonset.uid)]));
     Value::Object(metadata)
 }
 
-fn owner_reference(daemonset: &DaemonSet) -> Value {
+/// The owner reference of a DaemonSet's pods and revisions.
+pub(crate) fn owner_reference(name: &str, uid: &str) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "name": daemonset.name,
-        "uid": daemonset.uid,
+        "name": name,
+        "uid": uid,
         "controller": true,
         "blockOwnerDeletion": true,
     })

@@ -3,22 +3,46 @@
 use serde_json::{Value, json};
 
 use crate::model::{
-    TaintEffect, Text, Toleration, TolerationOperator,
+    PodTemplate, TaintEffect, Text, Toleration, TolerationOperator,
     well_known::{
         DISK_PRESSURE_TAINT, MEMORY_PRESSURE_TAINT, NETWORK_UNAVAILABLE_TAINT, NOT_READY_TAINT, PID_PRESSURE_TAINT,
         UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT,
     },
 };
 
-/// Returns the tolerations that every pod of a DaemonSet has.
+/// Returns the tolerations that every pod of a DaemonSet has, besides those of its template. `host_network` is the
+/// template's `spec.hostNetwork`.
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#taints-and-tolerations>
-pub(crate) fn automatic_tolerations(host_network: bool) -> impl Iterator<Item = Toleration> {
+///
+/// ```
+/// use daemonplan::{affinity::automatic_tolerations, model::{Taint, TaintEffect}};
+/// let cordoned = Taint::new("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule);
+/// assert!(automatic_tolerations(false).any(|toleration| toleration.tolerates(&cordoned, false)));
+/// ```
+pub fn automatic_tolerations(host_network: bool) -> impl Iterator<Item = Toleration> {
     automatic(host_network).map(|(key, effect)| Toleration {
         key: key.into(),
         operator: TolerationOperator::Exists,
         value: Text::default(),
         effect: Some(effect),
     })
+}
+
+/// Returns the tolerations of a template's pods: the template's, with the [automatic ones](automatic_tolerations).
+///
+/// ```
+/// use daemonplan::{affinity::tolerations, model::{PodTemplate, Toleration}};
+/// let template = PodTemplate::default().with_tolerations(vec![Toleration::new("gpu")]);
+/// assert_eq!(tolerations(&template).len(), 7);
+/// ```
+pub fn tolerations(template: &PodTemplate) -> Vec<Toleration> {
+    let mut all = template.tolerations().to_vec();
+    for automatic in automatic_tolerations(template.host_network()) {
+        if !all.contains(&automatic) {
+            all.push(automatic);
+        }
+    }
+    all
 }
 
 fn automatic(host_network: bool) -> impl Iterator<Item = (&'static str, TaintEffect)> {

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     mem,
-    sync::Arc,
 };
 
 use foldhash::fast::RandomState;
@@ -15,15 +14,11 @@ use super::{
     pod_table::{PlacedPod, PodOwner, PodTable},
 };
 use crate::{
-    adoption::{
-        claim::{Claim, claim_pod, selects},
-        template_hash::template_hash,
-    },
+    adoption::{Claim, claim_pod, revision_history::RevisionHistory, template_hash::hash_after},
     backoff::Backoff,
     context::{DaemonSetContext, DaemonSetRules, SyncMode},
     model::{ControllerRevision, DaemonSet, HASH_LABEL, Namespace, Node, Pod, Text},
     node::claimed_pod::{ClaimedPod, PodIndex, is_counted},
-    placement::{Placements, PlannedNodes},
     plan::{Action, Plan},
     planner::{
         reconcile::{self, PodSource},
@@ -36,10 +31,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct DaemonSetState {
     pub(super) daemonset: DaemonSet,
-    pub(super) expectations_satisfied: bool,
     /// When time alone makes the plan stale.
     pub(super) due: Option<Timestamp>,
-    rules: DaemonSetRules,
+    /// `None` before the first plan.
+    rules: Option<DaemonSetRules>,
     stale: Stale,
     /// By the node's slot.
     nodes: Vec<NodeState>,
@@ -88,26 +83,28 @@ pub(super) struct ClusterView<'c> {
     pub(super) nodes: &'c NodeTable,
     pub(super) pods: &'c PodTable,
     pub(super) now: Timestamp,
+    pub(super) expectations_satisfied: bool,
 }
 
 impl<'c> ClusterView<'c> {
-    fn context(
-        &self,
-        daemonset: &'c DaemonSet,
-        rules: &'c DaemonSetRules,
-        expectations_satisfied: bool,
-    ) -> DaemonSetContext<'c> {
-        let ClusterView { settings, backoff, now, .. } = *self;
+    fn context(&self, daemonset: &'c DaemonSet, rules: &'c DaemonSetRules) -> DaemonSetContext<'c> {
+        let ClusterView { settings, backoff, now, expectations_satisfied, .. } = *self;
         DaemonSetContext { daemonset, rules, settings, backoff, now: Some(now), expectations_satisfied }
+    }
+}
+
+/// The copy computes its decisions anew.
+impl Clone for DaemonSetState {
+    fn clone(&self) -> Self {
+        Self { due: self.due, ..Self::new(self.daemonset.clone()) }
     }
 }
 
 impl DaemonSetState {
     pub(super) fn new(daemonset: DaemonSet) -> Self {
         Self {
-            rules: DaemonSetRules::new(&daemonset),
+            rules: None,
             daemonset,
-            expectations_satisfied: true,
             due: None,
             stale: Stale::EVERYTHING,
             nodes: Vec::new(),
@@ -135,6 +132,11 @@ impl DaemonSetState {
         }
     }
 
+    /// Marks everything stale after a change of the settings.
+    pub(super) fn mark_everything_stale(&mut self) {
+        self.stale = Stale::EVERYTHING;
+    }
+
     /// Marks the rules stale after a change of the namespace.
     pub(super) fn mark_rules_stale(&mut self) {
         self.stale.rules = true;
@@ -155,12 +157,15 @@ impl DaemonSetState {
 
     /// Applies a change of a node. Returns whether the plan may have changed.
     pub(super) fn node_changed(&mut self, slot: Slot, before: Option<&Node>, after: Option<&Node>) -> bool {
-        let verdict = |node| self.rules.placement.verdict(node);
         let known = usize::try_from(slot).ok().and_then(|slot| self.nodes.get(slot));
-        let has_work = known.and_then(|node| node.contribution).is_some_and(Contribution::has_work);
-        let matters = self.stale.rules || self.rules.policy.guides_updates || has_work;
-        if !matters && before.map(verdict) == after.map(verdict) {
-            return false;
+        let has_work = known.and_then(|node| node.contribution.as_ref()).is_some_and(Contribution::has_work);
+        if let Some(rules) = self.rules.as_ref().filter(|_| !self.stale.rules)
+            && !(rules.policy.guides_updates || has_work)
+        {
+            let verdict = |node| rules.placement.verdict(node);
+            if before.map(verdict) == after.map(verdict) {
+                return false;
+            }
         }
         self.mark_stale(Some(slot));
         true
@@ -208,7 +213,7 @@ impl DaemonSetState {
     }
 
     fn claim(&self, pod: &Pod) -> Claim {
-        claim_pod(&self.daemonset, pod, || selects(&self.daemonset, &pod.labels))
+        claim_pod(&self.daemonset, pod)
     }
 
     fn membership(&self, PlacedPod { pod, slot }: &PlacedPod) -> Membership {
@@ -262,22 +267,31 @@ impl DaemonSetState {
     pub(super) fn refresh<'r>(
         &mut self,
         view: &ClusterView<'_>,
-        revisions: impl Iterator<Item = &'r ControllerRevision> + Clone,
+        revisions: impl Iterator<Item = &'r ControllerRevision>,
     ) {
-        if SyncMode::of(&self.daemonset) != SyncMode::Reconcile {
+        let ClusterView { namespace, settings, nodes, pods, now, .. } = *view;
+        if SyncMode::of(&self.daemonset, namespace) != SyncMode::Reconcile {
             return;
         }
-        let ClusterView { namespace, settings, nodes, pods, now, .. } = *view;
         let stale = mem::replace(&mut self.stale, Stale::NOTHING);
         let mut all_nodes = stale.claims || self.at.is_none_or(|at| now < at);
-        if stale.rules {
-            all_nodes |= self.rules.recompile(&self.daemonset, namespace, settings);
-        }
-        if stale.history {
-            let before = self.rules.history.hash.clone();
-            self.rules.update_history(&self.daemonset, revisions);
-            all_nodes |= before != self.rules.history.hash;
-        }
+        let mut before = self.rules.take();
+        let hash = before.as_ref().map(|rules| rules.history.hash.clone());
+        let history = match &mut before {
+            Some(rules) if !stale.history => mem::take(&mut rules.history),
+            _ => RevisionHistory::new(&self.daemonset, revisions),
+        };
+        all_nodes |= hash.as_ref() != Some(&history.hash);
+        let rules = match before {
+            Some(rules) if !stale.rules => DaemonSetRules { history, ..rules },
+            before => {
+                let rules = DaemonSetRules::compile(&self.daemonset, namespace, settings, history);
+                all_nodes |=
+                    before.is_none_or(|before| before.placement != rules.placement || before.policy != rules.policy);
+                rules
+            }
+        };
+        self.rules = Some(rules);
         if stale.claims {
             self.claim_all(pods);
         }
@@ -325,13 +339,9 @@ impl DaemonSetState {
         PodOwner { namespace: self.daemonset.namespace.clone(), controller: None }
     }
 
-    fn context<'c>(&'c self, view: &ClusterView<'c>) -> DaemonSetContext<'c> {
-        view.context(&self.daemonset, &self.rules, self.expectations_satisfied)
-    }
-
     fn decide_stale_nodes(&mut self, view: &ClusterView<'_>) {
-        let Self { daemonset, rules, expectations_satisfied, nodes: kept_nodes, stale_nodes, totals, .. } = self;
-        let (context, nodes) = (view.context(daemonset, rules, *expectations_satisfied), view.nodes);
+        let Self { daemonset, rules: Some(rules), nodes: kept_nodes, stale_nodes, totals, .. } = self else { return };
+        let (context, nodes) = (view.context(daemonset, rules), view.nodes);
         let mut claimed = Vec::new();
         for slot in stale_nodes.drain(..) {
             let Some(kept) = usize::try_from(slot).ok().and_then(|slot| kept_nodes.get_mut(slot)) else { continue };
@@ -357,35 +367,35 @@ impl DaemonSetState {
 
     /// Returns the plan, once everything is up to date.
     pub(super) fn plan<'c>(
-        &'c self,
+        &self,
         view: &ClusterView<'c>,
         revisions: impl Iterator<Item = &'c ControllerRevision>,
-    ) -> Plan<'c> {
-        let ClusterView { namespace, settings, nodes, pods, .. } = *view;
+    ) -> Plan {
+        let ClusterView { namespace, settings, pods, expectations_satisfied, .. } = *view;
         let daemonset = &self.daemonset;
-        let mode = SyncMode::of(daemonset);
-        if mode == SyncMode::Reconcile {
-            let placements = Placements::new(Arc::clone(&self.rules.placement), PlannedNodes::Stored(nodes));
-            let (pods, warnings) = (ClusterPods { state: self, pods }, self.rules.warnings.clone());
-            return reconcile::reconcile(&self.context(view), &self.totals, &pods, placements, warnings);
+        let mode = SyncMode::of(daemonset, namespace);
+        if let (SyncMode::Reconcile, Some(rules)) = (mode, &self.rules) {
+            let pods = ClusterPods { state: self, pods };
+            let context = view.context(daemonset, rules);
+            return reconcile::reconcile(&context, &self.totals, &pods, rules.warnings.clone());
         }
-        let rules = DaemonSetRules::compile(daemonset, namespace, None, settings);
-        let placements = Placements::new(rules.placement, PlannedNodes::Stored(nodes));
-        let mut plan = Plan::new(daemonset, template_hash(daemonset, 0), placements, rules.warnings);
+        let rules = DaemonSetRules::compile(daemonset, namespace, settings, RevisionHistory::not_given(daemonset));
+        let mut plan = Plan::new(daemonset, hash_after(daemonset, 0), rules.warnings);
         if mode == SyncMode::CollectDependents {
             let owned = pods.owned_by(&self.as_owner()).filter_map(|index| pods.get(index)).map(|placed| &placed.pod);
-            let satisfied = self.expectations_satisfied;
-            reconcile::collect_dependents(&mut plan, daemonset, owned, revisions, satisfied, settings.burst);
+            let burst = settings.burst;
+            reconcile::collect_dependents(&mut plan, daemonset, owned, revisions, expectations_satisfied, burst);
         }
         plan
     }
 
     /// When time alone changes the plan.
     pub(super) fn changes_at(&self, view: &ClusterView<'_>) -> Option<Timestamp> {
-        if SyncMode::of(&self.daemonset) != SyncMode::Reconcile {
+        let rules = self.rules.as_ref()?;
+        if SyncMode::of(&self.daemonset, view.namespace) != SyncMode::Reconcile {
             return None;
         }
-        let gate = self.totals.gate(&self.context(view));
+        let gate = self.totals.gate(&view.context(&self.daemonset, rules));
         self.totals.changes_at().into_iter().chain(gate.opens_at).min()
     }
 }

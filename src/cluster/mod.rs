@@ -16,8 +16,11 @@ use jiff::Timestamp;
 
 use crate::{
     backoff::{Backoff, BackoffEntry, BackoffKey},
-    model::{ControllerRevision, DaemonSet, Key, Kind, Namespace, Node, Pod, PodNode, Resource, Text},
+    model::{
+        ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, PodNode, Resource, Text,
+    },
     node::claimed_pod::PodIndex,
+    placement::PlacementRules,
     plan::Plan,
     planner::OwnedSnapshot,
     settings::Settings,
@@ -43,8 +46,7 @@ use pod_table::{PlacedPod, PodTable};
 ///
 /// ```
 /// use daemonplan::{Cluster, Settings, model::{DaemonSet, Namespace, Node}};
-/// let mut daemonset = DaemonSet::new("prod", "agent");
-/// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
 /// let now = "2026-01-02T03:04:05Z".parse().unwrap();
 ///
 /// let mut cluster = Cluster::new(Settings::default());
@@ -55,15 +57,17 @@ use pod_table::{PlacedPod, PodTable};
 /// let plan = cluster.plan(&key, now).unwrap();
 /// assert_eq!(plan.status.unwrap().desired_number_scheduled, 1);
 /// assert_eq!(cluster.stale(now), []);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Cluster {
     settings: Settings,
     backoff: Backoff,
     nodes: NodeTable,
     pods: PodTable,
+    interner: Interner,
     namespaces: HashMap<Text, NamespaceState, RandomState>,
+    /// The DaemonSets for which the effects of the last plan do not show yet, known or not.
+    unsatisfied: HashSet<Key, RandomState>,
     /// The DaemonSets that events made stale.
     stale: HashSet<Key, RandomState>,
     /// When time alone makes a DaemonSet stale.
@@ -71,7 +75,7 @@ pub struct Cluster {
 }
 
 /// The known objects of a namespace.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct NamespaceState {
     namespace: Option<Namespace>,
     daemonsets: IndexMap<Text, DaemonSetState, RandomState>,
@@ -81,30 +85,38 @@ struct NamespaceState {
 impl Cluster {
     /// Creates a cluster without objects.
     pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            backoff: Backoff::default(),
-            nodes: NodeTable::default(),
-            pods: PodTable::default(),
-            namespaces: HashMap::default(),
-            stale: HashSet::default(),
-            due: BTreeSet::new(),
-        }
+        Self { settings, ..Self::default() }
     }
 
-    /// Applies an object that was added or changed.
-    pub fn apply(&mut self, object: impl Into<Resource>) {
+    /// Applies an object that was added or changed: one of the five types, or an [`Object`] of any of them.
+    pub fn apply(&mut self, object: impl Into<Object>) {
         match object.into() {
-            Resource::DaemonSet(daemonset) => self.apply_daemonset(daemonset),
-            Resource::Node(node) => self.apply_node(node),
-            Resource::Pod(pod) => self.apply_pod(pod),
-            Resource::Namespace(namespace) => self.apply_namespace(namespace),
-            Resource::ControllerRevision(revision) => self.apply_revision(revision),
+            Object::DaemonSet(daemonset) => self.apply_daemonset(daemonset),
+            Object::Node(node) => self.apply_node(node),
+            Object::Pod(pod) => self.apply_pod(pod),
+            Object::Namespace(namespace) => self.apply_namespace(namespace),
+            Object::ControllerRevision(revision) => self.apply_revision(revision),
         }
     }
 
     /// Removes an object; unknown ones are ignored.
-    pub fn delete(&mut self, kind: Kind, key: &Key) {
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Settings, model::{Node, Pod}};
+    /// let mut cluster = Cluster::new(Settings::default());
+    /// cluster.delete::<Node>("node-1");
+    /// cluster.delete::<Pod>(("prod", "agent-x2k"));
+    /// ```
+    pub fn delete<R: Resource>(&mut self, id: impl Into<R::Id>) {
+        self.delete_key(R::KIND, &id.into().into());
+    }
+
+    /// Removes an object of any kind, for streams that mix them; an unknown one is ignored.
+    pub fn delete_object(&mut self, object: &Object) {
+        self.delete_key(object.kind(), &object.key());
+    }
+
+    fn delete_key(&mut self, kind: Kind, key: &Key) {
         match kind {
             Kind::DaemonSet => self.delete_daemonset(key),
             Kind::Node => self.delete_node(&key.name),
@@ -115,26 +127,39 @@ impl Cluster {
     }
 
     /// Applies all objects of a kind, for example after a watch was interrupted. Objects of the kind that are not among
-    /// `objects` are removed; objects of other kinds are [applied](Cluster::apply). Unchanged objects make nothing
-    /// stale.
-    pub fn resync<T: Into<Resource>>(&mut self, kind: Kind, objects: impl IntoIterator<Item = T>) {
+    /// `objects` are removed. Unchanged objects make nothing stale.
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Settings, model::Node};
+    /// let mut cluster = Cluster::new(Settings::default());
+    /// cluster.resync([Node::new("node-1"), Node::new("node-2")]);
+    /// cluster.resync([Node::new("node-1")]);
+    /// cluster.resync::<Node>([]);
+    /// assert!(cluster.nodes().next().is_none());
+    /// ```
+    pub fn resync<R: Resource>(&mut self, objects: impl IntoIterator<Item = R>) {
         let mut listed = HashSet::new();
         for object in objects {
-            let object = object.into();
-            if object.kind() == kind {
-                listed.insert(object.key());
-            }
+            listed.insert(object.key());
             self.apply(object);
         }
-        self.retain(kind, |key| listed.contains(key));
+        self.retain::<R>(|key| listed.contains(key));
     }
 
     /// Removes all objects of a kind except those for which `remains` returns `true`: the end of a list whose objects
     /// were applied one by one.
-    pub fn retain(&mut self, kind: Kind, mut remains: impl FnMut(&Key) -> bool) {
-        let gone: Vec<Key> = self.keys(kind).filter(|key| !remains(key)).collect();
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Settings, model::Node};
+    /// let mut cluster = Cluster::new(Settings::default());
+    /// cluster.resync([Node::new("node-1"), Node::new("node-2")]);
+    /// cluster.retain::<Node>(|key| key.name == "node-2");
+    /// assert_eq!(cluster.nodes().map(|node| &*node.name).collect::<Vec<_>>(), ["node-2"]);
+    /// ```
+    pub fn retain<R: Resource>(&mut self, mut remains: impl FnMut(&Key) -> bool) {
+        let gone: Vec<Key> = self.keys(R::KIND).filter(|key| !remains(key)).collect();
         for key in gone {
-            self.delete(kind, &key);
+            self.delete_key(R::KIND, &key);
         }
     }
 
@@ -157,11 +182,12 @@ impl Cluster {
     /// The plan's actions do not count as done until their effects are applied as events; until then, see
     /// [`Cluster::set_expectations_satisfied`]. A `now` before that of the last plan is allowed, but everything is then
     /// recomputed.
-    pub fn plan(&mut self, key: &Key, now: Timestamp) -> Option<Plan<'_>> {
+    pub fn plan(&mut self, key: &Key, now: Timestamp) -> Option<Plan> {
+        let expectations_satisfied = !self.unsatisfied.contains(key);
         let Self { settings, backoff, nodes, pods, namespaces, .. } = self;
         let NamespaceState { namespace, daemonsets, revisions } = namespaces.get_mut(&key.namespace)?;
         let (namespace, daemonset) = (namespace.as_ref()?, daemonsets.get_mut(&key.name)?);
-        let view = ClusterView { namespace, settings, backoff, nodes, pods, now };
+        let view = ClusterView { namespace, settings, backoff, nodes, pods, now, expectations_satisfied };
         daemonset.refresh(&view, revisions.values());
         let due = daemonset.changes_at(&view);
         let before = mem::replace(&mut daemonset.due, due);
@@ -175,12 +201,24 @@ impl Cluster {
 
     /// Sets whether the effects of the last plan show in the applied objects. While they do not, plans create and
     /// delete nothing.
+    ///
+    /// What is set holds until it is set anew, also while the DaemonSet is not known, for example in the midst of a
+    /// list.
     pub fn set_expectations_satisfied(&mut self, key: &Key, satisfied: bool) {
-        let daemonset = self.namespaces.get_mut(&key.namespace).and_then(|state| state.daemonsets.get_mut(&key.name));
-        if daemonset
-            .is_some_and(|daemonset| mem::replace(&mut daemonset.expectations_satisfied, satisfied) != satisfied)
-        {
+        let has_changed = if satisfied { self.unsatisfied.remove(key) } else { self.unsatisfied.insert(key.clone()) };
+        if has_changed && self.daemonset(key).is_some() {
             self.stale.insert(key.clone());
+        }
+    }
+
+    /// Replaces the settings. All DaemonSets become stale.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+        for (namespace, state) in &mut self.namespaces {
+            for (name, daemonset) in &mut state.daemonsets {
+                daemonset.mark_everything_stale();
+                self.stale.insert(Key::new(namespace.clone(), name.clone()));
+            }
         }
     }
 
@@ -232,8 +270,14 @@ impl Cluster {
         facts.now = Some(now);
         facts.settings = self.settings.clone();
         facts.backoff = self.backoff.clone();
-        facts.expectations_satisfied = daemonset.expectations_satisfied;
+        facts.expectations_satisfied = !self.unsatisfied.contains(key);
         Some(facts)
+    }
+
+    /// Returns the rules about nodes of a DaemonSet; `None` if it or its namespace is unknown.
+    pub fn placement_rules(&self, key: &Key) -> Option<PlacementRules> {
+        let NamespaceState { namespace, daemonsets, .. } = self.namespaces.get(&key.namespace)?;
+        Some(PlacementRules::new(&daemonsets.get(&key.name)?.daemonset, namespace.as_ref()?, &self.settings))
     }
 
     /// Returns the DaemonSets as last applied, in any order.
@@ -244,6 +288,21 @@ impl Cluster {
     /// Returns a DaemonSet as last applied.
     pub fn daemonset(&self, key: &Key) -> Option<&DaemonSet> {
         Some(&self.namespaces.get(&key.namespace)?.daemonsets.get(&key.name)?.daemonset)
+    }
+
+    /// Returns the nodes as last applied, in any order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    /// Returns the pods as last applied that a DaemonSet may claim, in any order.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter()
+    }
+
+    /// Returns a namespace as last applied.
+    pub fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.get(name)?.namespace.as_ref()
     }
 
     /// Returns a pod as last applied, if a DaemonSet may claim it.
@@ -361,10 +420,11 @@ impl Cluster {
         }
     }
 
-    fn apply_node(&mut self, node: Node) {
+    fn apply_node(&mut self, mut node: Node) {
         if self.nodes.get(&node.name) == Some(&node) {
             return;
         }
+        self.interner.share_node(&mut node);
         let (slot, before) = self.nodes.put(node);
         self.node_changed(slot, before.as_ref());
     }
@@ -410,6 +470,7 @@ impl Cluster {
             return self.remove_pod(known);
         }
         let slot = pod.node.name().map(|node| self.nodes.enter(node));
+        self.interner.share_pod(&mut pod);
         self.share_name(&mut pod, slot);
         let placed = PlacedPod { pod, slot };
         if let Some(index) = known {

@@ -4,8 +4,7 @@ use hashbrown::HashTable;
 
 use crate::{
     model::{Node, Text},
-    placement::NodeSource,
-    util::{interner::Interner, slab::Slab},
+    util::slab::Slab,
 };
 
 /// The number of a node, which may be missing and only referenced by a pod.
@@ -13,15 +12,13 @@ pub(crate) type Slot = u32;
 
 /// Every node, and every missing node that pods refer to, in numbered slots, so that a DaemonSet's decisions fit in a
 /// list.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NodeTable {
     slots: Slab<Entry>,
     by_name: HashTable<Slot>,
-    /// The keys and values of taints.
-    texts: Interner<Text>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     name: Text,
     node: Option<Node>,
@@ -60,10 +57,6 @@ impl NodeTable {
     /// Puts a node into its slot and returns the previous one.
     pub(crate) fn put(&mut self, mut node: Node) -> (Slot, Option<Node>) {
         node.taints.shrink_to_fit();
-        for taint in &mut node.taints {
-            self.texts.share(&mut taint.key);
-            self.texts.share(&mut taint.value);
-        }
         let slot = self.slot(&node.name);
         (slot, self.slots.get_mut(slot).and_then(|entry| entry.node.replace(node)))
     }
@@ -110,15 +103,5 @@ impl NodeTable {
         let code = |slot: &Slot| self.slots.get(*slot).map_or(0, |entry| entry.name.code());
         self.by_name.insert_unique(name.code(), slot, code);
         slot
-    }
-}
-
-impl NodeSource for NodeTable {
-    fn find_node(&self, name: &Text) -> Option<&Node> {
-        self.get(name)
-    }
-
-    fn all_nodes(&self) -> Vec<&Node> {
-        self.iter().collect()
     }
 }

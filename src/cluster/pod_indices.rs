@@ -5,7 +5,7 @@ use std::mem;
 use crate::node::claimed_pod::PodIndex;
 
 /// The pods on one node, mostly one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum PodIndices {
     #[default]
     None,

@@ -10,22 +10,21 @@ use hashbrown::HashTable;
 
 use super::node_table::Slot;
 use crate::{
-    model::{Labels, Pod, Text},
+    model::{Pod, Text},
     node::claimed_pod::PodIndex,
-    util::{interner::Interner, slab::Slab},
+    util::slab::Slab,
 };
 
 /// Pods in numbered slots, found by name and by owner.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct PodTable {
     pods: Slab<PlacedPod>,
     by_name: HashTable<PodIndex>,
     by_owner: HashMap<PodOwner, BTreeSet<PodIndex>, RandomState>,
-    labels: Interner<Labels>,
 }
 
 /// A pod and the slot of its node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PlacedPod {
     pub(super) pod: Pod,
     pub(super) slot: Option<Slot>,
@@ -68,7 +67,7 @@ impl PodTable {
     }
 
     pub(super) fn insert(&mut self, mut placed: PlacedPod) -> PodIndex {
-        let owner = self.share(&mut placed.pod);
+        let owner = self.share_owner(&mut placed.pod);
         let Pod { namespace, name, .. } = &placed.pod;
         let of_name = code(namespace, name);
         let index = self.pods.insert(placed);
@@ -81,7 +80,7 @@ impl PodTable {
 
     /// Replaces a pod by its new state and returns the old one.
     pub(super) fn replace(&mut self, index: PodIndex, mut new: PlacedPod) -> Option<PlacedPod> {
-        let after = self.share(&mut new.pod);
+        let after = self.share_owner(&mut new.pod);
         let old = mem::replace(self.pods.get_mut(index)?, new);
         let before = PodOwner::of(&old.pod);
         if before != after {
@@ -109,9 +108,8 @@ impl PodTable {
         }
     }
 
-    /// Shares equal labels and the controller's uid between pods, and returns the pod's owner.
-    fn share(&mut self, pod: &mut Pod) -> PodOwner {
-        self.labels.share(&mut pod.labels);
+    /// Shares the controller's uid between pods, and returns the pod's owner.
+    fn share_owner(&mut self, pod: &mut Pod) -> PodOwner {
         let own = PodOwner::of(pod);
         let owner = self.by_owner.get_key_value(&own).map_or(own, |(known, _)| known.clone());
         if let Some((owner, uid)) = pod.controller.as_mut().zip(owner.controller.as_ref()) {

@@ -8,7 +8,7 @@ use crate::{
     backoff::BackoffEntry,
     context::DaemonSetContext,
     model::{ControllerRevision, HASH_LABEL, Text},
-    node::{claimed_pod::ClaimedPod, decision::NodeUpdateState},
+    node::{claimed_pod::ClaimedPod, decision::NodeUpdateState, policy::NewPod},
     plan::{Action, CreateReason, DeleteReason, Plan},
     planner::claimed_pods::NodeView,
 };
@@ -23,11 +23,7 @@ pub(super) struct Explainer<'e> {
 }
 
 impl<'e> Explainer<'e> {
-    pub(super) fn new(
-        context: &'e DaemonSetContext<'e>,
-        revisions: &'e [ControllerRevision],
-        plan: &'e Plan<'_>,
-    ) -> Self {
+    pub(super) fn new(context: &'e DaemonSetContext<'e>, revisions: &'e [ControllerRevision], plan: &'e Plan) -> Self {
         let (mut creations, mut deletions) = (HashMap::new(), HashMap::new());
         for action in &plan.actions {
             match action {
@@ -57,7 +53,7 @@ impl<'e> Explainer<'e> {
             rollout: decision.policy.as_ref().map(|policy| NodeRollout {
                 is_selected: policy.is_selected,
                 is_excluded: policy.is_excluded,
-                fails: policy.fails,
+                fails: policy.new == NewPod::Failing,
             }),
             backoff: wait.and_then(|wait| wait.at(self.context.now)),
         }
@@ -95,17 +91,15 @@ impl<'e> Explainer<'e> {
             state: self.context.pod_state(claimed),
         };
         let live =
-            |is_new: bool| pods.iter().find(|claimed| claimed.is_live && claimed.is_updated() == is_new).map(pod);
+            |is_new: bool| pods.iter().find(|claimed| claimed.is_live() && claimed.is_updated() == is_new).map(pod);
         let update = decision.counted.update;
         let cause = match update {
             NodeUpdateState::SeveralPods => BlockerCause::SeveralPods,
             NodeUpdateState::NoPod if !surges => pods.first().map_or(BlockerCause::NoPod, pod),
             NodeUpdateState::Both { .. } if !surges => BlockerCause::SeveralPods,
-            NodeUpdateState::Updated { available: false } | NodeUpdateState::Both { new_available: false, .. } => {
-                live(true)?
-            }
+            NodeUpdateState::Updated { new } | NodeUpdateState::Both { new, .. } if !new.is_available() => live(true)?,
             // A policy may keep an update from replacing it.
-            NodeUpdateState::Outdated { available: false, .. } => live(false)?,
+            NodeUpdateState::Outdated { old, .. } if !old.is_available() => live(false)?,
             _ => return None,
         };
         if decision.policy.as_ref().is_some_and(|policy| policy.is_excluded) {

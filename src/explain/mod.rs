@@ -40,15 +40,12 @@ pub use update::{Blocker, BlockerCause, UpdateState};
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).explain();
 /// let groups = explanation.groups();
 /// assert_eq!(groups["a pod is created next: no pod on this node"].len(), 2);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,15 +67,12 @@ pub struct Explanation {
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1")];
 /// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).explain();
 /// let node = &explanation.nodes[0];
 /// assert!(node.exists && node.checks.iter().all(|check| check.failure.is_none()));
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,16 +108,14 @@ pub struct NodeExplanation {
 ///
 /// ```
 /// use daemonplan::{Backoff, Snapshot, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let now = "2026-01-02T03:04:05Z".parse().unwrap();
 /// let mut backoff = Backoff::default();
 /// backoff.update([backoff.refused(&daemonset, "node-7", now)], now);
 /// let nodes = [Node::new("node-7")];
 /// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).backoff(&backoff).at(now).explain();
 /// assert_eq!(explanation.nodes[0].failures[0].to_string(), "failed once (CreationRefused)");
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,16 +133,15 @@ pub struct NodeFailures {
 ///
 /// ```
 /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let mut policy = RolloutPolicy::default();
 /// policy.update_nodes = Some("pool=blue".parse().unwrap());
-/// let settings = Settings::default().rollout_policy(policy);
+/// let mut settings = Settings::default();
+/// settings.rollout_policy = policy;
 /// let nodes = [Node::new("node-7")];
 /// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).explain();
 /// assert!(!explanation.nodes[0].rollout.unwrap().is_selected);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -201,7 +192,7 @@ impl Snapshot<'_> {
             }
             totals.add(view.name, view.decision);
         };
-        let mode = SyncMode::of(self.daemonset);
+        let mode = SyncMode::of(self.daemonset, self.namespace);
         let dependents: Vec<Pod>;
         let pods = match mode {
             SyncMode::Reconcile => self.pods,
@@ -210,11 +201,11 @@ impl Snapshot<'_> {
                 dependents = owned.cloned().collect();
                 &dependents
             }
-            SyncMode::LeaveAlone => &[],
+            SyncMode::LeaveAlone | SyncMode::OtherNamespace => &[],
         };
         ClaimedPods::decide(pods, &compiled.nodes, &context, &mut each);
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
-        let held_back = plan.held_back_creations + plan.held_back_deletions;
+        let held_back = plan.held_back.creations + plan.held_back.deletions;
         let phase = plan.rollout.as_ref().map(|rollout| &rollout.phase);
         let held = || UpdateState::Held { old, phase: phase.cloned().unwrap_or(RolloutPhase::Held) };
         let update = match totals.budget(self.daemonset.update_strategy) {

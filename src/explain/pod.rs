@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::as_text;
 use crate::{
-    adoption::claim::{Claim, claim_pod, selects},
+    adoption::claim::{Claim, claim_pod_if, selects},
     model::{DaemonSet, Pod, Text},
     node::pod_state::PodState,
     plan::DeleteReason,
@@ -14,17 +14,14 @@ use crate::{
 ///
 /// ```
 /// use daemonplan::{Snapshot, explain::PodState, model::{DaemonSet, Namespace, Node, Pod, PodNode}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// # let mut pod = Pod::new("prod", "agent-x2k");
 /// # pod.labels = [("app", "agent")].into_iter().collect();
 /// # pod.node = PodNode::Bound("node-7".into());
 /// let (nodes, pods) = ([Node::new("node-7")], [pod]); // an orphan, which is adopted
 /// let explanation = Snapshot::new(&daemonset, &nodes, &pods, &namespace).explain();
 /// assert_eq!(explanation.nodes[0].pods[0].state, PodState::Pending);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,10 +45,8 @@ pub struct PodExplanation {
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, HASH_LABEL, Namespace, Node, Pod, PodNode}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// # let mut pod = Pod::new("prod", "agent-x2k");
 /// # pod.labels = [("app", "agent")].into_iter().collect();
 /// # pod.node = PodNode::Bound("node-7".into());
@@ -60,7 +55,6 @@ pub struct PodExplanation {
 /// let explanation = Snapshot::new(&daemonset, &nodes, &pods, &namespace).explain();
 /// let revision = &explanation.nodes[0].pods[0].revision;
 /// assert_eq!((revision.hash.as_deref(), revision.number, revision.is_current), (Some("abc"), None, false));
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,17 +73,14 @@ pub struct PodRevision {
 ///
 /// ```
 /// use daemonplan::{Snapshot, explain::ClaimReason, model::{DaemonSet, Namespace, Pod, PodNode}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// # let mut pod = Pod::new("prod", "agent-x2k");
 /// # pod.labels = [("app", "agent")].into_iter().collect();
 /// # pod.node = PodNode::Bound("node-7".into());
 /// let pods = [pod];
 /// let explanation = Snapshot::new(&daemonset, &[], &pods, &namespace).explain();
 /// assert_eq!(explanation.claims[0].reason, ClaimReason::Adopted);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -134,7 +125,7 @@ pub enum ClaimReason {
 pub(super) fn claims(daemonset: &DaemonSet, pods: &[Pod]) -> Vec<PodClaim> {
     let claims = pods.iter().filter_map(|pod| {
         let selects = selects(daemonset, &pod.labels);
-        let reason = match claim_pod(daemonset, pod, || selects) {
+        let reason = match claim_pod_if(daemonset, pod, || selects) {
             Claim::Adopt => ClaimReason::Adopted,
             Claim::Release => ClaimReason::Released,
             Claim::Ignore if selects && pod.namespace == daemonset.namespace => ClaimReason::of_other(daemonset, pod),

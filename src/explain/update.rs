@@ -67,15 +67,12 @@ pub enum UpdateState {
 ///
 /// ```
 /// use daemonplan::{Snapshot, explain::UpdateState, model::{DaemonSet, Namespace}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let explanation = Snapshot::new(&daemonset, &[], &[], &namespace).explain();
 /// if let UpdateState::Waiting { blocked_by, .. } = &explanation.update {
 ///     blocked_by.iter().for_each(|blocker| println!("{}: {blocker}", blocker.node));
 /// }
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

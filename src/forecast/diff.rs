@@ -1,7 +1,10 @@
 //! The effect of a change: simulates the cluster with and without it until nothing is left to do, and compares the
 //! results node by node.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -9,7 +12,7 @@ use crate::{
     forecast::{Assumptions, EndState, SimulatedNode, Simulation},
     model::Text,
     placement::{PlacementReason, Verdict},
-    plan::{DeleteReason, Plan},
+    plan::DeleteReason,
     planner::Snapshot,
 };
 
@@ -17,16 +20,13 @@ use crate::{
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let before = Snapshot::new(&daemonset, &nodes, &[], &namespace);
 /// let after = Snapshot::new(&daemonset, &nodes[..1], &[], &namespace);
 /// let diff = Snapshot::diff(Some(&before), &after);
 /// assert_eq!((diff.nodes.len(), diff.desired, diff.deletions()), (1, 1, 0));
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,14 +47,11 @@ pub struct Diff {
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1")];
 /// let diff = Snapshot::diff(None, &Snapshot::new(&daemonset, &nodes, &[], &namespace));
 /// assert_eq!(diff.nodes[0].to_string(), "node-1: pod added: the DaemonSet is new");
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -138,11 +135,8 @@ impl Snapshot<'_> {
     ///
     /// ```
     /// use daemonplan::{Snapshot, model::{DaemonSet, Labels, Namespace, Node}};
-    /// let mut daemonset = DaemonSet::new("prod", "agent");
-    /// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-    /// daemonset.template = serde_json::from_str(
-    ///     r#"{"metadata": {"labels": {"app": "agent"}}, "spec": {"nodeSelector": {"role": "worker"}}}"#,
-    /// )?;
+    /// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+    /// daemonset.template = daemonset.template.with_node_selector([("role", "worker")]);
     /// let namespace = Namespace::new("prod");
     /// let before = [Node::new("node-7")];
     /// let mut after = before.clone();
@@ -155,7 +149,6 @@ impl Snapshot<'_> {
     ///     diff.nodes[0].to_string(),
     ///     "node-7: pod added; before: node selector role=worker is required, the node has no label role",
     /// );
-    /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn diff(before: Option<&Self>, after: &Self) -> Diff {
         let ideal = Assumptions::ideal();
@@ -167,14 +160,14 @@ impl Snapshot<'_> {
         }
         let names = |simulation: &Simulation<'_>| simulation.nodes.keys().cloned().collect::<BTreeSet<_>>();
         let all = &names(&changed) | &unchanged.as_ref().map(names).unwrap_or_default();
-        let plans = (before.map(|before| before.plan()), after.plan());
+        let (mut fails_without, mut fails_with) = (before.map(failing).unwrap_or_default(), failing(after));
         let nodes = all.into_iter().filter_map(|node| {
             let without = unchanged.as_ref().and_then(|unchanged| unchanged.nodes.get(&node));
             let with = changed.nodes.get(&node);
             let rules = Rules {
                 daemonset_is_new: unchanged.is_none(),
-                fails_without: reason(plans.0.as_ref(), &node),
-                fails_with: reason(Some(&plans.1), &node),
+                fails_without: fails_without.remove(&node),
+                fails_with: fails_with.remove(&node),
             };
             let pods = without.or(with).map(|simulated| simulated.before.clone()).unwrap_or_default();
             Some(NodeDiff { change: change(without, with, rules)?, pods, node })
@@ -195,9 +188,10 @@ struct Rules {
     fails_with: Option<PlacementReason>,
 }
 
-fn reason(plan: Option<&Plan<'_>>, node: &str) -> Option<PlacementReason> {
-    let placement = plan?.placement(node)?;
-    (placement.verdict != Verdict::Run).then_some(placement.reason)
+/// The nodes where no pod should run, each with the reason.
+fn failing(snapshot: &Snapshot<'_>) -> BTreeMap<Text, PlacementReason> {
+    let failing = snapshot.placements().filter(|placement| placement.verdict != Verdict::Run);
+    failing.map(|placement| (placement.node, placement.reason)).collect()
 }
 
 /// Compares the final states of a node, `without` the change and `with` it.

@@ -26,16 +26,13 @@ pub(crate) use simulation::{EndState, SimulatedNode, Simulation};
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
 /// let forecast = snapshot.forecast(&Assumptions::default());
 /// assert_eq!((forecast.desired, forecast.lowest_available), (2, 0));
 /// assert!(forecast.to_string().starts_with("done after "));
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,15 +61,12 @@ pub struct Forecast {
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::{Assumptions, Outcome}, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
 /// let forecast = snapshot.forecast(&Assumptions::default());
 /// assert_eq!(forecast.outcome, Outcome::Done);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
@@ -95,16 +89,13 @@ pub enum Outcome {
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
 /// let forecast = snapshot.forecast(&Assumptions::default());
 /// let (first, last) = (forecast.timeline.first().unwrap(), forecast.timeline.last().unwrap());
 /// assert_eq!((first.available(), last.available()), (0, 2));
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,16 +117,13 @@ pub struct TimelinePoint {
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
 /// let forecast = snapshot.forecast(&Assumptions::default());
 /// let wave = &forecast.waves[0];
 /// assert_eq!((wave.nodes.len(), wave.ends), (2, Some(forecast.after)));
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -161,15 +149,12 @@ pub struct Wave {
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::{Assumptions, WaveKind}, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
 /// let forecast = snapshot.forecast(&Assumptions::default());
 /// assert_eq!(forecast.waves[0].kind, WaveKind::Repair);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
@@ -184,15 +169,12 @@ pub enum WaveKind {
 ///
 /// ```
 /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let nodes = [Node::new("node-1"), Node::new("node-2")];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
 /// let forecast = snapshot.forecast(&Assumptions::default().failure_rate(1.0));
 /// assert_eq!(forecast.stuck.iter().map(|stuck| stuck.node.as_str()).collect::<Vec<_>>(), ["node-1", "node-2"]);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -248,16 +230,13 @@ impl Snapshot<'_> {
     ///
     /// ```
     /// use daemonplan::{Snapshot, forecast::{Assumptions, Outcome}, model::{DaemonSet, Namespace, Node}};
-    /// let mut daemonset = DaemonSet::new("prod", "agent");
-    /// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-    /// daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
+    /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
     /// let (nodes, namespace) = ([Node::new("node-1"), Node::new("node-2")], Namespace::new("prod"));
     /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
     ///
     /// let forecast = snapshot.forecast(&Assumptions::default());
     /// assert_eq!(forecast.outcome, Outcome::Done);
     /// assert_eq!(forecast.waves[0].nodes, ["node-1", "node-2"]);
-    /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn forecast(&self, assumptions: &Assumptions) -> Forecast {
         let mut simulation = Simulation::new(self, assumptions);

@@ -12,7 +12,7 @@ use crate::{
     explain::{Explanation, PodExplanation, PodState},
     history::rollback,
     model::{
-        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Key, Kind, Node, ObjectRef, Pod, PodNode, PodPhase,
+        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Key, Node, ObjectRef, Pod, PodNode, PodPhase,
         PodProblem, Readiness, Taint, Text,
     },
     placement::Verdict,
@@ -153,8 +153,8 @@ impl<'a> Simulation<'a> {
         });
         let now = snapshot.now.unwrap_or_else(|| known.flatten().max().unwrap_or_default());
         let mut cluster = Cluster::new(snapshot.settings.cloned().unwrap_or_default());
-        cluster.resync(Kind::Node, snapshot.nodes.iter().cloned());
-        cluster.resync(Kind::ControllerRevision, snapshot.revisions.unwrap_or_default().iter().cloned());
+        cluster.resync(snapshot.nodes.iter().cloned());
+        cluster.resync(snapshot.revisions.unwrap_or_default().iter().cloned());
         cluster.apply(daemonset.clone());
         own().for_each(|pod| cluster.apply(pod.clone()));
         cluster.apply(snapshot.namespace.clone());
@@ -179,9 +179,9 @@ impl<'a> Simulation<'a> {
             newly_unavailable: 0,
             rollout: None,
             was_rolled_back: false,
-            hash: snapshot.compile().context().hash().clone(),
+            hash: snapshot.history().hash,
         };
-        simulation.load(snapshot.at(now).explain(), snapshot.nodes, SyncMode::of(daemonset));
+        simulation.load(snapshot.at(now).explain(), snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
         simulation
     }
 
@@ -348,13 +348,13 @@ impl<'a> Simulation<'a> {
                 self.create(&node, pod, reason);
             }
             Action::DeletePod { pod, node: Some(node), reason } => self.delete(&node, &pod.name, reason),
-            Action::DeletePod { pod, node: None, .. } => self.cluster.delete(Kind::Pod, &self.key_of(&pod.name)),
+            Action::DeletePod { pod, node: None, .. } => self.cluster.delete::<Pod>(self.key_of(&pod.name)),
             Action::CreateRevision { revision } => {
                 self.created_revisions += 1;
                 self.cluster.apply(*revision);
             }
             Action::DeleteRevision { revision, .. } => {
-                self.cluster.delete(Kind::ControllerRevision, &self.key_of(&revision.name));
+                self.cluster.delete::<ControllerRevision>(&revision);
             }
             Action::AdoptRevision { revision } => {
                 let owner = self.owner();
@@ -446,7 +446,7 @@ impl<'a> Simulation<'a> {
                 simulated.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_available = true);
             }),
             SimEvent::Gone(node, name) => {
-                self.cluster.delete(Kind::Pod, &self.key_of(&name));
+                self.cluster.delete::<Pod>(self.key_of(&name));
                 self.change(&node, |simulated| simulated.remove_pod(&name));
             }
         }

@@ -15,7 +15,8 @@ use crate::{
     planner::{Snapshot, claimed_pods::ClaimedPods},
 };
 
-/// Returns the DaemonSet with the template of `revision`, as `kubectl rollout undo` leaves it.
+/// Returns the DaemonSet with the template of `revision`, as `kubectl rollout undo` leaves it: for simulations. What to
+/// send to the API server is the patch [`ControllerRevision::data`], as the model leaves out fields of a DaemonSet.
 ///
 /// Apart from the template, only the generations change that the API server raises with it: `metadata.generation` and
 /// the template's generation. The next plan decides which revision is current, and its number.
@@ -26,7 +27,7 @@ use crate::{
 /// ```
 /// use daemonplan::{history::rollback, model::{ControllerRevision, DaemonSet}};
 /// use serde_json::json;
-/// let daemonset = DaemonSet::new("prod", "agent");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
 /// let data = json!({"spec": {"template": {"spec": {"hostNetwork": true}, "$patch": "replace"}}});
 /// let before = rollback(&daemonset, &ControllerRevision::new("prod", "agent-6d5f", 3, data))?;
 /// assert!(before.template.host_network());
@@ -43,15 +44,15 @@ pub fn rollback(daemonset: &DaemonSet, revision: &ControllerRevision) -> Result<
 /// A revision of a DaemonSet, as [`Snapshot::rollout_history`] returns it.
 ///
 /// ```
-/// use daemonplan::{Snapshot, model::{ControllerRevision, DaemonSet, LabelSelector, Labels, Namespace}};
+/// use daemonplan::{Snapshot, model::{ControllerRevision, DaemonSet, Labels, Namespace}};
 /// use serde_json::json;
-/// let mut daemonset = DaemonSet::new("prod", "agent");
-/// daemonset.selector = LabelSelector::new(Labels::from_iter([("app", "agent")]), vec![]).ok();
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
 /// let mut revision = ControllerRevision::new("prod", "agent-6d5f", 3, json!({"spec": {"template": {}}}));
 /// revision.labels = Labels::from_iter([("app", "agent")]);
 /// let (namespace, revisions) = (Namespace::new("prod"), [revision]);
 /// let history = Snapshot::new(&daemonset, &[], &[], &namespace).revisions(&revisions).rollout_history();
 /// assert_eq!((history[0].number, &*history[0].hash, history[0].is_current), (3, "agent-6d5f", false));
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,9 +81,10 @@ pub struct RevisionSummary {
 ///
 /// ```
 /// use daemonplan::{Snapshot, history::UndoError, model::{DaemonSet, Namespace}};
-/// let (daemonset, namespace) = (DaemonSet::new("prod", "agent"), Namespace::new("prod"));
+/// let (daemonset, namespace) = (DaemonSet::new("prod", "agent", [("app", "agent")])?, Namespace::new("prod"));
 /// let snapshot = Snapshot::new(&daemonset, &[], &[], &namespace).revisions(&[]);
 /// assert!(matches!(snapshot.undo(None), Err(UndoError::NothingOlder)));
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,7 +119,7 @@ pub enum UndoError {
     },
 }
 
-impl Snapshot<'_> {
+impl<'a> Snapshot<'a> {
     /// Returns the DaemonSet's revisions, the newest first, each with the number of its pods.
     pub fn rollout_history(&self) -> Vec<RevisionSummary> {
         let compiled = self.compile();
@@ -125,22 +127,25 @@ impl Snapshot<'_> {
         let mut revisions: Vec<_> = self.own_revisions().map(|revision| summary(revision, &current)).collect();
         revisions.sort_by(|a, b| (b.number, &b.revision).cmp(&(a.number, &a.revision)));
         ClaimedPods::decide(self.pods, &compiled.nodes, &compiled.context(), |view| {
-            for claimed in view.pods.iter().filter(|claimed| claimed.is_live) {
+            for claimed in view.pods.iter().filter(|claimed| claimed.is_live()) {
                 if let Some(revision) = revisions.iter_mut().find(|revision| revision.hash == claimed.hash()) {
                     revision.pods += 1;
-                    revision.available += usize::from(claimed.is_available);
+                    revision.available += usize::from(claimed.is_available());
                 }
             }
         });
         revisions
     }
 
-    /// Returns the DaemonSet with an older template, as `kubectl rollout undo --to-revision` does: that of the revision
-    /// with the number `to_revision`, or else of the newest revision that is not current.
+    /// Returns the revision to return to: that with the number `to_revision`, or else the newest one that is not current.
+    ///
+    /// Its [`data`](ControllerRevision::data) is the strategic merge patch that restores its template in the DaemonSet, as
+    /// `kubectl rollout undo` sends it. The patch changes nothing else; with `metadata.resourceVersion` in it, it fails
+    /// if the DaemonSet has changed in the meantime.
     ///
     /// # Errors
-    /// Returns an error if no such revision exists, if it is the current one, or if its template cannot be read.
-    pub fn undo(&self, to_revision: Option<i64>) -> Result<DaemonSet, UndoError> {
+    /// If no such revision exists, if it is the current one, or if its template cannot be read.
+    pub fn undo(&self, to_revision: Option<i64>) -> Result<&'a ControllerRevision, UndoError> {
         if self.revisions.is_none() {
             return Err(UndoError::HistoryNotGiven);
         }
@@ -159,10 +164,11 @@ impl Snapshot<'_> {
         }
         let revision = self.own_revisions().find(|revision| revision.name == found.revision);
         let revision = revision.ok_or(UndoError::NothingOlder)?;
-        rollback(self.daemonset, revision).map_err(|source| UndoError::Template { number, source })
+        revision.template().map_err(|source| UndoError::Template { number, source })?;
+        Ok(revision)
     }
 
-    fn own_revisions(&self) -> impl Iterator<Item = &ControllerRevision> {
+    fn own_revisions(&self) -> impl Iterator<Item = &'a ControllerRevision> {
         let all = self.revisions.unwrap_or_default().iter();
         all.filter(|revision| claim_revision(self.daemonset, revision).is_claimed())
     }

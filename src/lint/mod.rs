@@ -18,14 +18,11 @@ use crate::{
 ///
 /// ```
 /// use daemonplan::{Snapshot, lint::lint, model::{DaemonSet, Namespace}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// daemonset.revision_history_limit = 0;
 /// let findings = lint(&[Snapshot::new(&daemonset, &[], &[], &namespace)]);
 /// assert_eq!((findings[0].lint.code(), &*findings[0].field), ("no-history", "spec.revisionHistoryLimit"));
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

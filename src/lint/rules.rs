@@ -30,7 +30,7 @@ const AFFINITY: &str = "spec.template.spec.affinity.nodeAffinity.requiredDuringS
 /// Runs all checks on one DaemonSet.
 pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let plan = snapshot.plan();
-    let placements: Vec<_> = plan.placements().collect();
+    let placements: Vec<_> = snapshot.placements().collect();
     let desired = placements.iter().filter(|placement| placement.verdict.should_run());
     let desired: HashSet<_> = desired.map(|placement| &placement.node).collect();
     let explanation = snapshot.explain();
@@ -106,7 +106,16 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
             format!("metadata.annotations[{}]", error.annotation()),
             "correct or remove the annotation",
         ),
-        Warning::HistoryNotGiven | Warning::DuplicateNode { .. } => return None,
+        // The rest is about the input rather than the DaemonSet, or has a rule of its own.
+        Warning::SelectorMissesTemplate
+        | Warning::OtherNamespace { .. }
+        | Warning::NoUid
+        | Warning::NoBurst
+        | Warning::ClockNotGiven
+        | Warning::HistoryNotGiven
+        | Warning::DuplicateNode { .. }
+        | Warning::DuplicateRevision { .. }
+        | Warning::RevisionSaysMore { .. } => return None,
     };
     let finding = found(snapshot, lint, field).with_message(warning.to_string()).with_fix(fix);
     Some(if lint == Lint::InvalidNamespaceSelector { finding.in_namespace() } else { finding })

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::manifest::{ManifestError, Scope, apply};
 use crate::{
-    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
+    model::{ControllerRevision, DaemonSet, Interner, Namespace, Node, Object, Pod, Resource, Text},
     planner::Snapshot,
 };
 
@@ -42,6 +42,7 @@ pub struct Manifests {
     replaced: usize,
     problems: Vec<ManifestError>,
     complete: bool,
+    interner: Interner,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -61,15 +62,6 @@ struct Contents {
 struct ByName<T> {
     items: Vec<T>,
     index: HashMap<Text, usize>,
-}
-
-/// An object that plans depend on.
-pub(super) enum Object {
-    DaemonSet(Box<DaemonSet>, Value),
-    Node(Node),
-    Pod(Box<Pod>),
-    Namespace(Namespace),
-    ControllerRevision(Box<ControllerRevision>),
 }
 
 impl Manifests {
@@ -119,15 +111,15 @@ impl Manifests {
     /// Iterates over all objects, for a [`Cluster`](crate::cluster::Cluster).
     ///
     /// A missing namespace is replaced with one without annotations.
-    pub fn objects(&self) -> impl Iterator<Item = crate::model::Resource> {
-        let nodes = self.nodes.items.iter().cloned().map(crate::model::Resource::from);
+    pub fn objects(&self) -> impl Iterator<Item = Object> {
+        let nodes = self.nodes.items.iter().cloned().map(Object::from);
         nodes.chain(self.namespaces.values().flat_map(|contents| {
             let namespace = contents.namespace.as_ref().or(contents.unannotated.as_ref()).cloned();
-            let namespace = namespace.into_iter().map(crate::model::Resource::from);
+            let namespace = namespace.into_iter().map(Object::from);
             namespace
-                .chain(contents.daemonsets.values().cloned().map(crate::model::Resource::from))
-                .chain(contents.revisions.items.iter().cloned().map(crate::model::Resource::from))
-                .chain(contents.pods.items.iter().cloned().map(crate::model::Resource::from))
+                .chain(contents.daemonsets.values().cloned().map(Object::from))
+                .chain(contents.revisions.items.iter().cloned().map(Object::from))
+                .chain(contents.pods.items.iter().cloned().map(Object::from))
         }))
     }
 
@@ -159,21 +151,23 @@ impl Manifests {
         })
     }
 
-    pub(super) fn add(&mut self, object: Object) {
-        let replaced = match object {
+    /// Adds an object. `original` is the complete manifest of a DaemonSet.
+    pub(super) fn add(&mut self, mut object: impl Resource, original: Option<Value>) {
+        self.interner.share(&mut object);
+        let replaced = match object.into() {
             Object::Node(node) => self.nodes.insert(node.name.clone(), node),
             Object::Namespace(namespace) => {
                 let contents = self.contents(&namespace.name.clone());
                 contents.namespace.replace(namespace).is_some()
             }
-            Object::DaemonSet(daemonset, original) => {
+            Object::DaemonSet(daemonset) => {
                 let contents = self.contents(&daemonset.namespace.clone());
-                contents.originals.insert(daemonset.name.clone(), original);
-                contents.daemonsets.insert(daemonset.name.clone(), *daemonset).is_some()
+                contents.originals.extend(original.map(|original| (daemonset.name.clone(), original)));
+                contents.daemonsets.insert(daemonset.name.clone(), daemonset).is_some()
             }
-            Object::Pod(pod) => self.contents(&pod.namespace.clone()).pods.insert(pod.name.clone(), *pod),
+            Object::Pod(pod) => self.contents(&pod.namespace.clone()).pods.insert(pod.name.clone(), pod),
             Object::ControllerRevision(revision) => {
-                self.contents(&revision.namespace.clone()).revisions.insert(revision.name.clone(), *revision)
+                self.contents(&revision.namespace.clone()).revisions.insert(revision.name.clone(), revision)
             }
         };
         self.replaced += usize::from(replaced);

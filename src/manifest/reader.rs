@@ -10,11 +10,10 @@ use serde::{
 
 use crate::manifest::{
     ManifestError, Manifests, Place, Scope,
-    collection::Object,
     source::{Fault, Position, Source},
     yaml,
 };
-use crate::model::Text;
+use crate::model::{ControllerRevision, DaemonSet, Kind, Namespace, Node, Pod, Resource, Text};
 
 impl Manifests {
     /// Reads a file with YAML documents, JSON, or both. `file` is its name in error messages.
@@ -221,14 +220,14 @@ impl Sink<'_> {
             (kind, _) if is_list(kind) => self.nested_list(text),
             ("DaemonSet", group) if group == "apps" || no_group => {
                 let original = serde_json::from_slice(text.raw_value()?).unwrap_or_default();
-                self.parse(text, &kind, |object| Object::DaemonSet(Box::new(object), original))
+                self.parse::<DaemonSet>(text, Some(original))
             }
             ("ControllerRevision", group) if group == "apps" || no_group => {
-                self.parse(text, &kind, |object| Object::ControllerRevision(Box::new(object)))
+                self.parse::<ControllerRevision>(text, None)
             }
-            ("Node", "") => self.parse(text, &kind, Object::Node),
-            ("Pod", "") => self.parse(text, &kind, |object| Object::Pod(Box::new(object))),
-            ("Namespace", "") => self.parse(text, &kind, Object::Namespace),
+            ("Node", "") => self.parse::<Node>(text, None),
+            ("Pod", "") => self.parse::<Pod>(text, None),
+            ("Namespace", "") => self.parse::<Namespace>(text, None),
             _ => {
                 self.manifests.skip(&kind);
                 text.skip_value()
@@ -250,14 +249,13 @@ impl Sink<'_> {
         text.skip_value()
     }
 
-    fn parse<T: DeserializeOwned>(
+    fn parse<R: Resource>(
         &mut self,
         text: &mut Source<impl Read>,
-        kind: &str,
-        wrap: impl FnOnce(T) -> Object,
+        original: Option<serde_json::Value>,
     ) -> Result<(), Fault> {
-        if let Ok(object) = text.value()? {
-            self.manifests.add(wrap(object));
+        if let Ok(object) = text.value::<R>()? {
+            self.manifests.add(object, original);
             return Ok(());
         }
         // Parse the object again, with tracking of the field for the error message.
@@ -271,13 +269,13 @@ impl Sink<'_> {
             Ok(json) => match serde_json::from_str::<Header>(json) {
                 Err(error) => self.report(Scope::Everything, plain(&error)),
                 Ok(header) => {
-                    self.place.object = Some(shortened(header.describe(kind)));
-                    match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)) {
-                        Ok(object) => self.manifests.add(wrap(object)),
+                    self.place.object = Some(shortened(header.describe(R::KIND)));
+                    match serde_path_to_error::deserialize::<_, R>(&mut serde_json::Deserializer::from_str(json)) {
+                        Ok(object) => self.manifests.add(object, original),
                         Err(error) => {
                             let path = error.path().to_string();
                             self.place.field = (path != ".").then(|| shortened(path));
-                            self.report(header.scope(kind), plain(&error.into_inner()));
+                            self.report(header.scope(R::KIND), plain(&error.into_inner()));
                             self.place.field = None;
                         }
                     }
@@ -346,7 +344,7 @@ impl<'de> Visitor<'de> for &mut Head {
 }
 
 impl Header {
-    fn describe(&self, kind: &str) -> String {
+    fn describe(&self, kind: Kind) -> String {
         let metadata = self.metadata.as_ref();
         let name = metadata.and_then(|m| m.name.as_deref()).unwrap_or("without a name");
         match metadata.and_then(|m| m.namespace.as_deref()) {
@@ -356,23 +354,23 @@ impl Header {
     }
 
     /// Returns the DaemonSets that cannot be planned if this object cannot be read.
-    fn scope(&self, kind: &str) -> Scope {
+    fn scope(&self, kind: Kind) -> Scope {
         let Some(metadata) = &self.metadata else { return Scope::Everything };
         let namespace = metadata.namespace.clone().unwrap_or_else(|| "default".into());
         let mut owners = metadata.owner_references.iter().flatten();
         let owner = owners.find(|owner| owner.controller == Some(true));
         match (kind, owner) {
-            ("DaemonSet", _) => match &metadata.name {
+            (Kind::DaemonSet, _) => match &metadata.name {
                 Some(name) => Scope::DaemonSet(namespace, name.clone()),
                 None => Scope::Nothing,
             },
-            ("Namespace", _) => metadata.name.clone().map_or(Scope::Nothing, Scope::Namespace),
-            ("Pod" | "ControllerRevision", None) => Scope::Namespace(namespace),
-            ("Pod" | "ControllerRevision", Some(owner)) => match (owner.kind.as_deref(), &owner.name) {
+            (Kind::Namespace, _) => metadata.name.clone().map_or(Scope::Nothing, Scope::Namespace),
+            (Kind::Pod | Kind::ControllerRevision, None) => Scope::Namespace(namespace),
+            (Kind::Pod | Kind::ControllerRevision, Some(owner)) => match (owner.kind.as_deref(), &owner.name) {
                 (Some("DaemonSet"), Some(name)) => Scope::DaemonSet(namespace, name.clone()),
                 _ => Scope::Nothing,
             },
-            _ => Scope::Everything,
+            (Kind::Node, _) => Scope::Everything,
         }
     }
 }

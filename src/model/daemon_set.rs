@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
 use crate::model::{
-    LabelSelector, Labels, PodTemplate, Text,
+    LabelSelector, Labels, PodTemplate, RequirementError, Text,
     metadata::{Metadata, MissingName, unless_default},
 };
 
@@ -137,8 +137,35 @@ pub struct DaemonSetStatus {
 }
 
 impl DaemonSet {
-    /// Returns a DaemonSet without a selector, with an empty template and the API server's defaults.
-    pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
+    /// Returns a DaemonSet whose selector requires `labels` and whose template has them, with the API server's defaults.
+    /// It has no uid, as before its creation.
+    ///
+    /// # Errors
+    /// If a key or a value of `labels` is invalid.
+    ///
+    /// ```
+    /// use daemonplan::model::DaemonSet;
+    /// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+    /// daemonset.template = daemonset.template.with_node_selector([("role", "worker")]);
+    /// daemonset.min_ready_seconds = 10;
+    /// assert!(daemonset.selector.unwrap().matches(daemonset.template.labels()));
+    /// # Ok::<(), daemonplan::model::RequirementError>(())
+    /// ```
+    pub fn new<K: Into<Text>, V: Into<Text>>(
+        namespace: impl Into<Text>,
+        name: impl Into<Text>,
+        labels: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, RequirementError> {
+        let labels: Labels = labels.into_iter().collect();
+        Ok(Self {
+            selector: Some(labels.clone().try_into()?),
+            template: PodTemplate::default().with_labels(labels),
+            ..Self::unselective(namespace, name)
+        })
+    }
+
+    /// A DaemonSet without a selector, with an empty template.
+    pub(crate) fn unselective(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),

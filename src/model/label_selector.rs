@@ -44,6 +44,11 @@ impl LabelSelector {
         Ok(Self { match_labels, match_expressions, requirements })
     }
 
+    /// Returns `matchLabels`.
+    pub fn match_labels(&self) -> &Labels {
+        &self.match_labels
+    }
+
     /// Returns all requirements, those of `matchLabels` included.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
@@ -52,6 +57,15 @@ impl LabelSelector {
     /// Whether the selector has no requirements and so matches everything.
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
+    }
+}
+
+/// Requires all of these labels.
+impl TryFrom<Labels> for LabelSelector {
+    type Error = RequirementError;
+
+    fn try_from(match_labels: Labels) -> Result<Self, RequirementError> {
+        Self::new(match_labels, Vec::new())
     }
 }
 

@@ -1,23 +1,24 @@
-use std::{cell::RefCell, cmp::Ordering, fmt, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::MapAccess};
 
 use crate::model::Text;
-use crate::util::mru_cache::MruCache;
 
-/// A small immutable map of strings, sorted by key: labels, annotations or a `nodeSelector`.
+/// A small map of strings, sorted by key: labels, annotations or a `nodeSelector`.
 ///
 /// The order of insertion does not matter. If a key occurs twice, the last value wins, as in Kubernetes' JSON decoder.
-/// Cloning only increments a reference count.
+/// Cloning only increments reference counts. A change copies the map.
 ///
-/// Recently created maps share memory. Maps with equal keys, such as the labels of all nodes, share the keys. Equal
-/// maps, such as the labels of a DaemonSet's pods, share keys and values. A lookup follows one pointer.
+/// Maps that an [`Interner`](crate::model::Interner) has seen share memory: equal maps, such as the labels of a
+/// DaemonSet's pods, share everything, and maps with equal keys, such as the labels of all nodes, share the keys.
 ///
 /// ```
 /// use daemonplan::model::Labels;
-/// let labels = Labels::from_iter([("role", "worker"), ("zone", "a")]);
+/// let mut labels = Labels::from([("role", "worker"), ("zone", "a")]);
 /// assert_eq!(labels.get("role"), Some("worker"));
 /// assert_eq!(labels.get("disk"), None);
+/// labels.insert("disk", "ssd");
+/// assert!(labels.contains_key("disk") && !labels.without("disk").contains_key("disk"));
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Labels(Option<Pairs>);
@@ -29,38 +30,34 @@ struct Pairs {
     values: Arc<[Text]>,
 }
 
-/// The distinct keys of a map, sorted, with an index for lookups.
-#[derive(PartialEq, Eq, Hash)]
-struct Keys {
-    keys: Box<[Text]>,
-    /// By [slot](slot_of): 0 if no key hashes to it, [`SEVERAL`] if several do, else the key's position plus one.
-    slots: [u8; SLOTS],
-}
-
-const SLOTS: usize = 64;
-
-/// The slot has several keys, or the key's position exceeds a byte.
-const SEVERAL: u8 = u8::MAX;
+/// The distinct keys of a map, sorted.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Keys(Box<[Text]>);
 
 impl Labels {
     /// Returns the value of `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.find(key.as_bytes(), |other| other == key).map(Text::as_str)
+        self.find(|other| other == key).map(Text::as_str)
     }
 
     /// Returns the value of `key`.
     pub(crate) fn get_text(&self, key: &Text) -> Option<&Text> {
-        self.find(key.as_bytes(), |other| other == key)
+        self.find(|other| other == key)
     }
 
-    fn find(&self, key: &[u8], is_match: impl Fn(&Text) -> bool) -> Option<&Text> {
+    fn find(&self, is_match: impl FnMut(&Text) -> bool) -> Option<&Text> {
         let Pairs { keys, values } = self.0.as_ref()?;
-        values.get(keys.find(key, is_match)?)
+        values.get(keys.0.iter().position(is_match)?)
+    }
+
+    /// Whether the map has a value for `key`.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.get(key).is_some()
     }
 
     /// Iterates over all pairs, by key.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Text)> {
-        let (keys, values) = self.0.as_ref().map(|Pairs { keys, values }| (&*keys.keys, &**values)).unwrap_or_default();
+    pub fn iter(&self) -> LabelsIter<'_> {
+        let (keys, values) = self.0.as_ref().map(|Pairs { keys, values }| (&*keys.0, &**values)).unwrap_or_default();
         keys.iter().zip(values)
     }
 
@@ -82,13 +79,33 @@ impl Labels {
         }
     }
 
+    /// Sets the value of `key`.
+    pub fn insert(&mut self, key: impl Into<Text>, value: impl Into<Text>) {
+        self.extend([(key, value)]);
+    }
+
     /// Returns a copy with `key` set to `value`.
     #[must_use]
     pub fn with(&self, key: impl Into<Text>, value: impl Into<Text>) -> Self {
-        let old = self.iter().map(|(key, value)| (key.clone(), value.clone()));
-        old.chain([(key.into(), value.into())]).collect()
+        let mut labels = self.clone();
+        labels.insert(key, value);
+        labels
+    }
+
+    /// Returns a copy without `key`.
+    #[must_use]
+    pub fn without(&self, key: &str) -> Self {
+        self.iter().filter(|(other, _)| *other != key).collect()
+    }
+
+    /// The keys, to be replaced by equal ones that other maps use.
+    pub(super) fn keys_mut(&mut self) -> Option<&mut Arc<Keys>> {
+        self.0.as_mut().map(|pairs| &mut pairs.keys)
     }
 }
+
+/// An iterator over the pairs of [`Labels`].
+type LabelsIter<'a> = std::iter::Zip<std::slice::Iter<'a, Text>, std::slice::Iter<'a, Text>>;
 
 /// Looks up one key in many maps that mostly share their keys. Caches the key's positions.
 #[derive(Default)]
@@ -102,7 +119,7 @@ impl<'a> LabelLookup<'a> {
         if let Some((_, position)) = self.0.iter().find(|(known, _)| Arc::ptr_eq(known, keys)) {
             return values.get((*position)?);
         }
-        let position = keys.find(key.as_bytes(), |other| other == key);
+        let position = keys.0.iter().position(|other| other == key);
         if self.0.len() == CAPACITY {
             self.0.clear();
         }
@@ -119,87 +136,49 @@ impl<K: Into<Text>, V: Into<Text>> FromIterator<(K, V)> for Labels {
             pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
             pairs.dedup_by(|(later, _), (kept, _)| later == kept);
         }
-        Self((!pairs.is_empty()).then(|| Pairs::shared(&pairs)))
-    }
-}
-
-/// A recently used set of keys.
-struct Known {
-    keys: Arc<Keys>,
-    /// Recently used values of these keys.
-    values: MruCache<Arc<[Text]>>,
-}
-
-/// The capacity of a thread's cache: the number of sets of keys, and of sets of values for each.
-const REMEMBERED: (usize, usize) = (16, 4);
-
-/// The maximum number of keys, and of bytes of text, in a map that is cached.
-const SMALL: (usize, usize) = (64, 4096);
-
-thread_local! {
-    /// Recently used maps. Affects memory use only, never results.
-    static RECENT: RefCell<MruCache<Known>> = const { RefCell::new(MruCache::new(REMEMBERED.0)) };
-}
-
-impl Pairs {
-    /// Stores `pairs`, and shares memory with recently used maps where possible.
-    fn shared(pairs: &[(Text, Text)]) -> Self {
-        let (most_keys, most_text) = SMALL;
-        let text = pairs.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        let is_small = pairs.len() <= most_keys && text <= most_text;
-        let cached = || RECENT.try_with(|recent| Self::cached(&mut *recent.try_borrow_mut().ok()?, pairs)).ok()?;
-        let shared = if is_small { cached() } else { None };
-        shared.unwrap_or_else(|| Self { keys: Arc::new(Keys::new(pairs)), values: values(pairs).cloned().collect() })
-    }
-
-    fn cached(recent: &mut MruCache<Known>, pairs: &[(Text, Text)]) -> Option<Self> {
-        let has_equal_keys = |known: &Known| known.keys.equal_those_of(pairs);
-        let make = || Known { keys: Arc::new(Keys::new(pairs)), values: MruCache::new(REMEMBERED.1) };
-        let known = recent.get(has_equal_keys, make)?;
-        let has_equal_values = |known: &Arc<[Text]>| known.iter().eq(values(pairs));
-        let values = known.values.get(has_equal_values, || values(pairs).cloned().collect())?;
-        Some(Self { keys: Arc::clone(&known.keys), values: Arc::clone(values) })
-    }
-}
-
-fn values(pairs: &[(Text, Text)]) -> impl Iterator<Item = &Text> {
-    pairs.iter().map(|(_, value)| value)
-}
-
-impl Keys {
-    fn new(pairs: &[(Text, Text)]) -> Self {
-        let mut slots = [0; SLOTS];
-        for ((key, _), number) in pairs.iter().zip(1_u32..) {
-            if let Some(slot) = slots.get_mut(slot_of(key.as_bytes())) {
-                let number = u8::try_from(number).unwrap_or(SEVERAL);
-                *slot = if *slot == 0 { number } else { SEVERAL };
-            }
+        if pairs.is_empty() {
+            return Self::default();
         }
-        Self { keys: pairs.iter().map(|(key, _)| key.clone()).collect(), slots }
-    }
-
-    /// Returns the position of a key.
-    fn find(&self, key: &[u8], is_match: impl Fn(&Text) -> bool) -> Option<usize> {
-        match *self.slots.get(slot_of(key))? {
-            SEVERAL => self.keys.iter().position(is_match),
-            number => {
-                let position = usize::from(number.checked_sub(1)?);
-                self.keys.get(position).is_some_and(is_match).then_some(position)
-            }
-        }
-    }
-
-    fn equal_those_of(&self, pairs: &[(Text, Text)]) -> bool {
-        self.keys.len() == pairs.len() && self.keys.iter().zip(pairs).all(|(known, (key, _))| known == key)
+        let (keys, values): (Vec<Text>, Vec<Text>) = pairs.into_iter().unzip();
+        Self(Some(Pairs { keys: Arc::new(Keys(keys.into())), values: values.into() }))
     }
 }
 
-/// Hashes a key to a slot by its length and its last four bytes, where keys differ most.
-fn slot_of(key: &[u8]) -> usize {
-    let [length, ..] = key.len().to_le_bytes();
-    let end = key.last_chunk().copied().map_or(u32::from(key.first().copied().unwrap_or_default()), u32::from_le_bytes);
-    let mixed = (end ^ u32::from(length)).wrapping_mul(0x9e37_79b1);
-    usize::try_from(mixed >> 26).unwrap_or_default()
+impl<K: Into<Text>, V: Into<Text>> Extend<(K, V)> for Labels {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, pairs: I) {
+        let more = pairs.into_iter().map(|(key, value)| (key.into(), value.into()));
+        *self = std::mem::take(self).into_iter().chain(more).collect();
+    }
+}
+
+impl<K: Into<Text>, V: Into<Text>, const N: usize> From<[(K, V); N]> for Labels {
+    fn from(pairs: [(K, V); N]) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
+impl<K: Into<Text>, V: Into<Text>> From<BTreeMap<K, V>> for Labels {
+    fn from(pairs: BTreeMap<K, V>) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
+impl<'a> IntoIterator for &'a Labels {
+    type Item = (&'a Text, &'a Text);
+    type IntoIter = LabelsIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Labels {
+    type Item = (Text, Text);
+    type IntoIter = std::vec::IntoIter<(Text, Text)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter().map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>().into_iter()
+    }
 }
 
 impl PartialOrd for Labels {
@@ -283,79 +262,6 @@ mod tests {
         assert_eq!(empty, Labels::default());
         assert!(empty.is_empty() && empty.iter().len() == 0);
         assert_eq!(Labels::from_iter([("a", ""), ("b", "")]).len(), 2);
-    }
-
-    fn keys(labels: &Labels) -> &Arc<Keys> {
-        &labels.0.as_ref().unwrap().keys
-    }
-
-    fn numbered(set: usize, count: usize) -> Labels {
-        (0..count).map(|number| (format!("{set}-{number:03}"), "")).collect()
-    }
-
-    fn share_keys(a: &Labels, b: &Labels) -> bool {
-        Arc::ptr_eq(keys(a), keys(b))
-    }
-
-    #[test]
-    fn recently_created_maps_share_equal_keys() {
-        let ((sets, _), (longest, _)) = (REMEMBERED, SMALL);
-        let make = || (0..sets).map(|set| numbered(set, longest)).collect::<Vec<_>>();
-        let (first, again) = (make(), make());
-        assert!(first.iter().zip(&again).all(|(a, b)| share_keys(a, b)));
-        // The least recently used set of keys is removed.
-        let other = numbered(sets, longest);
-        assert!(!share_keys(&first[0], &numbered(0, longest)));
-        assert!(share_keys(&other, &numbered(sets, longest)));
-        assert!(share_keys(&first[sets - 1], &numbered(sets - 1, longest)));
-    }
-
-    #[test]
-    fn recently_created_equal_maps_share_their_memory() {
-        let (_, sets) = REMEMBERED;
-        let make = || (0..sets).map(|value| Labels::from_iter([("a", value.to_string())])).collect::<Vec<_>>();
-        let (first, again) = (make(), make());
-        for (a, b) in first.iter().zip(&again) {
-            assert!(a.are_the_same(b));
-        }
-        assert!(!first[0].are_the_same(&first[1]) && share_keys(&first[0], &first[1]));
-        assert!(!first[0].are_the_same(&Labels::from_iter([("b", "0")])), "other keys");
-        let other = Labels::from_iter([("a", "other")]);
-        assert!(!first[0].are_the_same(&Labels::from_iter([("a", "0")])), "least recently used");
-        assert!(other.are_the_same(&Labels::from_iter([("a", "other")])));
-        assert!(Labels::default().are_the_same(&Labels::default()) && !Labels::default().are_the_same(&other));
-    }
-
-    #[test]
-    fn large_maps_are_not_cached() {
-        let (longest, text) = SMALL;
-        let are_the_same = |make: &dyn Fn() -> Labels| make().are_the_same(&make());
-        assert!(are_the_same(&|| numbered(0, longest)) && !are_the_same(&|| numbered(0, longest + 1)));
-        let of_length = |length| move || Labels::from_iter([("key", "v".repeat(length - 3))]);
-        assert!(are_the_same(&of_length(text)) && !are_the_same(&of_length(text + 1)));
-        assert_eq!(numbered(0, longest + 1), numbered(0, longest + 1));
-    }
-
-    #[test]
-    fn most_labels_of_a_node_do_not_share_a_slot() {
-        let all = [
-            "beta.kubernetes.io/arch",
-            "beta.kubernetes.io/instance-type",
-            "beta.kubernetes.io/os",
-            "failure-domain.beta.kubernetes.io/region",
-            "failure-domain.beta.kubernetes.io/zone",
-            "kubernetes.io/arch",
-            "kubernetes.io/hostname",
-            "kubernetes.io/os",
-            "node-role.kubernetes.io/worker",
-            "node.kubernetes.io/instance-type",
-            "topology.kubernetes.io/region",
-            "topology.kubernetes.io/zone",
-        ];
-        let labels: Labels = all.map(|key| (key, "")).into_iter().collect();
-        let alone = keys(&labels).slots.iter().filter(|slot| **slot != 0 && **slot != SEVERAL).count();
-        assert!(alone >= 8, "{alone} of {}", all.len());
-        assert_ne!(slot_of(b"a"), slot_of(b"b"), "short keys have different slots too");
     }
 
     #[test]

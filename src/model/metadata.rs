@@ -1,10 +1,7 @@
-use std::cell::RefCell;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Labels, Text};
-use crate::util::mru_cache::MruCache;
 
 /// A reference to an object's controller: the owner with `controller: true`.
 ///
@@ -66,24 +63,6 @@ pub(super) struct OwnerReference {
     block_owner_deletion: Option<bool>,
 }
 
-thread_local! {
-    /// Recently read controllers. Affects memory use only, never results.
-    static RECENT: RefCell<MruCache<ControllerRef>> = const { RefCell::new(MruCache::new(8)) };
-}
-
-impl ControllerRef {
-    /// Shares memory with recently read equal references, such as those of a DaemonSet's pods.
-    fn shared(self) -> Self {
-        const MAX_LENGTH: usize = 1024;
-        let cached = |recent: &RefCell<MruCache<Self>>| {
-            recent.try_borrow_mut().ok()?.get(|known| *known == self, || self.clone()).cloned()
-        };
-        let is_small = self.name.len().max(self.uid.len()).max(self.kind.len()) <= MAX_LENGTH;
-        let cached = if is_small { RECENT.try_with(cached).ok().flatten() } else { None };
-        cached.unwrap_or(self)
-    }
-}
-
 impl Metadata {
     /// Takes the name.
     ///
@@ -101,7 +80,7 @@ impl Metadata {
     pub(super) fn controller(&self) -> Option<ControllerRef> {
         let owners = self.owner_references.as_deref().unwrap_or_default();
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
-        Some(ControllerRef { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() }.shared())
+        Some(ControllerRef { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() })
     }
 
     pub(super) fn set_controller(&mut self, controller: Option<ControllerRef>) {

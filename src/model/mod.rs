@@ -8,6 +8,7 @@
 
 mod controller_revision;
 mod daemon_set;
+mod interner;
 mod label_selector;
 mod labels;
 mod metadata;
@@ -26,6 +27,7 @@ pub mod well_known;
 
 pub use controller_revision::ControllerRevision;
 pub use daemon_set::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent, UpdateStrategy};
+pub use interner::Interner;
 pub use label_selector::LabelSelector;
 pub(crate) use labels::LabelLookup;
 pub use labels::Labels;
@@ -39,7 +41,7 @@ pub use pod_template::{PodTemplate, PodTemplateError};
 pub use quantity::{InvalidQuantity, Quantity};
 pub(crate) use requirement::parse_bound;
 pub use requirement::{Operator, Requirement, RequirementError};
-pub use resource::{Key, Kind, ObjectRef, Resource};
+pub use resource::{ConversionError, Key, Kind, Object, ObjectRef, Resource, UnknownKind};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use text::Text;
 pub use well_known::{HASH_LABEL, TEMPLATE_GENERATION_LABEL};
@@ -89,7 +91,7 @@ mod tests {
         (revision.deleted, revision.controller) = (time, controller);
         assert_round_trip(&revision);
 
-        let mut daemonset = DaemonSet::new("prod", "agent");
+        let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
         (daemonset.uid, daemonset.generation, daemonset.annotations) = ("uid-agent".into(), 3, labels.clone());
         (daemonset.deleted, daemonset.finalizers) = (time, vec!["orphan".into()]);
         let newer = Requirement::new("version", Operator::NotIn(vec!["1".into(), "2".into()])).unwrap();

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::model::{Labels, NodeSelector, Text, Toleration};
 
@@ -15,10 +15,10 @@ use crate::model::{Labels, NodeSelector, Text, Toleration};
 /// assert!(template.host_network());
 /// assert_eq!(template.json()["spec"]["brandNew"], 1);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodTemplate(Arc<Inner>);
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Inner {
     json: Map<String, Value>,
     labels: Labels,
@@ -77,6 +77,55 @@ impl PodTemplate {
         })))
     }
 
+    /// Returns a copy with these `metadata.labels` instead.
+    #[must_use]
+    pub fn with_labels<L: Into<Labels>>(&self, labels: L) -> Self {
+        let labels = labels.into();
+        self.edited("metadata", "labels", json!(labels), |inner| inner.labels = labels)
+    }
+
+    /// Returns a copy with this `spec.nodeSelector` instead.
+    #[must_use]
+    pub fn with_node_selector<L: Into<Labels>>(&self, labels: L) -> Self {
+        let labels = labels.into();
+        self.edited("spec", "nodeSelector", json!(labels), |inner| inner.node_selector = labels)
+    }
+
+    /// Returns a copy with these `spec.tolerations` instead.
+    #[must_use]
+    pub fn with_tolerations(&self, tolerations: Vec<Toleration>) -> Self {
+        self.edited("spec", "tolerations", json!(tolerations), |inner| inner.tolerations = tolerations)
+    }
+
+    /// Returns a copy with one more container.
+    ///
+    /// ```
+    /// use daemonplan::model::PodTemplate;
+    /// let template = PodTemplate::default().with_labels([("app", "agent")]).with_container("agent", "example.com/agent:1");
+    /// assert_eq!(template.json()["spec"]["containers"][0]["image"], "example.com/agent:1");
+    /// ```
+    #[must_use]
+    pub fn with_container(&self, name: &str, image: &str) -> Self {
+        let containers = self.json().get("spec").and_then(|spec| spec.get("containers"));
+        let mut containers = containers.and_then(Value::as_array).cloned().unwrap_or_default();
+        containers.push(json!({"name": name, "image": image}));
+        self.edited("spec", "containers", containers.into(), |_| {})
+    }
+
+    /// Sets a field in the JSON, and in the fields that were read from it.
+    fn edited(&self, part: &str, field: &str, value: Value, set: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Inner::clone(&self.0);
+        let object = inner.json.entry(part).or_insert_with(|| json!({}));
+        if object.is_null() {
+            *object = json!({});
+        }
+        if let Some(object) = object.as_object_mut() {
+            object.insert(field.into(), value);
+        }
+        set(&mut inner);
+        Self(Arc::new(inner))
+    }
+
     /// Returns the complete template, unchanged.
     pub fn json(&self) -> &Map<String, Value> {
         &self.0.json
@@ -121,20 +170,6 @@ fn read<'a, T: Deserialize<'a>>(
     match from.and_then(|from| path.iter().try_fold(from, |value, step| value.get(step))) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => T::deserialize(value).map(Some).map_err(|source| PodTemplateError { field, source }),
-    }
-}
-
-impl Default for PodTemplate {
-    fn default() -> Self {
-        Self(Arc::new(Inner {
-            json: Map::new(),
-            labels: Labels::default(),
-            node_name: Text::default(),
-            node_selector: Labels::default(),
-            required_affinity: None,
-            tolerations: Vec::new(),
-            host_network: false,
-        }))
     }
 }
 

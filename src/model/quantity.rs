@@ -77,10 +77,47 @@ impl Quantity {
         self.nanos
     }
 
-    /// Returns the quantity of `count` whole units.
-    pub(crate) fn count(count: usize) -> Self {
-        let nanos = i128::try_from(count).unwrap_or(MAX).saturating_mul(ONE);
-        Self { nanos, format: Notation::DecimalSi }
+    /// Returns the amount in whole units, rounded away from zero, as Kubernetes' `Value()`.
+    ///
+    /// ```
+    /// use daemonplan::model::Quantity;
+    /// assert_eq!("1500m".parse::<Quantity>()?.value(), 2);
+    /// # Ok::<(), daemonplan::model::InvalidQuantity>(())
+    /// ```
+    pub fn value(self) -> i128 {
+        self.rounded(ONE)
+    }
+
+    /// Returns the amount in thousandths, rounded away from zero, as Kubernetes' `MilliValue()`.
+    ///
+    /// ```
+    /// use daemonplan::model::Quantity;
+    /// assert_eq!("0.25".parse::<Quantity>()?.milli(), 250);
+    /// # Ok::<(), daemonplan::model::InvalidQuantity>(())
+    /// ```
+    pub fn milli(self) -> i128 {
+        self.rounded(ONE / 1000)
+    }
+
+    fn plus(self, nanos: i128, format: Notation) -> Self {
+        let format = if self.is_zero() { format } else { self.format };
+        Self { nanos: self.nanos.saturating_add(nanos).max(-MAX), format }
+    }
+
+    fn rounded(self, unit: i128) -> i128 {
+        self.nanos / unit + (self.nanos % unit).signum()
+    }
+}
+
+impl From<i64> for Quantity {
+    fn from(units: i64) -> Self {
+        Self { nanos: i128::from(units) * ONE, format: Notation::DecimalSi }
+    }
+}
+
+impl From<u64> for Quantity {
+    fn from(units: u64) -> Self {
+        Self { nanos: i128::from(units) * ONE, format: Notation::DecimalSi }
     }
 }
 
@@ -89,8 +126,36 @@ impl std::ops::Add for Quantity {
 
     /// Adds two amounts. The sum has the format of the first amount, unless that is zero.
     fn add(self, other: Self) -> Self {
-        let format = if self.is_zero() { other.format } else { self.format };
-        Self { nanos: self.nanos.saturating_add(other.nanos).max(-MAX), format }
+        self.plus(other.nanos, other.format)
+    }
+}
+
+impl std::ops::Sub for Quantity {
+    type Output = Self;
+
+    /// Subtracts an amount. The difference has the format of the first amount, unless that is zero.
+    fn sub(self, other: Self) -> Self {
+        self.plus(other.nanos.saturating_neg(), other.format)
+    }
+}
+
+impl std::ops::Mul<i64> for Quantity {
+    type Output = Self;
+
+    fn mul(self, times: i64) -> Self {
+        Self { nanos: self.nanos.saturating_mul(times.into()).max(-MAX), ..self }
+    }
+}
+
+impl std::ops::AddAssign for Quantity {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl std::ops::SubAssign for Quantity {
+    fn sub_assign(&mut self, other: Self) {
+        *self = *self - other;
     }
 }
 
@@ -258,6 +323,20 @@ mod tests {
         let sum = |texts: [&str; 2]| texts.iter().map(|text| text.parse::<Quantity>().unwrap()).sum::<Quantity>();
         assert_eq!(sum(["170000000000E", "170000000000E"]).nanos(), i128::MAX);
         assert_eq!(sum(["-170000000000E", "-170000000000E"]).nanos(), -i128::MAX);
+    }
+
+    #[test]
+    fn amounts_are_added_subtracted_multiplied_and_rounded() {
+        let quantity = |text: &str| text.parse::<Quantity>().unwrap();
+        let mut left = quantity("2Gi") - quantity("512Mi") * 3;
+        assert_eq!(left.to_string(), "512Mi");
+        left += quantity("1Gi");
+        left -= Quantity::from(512_i64);
+        assert_eq!((left.value(), left), (1_610_612_224, Quantity::from(1_610_612_224_u64)));
+        for (text, value, milli) in [("1100u", 1, 2), ("-1100u", -1, -2), ("3", 3, 3000), ("0", 0, 0)] {
+            assert_eq!((quantity(text).value(), quantity(text).milli()), (value, milli), "{text}");
+        }
+        assert_eq!((quantity("170000000000E") * -2).nanos(), -i128::MAX, "sums and products saturate");
     }
 
     #[test]

@@ -1,16 +1,86 @@
-use serde::Serialize;
+use std::{fmt, str::FromStr};
 
-use crate::model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// An object of a [`Cluster`](crate::cluster::Cluster).
+use crate::model::{ControllerRevision, DaemonSet, Interner, Namespace, Node, Pod, Text};
+
+/// One of the five kinds of objects that planning depends on: [`DaemonSet`], [`Node`], [`Pod`], [`Namespace`] and
+/// [`ControllerRevision`].
+///
+/// ```
+/// use daemonplan::{Key, Kind, Resource, model::{Node, Pod}};
+/// assert_eq!((Pod::KIND, Node::KIND), (Kind::Pod, Kind::Node));
+/// assert_eq!(Pod::new("prod", "agent-x2k").key(), Key::new("prod", "agent-x2k"));
+/// ```
+pub trait Resource: sealed::Sealed + Into<Object> + DeserializeOwned {
+    /// The kind.
+    const KIND: Kind;
+
+    /// What identifies an object among those of its kind: its name for nodes and namespaces, otherwise its [`Key`].
+    type Id: Into<Key>;
+
+    /// Returns what identifies the object with this key, for code that is generic over the kinds.
+    fn id_of(key: Key) -> Self::Id;
+
+    /// Returns what identifies the object.
+    fn id(&self) -> Self::Id;
+
+    /// Returns the namespace and the name of the object.
+    fn key(&self) -> Key {
+        self.id().into()
+    }
+
+    /// Reads an object from any type that serialises as Kubernetes' JSON: those of every version of the crate
+    /// k8s-openapi, kube's `DynamicObject`, or an embedder's own.
+    ///
+    /// A type that does not know a field of a template has lost it, and a template that has lost a field is another
+    /// template, which the next plan rolls out. Read DaemonSets and ControllerRevisions from the API server's JSON, or
+    /// with types that keep all fields.
+    ///
+    /// # Errors
+    /// If a field is missing or has the wrong type.
+    ///
+    /// ```
+    /// use daemonplan::{Resource, model::Node};
+    /// let dynamic = serde_json::json!({"kind": "Node", "metadata": {"name": "node-7"}});
+    /// assert_eq!(Node::from_serializable(&dynamic)?, Node::new("node-7"));
+    /// let nameless = Node::from_serializable(&serde_json::json!({})).unwrap_err();
+    /// assert_eq!(nameless.to_string(), "Node: metadata.name: expected a name, found none");
+    /// # Ok::<(), daemonplan::model::ConversionError>(())
+    /// ```
+    fn from_serializable(object: &impl Serialize) -> Result<Self, ConversionError> {
+        let through_json = || serde_json::from_value(serde_json::to_value(object)?);
+        through_json().map_err(|source| ConversionError { kind: Self::KIND, source })
+    }
+}
+
+/// The error for an object that cannot be read from another type's JSON.
 ///
 /// ```
 /// use daemonplan::{Kind, Resource, model::Node};
-/// let object = Resource::from(Node::new("node-7"));
-/// assert_eq!(object.kind(), Kind::Node);
+/// assert_eq!(Node::from_serializable(&7).unwrap_err().kind, Kind::Node);
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}: {source}")]
+#[non_exhaustive]
+pub struct ConversionError {
+    /// The kind of the object.
+    pub kind: Kind,
+    /// The underlying error: what was expected and what was found.
+    pub source: serde_json::Error,
+}
+
+/// An object of any of the five kinds, for streams that mix them.
+///
+/// ```
+/// use daemonplan::{Cluster, Kind, Object, Settings, model::{Namespace, Node}};
+/// let mut cluster = Cluster::new(Settings::default());
+/// let events = [Object::from(Namespace::new("prod")), Object::from(Node::new("node-7"))];
+/// assert_eq!(events[1].kind(), Kind::Node);
+/// events.into_iter().for_each(|object| cluster.apply(object));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub enum Resource {
+pub enum Object {
     /// A DaemonSet.
     DaemonSet(DaemonSet),
     /// A node.
@@ -26,13 +96,11 @@ pub enum Resource {
 /// The kind of a [`Resource`].
 ///
 /// ```
-/// use daemonplan::{Cluster, Key, Kind, Settings, model::Node};
-/// let mut cluster = Cluster::new(Settings::default());
-/// cluster.resync(Kind::Node, [Node::new("node-1"), Node::new("node-2")]);
-/// cluster.delete(Kind::Node, &Key::cluster_wide("node-1"));
-/// assert!(cluster.node("node-1").is_none());
+/// use daemonplan::Kind;
+/// assert_eq!("ControllerRevision".parse(), Ok(Kind::ControllerRevision));
+/// assert_eq!(Kind::ControllerRevision.to_string(), "ControllerRevision");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A DaemonSet.
     DaemonSet,
@@ -46,19 +114,159 @@ pub enum Kind {
     ControllerRevision,
 }
 
+/// The error for a text that is not a [`Kind`].
+///
+/// ```
+/// use daemonplan::{Kind, model::UnknownKind};
+/// assert_eq!("Deployment".parse::<Kind>(), Err(UnknownKind));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected DaemonSet, Node, Pod, Namespace or ControllerRevision")]
+pub struct UnknownKind;
+
 /// The namespace and the name of an object. For nodes and namespaces the namespace is empty.
 ///
 /// ```
 /// use daemonplan::Key;
-/// assert_eq!(Key::new("prod", "agent").namespace, "prod");
-/// assert_eq!(Key::cluster_wide("node-7").namespace, "");
+/// assert_eq!(Key::new("prod", "agent").to_string(), "prod/agent");
+/// assert_eq!(Key::cluster_wide("node-7").to_string(), "node-7");
+/// assert_eq!(Key::from(("prod", "agent")).namespace, "prod");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// `metadata.namespace`.
     pub namespace: Text,
     /// `metadata.name`.
     pub name: Text,
+}
+
+/// A reference to the object of an action. The uid is a precondition, so that recreated objects do not match.
+///
+/// ```
+/// use daemonplan::{ObjectRef, model::Pod};
+/// let mut pod = Pod::new("prod", "agent-x2k");
+/// pod.uid = "42".into();
+/// let ObjectRef { name, uid, .. } = ObjectRef::from(&pod); // delete `name` with the precondition `uid`
+/// assert_eq!((&*name, &*uid), ("agent-x2k", "42"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// `metadata.namespace`; empty for nodes and namespaces.
+    pub namespace: Text,
+    /// `metadata.name`.
+    pub name: Text,
+    /// `metadata.uid`.
+    pub uid: Text,
+}
+
+mod sealed {
+    pub trait Sealed {
+        /// Shares memory with equal parts of objects that `interner` has seen.
+        fn share(&mut self, interner: &mut super::Interner);
+    }
+}
+
+macro_rules! resources {
+    ($($kind:ident: $id:ty = |$object:ident| $value:expr, $id_of:expr, $share:expr;)+) => {
+        $(
+            impl sealed::Sealed for $kind {
+                fn share(&mut self, interner: &mut Interner) {
+                    let share: fn(&mut Interner, &mut Self) = $share;
+                    share(interner, self);
+                }
+            }
+
+            impl Resource for $kind {
+                const KIND: Kind = Kind::$kind;
+                type Id = $id;
+
+                fn id_of(key: Key) -> $id {
+                    let id_of: fn(Key) -> $id = $id_of;
+                    id_of(key)
+                }
+
+                fn id(&self) -> $id {
+                    let $object = self;
+                    $value
+                }
+            }
+
+            impl From<$kind> for Object {
+                fn from(object: $kind) -> Self {
+                    Self::$kind(object)
+                }
+            }
+
+            impl From<&$kind> for Object {
+                fn from(object: &$kind) -> Self {
+                    Self::$kind(object.clone())
+                }
+            }
+
+            impl From<&$kind> for Key {
+                fn from(object: &$kind) -> Self {
+                    object.key()
+                }
+            }
+
+            impl From<&$kind> for ObjectRef {
+                fn from(object: &$kind) -> Self {
+                    let Key { namespace, name } = object.key();
+                    Self { namespace, name, uid: object.uid.clone() }
+                }
+            }
+        )+
+
+        impl Object {
+            /// Returns the kind of the object.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            /// Returns the namespace and the name of the object.
+            pub fn key(&self) -> Key {
+                match self {
+                    $(Self::$kind(object) => object.key(),)+
+                }
+            }
+        }
+
+        impl fmt::Display for Kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self {
+                    $(Self::$kind => stringify!($kind),)+
+                })
+            }
+        }
+
+        impl FromStr for Kind {
+            type Err = UnknownKind;
+
+            fn from_str(text: &str) -> Result<Self, UnknownKind> {
+                match text {
+                    $(stringify!($kind) => Ok(Self::$kind),)+
+                    _ => Err(UnknownKind),
+                }
+            }
+        }
+    };
+}
+
+resources! {
+    DaemonSet: Key = |daemonset| Key::new(&daemonset.namespace, &daemonset.name), |key| key, |_, _| ();
+    Node: Text = |node| node.name.clone(), |key| key.name, Interner::share_node;
+    Pod: Key = |pod| Key::new(&pod.namespace, &pod.name), |key| key, Interner::share_pod;
+    Namespace: Text = |namespace| namespace.name.clone(), |key| key.name, |_, _| ();
+    ControllerRevision: Key = |revision| Key::new(&revision.namespace, &revision.name), |key| key, |_, _| ();
+}
+
+impl Interner {
+    /// Lets `object` share memory with the equal parts of objects that were shared before.
+    pub fn share<R: Resource>(&mut self, object: &mut R) {
+        sealed::Sealed::share(object, self);
+    }
 }
 
 impl Key {
@@ -73,93 +281,45 @@ impl Key {
     }
 }
 
-impl Resource {
-    /// Returns the kind of the object.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::DaemonSet(_) => Kind::DaemonSet,
-            Self::Node(_) => Kind::Node,
-            Self::Pod(_) => Kind::Pod,
-            Self::Namespace(_) => Kind::Namespace,
-            Self::ControllerRevision(_) => Kind::ControllerRevision,
-        }
-    }
-
-    /// Returns the namespace and the name of the object.
-    pub fn key(&self) -> Key {
-        let in_namespace = |namespace: &Text, name: &Text| Key::new(namespace.clone(), name.clone());
-        match self {
-            Self::DaemonSet(DaemonSet { namespace, name, .. })
-            | Self::Pod(Pod { namespace, name, .. })
-            | Self::ControllerRevision(ControllerRevision { namespace, name, .. }) => in_namespace(namespace, name),
-            Self::Node(Node { name, .. }) | Self::Namespace(Namespace { name, .. }) => Key::cluster_wide(name.clone()),
-        }
+impl From<&Self> for Key {
+    fn from(key: &Self) -> Self {
+        key.clone()
     }
 }
 
-impl From<DaemonSet> for Resource {
-    fn from(daemonset: DaemonSet) -> Self {
-        Self::DaemonSet(daemonset)
+impl From<&ObjectRef> for Key {
+    fn from(object: &ObjectRef) -> Self {
+        Self { namespace: object.namespace.clone(), name: object.name.clone() }
     }
 }
 
-impl From<Node> for Resource {
-    fn from(node: Node) -> Self {
-        Self::Node(node)
+/// The key of a node or a namespace.
+impl From<Text> for Key {
+    fn from(name: Text) -> Self {
+        Self::cluster_wide(name)
     }
 }
 
-impl From<Pod> for Resource {
-    fn from(pod: Pod) -> Self {
-        Self::Pod(pod)
+/// The key of an object in a namespace: namespace and name.
+impl<N: Into<Text>, M: Into<Text>> From<(N, M)> for Key {
+    fn from((namespace, name): (N, M)) -> Self {
+        Self::new(namespace, name)
     }
 }
 
-impl From<Namespace> for Resource {
-    fn from(namespace: Namespace) -> Self {
-        Self::Namespace(namespace)
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(f, &self.namespace, &self.name)
     }
 }
 
-impl From<ControllerRevision> for Resource {
-    fn from(revision: ControllerRevision) -> Self {
-        Self::ControllerRevision(revision)
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(f, &self.namespace, &self.name)
     }
 }
 
-/// A reference to the object of an action. The uid is a precondition, so that recreated objects do not match.
-///
-/// ```
-/// use daemonplan::{ObjectRef, model::Pod};
-/// let mut pod = Pod::new("prod", "agent-x2k");
-/// pod.uid = "42".into();
-/// let ObjectRef { name, uid, .. } = ObjectRef::from(&pod); // delete `name` with the precondition `uid`
-/// assert_eq!((&*name, &*uid), ("agent-x2k", "42"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectRef {
-    /// `metadata.namespace`.
-    pub namespace: Text,
-    /// `metadata.name`.
-    pub name: Text,
-    /// `metadata.uid`.
-    pub uid: Text,
-}
-
-impl From<&Pod> for ObjectRef {
-    fn from(pod: &Pod) -> Self {
-        Self { namespace: pod.namespace.clone(), name: pod.name.clone(), uid: pod.uid.clone() }
-    }
-}
-
-impl From<&DaemonSet> for ObjectRef {
-    fn from(daemonset: &DaemonSet) -> Self {
-        Self { namespace: daemonset.namespace.clone(), name: daemonset.name.clone(), uid: daemonset.uid.clone() }
-    }
-}
-
-impl From<&ControllerRevision> for ObjectRef {
-    fn from(revision: &ControllerRevision) -> Self {
-        Self { namespace: revision.namespace.clone(), name: revision.name.clone(), uid: revision.uid.clone() }
-    }
+/// Writes `namespace/name`, or the name alone for objects without a namespace.
+fn write_name(f: &mut fmt::Formatter<'_>, namespace: &str, name: &str) -> fmt::Result {
+    if namespace.is_empty() { f.pad(name) } else { f.pad(&format!("{namespace}/{name}")) }
 }

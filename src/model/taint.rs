@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     Text,
+    metadata::unless_default,
     well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT},
 };
 
@@ -52,16 +53,16 @@ pub enum TaintEffect {
     Unknown,
 }
 
-/// A pod's toleration: matches taints by effect, key and value.
+/// A pod's toleration: matches taints by effect, key and value. The default tolerates every taint with an empty value.
 ///
 /// ```
 /// use daemonplan::model::{Taint, TaintEffect, Toleration};
-/// let toleration: Toleration = serde_json::from_str(r#"{"key": "dedicated", "operator": "Exists"}"#)?;
 /// let taint = Taint::new("dedicated", "db", TaintEffect::NoSchedule);
-/// assert!(toleration.tolerates(&taint, false));
-/// # Ok::<(), serde_json::Error>(())
+/// assert!(Toleration::new("dedicated").tolerates(&taint, false));
+/// let other = Toleration { key: "dedicated".into(), value: "web".into(), ..Toleration::default() };
+/// assert!(!other.tolerates(&taint, false));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Toleration {
     /// The key of the taint; empty matches any key.
     pub key: Text,
@@ -100,6 +101,13 @@ impl Taint {
     /// Returns a taint without the time when it was added.
     pub fn new(key: impl Into<Text>, value: impl Into<Text>, effect: TaintEffect) -> Self {
         Self { key: key.into(), value: value.into(), effect, added: None }
+    }
+}
+
+impl Toleration {
+    /// Returns a toleration of every taint with this key (operator `Exists`), or of every taint if it is empty.
+    pub fn new(key: impl Into<Text>) -> Self {
+        Self { key: key.into(), operator: TolerationOperator::Exists, ..Self::default() }
     }
 }
 
@@ -165,16 +173,40 @@ impl<'de> Deserialize<'de> for TaintEffect {
     }
 }
 
+/// A toleration as Kubernetes writes it.
+#[derive(Serialize, Deserialize)]
+struct TolerationWire {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<Text>,
+}
+
+impl Serialize for Toleration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let operator = match self.operator {
+            TolerationOperator::Equal => "Equal",
+            TolerationOperator::Exists => "Exists",
+            TolerationOperator::Lt => "Lt",
+            TolerationOperator::Gt => "Gt",
+            TolerationOperator::Unknown => "Unknown",
+        };
+        let wire = TolerationWire {
+            key: unless_default(self.key.clone()),
+            operator: Some(operator.into()),
+            value: unless_default(self.value.clone()),
+            effect: self.effect.as_ref().map(|effect| effect.as_str().into()),
+        };
+        wire.serialize(serializer)
+    }
+}
+
 impl<'de> Deserialize<'de> for Toleration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct TolerationWire {
-            key: Option<Text>,
-            operator: Option<Text>,
-            value: Option<Text>,
-            effect: Option<Text>,
-        }
-
         let wire = TolerationWire::deserialize(deserializer)?;
         Ok(Self {
             key: wire.key.unwrap_or_default(),

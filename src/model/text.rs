@@ -1,13 +1,15 @@
 use std::{
-    borrow::Borrow,
+    borrow::{Borrow, Cow},
     cmp::Ordering,
+    convert::Infallible,
     fmt,
     hash::{self, BuildHasher},
     ops::Deref,
-    sync::{Arc, LazyLock},
+    str::FromStr,
+    sync::Arc,
 };
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A short immutable string that is cheap to clone: a name, uid, key or value.
@@ -34,7 +36,8 @@ enum Repr {
 
 const INLINE: usize = 22;
 
-static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+/// Hashes alike in every process, so that texts need no common state. Nothing depends on the order of hashes.
+const HASHER: FixedState = FixedState::with_seed(0);
 
 impl Text {
     /// Returns the text as a string slice.
@@ -63,7 +66,7 @@ impl Text {
         }
     }
 
-    /// Returns a hash. Equal texts have equal hashes within a process, but not across processes.
+    /// Returns a hash. Equal texts have equal hashes.
     pub(crate) fn code(&self) -> u64 {
         match &self.0 {
             Repr::Inline { .. } => HASHER.hash_one(self.as_bytes()),
@@ -134,23 +137,63 @@ impl From<&str> for Text {
     }
 }
 
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        text.as_str().into()
+impl From<&Self> for Text {
+    fn from(text: &Self) -> Self {
+        text.clone()
     }
 }
 
-impl PartialEq<str> for Text {
-    fn eq(&self, other: &str) -> bool {
-        self.as_bytes() == other.as_bytes()
+impl From<char> for Text {
+    fn from(text: char) -> Self {
+        let mut bytes = [0; 4];
+        (&*text.encode_utf8(&mut bytes)).into()
     }
 }
 
-impl PartialEq<&str> for Text {
-    fn eq(&self, other: &&str) -> bool {
-        *self == **other
+macro_rules! from_owned {
+    ($($owned:ty),+) => {$(
+        impl From<$owned> for Text {
+            fn from(text: $owned) -> Self {
+                let text: &str = text.as_ref();
+                text.into()
+            }
+        }
+    )+};
+}
+
+from_owned!(String, &String, Box<str>, Arc<str>, Cow<'_, str>);
+
+impl FromStr for Text {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(text.into())
     }
 }
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        text.as_str().to_owned()
+    }
+}
+
+macro_rules! equals {
+    ($($other:ty),+) => {$(
+        impl PartialEq<$other> for Text {
+            fn eq(&self, other: &$other) -> bool {
+                self.as_bytes() == other.as_bytes()
+            }
+        }
+
+        impl PartialEq<Text> for $other {
+            fn eq(&self, other: &Text) -> bool {
+                other == self
+            }
+        }
+    )+};
+}
+
+equals!(str, &str, String);
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,17 +10,46 @@ use crate::{
 pub(crate) type PodIndex = u32;
 
 /// A claimed pod with the parts of its state that decisions use.
-#[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClaimedPod<'a> {
     pub(crate) index: PodIndex,
     pub(crate) pod: &'a Pod,
-    /// Whether the pod is not being deleted.
-    pub(crate) is_live: bool,
-    pub(crate) is_terminal: bool,
-    pub(crate) is_ready: bool,
-    pub(crate) is_available: bool,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) availability: Availability,
     pub(crate) revision: RevisionMatch,
+}
+
+/// Whether a pod stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifecycle {
+    /// It has not ended and is not being deleted.
+    Running,
+    /// Its phase is `Succeeded` or `Failed`.
+    Ended,
+    /// It has not ended and is being deleted.
+    Deleting,
+}
+
+/// Whether a pod does its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Availability {
+    NotReady,
+    /// Ready, but not yet for `minReadySeconds`.
+    Ready,
+    /// Ready, and without a clock nobody knows for how long.
+    Unknown,
+    /// Ready for `minReadySeconds`.
+    Available,
+}
+
+impl Availability {
+    pub(crate) fn is_ready(self) -> bool {
+        self != Self::NotReady
+    }
+
+    pub(crate) fn is_available(self) -> bool {
+        self == Self::Available
+    }
 }
 
 impl<'a> ClaimedPod<'a> {
@@ -31,15 +60,27 @@ impl<'a> ClaimedPod<'a> {
         pod: &'a Pod,
         revision: RevisionMatch,
     ) -> Option<Self> {
-        is_counted(pod).then(|| Self {
-            index,
-            pod,
-            is_live: !pod.is_being_deleted(),
-            is_terminal: pod.is_terminal(),
-            is_ready: pod.is_ready(),
-            is_available: context.is_available(pod),
-            revision,
-        })
+        let lifecycle = match (pod.is_terminal(), pod.is_being_deleted()) {
+            (true, true) => return None,
+            (true, false) => Lifecycle::Ended,
+            (false, true) => Lifecycle::Deleting,
+            (false, false) => Lifecycle::Running,
+        };
+        Some(Self { index, pod, lifecycle, availability: context.availability(pod), revision })
+    }
+
+    /// Whether the pod is not being deleted.
+    pub(crate) fn is_live(&self) -> bool {
+        self.lifecycle != Lifecycle::Deleting
+    }
+
+    /// Whether the pod has ended.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.lifecycle == Lifecycle::Ended
+    }
+
+    pub(crate) fn is_available(&self) -> bool {
+        self.availability.is_available()
     }
 
     /// The hash label; empty if the pod has none.
@@ -48,12 +89,12 @@ impl<'a> ClaimedPod<'a> {
     }
 
     pub(crate) fn is_updated(&self) -> bool {
-        self.revision.is_updated
+        self.revision != RevisionMatch::Outdated
     }
 
     /// Whether the pod is outdated and not being deleted.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.is_live && !self.revision.is_updated
+        self.is_live() && !self.is_updated()
     }
 }
 
@@ -64,7 +105,7 @@ pub(crate) fn is_counted(pod: &Pod) -> bool {
 
 /// The pods that are not being deleted.
 pub(crate) fn live<'a, 'p>(pods: &'a [ClaimedPod<'p>]) -> impl Iterator<Item = ClaimedPod<'p>> + 'a {
-    pods.iter().copied().filter(|claimed| claimed.is_live)
+    pods.iter().copied().filter(ClaimedPod::is_live)
 }
 
 /// Sorts the pods of a node: bound ones first, then the oldest, then by name. Duplicates are removed.

@@ -4,10 +4,11 @@
 use jiff::Timestamp;
 
 use super::{
-    claimed_pod::{ClaimedPod, PodIndex, live, sort},
+    claimed_pod::{Availability, ClaimedPod, Lifecycle, PodIndex, live, sort},
     policy::NodePolicy,
 };
 use crate::{
+    adoption::revision_match::RevisionMatch,
     backoff::{Backoff, BackoffKey, Wait},
     context::DaemonSetContext,
     model::{Node, Pod, PodPhase, Text, UpdateStrategy},
@@ -36,14 +37,17 @@ pub(crate) struct CountedNode {
 }
 
 /// What a node adds to the DaemonSet's status.
-#[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NodeStatus {
-    pub(crate) desired: bool,
-    pub(crate) scheduled: bool,
-    pub(crate) ready: bool,
-    pub(crate) available: bool,
-    pub(crate) updated: bool,
+pub(crate) enum NodeStatus {
+    /// No pod should run here and none does.
+    #[default]
+    Unwanted,
+    /// A pod runs here but should not.
+    Misscheduled,
+    /// A pod should run here and none does.
+    Missing,
+    /// A pod should run here and does.
+    Scheduled { availability: Availability, updated: bool },
 }
 
 /// What a node means to a rolling update, by its pods that are not being deleted.
@@ -56,11 +60,11 @@ pub(crate) enum NodeUpdateState {
     /// Several outdated or several updated pods.
     SeveralPods,
     /// One updated pod.
-    Updated { available: bool },
+    Updated { new: Availability },
     /// One outdated pod.
-    Outdated { pod: PodIndex, available: bool },
+    Outdated { pod: PodIndex, old: Availability },
     /// One outdated and one updated pod.
-    Both { old: PodIndex, old_available: bool, new_available: bool },
+    Both { pod: PodIndex, old: Availability, new: Availability },
 }
 
 /// The pods to create and to delete on a node, and the waits that delay it.
@@ -93,11 +97,9 @@ impl NodeUpdateState {
         }
         match (old, new) {
             (None, None) => Self::NoPod,
-            (None, Some(new)) => Self::Updated { available: new.is_available },
-            (Some(old), None) => Self::Outdated { pod: old.index, available: old.is_available },
-            (Some(old), Some(new)) => {
-                Self::Both { old: old.index, old_available: old.is_available, new_available: new.is_available }
-            }
+            (None, Some(new)) => Self::Updated { new: new.availability },
+            (Some(old), None) => Self::Outdated { pod: old.index, old: old.availability },
+            (Some(old), Some(new)) => Self::Both { pod: old.index, old: old.availability, new: new.availability },
         }
     }
 }
@@ -105,17 +107,22 @@ impl NodeUpdateState {
 impl NodeStatus {
     /// The status of a node is that of its first pod.
     fn of(verdict: Verdict, pods: &[ClaimedPod<'_>]) -> Self {
-        let desired = verdict.should_run();
-        match pods.first() {
-            Some(first) if desired => Self {
-                desired,
-                scheduled: true,
-                ready: first.is_ready,
-                available: first.is_available,
-                updated: first.is_updated(),
-            },
-            first => Self { desired, scheduled: first.is_some(), ..Self::default() },
+        match (verdict.should_run(), pods.first()) {
+            (true, Some(first)) => Self::Scheduled { availability: first.availability, updated: first.is_updated() },
+            (true, None) => Self::Missing,
+            (false, Some(_)) => Self::Misscheduled,
+            (false, None) => Self::Unwanted,
         }
+    }
+
+    /// Whether a pod should run here.
+    pub(crate) fn is_desired(self) -> bool {
+        matches!(self, Self::Missing | Self::Scheduled { .. })
+    }
+
+    /// Whether a pod should run here and is not known to be available.
+    pub(crate) fn is_unavailable(self) -> bool {
+        self.is_desired() && !matches!(self, Self::Scheduled { availability: Availability::Available, .. })
     }
 }
 
@@ -180,10 +187,10 @@ impl DaemonSetContext<'_> {
                 }
             }
             // A single running pod stays.
-            _ if matches!(pods, [only] if only.is_live && !only.is_terminal) => {}
+            _ if matches!(pods, [only] if only.lifecycle == Lifecycle::Running) => {}
             Verdict::Run | Verdict::Keep => {
                 self.remove_terminal(node, pods, &mut work);
-                let mut running = live(pods).filter(|claimed| !claimed.is_terminal);
+                let mut running = live(pods).filter(|claimed| !claimed.is_terminal());
                 if !self.surges() {
                     keep_one(running.next(), running, &mut work);
                 } else if let Some(first) = running.next() {
@@ -270,7 +277,7 @@ fn keep_pair<'p>(
 ) {
     let (mut old, mut new) = (None::<ClaimedPod<'_>>, None::<ClaimedPod<'_>>);
     for claimed in std::iter::once(first).chain(others) {
-        match if claimed.revision.has_current_hash { &mut new } else { &mut old } {
+        match if claimed.revision == RevisionMatch::Hash { &mut new } else { &mut old } {
             Some(kept) => {
                 some(work).delete.push((claimed.index, DeleteReason::Duplicate { kept: kept.pod.name.clone() }));
             }
@@ -278,9 +285,9 @@ fn keep_pair<'p>(
         }
     }
     if let (Some(old), Some(new)) = (old, new) {
-        if !old.is_ready {
+        if !old.availability.is_ready() {
             some(work).delete.push((old.index, DeleteReason::SurgeOldNotReady));
-        } else if new.is_available {
+        } else if new.is_available() {
             some(work).delete.push((old.index, DeleteReason::SurgeFinished));
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::claimed_pod::ClaimedPod;
+use super::claimed_pod::{Availability, ClaimedPod};
 use crate::{
     context::DaemonSetContext,
     model::{Pod, PodPhase, Readiness},
@@ -48,10 +48,10 @@ impl DaemonSetContext<'_> {
     /// The state of a claimed pod.
     pub(crate) fn pod_state(&self, claimed: &ClaimedPod<'_>) -> PodState {
         match (claimed.pod.phase, claimed.pod.ready) {
-            _ if !claimed.is_live => PodState::Deleting,
+            _ if !claimed.is_live() => PodState::Deleting,
             (PodPhase::Succeeded, _) => PodState::Succeeded,
             (PodPhase::Failed, _) => PodState::Failed,
-            _ if claimed.is_available => PodState::Available,
+            _ if claimed.is_available() => PodState::Available,
             (_, Readiness::Ready { since }) => {
                 let at = self.becomes_available(since).zip(self.now);
                 let available_after = at.and_then(|(at, now)| Duration::try_from(at.duration_since(now)).ok());
@@ -67,11 +67,17 @@ impl DaemonSetContext<'_> {
         SignedDuration::from_secs(self.daemonset.min_ready_seconds.into())
     }
 
-    /// Whether the pod has been ready for `minReadySeconds`. Without a clock, that holds only if it is 0.
-    pub(crate) fn is_available(&self, pod: &Pod) -> bool {
-        let Readiness::Ready { since } = pod.ready else { return false };
-        self.daemonset.min_ready_seconds == 0
-            || self.becomes_available(since).is_some_and(|at| self.now.is_some_and(|now| at <= now))
+    /// Whether the pod has been ready for `minReadySeconds`. Without a clock, that is known only if it is 0.
+    pub(crate) fn availability(&self, pod: &Pod) -> Availability {
+        let Readiness::Ready { since } = pod.ready else { return Availability::NotReady };
+        if self.daemonset.min_ready_seconds == 0 {
+            return Availability::Available;
+        }
+        match (self.becomes_available(since), self.now) {
+            (Some(_), None) => Availability::Unknown,
+            (Some(at), Some(now)) if at <= now => Availability::Available,
+            _ => Availability::Ready,
+        }
     }
 
     /// When the first pod that is ready but not yet available becomes available.
@@ -80,7 +86,7 @@ impl DaemonSetContext<'_> {
         if self.daemonset.min_ready_seconds == 0 {
             return None;
         }
-        let waiting = pods.iter().filter(|claimed| !claimed.is_available);
+        let waiting = pods.iter().filter(|claimed| !claimed.is_available());
         let times = waiting.filter_map(|claimed| match claimed.pod.ready {
             Readiness::Ready { since } => self.becomes_available(since),
             Readiness::NotReady => None,

@@ -16,7 +16,6 @@ use crate::{
 };
 
 /// How a rollout policy treats one node.
-#[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodePolicy {
     pub(crate) group: GroupKey,
@@ -26,16 +25,21 @@ pub(crate) struct NodePolicy {
     pub(crate) is_selected: bool,
     /// Whether the node is away and therefore left out.
     pub(crate) is_excluded: bool,
-    /// Whether the new template fails here.
-    pub(crate) fails: bool,
-    /// Whether an updated pod is here.
-    pub(crate) has_new: bool,
+    pub(crate) new: NewPod,
     /// Since when the updated pod has been available, if it is.
     pub(crate) available_since: Option<Timestamp>,
     /// The hash of the outdated pod, which may be being deleted, and whether the pod is available.
     pub(crate) old: Option<(Text, bool)>,
     /// When time alone changes any of these.
     pub(crate) changes_at: Option<Timestamp>,
+}
+
+/// Whether a node has an updated pod, and whether the new template fails in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewPod {
+    Absent,
+    Present,
+    Failing,
 }
 
 /// A group of nodes, in the order of updates.
@@ -62,13 +66,17 @@ impl NodePolicy {
         let policy = &context.rules.policy.rollout;
         let mut clock = Clock { now: context.now, next_change: None };
         let new = || live(pods).filter(ClaimedPod::is_updated);
-        let available = new().find(|claimed| claimed.is_available);
+        let available = new().find(ClaimedPod::is_available);
         let olds = || pods.iter().filter(|claimed| !claimed.is_updated());
-        let old = olds().find(|claimed| claimed.is_live).or_else(|| olds().next());
-        let mut fails = false;
-        if let Some(failure) = &policy.failure {
+        let old = olds().find(|claimed| claimed.is_live()).or_else(|| olds().next());
+        let mut new_pod = NewPod::Absent;
+        for claimed in new() {
             // Every pod is checked, since each may change at a time of its own.
-            new().for_each(|claimed| fails |= self::fails(failure, &claimed, &mut clock));
+            if policy.failure.is_some_and(|failure| fails(&failure, &claimed, &mut clock)) {
+                new_pod = NewPod::Failing;
+            } else if new_pod == NewPod::Absent {
+                new_pod = NewPod::Present;
+            }
         }
         let available_since =
             available.and_then(|claimed| claimed.pod.ready_since()?.checked_add(context.min_ready()).ok());
@@ -77,10 +85,9 @@ impl NodePolicy {
             rank: rank(&policy.order, name, node, old),
             is_selected: node.is_some_and(|node| selects(policy, node)),
             is_excluded: is_excluded(policy.away, node, &mut clock),
-            fails,
-            has_new: new().next().is_some(),
+            new: new_pod,
             available_since,
-            old: old.map(|claimed| (claimed.hash(), claimed.is_live && claimed.is_available)),
+            old: old.map(|claimed| (claimed.hash(), claimed.is_live() && claimed.is_available())),
             changes_at: None,
         };
         node_policy.changes_at = clock.next_change;
@@ -152,7 +159,7 @@ fn fails(failure: &FailurePolicy, claimed: &ClaimedPod<'_>, clock: &mut Clock) -
         return true;
     }
     match (failure.available_within, claimed.pod.created) {
-        (Some(within), Some(created)) if !claimed.is_available => clock.has_passed(created, within),
+        (Some(within), Some(created)) if !claimed.is_available() => clock.has_passed(created, within),
         _ => false,
     }
 }
@@ -160,8 +167,10 @@ fn fails(failure: &FailurePolicy, claimed: &ClaimedPod<'_>, clock: &mut Clock) -
 /// Whether a pod has been available long enough for its earlier restarts to no longer count.
 fn has_recovered(claimed: &ClaimedPod<'_>, clock: &mut Clock) -> bool {
     match claimed.pod.ready_since() {
-        Some(since) if claimed.is_available && clock.now.is_some() => clock.has_passed(since, FailurePolicy::RECOVERY),
-        _ => claimed.is_available,
+        Some(since) if claimed.is_available() && clock.now.is_some() => {
+            clock.has_passed(since, FailurePolicy::RECOVERY)
+        }
+        _ => claimed.is_available(),
     }
 }
 

@@ -2,13 +2,13 @@
 
 mod requests;
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{Serialize, ser::SerializeStruct};
 
 use crate::{
     context::SyncMode,
-    model::{DaemonSet, Key, Namespace, Node, Quantity, Text},
+    model::{DaemonSet, Key, Namespace, Node, Quantity, Resource, Text},
     placement::{PlacementReason, PlacementRules},
     planner::Snapshot,
     settings::Settings,
@@ -35,7 +35,7 @@ use requests::Resources;
 ///     }
 /// }"#)?;
 /// let namespace = Namespace::new("prod");
-/// let fleet = DaemonSetFleet::new([(&daemonset, &namespace)], &Settings::default()).unwrap();
+/// let fleet = DaemonSetFleet::new([(&daemonset, &namespace)], &Settings::default());
 /// let node = Node::new("of-a-new-pool");
 /// let overhead = fleet.overhead(&node);
 /// assert_eq!(overhead.to_string(), "1 of 1 DaemonSet would run: cpu 250m, memory 64Mi, pods 1");
@@ -49,6 +49,7 @@ pub struct DaemonSetFleet {
     groups: Vec<PlacementGroup>,
     /// All requested resources, sorted.
     resources: Vec<Text>,
+    problems: Vec<RequestsError>,
 }
 
 #[derive(Debug)]
@@ -75,7 +76,7 @@ type Amounts = Vec<Quantity>;
 ///
 /// ```
 /// use daemonplan::{Settings, model::Node, overhead::DaemonSetFleet};
-/// let fleet = DaemonSetFleet::new([], &Settings::default()).unwrap();
+/// let fleet = DaemonSetFleet::new([], &Settings::default());
 /// assert_eq!(fleet.overhead(&Node::new("node-7")).running().count(), 0);
 /// ```
 #[derive(Debug)]
@@ -104,22 +105,25 @@ pub enum Refusal {
     BeingDeleted,
     /// The selector is empty and selects all pods, so that the DaemonSet is left alone.
     SelectsAllPods,
+    /// The namespace that was given is not the DaemonSet's, so that its node selector is not known.
+    OtherNamespace,
 }
 
-/// A template whose requests cannot be read.
+/// A template whose requests cannot be read. The API server refuses such a template.
 ///
 /// ```
 /// use daemonplan::{Settings, model::{DaemonSet, Namespace}, overhead::DaemonSetFleet};
-/// let mut daemonset = DaemonSet::new("prod", "agent");
+/// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
 /// daemonset.template = serde_json::from_str(r#"{"spec": {"overhead": {"cpu": "much"}}}"#).unwrap();
-/// let error = DaemonSetFleet::new([(&daemonset, &Namespace::new("prod"))], &Settings::default()).unwrap_err();
+/// let fleet = DaemonSetFleet::new([(&daemonset, &Namespace::new("prod"))], &Settings::default());
 /// assert_eq!(
-///     error.to_string(),
+///     fleet.problems()[0].to_string(),
 ///     "DaemonSet prod/agent: spec.template.spec: expected a quantity such as 250m, 2 or 64Mi, found \"much\"",
 /// );
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[error("DaemonSet {}/{}: spec.template.spec: {source}", daemonset.namespace, daemonset.name)]
+#[error("DaemonSet {daemonset}: spec.template.spec: {source}")]
 #[non_exhaustive]
 pub struct RequestsError {
     /// The DaemonSet.
@@ -129,33 +133,34 @@ pub struct RequestsError {
 }
 
 impl DaemonSetFleet {
-    /// Creates a fleet from DaemonSets, each with its namespace.
-    ///
-    /// # Errors
-    /// Returns an error if a template's requests are not quantities.
-    pub fn new<'a>(
-        daemonsets: impl IntoIterator<Item = (&'a DaemonSet, &'a Namespace)>,
-        settings: &Settings,
-    ) -> Result<Self, RequestsError> {
-        let (mut fleet, mut all) =
-            (Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new() }, Vec::new());
+    /// Creates a fleet from DaemonSets, each with its namespace. A DaemonSet whose requests cannot be read is one of the
+    /// [`problems`](Self::problems) and counts as requesting nothing.
+    pub fn new<'a>(daemonsets: impl IntoIterator<Item = (&'a DaemonSet, &'a Namespace)>, settings: &Settings) -> Self {
+        let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
+        let mut all = Vec::new();
         for (daemonset, namespace) in daemonsets {
-            let key = Key::new(daemonset.namespace.clone(), daemonset.name.clone());
-            match requests::of_template(&daemonset.template) {
-                Ok(requests) => all.push((key, daemonset, namespace, requests)),
-                Err(source) => return Err(RequestsError { daemonset: key, source }),
-            }
+            let requests = requests::of_template(&daemonset.template).unwrap_or_else(|source| {
+                fleet.problems.push(RequestsError { daemonset: daemonset.key(), source });
+                Resources::new()
+            });
+            all.push((daemonset.key(), daemonset, namespace, requests));
         }
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        fleet.problems.sort_by(|a, b| a.daemonset.cmp(&b.daemonset));
         fleet.resources = all.iter().flat_map(|(.., requests)| requests.keys().cloned()).collect();
         fleet.resources.sort();
         fleet.resources.dedup();
         for (key, daemonset, namespace, requests) in all {
-            let rules = PlacementRules::compile(daemonset, namespace, settings);
+            let rules = PlacementRules::new(daemonset, namespace, settings);
             let amounts = fleet.resources.iter().map(|resource| requests.get(resource).copied().unwrap_or_default());
-            fleet.add(key, rules, SyncMode::of(daemonset), amounts.collect());
+            fleet.add(key, rules, SyncMode::of(daemonset, namespace), amounts.collect());
         }
-        Ok(fleet)
+        fleet
+    }
+
+    /// Returns the DaemonSets whose requests cannot be read, by namespace and name.
+    pub fn problems(&self) -> &[RequestsError] {
+        &self.problems
     }
 
     fn add(&mut self, key: Key, rules: PlacementRules, mode: SyncMode, requests: Amounts) {
@@ -174,10 +179,7 @@ impl DaemonSetFleet {
     }
 
     /// Creates a fleet from the DaemonSets of snapshots of one cluster.
-    ///
-    /// # Errors
-    /// Returns an error if a template's requests are not quantities.
-    pub fn of<'a>(snapshots: impl IntoIterator<Item = Snapshot<'a>>) -> Result<Self, RequestsError> {
+    pub fn of<'a>(snapshots: impl IntoIterator<Item = Snapshot<'a>>) -> Self {
         let snapshots: Vec<_> = snapshots.into_iter().collect();
         let settings = snapshots.first().and_then(|snapshot| snapshot.settings).cloned().unwrap_or_default();
         Self::new(snapshots.iter().map(|snapshot| (snapshot.daemonset, snapshot.namespace)), &settings)
@@ -206,7 +208,7 @@ impl DaemonSetFleet {
 
 fn add(sums: &mut Amounts, more: &Amounts) {
     for (sum, amount) in sums.iter_mut().zip(more).filter(|(_, amount)| !amount.is_zero()) {
-        *sum = *sum + *amount;
+        *sum += *amount;
     }
 }
 
@@ -215,6 +217,13 @@ impl<'f> Overhead<'f> {
     pub fn running(&self) -> impl Iterator<Item = &'f Key> {
         let members = self.fleet.members.iter();
         members.filter(|member| self.run.get(member.group) == Some(&true)).map(|member| &member.key)
+    }
+
+    /// Returns those that would run and whose requests are not known, because they cannot be read. The sum leaves them
+    /// out.
+    pub fn unknown(&self) -> impl Iterator<Item = &'f RequestsError> {
+        let running: HashSet<&Key> = self.running().collect();
+        self.fleet.problems.iter().filter(move |problem| running.contains(&problem.daemonset))
     }
 
     /// Returns what one DaemonSet requests: pairs of a resource and an amount.
@@ -228,7 +237,8 @@ impl<'f> Overhead<'f> {
     /// Returns the sum of the requests of the DaemonSets that would run, by resource. `pods` is the number of pods.
     pub fn requests(&self) -> impl Iterator<Item = (&str, Quantity)> {
         let sums = self.fleet.resources.iter().map(Text::as_str).zip(self.sums.iter().copied());
-        sums.filter(|(_, sum)| !sum.is_zero()).chain([("pods", Quantity::count(self.count))])
+        let pods = Quantity::from(u64::try_from(self.count).unwrap_or(u64::MAX));
+        sums.filter(|(_, sum)| !sum.is_zero()).chain([("pods", pods)])
     }
 
     /// Returns the DaemonSets that would not run, by namespace and name, each with the reason.
@@ -238,6 +248,7 @@ impl<'f> Overhead<'f> {
             let PlacementGroup { mode, rules, .. } = self.fleet.groups.get(member.group)?;
             let refusal = match mode {
                 SyncMode::LeaveAlone => Refusal::SelectsAllPods,
+                SyncMode::OtherNamespace => Refusal::OtherNamespace,
                 SyncMode::CollectDependents => Refusal::BeingDeleted,
                 SyncMode::Reconcile => Refusal::NotPlaced(rules.reason(self.node)),
             };
@@ -253,6 +264,9 @@ impl fmt::Display for Overhead<'_> {
         for (number, (resource, sum)) in self.requests().enumerate() {
             write!(f, "{}{resource} {sum}", if number > 0 { ", " } else { ": " })?;
         }
+        for (number, problem) in self.unknown().enumerate() {
+            write!(f, "{}{}", if number > 0 { ", " } else { ", and what these request: " }, problem.daemonset)?;
+        }
         Ok(())
     }
 }
@@ -262,6 +276,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::NotPlaced(reason) => reason.fmt(f),
             Self::BeingDeleted => f.write_str("the DaemonSet is being deleted"),
+            Self::OtherNamespace => f.write_str("another namespace than the DaemonSet's was given"),
             Self::SelectsAllPods => {
                 f.write_str("the DaemonSet is left alone: its selector is empty and selects all pods")
             }
@@ -294,11 +309,17 @@ impl Serialize for Overhead<'_> {
             Refused { daemon_set, refusal, message }
         });
         let sums = self.requests().map(|(resource, amount)| (Text::from(resource), amount)).collect::<Resources>();
-        let mut fields = serializer.serialize_struct("Overhead", 4)?;
+        let unknown: Vec<_> = self.unknown().map(ToString::to_string).collect();
+        let mut fields = serializer.serialize_struct("Overhead", 5)?;
         fields.serialize_field("node", &self.node.name)?;
         fields.serialize_field("requests", &sums)?;
         fields.serialize_field("running", &running.collect::<Vec<_>>())?;
         fields.serialize_field("refused", &refused.collect::<Vec<_>>())?;
+        if unknown.is_empty() {
+            fields.skip_field("unknown")?;
+        } else {
+            fields.serialize_field("unknown", &unknown)?;
+        }
         fields.end()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 
 use crate::model::{PodTemplate, Text};
@@ -17,6 +17,7 @@ pub(super) type Resources = BTreeMap<Text, Quantity>;
 struct PodRequirements {
     containers: Option<Vec<Container>>,
     init_containers: Option<Vec<Container>>,
+    #[serde(default, deserialize_with = "amounts")]
     overhead: Option<Resources>,
     resources: Option<ResourceRequirements>,
 }
@@ -30,7 +31,9 @@ struct Container {
 
 #[derive(Default, Deserialize)]
 struct ResourceRequirements {
+    #[serde(default, deserialize_with = "amounts")]
     requests: Option<Resources>,
+    #[serde(default, deserialize_with = "amounts")]
     limits: Option<Resources>,
 }
 
@@ -80,6 +83,17 @@ pub(super) fn of_template(template: &PodTemplate) -> Result<Resources, serde_jso
     Ok(running)
 }
 
+/// Reads amounts. The API server refuses negative ones.
+fn amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Resources>, D::Error> {
+    let amounts = Option::<Resources>::deserialize(deserializer)?;
+    match amounts.iter().flatten().find(|(_, amount)| **amount < Quantity::default()) {
+        Some((resource, amount)) => {
+            Err(D::Error::custom(format_args!("{resource}: expected a quantity of at least 0, found {amount}")))
+        }
+        None => Ok(amounts),
+    }
+}
+
 /// The requests of the pod itself. A limit without a request counts only if no container requests the resource.
 fn of_pod(own: ResourceRequirements, containers: &Resources) -> Resources {
     let mut requests = own.requests.unwrap_or_default();
@@ -95,7 +109,7 @@ fn of_pod(own: ResourceRequirements, containers: &Resources) -> Resources {
 pub(super) fn add(sum: &mut Resources, more: &Resources) {
     for (resource, amount) in more {
         let before = sum.entry(resource.clone()).or_default();
-        *before = *before + *amount;
+        *before += *amount;
     }
 }
 
@@ -150,6 +164,20 @@ mod tests {
         let expected =
             [("cpu", "1"), ("memory", "1Gi")].map(|(resource, amount)| (resource.to_owned(), amount.to_owned()));
         assert_eq!(requests(json!({"containers": [container]})), expected);
+    }
+
+    #[test]
+    fn negative_amounts_are_refused() {
+        for spec in [
+            json!({"containers": [container("-250m")]}),
+            json!({"initContainers": [{"resources": {"limits": {"cpu": "-1"}}}]}),
+            json!({"overhead": {"cpu": "-1"}}),
+            json!({"resources": {"requests": {"cpu": "-1"}}}),
+        ] {
+            let template: PodTemplate = from_value(json!({"spec": spec})).unwrap();
+            let error = of_template(&template).unwrap_err().to_string();
+            assert!(error.starts_with("cpu: expected a quantity of at least 0, found -"), "{error}");
+        }
     }
 
     #[test]

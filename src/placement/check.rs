@@ -5,30 +5,23 @@ use std::fmt;
 use indexmap::IndexSet;
 use serde::Serialize;
 
-use super::{
-    PlacementReason, PlacementRules, SelectorSource,
-    rules::{Failure, Rule},
-};
-use crate::{
-    model::{Node, NodeSelectorTerm, Operator, Requirement, Taint, Text, well_known::NODE_TAINT_PREFIX},
-    selector::TermMismatch,
+use super::{PlacementReason, PlacementRules, SelectorSource};
+use crate::model::{
+    Node, NodeSelector, NodeSelectorTerm, Operator, Requirement, Taint, Text, well_known::NODE_TAINT_PREFIX,
 };
 
 /// The result of checking one rule for a node.
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let mut nodes = [Node::new("node-7")];
 /// nodes[0].taints = vec![Taint::new("a", "b", TaintEffect::NoSchedule)];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
 /// let check = &snapshot.explain().nodes[0].checks[0];
 /// assert_eq!(check.rule.to_string(), "all taints tolerated");
 /// assert_eq!(check.failure.as_ref().unwrap().to_string(), "taint a=b:NoSchedule is not tolerated");
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,8 +62,9 @@ pub enum PlacementRule {
     },
     /// At least one term of the template's required node affinity must match.
     NodeAffinity {
-        /// The number of terms.
-        terms: usize,
+        /// The terms. Only their number is serialised.
+        #[serde(serialize_with = "count")]
+        terms: NodeSelector,
     },
     /// All taints with the effects `NoSchedule` and `NoExecute` must be tolerated.
     Taints,
@@ -87,16 +81,13 @@ pub enum PlacementRule {
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let mut nodes = [Node::new("node-7")];
 /// nodes[0].taints = vec![Taint::new("a", "b", TaintEffect::NoSchedule)];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
 /// let remedies = &snapshot.explain().nodes[0].remedies;
 /// assert_eq!(remedies[0].to_string(), "a toleration for a=b:NoSchedule");
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(tag = "remedy", rename_all_fields = "camelCase")]
@@ -133,33 +124,22 @@ pub enum Remedy {
     },
 }
 
-impl PlacementRules {
-    /// Checks all rules for `node`, in the order in which they decide.
-    pub(crate) fn checks(&self, node: &Node) -> Vec<PlacementCheck> {
-        self.rules()
-            .map(|rule| PlacementCheck { rule: self.describe(rule), failure: self.failure_of(rule, node) })
-            .collect()
-    }
+fn count<S: serde::Serializer>(terms: &NodeSelector, serializer: S) -> Result<S::Ok, S::Error> {
+    terms.terms().len().serialize(serializer)
+}
 
-    /// Returns the reason why `rule` does not hold for `node`, independently of the other rules.
-    fn failure_of(&self, rule: Rule<'_>, node: &Node) -> Option<PlacementReason> {
-        let failure = self.failure(rule, node, |key| node.labels.get_text(key))?;
-        Some(match rule {
-            Rule::AffinityLabel(_, requirement) => {
-                let found = node.labels.get_text(requirement.key()).cloned();
-                PlacementReason::NodeAffinity {
-                    terms: vec![TermMismatch::Label { requirement: requirement.clone(), found }],
-                }
-            }
-            _ => self.reason_for(failure, node),
-        })
+impl PlacementRules {
+    /// Checks all rules for `node`, each independently of the others, in the order in which they decide.
+    pub fn checks(&self, node: &Node) -> Vec<PlacementCheck> {
+        let check = |rule: &PlacementRule| PlacementCheck { rule: rule.clone(), failure: self.failure(rule, node) };
+        self.rules().iter().map(check).collect()
     }
 
     /// Returns a small set of changes that together would allow a pod on `node`.
     ///
     /// The set is empty if a pod should run on the node already, or if no such changes exist.
-    pub(crate) fn remedies(&self, node: &Node) -> Vec<Remedy> {
-        let remedies = self.rules().map(|rule| self.remedies_for_rule(rule, node)).collect::<Option<Vec<_>>>();
+    pub fn remedies(&self, node: &Node) -> Vec<Remedy> {
+        let remedies = self.rules().iter().map(|rule| self.remedies_for_rule(rule, node)).collect::<Option<Vec<_>>>();
         let mut remedies: IndexSet<_> = remedies.into_iter().flatten().flatten().collect();
         let valued = |remedy: &Remedy| match remedy {
             Remedy::Label { key, value: Some(_) } => Some(key.clone()),
@@ -176,37 +156,22 @@ impl PlacementRules {
     }
 
     /// Returns the changes that would make `rule` hold, or `None` if no changes would.
-    fn remedies_for_rule(&self, rule: Rule<'_>, node: &Node) -> Option<Vec<Remedy>> {
-        let Some(failure) = self.failure(rule, node, |key| node.labels.get_text(key)) else { return Some(Vec::new()) };
-        match failure {
-            Failure::NodeName => None,
-            Failure::NodeSelector(key, required) => {
+    fn remedies_for_rule(&self, rule: &PlacementRule, node: &Node) -> Option<Vec<Remedy>> {
+        if self.failure(rule, node).is_none() {
+            return Some(Vec::new());
+        }
+        match rule {
+            PlacementRule::NodeName { .. } => None,
+            PlacementRule::NodeSelector { key, required } => {
                 Some(vec![Remedy::Label { key: key.clone(), value: Some(required.clone()) }])
             }
-            Failure::NodeAffinity(affinity) => {
-                affinity.terms().iter().filter_map(|term| remedies_for_term(term, node)).min_by_key(Vec::len)
+            PlacementRule::NodeAffinityLabel { requirement }
+            | PlacementRule::NamespaceNodeSelector { requirement, .. } => Some(vec![remedy_for(requirement, node)?]),
+            PlacementRule::NodeAffinity { terms } => {
+                terms.terms().iter().filter_map(|term| remedies_for_term(term, node)).min_by_key(Vec::len)
             }
-            Failure::Taint { .. } => {
-                let untolerated = node.taints.iter().filter(|taint| !self.tolerates(taint));
-                Some(untolerated.map(|taint| Remedy::of_taint(taint.clone())).collect())
-            }
-            Failure::Namespace(_, requirement) => remedy_for(requirement, node).map(|remedy| vec![remedy]),
-        }
-    }
-
-    fn describe(&self, rule: Rule<'_>) -> PlacementRule {
-        match rule {
-            Rule::NodeName => PlacementRule::NodeName { required: self.node_name.clone() },
-            Rule::NodeSelector(key, required) => {
-                PlacementRule::NodeSelector { key: key.clone(), required: required.clone() }
-            }
-            Rule::AffinityLabel(_, requirement) => {
-                PlacementRule::NodeAffinityLabel { requirement: requirement.clone() }
-            }
-            Rule::NodeAffinity(affinity) => PlacementRule::NodeAffinity { terms: affinity.terms().len() },
-            Rule::Taints => PlacementRule::Taints,
-            Rule::Namespace(source, requirement) => {
-                PlacementRule::NamespaceNodeSelector { source, requirement: requirement.clone() }
+            PlacementRule::Taints => {
+                Some(self.untolerated(node).map(|taint| Remedy::of_taint(taint.clone())).collect())
             }
         }
     }
@@ -248,10 +213,7 @@ impl Remedy {
                 node.labels = node.labels.with(key.clone(), value.clone().unwrap_or_default());
             }
             Self::OtherValue { key, found } => node.labels = node.labels.with(key.clone(), format!("not-{found}")),
-            Self::NoLabel { key } => {
-                let others = node.labels.iter().filter(|(other, _)| *other != key);
-                node.labels = others.map(|(key, value)| (key.clone(), value.clone())).collect();
-            }
+            Self::NoLabel { key } => node.labels = node.labels.without(key),
             Self::Toleration { taint } | Self::NodeInOrder { taint } => node.taints.retain(|other| other != taint),
         }
     }
@@ -263,8 +225,10 @@ impl fmt::Display for PlacementRule {
             Self::NodeName { required } => write!(f, "spec.nodeName {required}"),
             Self::NodeSelector { key, required } => write!(f, "node selector {key}={required}"),
             Self::NodeAffinityLabel { requirement } => write!(f, "node affinity {requirement}"),
-            Self::NodeAffinity { terms: 1 } => f.write_str("node affinity"),
-            Self::NodeAffinity { terms } => write!(f, "node affinity, one of {terms} terms"),
+            Self::NodeAffinity { terms } => match terms.terms().len() {
+                1 => f.write_str("node affinity"),
+                terms => write!(f, "node affinity, one of {terms} terms"),
+            },
             Self::Taints => f.write_str("all taints tolerated"),
             Self::NamespaceNodeSelector { source, requirement } => write!(f, "{source}: {requirement}"),
         }

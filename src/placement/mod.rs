@@ -4,7 +4,6 @@
 
 mod check;
 mod node_index;
-mod placements;
 mod rules;
 
 use std::fmt;
@@ -18,8 +17,7 @@ use crate::{
 
 pub use check::{PlacementCheck, PlacementRule, Remedy};
 pub(crate) use node_index::NodeIndex;
-pub(crate) use placements::{NodeSource, Placements, PlannedNodes};
-pub(crate) use rules::PlacementRules;
+pub use rules::PlacementRules;
 
 /// The decision whether a pod should run on a node and whether an existing pod may stay.
 ///
@@ -41,18 +39,15 @@ pub enum Verdict {
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let mut nodes = [Node::new("node-7")];
 /// nodes[0].taints = vec![Taint::new("a", "b", TaintEffect::NoSchedule)];
 /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
 /// assert_eq!(
-///     snapshot.plan().placement("node-7").unwrap().to_string(),
+///     snapshot.placement("node-7").unwrap().to_string(),
 ///     "node-7: not placed, but an existing pod stays: taint a=b:NoSchedule is not tolerated",
 /// );
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {

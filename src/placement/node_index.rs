@@ -51,10 +51,6 @@ impl<'a> NodeIndex<'a> {
         usize::try_from(*slot).ok()
     }
 
-    pub(crate) fn get(&self, name: &Text) -> Option<&'a Node> {
-        self.nodes.get(self.slot(name)?).copied()
-    }
-
     /// Returns the names that are shared by several different nodes, sorted.
     pub(crate) fn ambiguous(&self) -> &[Text] {
         &self.ambiguous

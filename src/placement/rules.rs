@@ -1,26 +1,35 @@
 //! The compiled rules about nodes, in the order in which they decide.
 
-use super::{Placement, PlacementReason, SelectorSource, Verdict};
+use super::{Placement, PlacementReason, PlacementRule, SelectorSource, Verdict};
 use crate::{
-    affinity::automatic_tolerations,
+    affinity::tolerations,
     model::{
-        DaemonSet, LabelLookup, Labels, Namespace, Node, NodeSelector, NodeSelectorTerm, Requirement, RequirementError,
-        Taint, TaintEffect, Text, Toleration,
+        DaemonSet, LabelLookup, Namespace, Node, NodeSelectorTerm, RequirementError, Taint, TaintEffect, Text,
+        Toleration,
         well_known::{NODE_SELECTOR_ANNOTATION, PROJECT_NODE_SELECTOR_ANNOTATION},
     },
-    selector::{ExpressionError, SelectorExpression},
+    selector::{ExpressionError, SelectorExpression, TermMismatch, untolerated},
     settings::Settings,
 };
 
-/// The rules about nodes, compiled once per DaemonSet and namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PlacementRules {
-    pub(super) node_name: Text,
-    node_selector: Labels,
-    affinity: Option<NodeSelector>,
+/// The rules of a DaemonSet about nodes, compiled once for the DaemonSet, its namespace and the settings.
+///
+/// ```
+/// use daemonplan::{Settings, model::{DaemonSet, Labels, Namespace, Node}, placement::PlacementRules};
+/// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+/// daemonset.template = daemonset.template.with_node_selector([("role", "worker")]);
+/// let rules = PlacementRules::new(&daemonset, &Namespace::new("prod"), &Settings::default());
+/// let mut node = Node::new("node-7");
+/// assert!(!rules.verdict(&node).should_run());
+/// node.labels = Labels::from([("role", "worker")]);
+/// assert!(rules.verdict(&node).should_run());
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacementRules {
+    rules: Vec<PlacementRule>,
     tolerations: Vec<Toleration>,
     toleration_comparison: bool,
-    namespace: Vec<(SelectorSource, SelectorExpression)>,
     /// The namespace's annotation, if it could not be parsed.
     invalid_selector: Option<InvalidSelector>,
 }
@@ -36,60 +45,55 @@ pub(crate) struct InvalidSelector {
 /// The number of nodes in a batch.
 const BATCH: usize = 16;
 
-/// A rule. The first rule that fails decides.
-#[derive(Clone, Copy)]
-pub(super) enum Rule<'a> {
-    NodeName,
-    /// The key and the required value of a label.
-    NodeSelector(&'a Text, &'a Text),
-    /// A requirement of an affinity with one term that has only requirements on labels.
-    AffinityLabel(&'a NodeSelector, &'a Requirement),
-    NodeAffinity(&'a NodeSelector),
-    Taints,
-    Namespace(SelectorSource, &'a Requirement),
-}
-
-/// The first rule that does not hold, borrowed from the rules and the node.
-#[derive(Clone, Copy)]
-pub(super) enum Failure<'a> {
-    NodeName,
-    NodeSelector(&'a Text, &'a Text),
-    NodeAffinity(&'a NodeSelector),
-    Taint { first: &'a Taint, evicts: bool },
-    Namespace(SelectorSource, &'a Requirement),
-}
-
-impl Verdict {
-    fn of(failure: Option<Failure<'_>>) -> Self {
-        match failure {
-            None => Self::Run,
-            Some(Failure::Taint { evicts: false, .. }) => Self::Keep,
-            Some(_) => Self::Refuse,
-        }
-    }
-}
-
 impl PlacementRules {
-    pub(crate) fn compile(daemonset: &DaemonSet, namespace: &Namespace, settings: &Settings) -> Self {
+    /// Compiles the rules of `daemonset` in `namespace`, which must be the DaemonSet's own.
+    pub fn new(daemonset: &DaemonSet, namespace: &Namespace, settings: &Settings) -> Self {
         let template = &daemonset.template;
-        let mut tolerations = template.tolerations().to_vec();
-        tolerations.extend(automatic_tolerations(template.host_network()));
+        let tolerations = tolerations(template);
         let (namespace, invalid_selector) = namespace_selectors(namespace, settings);
-        Self {
-            node_name: template.node_name().clone(),
-            node_selector: template.node_selector().clone(),
-            affinity: template.required_affinity().cloned(),
-            tolerations,
-            toleration_comparison: settings.toleration_comparison,
-            namespace,
-            invalid_selector,
+        let mut rules = Vec::new();
+        if !template.node_name().is_empty() {
+            rules.push(PlacementRule::NodeName { required: template.node_name().clone() });
         }
+        rules.extend(
+            template
+                .node_selector()
+                .into_iter()
+                .map(|(key, required)| PlacementRule::NodeSelector { key: key.clone(), required: required.clone() }),
+        );
+        if let Some(affinity) = template.required_affinity() {
+            match affinity.terms() {
+                // All requirements must hold, so each is a rule of its own.
+                [NodeSelectorTerm::All { expressions, fields }] if fields.is_empty() => rules.extend(
+                    expressions
+                        .iter()
+                        .map(|requirement| PlacementRule::NodeAffinityLabel { requirement: requirement.clone() }),
+                ),
+                _ => rules.push(PlacementRule::NodeAffinity { terms: affinity.clone() }),
+            }
+        }
+        rules.push(PlacementRule::Taints);
+        rules.extend(namespace.iter().flat_map(|(source, selector)| {
+            selector.requirements().iter().map(|requirement| PlacementRule::NamespaceNodeSelector {
+                source: *source,
+                requirement: requirement.clone(),
+            })
+        }));
+        Self { rules, tolerations, toleration_comparison: settings.toleration_comparison, invalid_selector }
+    }
+
+    /// Returns all rules, in the order in which they decide.
+    pub fn rules(&self) -> &[PlacementRule] {
+        &self.rules
     }
 
     /// Iterates over the malformed terms of the required node affinity, which match no node, with their index.
     pub(crate) fn invalid_terms(&self) -> impl Iterator<Item = (usize, &RequirementError)> {
-        let terms = self.affinity.iter().flat_map(NodeSelector::terms).enumerate();
-        terms.filter_map(|(index, term)| match term {
+        let affinities = self.rules.iter().filter_map(|rule| match rule {
+            PlacementRule::NodeAffinity { terms } => Some(terms.terms().iter().enumerate()),
+            _ => None,
+        });
+        affinities.flatten().filter_map(|(index, term)| match term {
             NodeSelectorTerm::Invalid(error) => Some((index, error)),
             NodeSelectorTerm::All { .. } | NodeSelectorTerm::Empty => None,
         })
@@ -100,19 +104,20 @@ impl PlacementRules {
         self.invalid_selector.as_ref()
     }
 
-    /// Decides for `node`. Allocates no memory.
-    pub(crate) fn verdict(&self, node: &Node) -> Verdict {
-        Verdict::of(self.first_failure(node))
+    /// Decides for `node`: the first rule that does not hold decides. Allocates no memory.
+    pub fn verdict(&self, node: &Node) -> Verdict {
+        let verdicts = self.rules.iter().map(|rule| self.apply(rule, node, |key| node.labels.get_text(key)));
+        verdicts.into_iter().find(|verdict| !verdict.should_run()).unwrap_or(Verdict::Run)
     }
 
     /// Decides for many nodes. Evaluates each batch rule by rule, so that memory accesses to several nodes overlap.
     pub(crate) fn verdicts(&self, nodes: &[&Node]) -> Vec<Verdict> {
-        let mut rules: Vec<_> = self.rules().map(|rule| (rule, LabelLookup::default())).collect();
+        let mut rules: Vec<_> = self.rules.iter().map(|rule| (rule, LabelLookup::default())).collect();
         let mut verdicts = vec![Verdict::Run; nodes.len()];
         for (nodes, verdicts) in nodes.chunks(BATCH).zip(verdicts.chunks_mut(BATCH)) {
             for (rule, lookup) in &mut rules {
                 for (node, verdict) in nodes.iter().zip(&mut *verdicts).filter(|(_, verdict)| verdict.should_run()) {
-                    *verdict = Verdict::of(self.failure(*rule, node, |key| lookup.get(&node.labels, key)));
+                    *verdict = self.apply(rule, node, |key| lookup.get(&node.labels, key));
                 }
             }
         }
@@ -120,88 +125,79 @@ impl PlacementRules {
     }
 
     /// Decides for `node`, with the reason.
-    pub(crate) fn placement(&self, node: &Node) -> Placement {
+    pub fn placement(&self, node: &Node) -> Placement {
         Placement { node: node.name.clone(), verdict: self.verdict(node), reason: self.reason(node) }
     }
 
+    /// Returns the first rule that does not hold for `node`, as the reason of its verdict.
     pub(crate) fn reason(&self, node: &Node) -> PlacementReason {
-        let failure = self.first_failure(node);
-        failure.map_or(PlacementReason::AllRulesHold, |failure| self.reason_for(failure, node))
+        self.rules.iter().find_map(|rule| self.failure(rule, node)).unwrap_or(PlacementReason::AllRulesHold)
     }
 
-    pub(super) fn reason_for(&self, failure: Failure<'_>, node: &Node) -> PlacementReason {
+    /// Decides for `node` by one rule alone. `find` looks up the node's labels.
+    #[inline]
+    fn apply<'a>(
+        &self,
+        rule: &'a PlacementRule,
+        node: &'a Node,
+        find: impl FnOnce(&'a Text) -> Option<&'a Text>,
+    ) -> Verdict {
+        let holds = match rule {
+            PlacementRule::NodeName { required } => *required == node.name,
+            PlacementRule::NodeSelector { key, required } => find(key) == Some(required),
+            PlacementRule::NodeAffinityLabel { requirement }
+            | PlacementRule::NamespaceNodeSelector { requirement, .. } => requirement.allows(find(requirement.key())),
+            PlacementRule::NodeAffinity { terms } => terms.matches(node),
+            PlacementRule::Taints => {
+                return match self.deciding_taint(node) {
+                    None => Verdict::Run,
+                    Some(taint) if taint.effect == TaintEffect::NoExecute => Verdict::Refuse,
+                    Some(_) => Verdict::Keep,
+                };
+            }
+        };
+        if holds { Verdict::Run } else { Verdict::Refuse }
+    }
+
+    /// Returns why `rule` does not hold for `node`, independently of the other rules; `None` if it holds.
+    pub(super) fn failure(&self, rule: &PlacementRule, node: &Node) -> Option<PlacementReason> {
+        if self.apply(rule, node, |key| node.labels.get_text(key)).should_run() {
+            return None;
+        }
         let found = |key: &Text| node.labels.get_text(key).cloned();
-        match failure {
-            Failure::NodeName => PlacementReason::NodeName { required: self.node_name.clone() },
-            Failure::NodeSelector(key, required) => {
+        Some(match rule {
+            PlacementRule::NodeName { required } => PlacementReason::NodeName { required: required.clone() },
+            PlacementRule::NodeSelector { key, required } => {
                 PlacementReason::NodeSelector { key: key.clone(), required: required.clone(), found: found(key) }
             }
-            Failure::NodeAffinity(affinity) => {
-                let terms = affinity.terms().iter().filter_map(|term| term.mismatch(node)).collect();
-                PlacementReason::NodeAffinity { terms }
+            PlacementRule::NodeAffinityLabel { requirement } => {
+                let found = found(requirement.key());
+                let mismatch = TermMismatch::Label { requirement: requirement.clone(), found };
+                PlacementReason::NodeAffinity { terms: vec![mismatch] }
             }
-            Failure::Taint { first, .. } => PlacementReason::Taint { taint: first.clone() },
-            Failure::Namespace(source, requirement) => PlacementReason::NamespaceNodeSelector {
-                source,
+            PlacementRule::NodeAffinity { terms } => {
+                PlacementReason::NodeAffinity { terms: terms.mismatches(node).unwrap_or_default() }
+            }
+            PlacementRule::Taints => PlacementReason::Taint { taint: self.deciding_taint(node)?.clone() },
+            PlacementRule::NamespaceNodeSelector { source, requirement } => PlacementReason::NamespaceNodeSelector {
+                source: *source,
                 requirement: requirement.clone(),
                 found: found(requirement.key()),
             },
-        }
+        })
     }
 
-    fn first_failure<'a>(&'a self, node: &'a Node) -> Option<Failure<'a>> {
-        self.rules().find_map(|rule| self.failure(rule, node, |key| node.labels.get_text(key)))
+    /// The taints of `node` that no toleration covers.
+    pub(super) fn untolerated<'n>(&self, node: &'n Node) -> impl Iterator<Item = &'n Taint> {
+        untolerated(&node.taints, &self.tolerations, self.toleration_comparison)
     }
 
-    /// Iterates over all rules, in the order in which they decide.
-    pub(super) fn rules(&self) -> impl Iterator<Item = Rule<'_>> {
-        let node_name = (!self.node_name.is_empty()).then_some(Rule::NodeName);
-        let pairs = self.node_selector.iter().map(|(key, value)| Rule::NodeSelector(key, value));
-        let affinity = self.affinity.iter().flat_map(|affinity| {
-            let (expressions, whole) = match affinity.terms() {
-                // All requirements must hold, so each is a rule of its own.
-                [NodeSelectorTerm::All { expressions, fields }] if fields.is_empty() => (&**expressions, None),
-                _ => (&[][..], Some(Rule::NodeAffinity(affinity))),
-            };
-            expressions.iter().map(move |requirement| Rule::AffinityLabel(affinity, requirement)).chain(whole)
-        });
-        let namespace = self.namespace.iter().flat_map(|(source, selector)| {
-            selector.requirements().iter().map(|requirement| Rule::Namespace(*source, requirement))
-        });
-        node_name.into_iter().chain(pairs).chain(affinity).chain([Rule::Taints]).chain(namespace)
-    }
-
-    /// Returns the failure of `rule` for `node`, if any. `find` looks up the node's labels.
-    pub(super) fn failure<'a>(
-        &'a self,
-        rule: Rule<'a>,
-        node: &'a Node,
-        find: impl FnOnce(&'a Text) -> Option<&'a Text>,
-    ) -> Option<Failure<'a>> {
-        match rule {
-            Rule::NodeName => (self.node_name != node.name).then_some(Failure::NodeName),
-            Rule::NodeSelector(key, value) => (find(key) != Some(value)).then_some(Failure::NodeSelector(key, value)),
-            Rule::AffinityLabel(affinity, requirement) => {
-                (!requirement.allows(find(requirement.key()))).then_some(Failure::NodeAffinity(affinity))
-            }
-            Rule::NodeAffinity(affinity) => (!affinity.matches(node)).then_some(Failure::NodeAffinity(affinity)),
-            Rule::Taints => {
-                let mut untolerated = node.taints.iter().filter(|taint| !self.tolerates(taint));
-                let first = untolerated.next()?;
-                let evicts = |taint: &Taint| taint.effect == TaintEffect::NoExecute;
-                // Report a taint that evicts pods before others.
-                let evicting = if evicts(first) { Some(first) } else { untolerated.find(|taint| evicts(taint)) };
-                Some(Failure::Taint { first: evicting.unwrap_or(first), evicts: evicting.is_some() })
-            }
-            Rule::Namespace(source, requirement) => {
-                (!requirement.allows(find(requirement.key()))).then_some(Failure::Namespace(source, requirement))
-            }
-        }
-    }
-
-    pub(super) fn tolerates(&self, taint: &Taint) -> bool {
-        !matches!(taint.effect, TaintEffect::NoSchedule | TaintEffect::NoExecute)
-            || self.tolerations.iter().any(|toleration| toleration.tolerates(taint, self.toleration_comparison))
+    /// The taint that decides: the first one that evicts pods, or else the first one that keeps new pods away.
+    fn deciding_taint<'n>(&self, node: &'n Node) -> Option<&'n Taint> {
+        let mut untolerated = self.untolerated(node);
+        let evicts = |taint: &&Taint| taint.effect == TaintEffect::NoExecute;
+        let first = untolerated.next()?;
+        Some(if evicts(&first) { first } else { untolerated.find(evicts).unwrap_or(first) })
     }
 }
 

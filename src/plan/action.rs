@@ -3,13 +3,14 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Value, json};
 
 use super::reason::{CreateReason, DeleteReason};
 use crate::{
     adoption::{
         ReleaseReason, RevisionDeleteReason, RevisionUpdateReason, claim::Claim, revision_history::RevisionStep,
     },
-    affinity::PodBlueprint,
+    affinity::{PodBlueprint, owner_reference},
     model::{ControllerRevision, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text},
     policy::some_nodes,
 };
@@ -19,11 +20,11 @@ use crate::{
 /// `Display` writes one line for people; `Serialize` writes the form that [`guide::output`](crate::guide::output) documents.
 ///
 /// ```
-/// use daemonplan::{model::{DaemonSet, LabelSelector, Namespace, Node}, plan};
-/// let mut daemonset = DaemonSet::new("prod", "agent");
-/// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#).unwrap();
+/// use daemonplan::{model::{DaemonSet, Namespace, Node}, plan};
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
 /// let actions = plan(&daemonset, &[Node::new("node-7")], &[], &Namespace::new("prod"));
 /// assert_eq!(actions[0].to_string(), "create pod on node-7: no pod on this node");
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -114,6 +115,8 @@ pub enum Action {
     },
     /// Update the DaemonSet's status, which has changed.
     UpdateStatus {
+        /// The DaemonSet. The status of a recreated one is another.
+        daemonset: ObjectRef,
         /// The new status.
         status: DaemonSetStatus,
     },
@@ -123,9 +126,12 @@ impl Action {
     /// Returns the action's stable name for programs: the variant's name.
     ///
     /// ```
-    /// use daemonplan::{Action, model::DaemonSetStatus};
-    /// let action = Action::UpdateStatus { status: DaemonSetStatus::default() };
-    /// assert_eq!((action.code(), action.reason_code()), ("UpdateStatus", "StatusChanged"));
+    /// use daemonplan::{Action, CreateReason, affinity::PodBlueprint, model::DaemonSet};
+    /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+    /// let blueprint = PodBlueprint::new(&daemonset, &daemonset.template, "6d5f");
+    /// let action = Action::CreatePod { node: "node-7".into(), blueprint, reason: CreateReason::NoPod };
+    /// assert_eq!((action.code(), action.reason_code()), ("CreatePod", "NoPod"));
+    /// # Ok::<(), daemonplan::model::RequirementError>(())
     /// ```
     pub fn code(&self) -> &'static str {
         match self {
@@ -147,8 +153,9 @@ impl Action {
     /// Returns the kind of the object that the action writes.
     ///
     /// ```
-    /// use daemonplan::{Action, Kind, model::DaemonSetStatus};
-    /// assert_eq!(Action::UpdateStatus { status: DaemonSetStatus::default() }.kind(), Kind::DaemonSet);
+    /// use daemonplan::{Action, Kind, ObjectRef, model::Pod};
+    /// let action = Action::AdoptPod { pod: ObjectRef::from(&Pod::new("prod", "agent-x2k")) };
+    /// assert_eq!(action.kind(), Kind::Pod);
     /// ```
     pub fn kind(&self) -> Kind {
         match self {
@@ -200,8 +207,7 @@ impl Action {
         }
     }
 
-    /// Returns the existing object that the action changes, with its uid as the precondition; `None` for creations and for
-    /// the status.
+    /// Returns the existing object that the action changes, with its uid as the precondition; `None` for creations.
     pub fn object(&self) -> Option<&ObjectRef> {
         match self {
             Self::AdoptPod { pod }
@@ -212,10 +218,68 @@ impl Action {
             | Self::ReleaseRevision { revision, .. }
             | Self::UpdateRevision { revision, .. }
             | Self::DeleteRevision { revision, .. } => Some(revision),
-            Self::RollBack { daemonset, .. } => Some(daemonset),
-            Self::CreateRevision { .. } | Self::CreatePod { .. } | Self::UpdateStatus { .. } => None,
+            Self::RollBack { daemonset, .. } | Self::UpdateStatus { daemonset, .. } => Some(daemonset),
+            Self::CreateRevision { .. } | Self::CreatePod { .. } => None,
         }
     }
+
+    /// Returns the strategic merge patch that carries the action out on its [object](Self::object); `None` for creations
+    /// and deletions. `owner` is the DaemonSet that the plan is for.
+    ///
+    /// The patch names the object's uid, so that the API server refuses it for a recreated object. It changes nothing
+    /// else, unlike an update of the whole object. That of a status is for the subresource `status`: it sets every
+    /// number, zeros too, and leaves `conditions` alone.
+    /// <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/>
+    ///
+    /// ```
+    /// use daemonplan::{Action, ObjectRef, model::{DaemonSet, DaemonSetStatus}};
+    /// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+    /// daemonset.uid = "42".into();
+    /// let owner = ObjectRef::from(&daemonset);
+    /// let status = DaemonSetStatus { number_ready: 3, ..DaemonSetStatus::default() };
+    /// let patch = Action::UpdateStatus { daemonset: owner.clone(), status }.patch(&owner).unwrap();
+    /// assert_eq!((&patch["metadata"]["uid"], &patch["status"]["numberReady"]), (&"42".into(), &3.into()));
+    /// assert_eq!(patch["status"]["numberUnavailable"], 0);
+    /// # Ok::<(), daemonplan::model::RequirementError>(())
+    /// ```
+    pub fn patch(&self, owner: &ObjectRef) -> Option<Value> {
+        let mut patch = match self {
+            Self::AdoptPod { .. } | Self::AdoptRevision { .. } => {
+                json!({"metadata": {"ownerReferences": [owner_reference(&owner.name, &owner.uid)]}})
+            }
+            Self::ReleasePod { .. } | Self::ReleaseRevision { .. } => {
+                json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}]}})
+            }
+            Self::RelabelPod { hash, .. } => json!({"metadata": {"labels": {HASH_LABEL: hash}}}),
+            Self::UpdateRevision { number, hash, .. } => {
+                json!({"metadata": {"labels": {HASH_LABEL: hash}}, "revision": number})
+            }
+            Self::RollBack { revision, .. } => Value::clone(&revision.data),
+            Self::UpdateStatus { status, .. } => json!({"status": all_fields(status)}),
+            Self::CreateRevision { .. }
+            | Self::CreatePod { .. }
+            | Self::DeletePod { .. }
+            | Self::DeleteRevision { .. } => return None,
+        };
+        let metadata = patch.as_object_mut()?.entry("metadata").or_insert_with(|| json!({}));
+        metadata.as_object_mut()?.insert("uid".into(), json!(self.object()?.uid));
+        Some(patch)
+    }
+}
+
+/// All fields of a status, zeros too: a patch does not change the fields that it leaves out.
+fn all_fields(status: &DaemonSetStatus) -> Value {
+    json!({
+        "currentNumberScheduled": status.current_number_scheduled,
+        "numberMisscheduled": status.number_misscheduled,
+        "desiredNumberScheduled": status.desired_number_scheduled,
+        "numberReady": status.number_ready,
+        "observedGeneration": status.observed_generation,
+        "updatedNumberScheduled": status.updated_number_scheduled,
+        "numberAvailable": status.number_available,
+        "numberUnavailable": status.number_unavailable,
+        "collisionCount": status.collision_count,
+    })
 }
 
 impl Action {
@@ -309,7 +373,7 @@ impl Serialize for Action {
                 map.serialize_entry("failing", failing)?;
                 map.serialize_entry("patch", &*revision.data)?;
             }
-            Self::UpdateStatus { status } => map.serialize_entry("status", status)?,
+            Self::UpdateStatus { status, .. } => map.serialize_entry("status", status)?,
             Self::DeletePod { reason: DeleteReason::NotPlaced { placement }, .. } => {
                 map.serialize_entry("placement", placement)?;
             }

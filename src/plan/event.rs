@@ -13,7 +13,7 @@ use crate::{
 ///
 /// ```
 /// use daemonplan::{Snapshot, model::{DaemonSet, LabelSelector, Namespace}, plan::EventType};
-/// let mut daemonset = DaemonSet::new("prod", "agent");
+/// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
 /// daemonset.selector = Some(LabelSelector::default());
 /// let namespace = Namespace::new("prod");
 /// let plan = Snapshot::new(&daemonset, &[], &[], &namespace).plan();

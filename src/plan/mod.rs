@@ -5,13 +5,15 @@ mod event;
 mod reason;
 mod warning;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
 
 use crate::{
-    backoff::{BackoffEntry, BackoffKey},
+    backoff::{BackoffEntry, BackoffKey, serialize_entries},
     model::{DaemonSet, DaemonSetStatus, LabelSelector, Text},
-    placement::{Placement, Placements},
     policy::RolloutStatus,
+    util::duration,
 };
 
 pub use action::Action;
@@ -21,21 +23,25 @@ pub use warning::Warning;
 
 /// What a DaemonSet needs, and why.
 ///
+/// `Display` writes one line for each action, for people; `Serialize` writes what
+/// [`guide::output`](crate::guide::output) documents.
+///
 /// ```
 /// use daemonplan::{Plan, Snapshot, model::{DaemonSet, Namespace, Node}};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # daemonset.template = serde_json::from_str(r#"{"metadata": {"labels": {"app": "agent"}}}"#)?;
-/// # let namespace = Namespace::new("prod");
-/// let nodes = [Node::new("node-7")];
-/// let Plan { actions, status, warnings, .. } = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]).plan();
-/// assert_eq!(actions[1].to_string(), "create pod on node-7: no pod on this node");
+/// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+/// daemonset.uid = "42".into();
+/// let (nodes, namespace) = ([Node::new("node-7")], Namespace::new("prod"));
+/// let now = "2026-01-02T03:04:05Z".parse().unwrap();
+/// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]).at(now).plan();
+/// assert_eq!(plan.actions[1].to_string(), "create pod on node-7: no pod on this node");
+/// let Plan { status, warnings, .. } = plan;
 /// assert_eq!((status.unwrap().desired_number_scheduled, warnings.len()), (1, 0));
-/// # Ok::<(), serde_json::Error>(())
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct Plan<'a> {
+pub struct Plan {
     /// The hash label of pods that are up to date.
     pub hash: Text,
     /// The actions in the order of execution: claims, revisions and relabelling, creations, deletions, clean-up, status.
@@ -46,58 +52,58 @@ pub struct Plan<'a> {
     /// Kubernetes Events to emit about the DaemonSet.
     pub events: Vec<Event>,
     /// When to plan again if nothing changes but the time.
+    #[serde(rename = "planAgainAfterSeconds", with = "duration::optional_seconds")]
     pub requeue_after: Option<Duration>,
-    /// The entries of the [`Backoff`](crate::backoff::Backoff) that change.
-    pub backoff: Vec<(BackoffKey, BackoffEntry)>,
+    /// What the burst limit holds back for a later plan.
+    pub held_back: HeldBack,
     /// Problems of the input.
     pub warnings: Vec<Warning>,
     /// The state of an update under a [`RolloutPolicy`](crate::policy::RolloutPolicy); `None` without a policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
-    /// The number of creations that the burst limit holds back for a later plan.
-    pub held_back_creations: usize,
-    /// The number of deletions that the burst limit holds back for a later plan.
-    pub held_back_deletions: usize,
-    placements: Placements<'a>,
+    /// The entries of the [`Backoff`](crate::backoff::Backoff) that change.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "serialize_entries")]
+    pub backoff: Vec<(BackoffKey, BackoffEntry)>,
 }
 
-impl<'a> Plan<'a> {
+/// The numbers of pods that the burst limit holds back for a later plan.
+///
+/// ```
+/// use daemonplan::{Settings, Snapshot, model::{DaemonSet, Namespace, Node}};
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+/// let nodes = ["a", "b", "c"].map(Node::new);
+/// let (namespace, mut settings) = (Namespace::new("prod"), Settings::default());
+/// settings.burst = 1;
+/// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
+/// assert_eq!(plan.held_back.creations, 2);
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HeldBack {
+    /// The pods that would be created.
+    pub creations: usize,
+    /// The pods that would be deleted.
+    pub deletions: usize,
+}
+
+impl Plan {
     /// A plan without actions.
-    pub(crate) fn new(
-        daemonset: &DaemonSet,
-        hash: Text,
-        placements: Placements<'a>,
-        mut warnings: Vec<Warning>,
-    ) -> Self {
-        let mut events = Vec::new();
-        if daemonset.selector.is_none() {
-            warnings.push(Warning::SelectsNoPods);
-        }
-        if daemonset.selector.as_ref().is_some_and(LabelSelector::is_empty) {
-            warnings.push(Warning::SelectsAllPods);
-            events.push(Event::selects_all_pods());
-        }
-        Self {
-            hash,
-            actions: Vec::new(),
-            status: None,
-            events,
-            requeue_after: None,
-            backoff: Vec::new(),
-            warnings,
-            rollout: None,
-            held_back_creations: 0,
-            held_back_deletions: 0,
-            placements,
-        }
+    pub(crate) fn new(daemonset: &DaemonSet, hash: Text, warnings: Vec<Warning>) -> Self {
+        let selects_all = daemonset.selector.as_ref().is_some_and(LabelSelector::is_empty);
+        let events = if selects_all { vec![Event::selects_all_pods()] } else { Vec::new() };
+        Self { hash, events, warnings, ..Self::default() }
     }
+}
 
-    /// Returns the decision for every node, by name. Each call computes them.
-    pub fn placements(&self) -> impl Iterator<Item = Placement> {
-        self.placements.all()
-    }
-
-    /// Returns the decision for one node; `None` if no node has this name.
-    pub fn placement(&self, node: &str) -> Option<Placement> {
-        self.placements.get(node)
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.actions.is_empty() {
+            f.write_str("nothing to do")?;
+        }
+        for (at, action) in self.actions.iter().enumerate() {
+            write!(f, "{}{action}", if at > 0 { "\n" } else { "" })?;
+        }
+        self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
 }

@@ -5,10 +5,12 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{
-    model::{RequirementError, Text},
+    adoption::RevisionHistory,
+    model::{DaemonSet, LabelSelector, Namespace, RequirementError, Text},
     placement::{PlacementRules, SelectorSource},
     policy::PolicyError,
     selector::ExpressionError,
+    settings::Settings,
 };
 
 /// A problem of the input that Kubernetes ignores without a word.
@@ -26,6 +28,23 @@ pub enum Warning {
     SelectsAllPods,
     /// The DaemonSet has no selector, which matches no pod, not even those that it creates.
     SelectsNoPods,
+    /// The selector does not match the template's labels: every created pod is released at once, and created anew.
+    SelectorMissesTemplate,
+    /// The namespace that was given is not the DaemonSet's. Its node selector is not known, so nothing is done.
+    OtherNamespace {
+        /// The name of the DaemonSet's namespace.
+        expected: Text,
+        /// The name of the namespace that was given.
+        found: Text,
+    },
+    /// The DaemonSet has no uid, so it cannot be told from others of its name, and controls nothing in a cluster.
+    NoUid,
+    /// The burst limit is 0: nothing is created or deleted.
+    NoBurst,
+    /// The time was not given, and something depends on it: availability under `minReadySeconds`, the back-off of
+    /// Failed pods, or a rollout policy. No deletion of an update rests on what is not known, and the status is not
+    /// updated if it is not known.
+    ClockNotGiven,
     /// A term of the template's required node affinity is malformed and matches no node.
     InvalidAffinityTerm {
         /// The index of the term, from 0.
@@ -54,6 +73,19 @@ pub enum Warning {
         /// The name.
         node: Text,
     },
+    /// Several revisions of this name were given; the plan uses one of them.
+    DuplicateRevision {
+        /// The name.
+        revision: Text,
+    },
+    /// No revision equals the template, but the newest one says all that the template says, and more. If the DaemonSet
+    /// was read through types that do not know these fields, the rollout is a mistake.
+    RevisionSaysMore {
+        /// The name of the revision.
+        revision: Text,
+        /// The paths of the fields that only the revision has, such as `spec.hostUsers`.
+        fields: Vec<Text>,
+    },
 }
 
 impl Warning {
@@ -69,16 +101,53 @@ impl Warning {
         terms.chain(selector).collect()
     }
 
+    /// What is doubtful about the DaemonSet's revisions.
+    pub(crate) fn of_history(history: &RevisionHistory, daemonset: &DaemonSet) -> impl Iterator<Item = Self> {
+        let ambiguous = history.ambiguous.iter().map(|revision| Self::DuplicateRevision { revision: revision.clone() });
+        let more = history.says_more(daemonset);
+        ambiguous.chain(more.map(|(revision, fields)| Self::RevisionSaysMore { revision: revision.clone(), fields }))
+    }
+
+    /// What the DaemonSet, its namespace and the settings lack or contradict.
+    pub(crate) fn of_input(
+        daemonset: &DaemonSet,
+        namespace: &Namespace,
+        settings: &Settings,
+    ) -> impl Iterator<Item = Self> {
+        let selector = daemonset.selector.as_ref();
+        let is_empty = selector.is_some_and(LabelSelector::is_empty);
+        let misses = selector.is_some_and(|selector| !selector.matches(daemonset.template.labels()));
+        let other = (daemonset.namespace != namespace.name)
+            .then(|| Self::OtherNamespace { expected: daemonset.namespace.clone(), found: namespace.name.clone() });
+        [
+            other,
+            selector.is_none().then_some(Self::SelectsNoPods),
+            is_empty.then_some(Self::SelectsAllPods),
+            misses.then_some(Self::SelectorMissesTemplate),
+            daemonset.uid.is_empty().then_some(Self::NoUid),
+            (settings.burst == 0).then_some(Self::NoBurst),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
     /// Returns the variant's name, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::SelectsAllPods => "SelectsAllPods",
             Self::SelectsNoPods => "SelectsNoPods",
+            Self::SelectorMissesTemplate => "SelectorMissesTemplate",
+            Self::OtherNamespace { .. } => "OtherNamespace",
+            Self::NoUid => "NoUid",
+            Self::NoBurst => "NoBurst",
+            Self::ClockNotGiven => "ClockNotGiven",
             Self::InvalidAffinityTerm { .. } => "InvalidAffinityTerm",
             Self::InvalidNodeSelector { .. } => "InvalidNodeSelector",
             Self::InvalidPolicy { .. } => "InvalidPolicy",
             Self::HistoryNotGiven => "HistoryNotGiven",
             Self::DuplicateNode { .. } => "DuplicateNode",
+            Self::DuplicateRevision { .. } => "DuplicateRevision",
+            Self::RevisionSaysMore { .. } => "RevisionSaysMore",
         }
     }
 }
@@ -98,7 +167,28 @@ impl fmt::Display for Warning {
             Self::HistoryNotGiven => f.write_str(
                 "no ControllerRevisions were given: pods count as up to date by the template's own hash or generation",
             ),
+            Self::SelectorMissesTemplate => f.write_str(
+                "the selector does not match the template's labels: created pods are released, and created again",
+            ),
+            Self::OtherNamespace { expected, found } => {
+                write!(f, "namespace {found} was given, not the DaemonSet's namespace {expected}: nothing is done")
+            }
+            Self::NoUid => f.write_str("the DaemonSet has no uid, so pods of another one of its name may count as its own"),
+            Self::NoBurst => f.write_str("the burst limit is 0: no pod is created or deleted"),
+            Self::ClockNotGiven => f.write_str(
+                "the time was not given: availability under minReadySeconds, back-offs and the waits of policies are not \
+                 known, and no deletion rests on them",
+            ),
             Self::DuplicateNode { node } => write!(f, "node {node} was given more than once, with different contents"),
+            Self::DuplicateRevision { revision } => {
+                write!(f, "revision {revision} was given more than once, with different contents")
+            }
+            Self::RevisionSaysMore { revision, fields } => write!(
+                f,
+                "revision {revision} is the template and {} besides: unless the field was removed on purpose, the \
+                 DaemonSet was read with types that do not know it, and this rollout is a mistake",
+                fields.join(", ")
+            ),
         }
     }
 }
@@ -130,6 +220,17 @@ mod tests {
             (Warning::InvalidNodeSelector { source, text, error: text_error }, "InvalidNodeSelector", "a,,b"),
             (Warning::HistoryNotGiven, "HistoryNotGiven", "ControllerRevisions"),
             (Warning::DuplicateNode { node: "node-7".into() }, "DuplicateNode", "node-7"),
+            (Warning::DuplicateRevision { revision: "agent-one".into() }, "DuplicateRevision", "agent-one"),
+            (Warning::SelectorMissesTemplate, "SelectorMissesTemplate", "template's labels"),
+            (Warning::OtherNamespace { expected: "prod".into(), found: "dev".into() }, "OtherNamespace", "dev"),
+            (Warning::NoUid, "NoUid", "uid"),
+            (Warning::NoBurst, "NoBurst", "0"),
+            (Warning::ClockNotGiven, "ClockNotGiven", "time"),
+            (
+                Warning::RevisionSaysMore { revision: "agent-one".into(), fields: vec!["spec.hostUsers".into()] },
+                "RevisionSaysMore",
+                "spec.hostUsers",
+            ),
         ] {
             let message = warning.to_string();
             assert!(message.contains(about), "{message}");

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::reconcile::PodSource;
 use crate::{
-    adoption::claim::{Claim, claim_pod, selects},
+    adoption::claim::{Claim, claim_pod_if, selects},
     context::DaemonSetContext,
     model::{Labels, Node, Pod, Text},
     node::{
@@ -50,7 +50,7 @@ impl<'a> ClaimedPods<'a> {
         for (first, batch) in (0..).step_by(BATCH).zip(all.chunks(BATCH)) {
             for (index, pod) in (first..).zip(batch) {
                 let selects = || selected.get(&pod.labels, |labels| selects(context.daemonset, labels));
-                let claim = claim_pod(context.daemonset, pod, selects);
+                let claim = claim_pod_if(context.daemonset, pod, selects);
                 if claim == Claim::Ignore {
                     continue;
                 }

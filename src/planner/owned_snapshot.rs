@@ -13,10 +13,11 @@ use crate::{
 ///
 /// ```
 /// use daemonplan::{OwnedSnapshot, model::{DaemonSet, Namespace, Node}};
-/// let daemonset = DaemonSet::new("prod", "agent");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
 /// let mut facts = OwnedSnapshot::new(daemonset, vec![Node::new("node-7")], vec![], Namespace::new("prod"));
 /// facts.now = Some("2026-01-02T03:04:05Z".parse().unwrap());
-/// assert_eq!(facts.snapshot().plan().placements().count(), 1);
+/// assert_eq!(facts.snapshot().plan().actions.len(), 2); // a pod and the status
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -7,7 +7,6 @@ use crate::{
     gc,
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, ObjectRef, Pod, Text},
     node::claimed_pod::PodIndex,
-    placement::Placements,
     plan::{Action, CreateReason, DeleteReason, Event, Plan, Warning},
     policy::{OnFailure, RolloutPhase},
     rollout::{
@@ -34,26 +33,26 @@ pub(crate) trait PodSource {
 }
 
 /// The plan for a DaemonSet that is reconciled. `warnings` are those about its input.
-pub(crate) fn reconcile<'p>(
+pub(crate) fn reconcile(
     context: &DaemonSetContext<'_>,
     totals: &Totals,
     pods: &impl PodSource,
-    placements: Placements<'p>,
     warnings: Vec<Warning>,
-) -> Plan<'p> {
-    let plan = Plan::new(context.daemonset, context.hash().clone(), placements, warnings);
+) -> Plan {
+    let plan = Plan::new(context.daemonset, context.hash().clone(), warnings);
     let mut reconciler = Reconciler { context, totals, pods, gate: totals.gate(context), plan };
     reconciler.add_claims();
     reconciler.add_revisions();
     reconciler.add_pods();
     reconciler.add_cleanup();
     reconciler.add_status();
+    reconciler.add_clock_warning();
     reconciler.plan
 }
 
 /// Adds the actions for the dependents of a DaemonSet that is being deleted: they are deleted or orphaned.
 pub(crate) fn collect_dependents<'p>(
-    plan: &mut Plan<'_>,
+    plan: &mut Plan,
     daemonset: &DaemonSet,
     pods: impl Iterator<Item = &'p Pod>,
     revisions: impl Iterator<Item = &'p ControllerRevision>,
@@ -66,22 +65,22 @@ pub(crate) fn collect_dependents<'p>(
         if !expectations_satisfied {
             return;
         }
-        plan.held_back_deletions = pods.len().saturating_sub(burst);
+        plan.held_back.deletions = pods.len().saturating_sub(burst);
         pods.truncate(burst);
     }
     plan.actions.append(&mut pods);
     plan.actions.append(&mut revisions);
 }
 
-struct Reconciler<'r, 'p, P> {
+struct Reconciler<'r, P> {
     context: &'r DaemonSetContext<'r>,
     totals: &'r Totals,
     pods: &'r P,
     gate: RolloutGate,
-    plan: Plan<'p>,
+    plan: Plan,
 }
 
-impl<P: PodSource> Reconciler<'_, '_, P> {
+impl<P: PodSource> Reconciler<'_, P> {
     fn add_claims(&mut self) {
         let history = &self.context.rules.history;
         self.plan.actions = self.pods.claims();
@@ -93,6 +92,7 @@ impl<P: PodSource> Reconciler<'_, '_, P> {
         if !history.is_given() {
             self.plan.warnings.push(Warning::HistoryNotGiven);
         }
+        self.plan.warnings.extend(Warning::of_history(history, self.context.daemonset));
         self.plan.actions.extend(history.changes.iter().cloned().map(Action::from));
         if history.has_duplicates() {
             self.plan.actions.extend(relabel(self.pods.claimed(), &history.hash));
@@ -125,11 +125,23 @@ impl<P: PodSource> Reconciler<'_, '_, P> {
     }
 
     fn add_status(&mut self) {
-        let status = self.totals.status(self.context);
-        if has_changed(&self.context.daemonset.status, &status) {
-            self.plan.actions.push(Action::UpdateStatus { status: status.clone() });
+        let daemonset = self.context.daemonset;
+        self.plan.status = self.totals.status(self.context);
+        if let Some(status) = self.plan.status.clone().filter(|status| has_changed(&daemonset.status, status)) {
+            self.plan.actions.push(Action::UpdateStatus { daemonset: ObjectRef::from(daemonset), status });
         }
-        self.plan.status = Some(status);
+    }
+
+    /// Warns of a missing clock if the plan depends on the time.
+    fn add_clock_warning(&mut self) {
+        let fails = |action: &Action| matches!(action, Action::DeletePod { reason: DeleteReason::Failed, .. });
+        let depends = || {
+            let guides_updates = self.context.rules.policy.guides_updates;
+            guides_updates || self.totals.has_unknown() || self.plan.actions.iter().any(fails)
+        };
+        if self.context.now.is_none() && depends() {
+            self.plan.warnings.push(Warning::ClockNotGiven);
+        }
     }
 
     /// Whether the new template fails and the policy asks for a roll-back then.
@@ -157,7 +169,7 @@ impl<P: PodSource> Reconciler<'_, '_, P> {
         let DaemonSetContext { daemonset, settings, .. } = *self.context;
         let UpdateSteps { mut create, delete } = self.totals.steps(self.context, &self.gate, older.is_some());
         create.first.sort_unstable_by_key(|(node, _)| *node);
-        self.plan.held_back_creations = create.take(settings.burst);
+        self.plan.held_back.creations = create.take(settings.burst);
         if !create.first.is_empty() {
             let current = PodBlueprint::new(daemonset, &daemonset.template, &self.plan.hash);
             let older = older.map(|older| PodBlueprint::new(daemonset, &older.template, &older.hash));
@@ -171,7 +183,7 @@ impl<P: PodSource> Reconciler<'_, '_, P> {
         let found = first.into_iter().filter_map(|(index, reason)| Some((self.pods.get(index)?, reason)));
         let mut delete = Limited { first: found.collect(), count };
         delete.first.sort_by_key(|(pod, _)| (pod.node.name(), &pod.name));
-        self.plan.held_back_deletions = delete.take(settings.burst);
+        self.plan.held_back.deletions = delete.take(settings.burst);
         for (pod, reason) in delete.first {
             self.delete(pod, reason);
         }

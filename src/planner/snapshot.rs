@@ -13,17 +13,17 @@
 //! address. Nodes and pods are processed in small batches, so that several memory accesses are in flight at the same
 //! time.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 
 use super::{claimed_pods::ClaimedPods, reconcile, totals::Totals};
 use crate::{
-    adoption::template_hash::template_hash,
+    adoption::{revision_history::RevisionHistory, template_hash::hash_after},
     backoff::Backoff,
     context::{DaemonSetContext, DaemonSetRules, SyncMode},
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod},
-    placement::{NodeIndex, Placements, PlannedNodes},
+    placement::{NodeIndex, Placement, PlacementRules},
     plan::{Action, Plan, Warning},
     settings::Settings,
 };
@@ -35,15 +35,17 @@ use crate::{
 ///
 /// ```
 /// use daemonplan::{Settings, Snapshot, model::{DaemonSet, Namespace, Node}};
-/// let (daemonset, namespace) = (DaemonSet::new("prod", "agent"), Namespace::new("prod"));
+/// let (daemonset, namespace) = (DaemonSet::new("prod", "agent", [("app", "agent")])?, Namespace::new("prod"));
 /// let nodes = [Node::new("node-7")];
-/// let settings = Settings::default().burst(10);
-/// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace)
+/// let mut settings = Settings::default();
+/// settings.burst = 10;
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace)
 ///     .revisions(&[])
 ///     .at("2026-01-02T03:04:05Z".parse().unwrap())
-///     .settings(&settings)
-///     .plan();
-/// assert_eq!(plan.status.unwrap().desired_number_scheduled, 1);
+///     .settings(&settings);
+/// assert_eq!(snapshot.plan().status.unwrap().desired_number_scheduled, 1);
+/// assert_eq!(snapshot.placement("node-7").unwrap().to_string(), "node-7: placed");
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot<'a> {
@@ -64,7 +66,7 @@ pub(crate) struct CompiledSnapshot<'a> {
     settings: Cow<'a, Settings>,
     backoff: Cow<'a, Backoff>,
     rules: DaemonSetRules,
-    pub(crate) nodes: Arc<NodeIndex<'a>>,
+    pub(crate) nodes: NodeIndex<'a>,
 }
 
 impl<'a> Snapshot<'a> {
@@ -90,7 +92,8 @@ impl<'a> Snapshot<'a> {
         Self { revisions: Some(revisions), ..self }
     }
 
-    /// Sets the time. Without it no pod is available under a positive `minReadySeconds`, and no back-off starts.
+    /// Sets the time. Without it nobody knows which pods are available under a positive `minReadySeconds`, so that no
+    /// deletion of an update rests on it, and no back-off starts.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         Self { now: Some(now), ..self }
@@ -121,42 +124,69 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Returns the plan.
-    pub fn plan(self) -> Plan<'a> {
+    pub fn plan(self) -> Plan {
         self.compile().plan()
+    }
+
+    /// Returns the decision for every node, by name.
+    pub fn placements(&self) -> impl Iterator<Item = Placement> + use<'a> {
+        let (rules, mut nodes) = (self.placement_rules(), NodeIndex::new(self.nodes).all().to_vec());
+        nodes.sort_unstable_by_key(|node| &node.name);
+        nodes.into_iter().map(move |node| rules.placement(node))
+    }
+
+    /// Returns the decision for one node; `None` if no node has this name.
+    pub fn placement(&self, node: &str) -> Option<Placement> {
+        let node = self.nodes.iter().filter(|known| known.name == *node).min()?;
+        Some(self.placement_rules().placement(node))
+    }
+
+    /// Returns the compiled rules about nodes.
+    pub fn placement_rules(&self) -> PlacementRules {
+        match self.settings {
+            Some(settings) => PlacementRules::new(self.daemonset, self.namespace, settings),
+            None => PlacementRules::new(self.daemonset, self.namespace, &Settings::default()),
+        }
+    }
+
+    /// Compares the revisions with the template.
+    pub(crate) fn history(&self) -> RevisionHistory {
+        match self.revisions {
+            Some(revisions) => RevisionHistory::of(self.daemonset, revisions),
+            None => RevisionHistory::not_given(self.daemonset),
+        }
     }
 
     /// Compiles the rules and indexes the nodes.
     pub(crate) fn compile(self) -> CompiledSnapshot<'a> {
         let settings = self.settings.map_or_else(|| Cow::Owned(Settings::default()), Cow::Borrowed);
         let backoff = self.backoff.map_or_else(|| Cow::Owned(Backoff::default()), Cow::Borrowed);
-        let rules = DaemonSetRules::compile(self.daemonset, self.namespace, self.revisions, &settings);
-        let nodes = Arc::new(NodeIndex::new(self.nodes));
+        let rules = DaemonSetRules::compile(self.daemonset, self.namespace, &settings, self.history());
+        let nodes = NodeIndex::new(self.nodes);
         CompiledSnapshot { snapshot: self, settings, backoff, rules, nodes }
     }
 }
 
-impl<'a> CompiledSnapshot<'a> {
+impl CompiledSnapshot<'_> {
     pub(crate) fn context(&self) -> DaemonSetContext<'_> {
         let Snapshot { daemonset, now, expectations_satisfied, .. } = self.snapshot;
         let (rules, settings, backoff) = (&self.rules, &*self.settings, &*self.backoff);
         DaemonSetContext { daemonset, rules, settings, backoff, now, expectations_satisfied }
     }
 
-    pub(crate) fn plan(&self) -> Plan<'a> {
-        let Snapshot { daemonset, pods, revisions, expectations_satisfied, .. } = self.snapshot;
+    pub(crate) fn plan(&self) -> Plan {
+        let Snapshot { daemonset, namespace, pods, revisions, expectations_satisfied, .. } = self.snapshot;
         let duplicates = self.nodes.ambiguous().iter().map(|node| Warning::DuplicateNode { node: node.clone() });
         let warnings = duplicates.chain(self.rules.warnings.iter().cloned()).collect();
-        let nodes = PlannedNodes::Indexed(Arc::clone(&self.nodes));
-        let placements = Placements::new(Arc::clone(&self.rules.placement), nodes);
-        let mode = SyncMode::of(daemonset);
+        let mode = SyncMode::of(daemonset, namespace);
         if mode == SyncMode::Reconcile {
             let (context, mut totals) = (self.context(), Totals::default());
             let pods = ClaimedPods::decide(pods, &self.nodes, &context, |view| {
                 totals.add(view.name, view.decision);
             });
-            return reconcile::reconcile(&context, &totals, &pods, placements, warnings);
+            return reconcile::reconcile(&context, &totals, &pods, warnings);
         }
-        let mut plan = Plan::new(daemonset, template_hash(daemonset, 0), placements, warnings);
+        let mut plan = Plan::new(daemonset, hash_after(daemonset, 0), warnings);
         if mode == SyncMode::CollectDependents {
             let (pods, revisions) = (pods.iter(), revisions.unwrap_or_default().iter());
             let burst = self.settings.burst;
@@ -168,12 +198,20 @@ impl<'a> CompiledSnapshot<'a> {
 
 /// Returns what a DaemonSet needs: the short form of [`Snapshot::plan`], for the actions alone.
 ///
+/// It leaves out what a [`Snapshot`] can be given, and what a [`Plan`] says besides its actions:
+///
+/// - the ControllerRevisions: a plan without them has no actions on revisions, and pods are up to date if their labels
+///   name the template's own hash or generation;
+/// - the time: a pod under a positive `minReadySeconds` is not known to be available. No deletion of an update rests on
+///   that, and the status is not updated. A Failed pod is deleted without back-off;
+/// - the [`Settings`]; and of the plan the status, the Events and the warnings that say so.
+///
 /// ```
 /// use daemonplan::{Action, model::{DaemonSet, Namespace, Node}, plan};
-/// let mut daemonset = DaemonSet::new("prod", "agent");
-/// daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#).unwrap();
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
 /// let actions = plan(&daemonset, &[Node::new("node-7")], &[], &Namespace::new("prod"));
 /// assert!(matches!(&actions[0], Action::CreatePod { node, .. } if node == "node-7"));
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 pub fn plan(daemonset: &DaemonSet, nodes: &[Node], pods: &[Pod], namespace: &Namespace) -> Vec<Action> {
     Snapshot::new(daemonset, nodes, pods, namespace).plan().actions

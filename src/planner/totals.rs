@@ -49,15 +49,14 @@ pub(crate) struct Totals {
     policy_changes: BTreeSet<(Timestamp, Text)>,
 }
 
-/// A node's contribution to the totals, which can be removed again.
-#[allow(clippy::struct_excessive_bools)] // independent facts
-#[derive(Clone, Copy, Debug)]
+/// A node's contribution to the totals: the receipt with which it is removed again, once.
+#[derive(Debug)]
 pub(crate) struct Contribution {
     counted: CountedNode,
     collects: bool,
     has_work: bool,
-    has_times: bool,
-    has_policy: bool,
+    /// Whether anything else is kept for the node: times, or how the policy treats it.
+    has_more: bool,
 }
 
 /// When a node changes by time alone.
@@ -78,7 +77,7 @@ struct ListsByNode<T> {
 
 impl Contribution {
     /// Whether the node needs work.
-    pub(crate) fn has_work(self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.has_work
     }
 }
@@ -94,9 +93,9 @@ impl Totals {
         if !collects {
             self.rollout.add(node, counted, policy.as_deref());
         }
-        let (has_work, has_policy) = (work.is_some(), policy.is_some());
-        let mut has_times = available_at.is_some();
-        if has_work || has_policy || has_times {
+        let has_work = work.is_some();
+        let mut has_more = available_at.is_some() || policy.is_some();
+        if has_work || has_more {
             let mut times = NodeTimes { available_at, ..NodeTimes::default() };
             if let Some(policy) = policy {
                 times.policy_changes_at = policy.changes_at;
@@ -110,12 +109,12 @@ impl Totals {
                 self.collect.insert(node, work.collect);
                 (times.wait, times.backoff_changes_at) = (work.wait, work.backoff_changes_at);
             }
-            has_times = times != NodeTimes::default();
-            if has_times {
+            if times != NodeTimes::default() {
                 self.add_times(node, times);
+                has_more = true;
             }
         }
-        Contribution { counted, collects, has_work, has_times, has_policy }
+        Contribution { counted, collects, has_work, has_more }
     }
 
     fn add_times(&mut self, node: &Text, times: NodeTimes) {
@@ -127,19 +126,21 @@ impl Totals {
         self.policy_changes.extend(policy_changes_at.map(|at| (at, node.clone())));
     }
 
-    /// Reverts [`Totals::add`].
+    /// Reverts [`Totals::add`]. That takes the receipt, so that no count falls below zero.
+    #[allow(clippy::needless_pass_by_value)] // so that it cannot be used again
     pub(crate) fn remove(&mut self, node: &Text, contribution: Contribution) {
-        self.counts.subtract(contribution.counted);
-        let policy = if contribution.has_policy { self.policies.remove(node) } else { None };
-        if !contribution.collects {
-            self.rollout.remove(node, contribution.counted, policy.as_deref());
+        let Contribution { counted, collects, has_work, has_more } = contribution;
+        self.counts.subtract(counted);
+        let policy = if has_more { self.policies.remove(node) } else { None };
+        if !collects {
+            self.rollout.remove(node, counted, policy.as_deref());
         }
-        if contribution.has_work {
+        if has_work {
             self.create.remove(node);
             self.delete.remove(node);
             self.collect.remove(node);
         }
-        let times = if contribution.has_times { self.times.remove(node) } else { None };
+        let times = if has_more { self.times.remove(node) } else { None };
         if let Some(NodeTimes { available_at, wait, backoff_changes_at, policy_changes_at }) = times {
             available_at.map(|at| self.available.remove(&(at, node.clone())));
             wait.map(|wait| self.waits.remove(&(wait, node.clone())));
@@ -204,12 +205,20 @@ impl Totals {
         steps
     }
 
-    /// The DaemonSet's status.
-    pub(crate) fn status(&self, context: &DaemonSetContext<'_>) -> DaemonSetStatus {
+    /// Whether pods are ready of which nobody knows whether they are available.
+    pub(crate) fn has_unknown(&self) -> bool {
+        self.counts.unknown > 0
+    }
+
+    /// The DaemonSet's status; `None` if the number of available pods is not known.
+    pub(crate) fn status(&self, context: &DaemonSetContext<'_>) -> Option<DaemonSetStatus> {
+        if self.has_unknown() {
+            return None;
+        }
         let count = |nodes: usize| i32::try_from(nodes).unwrap_or(i32::MAX);
         let DaemonSetContext { daemonset, rules, expectations_satisfied, .. } = *context;
         let NodeCounts { desired, current, misscheduled, ready, available, updated, .. } = self.counts;
-        DaemonSetStatus {
+        Some(DaemonSetStatus {
             desired_number_scheduled: count(desired),
             current_number_scheduled: count(current),
             number_misscheduled: count(misscheduled),
@@ -223,7 +232,7 @@ impl Totals {
                 daemonset.status.observed_generation
             },
             collision_count: rules.history.collision_count,
-        }
+        })
     }
 
     /// When to plan again if nothing changes but the time.

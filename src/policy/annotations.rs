@@ -138,7 +138,7 @@ impl RolloutPolicy {
     /// If an annotation with the prefix [`RolloutPolicy::PREFIX`] is unknown or invalid.
     pub fn annotated(mut self, annotations: &Labels) -> Result<Self, PolicyError> {
         let read = Reader(annotations);
-        for (key, _) in annotations.iter() {
+        for (key, _) in annotations {
             if key.starts_with(Self::PREFIX) && !Self::ANNOTATIONS.contains(&&**key) {
                 return Err(PolicyError::Unknown { annotation: key.clone() });
             }

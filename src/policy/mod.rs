@@ -9,7 +9,7 @@ mod status;
 
 use std::{fmt, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{IntOrPercent, Text},
@@ -28,14 +28,14 @@ pub use status::{RolloutPhase, RolloutStatus};
 ///
 /// ```
 /// use daemonplan::{RolloutPolicy, model::{DaemonSet, IntOrPercent, Labels}, policy::Order};
-/// let mut daemonset = DaemonSet::new("prod", "agent");
+/// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
 /// daemonset.annotations = Labels::from_iter([("daemonplan/partition", "20%"), ("daemonplan/order", "oldest-pod")]);
 /// let policy = RolloutPolicy::default().annotated(&daemonset.annotations)?;
 /// assert_eq!((policy.partition, policy.order), (Some(IntOrPercent::Percent(20)), Order::OldestPod));
 /// # Ok::<(), daemonplan::policy::PolicyError>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RolloutPolicy {
     /// `daemonplan/paused`: no further node is updated. Nodes that are being updated are completed.
@@ -68,7 +68,7 @@ pub struct RolloutPolicy {
 /// assert_eq!("priority=rollout-priority".parse(), Ok(Order::Priority { label: "rollout-priority".into() }));
 /// assert_eq!(Order::Random { seed: 7 }.to_string(), "random=7");
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Order {
     /// `name`: by the name of the node.
@@ -95,7 +95,7 @@ pub enum Order {
 /// let zones = Groups::by("topology.kubernetes.io/zone");
 /// assert_eq!((zones.pace, zones.max_unavailable), (GroupPace::OneAtATime, None));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Groups {
@@ -117,7 +117,7 @@ pub struct Groups {
 /// use daemonplan::policy::GroupPace;
 /// assert_eq!(("spread".parse(), GroupPace::OneAtATime.to_string()), (Ok(GroupPace::Spread), "one-at-a-time".into()));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum GroupPace {
     /// `one-at-a-time`: each group is finished before the next one starts.
@@ -141,21 +141,21 @@ pub enum GroupPace {
 /// assert_eq!((away.unreachable, away.cordoned), (Some(Duration::ZERO), Some(Duration::from_mins(30))));
 /// assert_eq!(away.not_ready, None);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ExcludedNodes {
     /// `not-ready`: nodes with the taint `node.kubernetes.io/not-ready`.
-    #[serde(serialize_with = "duration::serialize_whole", rename = "notReadyAfterSeconds")]
+    #[serde(with = "duration::optional_seconds", default, rename = "notReadyAfterSeconds")]
     pub not_ready: Option<Duration>,
     /// `unreachable`: nodes with the taint `node.kubernetes.io/unreachable`.
-    #[serde(serialize_with = "duration::serialize_whole", rename = "unreachableAfterSeconds")]
+    #[serde(with = "duration::optional_seconds", default, rename = "unreachableAfterSeconds")]
     pub unreachable: Option<Duration>,
     /// `cordoned`: nodes with the taint `node.kubernetes.io/unschedulable`.
-    #[serde(serialize_with = "duration::serialize_whole", rename = "cordonedAfterSeconds")]
+    #[serde(with = "duration::optional_seconds", default, rename = "cordonedAfterSeconds")]
     pub cordoned: Option<Duration>,
     /// `deleted`: nodes that are being deleted, and missing nodes regardless of the duration.
-    #[serde(serialize_with = "duration::serialize_whole", rename = "deletedAfterSeconds")]
+    #[serde(with = "duration::optional_seconds", default, rename = "deletedAfterSeconds")]
     pub deleted: Option<Duration>,
 }
 
@@ -166,14 +166,14 @@ pub struct ExcludedNodes {
 /// let canary = Canary::on(CanaryNodes::Count(IntOrPercent::Int(3)));
 /// assert_eq!((canary.bake.as_secs(), canary.approval), (0, Approval::NotNeeded));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Canary {
     /// The canaries.
     pub nodes: CanaryNodes,
     /// `daemonplan/canary-bake`: how long all canaries must have been available before the others follow.
-    #[serde(serialize_with = "duration::serialize", rename = "bakeSeconds")]
+    #[serde(with = "duration::seconds", rename = "bakeSeconds")]
     pub bake: Duration,
     /// `daemonplan/canary-approval`: whether an operator must approve the canaries.
     pub approval: Approval,
@@ -187,7 +187,7 @@ pub struct Canary {
 /// assert_ne!(nodes, CanaryNodes::Matching("pool=other".parse()?));
 /// # Ok::<(), daemonplan::selector::ExpressionError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CanaryNodes {
     /// `daemonplan/canary`: this number of nodes, the first in the order of updates.
@@ -203,7 +203,7 @@ pub enum CanaryNodes {
 /// let approval = Approval::Needed { approved: Some("6d5f".into()) };
 /// assert!(approval.is_given("6d5f") && !approval.is_given("77b4"));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Approval {
     /// `automatic`: the update continues without approval.
@@ -230,7 +230,7 @@ pub enum Approval {
 /// let policy = FailurePolicy::then(OnFailure::RollBack);
 /// assert_eq!((policy.max_restarts, policy.available_within), (2, None));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct FailurePolicy {
@@ -239,7 +239,7 @@ pub struct FailurePolicy {
     /// Restarts are ignored once the pod is available and has been ready for [`FailurePolicy::RECOVERY`].
     pub max_restarts: u32,
     /// `daemonplan/available-within`: the time from its creation within which a new pod must become available.
-    #[serde(serialize_with = "duration::serialize_whole", rename = "availableWithinSeconds")]
+    #[serde(with = "duration::optional_seconds", default, rename = "availableWithinSeconds")]
     pub available_within: Option<Duration>,
     /// `daemonplan/max-failures`: the number of nodes on which the new template may fail.
     pub max_failures: IntOrPercent,
@@ -253,7 +253,7 @@ pub struct FailurePolicy {
 /// use daemonplan::policy::OnFailure;
 /// assert_eq!("roll-back".parse(), Ok(OnFailure::RollBack));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OnFailure {
     /// `pause`: the update is paused until the template no longer fails.

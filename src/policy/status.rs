@@ -13,16 +13,15 @@ use crate::{
 ///
 /// ```
 /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node}, policy::RolloutPhase};
-/// # let mut daemonset = DaemonSet::new("prod", "agent");
-/// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-/// # let namespace = Namespace::new("prod");
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+/// let namespace = Namespace::new("prod");
 /// let mut policy = RolloutPolicy::default();
 /// policy.strict_budget = true;
-/// let settings = Settings::default().rollout_policy(policy);
+/// let mut settings = Settings::default();
+/// settings.rollout_policy = policy;
 /// let nodes = [Node::new("node-7")];
 /// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
 /// assert_eq!(plan.rollout.unwrap().phase, RolloutPhase::Settled);
-/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -99,15 +98,14 @@ impl RolloutStatus {
     ///
     /// ```
     /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
-    /// # let mut daemonset = DaemonSet::new("prod", "agent");
-    /// # daemonset.selector = serde_json::from_str(r#"{"matchLabels": {"app": "agent"}}"#)?;
-    /// # let namespace = Namespace::new("prod");
-    /// let settings = Settings::default().rollout_policy(RolloutPolicy::default().with_flags(["away=unreachable"]).unwrap());
+    /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+    /// let namespace = Namespace::new("prod");
+    /// let mut settings = Settings::default();
+    /// settings.rollout_policy = RolloutPolicy::default().with_flags(["away=unreachable"]).unwrap();
     /// let mut nodes = [Node::new("node-7")];
     /// nodes[0].taints.push(Taint::new("node.kubernetes.io/unreachable", "", TaintEffect::NoExecute));
     /// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
     /// assert_eq!(plan.rollout.unwrap().away().unwrap(), "1 node without an available pod is away");
-    /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn away(&self) -> Option<String> {
         match self.unavailable_excluded {

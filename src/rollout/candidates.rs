@@ -9,9 +9,9 @@ use super::counts::NodeCounts;
 use crate::{
     model::Text,
     node::{
-        claimed_pod::PodIndex,
-        decision::{CountedNode, NodeUpdateState},
-        policy::{GroupKey, NodePolicy},
+        claimed_pod::{Availability, PodIndex},
+        decision::{CountedNode, NodeStatus, NodeUpdateState},
+        policy::{GroupKey, NewPod, NodePolicy},
     },
 };
 
@@ -94,7 +94,7 @@ impl Rollout {
         }
     }
 
-    /// Reverts [`Rollout::add`].
+    /// Reverts [`Rollout::add`], and is called once for each call of it with the same arguments.
     #[inline]
     pub(crate) fn remove(&mut self, node: &Text, counted: CountedNode, policy: Option<&NodePolicy>) {
         if policy.is_some() || counted.update.has_outdated() {
@@ -104,10 +104,12 @@ impl Rollout {
 
     fn add_one(&mut self, node: &Text, counted: CountedNode, policy: Option<&NodePolicy>) {
         match counted.update {
-            NodeUpdateState::Both { old, new_available: true, .. } => drop(self.finished.insert(node.clone(), old)),
-            NodeUpdateState::Outdated { pod, available } => {
-                self.old_available += usize::from(available);
-                if let Some((queue, rank)) = self.queue(available, counted.status.desired, policy) {
+            NodeUpdateState::Both { pod, new, .. } if new.is_available() => {
+                self.finished.insert(node.clone(), pod);
+            }
+            NodeUpdateState::Outdated { pod, old } => {
+                self.old_available += usize::from(old.is_available());
+                if let Some((queue, rank)) = self.queue(old, counted.status, policy) {
                     queue.insert((rank, node.clone()), pod);
                 }
             }
@@ -126,10 +128,10 @@ impl Rollout {
 
     fn remove_one(&mut self, node: &Text, counted: CountedNode, policy: Option<&NodePolicy>) {
         match counted.update {
-            NodeUpdateState::Both { new_available: true, .. } => drop(self.finished.remove(node)),
-            NodeUpdateState::Outdated { available, .. } => {
-                self.old_available -= usize::from(available);
-                if let Some((queue, rank)) = self.queue(available, counted.status.desired, policy) {
+            NodeUpdateState::Both { new, .. } if new.is_available() => drop(self.finished.remove(node)),
+            NodeUpdateState::Outdated { old, .. } => {
+                self.old_available -= usize::from(old.is_available());
+                if let Some((queue, rank)) = self.queue(old, counted.status, policy) {
                     queue.remove(&(rank, node.clone()));
                 }
             }
@@ -155,21 +157,30 @@ impl Rollout {
         if key == GroupKey::Rest { &mut self.rest } else { self.groups.entry(key).or_default() }
     }
 
-    /// The queue for a node with an outdated pod; `None` if the policy does not select the node.
-    fn queue(&mut self, available: bool, desired: bool, policy: Option<&NodePolicy>) -> Option<(&mut Queue, i64)> {
+    /// The queue for a node with an outdated pod; `None` if the policy does not select the node, or if nobody knows
+    /// whether the pod is available.
+    fn queue(
+        &mut self,
+        availability: Availability,
+        status: NodeStatus,
+        policy: Option<&NodePolicy>,
+    ) -> Option<(&mut Queue, i64)> {
+        if availability == Availability::Unknown {
+            return None;
+        }
         let (group, rank) = match policy {
             None => (GroupKey::Rest, 0),
             Some(policy) if policy.is_selected => (policy.group.clone(), policy.rank),
             Some(_) => return None,
         };
         let group = self.group_mut(group);
-        let candidates = if available { &mut group.old } else { &mut group.broken };
-        Some((if desired { &mut candidates.desired } else { &mut candidates.unwanted }, rank))
+        let candidates = if availability.is_available() { &mut group.old } else { &mut group.broken };
+        Some((if status.is_desired() { &mut candidates.desired } else { &mut candidates.unwanted }, rank))
     }
 }
 
 fn lacks_pod(counted: CountedNode, policy: &NodePolicy) -> bool {
-    counted.update == NodeUpdateState::NoPod && counted.status.desired && policy.is_selected
+    counted.update == NodeUpdateState::NoPod && counted.status.is_desired() && policy.is_selected
 }
 
 impl NodeGroup {
@@ -182,10 +193,11 @@ impl NodeGroup {
 
     fn count(&mut self, CountedNode { status, update }: CountedNode, policy: &NodePolicy, by_one: impl Fn(&mut usize)) {
         if policy.is_selected && !policy.is_excluded {
-            if status.desired {
+            if status.is_desired() {
                 by_one(&mut self.members);
             }
-            if !matches!(update, NodeUpdateState::Uninvolved | NodeUpdateState::Updated { available: true }) {
+            let finished = NodeUpdateState::Updated { new: Availability::Available };
+            if update != NodeUpdateState::Uninvolved && update != finished {
                 by_one(&mut self.unfinished);
             }
         }
@@ -199,10 +211,10 @@ impl Progress {
 
     fn add(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
         if policy.is_excluded {
-            self.unavailable_excluded += usize::from(is_unavailable(counted));
+            self.unavailable_excluded += usize::from(counted.status.is_unavailable());
         } else {
-            self.updated += usize::from(policy.has_new && counted.status.desired);
-            if policy.fails {
+            self.updated += usize::from(policy.new != NewPod::Absent && counted.status.is_desired());
+            if policy.new == NewPod::Failing {
                 self.failing.insert(node.clone());
             }
             let since = policy.available_since.filter(|_| is_proof(counted, policy));
@@ -218,9 +230,9 @@ impl Progress {
 
     fn remove(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
         if policy.is_excluded {
-            self.unavailable_excluded -= usize::from(is_unavailable(counted));
+            self.unavailable_excluded -= usize::from(counted.status.is_unavailable());
         } else {
-            self.updated -= usize::from(policy.has_new && counted.status.desired);
+            self.updated -= usize::from(policy.new != NewPod::Absent && counted.status.is_desired());
             self.failing.remove(node);
             let since = policy.available_since.filter(|_| is_proof(counted, policy));
             since.map(|since| self.available(policy).remove(&(since, node.clone())));
@@ -238,15 +250,12 @@ impl Progress {
     }
 }
 
-fn is_unavailable(CountedNode { status, .. }: CountedNode) -> bool {
-    status.desired && !status.available
-}
-
 /// Whether an available updated pod proves the new template: only on nodes that the policy selects.
 fn is_proof(CountedNode { status, update }: CountedNode, policy: &NodePolicy) -> bool {
     let is_new = matches!(
         update,
-        NodeUpdateState::Updated { available: true } | NodeUpdateState::Both { new_available: true, .. }
+        NodeUpdateState::Updated { new: Availability::Available }
+            | NodeUpdateState::Both { new: Availability::Available, .. }
     );
-    is_new && status.desired && policy.is_selected
+    is_new && status.is_desired() && policy.is_selected
 }

@@ -1,8 +1,11 @@
 //! Counts over all nodes, for the status and for the budget of an update.
 
-use crate::node::decision::{CountedNode, NodeStatus, NodeUpdateState};
+use crate::node::{
+    claimed_pod::Availability,
+    decision::{CountedNode, NodeStatus, NodeUpdateState},
+};
 
-/// Counts of nodes.
+/// Counts of nodes. What is not known to be available counts as unavailable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeCounts {
     pub(crate) desired: usize,
@@ -10,6 +13,8 @@ pub(crate) struct NodeCounts {
     pub(crate) misscheduled: usize,
     pub(crate) ready: usize,
     pub(crate) available: usize,
+    /// Nodes that should run a pod and whose pod is ready, but without a clock not known to be available.
+    pub(crate) unknown: usize,
     pub(crate) updated: usize,
 
     pub(crate) several_pods: usize,
@@ -27,35 +32,40 @@ impl NodeCounts {
         self.change(node, |count| *count += 1);
     }
 
-    /// Reverts [`NodeCounts::add`].
+    /// Reverts [`NodeCounts::add`], and is called once for each call of it, so that no count falls below zero.
     pub(crate) fn subtract(&mut self, node: CountedNode) {
-        self.change(node, |count| *count = count.saturating_sub(1));
+        self.change(node, |count| *count -= 1);
     }
 
     fn change(&mut self, CountedNode { status, update }: CountedNode, by_one: impl Fn(&mut usize)) {
-        let NodeStatus { desired, scheduled, ready, available, updated } = status;
         let when = |condition, count: &mut usize| {
             if condition {
                 by_one(count);
             }
         };
-        when(desired, &mut self.desired);
-        when(desired && scheduled, &mut self.current);
-        when(!desired && scheduled, &mut self.misscheduled);
-        when(ready, &mut self.ready);
-        when(available, &mut self.available);
-        when(updated, &mut self.updated);
+        when(status.is_desired(), &mut self.desired);
+        match status {
+            NodeStatus::Unwanted | NodeStatus::Missing => {}
+            NodeStatus::Misscheduled => by_one(&mut self.misscheduled),
+            NodeStatus::Scheduled { availability, updated } => {
+                by_one(&mut self.current);
+                when(availability.is_ready(), &mut self.ready);
+                when(availability.is_available(), &mut self.available);
+                when(availability == Availability::Unknown, &mut self.unknown);
+                when(updated, &mut self.updated);
+            }
+        }
         match update {
-            NodeUpdateState::Uninvolved | NodeUpdateState::Outdated { available: true, .. } => {}
+            NodeUpdateState::Uninvolved => {}
             NodeUpdateState::NoPod => by_one(&mut self.no_pod),
             NodeUpdateState::SeveralPods => by_one(&mut self.several_pods),
-            NodeUpdateState::Updated { available: true } => by_one(&mut self.new_available),
-            NodeUpdateState::Updated { available: false } => by_one(&mut self.new_unavailable),
-            NodeUpdateState::Outdated { available: false, .. } => by_one(&mut self.old_unavailable),
-            NodeUpdateState::Both { old_available, new_available, .. } => {
+            NodeUpdateState::Updated { new } if new.is_available() => by_one(&mut self.new_available),
+            NodeUpdateState::Updated { .. } => by_one(&mut self.new_unavailable),
+            NodeUpdateState::Outdated { old, .. } => when(!old.is_available(), &mut self.old_unavailable),
+            NodeUpdateState::Both { old, new, .. } => {
                 by_one(&mut self.pairs);
-                when(!new_available, &mut self.pairs_with_new_unavailable);
-                when(old_available, &mut self.pairs_with_old_available);
+                when(!new.is_available(), &mut self.pairs_with_new_unavailable);
+                when(old.is_available(), &mut self.pairs_with_old_available);
             }
         }
     }

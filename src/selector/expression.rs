@@ -1,8 +1,9 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use thiserror::Error;
 
+use super::LabelMismatch;
 use crate::model::{Labels, Operator, Requirement, RequirementError, Text, parse_bound};
 
 /// A label selector in text form, as in `kubectl --selector` and in namespace annotations.
@@ -58,11 +59,22 @@ impl SelectorExpression {
     pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements.iter().all(|requirement| requirement.matches(labels))
     }
+
+    /// Returns the first requirement that `labels` do not meet, or `None` if they meet all.
+    pub fn mismatch(&self, labels: &Labels) -> Option<LabelMismatch> {
+        LabelMismatch::first(&self.requirements, labels)
+    }
 }
 
 impl Serialize for SelectorExpression {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SelectorExpression {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Text::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -1,4 +1,44 @@
+use std::fmt;
+
 use crate::model::{LabelSelector, Labels, Operator, Requirement, Text};
+
+/// A requirement on labels that does not hold.
+///
+/// ```
+/// use daemonplan::model::{DaemonSet, Labels};
+/// let selector = DaemonSet::new("prod", "agent", [("app", "agent")])?.selector.unwrap();
+/// let mismatch = selector.mismatch(&Labels::default()).unwrap();
+/// assert_eq!((&**mismatch.requirement.key(), &mismatch.found), ("app", &None));
+/// assert_eq!(mismatch.to_string(), "app=agent is required, found no label app");
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LabelMismatch {
+    /// The requirement.
+    pub requirement: Requirement,
+    /// The value of the label, if the label exists.
+    pub found: Option<Text>,
+}
+
+impl LabelMismatch {
+    /// The first of `requirements` that `labels` do not meet.
+    pub(super) fn first(requirements: &[Requirement], labels: &Labels) -> Option<Self> {
+        let requirement = requirements.iter().find(|requirement| !requirement.matches(labels))?;
+        Some(Self { requirement: requirement.clone(), found: labels.get_text(requirement.key()).cloned() })
+    }
+}
+
+impl fmt::Display for LabelMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requirement, found } = self;
+        let key = requirement.key();
+        match found {
+            Some(found) => write!(f, "{requirement} is required, found {key}={found}"),
+            None => write!(f, "{requirement} is required, found no label {key}"),
+        }
+    }
+}
 
 impl Requirement {
     /// Whether `labels` meet this requirement.
@@ -34,6 +74,11 @@ impl LabelSelector {
     /// Whether `labels` meet every requirement.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements().iter().all(|requirement| requirement.matches(labels))
+    }
+
+    /// Returns the first requirement that `labels` do not meet, or `None` if they meet all.
+    pub fn mismatch(&self, labels: &Labels) -> Option<LabelMismatch> {
+        LabelMismatch::first(self.requirements(), labels)
     }
 }
 

@@ -43,6 +43,20 @@ impl NodeSelector {
     pub fn matches(&self, node: &Node) -> bool {
         self.terms().iter().any(|term| term.matches(node))
     }
+
+    /// Returns for each term the first reason why it does not match `node`, or `None` if any term matches.
+    ///
+    /// ```
+    /// use daemonplan::model::{Node, NodeSelector};
+    /// let text = r#"{"nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}]}"#;
+    /// let gpu: NodeSelector = serde_json::from_str(text)?;
+    /// let mismatches = gpu.mismatches(&Node::new("node-7")).unwrap();
+    /// assert_eq!(mismatches[0].to_string(), "gpu is required, the node has no label gpu");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn mismatches(&self, node: &Node) -> Option<Vec<TermMismatch>> {
+        self.terms().iter().map(|term| term.mismatch(node)).collect()
+    }
 }
 
 impl NodeSelectorTerm {

@@ -1,4 +1,24 @@
-use crate::model::{Taint, Toleration, TolerationOperator};
+use crate::model::{Taint, TaintEffect, Toleration, TolerationOperator};
+
+/// Returns the taints that keep a pod with these tolerations off a node: those with the effect `NoSchedule` or
+/// `NoExecute` that no toleration covers. `compare` enables the operators `Lt` and `Gt`.
+///
+/// ```
+/// use daemonplan::{model::{Taint, TaintEffect, Toleration}, selector::untolerated};
+/// let taints = [Taint::new("gpu", "", TaintEffect::NoSchedule), Taint::new("spot", "", TaintEffect::NoExecute)];
+/// let left: Vec<_> = untolerated(&taints, &[Toleration::new("gpu")], false).collect();
+/// assert_eq!(left, [&taints[1]]);
+/// ```
+pub fn untolerated<'t>(
+    taints: &'t [Taint],
+    tolerations: &[Toleration],
+    compare: bool,
+) -> impl Iterator<Item = &'t Taint> {
+    taints.iter().filter(move |taint| {
+        matches!(taint.effect, TaintEffect::NoSchedule | TaintEffect::NoExecute)
+            && !tolerations.iter().any(|toleration| toleration.tolerates(taint, compare))
+    })
+}
 
 impl Toleration {
     /// Whether this toleration tolerates `taint`.

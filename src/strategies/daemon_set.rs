@@ -27,7 +27,7 @@ pub fn daemon_sets() -> impl Strategy<Value = DaemonSet> {
     let metadata =
         (1..4_i64, option::weighted(0.2, select(vec!["3", "4", "none"])), option::weighted(0.1, any::<bool>()));
     (spec, metadata, statuses()).prop_map(|(spec, (generation, template_generation, deleted), status)| {
-        let mut daemonset = DaemonSet::new(NAMESPACE, "agent");
+        let mut daemonset = DaemonSet::unselective(NAMESPACE, "agent");
         let (selector, template, update_strategy, min_ready_seconds, revision_history_limit) = spec;
         daemonset.uid = UID.into();
         daemonset.generation = generation;

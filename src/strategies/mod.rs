@@ -57,8 +57,8 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnaps
     base.prop_flat_map(|(daemonset, nodes, namespace, settings)| {
         let revisions = pods::revisions(&daemonset);
         revisions.prop_flat_map(move |revisions| {
-            let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
-            let allowed = plan.placements().filter(|placement| placement.verdict.may_keep_running());
+            let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings);
+            let allowed = snapshot.placements().filter(|placement| placement.verdict.may_keep_running());
             let allowed = allowed.map(|placement| placement.node).collect();
             let pods = prop_oneof![
                 pods::arbitrary_pods(&daemonset, &nodes, &revisions),
@@ -176,12 +176,15 @@ pub fn settings() -> impl Strategy<Value = Settings> {
     let burst = prop_oneof![3 => Just(250_usize), 1 => 0..4_usize];
     (burst, selector(), selector(), prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
         |(burst, project, default, keep, compare)| {
-            let mut settings = Settings::default().burst(burst);
-            // Ignore malformed selectors: settings reject them.
-            settings = project.and_then(|text| settings.clone().project_node_selector(&text).ok()).unwrap_or(settings);
-            settings = default.and_then(|text| settings.clone().default_node_selector(&text).ok()).unwrap_or(settings);
-            settings = if keep { settings.keep_pods_on_missing_nodes() } else { settings };
-            if compare { settings.toleration_comparison() } else { settings }
+            // Malformed selectors are left out: settings cannot hold them.
+            Settings {
+                burst,
+                project_node_selector: project.and_then(|text| text.parse().ok()),
+                default_node_selector: default.and_then(|text| text.parse().ok()),
+                collect_pods_on_missing_nodes: !keep,
+                toleration_comparison: compare,
+                ..Settings::default()
+            }
         },
     )
 }

@@ -72,8 +72,8 @@ impl Condition {
             number: revision.map(|revision| revision.revision).unwrap_or_default(),
         };
         let (old, new) = (edition(revisions.first()), edition(revisions.last()));
-        let plan = Snapshot::new(&daemonset, &cluster.nodes, &[], namespace).revisions(&revisions).plan();
-        let desired: Vec<_> = plan.placements().filter(|placement| placement.verdict.should_run()).collect();
+        let snapshot = Snapshot::new(&daemonset, &cluster.nodes, &[], namespace);
+        let desired: Vec<_> = snapshot.placements().filter(|placement| placement.verdict.should_run()).collect();
         let mut builder = PodBuilder { daemonset: &daemonset, random, pods: Vec::new() };
         for (index, node) in desired.iter().map(|placement| &placement.node).enumerate() {
             let permille = index * 1000 / desired.len();
@@ -99,7 +99,7 @@ impl Condition {
     fn daemonset(self, namespace: &Namespace, number: usize, random: &mut Random) -> DaemonSet {
         let roles = ["node-exporter", "log-shipper", "cni", "csi-node", "scanner", "dns-cache", "tracer", "kube-proxy"];
         let role = roles.into_iter().cycle().nth(number).unwrap_or_default();
-        let mut daemonset = DaemonSet::new(namespace.name.clone(), format!("{role}-{number}"));
+        let mut daemonset = DaemonSet::unselective(namespace.name.clone(), format!("{role}-{number}"));
         daemonset.uid = random.uid();
         daemonset.annotations = Labels::from_iter([("deprecated.daemonset.template.generation", "1")]);
         let labels = Labels::from_iter([("app.kubernetes.io/name", daemonset.name.clone())]);

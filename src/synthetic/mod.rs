@@ -21,8 +21,8 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        ControllerRef, ControllerRevision, DaemonSet, Labels, Namespace, Node, Pod, PodNode, PodPhase, Readiness,
-        Resource,
+        ControllerRef, ControllerRevision, DaemonSet, Labels, Namespace, Node, Object, Pod, PodNode, PodPhase,
+        Readiness,
     },
     planner::Snapshot,
 };
@@ -156,13 +156,13 @@ impl SyntheticCluster {
     }
 
     /// Iterates over all objects.
-    pub fn objects(&self) -> impl Iterator<Item = Resource> {
-        let namespaces = self.namespaces.iter().cloned().map(Resource::from);
+    pub fn objects(&self) -> impl Iterator<Item = Object> {
+        let namespaces = self.namespaces.iter().cloned().map(Object::from);
         namespaces
-            .chain(self.nodes.iter().cloned().map(Resource::from))
-            .chain(self.daemonsets.iter().cloned().map(Resource::from))
-            .chain(self.revisions.iter().cloned().map(Resource::from))
-            .chain(self.pods.iter().cloned().map(Resource::from))
+            .chain(self.nodes.iter().cloned().map(Object::from))
+            .chain(self.daemonsets.iter().cloned().map(Object::from))
+            .chain(self.revisions.iter().cloned().map(Object::from))
+            .chain(self.pods.iter().cloned().map(Object::from))
     }
 }
 

@@ -17,12 +17,47 @@ pub(crate) fn words(duration: Duration) -> String {
 }
 
 /// Serializes the duration as an integer in seconds, rounded up.
-pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    whole(*duration).serialize(serializer)
-}
-
-/// Serializes the duration as an integer in seconds, rounded up.
 #[allow(clippy::ref_option)] // serde requires this signature
 pub(crate) fn serialize_whole<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     duration.map(whole).serialize(serializer)
+}
+
+/// A duration in seconds, as an integer if they are whole.
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration.subsec_nanos() {
+            0 => duration.as_secs().serialize(serializer),
+            _ => duration.as_secs_f64().serialize(serializer),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let whole = number.as_u64().map(Duration::from_secs);
+        let duration = whole.or_else(|| Duration::try_from_secs_f64(number.as_f64()?).ok());
+        duration.ok_or_else(|| D::Error::custom(format_args!("expected seconds, found {number}")))
+    }
+}
+
+/// A duration in seconds, as an integer if they are whole, or null.
+pub(crate) mod optional_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Seconds(#[serde(with = "super::seconds")] Duration);
+
+    #[allow(clippy::ref_option)] // serde requires this signature
+    pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(Seconds).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Seconds>::deserialize(deserializer)?.map(|Seconds(duration)| duration))
+    }
 }

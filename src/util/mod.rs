@@ -2,6 +2,6 @@
 
 pub(crate) mod duration;
 pub(crate) mod fnv;
-pub(crate) mod interner;
 pub(crate) mod mru_cache;
+pub(crate) mod shared_values;
 pub(crate) mod slab;

@@ -1,7 +1,7 @@
 //! A store of values in numbered slots.
 
 /// Values in numbered slots. Freed slots are reused; growing moves no value, unlike a `Vec`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slab<T> {
     chunks: Vec<Vec<Option<T>>>,
     free: Vec<u32>,

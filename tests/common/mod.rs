@@ -31,10 +31,9 @@ pub struct Cluster {
 
 /// Returns a cluster with these nodes, a DaemonSet `agent` with image `agent:1`, and its revision (hash `one`).
 pub fn cluster(nodes: impl IntoIterator<Item = Node>) -> Cluster {
-    let mut daemonset = DaemonSet::new("prod", "agent");
+    let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
     daemonset.uid = "uid-agent".into();
     daemonset.generation = 1;
-    daemonset.selector = Some(selector("app", "agent"));
     daemonset.template = template(json!({"containers": [{"name": "agent", "image": "agent:1"}]}));
     let mut cluster = Cluster {
         daemonset,
@@ -135,8 +134,8 @@ impl Cluster {
         self
     }
 
-    pub fn with_settings(mut self, change: impl FnOnce(Settings) -> Settings) -> Self {
-        self.settings = change(self.settings);
+    pub fn with_settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
         self
     }
 
@@ -159,7 +158,7 @@ impl Cluster {
             .backoff(&self.backoff)
     }
 
-    pub fn plan(&self) -> Plan<'_> {
+    pub fn plan(&self) -> Plan {
         self.snapshot().plan()
     }
 
@@ -195,7 +194,7 @@ impl Cluster {
                 Action::RollBack { revision, .. } => {
                     self.daemonset = daemonplan::history::rollback(&self.daemonset, revision).unwrap();
                 }
-                Action::UpdateStatus { status } => self.daemonset.status = status.clone(),
+                Action::UpdateStatus { status, .. } => self.daemonset.status = status.clone(),
                 other => panic!("unknown action {other}"),
             }
         }
@@ -249,7 +248,7 @@ impl Cluster {
     }
 }
 
-pub fn lines(plan: &Plan<'_>) -> Vec<String> {
+pub fn lines(plan: &Plan) -> Vec<String> {
     let actions = plan.actions.iter().filter(|action| !matches!(action, Action::UpdateStatus { .. }));
     actions.map(ToString::to_string).collect()
 }

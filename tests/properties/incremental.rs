@@ -1,13 +1,11 @@
 //! Incremental plans equal one-shot plans after any events in any order, and every DaemonSet whose plan changed is
 //! stale.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use daemonplan::{
-    Action, Backoff, Cluster, Event, Key, Kind, OwnedSnapshot, Plan, Resource, Settings, Snapshot, Warning,
-    backoff::{BackoffEntry, BackoffKey},
-    model::{DaemonSet, DaemonSetStatus, Text},
-    policy::RolloutStatus,
+    Backoff, Cluster, Key, Kind, Object, OwnedSnapshot, Placement, Plan, Settings, Snapshot,
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Resource},
     strategies::{clusters, guided_clusters},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -45,54 +43,31 @@ fn events() -> impl Strategy<Value = ClusterEvent> {
 
 /// All objects, in the simplest form.
 struct World {
-    objects: BTreeMap<(Kind, Key), Resource>,
+    objects: BTreeMap<(Kind, Key), Object>,
     settings: Settings,
     backoff: Backoff,
     expectations_satisfied: BTreeMap<Key, bool>,
     now: Timestamp,
 }
 
-/// All parts of a plan.
+/// A plan, with its time and the placements.
 #[derive(Clone, Debug, PartialEq)]
 struct Face {
     now: Timestamp,
-    hash: Text,
-    actions: Vec<Action>,
-    status: Option<DaemonSetStatus>,
-    events: Vec<Event>,
-    requeue_after: Option<Duration>,
-    backoff: Vec<(BackoffKey, BackoffEntry)>,
-    warnings: Vec<Warning>,
-    rollout: Option<RolloutStatus>,
-    held_back: (usize, usize),
-    placements: Vec<String>,
+    plan: Plan,
+    placements: Vec<Placement>,
 }
 
 impl Face {
-    fn of(plan: &Plan<'_>, now: Timestamp) -> Self {
-        Self {
-            now,
-            hash: plan.hash.clone(),
-            actions: plan.actions.clone(),
-            status: plan.status.clone(),
-            events: plan.events.clone(),
-            requeue_after: plan.requeue_after,
-            backoff: plan.backoff.clone(),
-            warnings: plan.warnings.clone(),
-            rollout: plan.rollout.clone(),
-            held_back: (plan.held_back_creations, plan.held_back_deletions),
-            placements: plan.placements().map(|placement| placement.to_string()).collect(),
-        }
-    }
-
     /// Returns the actions and their reasons.
     fn request(&self) -> impl PartialEq + std::fmt::Debug {
-        (self.hash.clone(), self.actions.clone(), self.status.clone(), self.events.clone(), self.held_back)
+        let Plan { hash, actions, status, events, held_back, .. } = self.plan.clone();
+        (hash, actions, status, events, held_back)
     }
 }
 
 impl World {
-    fn all<T>(&self, kind: Kind, get: impl Fn(&Resource) -> Option<&T>) -> Vec<T>
+    fn all<T>(&self, kind: Kind, get: impl Fn(&Object) -> Option<&T>) -> Vec<T>
     where
         T: Clone,
     {
@@ -103,33 +78,32 @@ impl World {
     fn daemonsets(&self) -> Vec<DaemonSet> {
         self.all(
             Kind::DaemonSet,
-            |object| if let Resource::DaemonSet(daemonset) = object { Some(daemonset) } else { None },
+            |object| if let Object::DaemonSet(daemonset) = object { Some(daemonset) } else { None },
         )
     }
 
     /// Returns the one-shot plan, if the namespace is known.
     fn plan(&self, daemonset: &DaemonSet) -> Option<Face> {
-        let nodes = self.all(Kind::Node, |object| if let Resource::Node(node) = object { Some(node) } else { None });
-        let pods = self.all(Kind::Pod, |object| if let Resource::Pod(pod) = object { Some(pod) } else { None });
+        let nodes = self.all(Kind::Node, |object| if let Object::Node(node) = object { Some(node) } else { None });
+        let pods = self.all(Kind::Pod, |object| if let Object::Pod(pod) = object { Some(pod) } else { None });
         let revisions = self.all(Kind::ControllerRevision, |object| {
-            if let Resource::ControllerRevision(revision) = object { Some(revision) } else { None }
+            if let Object::ControllerRevision(revision) = object { Some(revision) } else { None }
         });
         let key = (Kind::Namespace, Key::cluster_wide(daemonset.namespace.clone()));
-        let Some(Resource::Namespace(namespace)) = self.objects.get(&key) else { return None };
+        let Some(Object::Namespace(namespace)) = self.objects.get(&key) else { return None };
         let snapshot = Snapshot::new(daemonset, &nodes, &pods, namespace)
             .revisions(&revisions)
             .at(self.now)
             .settings(&self.settings)
             .backoff(&self.backoff);
-        let observed =
-            self.expectations_satisfied.get(&Resource::from(daemonset.clone()).key()).copied().unwrap_or(true);
+        let observed = self.expectations_satisfied.get(&daemonset.key()).copied().unwrap_or(true);
         let snapshot = if observed { snapshot } else { snapshot.expectations_unsatisfied() };
-        Some(Face::of(&snapshot.plan(), self.now))
+        Some(Face { now: self.now, plan: snapshot.plan(), placements: snapshot.placements().collect() })
     }
 }
 
 /// Returns all objects of several clusters: other states of the same objects, and a second DaemonSet.
-fn pool(facts: &[OwnedSnapshot]) -> Vec<Resource> {
+fn pool(facts: &[OwnedSnapshot]) -> Vec<Object> {
     let mut pool = Vec::new();
     for (number, facts) in facts.iter().enumerate() {
         let mut daemonset = facts.daemonset.clone();
@@ -141,8 +115,8 @@ fn pool(facts: &[OwnedSnapshot]) -> Vec<Resource> {
             pool.push(daemonset.into());
         }
         pool.push(facts.namespace.clone().into());
-        pool.extend(facts.nodes.iter().cloned().map(Resource::from));
-        pool.extend(facts.revisions.iter().flatten().cloned().map(Resource::from));
+        pool.extend(facts.nodes.iter().cloned().map(Object::from));
+        pool.extend(facts.revisions.iter().flatten().cloned().map(Object::from));
         for (place, pod) in facts.pods.iter().enumerate() {
             let mut pod = pod.clone();
             pool.push(pod.clone().into());
@@ -183,46 +157,48 @@ fn check(facts: &[OwnedSnapshot], events: &[ClusterEvent]) {
             ClusterEvent::Deleted(index) => {
                 let object = index.get(&pool);
                 world.objects.remove(&(object.kind(), object.key()));
-                cluster.delete(object.kind(), &object.key());
+                cluster.delete_object(object);
             }
             ClusterEvent::Resynced(kind, share) => {
                 let kind = *KINDS.get(*kind).unwrap();
                 let own = pool.iter().filter(|object| object.kind() == kind).zip((0..).step_by(37));
-                let listed: Vec<Resource> =
+                let listed: Vec<Object> =
                     own.filter(|(_, number)| number % 100 < *share).map(|(object, _)| object.clone()).collect();
                 world.objects.retain(|(other, _), _| *other != kind);
                 for object in &listed {
                     world.objects.insert((kind, object.key()), object.clone());
                 }
-                cluster.resync(kind, listed);
+                resync(&mut cluster, kind, &listed);
             }
             ClusterEvent::EffectsObserved(observed) => {
                 let key = Key::new("prod", "agent");
-                if world.daemonsets().iter().any(|daemonset| Resource::from(daemonset.clone()).key() == key) {
-                    world.expectations_satisfied.insert(key.clone(), *observed);
-                    cluster.set_expectations_satisfied(&key, *observed);
-                }
+                world.expectations_satisfied.insert(key.clone(), *observed);
+                cluster.set_expectations_satisfied(&key, *observed);
             }
             ClusterEvent::Planned { seconds, some, keeps_backoff } => {
                 world.now += SignedDuration::from_secs(*seconds);
                 for daemonset in world.daemonsets() {
-                    let key = Resource::from(daemonset.clone()).key();
+                    let key = daemonset.key();
                     let expected = world.plan(&daemonset);
                     compare_staleness(&cluster, &key, expected.as_ref(), last.get(&key), world.now);
                     if *some && key.name == "agent" {
                         continue;
                     }
                     let facts = cluster.owned_snapshot(&key, world.now);
-                    let copied = facts.as_ref().map(|facts| Face::of(&facts.snapshot().plan(), world.now));
-                    assert_eq!(copied, expected, "facts");
-                    let plan = cluster.plan(&key, world.now);
-                    let found = plan.as_ref().map(|plan| Face::of(plan, world.now));
+                    let copied = facts.as_ref().map(|facts| facts.snapshot().plan());
+                    assert_eq!(copied.as_ref(), expected.as_ref().map(|expected| &expected.plan), "facts");
+                    let found = cluster.plan(&key, world.now).map(|plan| {
+                        let rules = cluster.placement_rules(&key).unwrap();
+                        let mut placements: Vec<_> = cluster.nodes().map(|node| rules.placement(node)).collect();
+                        placements.sort_by(|a, b| a.node.cmp(&b.node));
+                        Face { now: world.now, plan, placements }
+                    });
                     assert_eq!(found, expected);
                     let Some(found) = found else { continue };
                     assert!(!cluster.stale(world.now).contains(&key), "stale right after its plan");
                     if *keeps_backoff {
-                        world.backoff.update(found.backoff.clone(), world.now);
-                        cluster.update_backoff(found.backoff.clone(), world.now);
+                        world.backoff.update(found.plan.backoff.clone(), world.now);
+                        cluster.update_backoff(found.plan.backoff.clone(), world.now);
                     }
                     last.insert(key, found);
                 }
@@ -230,9 +206,27 @@ fn check(facts: &[OwnedSnapshot], events: &[ClusterEvent]) {
         }
         let gone = |key: &Key| !world.objects.contains_key(&(Kind::DaemonSet, key.clone()));
         last.retain(|key, _| !gone(key));
-        world.expectations_satisfied.retain(|key, _| !gone(key));
     }
     assert_eq!(cluster.backoff(), &world.backoff);
+}
+
+/// Passes the list of a kind.
+fn resync(cluster: &mut Cluster, kind: Kind, listed: &[Object]) {
+    macro_rules! of {
+        ($object:ident) => {
+            cluster.resync::<$object>(listed.iter().map(|object| match object {
+                Object::$object(object) => object.clone(),
+                other => unreachable!("{other:?}"),
+            }))
+        };
+    }
+    match kind {
+        Kind::DaemonSet => of!(DaemonSet),
+        Kind::Node => of!(Node),
+        Kind::Pod => of!(Pod),
+        Kind::Namespace => of!(Namespace),
+        Kind::ControllerRevision => of!(ControllerRevision),
+    }
 }
 
 /// Checks that a DaemonSet that is not stale still has the same plan.

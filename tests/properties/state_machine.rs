@@ -215,8 +215,7 @@ impl StateMachineTest for Life {
         }
         cluster.now += SignedDuration::from_hours(1);
         cluster.settle();
-        let plan = cluster.plan();
-        for placement in plan.placements() {
+        for placement in cluster.snapshot().placements() {
             let pods: Vec<_> = cluster.pods.iter().filter(|pod| pod.node.name() == Some(&placement.node)).collect();
             assert!(!placement.verdict.should_run() || pods.len() == 1, "{placement}, but its pods are {pods:?}");
             assert!(placement.verdict.may_keep_running() || pods.is_empty(), "{placement}, but its pods are {pods:?}");

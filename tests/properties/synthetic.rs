@@ -12,7 +12,7 @@ fn cluster(condition: Condition) -> SyntheticCluster {
     Synthetic::new(400).condition(condition).build()
 }
 
-fn count(plan: &Plan<'_>, is_it: impl Fn(&Action) -> bool) -> usize {
+fn count(plan: &Plan, is_it: impl Fn(&Action) -> bool) -> usize {
     plan.actions.iter().filter(|action| is_it(action)).count()
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use daemonplan::{
-    Action, Backoff, Cluster, DeleteReason, Key, Plan, Resource, Settings, Snapshot,
+    Action, Backoff, Cluster, DeleteReason, Key, Object, Placement, Plan, Settings, Snapshot,
     backoff::{BackoffEntry, BackoffKey},
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, Namespace, Node, Pod, PodNode, PodPhase, Readiness},
 };
@@ -106,7 +106,9 @@ struct ExpectedEvent {
 
 #[test]
 fn every_recorded_decision_agrees() {
-    check_all(|case, facts| compare(case, &facts.daemonset, &facts.snapshot(case).plan()));
+    check_all(|case, facts| {
+        compare(case, &facts.daemonset, &facts.snapshot(case).plan(), facts.snapshot(case).placements())
+    });
 }
 
 #[test]
@@ -114,7 +116,9 @@ fn every_recorded_decision_agrees_event_by_event() {
     check_all(|case, facts| {
         let key = Key::new(facts.daemonset.namespace.clone(), facts.daemonset.name.clone());
         let mut cluster = by_events(case, facts, &key);
-        compare(case, &facts.daemonset, &cluster.plan(&key, case.clock).unwrap())
+        let plan = cluster.plan(&key, case.clock).unwrap();
+        let rules = cluster.placement_rules(&key).unwrap();
+        compare(case, &facts.daemonset, &plan, cluster.nodes().map(|node| rules.placement(node)))
     });
 }
 
@@ -182,33 +186,34 @@ fn by_events(case: &Case, facts: &Facts, key: &Key) -> Cluster {
     cluster.apply(facts.daemonset.clone());
     cluster.set_expectations_satisfied(key, case.settings.expectations_satisfied);
     let (nodes, pods) = (case.nodes.iter(), case.pods.iter());
-    let early = nodes.clone().map(|node| Resource::from(Node::new(node.name.clone())));
+    let early = nodes.clone().map(|node| Object::from(Node::new(node.name.clone())));
     let early = early.chain(pods.clone().map(|pod| {
         let mut early = pod.clone();
         (early.phase, early.ready, early.deleted) = (PodPhase::Pending, Readiness::NotReady, None);
         early.node = PodNode::Bound("node-that-goes".into());
-        Resource::from(early)
+        Object::from(early)
     }));
-    let late = nodes.cloned().map(Resource::from).chain(pods.cloned().map(Resource::from));
-    let late = late.chain(case.revisions.iter().cloned().map(Resource::from));
-    let late = late.chain([Resource::from(facts.namespace.clone())]);
-    let goes = Resource::from(Node::new("node-that-goes"));
+    let late = nodes.cloned().map(Object::from).chain(pods.cloned().map(Object::from));
+    let late = late.chain(case.revisions.iter().cloned().map(Object::from));
+    let late = late.chain([Object::from(facts.namespace.clone())]);
+    let goes = Object::from(Node::new("node-that-goes"));
     for object in [goes.clone()].into_iter().chain(early).chain(late) {
         cluster.apply(object);
         assert!(cluster.plan(key, case.clock).is_some());
     }
-    cluster.delete(goes.kind(), &goes.key());
+    cluster.delete_object(&goes);
     cluster.update_backoff(facts.backoff.iter().map(|(key, entry)| (key.clone(), *entry)), case.clock);
     cluster
 }
 
 fn settings(given: &CaseSettings) -> Settings {
-    let settings = Settings::default().burst(given.burst_replicas).keep_pods_on_missing_nodes();
-    if !given.namespace_aware {
-        return settings;
+    let mut settings = Settings::default();
+    (settings.burst, settings.collect_pods_on_missing_nodes) = (given.burst_replicas, false);
+    if given.namespace_aware {
+        settings.project_node_selector = Some(given.openshift_default_node_selector.parse().unwrap());
+        settings.default_node_selector = Some(given.kube_default_node_selector.parse().unwrap());
     }
-    let settings = settings.project_node_selector(&given.openshift_default_node_selector).unwrap();
-    settings.default_node_selector(&given.kube_default_node_selector).unwrap()
+    settings
 }
 
 fn backoff_entry(daemonset: &DaemonSet, entry: &CaseBackoff) -> (BackoffKey, BackoffEntry) {
@@ -217,16 +222,19 @@ fn backoff_entry(daemonset: &DaemonSet, entry: &CaseBackoff) -> (BackoffKey, Bac
     (key, BackoffEntry::new(delay, entry.last_update))
 }
 
-fn compare(case: &Case, daemonset: &DaemonSet, plan: &Plan<'_>) -> Result<(), String> {
+fn compare(
+    case: &Case,
+    daemonset: &DaemonSet,
+    plan: &Plan,
+    placements: impl Iterator<Item = Placement>,
+) -> Result<(), String> {
     let expect = &case.expect;
     let mut done = Done::default();
     for action in &plan.actions {
         done.add(action);
     }
-    let placements: BTreeMap<String, (bool, bool)> = plan
-        .placements()
-        .map(|p| (p.node.to_string(), (p.verdict.should_run(), p.verdict.may_keep_running())))
-        .collect();
+    let placements: BTreeMap<String, (bool, bool)> =
+        placements.map(|p| (p.node.to_string(), (p.verdict.should_run(), p.verdict.may_keep_running()))).collect();
     same("shouldRun", &expect.should_run, &placements)?;
     if daemonset.is_being_deleted() {
         return compare_deleted(case, &done);
@@ -329,7 +337,7 @@ impl Done {
                 self.relabel.push(Relabelled { pod: pod.name.to_string(), hash: hash.to_string() });
                 true
             }
-            Action::UpdateStatus { status } => self.status.replace(status.clone()).is_none(),
+            Action::UpdateStatus { status, .. } => self.status.replace(status.clone()).is_none(),
             other => panic!("unknown action {other}"),
         };
         assert!(new, "duplicate action: {action}");
@@ -355,7 +363,7 @@ fn sorted<T: Ord>(items: &[T]) -> Vec<&T> {
     items
 }
 
-fn events(plan: &Plan<'_>) -> Vec<ExpectedEvent> {
+fn events(plan: &Plan) -> Vec<ExpectedEvent> {
     let events = plan.events.iter();
     events.map(|e| ExpectedEvent { r#type: format!("{:?}", e.r#type), reason: e.reason.to_owned() }).collect()
 }

@@ -1,13 +1,14 @@
 //! Converts the planner's plan to the reference's terms, and compares both.
 
-use daemonplan::{OwnedSnapshot, Plan};
+use daemonplan::{OwnedSnapshot, Snapshot};
 use serde_json::Value;
 
 use super::{Facts, Outcome, plan};
 
 /// Converts a plan to the reference's terms.
-fn outcome_of(plan: &Plan<'_>) -> Outcome {
-    let placements = plan.placements().map(|placement| {
+fn outcome_of(snapshot: &Snapshot<'_>) -> Outcome {
+    let plan = snapshot.plan();
+    let placements = snapshot.placements().map(|placement| {
         let rule = serde_json::to_value(&placement.reason).unwrap()["rule"].as_str().unwrap().to_owned();
         let rule = RULES.iter().find(|known| **known == rule).unwrap();
         let verdict = placement.verdict;
@@ -29,7 +30,7 @@ fn outcome_of(plan: &Plan<'_>) -> Outcome {
             .map(|(key, entry)| (key.node.to_string(), entry.delay.as_secs().try_into().unwrap()))
             .collect(),
         requeue_after: plan.requeue_after.map(|after| after.as_secs().try_into().unwrap()),
-        held_back: (plan.held_back_creations, plan.held_back_deletions),
+        held_back: (plan.held_back.creations, plan.held_back.deletions),
         rollout: plan.rollout.as_ref().map(|rollout| {
             let mut rollout = serde_json::to_value(rollout).unwrap();
             rollout.as_object_mut().unwrap().remove("nodes");
@@ -69,7 +70,7 @@ fn by_phase(mut outcome: Outcome) -> Outcome {
 
 /// Plans both ways and compares.
 pub fn check_agreement(facts: &OwnedSnapshot) {
-    let planned = outcome_of(&facts.snapshot().plan());
+    let planned = outcome_of(&facts.snapshot());
     let stated = plan(&Facts::from(facts));
     assert_eq!(by_phase(planned), by_phase(stated), "left: the plan, right: the rules");
 }

@@ -147,6 +147,8 @@ pub struct Pod {
     pub phase: String,
     pub ready: bool,
     pub available: bool,
+    /// Whether the pod is ready and nobody knows for how long.
+    pub unknown: bool,
     /// In seconds since 1970.
     pub becomes_available: Option<i64>,
     /// The reason of its failure, which selects its back-off.
@@ -176,6 +178,7 @@ impl Pod {
             deleting: !metadata["deletionTimestamp"].is_null(),
             phase: text(status, "phase").to_owned(),
             ready: ready.is_some(),
+            unknown: becomes_available.is_some() && facts.min_ready_seconds() > 0 && facts.now.is_none(),
             available: ready.is_some() && (facts.min_ready_seconds() == 0 || long_enough),
             becomes_available,
             reason: if facts.backs_off_by_reason() { text(status, "reason").to_owned() } else { String::new() },

@@ -177,11 +177,12 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
     let more = ["updatedNumberScheduled", "numberAvailable", "numberUnavailable"];
     let behind = number(&before["observedGeneration"]) < number(&status["observedGeneration"]);
     let changed = !fields.into_iter().chain(more).all(same) || before["collisionCount"] != status["collisionCount"];
-    if changed || behind {
+    let unknown = nodes.iter().any(|state| state.run && state.pods.first().is_some_and(|first| first.unknown));
+    if (changed || behind) && !unknown {
         outcome.actions.push(json!({"type": "UpdateStatus", "status": status, "reason": "StatusChanged"}));
     }
     outcome.requeue_after = requeue_after(facts, &nodes, &status, progress.as_ref());
-    outcome.status = Some(status);
+    outcome.status = Some(status).filter(|_| !unknown);
 }
 
 fn pods_to_create_and_delete(

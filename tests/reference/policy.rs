@@ -486,7 +486,7 @@ impl Target<'_> {
     }
 
     fn is_broken(&self) -> bool {
-        matches!((&*self.old, &*self.new), ([old], []) if !old.available)
+        matches!((&*self.old, &*self.new), ([old], []) if !old.available && !old.unknown)
     }
 
     fn is_candidate(&self) -> bool {

@@ -54,6 +54,7 @@ fn without_surge(nodes: &[&NodeState], max_unavailable: usize) -> Wishes {
         match (&*pods_of(state).0, &*pods_of(state).1) {
             ([], [new]) if new.available => {}
             ([old], []) if old.available => candidates.push((*state, old.clone())),
+            ([old], []) if old.unknown => unavailable += 1,
             ([old], []) => {
                 unavailable += 1;
                 if state.collected().is_empty() {
@@ -87,6 +88,7 @@ fn with_surge(nodes: &[&NodeState], max_surge: usize, desired: usize) -> Wishes 
                 available += 1;
                 if state.run { candidates.push(*state) } else { unwanted.push((*state, old.clone())) }
             }
+            ([old], []) if old.unknown => {}
             ([_], []) if state.run => wishes.create.push((state.name.clone(), "ReplacesUnavailable")),
             ([old], []) => wishes.delete.push((old.clone(), "OutdatedUnavailable")),
             ([old], [new]) => {

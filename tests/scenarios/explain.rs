@@ -1,7 +1,6 @@
 //! Explanations.
 
 use daemonplan::{
-    Settings,
     explain::{BlockerCause, ClaimReason, PodState, UpdateState},
     model::{ControllerRef, Pod, PodPhase, Readiness},
 };
@@ -278,7 +277,8 @@ fn blocked_by(cluster: &Cluster) -> Vec<String> {
 #[test]
 fn an_update_limited_only_by_the_burst_is_in_progress() {
     let cluster = cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0));
-    let cluster = cluster.with_pods([pod("old-a", "a"), pod("old-b", "b")]).with_settings(|settings| settings.burst(0));
+    let cluster =
+        cluster.with_pods([pod("old-a", "a"), pod("old-b", "b")]).with_settings(|settings| settings.burst = 0);
     assert_eq!(cluster.actions(), [""; 0]);
     assert_eq!(cluster.snapshot().explain().update, UpdateState::Moving { old: 2 });
 }
@@ -308,7 +308,7 @@ fn a_starting_surge_is_in_progress_and_a_started_one_blocks() {
 fn ignored_pods_on_a_missing_node_block_an_update() {
     let left_alone = |pods: Vec<Pod>| {
         let cluster = cluster([node("a")]).with_new_template().rolling(json!(1), json!(0)).with_pods(pods);
-        cluster.with_pod(pod("old", "a")).with_settings(Settings::keep_pods_on_missing_nodes)
+        cluster.with_pod(pod("old", "a")).with_settings(|settings| settings.collect_pods_on_missing_nodes = false)
     };
     let gone = |name: &str| pod(name, "gone");
     assert_eq!(blocked_by(&left_alone(vec![gone("x"), gone("y")])), ["gone: several pods"]);
@@ -319,7 +319,7 @@ fn ignored_pods_on_a_missing_node_block_an_update() {
 #[test]
 fn a_percentage_surge_of_zero_nodes_behaves_like_no_surge() {
     let empty = cluster([]).with_new_template().rolling(json!(5), json!("1%"));
-    let empty = empty.with_settings(Settings::keep_pods_on_missing_nodes);
+    let empty = empty.with_settings(|settings| settings.collect_pods_on_missing_nodes = false);
     let pair = empty.with_pods(vec![pod("old", "gone").unready(), pod("new", "gone").of("two")]);
     assert_eq!(blocked_by(&pair), ["gone: several pods"]);
 }

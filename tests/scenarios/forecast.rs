@@ -67,7 +67,7 @@ fn a_surging_update_keeps_every_node_available() {
 
 #[test]
 fn a_first_rollout_has_waves_of_the_burst_limit() {
-    let forecast = forecast(&cluster(["n1", "n2", "n3"].map(node)).with_settings(|settings| settings.burst(2)));
+    let forecast = forecast(&cluster(["n1", "n2", "n3"].map(node)).with_settings(|settings| settings.burst = 2));
     assert_eq!(waves(&forecast), ["Repair n1,n2 0-10 lowest 0", "Repair n3 0-10 lowest 0"]);
     assert_eq!(forecast.outcome, Outcome::Done);
 }

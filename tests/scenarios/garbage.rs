@@ -1,9 +1,6 @@
 //! Garbage collection.
 
-use std::collections::HashSet;
-
 use daemonplan::{
-    Settings,
     gc::orphans,
     model::{PodNode, PodPhase},
 };
@@ -15,7 +12,7 @@ use crate::common::*;
 fn pods_bound_to_a_missing_node_are_deleted_unless_left_to_the_cluster() {
     let cluster = cluster([node("a")]).with_pods([pod("x", "a"), pod("lost", "gone")]);
     assert_eq!(cluster.actions(), ["delete pod lost on gone: its node does not exist"]);
-    let left = cluster.with_settings(Settings::keep_pods_on_missing_nodes);
+    let left = cluster.with_settings(|settings| settings.collect_pods_on_missing_nodes = false);
     assert_eq!(left.actions(), [""; 0]);
 }
 
@@ -23,7 +20,7 @@ fn pods_bound_to_a_missing_node_are_deleted_unless_left_to_the_cluster() {
 fn unbound_pods_of_a_missing_node_are_deleted_even_if_being_deleted() {
     let waiting = |name| pod(name, "gone").but(|pod| pod.node = PodNode::Intended("gone".into()));
     let cluster = cluster([]).with_pods([waiting("x"), waiting("y").being_deleted()]);
-    let cluster = cluster.with_settings(Settings::keep_pods_on_missing_nodes);
+    let cluster = cluster.with_settings(|settings| settings.collect_pods_on_missing_nodes = false);
     assert_eq!(cluster.actions(), ["x", "y"].map(|pod| format!("delete pod {pod} on gone: its node does not exist")));
 }
 
@@ -46,7 +43,7 @@ fn a_surge_on_a_missing_node_deletes_each_of_its_pods_once() {
         cluster.actions(),
         ["delete pod new on gone: its node does not exist", "delete pod old on gone: its node does not exist"]
     );
-    let left_alone = cluster.with_settings(daemonplan::Settings::keep_pods_on_missing_nodes);
+    let left_alone = cluster.with_settings(|settings| settings.collect_pods_on_missing_nodes = false);
     assert_eq!(
         left_alone.actions(),
         ["delete pod old on gone: outdated, and the new pod is available"],
@@ -60,7 +57,7 @@ fn a_missing_node_does_not_block_a_surge() {
         .with_new_template()
         .rolling(json!(0), json!(1))
         .with_pods([pod("x", "a"), pod("lost", "gone").unready()])
-        .with_settings(Settings::keep_pods_on_missing_nodes);
+        .with_settings(|settings| settings.collect_pods_on_missing_nodes = false);
     assert_eq!(
         cluster.actions(),
         ["create pod on a: the update surges to this node next", "delete pod lost on gone: outdated and not available"]
@@ -107,9 +104,9 @@ fn dependents_of_a_missing_daemonset_are_found_by_uid() {
     let foreign = pod("web", "a").but(|pod| pod.controller.as_mut().unwrap().kind = "ReplicaSet".into());
     let orphan = pod("orphan", "a").but(|pod| pod.controller = None);
     let cluster = cluster([]).with_pods([pod("y", "a"), pod("x", "a"), foreign, orphan]);
-    let found = orphans(&HashSet::from(["uid-other".into()]), &cluster.pods, &cluster.revisions);
+    let found = orphans(["uid-other"], &cluster.pods, &cluster.revisions);
     assert_eq!(found.pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["x", "y"]);
     assert_eq!(found.revisions.len(), 1);
-    let found = orphans(&HashSet::from(["uid-agent".into()]), &cluster.pods, &cluster.revisions);
+    let found = orphans(["uid-agent"], &cluster.pods, &cluster.revisions);
     assert!(found.pods.is_empty() && found.revisions.is_empty());
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::common::*;
 
-fn without_history(cluster: &Cluster) -> daemonplan::Plan<'_> {
+fn without_history(cluster: &Cluster) -> daemonplan::Plan {
     Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace).plan()
 }
 

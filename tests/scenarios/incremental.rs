@@ -1,9 +1,9 @@
 //! The incremental `Cluster`: events, staleness and plans.
 
 use daemonplan::{
-    Action, Cluster, Key, Kind,
+    Action, Cluster, Key,
     backoff::BackoffKey,
-    model::{ControllerRef, Namespace, PodPhase, Readiness},
+    model::{ControllerRef, DaemonSet, Namespace, Node, Pod, PodPhase, Readiness},
 };
 use jiff::SignedDuration;
 
@@ -14,9 +14,9 @@ fn kept(facts: &common::Cluster) -> Cluster {
     let mut cluster = Cluster::new(facts.settings.clone());
     cluster.apply(facts.namespace.clone());
     cluster.apply(facts.daemonset.clone());
-    cluster.resync(Kind::Node, facts.nodes.iter().cloned());
-    cluster.resync(Kind::Pod, facts.pods.iter().cloned());
-    cluster.resync(Kind::ControllerRevision, facts.revisions.iter().cloned());
+    cluster.resync(facts.nodes.iter().cloned());
+    cluster.resync(facts.pods.iter().cloned());
+    cluster.resync(facts.revisions.iter().cloned());
     cluster.plan(&key(), facts.now);
     cluster
 }
@@ -43,7 +43,7 @@ fn no_plan_exists_before_daemonset_and_namespace_are_known() {
     assert!(cluster.plan(&key(), facts.now).is_none() && cluster.stale(facts.now).is_empty());
     cluster.apply(facts.namespace.clone());
     assert_eq!(cluster.stale(facts.now), [key()]);
-    cluster.delete(Kind::Namespace, &Key::cluster_wide("prod"));
+    cluster.delete::<Namespace>("prod");
     assert!(cluster.plan(&key(), facts.now).is_none() && cluster.stale(facts.now).is_empty());
 }
 
@@ -57,9 +57,9 @@ fn unchanged_or_irrelevant_objects_make_nothing_stale() {
     cluster.apply(facts.daemonset.clone());
     cluster.apply(facts.revisions[0].clone());
     cluster.apply(Namespace::new("prod"));
-    cluster.resync(Kind::Pod, facts.pods.clone());
-    cluster.delete(Kind::Pod, &pod_key("unknown"));
-    cluster.delete(Kind::Node, &Key::cluster_wide("unknown"));
+    cluster.resync(facts.pods.clone());
+    cluster.delete::<Pod>(&pod_key("unknown"));
+    cluster.delete::<Node>("unknown");
     // A label that no rule reads.
     cluster.apply(labelled("a", &[("rack", "7")]));
     let elsewhere = Some(ControllerRef { kind: "DaemonSet".into(), name: "other".into(), uid: "uid-other".into() });
@@ -90,13 +90,13 @@ fn pods_of_other_controllers_are_not_stored_even_if_orphans_before() {
 fn objects_missing_from_a_list_are_removed() {
     let facts = cluster([node("a"), node("b")]).with_pods([pod("one", "a"), pod("two", "b")]);
     let mut cluster = kept(&facts);
-    cluster.resync(Kind::Node, [node("a")]);
+    cluster.resync([node("a")]);
     assert_eq!(asked(&mut cluster, &facts), ["delete pod two on b: its node does not exist"]);
-    cluster.resync(Kind::Pod, [pod("one", "a")]);
+    cluster.resync([pod("one", "a")]);
     assert_eq!(asked(&mut cluster, &facts), [""; 0]);
     assert_eq!(cluster.daemonset(&key()), Some(&facts.daemonset));
     assert_eq!((cluster.node("a").is_some(), cluster.node("b").is_some()), (true, false));
-    cluster.resync(Kind::DaemonSet, [] as [daemonplan::Resource; 0]);
+    cluster.resync::<DaemonSet>([]);
     assert!(cluster.daemonset(&key()).is_none() && cluster.plan(&key(), facts.now).is_none());
 }
 
@@ -104,8 +104,8 @@ fn objects_missing_from_a_list_are_removed() {
 fn a_node_added_after_a_removed_one_is_planned_correctly() {
     let facts = cluster([node("a")]).with_pod(pod("one", "a"));
     let mut cluster = kept(&facts);
-    cluster.delete(Kind::Pod, &pod_key("one"));
-    cluster.delete(Kind::Node, &Key::cluster_wide("a"));
+    cluster.delete::<Pod>(&pod_key("one"));
+    cluster.delete::<Node>("a");
     cluster.apply(node("b"));
     assert_eq!(asked(&mut cluster, &facts), ["create pod on b: no pod on this node"]);
     cluster.apply(pod("two", "b"));
@@ -126,7 +126,7 @@ fn a_pod_becoming_available_makes_its_daemonset_stale_by_time_alone() {
     assert_eq!(available(&mut cluster, then), 1);
     assert_eq!((cluster.next_stale_after(facts.now), cluster.stale(then)), (None, Vec::new()));
     assert_eq!(available(&mut cluster, facts.now), 0, "the clock was set back");
-    cluster.delete(Kind::DaemonSet, &key());
+    cluster.delete::<DaemonSet>(&key());
     assert_eq!(cluster.next_stale_after(facts.now), None);
 }
 
@@ -135,7 +135,7 @@ fn it_lists_its_daemonsets() {
     let facts = cluster([node("a")]);
     let mut cluster = kept(&facts);
     assert_eq!(cluster.daemonsets().collect::<Vec<_>>(), [&facts.daemonset]);
-    cluster.delete(Kind::DaemonSet, &key());
+    cluster.delete::<DaemonSet>(&key());
     assert_eq!(cluster.daemonsets().count(), 0);
 }
 
@@ -213,9 +213,9 @@ fn a_plan_shows_the_decision_for_each_node() {
     let facts = cluster([node("a"), tainted("b", &["gone:NoSchedule"])]);
     let mut cluster = kept(&facts);
     let plan = cluster.plan(&key(), facts.now).unwrap();
-    let names: Vec<_> = plan.placements().map(|placement| placement.node.to_string()).collect();
-    assert_eq!(names, ["a", "b"]);
-    assert!(plan.placement("b").is_some_and(|placement| !placement.verdict.should_run()));
+    let rules = cluster.placement_rules(&key()).unwrap();
+    let verdicts = ["a", "b"].map(|node| rules.verdict(cluster.node(node).unwrap()).should_run());
+    assert_eq!(verdicts, [true, false]);
     assert!(plan.actions.iter().any(|action| matches!(action, Action::CreatePod { node, .. } if node == "a")));
 }
 
@@ -244,7 +244,7 @@ fn a_missing_node_with_only_foreign_pods_needs_no_pod() {
     cluster.apply(other);
     cluster.apply(pod("others", "gone").but(|pod| pod.controller = owner));
     cluster.plan(&key(), facts.now);
-    cluster.delete(Kind::Pod, &pod_key("lost"));
+    cluster.delete::<Pod>(&pod_key("lost"));
     facts.pods.remove(2);
     let expected = ["delete pod on-a on a: outdated"];
     assert_eq!(facts.actions(), expected);

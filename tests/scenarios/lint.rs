@@ -56,12 +56,12 @@ fn a_project_selector_that_keeps_pods_away_is_found() {
     assert_eq!((finding.kind, &*finding.nodes), ("Namespace", &["i1".into()][..]));
     assert_eq!(finding.fix, "kubectl annotate namespace prod openshift.io/node-selector=\"\" --overwrite");
 
-    let by_default = some().with_settings(|settings| settings.project_node_selector("role=infra").unwrap());
+    let by_default = some().with_settings(|settings| settings.project_node_selector = "role=infra".parse().ok());
     assert_eq!(only(&by_default, Lint::ProjectSelectorConflict).nodes, ["w1", "w2"]);
     assert!(!has(&by_default.clone().annotated(&[("openshift.io/node-selector", "")]), Lint::ProjectSelectorConflict));
     assert!(!has(&by_default.with_spec(json!({"nodeSelector": {"role": "infra"}})), Lint::ProjectSelectorConflict));
 
-    let kubernetes = some().with_settings(|settings| settings.default_node_selector("role=infra").unwrap());
+    let kubernetes = some().with_settings(|settings| settings.default_node_selector = "role=infra".parse().ok());
     let fix = only(&kubernetes, Lint::ProjectSelectorConflict).fix;
     assert_eq!(fix, "kubectl annotate namespace prod scheduler.alpha.kubernetes.io/node-selector=\"\" --overwrite");
 }

@@ -65,10 +65,10 @@ fn failed_pods_are_deleted_one_at_a_time_with_back_off() {
 fn a_failed_pod_beyond_the_burst_limit_has_neither_event_nor_back_off() {
     let failed = |node| pod(node, node).phase(PodPhase::Failed);
     let mut cluster = cluster([node("a"), node("b")]).with_pods([failed("b"), failed("a")]);
-    cluster.settings = cluster.settings.burst(1);
+    cluster.settings.burst = 1;
     let plan = cluster.plan();
     assert_eq!(lines(&plan), ["delete pod a on a: it failed"]);
-    assert_eq!((plan.held_back_deletions, plan.events.len()), (1, 1));
+    assert_eq!((plan.held_back.deletions, plan.events.len()), (1, 1));
     let started: Vec<_> = plan.backoff.iter().map(|(key, _)| &*key.node).collect();
     assert_eq!(started, ["a"]);
 }
@@ -162,7 +162,7 @@ fn a_plan_creates_and_deletes_no_more_than_the_burst() {
     let cluster = cluster(workers.into_iter().chain([node("x")]))
         .with_spec(spec)
         .with_pods(["1", "2", "3", "4"].map(|name| pod(name, "x")))
-        .with_settings(|settings| settings.burst(2));
+        .with_settings(|settings| settings.burst = 2);
     let plan = cluster.plan();
     let reason = "node selector role=worker is required, the node has no label role";
     assert_eq!(
@@ -174,5 +174,5 @@ fn a_plan_creates_and_deletes_no_more_than_the_burst() {
             format!("delete pod 2 on x: {reason}"),
         ]
     );
-    assert_eq!((plan.held_back_creations, plan.held_back_deletions), (1, 2));
+    assert_eq!((plan.held_back.creations, plan.held_back.deletions), (1, 2));
 }

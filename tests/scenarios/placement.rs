@@ -7,7 +7,7 @@ use crate::common::*;
 
 /// Returns the decisions for `nodes` under this template spec, as sentences.
 fn placed(spec: Value, nodes: impl IntoIterator<Item = Node>) -> Vec<String> {
-    cluster(nodes).with_spec(spec).plan().placements().map(|placement| placement.to_string()).collect()
+    cluster(nodes).with_spec(spec).snapshot().placements().map(|placement| placement.to_string()).collect()
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn an_invalid_term_is_reported_matches_nothing_and_affects_no_other_term() {
     ]);
     let cluster = cluster([labelled("a", &[("zone", "a")]), node("b")]).with_spec(json!({"affinity": affinity(terms)}));
     let plan = cluster.plan();
-    assert_eq!(plan.placement("a").unwrap().verdict, Verdict::Run);
-    assert_eq!(plan.placement("b").unwrap().verdict, Verdict::Refuse);
+    assert_eq!(cluster.snapshot().placement("a").unwrap().verdict, Verdict::Run);
+    assert_eq!(cluster.snapshot().placement("b").unwrap().verdict, Verdict::Refuse);
     assert_eq!(
         plan.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["term 1 of the required node affinity matches no node: \"Near\" is not a valid operator, \
@@ -97,7 +97,7 @@ fn fields_other_than_the_name_read_as_empty_text() {
         ("metadata.uid", "NotIn", "x", Verdict::Run),
     ] {
         let cluster = cluster([node("a")]).with_spec(json!({"affinity": affinity(field(key, operator, value))}));
-        assert_eq!(cluster.plan().placement("a").unwrap().verdict, expected, "{key} {operator} {value}");
+        assert_eq!(cluster.snapshot().placement("a").unwrap().verdict, expected, "{key} {operator} {value}");
     }
 }
 
@@ -106,7 +106,7 @@ fn a_no_schedule_taint_keeps_new_pods_away_but_not_running_ones() {
     let nodes = [tainted("a", &["dedicated=db:NoSchedule"]), tainted("b", &["dedicated=db:NoSchedule"])];
     let cluster = cluster(nodes).with_pod(pod("here", "b"));
     assert_eq!(
-        cluster.plan().placement("a").unwrap().to_string(),
+        cluster.snapshot().placement("a").unwrap().to_string(),
         "a: not placed, but an existing pod stays: taint dedicated=db:NoSchedule is not tolerated"
     );
     assert_eq!(cluster.actions(), [""; 0]);
@@ -129,7 +129,7 @@ fn prefer_no_schedule_never_counts_and_automatic_tolerations_do() {
         tainted("offline", &["node.kubernetes.io/network-unavailable:NoSchedule"]),
     ];
     let runs = |spec| {
-        let placements = cluster(nodes.clone()).with_spec(spec).plan().placements().collect::<Vec<_>>();
+        let placements = cluster(nodes.clone()).with_spec(spec).snapshot().placements().collect::<Vec<_>>();
         let runs = placements.into_iter().filter(|placement| placement.verdict == Verdict::Run);
         runs.map(|placement| placement.node.to_string()).collect::<Vec<_>>()
     };
@@ -141,9 +141,9 @@ fn prefer_no_schedule_never_counts_and_automatic_tolerations_do() {
 fn comparison_tolerations_count_only_if_enabled() {
     let spec = json!({"tolerations": [{"key": "sla", "operator": "Gt", "value": "900"}]});
     let cluster = cluster([tainted("a", &["sla=950:NoSchedule"])]).with_spec(spec);
-    assert_eq!(cluster.plan().placement("a").unwrap().verdict, Verdict::Keep);
-    let cluster = cluster.with_settings(Settings::toleration_comparison);
-    assert_eq!(cluster.plan().placement("a").unwrap().verdict, Verdict::Run);
+    assert_eq!(cluster.snapshot().placement("a").unwrap().verdict, Verdict::Keep);
+    let cluster = cluster.with_settings(|settings| settings.toleration_comparison = true);
+    assert_eq!(cluster.snapshot().placement("a").unwrap().verdict, Verdict::Run);
 }
 
 /// Returns which of four nodes are refused under these namespace annotations, with both cluster defaults set.
@@ -155,10 +155,10 @@ fn refused_by_namespace(annotations: &[(&str, &str)]) -> Vec<String> {
         labelled("pb", &[("zone", "b"), ("pool", "p")]),
     ];
     let cluster = cluster(nodes).annotated(annotations).with_settings(|settings| {
-        settings.project_node_selector("pool=p").unwrap().default_node_selector("zone=a").unwrap()
+        settings.project_node_selector = "pool=p".parse().ok();
+        settings.default_node_selector = "zone=a".parse().ok();
     });
-    let plan = cluster.plan();
-    let refused = plan.placements().filter(|placement| placement.verdict == Verdict::Refuse);
+    let refused = cluster.snapshot().placements().filter(|placement| placement.verdict == Verdict::Refuse);
     refused.map(|placement| placement.node.to_string()).collect()
 }
 
@@ -195,11 +195,19 @@ fn an_invalid_annotation_is_ignored_and_reported() {
 fn the_namespace_decides_last() {
     let cluster =
         cluster([tainted("a", &["x:NoSchedule"])]).annotated(&[("openshift.io/node-selector", "role=worker")]);
-    assert_eq!(cluster.plan().placement("a").unwrap().verdict, Verdict::Keep);
+    assert_eq!(cluster.snapshot().placement("a").unwrap().verdict, Verdict::Keep);
 }
 
 #[test]
 fn an_invalid_setting_is_an_error() {
-    assert!(Settings::default().project_node_selector("a b").is_err());
-    assert!(Settings::default().default_node_selector("a in b").is_err());
+    for text in [
+        r#"{"projectNodeSelector": "a b"}"#,
+        r#"{"defaultNodeSelector": "a in b"}"#,
+        r#"{"burst": -1}"#,
+        r#"{"brust": 1}"#,
+        r#"{"rolloutPolicy": {"partition": "many"}}"#,
+    ] {
+        assert!(serde_json::from_str::<Settings>(text).is_err(), "{text}");
+    }
+    assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
 }

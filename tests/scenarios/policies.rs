@@ -366,7 +366,7 @@ fn an_invalid_annotation_pauses_updates_with_a_warning() {
         let warning = cluster.plan().warnings[0].to_string();
         assert!(warning.contains(&format!("annotation daemonplan/{annotation}: ")), "{warning}");
         assert!(lint(&[cluster.snapshot()]).iter().any(|finding| finding.lint.code() == "invalid-policy"));
-        let heedless = cluster.with_settings(daemonplan::Settings::ignore_policy_annotations);
+        let heedless = cluster.with_settings(|settings| settings.ignore_policy_annotations = true);
         assert_eq!(next_nodes(&heedless), ["a"]);
     }
 }
@@ -377,7 +377,7 @@ fn annotations_override_the_settings_and_can_remove_a_policy() {
     general.partition = Some(IntOrPercent::Int(1));
     let with = |annotations: &[(&str, &str)]| {
         let cluster = update(plain(&["a", "b"]), annotations).with_pods([old("a"), old("b")]);
-        next_nodes(&cluster.with_settings(|settings| settings.rollout_policy(general.clone())))
+        next_nodes(&cluster.with_settings(|settings| settings.rollout_policy = general.clone()))
     };
     assert_eq!(with(&[]), ["a"]);
     assert_eq!(with(&[("partition", "2")]), [""; 0]);

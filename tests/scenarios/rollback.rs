@@ -34,20 +34,21 @@ fn foreign_pods_and_revisions_are_not_counted() {
 #[test]
 fn a_rollback_changes_only_the_template() {
     let cluster = history();
-    let before = cluster.snapshot().undo(None).unwrap();
+    let revision = cluster.snapshot().undo(None).unwrap();
+    assert_eq!(revision, &cluster.revisions[0]);
+    assert_eq!(cluster.snapshot().undo(Some(1)).unwrap(), revision);
+    let before = rollback(&cluster.daemonset, revision).unwrap();
     assert_eq!(before.template.json()["spec"]["containers"][0]["image"], "agent:1");
     assert_eq!(before.generation, cluster.daemonset.generation + 1);
     let mut same = before.clone();
     (same.template, same.generation) = (cluster.daemonset.template.clone(), cluster.daemonset.generation);
     assert_eq!(same, cluster.daemonset);
-    assert_eq!(cluster.snapshot().undo(Some(1)).unwrap(), before);
-    assert_eq!(rollback(&cluster.daemonset, &cluster.revisions[0]).unwrap(), before);
 }
 
 #[test]
 fn after_a_rollback_the_older_revision_is_current_and_none_is_created() {
     let mut cluster = history();
-    cluster.daemonset = cluster.snapshot().undo(None).unwrap();
+    cluster.daemonset = rollback(&cluster.daemonset, cluster.snapshot().undo(None).unwrap()).unwrap();
     assert_eq!(
         cluster.actions(),
         [
@@ -79,7 +80,7 @@ fn a_rollback_is_a_new_template_generation() {
     let mut cluster = history();
     cluster.daemonset.annotations = cluster.daemonset.annotations.with("deprecated.daemonset.template.generation", "2");
     cluster.pods[1].labels = cluster.pods[1].labels.with("pod-template-generation", "2");
-    cluster.daemonset = cluster.snapshot().undo(None).unwrap();
+    cluster.daemonset = rollback(&cluster.daemonset, cluster.snapshot().undo(None).unwrap()).unwrap();
     assert_eq!(cluster.daemonset.template_generation(), Some(3));
     assert!(cluster.actions()[1].starts_with("delete pod new on b: outdated"), "{:?}", cluster.actions());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daemonplan::{
-    Action, Snapshot,
+    Action, Snapshot, Warning,
     model::{DaemonSetStatus, Readiness},
 };
 use serde_json::json;
@@ -74,13 +74,22 @@ fn a_ready_pod_is_available_after_min_ready_seconds_and_the_plan_requeues_then()
 }
 
 #[test]
-fn without_a_clock_or_a_transition_time_a_pod_is_not_available_under_min_ready_seconds() {
+fn without_a_clock_the_status_is_not_known_under_min_ready_seconds() {
     let cluster = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pod(pod("x", "a"));
     let timeless = Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace).plan();
-    assert_eq!(timeless.status.unwrap().number_available, 0);
+    assert_eq!((timeless.status, timeless.actions.as_slice()), (None, [].as_slice()));
+    assert!(timeless.warnings.contains(&Warning::ClockNotGiven));
     assert_eq!(timeless.requeue_after, Some(Duration::from_mins(1)));
-    let cluster =
-        Cluster { pods: vec![pod("x", "a").but(|pod| pod.ready = Readiness::Ready { since: None })], ..cluster };
+    let known = cluster.with(|daemonset| daemonset.min_ready_seconds = 0);
+    let timeless = Snapshot::new(&known.daemonset, &known.nodes, &known.pods, &known.namespace).plan();
+    assert_eq!(timeless.status.unwrap().number_available, 1, "no time is needed");
+    assert!(!timeless.warnings.contains(&Warning::ClockNotGiven));
+}
+
+#[test]
+fn without_a_transition_time_a_pod_is_not_available_under_min_ready_seconds() {
+    let timeless = pod("x", "a").but(|pod| pod.ready = Readiness::Ready { since: None });
+    let cluster = cluster([node("a")]).with(|daemonset| daemonset.min_ready_seconds = 60).with_pod(timeless);
     assert_eq!(cluster.plan().status.unwrap().number_available, 0);
     assert_eq!(cluster.plan().requeue_after, Some(Duration::from_mins(1)));
 }

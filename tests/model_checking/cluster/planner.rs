@@ -87,7 +87,7 @@ impl Planner {
     }
 
     fn daemonset(&self, rest: &Rest) -> k8s::DaemonSet {
-        let mut daemonset = k8s::DaemonSet::new("prod", "agent");
+        let mut daemonset = k8s::DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
         daemonset.uid = uid(rest.uid);
         daemonset.selector = k8s::LabelSelector::new(labels(), Vec::new()).ok();
         daemonset.template = template(rest.template);
@@ -147,7 +147,7 @@ impl Planner {
         cluster: &Cluster,
         backoff: &[u8],
         unobserved: bool,
-        look: impl FnOnce(&Plan<'_>) -> T,
+        look: impl FnOnce(&Plan) -> T,
     ) -> T {
         let mut daemonset = self.daemonset(&cluster.rest);
         daemonset.status = status;
@@ -249,7 +249,7 @@ impl Planner {
     pub fn orphans(&self, cluster: &Cluster) -> (Vec<u8>, Vec<u8>) {
         let pods: Vec<_> = cluster.pods.iter().map(|pod| self.pod(*pod)).collect();
         let revisions = self.revisions(&cluster.rest);
-        let gone = orphans(&HashSet::from([uid(cluster.rest.uid)]), &pods, &revisions);
+        let gone = orphans([uid(cluster.rest.uid)], &pods, &revisions);
         let hash = |name: &k8s::Text| self.hashes.iter().position(|hash| name.ends_with(hash.as_str()));
         (
             gone.pods.iter().map(|pod| number(&pod.name)).collect(),

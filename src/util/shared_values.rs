@@ -6,21 +6,21 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 /// Replaces equal values with one shared value. Stores a limited number of values.
-#[derive(Debug)]
-pub(crate) struct Interner<T> {
+#[derive(Clone, Debug)]
+pub(crate) struct SharedValues<T> {
     known: HashTable<T>,
     hasher: RandomState,
 }
 
 const REMEMBERED: usize = 4096;
 
-impl<T> Default for Interner<T> {
+impl<T> Default for SharedValues<T> {
     fn default() -> Self {
         Self { known: HashTable::new(), hasher: RandomState::default() }
     }
 }
 
-impl<T: Clone + Eq + Hash> Interner<T> {
+impl<T: Clone + Eq + Hash> SharedValues<T> {
     /// Replaces `value` with a stored equal value, or stores it.
     pub(crate) fn share(&mut self, value: &mut T) {
         let hash = self.hasher.hash_one(&*value);
@@ -42,16 +42,16 @@ mod tests {
 
     #[test]
     fn equal_values_are_shared_and_memory_is_bounded() {
-        let mut interner = Interner::default();
+        let mut shared = SharedValues::default();
         let mut first = std::sync::Arc::<str>::from("a");
         let mut second = std::sync::Arc::<str>::from("a");
-        interner.share(&mut first);
-        interner.share(&mut "b".into());
-        interner.share(&mut second);
+        shared.share(&mut first);
+        shared.share(&mut "b".into());
+        shared.share(&mut second);
         assert!(std::sync::Arc::ptr_eq(&first, &second));
         for number in 0..10_000 {
-            interner.share(&mut number.to_string().into());
+            shared.share(&mut number.to_string().into());
         }
-        assert!(interner.known.len() <= REMEMBERED);
+        assert!(shared.known.len() <= REMEMBERED);
     }
 }

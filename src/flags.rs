@@ -1,0 +1,69 @@
+//! Command-line flags for the [`Settings`], for any program that embeds the planner (feature `clap`).
+
+use clap::Args;
+
+use crate::{
+    policy::{PolicyError, RolloutPolicy},
+    selector::SelectorExpression,
+    settings::Settings,
+};
+
+/// The flags for the [`Settings`]. Flatten them into the flags of a program, so that all programs have the same.
+///
+/// ```
+/// use clap::Parser;
+/// use daemonplan::flags::SettingsFlags;
+/// #[derive(Parser)]
+/// struct Flags {
+///     #[command(flatten)]
+///     settings: SettingsFlags,
+/// }
+/// let flags = Flags::parse_from(["program", "--burst", "500", "--policy", "partition=20%"]);
+/// assert_eq!(flags.settings.settings()?.burst, 500);
+/// assert!(Flags::try_parse_from(["program", "--default-node-selector", "a in b"]).is_err());
+/// # Ok::<(), daemonplan::policy::PolicyError>(())
+/// ```
+#[derive(Clone, Debug, Args)]
+pub struct SettingsFlags {
+    /// The maximum number of pods that a plan creates, and that it deletes
+    #[arg(long, value_name = "N", default_value_t = Settings::default().burst)]
+    burst: usize,
+
+    /// The cluster's default project node selector (OpenShift), such as role=worker
+    #[arg(long, value_name = "SELECTOR")]
+    project_node_selector: Option<SelectorExpression>,
+
+    /// The Kubernetes default node selector (admission plugin PodNodeSelector), such as role=worker
+    #[arg(long, value_name = "SELECTOR")]
+    default_node_selector: Option<SelectorExpression>,
+
+    /// Evaluate the toleration operators Lt and Gt (feature gate TaintTolerationComparisonOperators)
+    #[arg(long)]
+    toleration_comparison: bool,
+
+    /// A rollout policy, such as order=oldest-pod; repeatable. The annotations of a DaemonSet take precedence
+    #[arg(long, value_name = "NAME=VALUE")]
+    policy: Vec<String>,
+
+    /// Ignore annotations under daemonplan/, as the built-in controller does
+    #[arg(long)]
+    ignore_policies: bool,
+}
+
+impl SettingsFlags {
+    /// Returns the settings.
+    ///
+    /// # Errors
+    /// If a `--policy` is unknown or invalid.
+    pub fn settings(&self) -> Result<Settings, PolicyError> {
+        Ok(Settings {
+            burst: self.burst,
+            project_node_selector: self.project_node_selector.clone(),
+            default_node_selector: self.default_node_selector.clone(),
+            toleration_comparison: self.toleration_comparison,
+            rollout_policy: RolloutPolicy::default().with_flags(self.policy.iter().map(String::as_str))?,
+            ignore_policy_annotations: self.ignore_policies,
+            ..Settings::default()
+        })
+    }
+}
