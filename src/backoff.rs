@@ -91,11 +91,11 @@ struct Pace {
 }
 
 impl Pace {
-    const PLAIN: Self = Self { first: Duration::from_secs(1), longest: Duration::from_mins(15) };
+    const PLAIN: Self = Self { first: Duration::from_secs(1), longest: Duration::from_secs(15 * 60) };
     /// For rejected pods: a retry fails until the node, its pods or the template change.
-    const REJECTED: Self = Self { first: Duration::from_secs(10), longest: Duration::from_mins(30) };
+    const REJECTED: Self = Self { first: Duration::from_secs(10), longest: Duration::from_secs(30 * 60) };
     /// For evicted pods: the node must recover first.
-    const EVICTED: Self = Self { first: Duration::from_secs(30), longest: Duration::from_mins(15) };
+    const EVICTED: Self = Self { first: Duration::from_secs(30), longest: Duration::from_secs(15 * 60) };
 
     fn of(reason: &str) -> Self {
         match reason {

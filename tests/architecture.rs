@@ -199,3 +199,42 @@ fn no_two_types_of_a_package_have_the_same_name() {
         assert!(known.len() > 10, "{package}: {}", known.len());
     }
 }
+
+/// The packages that the library is built with, all features included, by the workspace's lock file.
+fn dependencies() -> Vec<serde_json::Value> {
+    let cargo = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--offline", "--all-features"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&cargo.stdout).unwrap();
+    let (nodes, packages) =
+        (metadata["resolve"]["nodes"].as_array().unwrap(), metadata["packages"].as_array().unwrap());
+    let package = |id: &str| packages.iter().find(|package| package["id"] == id).unwrap();
+    let root = packages.iter().find(|package| package["name"] == "daemonplan").unwrap()["id"].as_str().unwrap();
+    let (mut found, mut next) = (BTreeSet::new(), vec![root]);
+    while let Some(id) = next.pop() {
+        if !found.insert(id) {
+            continue;
+        }
+        let node = nodes.iter().find(|node| node["id"] == id).unwrap();
+        let is_for_build =
+            |dep: &&serde_json::Value| dep["dep_kinds"].as_array().unwrap().iter().any(|it| it["kind"] != "dev");
+        next.extend(
+            node["deps"].as_array().unwrap().iter().filter(is_for_build).map(|dep| dep["pkg"].as_str().unwrap()),
+        );
+    }
+    found.into_iter().map(|id| package(id).clone()).collect()
+}
+
+#[test]
+fn no_dependency_of_the_library_needs_a_newer_compiler() {
+    let version = |text: &str| text.split('.').map(|part| part.parse::<u32>().unwrap()).collect::<Vec<_>>();
+    let own = version(env!("CARGO_PKG_RUST_VERSION"));
+    let dependencies = dependencies();
+    assert!(dependencies.len() > 20, "{}", dependencies.len());
+    for package in dependencies {
+        let needed = package["rust_version"].as_str().map(version);
+        assert!(needed.is_none_or(|needed| needed <= own), "{} {}", package["name"], package["rust_version"]);
+    }
+}

@@ -470,7 +470,14 @@ impl Cluster {
             return self.remove_pod(known);
         }
         let slot = pod.node.name().map(|node| self.nodes.enter(node));
-        self.interner.share_pod(&mut pod);
+        match known.and_then(|index| self.pods.get(index)) {
+            Some(PlacedPod { pod: known, .. })
+                if (&known.controller, &known.labels) == (&pod.controller, &pod.labels) =>
+            {
+                (pod.controller, pod.labels) = (known.controller.clone(), known.labels.clone());
+            }
+            _ => self.interner.share_pod(&mut pod),
+        }
         self.share_name(&mut pod, slot);
         let placed = PlacedPod { pod, slot };
         if let Some(index) = known {

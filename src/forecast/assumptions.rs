@@ -69,8 +69,8 @@ impl Default for Assumptions {
             startup: Delay::LogNormal { median: Duration::from_secs(10), p90: Duration::from_secs(30) },
             shutdown: Delay::Fixed(Duration::from_secs(5)),
             failure_rate: 0.0,
-            patience: Duration::from_mins(10),
-            horizon: Duration::from_hours(30 * 24),
+            patience: Duration::from_secs(10 * 60),
+            horizon: Duration::from_secs(30 * 24 * 3600),
             unready_nodes_stay: true,
         }
     }

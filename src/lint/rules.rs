@@ -272,7 +272,7 @@ fn strategy(snapshot: &Snapshot<'_>, desired: usize) -> Vec<Finding> {
     }
     let least = Duration::from_secs(daemonset.min_ready_seconds.into())
         .saturating_mul(u32::try_from(desired.div_ceil(limit.max(1))).unwrap_or(u32::MAX));
-    if least > Duration::from_hours(24) {
+    if least > Duration::from_secs(24 * 3600) {
         findings.push(
             found(snapshot, Lint::SlowRollOut, "spec.minReadySeconds")
                 .with_message(format!(

@@ -410,8 +410,9 @@ fn plain(error: &impl fmt::Display) -> String {
 fn shortened(message: String) -> String {
     const MAX_LENGTH: usize = 400;
     const KEPT: usize = 180;
-    let head = message.floor_char_boundary(KEPT);
-    let tail = message.ceil_char_boundary(message.len().saturating_sub(KEPT));
+    let is_boundary = |at: &usize| message.is_char_boundary(*at);
+    let head = (0..=KEPT).rev().find(is_boundary).unwrap_or_default();
+    let tail = (message.len().saturating_sub(KEPT)..=message.len()).find(is_boundary).unwrap_or_default();
     match (message.get(..head), message.get(tail..)) {
         (Some(head), Some(tail)) if message.len() > MAX_LENGTH => format!("{head} … {tail}"),
         _ => message,

@@ -73,7 +73,7 @@ impl ControllerRevision {
     pub fn template(&self) -> Result<PodTemplate, PodTemplateError> {
         let template = self.data.pointer("/spec/template").and_then(Value::as_object);
         let mut template = template.cloned().ok_or_else(|| PodTemplateError::missing("data.spec.template"))?;
-        template.shift_remove("$patch");
+        template.retain(|key, _| key != "$patch");
         PodTemplate::new(template)
     }
 

@@ -7,7 +7,8 @@ use crate::model::{Labels, NodeSelector, Text, Toleration};
 
 /// A DaemonSet's pod template, with typed access to the fields that decide where pods run.
 ///
-/// All fields are kept in their original order, unknown fields included. Cloning only increments a reference count.
+/// All fields are kept, unknown fields included; in their original order if the feature `preserve_order` of `serde_json` is
+/// on in the build. Cloning only increments a reference count.
 ///
 /// ```
 /// use daemonplan::model::PodTemplate;

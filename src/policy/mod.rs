@@ -138,7 +138,7 @@ pub enum GroupPace {
 /// use std::time::Duration;
 /// use daemonplan::policy::ExcludedNodes;
 /// let away: ExcludedNodes = "unreachable,cordoned=30m".parse().unwrap();
-/// assert_eq!((away.unreachable, away.cordoned), (Some(Duration::ZERO), Some(Duration::from_mins(30))));
+/// assert_eq!((away.unreachable, away.cordoned), (Some(Duration::ZERO), Some(Duration::from_secs(30 * 60))));
 /// assert_eq!(away.not_ready, None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -301,7 +301,7 @@ impl FailurePolicy {
     ];
 
     /// The time that a pod must be ready before its restarts are ignored, as by the kubelet.
-    pub const RECOVERY: Duration = Duration::from_mins(10);
+    pub const RECOVERY: Duration = Duration::from_secs(10 * 60);
 
     /// Returns a policy with at most two restarts, no time limit, and no failing node allowed.
     pub fn then(then: OnFailure) -> Self {

@@ -72,7 +72,7 @@ fn groups() -> impl Strategy<Value = Groups> {
 }
 
 fn minutes() -> impl Strategy<Value = Duration> {
-    select(vec![0, 5, 10, 30]).prop_map(Duration::from_mins)
+    select(vec![0, 5, 10, 30]).prop_map(|minutes| Duration::from_secs(minutes * 60))
 }
 
 fn away() -> impl Strategy<Value = ExcludedNodes> {

@@ -21,8 +21,8 @@ use jiff::Timestamp;
 
 use crate::{
     model::{
-        ControllerRef, ControllerRevision, DaemonSet, Labels, Namespace, Node, Object, Pod, PodNode, PodPhase,
-        Readiness,
+        ControllerRef, ControllerRevision, DaemonSet, Interner, Labels, Namespace, Node, Object, Pod, PodNode,
+        PodPhase, Readiness,
     },
     planner::Snapshot,
 };
@@ -129,6 +129,14 @@ impl Synthetic {
             let mut pod = other_pod(number, namespace, &mut random);
             pod.node = random.pick(&names).map_or(PodNode::None, |node| PodNode::Bound(node.clone()));
             cluster.pods.push(pod);
+        }
+        // As when they are read from manifests.
+        let mut interner = Interner::default();
+        for node in &mut cluster.nodes {
+            interner.share(node);
+        }
+        for pod in &mut cluster.pods {
+            interner.share(pod);
         }
         cluster.pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         cluster.revisions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));

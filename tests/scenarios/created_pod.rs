@@ -99,15 +99,14 @@ fn automatic_tolerations_are_added_or_replace_equal_ones() {
 }
 
 #[test]
-fn unknown_fields_of_the_template_are_kept_in_order() {
+fn unknown_fields_of_the_template_are_kept() {
     let text = r#"{"metadata": {"labels": {"app": "agent"}, "annotations": {"z": "1", "a": "2"}, "finalizers": ["x/y"]},
         "spec": {"zeta": {"b": 1, "a": [null, 2.5]}, "containers": [], "alpha": "new in 2030"}}"#;
     let cluster = cluster([node("a")]).with(|daemonset| daemonset.template = serde_json::from_str(text).unwrap());
     let pod = created(&cluster);
-    let keys: Vec<_> = pod["spec"].as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["zeta", "containers", "alpha", "tolerations", "affinity"]);
-    assert_eq!(pod["spec"]["zeta"].to_string(), r#"{"b":1,"a":[null,2.5]}"#);
-    assert_eq!(pod["metadata"]["annotations"].to_string(), r#"{"z":"1","a":"2"}"#);
+    assert_eq!(pod["spec"]["zeta"], json!({"b": 1, "a": [null, 2.5]}));
+    assert_eq!(pod["spec"]["alpha"], "new in 2030");
+    assert_eq!(pod["metadata"]["annotations"], json!({"z": "1", "a": "2"}));
     assert_eq!(pod["metadata"]["finalizers"], json!(["x/y"]));
 }
 

@@ -170,7 +170,7 @@ impl Planner {
         let (namespace, revisions) = (self.namespace(&cluster.rest), self.revisions(&cluster.rest));
         let entry = |node: &u8| {
             let key = BackoffKey::new(daemonset.uid.clone(), 0, node_name(*node));
-            (key, BackoffEntry::new(std::time::Duration::from_mins(1), now()))
+            (key, BackoffEntry::new(std::time::Duration::from_secs(60), now()))
         };
         let backoff: Backoff = backoff.iter().map(entry).collect();
         let settings = Settings::default();
