@@ -99,7 +99,7 @@ impl Server {
             Object::Pod(pod) => drop(self.pods.insert(key, pod.clone())),
             Object::ControllerRevision(revision) => drop(self.revisions.insert(key, revision.clone())),
             Object::DaemonSet(daemonset) => drop(self.daemonsets.insert(key, daemonset.clone())),
-            Object::Node(_) | Object::Namespace(_) => {}
+            _ => {} // nodes and namespaces are only watched
         }
         self.events.push_back(Event::Applied(Box::new(object)));
     }

@@ -35,7 +35,7 @@
 //! # Usage
 //!
 //! 1. Read the objects: with serde from Kubernetes' JSON ([`model`]), from files with [`manifest`], or from other types that
-//!    serialise as Kubernetes' JSON ([`Resource::from_serializable`](model::Resource::from_serializable)).
+//!    serialise as Kubernetes' JSON ([`Resource::from_serializable`]).
 //! 2. Build a [`Snapshot`], add what is known (revisions, time, [`Settings`], [`Backoff`]) and call [`Snapshot::plan`], or
 //!    call [`plan()`] for the actions alone. A long-lived controller keeps a [`Cluster`] instead and applies every event.
 //! 3. Carry out [`Plan::actions`] in their order, with the uid of [`Action::object`] as a precondition; [`Action::patch`]
@@ -102,6 +102,8 @@
 //! - `proptest`: generated clusters for property tests.
 //! - `synthetic`: large seeded clusters for benchmarks and simulators.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod adoption;
 pub mod affinity;
 pub mod backoff;
@@ -156,3 +158,7 @@ pub use settings::Settings;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/crate.md")]
+struct CratePage;

@@ -228,8 +228,8 @@ fn collection(kind: Kind, namespace: &str) -> String {
     match kind {
         Kind::DaemonSet => Watched::<DaemonSet>::url_path(&(), Some(namespace)),
         Kind::ControllerRevision => Watched::<ControllerRevision>::url_path(&(), Some(namespace)),
-        // Nodes and namespaces are never written.
-        Kind::Pod | Kind::Node | Kind::Namespace => Watched::<Pod>::url_path(&(), Some(namespace)),
+        // No other kind but pods is ever written.
+        _ => Watched::<Pod>::url_path(&(), Some(namespace)),
     }
 }
 

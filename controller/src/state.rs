@@ -327,7 +327,7 @@ fn identity(object: &Object) -> (Text, bool) {
         Object::Pod(pod) => (pod.uid.clone(), pod.is_being_deleted()),
         Object::ControllerRevision(revision) => (revision.uid.clone(), revision.deleted.is_some()),
         Object::DaemonSet(daemonset) => (daemonset.uid.clone(), daemonset.is_being_deleted()),
-        Object::Node(_) | Object::Namespace(_) => (Text::default(), false),
+        _ => (Text::default(), false),
     }
 }
 

@@ -137,6 +137,13 @@ impl Cluster {
     /// cluster.resync::<Node>([]);
     /// assert!(cluster.nodes().next().is_none());
     /// ```
+    ///
+    /// The kind follows from the type, so that a list of pods cannot be taken for one of nodes:
+    ///
+    /// ```compile_fail
+    /// use daemonplan::{Cluster, Settings, model::{Node, Pod}};
+    /// Cluster::new(Settings::default()).resync::<Node>([Pod::new("prod", "agent-x2k")]);
+    /// ```
     pub fn resync<R: Resource>(&mut self, objects: impl IntoIterator<Item = R>) {
         let mut listed = HashSet::new();
         for object in objects {

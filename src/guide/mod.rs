@@ -2,31 +2,99 @@
 
 /// How to embed the planner in a controller.
 ///
-/// A controller keeps a [`Cluster`](crate::Cluster) and repeats three steps: it applies the events of its watches
-/// ([`apply`](crate::Cluster::apply), [`delete`](crate::Cluster::delete), and [`resync`](crate::Cluster::resync) after a
-/// new list), [plans](crate::Cluster::plan) for the [stale](crate::Cluster::stale) DaemonSets, and carries the plans out.
+/// A controller keeps a [`Cluster`](crate::Cluster) and repeats three steps: it applies the events of its watches, plans for
+/// the [stale](crate::Cluster::stale) DaemonSets, and carries the plans out:
+///
+/// ```
+/// use daemonplan::{Action, Cluster, ObjectRef, Settings, model::{DaemonSet, Namespace, Node, Pod, Resource}};
+/// use jiff::Timestamp;
+///
+/// let mut cluster = Cluster::new(Settings::default());
+/// let now: Timestamp = "2026-01-02T03:04:05Z".parse()?; // of the watches' machine
+///
+/// // 1. A list of each kind, all five of them, and then every event.
+/// cluster.resync([Namespace::new("prod")]);
+/// cluster.resync([Node::new("node-1"), Node::new("node-2")]);
+/// cluster.resync([DaemonSet::new("prod", "agent", [("app", "agent")])?]);
+/// cluster.apply(Pod::from_serializable(&serde_json::json!({"metadata": {"namespace": "prod", "name": "web-x2k"}}))?);
+/// cluster.delete::<Node>("node-2");
+///
+/// // 2. Plan what is stale, now and whenever `next_stale_after` is reached.
+/// for key in cluster.stale(now) {
+///     let Some(plan) = cluster.plan(&key, now) else { continue };
+///     let owner = cluster.daemonset(&key).map(ObjectRef::from).unwrap();
+///
+///     // 3. Carry the plan out in its order. The next plan waits until the watches show what was written.
+///     cluster.set_expectations_satisfied(&key, plan.actions.is_empty());
+///     cluster.update_backoff(plan.backoff, now);
+///     for action in &plan.actions {
+///         match action {
+///             Action::CreatePod { node, blueprint, .. } => println!("POST {}", blueprint.manifest(node)),
+///             Action::CreateRevision { revision } => println!("POST {}", revision.manifest()),
+///             Action::DeletePod { pod, .. } => println!("DELETE {pod} if its uid is {}", pod.uid),
+///             Action::DeleteRevision { revision, .. } => println!("DELETE {revision} if its uid is {}", revision.uid),
+///             Action::UpdateStatus { daemonset, .. } => println!("PATCH {daemonset}/status {:?}", action.patch(&owner)),
+///             other => println!("PATCH {:?} {:?}", other.object(), other.patch(&owner)),
+///         }
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Reading objects
+///
+/// Read the API server's JSON with serde directly into the types of [`model`](crate::model), which keep only what plans
+/// need, and of a template everything. Any other type that serialises as Kubernetes' JSON comes in through
+/// [`Resource::from_serializable`](crate::model::Resource::from_serializable), whatever its version; the feature
+/// `k8s-openapi` adds `TryFrom`. A type that does not know a field of a DaemonSet's template loses it, and the next plan
+/// would roll the remaining template out: read DaemonSets and ControllerRevisions as JSON. Where a revision says more than
+/// the template, the plan [warns](crate::Warning::RevisionSaysMore).
+///
+/// The five kinds are types of the trait [`Resource`](crate::model::Resource); a stream that mixes them has
+/// [`Object`](crate::Object)s. A `Cluster` shares the memory of equal labels between objects by itself; for a
+/// [`Snapshot`](crate::Snapshot) of many objects an [`Interner`](crate::model::Interner) does.
+///
+/// # Carrying plans out
 ///
 /// - **Order.** Carry actions out in their order. Stopping after any of them is safe: the next plan continues.
 /// - **Preconditions.** [`Action::object`](crate::Action::object) has the uid that the object must still have. Send it with
-///   a deletion; a conflict only means to plan again.
+///   a deletion; a conflict only means to plan again. [`Action::patch`](crate::Action::patch) holds it already.
+/// - **Patches, not updates.** Do not write the types of [`model`](crate::model) back: they lack the fields that plans do
+///   not need. Created pods come from [`PodBlueprint::manifest`](crate::PodBlueprint::manifest), revisions from
+///   [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest), byte for byte as the built-in controller
+///   writes them: if it takes the DaemonSet back, it recognises its revisions by their bytes.
 /// - **Expectations.** Until the watch has shown all of a plan's writes, call
 ///   [`set_expectations_satisfied`](crate::Cluster::set_expectations_satisfied) with `false`. Plans then create and delete
 ///   nothing, so that no pod is created twice because its first creation has not shown up yet. Stop waiting after some
 ///   minutes: a write may have been undone before the watch saw it.
 /// - **Time.** [`next_stale_after`](crate::Cluster::next_stale_after) tells when time alone makes a plan stale, for example
 ///   when a pod becomes available or a back-off ends. Plan then, even without an event.
-/// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff).
-/// - **Revisions.** Create them with [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest): if the
-///   built-in controller takes the DaemonSet back, it recognises its revisions by their bytes.
+/// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff), and
+///   over a restart by serialising [`Cluster::backoff`](crate::Cluster::backoff).
+/// - **Warnings.** [`Plan::warnings`](crate::Plan::warnings) tell what the input lacks or contradicts, and what the plan made
+///   of that. Log the new ones.
 /// - **Policies.** DaemonSets may carry [policies](policies) in their annotations. One of them asks for
-///   [`Action::RollBack`](crate::Action::RollBack): patch the DaemonSet with the revision's data, with its generation as a
-///   precondition. [`Plan::rollout`](crate::Plan::rollout) is the state of the update. If the API server refuses to create a
-///   pod, pass [`Backoff::refused`](crate::Backoff::refused) to `update_backoff`.
+///   [`Action::RollBack`](crate::Action::RollBack): its patch needs the DaemonSet's generation as a precondition.
+///   [`Plan::rollout`](crate::Plan::rollout) is the state of the update. If the API server refuses to create a pod, pass
+///   [`Backoff::refused`](crate::Backoff::refused) to `update_backoff`.
 /// - **Adoption.** Read the DaemonSet again before carrying out an adoption: a DaemonSet that is being deleted adopts
 ///   nothing, and the watch may lag.
 ///
-/// Objects come in as the API server's JSON, read directly into the types of [`model`](crate::model), which keep only what
-/// plans need. The feature `k8s-openapi` converts that crate's objects, for a controller that already has them.
+/// # Questions with short answers
+///
+/// | question | answer |
+/// |---|---|
+/// | Does this DaemonSet want a pod on this node, and why not? | [`PlacementRules`](crate::placement::PlacementRules)`::new(&daemonset, &namespace, &settings).placement(&node)` |
+/// | … for all nodes | [`Snapshot::placements`](crate::Snapshot::placements), [`Cluster::placement_rules`](crate::Cluster::placement_rules) |
+/// | Is this pod the DaemonSet's? | [`claim_pod`](crate::adoption::claim_pod)`(&daemonset, &pod)` |
+/// | Is it available? | [`Pod::is_available`](crate::model::Pod::is_available) |
+/// | Which revision is current? | [`RevisionHistory::of`](crate::adoption::RevisionHistory::of)`(&daemonset, &revisions).current()` |
+/// | What hash would this template get? | [`template_hash`](crate::adoption::template_hash)`(&template, 0)` |
+/// | Whose pods and revisions are left over? | [`gc::orphans`](crate::gc::orphans), [`gc::pods_on_missing_nodes`](crate::gc::pods_on_missing_nodes) |
+/// | Other settings for a running cluster? | [`Cluster::set_settings`](crate::Cluster::set_settings) |
+/// | A struct that is `#[non_exhaustive]`? | its constructor or `Default`, then set its public fields |
+///
+/// # A whole controller
 ///
 /// A complete example with an API server in memory (`examples/controller.rs`, run by
 /// `cargo run --features manifest --example controller`):

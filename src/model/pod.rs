@@ -1,6 +1,6 @@
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
@@ -188,6 +188,22 @@ impl Pod {
             Readiness::Ready { since } => since,
             Readiness::NotReady => None,
         }
+    }
+
+    /// Whether the pod is ready, and has been for `min_ready_seconds` at `now`: whether it counts as available.
+    ///
+    /// ```
+    /// use daemonplan::model::{Pod, Readiness};
+    /// let mut pod = Pod::new("prod", "agent-x2k");
+    /// pod.ready = Readiness::Ready { since: Some("2026-01-02T03:04:05Z".parse().unwrap()) };
+    /// let now = "2026-01-02T03:04:09Z".parse().unwrap();
+    /// assert!(pod.is_available(4, now) && !pod.is_available(5, now));
+    /// ```
+    pub fn is_available(&self, min_ready_seconds: u32, now: Timestamp) -> bool {
+        let Readiness::Ready { since } = self.ready else { return false };
+        // A time beyond the year 9999 never comes.
+        let at = since.and_then(|since| since.checked_add(SignedDuration::from_secs(min_ready_seconds.into())).ok());
+        min_ready_seconds == 0 || at.is_some_and(|at| at <= now)
     }
 
     /// Whether the condition `Ready` is `True`.

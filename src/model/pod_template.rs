@@ -40,6 +40,7 @@ struct Inner {
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{field}: {source}")]
+#[non_exhaustive]
 pub struct PodTemplateError {
     /// The path of the field within the template, such as `spec.tolerations`.
     pub field: &'static str,

@@ -80,6 +80,7 @@ pub struct ConversionError {
 /// events.into_iter().for_each(|object| cluster.apply(object));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Object {
     /// A DaemonSet.
     DaemonSet(DaemonSet),
@@ -101,6 +102,7 @@ pub enum Object {
 /// assert_eq!(Kind::ControllerRevision.to_string(), "ControllerRevision");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Kind {
     /// A DaemonSet.
     DaemonSet,

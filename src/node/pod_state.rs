@@ -69,13 +69,11 @@ impl DaemonSetContext<'_> {
 
     /// Whether the pod has been ready for `minReadySeconds`. Without a clock, that is known only if it is 0.
     pub(crate) fn availability(&self, pod: &Pod) -> Availability {
-        let Readiness::Ready { since } = pod.ready else { return Availability::NotReady };
-        if self.daemonset.min_ready_seconds == 0 {
-            return Availability::Available;
-        }
-        match (self.becomes_available(since), self.now) {
-            (Some(_), None) => Availability::Unknown,
-            (Some(at), Some(now)) if at <= now => Availability::Available,
+        let min_ready_seconds = self.daemonset.min_ready_seconds;
+        match (pod.ready, self.now) {
+            (Readiness::NotReady, _) => Availability::NotReady,
+            (Readiness::Ready { since: Some(_) }, None) if min_ready_seconds > 0 => Availability::Unknown,
+            (_, now) if pod.is_available(min_ready_seconds, now.unwrap_or_default()) => Availability::Available,
             _ => Availability::Ready,
         }
     }

@@ -2,7 +2,7 @@
 
 mod requests;
 
-use std::{collections::HashSet, fmt};
+use std::{borrow::Borrow, collections::HashSet, fmt};
 
 use serde::{Serialize, ser::SerializeStruct};
 
@@ -75,8 +75,8 @@ type Amounts = Vec<Quantity>;
 /// The DaemonSets of a [`DaemonSetFleet`] that would run on a node, and their requests.
 ///
 /// ```
-/// use daemonplan::{Settings, model::Node, overhead::DaemonSetFleet};
-/// let fleet = DaemonSetFleet::new([], &Settings::default());
+/// use daemonplan::{model::Node, overhead::DaemonSetFleet};
+/// let fleet = DaemonSetFleet::of([]);
 /// assert_eq!(fleet.overhead(&Node::new("node-7")).running().count(), 0);
 /// ```
 #[derive(Debug)]
@@ -135,25 +135,32 @@ pub struct RequestsError {
 impl DaemonSetFleet {
     /// Creates a fleet from DaemonSets, each with its namespace. A DaemonSet whose requests cannot be read is one of the
     /// [`problems`](Self::problems) and counts as requesting nothing.
-    pub fn new<'a>(daemonsets: impl IntoIterator<Item = (&'a DaemonSet, &'a Namespace)>, settings: &Settings) -> Self {
+    pub fn new<D: Borrow<DaemonSet>, N: Borrow<Namespace>>(
+        daemonsets: impl IntoIterator<Item = (D, N)>,
+        settings: &Settings,
+    ) -> Self {
         let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
-        let mut all = Vec::new();
-        for (daemonset, namespace) in daemonsets {
-            let requests = requests::of_template(&daemonset.template).unwrap_or_else(|source| {
-                fleet.problems.push(RequestsError { daemonset: daemonset.key(), source });
-                Resources::new()
-            });
-            all.push((daemonset.key(), daemonset, namespace, requests));
-        }
+        let mut all: Vec<_> = daemonsets
+            .into_iter()
+            .map(|(daemonset, namespace)| {
+                let (daemonset, namespace) = (daemonset.borrow(), namespace.borrow());
+                let requests = requests::of_template(&daemonset.template).unwrap_or_else(|source| {
+                    fleet.problems.push(RequestsError { daemonset: daemonset.key(), source });
+                    Resources::new()
+                });
+                let rules = PlacementRules::new(daemonset, namespace, settings);
+                (daemonset.key(), rules, SyncMode::of(daemonset, namespace), requests)
+            })
+            .collect();
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         fleet.problems.sort_by(|a, b| a.daemonset.cmp(&b.daemonset));
         fleet.resources = all.iter().flat_map(|(.., requests)| requests.keys().cloned()).collect();
         fleet.resources.sort();
         fleet.resources.dedup();
-        for (key, daemonset, namespace, requests) in all {
-            let rules = PlacementRules::new(daemonset, namespace, settings);
+        for (key, rules, mode, requests) in all {
             let amounts = fleet.resources.iter().map(|resource| requests.get(resource).copied().unwrap_or_default());
-            fleet.add(key, rules, SyncMode::of(daemonset, namespace), amounts.collect());
+            let amounts = amounts.collect();
+            fleet.add(key, rules, mode, amounts);
         }
         fleet
     }

@@ -25,6 +25,7 @@ use crate::model::{
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct PlacementCheck {
     /// The rule.
     pub rule: PlacementRule,

@@ -114,6 +114,7 @@ pub enum PlacementReason {
 /// assert_eq!(SelectorSource::ProjectAnnotation.to_string(), "annotation openshift.io/node-selector");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[non_exhaustive]
 pub enum SelectorSource {
     /// The annotation `scheduler.alpha.kubernetes.io/node-selector`.
     KubernetesAnnotation,

@@ -46,6 +46,11 @@ pub enum EventType {
 }
 
 impl Event {
+    /// Returns an Event, for the tests of whoever emits them.
+    pub fn new(r#type: EventType, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { r#type, reason, message: message.into() }
+    }
+
     pub(crate) fn selects_all_pods() -> Self {
         let message = "The selector of this DaemonSet is empty and selects all pods. It must not be empty.".to_owned();
         Self { r#type: EventType::Warning, reason: "SelectingAll", message }

@@ -226,6 +226,7 @@ fn resync(cluster: &mut Cluster, kind: Kind, listed: &[Object]) {
         Kind::Pod => of!(Pod),
         Kind::Namespace => of!(Namespace),
         Kind::ControllerRevision => of!(ControllerRevision),
+        other => panic!("{other}"),
     }
 }
 

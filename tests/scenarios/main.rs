@@ -10,6 +10,7 @@ mod common;
 mod contract;
 mod created_pod;
 mod diff;
+mod embedding;
 mod explain;
 mod forecast;
 mod garbage;
