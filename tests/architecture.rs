@@ -238,3 +238,15 @@ fn no_dependency_of_the_library_needs_a_newer_compiler() {
         assert!(needed.is_none_or(|needed| needed <= own), "{} {}", package["name"], package["rust_version"]);
     }
 }
+
+#[test]
+fn there_is_no_global_state() {
+    for file in files(&source()) {
+        let code = code(&file);
+        for state in
+            ["thread_local!", "LazyLock", "LazyCell", "OnceLock", "OnceCell", "\nstatic ", " static ", "static mut"]
+        {
+            assert!(!code.contains(state), "{}: {state}", file.display());
+        }
+    }
+}

@@ -37,7 +37,8 @@ pub enum Warning {
         /// The name of the namespace that was given.
         found: Text,
     },
-    /// The DaemonSet has no uid, so it cannot be told from others of its name, and controls nothing in a cluster.
+    /// The DaemonSet has no uid, like one that is not in a cluster yet: it controls no pod there, not even those of a
+    /// DaemonSet of its name.
     NoUid,
     /// The burst limit is 0: nothing is created or deleted.
     NoBurst,
@@ -173,7 +174,7 @@ impl fmt::Display for Warning {
             Self::OtherNamespace { expected, found } => {
                 write!(f, "namespace {found} was given, not the DaemonSet's namespace {expected}: nothing is done")
             }
-            Self::NoUid => f.write_str("the DaemonSet has no uid, so pods of another one of its name may count as its own"),
+            Self::NoUid => f.write_str("the DaemonSet has no uid, like one that is not in a cluster: pods of one of its name there are not its own"),
             Self::NoBurst => f.write_str("the burst limit is 0: no pod is created or deleted"),
             Self::ClockNotGiven => f.write_str(
                 "the time was not given: availability under minReadySeconds, back-offs and the waits of policies are not \

@@ -102,8 +102,10 @@ pub struct Groups {
     /// The label of the nodes, such as `topology.kubernetes.io/zone`.
     pub label: Text,
     /// `daemonplan/group-pace`: whether groups are updated one at a time or all together.
+    #[serde(default)]
     pub pace: GroupPace,
     /// `daemonplan/group-order`: the groups that come first, in this order. The others follow by name.
+    #[serde(default)]
     pub first: Vec<Text>,
     /// `daemonplan/group-max-unavailable`: the number of nodes in a group that may be in progress at once.
     ///
@@ -173,9 +175,10 @@ pub struct Canary {
     /// The canaries.
     pub nodes: CanaryNodes,
     /// `daemonplan/canary-bake`: how long all canaries must have been available before the others follow.
-    #[serde(with = "duration::seconds", rename = "bakeSeconds")]
+    #[serde(with = "duration::seconds", default, rename = "bakeSeconds")]
     pub bake: Duration,
     /// `daemonplan/canary-approval`: whether an operator must approve the canaries.
+    #[serde(default)]
     pub approval: Approval,
 }
 
@@ -237,11 +240,13 @@ pub struct FailurePolicy {
     /// `daemonplan/max-restarts`: the number of container restarts that a new pod may have.
     ///
     /// Restarts are ignored once the pod is available and has been ready for [`FailurePolicy::RECOVERY`].
+    #[serde(default = "default_max_restarts")]
     pub max_restarts: u32,
     /// `daemonplan/available-within`: the time from its creation within which a new pod must become available.
     #[serde(with = "duration::optional_seconds", default, rename = "availableWithinSeconds")]
     pub available_within: Option<Duration>,
     /// `daemonplan/max-failures`: the number of nodes on which the new template may fail.
+    #[serde(default = "no_nodes")]
     pub max_failures: IntOrPercent,
     /// The reaction if the new template fails on more nodes.
     pub then: OnFailure,
@@ -305,8 +310,17 @@ impl FailurePolicy {
 
     /// Returns a policy with at most two restarts, no time limit, and no failing node allowed.
     pub fn then(then: OnFailure) -> Self {
-        Self { max_restarts: 2, available_within: None, max_failures: IntOrPercent::Int(0), then }
+        let (max_restarts, max_failures) = (default_max_restarts(), no_nodes());
+        Self { max_restarts, available_within: None, max_failures, then }
     }
+}
+
+fn default_max_restarts() -> u32 {
+    2
+}
+
+fn no_nodes() -> IntOrPercent {
+    IntOrPercent::Int(0)
 }
 
 impl fmt::Display for Order {

@@ -257,6 +257,11 @@ fn settings_policies_and_back_offs_survive_a_restart() {
         .unwrap();
     let kept = serde_json::to_string(&settings).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&kept).unwrap(), settings, "{kept}");
+    let short = r#"{"rolloutPolicy": {"groups": {"label": "zone"}, "failure": {"then": "Pause"},
+        "canary": {"nodes": {"Count": "10%"}}}}"#;
+    let expected = ["groups=zone", "on-failure=pause", "canary=10%"];
+    let expected = RolloutPolicy::default().with_flags(expected).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(short).unwrap().rollout_policy, expected, "the rest is by default");
     let now = common::cluster([]).now;
     let entry = |seconds| {
         (BackoffKey::new("42", 1, "a").because("Evicted"), BackoffEntry::new(Duration::from_secs(seconds), now))
