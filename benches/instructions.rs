@@ -51,6 +51,7 @@ fn kept(daemonsets: usize) -> Kept {
     let synthetic = Synthetic::new(1_000).daemonsets(daemonsets).condition(Condition::Settled).build();
     let now = synthetic.now;
     let mut cluster = Cluster::new(Settings::default());
+    cluster.set_complete();
     synthetic.objects().for_each(|object| cluster.apply(object));
     let keys = cluster.stale(now);
     for key in &keys {

@@ -27,6 +27,7 @@ fn main() {
     let synthetic = Synthetic::new(nodes).daemonsets(daemonsets).condition(Condition::Settled).build();
 
     let mut cluster = Cluster::new(Settings::default());
+    cluster.set_complete();
     let for_nodes = growth(&mut cluster, &synthetic.nodes);
     let mut for_others = growth(&mut cluster, &synthetic.namespaces);
     for_others += growth(&mut cluster, &synthetic.daemonsets) + growth(&mut cluster, &synthetic.revisions);

@@ -74,6 +74,7 @@ impl Kept {
     fn new(nodes: usize, daemonsets: usize) -> Self {
         let synthetic = Synthetic::new(nodes).daemonsets(daemonsets).condition(Condition::Settled).build();
         let mut cluster = Cluster::new(Settings::default());
+        cluster.set_complete();
         synthetic.objects().for_each(|object| cluster.apply(object));
         let keys = cluster.stale(synthetic.now);
         let mut kept = Self { cluster, keys, synthetic };

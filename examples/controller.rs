@@ -32,13 +32,14 @@ pub(crate) fn run(objects: impl Iterator<Item = Object>, mut now: Timestamp) -> 
     let mut server = Server { now, ..Server::default() };
     objects.for_each(|object| server.store(object));
     let mut cluster = Cluster::new(Settings::default());
+    cluster.set_complete(); // all objects come as events
     loop {
         // 1. Apply every event. Once all writes show, plans may create and delete again.
         let mut told = HashSet::new();
         while let Some(event) = server.events.pop_front() {
             match event {
                 Event::Applied(object) => cluster.apply(*object),
-                Event::Deleted(object) => cluster.delete_object(&object),
+                Event::Deleted(object) => cluster.delete_any(object.kind(), &object.key()),
                 Event::AllSeen(daemonset) => drop(told.insert(daemonset)),
             }
         }
@@ -106,11 +107,7 @@ impl Server {
 
     /// Performs one write. An object that was replaced since the plan is a conflict.
     fn write(&mut self, daemonset: &Key, action: &Action) -> Result<(), String> {
-        let owner = self.daemonsets.get(daemonset).map(|owner| ControllerRef {
-            kind: "DaemonSet".into(),
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-        });
+        let owner = self.daemonsets.get(daemonset).map(ControllerRef::from);
         self.log.push(format!("{}/{}: {action}", daemonset.namespace, daemonset.name));
         match action {
             Action::CreatePod { node, blueprint, .. } => {
@@ -127,7 +124,7 @@ impl Server {
                 self.pods.remove(&key);
                 self.events.push_back(Event::Deleted(Box::new(pod.into())));
             }
-            Action::AdoptPod { pod } => {
+            Action::AdoptPod { pod, .. } => {
                 self.edit_pod(pod, |pod| pod.controller = owner)?;
             }
             Action::ReleasePod { pod, .. } => {
@@ -142,7 +139,7 @@ impl Server {
                     self.events.push_back(Event::Deleted(Box::new(revision.into())));
                 }
             }
-            Action::AdoptRevision { revision } => self.edit_revision(&revision.name, daemonset, |revision| {
+            Action::AdoptRevision { revision, .. } => self.edit_revision(&revision.name, daemonset, |revision| {
                 revision.controller = owner;
             }),
             Action::ReleaseRevision { revision, .. } => self.edit_revision(&revision.name, daemonset, |revision| {

@@ -48,8 +48,7 @@ pub struct Backoff(IndexMap<BackoffKey, BackoffEntry>);
 /// let key = BackoffKey::new("42", 1, "node-7");
 /// assert_ne!(key.clone().because("Evicted"), key);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct BackoffKey {
     /// The DaemonSet's uid.
@@ -70,12 +69,10 @@ pub struct BackoffKey {
 /// let entry = BackoffEntry::new(Duration::from_secs(4), "2026-01-02T03:04:05Z".parse().unwrap());
 /// assert_eq!(entry.last_update + entry.delay, "2026-01-02T03:04:09Z".parse().unwrap());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackoffEntry {
     /// The delay after the last deletion.
-    #[serde(rename = "delaySeconds", with = "duration::seconds")]
     pub delay: Duration,
     /// The time of the last deletion of a Failed pod.
     pub last_update: Timestamp,
@@ -268,11 +265,29 @@ impl Backoff {
 
 /// An entry with its key, as one object.
 #[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct KeptEntry {
-    #[serde(flatten)]
-    key: BackoffKey,
-    #[serde(flatten)]
-    entry: BackoffEntry,
+    uid: Text,
+    observed_generation: i64,
+    node: Text,
+    reason: Text,
+    #[serde(rename = "delaySeconds", with = "duration::seconds")]
+    delay: Duration,
+    last_update: Timestamp,
+    failures: u32,
+}
+
+impl KeptEntry {
+    fn new(key: &BackoffKey, entry: &BackoffEntry) -> Self {
+        let BackoffKey { uid, observed_generation, node, reason } = key.clone();
+        let BackoffEntry { delay, last_update, failures } = *entry;
+        Self { uid, observed_generation, node, reason, delay, last_update, failures }
+    }
+
+    fn into_pair(self) -> (BackoffKey, BackoffEntry) {
+        let Self { uid, observed_generation, node, reason, delay, last_update, failures } = self;
+        (BackoffKey { uid, observed_generation, node, reason }, BackoffEntry { delay, last_update, failures })
+    }
 }
 
 /// Serializes entries as a list of objects.
@@ -280,19 +295,19 @@ pub(crate) fn serialize_entries<S: Serializer>(
     entries: &[(BackoffKey, BackoffEntry)],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(entries.iter().map(|(key, entry)| KeptEntry { key: key.clone(), entry: *entry }))
+    serializer.collect_seq(entries.iter().map(|(key, entry)| KeptEntry::new(key, entry)))
 }
 
 impl Serialize for Backoff {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter().map(|(key, entry)| KeptEntry { key: key.clone(), entry: *entry }))
+        serializer.collect_seq(self.iter().map(|(key, entry)| KeptEntry::new(key, entry)))
     }
 }
 
 impl<'de> Deserialize<'de> for Backoff {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entries = Vec::<KeptEntry>::deserialize(deserializer)?;
-        Ok(entries.into_iter().map(|KeptEntry { key, entry }| (key, entry)).collect())
+        Ok(entries.into_iter().map(KeptEntry::into_pair).collect())
     }
 }
 

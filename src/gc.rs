@@ -28,12 +28,13 @@ use crate::{
         ReleaseReason, RevisionDeleteReason,
         claim::{controls_pod, controls_revision},
     },
-    model::{ControllerRef, ControllerRevision, DaemonSet, Node, ObjectRef, Pod, Text},
+    model::{ControllerRef, ControllerRevision, DaemonSet, LabelSelector, Node, ObjectRef, Pod, Text},
     plan::{Action, DeleteReason},
 };
 
 /// Returns what becomes of the pods and revisions of a DaemonSet that is being deleted: they are deleted, or released if
-/// it has the finalizer `orphan`. Pods come first, each kind by name. For a DaemonSet that is not being deleted, nothing.
+/// it has the finalizer `orphan`. Pods come first, each kind by name. Nothing for a DaemonSet that is not being deleted, or
+/// whose selector is empty and which is left alone.
 ///
 /// ```
 /// use daemonplan::{gc::dependents, model::{ControllerRef, DaemonSet, Pod}};
@@ -46,19 +47,25 @@ use crate::{
 /// assert_eq!(dependents(&daemonset, &[pod], &[])[0].code(), "ReleasePod");
 /// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
-pub fn dependents(daemonset: &DaemonSet, pods: &[Pod], revisions: &[ControllerRevision]) -> Vec<Action> {
-    if !daemonset.is_being_deleted() {
+pub fn dependents<'a>(
+    daemonset: &DaemonSet,
+    pods: impl IntoIterator<Item = &'a Pod>,
+    revisions: impl IntoIterator<Item = &'a ControllerRevision>,
+) -> Vec<Action> {
+    let selects_all = daemonset.selector.as_ref().is_some_and(LabelSelector::is_empty);
+    if !daemonset.is_being_deleted() || selects_all {
         return Vec::new();
     }
-    let mut actions = dependent_pods(daemonset, pods.iter());
-    actions.extend(dependent_revisions(daemonset, revisions.iter()));
+    let mut actions = dependent_pods(daemonset, pods.into_iter());
+    actions.extend(dependent_revisions(daemonset, revisions.into_iter()));
     actions
 }
 
 /// Deletes the pods of a DaemonSet that is being deleted, or releases them if it has the finalizer `orphan`.
 pub(crate) fn dependent_pods<'p>(daemonset: &DaemonSet, pods: impl Iterator<Item = &'p Pod>) -> Vec<Action> {
     let owned = pods.filter(|pod| controls_pod(daemonset, pod));
-    let release = |pod: &Pod| Action::ReleasePod { pod: ObjectRef::from(pod), reason: ReleaseReason::Orphaned };
+    let release =
+        |pod: &Pod| Action::ReleasePod { pod: pod.into(), owner: daemonset.into(), reason: ReleaseReason::Orphaned };
     let delete = |pod: &Pod| Action::DeletePod {
         pod: ObjectRef::from(pod),
         node: pod.node.name().cloned(),
@@ -78,7 +85,8 @@ pub(crate) fn dependent_revisions<'p>(
 ) -> Vec<Action> {
     let owned = revisions.filter(|revision| controls_revision(daemonset, revision));
     let release = |revision: &ControllerRevision| Action::ReleaseRevision {
-        revision: ObjectRef::from(revision),
+        revision: revision.into(),
+        owner: daemonset.into(),
         reason: ReleaseReason::Orphaned,
     };
     let delete = |revision: &ControllerRevision| Action::DeleteRevision {
@@ -95,6 +103,7 @@ pub(crate) fn dependent_revisions<'p>(
 fn by_name(actions: impl Iterator<Item = Action>) -> Vec<Action> {
     let mut actions: Vec<_> = actions.collect();
     actions.sort_by(|a, b| a.object().cmp(&b.object()));
+    actions.dedup();
     actions
 }
 
@@ -102,7 +111,7 @@ fn by_name(actions: impl Iterator<Item = Action>) -> Vec<Action> {
 ///
 /// ```
 /// use daemonplan::gc::{Orphans, orphans};
-/// let Orphans { pods, revisions, .. } = orphans(["42"], &[], &[]);
+/// let Orphans { pods, revisions, .. } = orphans(&[], &[], &[]);
 /// assert!(pods.is_empty() && revisions.is_empty());
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -114,30 +123,35 @@ pub struct Orphans<'a> {
     pub revisions: Vec<&'a ControllerRevision>,
 }
 
-/// Returns the pods and revisions that are controlled by a DaemonSet whose uid is not in `live`: the uids of all
-/// DaemonSets that exist.
+/// Returns the pods and revisions that are controlled by a DaemonSet, by its uid, that is not among `daemonsets`: all
+/// DaemonSets that exist. What is being deleted already is left out.
 ///
-/// Pods and revisions without a controller, or with a controller of another kind, are ignored.
+/// Pods and revisions without a controller, or with a controller of another kind or API group, are ignored.
 ///
 /// ```
-/// use daemonplan::{gc::orphans, model::{ControllerRef, Pod}};
+/// use daemonplan::{gc::orphans, model::{ControllerRef, DaemonSet, Pod}};
+/// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+/// daemonset.uid = "41".into();
 /// let mut pod = Pod::new("prod", "agent-x2k");
-/// pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "41".into() });
-/// let pods = [pod];
-/// assert_eq!(orphans(["42"], &pods, &[]).pods.len(), 1);
-/// assert_eq!(orphans(["41", "42"], &pods, &[]).pods.len(), 0);
+/// pod.controller = Some(ControllerRef::from(&daemonset));
+/// assert_eq!(orphans([&daemonset], [&pod], []).pods.len(), 0);
+/// daemonset.uid = "42".into(); // it was created anew
+/// assert_eq!(orphans([&daemonset], [&pod], []).pods.len(), 1);
+/// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
-pub fn orphans<'a, U: Into<Text>>(
-    live: impl IntoIterator<Item = U>,
-    pods: &'a [Pod],
-    revisions: &'a [ControllerRevision],
+pub fn orphans<'a, 'd>(
+    daemonsets: impl IntoIterator<Item = &'d DaemonSet>,
+    pods: impl IntoIterator<Item = &'a Pod>,
+    revisions: impl IntoIterator<Item = &'a ControllerRevision>,
 ) -> Orphans<'a> {
-    let live: HashSet<Text> = live.into_iter().map(Into::into).collect();
+    let live: HashSet<&Text> = daemonsets.into_iter().map(|daemonset| &daemonset.uid).collect();
     let is_orphaned = |owner: &Option<ControllerRef>| {
         owner.as_ref().is_some_and(|owner| owner.kind == "DaemonSet" && !live.contains(&owner.uid))
     };
-    let mut pods: Vec<_> = pods.iter().filter(|pod| is_orphaned(&pod.controller)).collect();
-    let mut revisions: Vec<_> = revisions.iter().filter(|revision| is_orphaned(&revision.controller)).collect();
+    let mut pods: Vec<_> =
+        pods.into_iter().filter(|pod| !pod.is_being_deleted() && is_orphaned(&pod.controller)).collect();
+    let is_lost = |revision: &&ControllerRevision| revision.deleted.is_none() && is_orphaned(&revision.controller);
+    let mut revisions: Vec<_> = revisions.into_iter().filter(is_lost).collect();
     pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     revisions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     Orphans { pods, revisions }
@@ -153,12 +167,15 @@ pub fn orphans<'a, U: Into<Text>>(
 /// pods[1].node = PodNode::Bound("node-2".into());
 /// assert_eq!(pods_on_missing_nodes(&pods, &[Node::new("node-1")]), [&pods[1]]);
 /// ```
-pub fn pods_on_missing_nodes<'a>(pods: &'a [Pod], nodes: &[Node]) -> Vec<&'a Pod> {
-    let nodes: HashSet<&Text> = nodes.iter().map(|node| &node.name).collect();
+pub fn pods_on_missing_nodes<'a, 'n>(
+    pods: impl IntoIterator<Item = &'a Pod>,
+    nodes: impl IntoIterator<Item = &'n Node>,
+) -> Vec<&'a Pod> {
+    let nodes: HashSet<&Text> = nodes.into_iter().map(|node| &node.name).collect();
     let is_lost = |pod: &&Pod| {
         pod.node.is_bound() && pod.node.name().is_some_and(|node| !nodes.contains(node)) && !pod.is_being_deleted()
     };
-    let mut lost: Vec<_> = pods.iter().filter(is_lost).collect();
+    let mut lost: Vec<_> = pods.into_iter().filter(is_lost).collect();
     lost.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     lost
 }

@@ -54,7 +54,7 @@
 //! - [`policy`]: rollout policies, for updates that keep to more than the DaemonSet's own strategy.
 //! - [`backoff`]: how long Failed pods are left alone.
 //!
-//! The four rooms, each callable on its own, without a [`Snapshot`]:
+//! Four that are callable on their own, without a [`Snapshot`]:
 //!
 //! - [`selector`]: label selectors, node selector terms, tolerations: does it match, and if not, why.
 //! - [`affinity`]: the pod for a node, with its rewritten node affinity and automatic tolerations; the node of a pod.

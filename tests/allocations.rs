@@ -50,6 +50,7 @@ fn ten_thousand_creations_share_one_template() {
 /// Returns how much memory a cluster gains from the second to the last of many equal rounds.
 fn growth(rounds: usize, round: impl Fn(&mut Kept, usize)) -> i64 {
     let mut kept = Kept::new(Settings::default());
+    kept.set_complete();
     round(&mut kept, 0);
     measure(|| (1..rounds).for_each(|number| round(&mut kept, number))).bytes_current
 }
@@ -93,6 +94,7 @@ fn pods_share_the_name_of_their_node() {
     const PODS: usize = 1000;
     let name = "n".repeat(1000);
     let mut kept = Kept::new(Settings::default());
+    kept.set_complete();
     kept.apply(node(&name));
     let cost = measure(|| (0..PODS).for_each(|number| kept.apply(pod(&format!("pod-{number}"), &name))));
     assert!(cost.bytes_current < 600 * 1000, "{} bytes for {PODS} pods of a node", cost.bytes_current);
@@ -104,6 +106,7 @@ fn a_status_update_rebuilds_nothing() {
     let mut facts = nodes(count);
     facts = facts.with_pods((0..count).map(|n| pod(&format!("pod-{n:05}"), &format!("node-{n:05}"))));
     let mut kept = Kept::new(Settings::default());
+    kept.set_complete();
     kept.apply(facts.namespace.clone());
     kept.apply(facts.daemonset.clone());
     kept.resync(facts.nodes.clone());

@@ -190,12 +190,14 @@ fn grouped(plan: &Plan) -> Groups {
 
 fn line(action: &Action) -> Line {
     let (sign, verb, object, node) = match action {
-        Action::AdoptPod { pod } => ('~', "adopt", escape_control(&pod.name), String::new()),
+        Action::AdoptPod { pod, .. } => ('~', "adopt", escape_control(&pod.name), String::new()),
         Action::ReleasePod { pod, .. } => ('~', "release", escape_control(&pod.name), String::new()),
         Action::RelabelPod { pod, hash } => {
             ('~', "relabel", escape_control(&pod.name), escape_control(format_args!("hash {hash}")))
         }
-        Action::AdoptRevision { revision } => ('~', "adopt revision", escape_control(&revision.name), String::new()),
+        Action::AdoptRevision { revision, .. } => {
+            ('~', "adopt revision", escape_control(&revision.name), String::new())
+        }
         Action::ReleaseRevision { revision, .. } => {
             ('~', "release revision", escape_control(&revision.name), String::new())
         }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use daemonplan::{
-    Action, Key, Kind, ObjectRef,
+    Action, Key, Kind,
     model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod, Text},
     plan::EventType,
 };
@@ -248,11 +248,11 @@ impl Execution<'_> {
             Action::ReleasePod { .. } => self.release::<Pod>(step).await,
             Action::ReleaseRevision { .. } => self.release::<ControllerRevision>(step).await,
             Action::RelabelPod { .. } | Action::UpdateRevision { .. } => {
-                server.patch(step.kind(), key, &self.patch(step)).await
+                server.patch(step.kind(), key, &patch_of(step, None)?).await
             }
             Action::RollBack { generation, .. } => self.roll_back(step, *generation).await,
             Action::CreateRevision { revision } => self.create_revision(key, revision).await,
-            Action::UpdateStatus { .. } => server.patch_status(step.kind(), key, &self.patch(step)).await,
+            Action::UpdateStatus { .. } => server.patch_status(step.kind(), key, &patch_of(step, None)?).await,
             other => Err(Refusal::Changed(format!("unknown action {other}: update the controller"))),
         };
         written.map(Outcome::Written)
@@ -307,21 +307,7 @@ impl Execution<'_> {
         if fresh.uid != self.daemonset.uid || fresh.generation != generation {
             return Err(Refusal::Changed("the DaemonSet was edited since the plan: not rolled back".to_owned()));
         }
-        server.patch(Kind::DaemonSet, &step.key, &self.patch_of(step, &version)).await
-    }
-
-    /// The patch that carries a step out, on condition of the object's uid.
-    fn patch(&self, step: &Step) -> Value {
-        step.action.patch(&ObjectRef::from(self.daemonset)).unwrap_or_default()
-    }
-
-    /// The patch that carries a step out, on condition of the object's uid and version.
-    fn patch_of(&self, step: &Step, version: &str) -> Value {
-        let mut patch = self.patch(step);
-        if let Some(metadata) = patch.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("resourceVersion".to_owned(), json!(version));
-        }
-        patch
+        server.patch(Kind::DaemonSet, &step.key, &patch_of(step, Some(&version))?).await
     }
 
     /// Confirms with the API server, once per job, that the DaemonSet still exists and is not being deleted.
@@ -361,7 +347,7 @@ impl Execution<'_> {
         if step.action.object().is_none_or(|planned| planned.uid != *object.uid()) || !holds(&object) {
             return Err(Refusal::Changed(format!("{} has changed since the plan", step.key.name)));
         }
-        self.executor.server.patch(step.kind(), &step.key, &self.patch_of(step, &version)).await
+        self.executor.server.patch(step.kind(), &step.key, &patch_of(step, Some(&version))?).await
     }
 
     /// Reads a step's object, and its version, from the API server.
@@ -424,6 +410,16 @@ fn first_failure(results: Vec<Result<(), Refusal>>) -> Result<(), Failure> {
     }
     let retry_after = refusals.iter().filter_map(Refusal::retry_after).max();
     Err(Failure { retry_after, terminal: refusals.iter().any(Refusal::is_terminating) })
+}
+
+/// The patch that carries a step out, on condition of the object's uid and, if it is given, its version.
+fn patch_of(step: &Step, version: Option<&str>) -> Result<Value, Refusal> {
+    let without_uid = || Refusal::Changed(format!("{} has no uid", step.key.name));
+    let mut patch = step.action.patch().ok_or_else(without_uid)?;
+    if let Some(metadata) = patch.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.extend(version.map(|version| ("resourceVersion".to_owned(), json!(version))));
+    }
+    Ok(patch)
 }
 
 /// An object that a DaemonSet can adopt or release.

@@ -38,7 +38,8 @@ impl Claim {
 
 /// Returns whether `daemonset` owns, adopts, releases or ignores `pod`.
 ///
-/// A DaemonSet that is being deleted claims nothing; see [`gc`](crate::gc).
+/// A DaemonSet that is being deleted claims nothing ([`gc`](crate::gc) decides about its dependents), nor does one whose
+/// selector is empty.
 ///
 /// ```
 /// use daemonplan::{adoption::{Claim, claim_pod}, model::{DaemonSet, Pod}};
@@ -47,10 +48,13 @@ impl Claim {
 /// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 pub fn claim_pod(daemonset: &DaemonSet, pod: &Pod) -> Claim {
+    if !claims(daemonset) {
+        return Claim::Ignore;
+    }
     claim_pod_if(daemonset, pod, || selects(daemonset, &pod.labels))
 }
 
-/// Returns whether `daemonset` owns, adopts, releases or ignores `revision`.
+/// Returns whether `daemonset` owns, adopts, releases or ignores `revision`, as [`claim_pod`] does for a pod.
 ///
 /// ```
 /// use daemonplan::{adoption::{Claim, claim_revision}, model::{ControllerRevision, DaemonSet, Labels}};
@@ -61,6 +65,16 @@ pub fn claim_pod(daemonset: &DaemonSet, pod: &Pod) -> Claim {
 /// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 pub fn claim_revision(daemonset: &DaemonSet, revision: &ControllerRevision) -> Claim {
+    if claims(daemonset) { relation_to(daemonset, revision) } else { Claim::Ignore }
+}
+
+/// Whether the DaemonSet claims anything at all.
+pub(super) fn claims(daemonset: &DaemonSet) -> bool {
+    !daemonset.is_being_deleted() && daemonset.selector.as_ref().is_none_or(|selector| !selector.is_empty())
+}
+
+/// [`claim_revision`] even if the DaemonSet is being deleted.
+pub(crate) fn relation_to(daemonset: &DaemonSet, revision: &ControllerRevision) -> Claim {
     let selects = || selects(daemonset, &revision.labels);
     if controls_revision(daemonset, revision) {
         claim_of_owned(selects)
@@ -71,7 +85,7 @@ pub fn claim_revision(daemonset: &DaemonSet, revision: &ControllerRevision) -> C
     }
 }
 
-/// [`claim_pod`] for a caller that knows whether the selector matches.
+/// [`claim_pod`] for a caller that knows whether the selector matches, even if the DaemonSet is being deleted.
 pub(crate) fn claim_pod_if(daemonset: &DaemonSet, pod: &Pod, selects: impl FnOnce() -> bool) -> Claim {
     if controls_pod(daemonset, pod) {
         claim_of_owned(selects)

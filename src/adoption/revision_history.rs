@@ -3,16 +3,19 @@
 //! The current revision is the one whose data equals the template, compared as JSON values: the order of keys and the
 //! difference between `null` and absent fields are ignored. A take-over from another controller therefore restarts no pod.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde_json::Value;
 
 use super::{
-    claim::{Claim, claim_revision},
+    claim::{Claim, claims, relation_to},
     reason::{ReleaseReason, RevisionDeleteReason, RevisionUpdateReason},
     template_hash::{equals_ignoring_nulls, extra_fields, hash_after, revision_data},
 };
-use crate::model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, ObjectRef, Text};
+use crate::model::{ControllerRevision, DaemonSet, HASH_LABEL, ObjectRef, Text};
 
 /// A DaemonSet's revisions, compared with its template.
 ///
@@ -21,7 +24,7 @@ use crate::model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Obj
 /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
 /// let history = RevisionHistory::of(&daemonset, &[]);
 /// let Some(RevisionStep::Create { revision }) = history.steps().next() else { unreachable!() };
-/// let created = [(**revision).clone()];
+/// let created = [*revision];
 /// let history = RevisionHistory::of(&daemonset, &created);
 /// assert_eq!(history.current(), Some(&created[0]));
 /// # Ok::<(), daemonplan::model::RequirementError>(())
@@ -95,9 +98,11 @@ pub enum RevisionStep {
 }
 
 impl RevisionHistory {
-    /// Compares `revisions`, all of the DaemonSet's namespace, with its template.
-    pub fn of(daemonset: &DaemonSet, revisions: &[ControllerRevision]) -> Self {
-        Self::new(daemonset, revisions.iter())
+    /// Compares `revisions`, all of the DaemonSet's namespace, with its template. A DaemonSet that is being deleted, or whose
+    /// selector is empty, has none.
+    pub fn of<'r>(daemonset: &DaemonSet, revisions: impl IntoIterator<Item = &'r ControllerRevision>) -> Self {
+        let claims = claims(daemonset);
+        Self::new(daemonset, revisions.into_iter().filter(|_| claims))
     }
 
     /// Returns the label `controller-revision-hash` of pods that are up to date.
@@ -111,10 +116,10 @@ impl RevisionHistory {
         self.current.as_ref()
     }
 
-    /// Iterates over what the DaemonSet does with its revisions, but for the deletion of those beyond
-    /// `revisionHistoryLimit`, which depends on the pods.
-    pub fn steps(&self) -> impl Iterator<Item = &RevisionStep> {
-        self.claims.iter().chain(&self.changes)
+    /// Iterates over what the DaemonSet does with its revisions, but for the [deletion of old
+    /// ones](Self::delete_beyond), which depends on the pods.
+    pub fn steps(&self) -> impl Iterator<Item = RevisionStep> {
+        self.claims.iter().chain(&self.changes).cloned().chain(self.delete_duplicates())
     }
 
     /// The history when no revisions are given: only the template's own hash is known.
@@ -122,15 +127,16 @@ impl RevisionHistory {
         Self { hash: hash_after(daemonset, 0), collision_count: daemonset.status.collision_count, ..Self::default() }
     }
 
-    /// Compares `revisions`, all of the DaemonSet's namespace, with the template.
+    /// Compares `revisions`, all of the DaemonSet's namespace, with the template, even if it is being deleted.
     pub(crate) fn new<'r>(daemonset: &DaemonSet, revisions: impl Iterator<Item = &'r ControllerRevision>) -> Self {
         let collision_count = daemonset.status.collision_count;
         let mut history = Self { is_given: true, collision_count, ..Self::default() };
         let data = revision_data(&daemonset.template);
-        let revisions = history.distinct(revisions.filter(|revision| revision.namespace == daemonset.namespace));
+        let (revisions, ambiguous) = distinct(revisions.filter(|revision| revision.namespace == daemonset.namespace));
+        history.ambiguous = ambiguous.into_iter().cloned().collect();
         let mut current = Vec::new();
         for revision in revisions.values().copied() {
-            let claim = claim_revision(daemonset, revision);
+            let claim = relation_to(daemonset, revision);
             history.claims.extend(RevisionStep::of_claim(claim, revision));
             if !claim.is_claimed() {
                 continue;
@@ -152,27 +158,6 @@ impl RevisionHistory {
         }
         history.update(number);
         history
-    }
-
-    /// Revisions by name. Of several with one name the one with the highest number is used, whatever their order.
-    fn distinct<'r>(
-        &mut self,
-        revisions: impl Iterator<Item = &'r ControllerRevision>,
-    ) -> BTreeMap<&'r Text, &'r ControllerRevision> {
-        let mut by_name = BTreeMap::<&Text, &ControllerRevision>::new();
-        for revision in revisions {
-            let known = by_name.entry(&revision.name).or_insert(revision);
-            if *known != revision {
-                self.ambiguous.push(revision.name.clone());
-                let rank = |revision: &ControllerRevision| (revision.revision, revision.manifest());
-                if rank(revision) > rank(known) {
-                    *known = revision;
-                }
-            }
-        }
-        self.ambiguous.sort();
-        self.ambiguous.dedup();
-        by_name
     }
 
     /// The newest revision, and the fields that only it has, if no revision equals the template but this one says all
@@ -207,12 +192,9 @@ impl RevisionHistory {
         })
     }
 
-    /// Deletes the revisions beyond `limit` by ascending number, except those that pods still use.
-    pub(crate) fn delete_beyond(
-        &self,
-        limit: u32,
-        is_in_use: impl Fn(&Text) -> bool,
-    ) -> impl Iterator<Item = RevisionStep> {
+    /// Iterates over the deletions of old revisions beyond `limit` (`spec.revisionHistoryLimit`), by ascending number,
+    /// except those whose hash is in use by a pod.
+    pub fn delete_beyond(&self, limit: u32, is_in_use: impl Fn(&Text) -> bool) -> impl Iterator<Item = RevisionStep> {
         let excess = self.old.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
         let unused = self.old.iter().filter(move |revision| !is_in_use(&hash_of(revision)));
         unused.take(excess).map(move |revision| RevisionStep::Delete {
@@ -245,8 +227,7 @@ impl RevisionHistory {
         let mut revision = ControllerRevision::new(daemonset.namespace.clone(), name, number, data);
         revision.labels = daemonset.template.labels().with(HASH_LABEL, hash.clone());
         revision.annotations = daemonset.annotations.clone();
-        revision.controller =
-            Some(ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() });
+        revision.controller = Some(daemonset.into());
         self.changes.push(RevisionStep::Create { revision: Box::new(revision) });
         self.hash = hash;
     }
@@ -269,6 +250,37 @@ impl RevisionHistory {
                 hash: hash_of(revision),
                 reason,
             });
+        }
+    }
+}
+
+/// Revisions by name, and the names that several different ones have. Of these the one with the highest number is used,
+/// whatever their order.
+pub(crate) fn distinct<'r>(
+    revisions: impl Iterator<Item = &'r ControllerRevision>,
+) -> (BTreeMap<&'r Text, &'r ControllerRevision>, BTreeSet<&'r Text>) {
+    let (mut by_name, mut ambiguous) = (BTreeMap::<&Text, &ControllerRevision>::new(), BTreeSet::new());
+    for revision in revisions {
+        let known = by_name.entry(&revision.name).or_insert(revision);
+        if *known != revision {
+            ambiguous.insert(&revision.name);
+            let rank = |revision: &ControllerRevision| (revision.revision, revision.manifest());
+            if rank(revision) > rank(known) {
+                *known = revision;
+            }
+        }
+    }
+    (by_name, ambiguous)
+}
+
+impl fmt::Display for RevisionStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adopt { revision } => write!(f, "adopt {}", revision.name),
+            Self::Release { revision, reason } => write!(f, "release {}: {reason}", revision.name),
+            Self::Create { revision } => write!(f, "create {}", revision.name),
+            Self::Update { revision, reason, .. } => write!(f, "update {}: {reason}", revision.name),
+            Self::Delete { revision, reason } => write!(f, "delete {}: {reason}", revision.name),
         }
     }
 }

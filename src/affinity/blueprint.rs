@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{node_affinity::rewrite_in, tolerations::with_automatic};
+use super::{node_affinity::rewrite_in, tolerations::tolerations};
 use crate::model::{ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTemplate, TEMPLATE_GENERATION_LABEL, Text};
 
 /// A pod to create, without the node. All creations of a template share one blueprint.
@@ -28,8 +28,7 @@ impl PodBlueprint {
     pub fn new(daemonset: &DaemonSet, template: &PodTemplate, hash: &str) -> Self {
         let json = template.json();
         let mut spec = object(json.get("spec"));
-        let tolerations = with_automatic(spec.get("tolerations"), template.host_network());
-        spec.insert("tolerations".into(), tolerations);
+        spec.insert("tolerations".into(), tolerations(template));
         Self(Arc::new(json!({
             "apiVersion": "v1",
             "kind": "Pod",

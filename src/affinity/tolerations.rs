@@ -28,21 +28,17 @@ pub fn automatic_tolerations(host_network: bool) -> impl Iterator<Item = Tolerat
     })
 }
 
-/// Returns the tolerations of a template's pods: the template's, with the [automatic ones](automatic_tolerations).
+/// Returns the tolerations of a template's pods, as JSON: the template's, unknown fields included, with the [automatic
+/// ones](automatic_tolerations).
 ///
 /// ```
 /// use daemonplan::{affinity::tolerations, model::{PodTemplate, Toleration}};
 /// let template = PodTemplate::default().with_tolerations(vec![Toleration::new("gpu")]);
-/// assert_eq!(tolerations(&template).len(), 7);
+/// assert_eq!(tolerations(&template).as_array().unwrap().len(), 7);
 /// ```
-pub fn tolerations(template: &PodTemplate) -> Vec<Toleration> {
-    let mut all = template.tolerations().to_vec();
-    for automatic in automatic_tolerations(template.host_network()) {
-        if !all.contains(&automatic) {
-            all.push(automatic);
-        }
-    }
-    all
+pub fn tolerations(template: &PodTemplate) -> Value {
+    let own = template.json().get("spec").and_then(|spec| spec.get("tolerations"));
+    with_automatic(own, template.host_network())
 }
 
 fn automatic(host_network: bool) -> impl Iterator<Item = (&'static str, TaintEffect)> {
@@ -59,7 +55,7 @@ fn automatic(host_network: bool) -> impl Iterator<Item = (&'static str, TaintEff
 }
 
 /// Merges the automatic tolerations into `tolerations`: they replace equal ones or are appended.
-pub(super) fn with_automatic(tolerations: Option<&Value>, host_network: bool) -> Value {
+fn with_automatic(tolerations: Option<&Value>, host_network: bool) -> Value {
     let mut all = tolerations.and_then(Value::as_array).cloned().unwrap_or_default();
     for (key, effect) in automatic(host_network) {
         let wanted = json!({"key": key, "operator": "Exists", "effect": effect});

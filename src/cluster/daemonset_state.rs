@@ -14,7 +14,11 @@ use super::{
     pod_table::{PlacedPod, PodOwner, PodTable},
 };
 use crate::{
-    adoption::{Claim, claim_pod, revision_history::RevisionHistory, template_hash::hash_after},
+    adoption::{
+        Claim, RevisionHistory,
+        claim::{claim_pod_if, selects},
+        template_hash::hash_after,
+    },
     backoff::Backoff,
     context::{DaemonSetContext, DaemonSetRules, SyncMode},
     model::{ControllerRevision, DaemonSet, HASH_LABEL, Namespace, Node, Pod, Text},
@@ -213,7 +217,7 @@ impl DaemonSetState {
     }
 
     fn claim(&self, pod: &Pod) -> Claim {
-        claim_pod(&self.daemonset, pod)
+        claim_pod_if(&self.daemonset, pod, || selects(&self.daemonset, &pod.labels))
     }
 
     fn membership(&self, PlacedPod { pod, slot }: &PlacedPod) -> Membership {
@@ -413,7 +417,7 @@ impl PodSource for ClusterPods<'_> {
 
     fn claims(&self) -> Vec<Action> {
         let claims = self.state.claims.values();
-        claims.filter_map(|(index, claim)| Action::of_claim(*claim, self.get(*index)?)).collect()
+        claims.filter_map(|(index, claim)| Action::of_claim(*claim, self.get(*index)?, &self.state.daemonset)).collect()
     }
 
     fn claimed(&self) -> impl Iterator<Item = &Pod> {

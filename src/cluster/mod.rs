@@ -32,25 +32,31 @@ use pod_table::PodTable;
 ///
 /// Call its methods in this order:
 ///
-/// 1. Events: [`apply`](Cluster::apply) and [`delete`](Cluster::delete) for single objects, [`resync`](Cluster::resync)
-///    or [`retain`](Cluster::retain) after a list. Pass all objects of the five kinds. Pods that no DaemonSet can claim
-///    are not kept.
-/// 2. [`stale`](Cluster::stale) returns the DaemonSets to plan for. [`next_stale_after`](Cluster::next_stale_after)
+/// 1. Lists: [`resync`](Cluster::resync) with all objects of each of the five kinds, or [`apply`](Cluster::apply) for each
+///    and [`retain`](Cluster::retain) at the end of its list. Until every kind was listed, nothing is stale and there are no
+///    plans, since what was not listed is unknown rather than missing. Pods with a controller of another kind than
+///    DaemonSet are not kept.
+/// 2. Events: [`apply`](Cluster::apply) and [`delete`](Cluster::delete), and lists again after an interruption.
+/// 3. [`stale`](Cluster::stale) returns the DaemonSets to plan for. [`next_stale_after`](Cluster::next_stale_after)
 ///    returns when time alone makes another DaemonSet stale.
-/// 3. [`plan`](Cluster::plan) returns the same plan as [`Snapshot::plan`](crate::planner::Snapshot::plan) for the same
+/// 4. [`plan`](Cluster::plan) returns the same plan as [`Snapshot::plan`](crate::planner::Snapshot::plan) for the same
 ///    objects.
-/// 4. After carrying the plan out: [`update_backoff`](Cluster::update_backoff), and
-///    [`set_expectations_satisfied`](Cluster::set_expectations_satisfied) while its effects do not show in the events.
+/// 5. Before the plan is carried out: [`update_backoff`](Cluster::update_backoff), and
+///    [`set_expectations_satisfied`](Cluster::set_expectations_satisfied) with `false` until its effects show in the
+///    events. If it is not carried out, or only in part: [`mark_stale`](Cluster::mark_stale).
 ///
 /// ```
-/// use daemonplan::{Cluster, Settings, model::{DaemonSet, Namespace, Node}};
+/// use daemonplan::{Cluster, Settings, model::{ControllerRevision, DaemonSet, Namespace, Node, Pod}};
 /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
 /// let now = "2026-01-02T03:04:05Z".parse().unwrap();
 ///
 /// let mut cluster = Cluster::new(Settings::default());
-/// cluster.apply(Namespace::new("prod"));
-/// cluster.apply(daemonset);
-/// cluster.apply(Node::new("node-7"));
+/// cluster.resync([Namespace::new("prod")]);
+/// cluster.resync([daemonset]);
+/// cluster.resync([Node::new("node-7")]);
+/// cluster.resync::<ControllerRevision>([]);
+/// assert_eq!(cluster.stale(now), [], "pods were not listed: there may be one on the node");
+/// cluster.resync::<Pod>([]);
 /// let key = cluster.stale(now).into_iter().next().unwrap();
 /// let plan = cluster.plan(&key, now).unwrap();
 /// assert_eq!(plan.status.unwrap().desired_number_scheduled, 1);
@@ -64,8 +70,11 @@ pub struct Cluster {
     pods: PodTable,
     interner: Interner,
     namespaces: HashMap<Text, NamespaceState, RandomState>,
-    /// The DaemonSets for which the effects of the last plan do not show yet, known or not.
-    unsatisfied: HashSet<Key, RandomState>,
+    /// The kinds of which all objects are known.
+    listed: BTreeSet<Kind>,
+    /// The DaemonSets for which the effects of the last plan do not show yet, known or not, with their uid if it was
+    /// known.
+    unsatisfied: HashMap<Key, Option<Text>, RandomState>,
     /// The DaemonSets that events made stale.
     stale: HashSet<Key, RandomState>,
     /// When time alone makes a DaemonSet stale.
@@ -106,15 +115,23 @@ impl Cluster {
     /// cluster.delete::<Pod>(("prod", "agent-x2k"));
     /// ```
     pub fn delete<R: Resource>(&mut self, id: impl Into<R::Id>) {
-        self.delete_key(R::KIND, &id.into().into());
+        self.delete_any(R::KIND, &R::key_of(id.into()));
     }
 
-    /// Removes an object of any kind, for streams that mix them; an unknown one is ignored.
-    pub fn delete_object(&mut self, object: &Object) {
-        self.delete_key(object.kind(), &object.key());
+    /// Removes an object of a kind that is known only at run time, for streams that mix them; an unknown one is ignored.
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Key, Kind, Settings};
+    /// Cluster::new(Settings::default()).delete_any(Kind::Node, &Key::cluster_wide("node-1"));
+    /// ```
+    pub fn delete_any(&mut self, kind: Kind, key: &Key) {
+        if kind == Kind::DaemonSet {
+            self.unsatisfied.remove(key);
+        }
+        self.remove(kind, key);
     }
 
-    fn delete_key(&mut self, kind: Kind, key: &Key) {
+    fn remove(&mut self, kind: Kind, key: &Key) {
         match kind {
             Kind::DaemonSet => self.delete_daemonset(key),
             Kind::Node => self.delete_node(&key.name),
@@ -162,15 +179,40 @@ impl Cluster {
     /// assert_eq!(cluster.nodes().map(|node| &*node.name).collect::<Vec<_>>(), ["node-2"]);
     /// ```
     pub fn retain<R: Resource>(&mut self, mut remains: impl FnMut(&Key) -> bool) {
+        self.listed.insert(R::KIND);
         let gone: Vec<Key> = self.keys(R::KIND).filter(|key| !remains(key)).collect();
         for key in gone {
-            self.delete_key(R::KIND, &key);
+            self.remove(R::KIND, &key);
         }
     }
 
+    /// Whether all five kinds were listed, by [`resync`](Self::resync) or [`retain`](Self::retain). Before that there are
+    /// no plans.
+    pub fn is_complete(&self) -> bool {
+        Kind::ALL.iter().all(|kind| self.listed.contains(kind))
+    }
+
+    /// States that all objects of all kinds were applied, one by one and without a list.
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Settings, model::Namespace};
+    /// let mut cluster = Cluster::new(Settings::default());
+    /// cluster.apply(Namespace::new("prod"));
+    /// assert!(!cluster.is_complete());
+    /// cluster.set_complete();
+    /// assert!(cluster.is_complete());
+    /// ```
+    pub fn set_complete(&mut self) {
+        self.listed.extend(Kind::ALL);
+    }
+
     /// Returns the DaemonSets whose plan may have changed, by an event or by time alone, ordered by namespace and name.
-    /// DaemonSets in an unknown namespace are left out.
+    /// DaemonSets in an unknown namespace are left out, and all of them until the cluster is
+    /// [complete](Self::is_complete).
     pub fn stale(&self, now: Timestamp) -> Vec<Key> {
+        if !self.is_complete() {
+            return Vec::new();
+        }
         let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key);
         let all: BTreeSet<&Key> = self.stale.iter().chain(due).filter(|key| self.is_ready(key)).collect();
         all.into_iter().cloned().collect()
@@ -182,13 +224,29 @@ impl Cluster {
         self.due.iter().map(|(at, _)| *at).find(|at| *at > now)
     }
 
-    /// Returns the plan for a DaemonSet, which is then no longer stale; `None` if it or its namespace is unknown.
+    /// Makes a DaemonSet stale: for a plan that was not carried out, or not in full, because a write failed.
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Key, Settings};
+    /// Cluster::new(Settings::default()).mark_stale(&Key::new("prod", "agent")); // ignored: it is unknown
+    /// ```
+    pub fn mark_stale(&mut self, key: &Key) {
+        if self.daemonset(key).is_some() {
+            self.stale.insert(key.clone());
+        }
+    }
+
+    /// Returns the plan for a DaemonSet, which is then no longer stale. `None` if it or its namespace is unknown, or if the
+    /// cluster is not [complete](Self::is_complete).
     ///
     /// The plan's actions do not count as done until their effects are applied as events; until then, see
-    /// [`Cluster::set_expectations_satisfied`]. A `now` before that of the last plan is allowed, but everything is then
+    /// [`Cluster::set_expectations_satisfied`]. If they are not carried out, see [`Cluster::mark_stale`]. A `now` before that of the last plan is allowed, but everything is then
     /// recomputed.
     pub fn plan(&mut self, key: &Key, now: Timestamp) -> Option<Plan> {
-        let expectations_satisfied = !self.unsatisfied.contains(key);
+        if !self.is_complete() {
+            return None;
+        }
+        let expectations_satisfied = self.are_satisfied(key);
         let Self { settings, backoff, nodes, pods, namespaces, .. } = self;
         let NamespaceState { namespace, daemonsets, revisions } = namespaces.get_mut(&key.namespace)?;
         let (namespace, daemonset) = (namespace.as_ref()?, daemonsets.get_mut(&key.name)?);
@@ -204,16 +262,38 @@ impl Cluster {
         Some(daemonset.plan(&view, revisions.values()))
     }
 
-    /// Sets whether the effects of the last plan show in the applied objects. While they do not, plans create and
-    /// delete nothing.
+    /// Sets whether the effects of the last plan show in the applied objects. While they do not, plans create and delete
+    /// no pods, delete no old revisions, and do not raise the observed generation.
     ///
-    /// What is set holds until it is set anew, also while the DaemonSet is not known, for example in the midst of a
-    /// list.
+    /// The rest of such plans is as ever: adoptions, releases, new revisions, the status. What is on its way of these is
+    /// asked for again, so do not plan until everything that was written shows, or leave out what you wait for. A change
+    /// makes the DaemonSet stale, since its plan changes.
+    ///
+    /// What is set holds until it is set again or the DaemonSet is [deleted](Self::delete), also while a list does not have
+    /// it. It does not hold for a DaemonSet of this name with another uid.
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Key, Settings};
+    /// let mut cluster = Cluster::new(Settings::default());
+    /// cluster.set_expectations_satisfied(&Key::new("prod", "agent"), false);
+    /// ```
     pub fn set_expectations_satisfied(&mut self, key: &Key, satisfied: bool) {
-        let has_changed = if satisfied { self.unsatisfied.remove(key) } else { self.unsatisfied.insert(key.clone()) };
-        if has_changed && self.daemonset(key).is_some() {
-            self.stale.insert(key.clone());
+        let before = self.are_satisfied(key);
+        if satisfied {
+            self.unsatisfied.remove(key);
+        } else {
+            let uid = self.daemonset(key).map(|daemonset| daemonset.uid.clone());
+            self.unsatisfied.insert(key.clone(), uid);
         }
+        if before != satisfied {
+            self.mark_stale(key);
+        }
+    }
+
+    /// Whether the effects of the last plan show. What was said of a DaemonSet does not hold for one that was created anew.
+    fn are_satisfied(&self, key: &Key) -> bool {
+        let uid = self.daemonset(key).map(|daemonset| &daemonset.uid);
+        self.unsatisfied.get(key).is_none_or(|known| known.is_some() && uid.is_some() && known.as_ref() != uid)
     }
 
     /// Replaces the settings. All DaemonSets become stale.
@@ -227,7 +307,8 @@ impl Cluster {
         }
     }
 
-    /// Stores the entries that a plan returned ([`Plan::backoff`]), and drops those that have expired at `now`.
+    /// Stores the entries that a plan returned ([`Plan::backoff`]), and drops those that have expired at `now`. The
+    /// DaemonSets of either become stale.
     pub fn update_backoff(&mut self, entries: impl IntoIterator<Item = (BackoffKey, BackoffEntry)>, now: Timestamp) {
         let entries: Vec<_> = entries.into_iter().collect();
         let new = entries.iter().map(|(key, _)| key);
@@ -275,7 +356,7 @@ impl Cluster {
         facts.now = Some(now);
         facts.settings = self.settings.clone();
         facts.backoff = self.backoff.clone();
-        facts.expectations_satisfied = !self.unsatisfied.contains(key);
+        facts.expectations_satisfied = self.are_satisfied(key);
         Some(facts)
     }
 
@@ -303,6 +384,11 @@ impl Cluster {
     /// Returns the pods as last applied that a DaemonSet may claim, in any order.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.iter()
+    }
+
+    /// Returns the ControllerRevisions as last applied, in any order.
+    pub fn revisions(&self) -> impl Iterator<Item = &ControllerRevision> {
+        self.namespaces.values().flat_map(|state| state.revisions.values())
     }
 
     /// Returns a namespace as last applied.

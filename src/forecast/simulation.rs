@@ -157,7 +157,8 @@ impl<'a> Simulation<'a> {
         cluster.resync(snapshot.revisions.unwrap_or_default().iter().cloned());
         cluster.apply(daemonset.clone());
         own().for_each(|pod| cluster.apply(pod.clone()));
-        cluster.apply(snapshot.namespace.clone());
+        cluster.apply(snapshot.namespace);
+        cluster.set_complete();
         let backoff = snapshot.backoff.iter().flat_map(|backoff| backoff.iter());
         cluster.update_backoff(backoff.map(|(key, entry)| (key.clone(), *entry)), now);
         let mut simulation = Self {
@@ -318,7 +319,7 @@ impl<'a> Simulation<'a> {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::AdoptPod { pod } => {
+            Action::AdoptPod { pod, .. } => {
                 let owner = self.owner();
                 self.edit(&pod.name, |pod| pod.controller = Some(owner));
             }
@@ -356,7 +357,7 @@ impl<'a> Simulation<'a> {
             Action::DeleteRevision { revision, .. } => {
                 self.cluster.delete::<ControllerRevision>(&revision);
             }
-            Action::AdoptRevision { revision } => {
+            Action::AdoptRevision { revision, .. } => {
                 let owner = self.owner();
                 self.edit_revision(&revision, |revision| revision.controller = Some(owner));
             }

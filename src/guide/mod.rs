@@ -6,38 +6,51 @@
 /// the [stale](crate::Cluster::stale) DaemonSets, and carries the plans out:
 ///
 /// ```
-/// use daemonplan::{Action, Cluster, ObjectRef, Settings, model::{DaemonSet, Namespace, Node, Pod, Resource}};
+/// use std::collections::HashSet;
+/// use daemonplan::{Action, Cluster, Key, Settings, model::{ControllerRevision, DaemonSet, Namespace, Node, Pod}};
 /// use jiff::Timestamp;
 ///
 /// let mut cluster = Cluster::new(Settings::default());
-/// let now: Timestamp = "2026-01-02T03:04:05Z".parse()?; // of the watches' machine
+/// let mut waiting = HashSet::<Key>::new();
+/// let now: Timestamp = "2026-01-02T03:04:05Z".parse()?;
 ///
-/// // 1. A list of each kind, all five of them, and then every event.
+/// // 1. A list of each of the five kinds, and then every event. There is no plan before the last list.
 /// cluster.resync([Namespace::new("prod")]);
 /// cluster.resync([Node::new("node-1"), Node::new("node-2")]);
 /// cluster.resync([DaemonSet::new("prod", "agent", [("app", "agent")])?]);
-/// cluster.apply(Pod::from_serializable(&serde_json::json!({"metadata": {"namespace": "prod", "name": "web-x2k"}}))?);
+/// cluster.resync::<ControllerRevision>([]);
+/// cluster.resync::<Pod>([]);
+/// cluster.apply(Node::new("node-3"));
 /// cluster.delete::<Node>("node-2");
 ///
-/// // 2. Plan what is stale, now and whenever `next_stale_after` is reached.
+/// // 2. Plan what is stale, now and when `next_stale_after` says, but not while writes are on their way.
 /// for key in cluster.stale(now) {
+///     if waiting.contains(&key) {
+///         continue;
+///     }
 ///     let Some(plan) = cluster.plan(&key, now) else { continue };
-///     let owner = cluster.daemonset(&key).map(ObjectRef::from).unwrap();
-///
-///     // 3. Carry the plan out in its order. The next plan waits until the watches show what was written.
-///     cluster.set_expectations_satisfied(&key, plan.actions.is_empty());
 ///     cluster.update_backoff(plan.backoff, now);
+///
+///     // 3. Carry the plan out in its order.
 ///     for action in &plan.actions {
 ///         match action {
 ///             Action::CreatePod { node, blueprint, .. } => println!("POST {}", blueprint.manifest(node)),
 ///             Action::CreateRevision { revision } => println!("POST {}", revision.manifest()),
-///             Action::DeletePod { pod, .. } => println!("DELETE {pod} if its uid is {}", pod.uid),
-///             Action::DeleteRevision { revision, .. } => println!("DELETE {revision} if its uid is {}", revision.uid),
-///             Action::UpdateStatus { daemonset, .. } => println!("PATCH {daemonset}/status {:?}", action.patch(&owner)),
-///             other => println!("PATCH {:?} {:?}", other.object(), other.patch(&owner)),
+///             Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
+///                 println!("DELETE {object} if its uid is {}", object.uid);
+///             }
+///             // Only if the DaemonSet, read anew, still has this generation; with its resourceVersion in the patch.
+///             Action::RollBack { generation, .. } => println!("PATCH if {generation} {:?}", action.patch()),
+///             // Only if the DaemonSet, read anew, has this uid and is not being deleted.
+///             Action::AdoptPod { .. } | Action::AdoptRevision { .. } => println!("PATCH if … {:?}", action.patch()),
+///             Action::UpdateStatus { daemonset, .. } => println!("PATCH {daemonset}/status {:?}", action.patch()),
+///             other => println!("PATCH {:?}", other.patch()), // releases, relabelling, revisions
 ///         }
 ///     }
+///     // A write that failed: `cluster.mark_stale(&key)`, after a pause. Otherwise wait until all of them show.
+///     waiting.insert(key);
 /// }
+/// // 4. When the watches have shown every write of a DaemonSet: `waiting.remove(&key)`, and go on with 2.
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -50,33 +63,43 @@
 /// would roll the remaining template out: read DaemonSets and ControllerRevisions as JSON. Where a revision says more than
 /// the template, the plan [warns](crate::Warning::RevisionSaysMore).
 ///
-/// The five kinds are types of the trait [`Resource`](crate::model::Resource); a stream that mixes them has
-/// [`Object`](crate::Object)s. A `Cluster` shares the memory of equal labels between objects by itself; for a
+/// The five kinds are types of the trait [`Resource`](crate::model::Resource). A stream that mixes them has
+/// [`Object`](crate::Object)s, which are read from JSON by its `kind`. A `Cluster` shares the memory of equal labels between objects by itself; for a
 /// [`Snapshot`](crate::Snapshot) of many objects an [`Interner`](crate::model::Interner) does.
 ///
 /// # Carrying plans out
 ///
 /// - **Order.** Carry actions out in their order. Stopping after any of them is safe: the next plan continues.
 /// - **Preconditions.** [`Action::object`](crate::Action::object) has the uid that the object must still have. Send it with
-///   a deletion; a conflict only means to plan again. [`Action::patch`](crate::Action::patch) holds it already.
+///   a deletion; [`Action::patch`](crate::Action::patch) holds it already. A refusal (404, 409, 422) means that the object
+///   has changed: plan again.
 /// - **Patches, not updates.** Do not write the types of [`model`](crate::model) back: they lack the fields that plans do
 ///   not need. Created pods come from [`PodBlueprint::manifest`](crate::PodBlueprint::manifest), revisions from
 ///   [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest), byte for byte as the built-in controller
 ///   writes them: if it takes the DaemonSet back, it recognises its revisions by their bytes.
-/// - **Expectations.** Until the watch has shown all of a plan's writes, call
-///   [`set_expectations_satisfied`](crate::Cluster::set_expectations_satisfied) with `false`. Plans then create and delete
-///   nothing, so that no pod is created twice because its first creation has not shown up yet. Stop waiting after some
-///   minutes: a write may have been undone before the watch saw it.
-/// - **Time.** [`next_stale_after`](crate::Cluster::next_stale_after) tells when time alone makes a plan stale, for example
-///   when a pod becomes available or a back-off ends. Plan then, even without an event.
+/// - **Waiting.** A plan knows only what was applied. Until the watches have shown everything that the last plan wrote, the
+///   next one would ask for it again. A creation shows when its name appears, a patch when the object has the
+///   `resourceVersion` of the answer or a later one, a deletion when the object has a deletion timestamp or is gone. Stop
+///   waiting after some minutes: a write may have been undone before the watch saw it. A controller that wants the status
+///   written meanwhile, as the built-in one, plans on with
+///   [`set_expectations_satisfied`](crate::Cluster::set_expectations_satisfied) at `false`, and leaves out what it waits for.
+/// - **Failures.** [`plan`](crate::Cluster::plan) takes a DaemonSet off the stale ones. If a write fails, call
+///   [`mark_stale`](crate::Cluster::mark_stale), with a growing pause.
+/// - **Time.** [`next_stale_after`](crate::Cluster::next_stale_after) tells when time alone makes a plan of a `Cluster` stale,
+///   for example when a pod becomes available or a back-off ends. Plan then, even without an event.
+///   [`Plan::requeue_after`](crate::Plan::requeue_after) says the same of one plan, for whoever keeps no `Cluster`.
+/// - **Events.** [`Plan::events`](crate::Plan::events) are the Kubernetes Events to emit about the DaemonSet.
+/// - **Deleted DaemonSets.** While a DaemonSet is being deleted, its plans delete or release what it controls. Once it is
+///   gone there are no more plans: the cluster's garbage collector deletes the rest, or you do with [`gc`](crate::gc).
 /// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff), and
 ///   over a restart by serialising [`Cluster::backoff`](crate::Cluster::backoff).
 /// - **Warnings.** [`Plan::warnings`](crate::Plan::warnings) tell what the input lacks or contradicts, and what the plan made
 ///   of that. Log the new ones.
 /// - **Policies.** DaemonSets may carry [policies](policies) in their annotations. One of them asks for
-///   [`Action::RollBack`](crate::Action::RollBack): its patch needs the DaemonSet's generation as a precondition.
-///   [`Plan::rollout`](crate::Plan::rollout) is the state of the update. If the API server refuses to create a pod, pass
-///   [`Backoff::refused`](crate::Backoff::refused) to `update_backoff`.
+///   [`Action::RollBack`](crate::Action::RollBack). Kubernetes knows no precondition on a generation: read the DaemonSet,
+///   compare its generation, and add its `resourceVersion` to the patch. [`Plan::rollout`](crate::Plan::rollout) is the state
+///   of the update. If the API server refuses to create a pod, pass [`Backoff::refused`](crate::Backoff::refused) to
+///   `update_backoff`.
 /// - **Adoption.** Read the DaemonSet again before carrying out an adoption: a DaemonSet that is being deleted adopts
 ///   nothing, and the watch may lag.
 ///

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::{
     adoption::{
-        claim::claim_revision,
-        revision_history::hash_of,
+        claim::relation_to,
+        revision_history::{distinct, hash_of},
         template_hash::{equals_ignoring_nulls, revision_data},
     },
     model::{ControllerRevision, DaemonSet, PodTemplateError, Text, well_known::CHANGE_CAUSE_ANNOTATION},
@@ -170,7 +170,8 @@ impl<'a> Snapshot<'a> {
 
     fn own_revisions(&self) -> impl Iterator<Item = &'a ControllerRevision> {
         let all = self.revisions.unwrap_or_default().iter();
-        all.filter(|revision| claim_revision(self.daemonset, revision).is_claimed())
+        let own = all.filter(|revision| relation_to(self.daemonset, revision).is_claimed());
+        distinct(own).0.into_values()
     }
 }
 

@@ -5,7 +5,8 @@ use crate::{
     util::shared_values::SharedValues,
 };
 
-/// Shares memory between the equal parts of objects: label sets and their keys, taints, controllers.
+/// Shares memory between the equal parts of nodes and of pods: label sets and their keys, taints, controllers. Objects of
+/// other kinds are few, and stay as they are.
 ///
 /// A [`Cluster`](crate::cluster::Cluster) and the reader of [`manifest`](crate::manifest) have one of their own. Use
 /// one where you read many objects for a [`Snapshot`](crate::planner::Snapshot): it saves memory, and plans are faster

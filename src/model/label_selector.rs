@@ -35,8 +35,11 @@ impl LabelSelector {
     /// Returns a selector that requires all of `match_labels` and `match_expressions`.
     ///
     /// # Errors
-    /// If a key or a value of `match_labels` is invalid.
+    /// If a key or a value of `match_labels` is invalid, or if an operator is `Gt` or `Lt`, which are for nodes only.
     pub fn new(match_labels: Labels, match_expressions: Vec<Requirement>) -> Result<Self, RequirementError> {
+        for requirement in &match_expressions {
+            RawRequirement::from(requirement).for_label_selector()?;
+        }
         let pairs =
             match_labels.iter().map(|(key, value)| Requirement::new(key.clone(), Operator::In(vec![value.clone()])));
         let mut requirements = pairs.collect::<Result<Vec<_>, _>>()?;

@@ -1,23 +1,32 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, Text};
+use crate::model::{DaemonSet, Labels, Text};
 
 /// A reference to an object's controller: the owner with `controller: true`.
 ///
 /// ```
-/// use daemonplan::model::{ControllerRef, Pod};
+/// use daemonplan::model::{ControllerRef, DaemonSet, Pod};
+/// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
 /// let mut pod = Pod::new("prod", "agent-x2k");
-/// pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "42".into() });
+/// pod.controller = Some(ControllerRef::from(&daemonset));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ControllerRef {
-    /// The controller's kind, such as `DaemonSet`.
+    /// The controller's kind, such as `DaemonSet`. A kind that is not Kubernetes' own has its API group, as kubectl
+    /// writes it: `DaemonSet.apps.kruise.io`.
     pub kind: Text,
     /// The controller's name.
     pub name: Text,
     /// The controller's uid: its identity. A recreated controller has a different uid.
     pub uid: Text,
+}
+
+impl From<&DaemonSet> for ControllerRef {
+    /// Returns the reference of the DaemonSet's pods and revisions to it.
+    fn from(daemonset: &DaemonSet) -> Self {
+        Self { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() }
+    }
 }
 
 /// The fields of `metadata` that the kinds of this module need, as Kubernetes writes them.
@@ -80,12 +89,19 @@ impl Metadata {
     pub(super) fn controller(&self) -> Option<ControllerRef> {
         let owners = self.owner_references.as_deref().unwrap_or_default();
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
-        Some(ControllerRef { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() })
+        // Groups of custom resources have a dot, those of Kubernetes' own controllers have none.
+        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        let kind = if group.contains('.') { format!("{}.{group}", owner.kind).into() } else { owner.kind.clone() };
+        Some(ControllerRef { kind, name: owner.name.clone(), uid: owner.uid.clone() })
     }
 
     pub(super) fn set_controller(&mut self, controller: Option<ControllerRef>) {
         self.owner_references = controller.map(|ControllerRef { kind, name, uid }| {
-            let (api_version, yes) = ("apps/v1".into(), Some(true));
+            let (kind, api_version) = match kind.split_once('.') {
+                Some((kind, group)) => (kind.into(), format!("{group}/v1").into()),
+                None => (kind, "apps/v1".into()),
+            };
+            let yes = Some(true);
             vec![OwnerReference { api_version, kind, name, uid, controller: yes, block_owner_deletion: yes }]
         });
     }

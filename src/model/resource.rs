@@ -1,6 +1,10 @@
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
+use serde_json::Value;
 
 use crate::model::{ControllerRevision, DaemonSet, Interner, Namespace, Node, Pod, Text};
 
@@ -17,7 +21,7 @@ pub trait Resource: sealed::Sealed + Into<Object> + DeserializeOwned {
     const KIND: Kind;
 
     /// What identifies an object among those of its kind: its name for nodes and namespaces, otherwise its [`Key`].
-    type Id: Into<Key>;
+    type Id;
 
     /// Returns what identifies the object with this key, for code that is generic over the kinds.
     fn id_of(key: Key) -> Self::Id;
@@ -25,9 +29,12 @@ pub trait Resource: sealed::Sealed + Into<Object> + DeserializeOwned {
     /// Returns what identifies the object.
     fn id(&self) -> Self::Id;
 
+    /// Returns the namespace and the name of what an id identifies.
+    fn key_of(id: Self::Id) -> Key;
+
     /// Returns the namespace and the name of the object.
     fn key(&self) -> Key {
-        self.id().into()
+        Self::key_of(self.id())
     }
 
     /// Reads an object from any type that serialises as Kubernetes' JSON: those of every version of the crate
@@ -38,7 +45,7 @@ pub trait Resource: sealed::Sealed + Into<Object> + DeserializeOwned {
     /// with types that keep all fields.
     ///
     /// # Errors
-    /// If a field is missing or has the wrong type.
+    /// If it says that it is of another kind, or if a field is missing or has the wrong type.
     ///
     /// ```
     /// use daemonplan::{Resource, model::Node};
@@ -49,8 +56,16 @@ pub trait Resource: sealed::Sealed + Into<Object> + DeserializeOwned {
     /// # Ok::<(), daemonplan::model::ConversionError>(())
     /// ```
     fn from_serializable(object: &impl Serialize) -> Result<Self, ConversionError> {
-        let through_json = || serde_json::from_value(serde_json::to_value(object)?);
-        through_json().map_err(|source| ConversionError { kind: Self::KIND, source })
+        let read = || {
+            let json = serde_json::to_value(object)?;
+            match json.get("kind").and_then(Value::as_str) {
+                Some(kind) if kind.parse() != Ok(Self::KIND) => {
+                    Err(serde_json::Error::custom(format_args!("expected kind {}, found {kind}", Self::KIND)))
+                }
+                _ => serde_json::from_value(json),
+            }
+        };
+        read().map_err(|source| ConversionError { kind: Self::KIND, source })
     }
 }
 
@@ -70,14 +85,17 @@ pub struct ConversionError {
     pub source: serde_json::Error,
 }
 
-/// An object of any of the five kinds, for streams that mix them.
+/// An object of any of the five kinds, for streams that mix them. From JSON it is read by its `kind`.
 ///
 /// ```
-/// use daemonplan::{Cluster, Kind, Object, Settings, model::{Namespace, Node}};
+/// use daemonplan::{Cluster, Kind, Object, Settings, model::Namespace};
 /// let mut cluster = Cluster::new(Settings::default());
-/// let events = [Object::from(Namespace::new("prod")), Object::from(Node::new("node-7"))];
-/// assert_eq!(events[1].kind(), Kind::Node);
-/// events.into_iter().for_each(|object| cluster.apply(object));
+/// cluster.apply(Object::from(Namespace::new("prod")));
+/// let object: Object = serde_json::from_str(r#"{"kind": "Node", "metadata": {"name": "node-7"}}"#)?;
+/// assert_eq!(object.kind(), Kind::Node);
+/// cluster.apply(object);
+/// assert!(serde_json::from_str::<Object>(r#"{"kind": "Service", "metadata": {"name": "web"}}"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -169,7 +187,7 @@ mod sealed {
 }
 
 macro_rules! resources {
-    ($($kind:ident: $id:ty = |$object:ident| $value:expr, $id_of:expr, $share:expr;)+) => {
+    ($($kind:ident: $id:ty = |$object:ident| $value:expr, $id_of:expr, $key_of:expr, $share:expr;)+) => {
         $(
             impl sealed::Sealed for $kind {
                 fn share(&mut self, interner: &mut Interner) {
@@ -187,6 +205,11 @@ macro_rules! resources {
                     id_of(key)
                 }
 
+                fn key_of(id: $id) -> Key {
+                    let key_of: fn($id) -> Key = $key_of;
+                    key_of(id)
+                }
+
                 fn id(&self) -> $id {
                     let $object = self;
                     $value
@@ -202,12 +225,6 @@ macro_rules! resources {
             impl From<&$kind> for Object {
                 fn from(object: &$kind) -> Self {
                     Self::$kind(object.clone())
-                }
-            }
-
-            impl From<&$kind> for Key {
-                fn from(object: &$kind) -> Self {
-                    object.key()
                 }
             }
 
@@ -235,6 +252,18 @@ macro_rules! resources {
             }
         }
 
+        impl<'de> Deserialize<'de> for Object {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let json = Value::deserialize(deserializer)?;
+                let kind = json.get("kind").and_then(Value::as_str).unwrap_or_default();
+                match kind {
+                    $(stringify!($kind) => serde_json::from_value(json).map(Self::$kind),)+
+                    _ => return Err(D::Error::custom(format_args!("kind: {UnknownKind}, found {kind:?}"))),
+                }
+                .map_err(D::Error::custom)
+            }
+        }
+
         impl fmt::Display for Kind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(match self {
@@ -257,11 +286,16 @@ macro_rules! resources {
 }
 
 resources! {
-    DaemonSet: Key = |daemonset| Key::new(&daemonset.namespace, &daemonset.name), |key| key, |_, _| ();
-    Node: Text = |node| node.name.clone(), |key| key.name, Interner::share_node;
-    Pod: Key = |pod| Key::new(&pod.namespace, &pod.name), |key| key, Interner::share_pod;
-    Namespace: Text = |namespace| namespace.name.clone(), |key| key.name, |_, _| ();
-    ControllerRevision: Key = |revision| Key::new(&revision.namespace, &revision.name), |key| key, |_, _| ();
+    DaemonSet: Key = |daemonset| Key::new(&daemonset.namespace, &daemonset.name), |key| key, |id| id, |_, _| ();
+    Node: Text = |node| node.name.clone(), |key| key.name, |name| Key::cluster_wide(name), Interner::share_node;
+    Pod: Key = |pod| Key::new(&pod.namespace, &pod.name), |key| key, |id| id, Interner::share_pod;
+    Namespace: Text = |namespace| namespace.name.clone(), |key| key.name, |name| Key::cluster_wide(name), |_, _| ();
+    ControllerRevision: Key = |revision| Key::new(&revision.namespace, &revision.name), |key| key, |id| id, |_, _| ();
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::DaemonSet, Self::Node, Self::Pod, Self::Namespace, Self::ControllerRevision];
 }
 
 impl Interner {
@@ -292,13 +326,6 @@ impl From<&Self> for Key {
 impl From<&ObjectRef> for Key {
     fn from(object: &ObjectRef) -> Self {
         Self { namespace: object.namespace.clone(), name: object.name.clone() }
-    }
-}
-
-/// The key of a node or a namespace.
-impl From<Text> for Key {
-    fn from(name: Text) -> Self {
-        Self::cluster_wide(name)
     }
 }
 

@@ -164,13 +164,11 @@ fn fails(failure: &FailurePolicy, claimed: &ClaimedPod<'_>, clock: &mut Clock) -
     }
 }
 
-/// Whether a pod has been available long enough for its earlier restarts to no longer count.
+/// Whether a pod is known to have been available long enough for its earlier restarts to no longer count.
 fn has_recovered(claimed: &ClaimedPod<'_>, clock: &mut Clock) -> bool {
     match claimed.pod.ready_since() {
-        Some(since) if claimed.is_available() && clock.now.is_some() => {
-            clock.has_passed(since, FailurePolicy::RECOVERY)
-        }
-        _ => claimed.is_available(),
+        Some(since) => claimed.is_available() && clock.has_passed(since, FailurePolicy::RECOVERY),
+        None => false,
     }
 }
 

@@ -139,17 +139,34 @@ impl DaemonSetFleet {
         daemonsets: impl IntoIterator<Item = (D, N)>,
         settings: &Settings,
     ) -> Self {
+        let rules = |daemonset: &DaemonSet, namespace: &Namespace| PlacementRules::new(daemonset, namespace, settings);
+        Self::build(daemonsets.into_iter().map(|(daemonset, namespace)| {
+            let (daemonset, namespace) = (daemonset.borrow(), namespace.borrow());
+            let mode = SyncMode::of(daemonset, namespace);
+            (daemonset.key(), rules(daemonset, namespace), mode, requests::of_template(&daemonset.template))
+        }))
+    }
+
+    /// Creates a fleet from the DaemonSets of snapshots of one cluster, each with its settings.
+    pub fn of<'a>(snapshots: impl IntoIterator<Item = Snapshot<'a>>) -> Self {
+        Self::build(snapshots.into_iter().map(|snapshot| {
+            let daemonset = snapshot.daemonset;
+            let mode = SyncMode::of(daemonset, snapshot.namespace);
+            (daemonset.key(), snapshot.placement_rules(), mode, requests::of_template(&daemonset.template))
+        }))
+    }
+
+    fn build(
+        daemonsets: impl Iterator<Item = (Key, PlacementRules, SyncMode, Result<Resources, serde_json::Error>)>,
+    ) -> Self {
         let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
         let mut all: Vec<_> = daemonsets
-            .into_iter()
-            .map(|(daemonset, namespace)| {
-                let (daemonset, namespace) = (daemonset.borrow(), namespace.borrow());
-                let requests = requests::of_template(&daemonset.template).unwrap_or_else(|source| {
-                    fleet.problems.push(RequestsError { daemonset: daemonset.key(), source });
+            .map(|(key, rules, mode, requests)| {
+                let requests = requests.unwrap_or_else(|source| {
+                    fleet.problems.push(RequestsError { daemonset: key.clone(), source });
                     Resources::new()
                 });
-                let rules = PlacementRules::new(daemonset, namespace, settings);
-                (daemonset.key(), rules, SyncMode::of(daemonset, namespace), requests)
+                (key, rules, mode, requests)
             })
             .collect();
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -183,13 +200,6 @@ impl DaemonSetFleet {
             self.groups.len() - 1
         };
         self.members.push(FleetMember { key, group, requests });
-    }
-
-    /// Creates a fleet from the DaemonSets of snapshots of one cluster.
-    pub fn of<'a>(snapshots: impl IntoIterator<Item = Snapshot<'a>>) -> Self {
-        let snapshots: Vec<_> = snapshots.into_iter().collect();
-        let settings = snapshots.first().and_then(|snapshot| snapshot.settings).cloned().unwrap_or_default();
-        Self::new(snapshots.iter().map(|snapshot| (snapshot.daemonset, snapshot.namespace)), &settings)
     }
 
     /// Computes which DaemonSets would run on `node`, and what they would request there.

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 
-use crate::model::{PodTemplate, Text};
-use crate::overhead::Quantity;
+use crate::model::{PodTemplate, Quantity, Text};
 
 /// Amounts by resource, such as `cpu` and `memory`.
 pub(super) type Resources = BTreeMap<Text, Quantity>;

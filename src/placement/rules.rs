@@ -2,7 +2,7 @@
 
 use super::{Placement, PlacementReason, PlacementRule, SelectorSource, Verdict};
 use crate::{
-    affinity::tolerations,
+    affinity::automatic_tolerations,
     model::{
         DaemonSet, LabelLookup, Namespace, Node, NodeSelectorTerm, RequirementError, Taint, TaintEffect, Text,
         Toleration,
@@ -49,7 +49,8 @@ impl PlacementRules {
     /// Compiles the rules of `daemonset` in `namespace`, which must be the DaemonSet's own.
     pub fn new(daemonset: &DaemonSet, namespace: &Namespace, settings: &Settings) -> Self {
         let template = &daemonset.template;
-        let tolerations = tolerations(template);
+        let mut tolerations = template.tolerations().to_vec();
+        tolerations.extend(automatic_tolerations(template.host_network()));
         let (namespace, invalid_selector) = namespace_selectors(namespace, settings);
         let mut rules = Vec::new();
         if !template.node_name().is_empty() {

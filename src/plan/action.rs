@@ -11,7 +11,7 @@ use crate::{
         ReleaseReason, RevisionDeleteReason, RevisionUpdateReason, claim::Claim, revision_history::RevisionStep,
     },
     affinity::{PodBlueprint, owner_reference},
-    model::{ControllerRevision, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text},
+    model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text},
     policy::some_nodes,
 };
 
@@ -33,11 +33,15 @@ pub enum Action {
     AdoptPod {
         /// The pod.
         pod: ObjectRef,
+        /// The DaemonSet.
+        owner: ObjectRef,
     },
     /// Remove the DaemonSet's owner reference from the pod.
     ReleasePod {
         /// The pod.
         pod: ObjectRef,
+        /// The DaemonSet.
+        owner: ObjectRef,
         /// The reason.
         reason: ReleaseReason,
     },
@@ -45,15 +49,19 @@ pub enum Action {
     AdoptRevision {
         /// The revision.
         revision: ObjectRef,
+        /// The DaemonSet.
+        owner: ObjectRef,
     },
     /// Remove the DaemonSet's owner reference from the revision.
     ReleaseRevision {
         /// The revision.
         revision: ObjectRef,
+        /// The DaemonSet.
+        owner: ObjectRef,
         /// The reason.
         reason: ReleaseReason,
     },
-    /// Create the first revision of the template.
+    /// Create the revision of a template that has none.
     CreateRevision {
         /// The whole object.
         revision: Box<ControllerRevision>,
@@ -154,8 +162,8 @@ impl Action {
     ///
     /// ```
     /// use daemonplan::{Action, Kind, ObjectRef, model::Pod};
-    /// let action = Action::AdoptPod { pod: ObjectRef::from(&Pod::new("prod", "agent-x2k")) };
-    /// assert_eq!(action.kind(), Kind::Pod);
+    /// let pod = ObjectRef::from(&Pod::new("prod", "agent-x2k"));
+    /// assert_eq!(Action::RelabelPod { pod, hash: "6d5f".into() }.kind(), Kind::Pod);
     /// ```
     pub fn kind(&self) -> Kind {
         match self {
@@ -210,11 +218,11 @@ impl Action {
     /// Returns the existing object that the action changes, with its uid as the precondition; `None` for creations.
     pub fn object(&self) -> Option<&ObjectRef> {
         match self {
-            Self::AdoptPod { pod }
+            Self::AdoptPod { pod, .. }
             | Self::ReleasePod { pod, .. }
             | Self::RelabelPod { pod, .. }
             | Self::DeletePod { pod, .. } => Some(pod),
-            Self::AdoptRevision { revision }
+            Self::AdoptRevision { revision, .. }
             | Self::ReleaseRevision { revision, .. }
             | Self::UpdateRevision { revision, .. }
             | Self::DeleteRevision { revision, .. } => Some(revision),
@@ -223,31 +231,31 @@ impl Action {
         }
     }
 
-    /// Returns the strategic merge patch that carries the action out on its [object](Self::object); `None` for creations
-    /// and deletions. `owner` is the DaemonSet that the plan is for.
+    /// Returns the strategic merge patch (`application/strategic-merge-patch+json`) that carries the action out on its
+    /// [object](Self::object). `None` for creations and deletions, and if the object's uid is not known.
     ///
     /// The patch names the object's uid, so that the API server refuses it for a recreated object. It changes nothing
     /// else, unlike an update of the whole object. That of a status is for the subresource `status`: it sets every
-    /// number, zeros too, and leaves `conditions` alone.
+    /// number, zeros too, and leaves `conditions` alone. Owner references are merged by uid, and released with
+    /// `$patch: delete`; the template of a roll-back replaces the present one as a whole (`$patch: replace`).
     /// <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/>
     ///
     /// ```
     /// use daemonplan::{Action, ObjectRef, model::{DaemonSet, DaemonSetStatus}};
     /// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
     /// daemonset.uid = "42".into();
-    /// let owner = ObjectRef::from(&daemonset);
     /// let status = DaemonSetStatus { number_ready: 3, ..DaemonSetStatus::default() };
-    /// let patch = Action::UpdateStatus { daemonset: owner.clone(), status }.patch(&owner).unwrap();
+    /// let patch = Action::UpdateStatus { daemonset: ObjectRef::from(&daemonset), status }.patch().unwrap();
     /// assert_eq!((&patch["metadata"]["uid"], &patch["status"]["numberReady"]), (&"42".into(), &3.into()));
     /// assert_eq!(patch["status"]["numberUnavailable"], 0);
     /// # Ok::<(), daemonplan::model::RequirementError>(())
     /// ```
-    pub fn patch(&self, owner: &ObjectRef) -> Option<Value> {
+    pub fn patch(&self) -> Option<Value> {
         let mut patch = match self {
-            Self::AdoptPod { .. } | Self::AdoptRevision { .. } => {
+            Self::AdoptPod { owner, .. } | Self::AdoptRevision { owner, .. } => {
                 json!({"metadata": {"ownerReferences": [owner_reference(&owner.name, &owner.uid)]}})
             }
-            Self::ReleasePod { .. } | Self::ReleaseRevision { .. } => {
+            Self::ReleasePod { owner, .. } | Self::ReleaseRevision { owner, .. } => {
                 json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}]}})
             }
             Self::RelabelPod { hash, .. } => json!({"metadata": {"labels": {HASH_LABEL: hash}}}),
@@ -262,7 +270,8 @@ impl Action {
             | Self::DeleteRevision { .. } => return None,
         };
         let metadata = patch.as_object_mut()?.entry("metadata").or_insert_with(|| json!({}));
-        metadata.as_object_mut()?.insert("uid".into(), json!(self.object()?.uid));
+        let uid = Some(&self.object()?.uid).filter(|uid| !uid.is_empty())?;
+        metadata.as_object_mut()?.insert("uid".into(), json!(uid));
         Some(patch)
     }
 }
@@ -284,21 +293,28 @@ fn all_fields(status: &DaemonSetStatus) -> Value {
 
 impl Action {
     /// The adoption or release that a claim of a pod asks for.
-    pub(crate) fn of_claim(claim: Claim, pod: &Pod) -> Option<Self> {
-        let pod = || ObjectRef::from(pod);
+    pub(crate) fn of_claim(claim: Claim, pod: &Pod, daemonset: &DaemonSet) -> Option<Self> {
+        let of = |pod: &Pod| (ObjectRef::from(pod), ObjectRef::from(daemonset));
         match claim {
-            Claim::Adopt => Some(Self::AdoptPod { pod: pod() }),
-            Claim::Release => Some(Self::ReleasePod { pod: pod(), reason: ReleaseReason::LabelsDoNotMatch }),
+            Claim::Adopt => {
+                let (pod, owner) = of(pod);
+                Some(Self::AdoptPod { pod, owner })
+            }
+            Claim::Release => {
+                let (pod, owner) = of(pod);
+                Some(Self::ReleasePod { pod, owner, reason: ReleaseReason::LabelsDoNotMatch })
+            }
             Claim::Owned | Claim::Ignore => None,
         }
     }
-}
 
-impl From<RevisionStep> for Action {
-    fn from(step: RevisionStep) -> Self {
+    /// The action that carries out a step of a DaemonSet's history.
+    pub(crate) fn of_step(step: RevisionStep, daemonset: &DaemonSet) -> Self {
         match step {
-            RevisionStep::Adopt { revision } => Self::AdoptRevision { revision },
-            RevisionStep::Release { revision, reason } => Self::ReleaseRevision { revision, reason },
+            RevisionStep::Adopt { revision } => Self::AdoptRevision { revision, owner: daemonset.into() },
+            RevisionStep::Release { revision, reason } => {
+                Self::ReleaseRevision { revision, owner: daemonset.into(), reason }
+            }
             RevisionStep::Create { revision } => Self::CreateRevision { revision },
             RevisionStep::Update { revision, number, hash, reason } => {
                 Self::UpdateRevision { revision, number, hash, reason }
@@ -311,9 +327,9 @@ impl From<RevisionStep> for Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AdoptPod { pod } => write!(f, "adopt pod {}", pod.name),
+            Self::AdoptPod { pod, .. } => write!(f, "adopt pod {}", pod.name),
             Self::ReleasePod { pod, .. } => write!(f, "release pod {}", pod.name),
-            Self::AdoptRevision { revision } => write!(f, "adopt revision {}", revision.name),
+            Self::AdoptRevision { revision, .. } => write!(f, "adopt revision {}", revision.name),
             Self::ReleaseRevision { revision, .. } => write!(f, "release revision {}", revision.name),
             Self::CreateRevision { revision } => {
                 write!(f, "create revision {} (number {})", revision.name, revision.revision)
@@ -393,7 +409,7 @@ mod tests {
             (Pod::new("prod", "agent-x2k"), ControllerRevision::new("prod", "agent-6d5f", 3, 0.into()));
         let (pod, revision) = (ObjectRef::from(&pod), ObjectRef::from(&revision));
         let relabel = Action::RelabelPod { pod: pod.clone(), hash: "6d5f".into() };
-        let release = Action::ReleaseRevision { revision, reason: ReleaseReason::Orphaned };
+        let release = Action::ReleaseRevision { owner: revision.clone(), revision, reason: ReleaseReason::Orphaned };
         let delete = Action::DeletePod { pod, node: None, reason: DeleteReason::OwnerDeleted };
         for (action, code, kind, field) in [
             (&relabel, "RelabelPod", Kind::Pod, "pod"),

@@ -47,7 +47,8 @@ pub struct Plan {
     /// The actions in the order of execution: claims, revisions and relabelling, creations, deletions, clean-up, status.
     /// Stopping after any of them and planning again is safe.
     pub actions: Vec<Action>,
-    /// The status before the actions take effect; `None` if none is written.
+    /// The status before the actions take effect. `None` if the DaemonSet is being deleted or left alone, or if it is not
+    /// [known](Warning::ClockNotGiven). [`Action::UpdateStatus`] writes it if it has changed.
     pub status: Option<DaemonSetStatus>,
     /// Kubernetes Events to emit about the DaemonSet.
     pub events: Vec<Event>,

@@ -13,7 +13,7 @@ use crate::{
     settings::Settings,
 };
 
-/// A problem of the input that Kubernetes ignores without a word.
+/// A problem of the input: what Kubernetes ignores without a word, or what is missing from it.
 ///
 /// ```
 /// use daemonplan::Warning;
@@ -79,8 +79,8 @@ pub enum Warning {
         /// The name.
         revision: Text,
     },
-    /// No revision equals the template, but the newest one says all that the template says, and more. If the DaemonSet
-    /// was read through types that do not know these fields, the rollout is a mistake.
+    /// No revision equals the template, but the newest one has all fields of the template with the same values, and others
+    /// besides. If the DaemonSet was read through types that do not know these, the rollout is a mistake.
     RevisionSaysMore {
         /// The name of the revision.
         revision: Text,
@@ -174,11 +174,11 @@ impl fmt::Display for Warning {
             Self::OtherNamespace { expected, found } => {
                 write!(f, "namespace {found} was given, not the DaemonSet's namespace {expected}: nothing is done")
             }
-            Self::NoUid => f.write_str("the DaemonSet has no uid, like one that is not in a cluster: pods of one of its name there are not its own"),
+            Self::NoUid => f.write_str("the DaemonSet has no uid, like one that is not in a cluster yet: no pod of a cluster counts as its own"),
             Self::NoBurst => f.write_str("the burst limit is 0: no pod is created or deleted"),
             Self::ClockNotGiven => f.write_str(
                 "the time was not given: availability under minReadySeconds, back-offs and the waits of policies are not \
-                 known, and no deletion rests on them",
+                 known; no update deletes a pod because of them, and Failed pods are deleted without back-off",
             ),
             Self::DuplicateNode { node } => write!(f, "node {node} was given more than once, with different contents"),
             Self::DuplicateRevision { revision } => {

@@ -54,7 +54,7 @@ impl<'a> ClaimedPods<'a> {
                 if claim == Claim::Ignore {
                     continue;
                 }
-                pods.claims.extend(Action::of_claim(claim, pod));
+                pods.claims.extend(Action::of_claim(claim, pod, context.daemonset));
                 if claim.is_claimed() {
                     pods.claimed.push(index);
                     let revision =
@@ -71,6 +71,7 @@ impl<'a> ClaimedPods<'a> {
             }
         }
         pods.claims.sort_by(|a, b| a.object().cmp(&b.object()));
+        pods.claims.dedup();
 
         let mut on_node = Vec::new();
         let verdicts = context.rules.placement.verdicts(nodes.all());

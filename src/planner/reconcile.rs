@@ -2,6 +2,7 @@
 
 use super::totals::Totals;
 use crate::{
+    adoption::RevisionStep,
     affinity::PodBlueprint,
     context::DaemonSetContext,
     gc,
@@ -84,7 +85,12 @@ impl<P: PodSource> Reconciler<'_, P> {
     fn add_claims(&mut self) {
         let history = &self.context.rules.history;
         self.plan.actions = self.pods.claims();
-        self.plan.actions.extend(history.claims.iter().cloned().map(Action::from));
+        self.add_steps_of_history(history.claims.iter().cloned());
+    }
+
+    fn add_steps_of_history(&mut self, steps: impl IntoIterator<Item = RevisionStep>) {
+        let daemonset = self.context.daemonset;
+        self.plan.actions.extend(steps.into_iter().map(|step| Action::of_step(step, daemonset)));
     }
 
     fn add_revisions(&mut self) {
@@ -93,7 +99,7 @@ impl<P: PodSource> Reconciler<'_, P> {
             self.plan.warnings.push(Warning::HistoryNotGiven);
         }
         self.plan.warnings.extend(Warning::of_history(history, self.context.daemonset));
-        self.plan.actions.extend(history.changes.iter().cloned().map(Action::from));
+        self.add_steps_of_history(history.changes.iter().cloned());
         if history.has_duplicates() {
             self.plan.actions.extend(relabel(self.pods.claimed(), &history.hash));
         }
@@ -117,10 +123,11 @@ impl<P: PodSource> Reconciler<'_, P> {
     fn add_cleanup(&mut self) {
         let DaemonSetContext { daemonset, rules, expectations_satisfied, .. } = *self.context;
         let history = &rules.history;
-        self.plan.actions.extend(history.delete_duplicates().map(Action::from));
+        self.add_steps_of_history(history.delete_duplicates());
         if expectations_satisfied {
-            let unused = history.delete_beyond(daemonset.revision_history_limit, |hash| self.pods.uses_hash(hash));
-            self.plan.actions.extend(unused.map(Action::from));
+            let limit = daemonset.revision_history_limit;
+            let unused: Vec<_> = history.delete_beyond(limit, |hash| self.pods.uses_hash(hash)).collect();
+            self.add_steps_of_history(unused);
         }
     }
 
@@ -137,7 +144,8 @@ impl<P: PodSource> Reconciler<'_, P> {
         let fails = |action: &Action| matches!(action, Action::DeletePod { reason: DeleteReason::Failed, .. });
         let depends = || {
             let guides_updates = self.context.rules.policy.guides_updates;
-            guides_updates || self.totals.has_unknown() || self.plan.actions.iter().any(fails)
+            let waits = self.totals.has_unknown() || self.totals.has_waits();
+            guides_updates || waits || self.plan.actions.iter().any(fails)
         };
         if self.context.now.is_none() && depends() {
             self.plan.warnings.push(Warning::ClockNotGiven);
@@ -211,6 +219,7 @@ fn relabel<'p>(claimed: impl Iterator<Item = &'p Pod>, hash: &Text) -> Vec<Actio
     let mut actions: Vec<_> =
         others.map(|pod| Action::RelabelPod { pod: ObjectRef::from(pod), hash: hash.clone() }).collect();
     actions.sort_by(|a, b| a.object().cmp(&b.object()));
+    actions.dedup();
     actions
 }
 

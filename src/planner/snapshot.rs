@@ -152,7 +152,7 @@ impl<'a> Snapshot<'a> {
     /// Compares the revisions with the template.
     pub(crate) fn history(&self) -> RevisionHistory {
         match self.revisions {
-            Some(revisions) => RevisionHistory::of(self.daemonset, revisions),
+            Some(revisions) => RevisionHistory::new(self.daemonset, revisions.iter()),
             None => RevisionHistory::not_given(self.daemonset),
         }
     }

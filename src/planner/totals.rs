@@ -210,6 +210,11 @@ impl Totals {
         self.counts.unknown > 0
     }
 
+    /// Whether Failed pods or refused creations wait for the end of a back-off.
+    pub(crate) fn has_waits(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
     /// The DaemonSet's status; `None` if the number of available pods is not known.
     pub(crate) fn status(&self, context: &DaemonSetContext<'_>) -> Option<DaemonSetStatus> {
         if self.has_unknown() {

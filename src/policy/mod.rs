@@ -96,7 +96,7 @@ pub enum Order {
 /// assert_eq!((zones.pace, zones.max_unavailable), (GroupPace::OneAtATime, None));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Groups {
     /// The label of the nodes, such as `topology.kubernetes.io/zone`.
@@ -144,7 +144,7 @@ pub enum GroupPace {
 /// assert_eq!(away.not_ready, None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ExcludedNodes {
     /// `not-ready`: nodes with the taint `node.kubernetes.io/not-ready`.
@@ -169,7 +169,7 @@ pub struct ExcludedNodes {
 /// assert_eq!((canary.bake.as_secs(), canary.approval), (0, Approval::NotNeeded));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Canary {
     /// The canaries.
@@ -234,7 +234,7 @@ pub enum Approval {
 /// assert_eq!((policy.max_restarts, policy.available_within), (2, None));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct FailurePolicy {
     /// `daemonplan/max-restarts`: the number of container restarts that a new pod may have.

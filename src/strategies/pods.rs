@@ -13,7 +13,7 @@ use crate::{
 
 /// Generates the controller of a pod or a revision.
 fn controllers(daemonset: &DaemonSet) -> impl Strategy<Value = Option<ControllerRef>> + use<> {
-    let own = ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() };
+    let own = ControllerRef::from(daemonset);
     let predecessor = ControllerRef { uid: "uid-predecessor".into(), ..own.clone() };
     let other_kind = ControllerRef { kind: "ReplicaSet".into(), ..own.clone() };
     prop_oneof![
@@ -167,7 +167,7 @@ pub(super) fn typical_pods(
     nodes: Vec<Text>,
     revisions: &[ControllerRevision],
 ) -> impl Strategy<Value = Vec<Pod>> + use<> {
-    let owner = ControllerRef { kind: "DaemonSet".into(), name: daemonset.name.clone(), uid: daemonset.uid.clone() };
+    let owner = ControllerRef::from(daemonset);
     let namespace = daemonset.namespace.clone();
     let hash = select(hashes(daemonset, revisions));
     let state = (hash, readiness(), prop::bool::weighted(0.05), ages(), problems());

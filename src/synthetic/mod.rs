@@ -52,6 +52,7 @@ pub struct Synthetic {
 /// let synthetic = Synthetic::new(10).daemonsets(2).build();
 /// let mut cluster = Cluster::new(Settings::default());
 /// synthetic.objects().for_each(|object| cluster.apply(object));
+/// cluster.set_complete();
 /// assert_eq!(cluster.stale(synthetic.now).len(), 2);
 /// ```
 #[derive(Clone, Debug, PartialEq)]

@@ -171,7 +171,7 @@ impl Cluster {
     pub fn apply(&mut self, actions: &[Action]) {
         for action in actions {
             match action {
-                Action::AdoptPod { pod } => self.pod(&pod.name).controller = Some(owner()),
+                Action::AdoptPod { pod, .. } => self.pod(&pod.name).controller = Some(owner()),
                 Action::ReleasePod { pod, .. } => self.pod(&pod.name).controller = None,
                 Action::RelabelPod { pod, hash } => {
                     let pod = self.pod(&pod.name);
@@ -182,7 +182,7 @@ impl Cluster {
                     let created = self.born_on(node, blueprint.manifest(node));
                     self.pods.push(created);
                 }
-                Action::AdoptRevision { revision } => self.revision_mut(&revision.name).controller = Some(owner()),
+                Action::AdoptRevision { revision, .. } => self.revision_mut(&revision.name).controller = Some(owner()),
                 Action::ReleaseRevision { revision, .. } => self.revision_mut(&revision.name).controller = None,
                 Action::CreateRevision { revision } => self.revisions.push((**revision).clone()),
                 Action::UpdateRevision { revision, number, hash, .. } => {

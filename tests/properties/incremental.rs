@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use daemonplan::{
     Backoff, Cluster, Key, Kind, Object, OwnedSnapshot, Placement, Plan, Settings, Snapshot,
-    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Resource},
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Resource, Text},
     strategies::{clusters, guided_clusters},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -46,7 +46,8 @@ struct World {
     objects: BTreeMap<(Kind, Key), Object>,
     settings: Settings,
     backoff: Backoff,
-    expectations_satisfied: BTreeMap<Key, bool>,
+    /// The uids of the DaemonSets whose expectations are not satisfied; `None` if it was not known.
+    unsatisfied: BTreeMap<Key, Option<Text>>,
     now: Timestamp,
 }
 
@@ -96,7 +97,10 @@ impl World {
             .at(self.now)
             .settings(&self.settings)
             .backoff(&self.backoff);
-        let observed = self.expectations_satisfied.get(&daemonset.key()).copied().unwrap_or(true);
+        let observed = match self.unsatisfied.get(&daemonset.key()) {
+            None => true,
+            Some(uid) => uid.as_ref().is_some_and(|uid| *uid != daemonset.uid),
+        };
         let snapshot = if observed { snapshot } else { snapshot.expectations_unsatisfied() };
         Some(Face { now: self.now, plan: snapshot.plan(), placements: snapshot.placements().collect() })
     }
@@ -137,10 +141,11 @@ fn check(facts: &[OwnedSnapshot], events: &[ClusterEvent]) {
         objects: BTreeMap::new(),
         settings: first.settings.clone(),
         backoff: Backoff::default(),
-        expectations_satisfied: BTreeMap::new(),
+        unsatisfied: BTreeMap::new(),
         now: first.now.unwrap_or_else(|| "2026-01-02T03:04:05Z".parse().unwrap()),
     };
     let mut cluster = Cluster::new(world.settings.clone());
+    cluster.set_complete();
     let mut last = BTreeMap::<Key, Face>::new();
     // Most objects exist initially.
     for object in pool.iter().step_by(2) {
@@ -157,7 +162,10 @@ fn check(facts: &[OwnedSnapshot], events: &[ClusterEvent]) {
             ClusterEvent::Deleted(index) => {
                 let object = index.get(&pool);
                 world.objects.remove(&(object.kind(), object.key()));
-                cluster.delete_object(object);
+                if object.kind() == Kind::DaemonSet {
+                    world.unsatisfied.remove(&object.key());
+                }
+                cluster.delete_any(object.kind(), &object.key());
             }
             ClusterEvent::Resynced(kind, share) => {
                 let kind = *KINDS.get(*kind).unwrap();
@@ -172,7 +180,11 @@ fn check(facts: &[OwnedSnapshot], events: &[ClusterEvent]) {
             }
             ClusterEvent::EffectsObserved(observed) => {
                 let key = Key::new("prod", "agent");
-                world.expectations_satisfied.insert(key.clone(), *observed);
+                let known = world.daemonsets().into_iter().find(|daemonset| daemonset.key() == key);
+                world.unsatisfied.remove(&key);
+                if !observed {
+                    world.unsatisfied.insert(key.clone(), known.map(|daemonset| daemonset.uid));
+                }
                 cluster.set_expectations_satisfied(&key, *observed);
             }
             ClusterEvent::Planned { seconds, some, keeps_backoff } => {

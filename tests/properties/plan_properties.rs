@@ -210,7 +210,7 @@ proptest! {
         for action in &facts.snapshot().plan().actions {
             let (pod, adopts) = match action {
                 Action::DeletePod { pod, .. } | Action::RelabelPod { pod, .. } | Action::ReleasePod { pod, .. } => (pod, false),
-                Action::AdoptPod { pod } => (pod, true),
+                Action::AdoptPod { pod, .. } => (pod, true),
                 _ => continue,
             };
             let found = facts.pods.iter().find(|other| other.name == pod.name).unwrap();

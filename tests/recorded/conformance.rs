@@ -182,6 +182,7 @@ impl Facts {
 /// Builds the case's cluster event by event, with extra events, and a plan after each.
 fn by_events(case: &Case, facts: &Facts, key: &Key) -> Cluster {
     let mut cluster = Cluster::new(facts.settings.clone());
+    cluster.set_complete();
     cluster.apply(Namespace::new(facts.namespace.name.clone()));
     cluster.apply(facts.daemonset.clone());
     cluster.set_expectations_satisfied(key, case.settings.expectations_satisfied);
@@ -201,7 +202,7 @@ fn by_events(case: &Case, facts: &Facts, key: &Key) -> Cluster {
         cluster.apply(object);
         assert!(cluster.plan(key, case.clock).is_some());
     }
-    cluster.delete_object(&goes);
+    cluster.delete_any(goes.kind(), &goes.key());
     cluster.update_backoff(facts.backoff.iter().map(|(key, entry)| (key.clone(), *entry)), case.clock);
     cluster
 }
@@ -312,9 +313,9 @@ struct Done {
 impl Done {
     fn add(&mut self, action: &Action) {
         let new = match action {
-            Action::AdoptPod { pod } => self.adopt.insert(pod.name.to_string()),
+            Action::AdoptPod { pod, .. } => self.adopt.insert(pod.name.to_string()),
             Action::ReleasePod { pod, .. } => self.release.insert(pod.name.to_string()),
-            Action::AdoptRevision { revision } => self.adopt_revisions.insert(revision.name.to_string()),
+            Action::AdoptRevision { revision, .. } => self.adopt_revisions.insert(revision.name.to_string()),
             Action::ReleaseRevision { revision, .. } => self.release_revisions.insert(revision.name.to_string()),
             Action::DeleteRevision { revision, .. } => self.delete_revisions.insert(revision.name.to_string()),
             Action::DeletePod { pod, reason, .. } => {

@@ -230,8 +230,8 @@ impl<'s> Progress<'s> {
         let restarted = restarts > most
             && !(pod.available
                 && match since {
-                    Some(since) if !since.is_null() && facts.now.is_some() => self.is_over(facts, &since, 600),
-                    _ => true,
+                    Some(since) if !since.is_null() => self.is_over(facts, &since, 600),
+                    _ => false,
                 });
         if pod.phase == "Failed" || restarted || containers.iter().any(waits) {
             return true;

@@ -132,6 +132,7 @@ fn expectations_hold_while_a_daemonset_is_listed_anew() {
     let facts = cluster([node("a")]);
     let key = Key::new("prod", "agent");
     let mut cluster = Cluster::new(Settings::default());
+    cluster.set_complete();
     cluster.set_expectations_satisfied(&key, false);
     let objects: [Object; 3] = [facts.namespace.into(), (&facts.daemonset).into(), node("a").into()];
     for object in objects {
@@ -148,6 +149,17 @@ fn expectations_hold_while_a_daemonset_is_listed_anew() {
     cluster.set_expectations_satisfied(&key, true);
     assert_eq!(cluster.stale(facts.now), std::slice::from_ref(&key));
     assert!(creates(&mut cluster));
+    cluster.set_expectations_satisfied(&key, false);
+    let again = facts.daemonset.clone();
+    let mut other = again.clone();
+    other.uid = "uid-again".into();
+    cluster.apply(other);
+    assert!(creates(&mut cluster), "it was created anew, and the old plan was another's");
+    cluster.apply(again);
+    assert!(!creates(&mut cluster));
+    cluster.delete::<DaemonSet>(&key);
+    cluster.apply(facts.daemonset.clone());
+    assert!(creates(&mut cluster), "deleted, not only missing from a list");
 }
 
 #[test]
@@ -155,8 +167,8 @@ fn new_settings_and_a_copied_cluster_plan_like_a_new_cluster() {
     let facts = cluster([node("a"), node("b")]).with_pod(pod("lost", "gone"));
     let key = Key::new("prod", "agent");
     let mut first = Cluster::default();
-    first.apply(&facts.namespace);
-    first.apply(&facts.daemonset);
+    first.resync([facts.namespace.clone()]);
+    first.resync([facts.daemonset.clone()]);
     first.resync(facts.nodes.clone());
     first.resync(facts.pods.clone());
     first.resync(facts.revisions.clone());
@@ -180,7 +192,7 @@ fn a_status_patch_clears_what_is_zero_names_the_object_and_leaves_conditions_alo
     let plan = facts.plan();
     let Some(action @ Action::UpdateStatus { daemonset, .. }) = plan.actions.last() else { panic!("{plan}") };
     assert_eq!(daemonset, &ObjectRef::from(&facts.daemonset));
-    let patch = action.patch(daemonset).unwrap();
+    let patch = action.patch().unwrap();
     assert_eq!(patch["metadata"], json!({"uid": "uid-agent"}), "a recreated DaemonSet is another");
     for (field, value) in patch["status"].as_object().unwrap() {
         server["status"][field] = value.clone();
@@ -195,9 +207,8 @@ fn every_action_on_an_object_gives_its_patch_or_is_a_deletion() {
     let orphan = pod("orphan", "a").but(|pod| pod.controller = None);
     let foreign = pod("strayed", "a").but(|pod| pod.labels = Labels::default());
     let mut facts = cluster([node("a")]).with_pods([orphan, foreign]);
-    facts.revisions[0].labels = Labels::from([("app", "agent")]);
-    let owner = ObjectRef::from(&facts.daemonset);
-    let patches: Vec<_> = facts.plan().actions.iter().map(|action| (action.code(), action.patch(&owner))).collect();
+    (facts.revisions[0].labels, facts.revisions[0].uid) = (Labels::from([("app", "agent")]), "uid-one".into());
+    let patches: Vec<_> = facts.plan().actions.iter().map(|action| (action.code(), action.patch())).collect();
     let reference = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "uid-agent",
         "controller": true, "blockOwnerDeletion": true});
     let of = |code: &str| patches.iter().find(|(other, _)| *other == code).unwrap().1.clone();
@@ -275,13 +286,16 @@ fn settings_policies_and_back_offs_survive_a_restart() {
 fn a_plan_can_be_made_kept_shown_and_written() {
     let mut plan = Plan::default();
     assert_eq!(plan.to_string(), "nothing to do");
-    plan.actions = vec![Action::AdoptPod { pod: ObjectRef::from(&Pod::new("prod", "x")) }];
+    plan.actions = vec![Action::RelabelPod { pod: ObjectRef::from(&Pod::new("prod", "x")), hash: "one".into() }];
     plan.warnings = vec![Warning::NoUid];
     plan.events = vec![Event::new(EventType::Normal, "SuccessfulCreate", "Created pod: x")];
     let shown = plan.to_string();
-    assert!(shown.starts_with("adopt pod x: ") && shown.contains("\nwarning: the DaemonSet has no uid"), "{shown}");
+    assert!(
+        shown.starts_with("relabel pod x (hash one): ") && shown.contains("\nwarning: the DaemonSet has no uid"),
+        "{shown}"
+    );
     let written = serde_json::to_value(plan.clone()).unwrap();
-    assert_eq!((&written["actions"][0]["type"], &written["heldBack"]["creations"]), (&json!("AdoptPod"), &json!(0)));
+    assert_eq!((&written["actions"][0]["type"], &written["heldBack"]["creations"]), (&json!("RelabelPod"), &json!(0)));
     let _: Box<dyn std::any::Any> = Box::new(plan);
 }
 
@@ -339,10 +353,7 @@ fn texts_labels_keys_and_kinds_convert_as_strings_and_maps_do() {
     assert!(LabelSelector::try_from(invalid).is_err() && DaemonSet::new("prod", "x", [("no spaces", "")]).is_err());
 
     let (pod, key) = (Pod::new("prod", "x"), Key::from(("prod", "x")));
-    assert_eq!(
-        [Key::from(&pod), (&ObjectRef::from(&pod)).into(), Object::from(&pod).key()],
-        [key.clone(), key.clone(), key]
-    );
+    assert_eq!([pod.key(), (&ObjectRef::from(&pod)).into(), Object::from(&pod).key()], [key.clone(), key.clone(), key]);
     assert_eq!(
         (ObjectRef::from(&Node::new("n")).to_string(), format!("{:>8}", pod.key())),
         ("n".into(), "  prod/x".into())

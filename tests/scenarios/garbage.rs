@@ -104,9 +104,10 @@ fn dependents_of_a_missing_daemonset_are_found_by_uid() {
     let foreign = pod("web", "a").but(|pod| pod.controller.as_mut().unwrap().kind = "ReplicaSet".into());
     let orphan = pod("orphan", "a").but(|pod| pod.controller = None);
     let cluster = cluster([]).with_pods([pod("y", "a"), pod("x", "a"), foreign, orphan]);
-    let found = orphans(["uid-other"], &cluster.pods, &cluster.revisions);
+    let other = cluster.clone().with(|daemonset| daemonset.uid = "uid-other".into()).daemonset;
+    let found = orphans([&other], &cluster.pods, &cluster.revisions);
     assert_eq!(found.pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["x", "y"]);
     assert_eq!(found.revisions.len(), 1);
-    let found = orphans(["uid-agent"], &cluster.pods, &cluster.revisions);
+    let found = orphans([&cluster.daemonset], &cluster.pods, &cluster.revisions);
     assert!(found.pods.is_empty() && found.revisions.is_empty());
 }

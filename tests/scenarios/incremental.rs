@@ -12,6 +12,7 @@ use crate::common::{self, *};
 /// Returns a cluster that has all these objects and has planned once.
 fn kept(facts: &common::Cluster) -> Cluster {
     let mut cluster = Cluster::new(facts.settings.clone());
+    cluster.set_complete();
     cluster.apply(facts.namespace.clone());
     cluster.apply(facts.daemonset.clone());
     cluster.resync(facts.nodes.iter().cloned());
@@ -38,6 +39,7 @@ fn asked(cluster: &mut Cluster, facts: &common::Cluster) -> Vec<String> {
 fn no_plan_exists_before_daemonset_and_namespace_are_known() {
     let facts = cluster([node("a")]);
     let mut cluster = Cluster::new(facts.settings.clone());
+    cluster.set_complete();
     assert!(cluster.plan(&key(), facts.now).is_none());
     cluster.apply(facts.daemonset.clone());
     assert!(cluster.plan(&key(), facts.now).is_none() && cluster.stale(facts.now).is_empty());

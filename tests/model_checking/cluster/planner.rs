@@ -214,10 +214,10 @@ impl Planner {
         let known = |hash: &str| u8::try_from(self.hashes.iter().position(|known| known == hash).unwrap()).unwrap();
         let hash_in = |name: &str| known(name.strip_prefix("agent-").unwrap());
         Some(match action {
-            Action::AdoptPod { pod } => Act::Adopt { pod: number(&pod.name), uid },
+            Action::AdoptPod { pod, .. } => Act::Adopt { pod: number(&pod.name), uid },
             Action::ReleasePod { pod, .. } => Act::Release { pod: number(&pod.name), uid },
             Action::RelabelPod { pod, hash } => Act::Relabel { pod: number(&pod.name), hash: known(hash) },
-            Action::AdoptRevision { revision } => Act::AdoptRevision { hash: hash_in(&revision.name), uid },
+            Action::AdoptRevision { revision, .. } => Act::AdoptRevision { hash: hash_in(&revision.name), uid },
             Action::ReleaseRevision { revision, .. } => Act::ReleaseRevision { hash: hash_in(&revision.name), uid },
             Action::CreateRevision { revision } => {
                 Act::CreateRevision { hash: hash_in(&revision.name), number: revision.revision, uid }
@@ -249,7 +249,7 @@ impl Planner {
     pub fn orphans(&self, cluster: &Cluster) -> (Vec<u8>, Vec<u8>) {
         let pods: Vec<_> = cluster.pods.iter().map(|pod| self.pod(*pod)).collect();
         let revisions = self.revisions(&cluster.rest);
-        let gone = orphans([uid(cluster.rest.uid)], &pods, &revisions);
+        let gone = orphans([&self.daemonset(&cluster.rest)], &pods, &revisions);
         let hash = |name: &k8s::Text| self.hashes.iter().position(|hash| name.ends_with(hash.as_str()));
         (
             gone.pods.iter().map(|pod| number(&pod.name)).collect(),
