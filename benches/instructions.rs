@@ -28,9 +28,9 @@ fn nodes(condition: Condition) -> SyntheticCluster {
 }
 
 #[library_benchmark]
-#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_222_000))]
-#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_038_000))]
-#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(1_787_000))]
+#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_244_000))]
+#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_059_000))]
+#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(1_809_000))]
 #[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_304_000))]
 fn snapshot(cluster: SyntheticCluster) -> (SyntheticCluster, usize) {
     let plan = black_box(&cluster).snapshot(0).map(Snapshot::plan);
@@ -65,7 +65,7 @@ fn kept(daemonsets: usize) -> Kept {
 }
 
 #[library_benchmark]
-#[bench::one(args = (1), setup = kept, config = at_most(9_785))]
+#[bench::one(args = (1), setup = kept, config = at_most(9_805))]
 fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
     kept.cluster.apply(kept.pod.clone());
     let plan = kept.keys.first().and_then(|key| kept.cluster.plan(black_box(key), kept.now));
@@ -74,7 +74,7 @@ fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
 }
 
 #[library_benchmark]
-#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(842_000))]
+#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(856_000))]
 fn node_is_relabelled(mut kept: Kept) -> (Kept, usize) {
     kept.cluster.apply(kept.node.clone());
     let plans = kept.keys.iter().filter_map(|key| Some(kept.cluster.plan(black_box(key), kept.now)?.actions.len()));

@@ -189,7 +189,7 @@ impl Cluster {
     /// Whether all five kinds were listed, by [`resync`](Self::resync) or [`retain`](Self::retain). Before that there are
     /// no plans.
     pub fn is_complete(&self) -> bool {
-        Kind::ALL.iter().all(|kind| self.listed.contains(kind))
+        self.listed.len() == Kind::ALL.len()
     }
 
     /// States that all objects of all kinds were applied, one by one and without a list.
@@ -292,8 +292,9 @@ impl Cluster {
 
     /// Whether the effects of the last plan show. What was said of a DaemonSet does not hold for one that was created anew.
     fn are_satisfied(&self, key: &Key) -> bool {
+        let Some(known) = self.unsatisfied.get(key) else { return true };
         let uid = self.daemonset(key).map(|daemonset| &daemonset.uid);
-        self.unsatisfied.get(key).is_none_or(|known| known.is_some() && uid.is_some() && known.as_ref() != uid)
+        known.is_some() && uid.is_some() && known.as_ref() != uid
     }
 
     /// Replaces the settings. All DaemonSets become stale.

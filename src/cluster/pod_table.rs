@@ -20,6 +20,7 @@ use crate::{
 pub(super) struct PodTable {
     pods: Slab<PlacedPod>,
     by_name: HashTable<PodIndex>,
+    seed: RandomState,
     by_owner: HashMap<PodOwner, BTreeSet<PodIndex>, RandomState>,
 }
 
@@ -54,7 +55,7 @@ impl PodTable {
         let is_it = |index: &PodIndex| {
             self.get(*index).is_some_and(|placed| placed.pod.name == *name && placed.pod.namespace == *namespace)
         };
-        self.by_name.find(code(namespace, name), is_it).copied()
+        self.by_name.find(code(&self.seed, namespace, name), is_it).copied()
     }
 
     pub(super) fn owned_by(&self, owner: &PodOwner) -> impl Iterator<Item = PodIndex> + use<'_> {
@@ -69,11 +70,12 @@ impl PodTable {
     pub(super) fn insert(&mut self, mut placed: PlacedPod) -> PodIndex {
         let owner = self.share_owner(&mut placed.pod);
         let Pod { namespace, name, .. } = &placed.pod;
-        let of_name = code(namespace, name);
+        let of_name = code(&self.seed, namespace, name);
         let index = self.pods.insert(placed);
         self.by_owner.entry(owner).or_default().insert(index);
-        let code =
-            |index: &PodIndex| self.pods.get(*index).map_or(0, |PlacedPod { pod, .. }| code(&pod.namespace, &pod.name));
+        let code = |index: &PodIndex| {
+            self.pods.get(*index).map_or(0, |PlacedPod { pod, .. }| code(&self.seed, &pod.namespace, &pod.name))
+        };
         self.by_name.insert_unique(of_name, index, code);
         index
     }
@@ -93,7 +95,9 @@ impl PodTable {
     pub(super) fn remove(&mut self, index: PodIndex) -> Option<PlacedPod> {
         let old = self.pods.remove(index)?;
         self.leave(&PodOwner::of(&old.pod), index);
-        if let Ok(entry) = self.by_name.find_entry(code(&old.pod.namespace, &old.pod.name), |other| *other == index) {
+        if let Ok(entry) =
+            self.by_name.find_entry(code(&self.seed, &old.pod.namespace, &old.pod.name), |other| *other == index)
+        {
             entry.remove();
         }
         Some(old)
@@ -119,6 +123,6 @@ impl PodTable {
     }
 }
 
-fn code(namespace: &Text, name: &Text) -> u64 {
-    namespace.code().rotate_left(32) ^ name.code()
+fn code(seed: &RandomState, namespace: &Text, name: &Text) -> u64 {
+    namespace.hash_with(seed).rotate_left(32) ^ name.hash_with(seed)
 }

@@ -202,8 +202,8 @@ impl Pod {
     pub fn is_available(&self, min_ready_seconds: u32, now: Timestamp) -> bool {
         let Readiness::Ready { since } = self.ready else { return false };
         // A time beyond the year 9999 never comes.
-        let at = since.and_then(|since| since.checked_add(SignedDuration::from_secs(min_ready_seconds.into())).ok());
-        min_ready_seconds == 0 || at.is_some_and(|at| at <= now)
+        let at = || since?.checked_add(SignedDuration::from_secs(min_ready_seconds.into())).ok();
+        min_ready_seconds == 0 || at().is_some_and(|at| at <= now)
     }
 
     /// Whether the condition `Ready` is `True`.

@@ -69,11 +69,12 @@ impl DaemonSetContext<'_> {
 
     /// Whether the pod has been ready for `minReadySeconds`. Without a clock, that is known only if it is 0.
     pub(crate) fn availability(&self, pod: &Pod) -> Availability {
+        let Readiness::Ready { since } = pod.ready else { return Availability::NotReady };
         let min_ready_seconds = self.daemonset.min_ready_seconds;
-        match (pod.ready, self.now) {
-            (Readiness::NotReady, _) => Availability::NotReady,
-            (Readiness::Ready { since: Some(_) }, None) if min_ready_seconds > 0 => Availability::Unknown,
-            (_, now) if pod.is_available(min_ready_seconds, now.unwrap_or_default()) => Availability::Available,
+        match self.now {
+            _ if min_ready_seconds == 0 => Availability::Available,
+            Some(now) if pod.is_available(min_ready_seconds, now) => Availability::Available,
+            None if since.is_some() => Availability::Unknown,
             _ => Availability::Ready,
         }
     }

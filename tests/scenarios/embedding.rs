@@ -390,3 +390,108 @@ fn pods_of_missing_nodes_are_found_whoever_owns_them() {
     let lost = daemonplan::gc::pods_on_missing_nodes(&pods, &[node("a")]);
     assert_eq!(lost.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["agent", "web"]);
 }
+
+#[test]
+fn a_cluster_plans_nothing_before_every_kind_was_listed() {
+    let facts = cluster([node("a")]).with_pods([pod("x", "a"), pod("lost", "gone")]);
+    let key = Key::new("prod", "agent");
+    let mut cluster = Cluster::new(Settings::default());
+    let has_plan = |cluster: &mut Cluster| {
+        assert_eq!(cluster.stale(facts.now).is_empty(), cluster.plan(&key, facts.now).is_none());
+        cluster.plan(&key, facts.now).is_some()
+    };
+    cluster.resync([facts.namespace.clone()]);
+    cluster.resync([facts.daemonset.clone()]);
+    cluster.resync(facts.pods.clone());
+    cluster.resync(facts.revisions.clone());
+    assert!(!has_plan(&mut cluster), "without nodes, every pod would be deleted");
+    cluster.apply(node("a"));
+    assert!(!has_plan(&mut cluster) && !cluster.is_complete(), "one node is not a list");
+    cluster.retain::<Node>(|_| true);
+    assert!(has_plan(&mut cluster) && cluster.is_complete());
+}
+
+#[test]
+fn a_plan_that_was_not_carried_out_is_offered_again_once_it_is_marked() {
+    let facts = cluster([node("a")]);
+    let key = Key::new("prod", "agent");
+    let mut cluster = Cluster::new(Settings::default());
+    for object in [Object::from(facts.namespace), facts.daemonset.into(), node("a").into()] {
+        cluster.apply(object);
+    }
+    cluster.set_complete();
+    let plan = cluster.plan(&key, facts.now);
+    assert!(cluster.stale(facts.now).is_empty());
+    cluster.mark_stale(&key);
+    cluster.mark_stale(&Key::new("prod", "unknown"));
+    assert_eq!(cluster.stale(facts.now), std::slice::from_ref(&key));
+    assert_eq!(cluster.plan(&key, facts.now), plan);
+}
+
+#[test]
+fn an_owner_of_another_api_group_is_no_daemonset() {
+    let owned = |api: &str| -> Pod {
+        let owner =
+            json!({"apiVersion": api, "kind": "DaemonSet", "name": "agent", "uid": "uid-agent", "controller": true});
+        let metadata =
+            json!({"name": "x", "namespace": "prod", "labels": {"app": "agent"}, "ownerReferences": [owner]});
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    };
+    let (ours, theirs) = (owned("apps/v1"), owned("apps.kruise.io/v1alpha1"));
+    assert_eq!(theirs.controller.as_ref().unwrap().kind, "DaemonSet.apps.kruise.io");
+    assert_eq!(daemonplan::gc::orphans([], [&ours, &theirs], []).pods, [&ours]);
+    let written = serde_json::to_value(&theirs).unwrap();
+    assert_eq!(written["metadata"]["ownerReferences"][0]["apiVersion"], "apps.kruise.io/v1");
+    assert_eq!(serde_json::from_value::<Pod>(written).unwrap(), theirs);
+}
+
+#[test]
+fn objects_of_the_wrong_kind_are_refused() {
+    let namespace = json!({"kind": "Namespace", "metadata": {"name": "prod"}});
+    let error = Node::from_serializable(&namespace).unwrap_err();
+    assert_eq!(error.to_string(), "Node: expected kind Node, found Namespace");
+    assert_eq!(serde_json::from_value::<Object>(namespace).unwrap(), Namespace::new("prod").into());
+    let error = |object| serde_json::from_value::<Object>(object).unwrap_err().to_string();
+    assert!(error(json!({"kind": "Service"})).starts_with("kind: expected DaemonSet, Node, Pod"));
+    assert!(error(json!({"metadata": {"name": "x"}})).ends_with(r#"found """#));
+    assert_eq!(error(json!({"kind": "Pod"})), "metadata.name: expected a name, found none");
+}
+
+#[test]
+fn a_daemonset_that_is_being_deleted_or_selects_everything_claims_nothing() {
+    use daemonplan::{
+        adoption::{Claim, claim_pod, claim_revision},
+        gc::dependents,
+    };
+    let facts = cluster([]).with_pod(pod("x", "a"));
+    let deleted = facts.clone().with(|daemonset| daemonset.deleted = Some(facts.now)).daemonset;
+    let selects_all = facts.clone().with(|daemonset| daemonset.selector = Some(LabelSelector::default())).daemonset;
+    for daemonset in [&deleted, &selects_all] {
+        assert_eq!(claim_pod(daemonset, &facts.pods[0]), Claim::Ignore);
+        assert_eq!(claim_revision(daemonset, &facts.revisions[0]), Claim::Ignore);
+        assert_eq!(RevisionHistory::of(daemonset, &facts.revisions).current(), None);
+    }
+    assert_eq!(dependents(&deleted, &facts.pods, &facts.revisions).len(), 2);
+    let mut both = selects_all;
+    both.deleted = Some(facts.now);
+    assert_eq!(dependents(&both, &facts.pods, &facts.revisions), [], "it is left alone");
+}
+
+#[test]
+fn a_label_selector_has_no_operators_of_nodes() {
+    use daemonplan::model::{Operator, Requirement};
+    let newer = Requirement::new("generation", Operator::Gt(3)).unwrap();
+    let error = LabelSelector::new(Labels::default(), vec![newer]).unwrap_err();
+    assert_eq!(error.to_string(), "\"Gt\" is not a valid operator, expected In, NotIn, Exists or DoesNotExist");
+}
+
+#[test]
+fn old_revisions_and_duplicates_are_steps_of_a_history() {
+    let mut facts = cluster([]).with_new_template();
+    facts.revisions.push(facts.revision("three", 3));
+    let history = RevisionHistory::of(&facts.daemonset, &facts.revisions);
+    let steps: Vec<_> = history.steps().map(|step| step.to_string()).collect();
+    assert_eq!(steps, ["delete agent-two: duplicate of agent-three"], "{history:?}");
+    let beyond = |limit, used: &str| history.delete_beyond(limit, |hash| hash == used).count();
+    assert_eq!((beyond(1, ""), beyond(0, ""), beyond(0, "one")), (0, 1, 0));
+}
