@@ -114,6 +114,8 @@
 /// | Which revision is current? | [`RevisionHistory::of`](crate::adoption::RevisionHistory::of)`(&daemonset, &revisions).current()` |
 /// | What hash would this template get? | [`template_hash`](crate::adoption::template_hash)`(&template, 0)` |
 /// | Whose pods and revisions are left over? | [`gc::orphans`](crate::gc::orphans), [`gc::pods_on_missing_nodes`](crate::gc::pods_on_missing_nodes) |
+/// | A selector of these labels? | [`LabelSelector::try_from`](crate::model::LabelSelector)`(labels)`, which fails if a key or a value is invalid |
+/// | A DaemonSet, template or toleration without JSON? | [`DaemonSet::new`](crate::model::DaemonSet::new), [`PodTemplate::with_labels`](crate::model::PodTemplate::with_labels) and its siblings, [`Toleration::new`](crate::model::Toleration::new) |
 /// | Other settings for a running cluster? | [`Cluster::set_settings`](crate::Cluster::set_settings) |
 /// | A struct that is `#[non_exhaustive]`? | its constructor or `Default`, then set its public fields |
 ///

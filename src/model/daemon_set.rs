@@ -96,7 +96,7 @@ pub enum IntOrPercent {
     Percent(u32),
 }
 
-/// The status of a DaemonSet. All numbers count nodes.
+/// The status of a DaemonSet. All numbers count nodes, and are 32-bit as in Kubernetes.
 ///
 /// ```
 /// use daemonplan::model::DaemonSetStatus;
