@@ -1,7 +1,7 @@
 //! Code shared by the fuzz targets: the input bytes choose a cluster from the crate's own strategies, and change it.
 
 use daemonplan::{
-    OwnedSnapshot, Settings,
+    OwnedSnapshot,
     model::{
         ControllerRef, HASH_LABEL, IntOrPercent, Labels, PodNode, PodPhase, PodProblem, Readiness, Taint, TaintEffect,
         UpdateStrategy,

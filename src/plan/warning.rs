@@ -186,8 +186,8 @@ impl fmt::Display for Warning {
             }
             Self::RevisionSaysMore { revision, fields } => write!(
                 f,
-                "revision {revision} is the template and {} besides: unless the field was removed on purpose, the \
-                 DaemonSet was read with types that do not know it, and this rollout is a mistake",
+                "revision {revision} equals the template but for {}, which only it has: unless that was removed on \
+                 purpose, the DaemonSet was read with types that do not know it, and this rollout is a mistake",
                 fields.join(", ")
             ),
         }
