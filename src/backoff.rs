@@ -23,8 +23,8 @@ use crate::{
 ///
 /// Each is forgotten after twice its longest delay without use.
 ///
-/// A plan reads this state and returns the changed entries ([`Plan::backoff`](crate::plan::Plan)). After executing the
-/// plan, store them with [`Backoff::update`]. To keep it over a restart, serialise it.
+/// A plan reads this state and returns the changed entries ([`Plan::backoff`](crate::plan::Plan)). Store them
+/// with [`Backoff::update`] when the plan is carried out. To keep it over a restart, serialise it.
 ///
 /// ```
 /// use std::time::Duration;

@@ -43,7 +43,7 @@ use pod_table::PodTable;
 ///    objects.
 /// 5. Before the plan is carried out: [`update_backoff`](Cluster::update_backoff), and
 ///    [`set_expectations_satisfied`](Cluster::set_expectations_satisfied) with `false` until its effects show in the
-///    events. If it is not carried out, or only in part: [`mark_stale`](Cluster::mark_stale).
+///    events. If it is not carried out, or only in part: [`mark_stale`](Cluster::mark_stale), once the part that was shows.
 ///
 /// ```
 /// use daemonplan::{Cluster, Settings, model::{ControllerRevision, DaemonSet, Namespace, Node, Pod}};
@@ -263,7 +263,7 @@ impl Cluster {
     }
 
     /// Sets whether the effects of the last plan show in the applied objects. While they do not, plans create and delete
-    /// no pods, delete no old revisions, and do not raise the observed generation.
+    /// no pods, delete no old revisions, roll nothing back, and do not raise the observed generation.
     ///
     /// The rest of such plans is as ever: adoptions, releases, new revisions, the status. What is on its way of these is
     /// asked for again, so do not plan until everything that was written shows, or leave out what you wait for. A change

@@ -47,10 +47,11 @@
 ///             other => println!("PATCH {:?}", other.patch()), // releases, relabelling, revisions
 ///         }
 ///     }
-///     // A write that failed: `cluster.mark_stale(&key)`, after a pause. Otherwise wait until all of them show.
+///     // Stop at the first write that fails. In any case wait until the writes that succeeded show.
 ///     waiting.insert(key);
 /// }
-/// // 4. When the watches have shown every write of a DaemonSet: `waiting.remove(&key)`, and go on with 2.
+/// // 4. When the watches have shown every write of a DaemonSet that succeeded: `waiting.remove(&key)`, after a failure also
+/// //    `cluster.mark_stale(&key)`, and go on with 2.
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -78,19 +79,23 @@
 ///   [`ControllerRevision::manifest`](crate::model::ControllerRevision::manifest), byte for byte as the built-in controller
 ///   writes them: if it takes the DaemonSet back, it recognises its revisions by their bytes.
 /// - **Waiting.** A plan knows only what was applied. Until the watches have shown everything that the last plan wrote, the
-///   next one would ask for it again. A creation shows when its name appears, a patch when the object has the
-///   `resourceVersion` of the answer or a later one, a deletion when the object has a deletion timestamp or is gone. Stop
-///   waiting after some minutes: a write may have been undone before the watch saw it. A controller that wants the status
-///   written meanwhile, as the built-in one, plans on with
-///   [`set_expectations_satisfied`](crate::Cluster::set_expectations_satisfied) at `false`, and leaves out what it waits for.
-/// - **Failures.** [`plan`](crate::Cluster::plan) takes a DaemonSet off the stale ones. If a write fails, call
-///   [`mark_stale`](crate::Cluster::mark_stale), with a growing pause.
+///   next one would ask for it again, and create pods twice. A creation shows when its name appears, a patch when the object
+///   has the `resourceVersion` of the answer or a later one, a deletion when the object has a deletion timestamp; each also
+///   when the object is gone or has another uid. Look at the events themselves: the types of [`model`](crate::model) do not
+///   keep the `resourceVersion`, and a `Cluster` does not keep every pod. Stop waiting after some minutes and call
+///   [`mark_stale`](crate::Cluster::mark_stale): a write may have been undone before the watch saw it.
+/// - **Planning on meanwhile.** A controller that wants the status written while it waits, as the built-in one, sets
+///   [`set_expectations_satisfied`](crate::Cluster::set_expectations_satisfied) to `false`, plans on, and leaves out what is
+///   still on its way. For a DaemonSet that is created anew it must be set again.
+/// - **Failures.** [`plan`](crate::Cluster::plan) takes a DaemonSet off the stale ones. If a write fails, leave out the rest,
+///   wait for the writes before it, and then call [`mark_stale`](crate::Cluster::mark_stale), with a growing pause.
 /// - **Time.** [`next_stale_after`](crate::Cluster::next_stale_after) tells when time alone makes a plan of a `Cluster` stale,
 ///   for example when a pod becomes available or a back-off ends. Plan then, even without an event.
 ///   [`Plan::requeue_after`](crate::Plan::requeue_after) says the same of one plan, for whoever keeps no `Cluster`.
 /// - **Events.** [`Plan::events`](crate::Plan::events) are the Kubernetes Events to emit about the DaemonSet.
 /// - **Deleted DaemonSets.** While a DaemonSet is being deleted, its plans delete or release what it controls. Once it is
-///   gone there are no more plans: the cluster's garbage collector deletes the rest, or you do with [`gc`](crate::gc).
+///   gone there are no more plans: the cluster's garbage collector deletes the rest, and removes the finalizer `orphan`
+///   before. Where there is none, you do with [`gc`](crate::gc), after reading each object again: a release may not show yet.
 /// - **Back-off.** Keep [`Plan::backoff`](crate::Plan::backoff) with [`update_backoff`](crate::Cluster::update_backoff), and
 ///   over a restart by serialising [`Cluster::backoff`](crate::Cluster::backoff).
 /// - **Warnings.** [`Plan::warnings`](crate::Plan::warnings) tell what the input lacks or contradicts, and what the plan made

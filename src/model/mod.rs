@@ -3,7 +3,9 @@
 //! All types read and write Kubernetes' JSON and, with the feature `manifest`, YAML. Every value is well-formed, so
 //! planning cannot fail:
 //!
-//! - Input that Kubernetes rejects is an error here; it names the field.
+//! - What plans read and cannot be read is an error here, such as a malformed selector or a percentage without digits. What
+//!   plans do not read is not checked, so not all that the API server refuses is an error. The reader of
+//!   [`manifest`](crate::manifest) names file, object and field of each error.
 //! - Input that Kubernetes accepts and then ignores, such as a malformed node affinity term, is kept and reported.
 
 mod controller_revision;

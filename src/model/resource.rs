@@ -1,7 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, Error as _},
 };
 use serde_json::Value;
@@ -58,11 +58,11 @@ pub trait Resource: sealed::Sealed + Into<Object> + DeserializeOwned {
     fn from_serializable(object: &impl Serialize) -> Result<Self, ConversionError> {
         let read = || {
             let json = serde_json::to_value(object)?;
-            match json.get("kind").and_then(Value::as_str) {
-                Some(kind) if kind.parse() != Ok(Self::KIND) => {
-                    Err(serde_json::Error::custom(format_args!("expected kind {}, found {kind}", Self::KIND)))
+            match Self::KIND.other_type(&json) {
+                Some(found) => {
+                    Err(serde_json::Error::custom(format_args!("expected kind {}, found {found}", Self::KIND)))
                 }
-                _ => serde_json::from_value(json),
+                None => serde_json::from_value(json),
             }
         };
         read().map_err(|source| ConversionError { kind: Self::KIND, source })
@@ -255,12 +255,22 @@ macro_rules! resources {
         impl<'de> Deserialize<'de> for Object {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let json = Value::deserialize(deserializer)?;
-                let kind = json.get("kind").and_then(Value::as_str).unwrap_or_default();
+                let found = json.get("kind").and_then(Value::as_str).unwrap_or_default();
+                let Ok(kind) = found.parse::<Kind>() else {
+                    return Err(D::Error::custom(format_args!("kind: {UnknownKind}, found {found:?}")));
+                };
                 match kind {
-                    $(stringify!($kind) => serde_json::from_value(json).map(Self::$kind),)+
-                    _ => return Err(D::Error::custom(format_args!("kind: {UnknownKind}, found {kind:?}"))),
+                    $(Kind::$kind => $kind::from_serializable(&json).map(Self::$kind),)+
                 }
                 .map_err(D::Error::custom)
+            }
+        }
+
+        impl Serialize for Object {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$kind(object) => object.serialize(serializer),)+
+                }
             }
         }
 
@@ -296,6 +306,26 @@ resources! {
 impl Kind {
     /// All kinds.
     pub const ALL: [Self; 5] = [Self::DaemonSet, Self::Node, Self::Pod, Self::Namespace, Self::ControllerRevision];
+
+    /// The API group; empty for the core group.
+    fn group(self) -> &'static str {
+        match self {
+            Self::DaemonSet | Self::ControllerRevision => "apps",
+            Self::Node | Self::Pod | Self::Namespace => "",
+        }
+    }
+
+    /// What an object says that it is, if that is something else: another kind, or this kind of another API group.
+    fn other_type(self, object: &Value) -> Option<String> {
+        let text = |field| object.get(field).and_then(Value::as_str);
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        let group = version.map(|version| version.split_once('/').map_or("", |(group, _)| group));
+        let is_other =
+            kind.is_some_and(|kind| kind.parse() != Ok(self)) || group.is_some_and(|group| group != self.group());
+        is_other.then(|| {
+            format!("{}{}", version.map(|version| format!("{version} ")).unwrap_or_default(), kind.unwrap_or_default())
+        })
+    }
 }
 
 impl Interner {

@@ -33,14 +33,14 @@ pub enum Action {
     AdoptPod {
         /// The pod.
         pod: ObjectRef,
-        /// The DaemonSet.
+        /// The DaemonSet, the controller from now on.
         owner: ObjectRef,
     },
     /// Remove the DaemonSet's owner reference from the pod.
     ReleasePod {
         /// The pod.
         pod: ObjectRef,
-        /// The DaemonSet.
+        /// The DaemonSet, the controller until now.
         owner: ObjectRef,
         /// The reason.
         reason: ReleaseReason,
@@ -49,14 +49,14 @@ pub enum Action {
     AdoptRevision {
         /// The revision.
         revision: ObjectRef,
-        /// The DaemonSet.
+        /// The DaemonSet, the controller from now on.
         owner: ObjectRef,
     },
     /// Remove the DaemonSet's owner reference from the revision.
     ReleaseRevision {
         /// The revision.
         revision: ObjectRef,
-        /// The DaemonSet.
+        /// The DaemonSet, the controller until now.
         owner: ObjectRef,
         /// The reason.
         reason: ReleaseReason,

@@ -450,11 +450,17 @@ fn objects_of_the_wrong_kind_are_refused() {
     let namespace = json!({"kind": "Namespace", "metadata": {"name": "prod"}});
     let error = Node::from_serializable(&namespace).unwrap_err();
     assert_eq!(error.to_string(), "Node: expected kind Node, found Namespace");
-    assert_eq!(serde_json::from_value::<Object>(namespace).unwrap(), Namespace::new("prod").into());
+    let read = serde_json::from_value::<Object>(namespace).unwrap();
+    assert_eq!(read, Namespace::new("prod").into());
+    assert_eq!(serde_json::from_value::<Object>(serde_json::to_value(&read).unwrap()).unwrap(), read);
+    let foreign = json!({"apiVersion": "apps.kruise.io/v1alpha1", "kind": "DaemonSet", "metadata": {"name": "x"}});
+    let found = "DaemonSet: expected kind DaemonSet, found apps.kruise.io/v1alpha1 DaemonSet";
+    assert_eq!(DaemonSet::from_serializable(&foreign).unwrap_err().to_string(), found);
+    assert_eq!(serde_json::from_value::<Object>(foreign).unwrap_err().to_string(), found);
     let error = |object| serde_json::from_value::<Object>(object).unwrap_err().to_string();
     assert!(error(json!({"kind": "Service"})).starts_with("kind: expected DaemonSet, Node, Pod"));
     assert!(error(json!({"metadata": {"name": "x"}})).ends_with(r#"found """#));
-    assert_eq!(error(json!({"kind": "Pod"})), "metadata.name: expected a name, found none");
+    assert_eq!(error(json!({"kind": "Pod"})), "Pod: metadata.name: expected a name, found none");
 }
 
 #[test]
