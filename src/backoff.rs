@@ -17,14 +17,15 @@ use crate::{
 ///
 /// With the policy `daemonplan/backoff: by-reason`, each failure reason has its own back-off:
 ///
-/// - 10 s to 30 minutes for pods that the kubelet rejects or the API server refuses,
-/// - 30 s to 15 minutes for evicted pods,
-/// - 1 s to 15 minutes for all others.
+/// - 10 s to 30 minutes for pods that the API server refuses, or that the kubelet rejects with `NodeAffinity`, `NodeName`,
+///   `NodePorts`, `OutOf…`, `PodOSNotSupported`, `TaintToleration`, `TopologyAffinityError` or `UnexpectedAdmissionError`,
+/// - 30 s to 15 minutes for `Evicted`, `Preempting`, `NodeShutdown` and `Terminated`,
+/// - 1 s to 15 minutes for all other reasons.
 ///
 /// Each is forgotten after twice its longest delay without use.
 ///
 /// A plan reads this state and returns the changed entries ([`Plan::backoff`](crate::plan::Plan)). Store them
-/// with [`Backoff::update`] when the plan is carried out. To keep it over a restart, serialise it.
+/// with [`Backoff::update`] before the plan is carried out. To keep it over a restart, serialise it.
 ///
 /// ```
 /// use std::time::Duration;

@@ -8,8 +8,8 @@
 //! Kubernetes. A newer field of a template is lost in them, and a template that has lost a field is another template: the
 //! next plan would roll it out to every node. Where it can tell, it [warns](crate::plan::Warning::RevisionSaysMore).
 //!
-//! A DaemonSet without a selector, which the API server rejects, has an empty selector in k8s-openapi. Plans for both
-//! are empty.
+//! A DaemonSet without a selector, which the API server rejects, has an empty selector in k8s-openapi: its plans are
+//! empty, whereas without a selector pods are created and never claimed.
 //!
 //! ```
 //! use daemonplan::model;

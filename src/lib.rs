@@ -76,10 +76,12 @@
 //! - A plan depends on its input only: the order of nodes, pods and revisions makes no difference.
 //! - A pod is created only where one should run, and beside a live pod of the DaemonSet only to surge.
 //! - A pod or revision is changed only if the DaemonSet controls it, or if it is an orphan that the same plan adopts.
-//! - An update deletes an available pod only while fewer nodes than `maxUnavailable` lack one, and surges on at most
+//! - An update deletes an available pod only while fewer nodes than `maxUnavailable` lack one (at least one node at a time),
+//!   or, with `maxSurge`, where a new pod is available or no pod should run. Beside available pods it surges on at most
 //!   `maxSurge` nodes.
 //! - A plan creates at most as many pods as the burst limit allows, and deletes at most as many.
-//! - Carried out in whole or in part, plans converge to one without actions once the cluster is quiet.
+//! - Carried out in whole or in part, plans converge to one without actions once the cluster is quiet, unless a
+//!   [`Warning`] says otherwise.
 //!
 //! Property tests check each of these on generated clusters. A model checker checks them in every state that a small
 //! cluster can reach. A second, slow implementation of the [`rules`] agrees with every plan, and so do [`Snapshot`] and

@@ -4,7 +4,8 @@ use crate::model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod};
 
 /// The relation of a DaemonSet to a pod or a revision.
 ///
-/// Ownership is the owner reference with `controller: true`; identity is the uid.
+/// A DaemonSet owns what names its uid in an owner reference with `controller: true`; that of a pod must also be of kind
+/// DaemonSet and name it.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/>
 ///
 /// ```

@@ -99,10 +99,9 @@ pub enum RevisionStep {
 
 impl RevisionHistory {
     /// Compares `revisions`, all of the DaemonSet's namespace, with its template. A DaemonSet that is being deleted, or whose
-    /// selector is empty, has none.
+    /// selector is empty, has no history and no [steps](Self::steps).
     pub fn of<'r>(daemonset: &DaemonSet, revisions: impl IntoIterator<Item = &'r ControllerRevision>) -> Self {
-        let claims = claims(daemonset);
-        Self::new(daemonset, revisions.into_iter().filter(|_| claims))
+        if claims(daemonset) { Self::new(daemonset, revisions.into_iter()) } else { Self::not_given(daemonset) }
     }
 
     /// Returns the label `controller-revision-hash` of pods that are up to date.
@@ -116,7 +115,7 @@ impl RevisionHistory {
         self.current.as_ref()
     }
 
-    /// Iterates over what the DaemonSet does with its revisions, but for the [deletion of old
+    /// Iterates over what the DaemonSet does with its revisions, except for the [deletion of old
     /// ones](Self::delete_beyond), which depends on the pods.
     pub fn steps(&self) -> impl Iterator<Item = RevisionStep> {
         self.claims.iter().chain(&self.changes).cloned().chain(self.delete_duplicates())

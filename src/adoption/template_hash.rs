@@ -48,7 +48,7 @@ fn fields(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)
 /// Returns the hash of a template: the label `controller-revision-hash` of a new revision and of its pods. It is the same
 /// on every platform and in every release.
 ///
-/// The hash is FNV-1a (64 bits) over the template and the decimal collision count, encoded as ten characters of the
+/// The hash is FNV-1a (64 bits) over the template and, if it is not 0, the decimal collision count, encoded as ten characters of the
 /// alphabet of Kubernetes' generated names. The template is hashed as canonical JSON: sorted keys, no null fields, no white
 /// space, numbers as integers or as the shortest decimal of a 64-bit float.
 ///

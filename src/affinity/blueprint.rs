@@ -37,7 +37,8 @@ impl PodBlueprint {
         })))
     }
 
-    /// Returns the pod for `node` as the API server first stores it: pending and not bound.
+    /// Returns the pod for `node` as the API server first stores it: pending, and not bound unless the template sets
+    /// `spec.nodeName`.
     ///
     /// The pod has no uid and no creation timestamp. This is useful for simulators.
     pub fn pod(&self, node: impl Into<Text>, name: impl Into<Text>) -> Pod {
@@ -53,7 +54,9 @@ impl PodBlueprint {
             name: text(owner.get("name")),
             uid: text(owner.get("uid")),
         });
-        pod.node = PodNode::Intended(node.into());
+        let is_bound = |name: &Value| name.as_str().is_some_and(|name| !name.is_empty());
+        let is_bound = self.0.get("spec").and_then(|spec| spec.get("nodeName")).is_some_and(is_bound);
+        pod.node = if is_bound { PodNode::Bound(node.into()) } else { PodNode::Intended(node.into()) };
         pod
     }
 

@@ -43,7 +43,8 @@ use pod_table::PodTable;
 ///    objects.
 /// 5. Before the plan is carried out: [`update_backoff`](Cluster::update_backoff), and
 ///    [`set_expectations_satisfied`](Cluster::set_expectations_satisfied) with `false` until its effects show in the
-///    events. If it is not carried out, or only in part: [`mark_stale`](Cluster::mark_stale), once the part that was shows.
+///    events. If it is not carried out, or only in part: [`mark_stale`](Cluster::mark_stale), once the writes that were
+///    made show.
 ///
 /// ```
 /// use daemonplan::{Cluster, Settings, model::{ControllerRevision, DaemonSet, Namespace, Node, Pod}};
@@ -240,8 +241,8 @@ impl Cluster {
     /// cluster is not [complete](Self::is_complete).
     ///
     /// The plan's actions do not count as done until their effects are applied as events; until then, see
-    /// [`Cluster::set_expectations_satisfied`]. If they are not carried out, see [`Cluster::mark_stale`]. A `now` before that of the last plan is allowed, but everything is then
-    /// recomputed.
+    /// [`Cluster::set_expectations_satisfied`]. If they are not carried out, see [`Cluster::mark_stale`]. A `now` before that
+    /// of the last plan is allowed, but everything is then recomputed.
     pub fn plan(&mut self, key: &Key, now: Timestamp) -> Option<Plan> {
         if !self.is_complete() {
             return None;
@@ -265,8 +266,8 @@ impl Cluster {
     /// Sets whether the effects of the last plan show in the applied objects. While they do not, plans create and delete
     /// no pods, delete no old revisions, roll nothing back, and do not raise the observed generation.
     ///
-    /// The rest of such plans is as ever: adoptions, releases, new revisions, the status. What is on its way of these is
-    /// asked for again, so do not plan until everything that was written shows, or leave out what you wait for. A change
+    /// Such plans still adopt, release, create revisions and update the status, and ask again for those of these writes that
+    /// do not show yet. So do not plan until everything that was written shows, or leave out what you wait for. A change
     /// makes the DaemonSet stale, since its plan changes.
     ///
     /// What is set holds until it is set again or the DaemonSet is [deleted](Self::delete), also while a list does not have
@@ -343,11 +344,14 @@ impl Cluster {
         &self.backoff
     }
 
-    /// Returns a copy of the input of a DaemonSet's plan, to explain it, to forecast it or to try out changes; `None`
-    /// if the DaemonSet or its namespace is unknown.
+    /// Returns a copy of the input of a DaemonSet's plan, to explain it, to forecast it or to try out changes. `None` where
+    /// [`plan`](Self::plan) is.
     ///
     /// This clones all nodes, and the namespace's pods that a DaemonSet may claim.
     pub fn owned_snapshot(&self, key: &Key, now: Timestamp) -> Option<OwnedSnapshot> {
+        if !self.is_complete() {
+            return None;
+        }
         let NamespaceState { namespace, daemonsets, revisions } = self.namespaces.get(&key.namespace)?;
         let (namespace, daemonset) = (namespace.clone()?, daemonsets.get(&key.name)?);
         let pods = self.pods.iter().filter(|pod| pod.namespace == key.namespace).cloned().collect();

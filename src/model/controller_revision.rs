@@ -7,6 +7,7 @@ use serde_json::{Value, ser::Formatter};
 use crate::model::{
     ControllerRef, Labels, PodTemplate, PodTemplateError, Text,
     metadata::{Metadata, MissingName, unless_default},
+    resource::{ApiVersion, KindName},
 };
 
 /// A snapshot of a DaemonSet's template, kept to recognise outdated pods and to undo updates.
@@ -137,10 +138,10 @@ impl Formatter for GoFormatter {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RevisionWire {
-    #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
-    api: &'static str,
-    #[serde(rename(serialize = "kind"), skip_deserializing)]
-    kind: &'static str,
+    #[serde(default)]
+    api_version: ApiVersion<ControllerRevision>,
+    #[serde(default)]
+    kind: KindName<ControllerRevision>,
     #[serde(default)]
     metadata: Metadata,
     #[serde(default)]
@@ -180,7 +181,13 @@ impl From<ControllerRevision> for RevisionWire {
         };
         metadata.set_controller(revision.controller);
         let data = Arc::unwrap_or_clone(revision.data);
-        Self { api: "apps/v1", kind: "ControllerRevision", metadata, revision: revision.revision, data }
+        Self {
+            api_version: ApiVersion::default(),
+            kind: KindName::default(),
+            metadata,
+            revision: revision.revision,
+            data,
+        }
     }
 }
 

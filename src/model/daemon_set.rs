@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::model::{
     LabelSelector, Labels, PodTemplate, RequirementError, Text,
     metadata::{Metadata, MissingName, unless_default},
+    resource::{ApiVersion, KindName},
 };
 
 /// A DaemonSet. <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/daemon-set-v1/>
@@ -293,10 +294,10 @@ impl<'de> Deserialize<'de> for IntOrPercent {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct DaemonSetWire {
-    #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
-    api: &'static str,
-    #[serde(rename(serialize = "kind"), skip_deserializing)]
-    kind: &'static str,
+    #[serde(default)]
+    api_version: ApiVersion<DaemonSet>,
+    #[serde(default)]
+    kind: KindName<DaemonSet>,
     #[serde(default)]
     metadata: Metadata,
     spec: Option<DaemonSetSpecWire>,
@@ -405,8 +406,8 @@ impl From<UpdateStrategy> for Strategy {
 impl From<DaemonSet> for DaemonSetWire {
     fn from(daemonset: DaemonSet) -> Self {
         Self {
-            api: "apps/v1",
-            kind: "DaemonSet",
+            api_version: ApiVersion::default(),
+            kind: KindName::default(),
             metadata: Metadata {
                 name: Some(daemonset.name),
                 namespace: Some(daemonset.namespace),

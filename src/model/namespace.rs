@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Labels, Text,
     metadata::{Metadata, MissingName, unless_default},
+    resource::{ApiVersion, KindName},
 };
 
 /// A namespace. Its annotations may hold a node selector.
@@ -34,10 +35,10 @@ impl Namespace {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NamespaceWire {
-    #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
-    api: &'static str,
-    #[serde(rename(serialize = "kind"), skip_deserializing)]
-    kind: &'static str,
+    #[serde(default)]
+    api_version: ApiVersion<Namespace>,
+    #[serde(default)]
+    kind: KindName<Namespace>,
     #[serde(default)]
     metadata: Metadata,
 }
@@ -62,6 +63,6 @@ impl From<Namespace> for NamespaceWire {
             annotations: unless_default(namespace.annotations),
             ..Metadata::default()
         };
-        Self { api: "v1", kind: "Namespace", metadata }
+        Self { api_version: ApiVersion::default(), kind: KindName::default(), metadata }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     Labels, Taint, Text,
     metadata::{Metadata, MissingName, unless_default},
+    resource::{ApiVersion, KindName},
 };
 
 /// A node: the fields that decide whether a DaemonSet's pod runs on it.
@@ -42,10 +43,10 @@ impl Node {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NodeWire {
-    #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
-    api: &'static str,
-    #[serde(rename(serialize = "kind"), skip_deserializing)]
-    kind: &'static str,
+    #[serde(default)]
+    api_version: ApiVersion<Node>,
+    #[serde(default)]
+    kind: KindName<Node>,
     #[serde(default)]
     metadata: Metadata,
     #[serde(default)]
@@ -75,8 +76,8 @@ impl TryFrom<NodeWire> for Node {
 impl From<Node> for NodeWire {
     fn from(node: Node) -> Self {
         Self {
-            api: "v1",
-            kind: "Node",
+            api_version: ApiVersion::default(),
+            kind: KindName::default(),
             metadata: Metadata {
                 name: Some(node.name),
                 uid: unless_default(node.uid),

@@ -7,6 +7,7 @@ use crate::model::{
     ControllerRef, Labels, Text,
     metadata::{Metadata, MissingName, unless_default},
     node_selector::RawSelector,
+    resource::{ApiVersion, KindName},
 };
 
 /// A pod: the fields that decide whether a DaemonSet claims it, which node it runs on and whether it works.
@@ -230,10 +231,10 @@ impl PodNode {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PodWire {
-    #[serde(rename(serialize = "apiVersion"), skip_deserializing)]
-    api: &'static str,
-    #[serde(rename(serialize = "kind"), skip_deserializing)]
-    kind: &'static str,
+    #[serde(default)]
+    api_version: ApiVersion<Pod>,
+    #[serde(default)]
+    kind: KindName<Pod>,
     #[serde(default)]
     metadata: Metadata,
     spec: Option<PodSpecWire>,
@@ -415,7 +416,13 @@ impl From<Pod> for PodWire {
         };
         let mut status = PodStatusWire { phase: Some(pod.phase), conditions, ..PodStatusWire::default() };
         status.set_problem(pod.problem.map(|problem| *problem).unwrap_or_default());
-        Self { api: "v1", kind: "Pod", metadata, spec: Some(spec), status: Some(status) }
+        Self {
+            api_version: ApiVersion::default(),
+            kind: KindName::default(),
+            metadata,
+            spec: Some(spec),
+            status: Some(status),
+        }
     }
 }
 

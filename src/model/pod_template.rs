@@ -169,9 +169,18 @@ fn read<'a, T: Deserialize<'a>>(
     path: &[&str],
     field: &'static str,
 ) -> Result<Option<T>, PodTemplateError> {
-    match from.and_then(|from| path.iter().try_fold(from, |value, step| value.get(step))) {
+    let error = |source| PodTemplateError { field, source };
+    let mut value = from;
+    for step in path {
+        value = match value {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Object(object)) => object.get(*step),
+            Some(other) => return Map::deserialize(other).map(|_| None).map_err(error),
+        };
+    }
+    match value {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => T::deserialize(value).map(Some).map_err(|source| PodTemplateError { field, source }),
+        Some(value) => T::deserialize(value).map(Some).map_err(error),
     }
 }
 

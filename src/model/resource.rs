@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -45,7 +45,7 @@ pub trait Resource: sealed::Sealed + Into<Object> + DeserializeOwned {
     /// with types that keep all fields.
     ///
     /// # Errors
-    /// If it says that it is of another kind, or if a field is missing or has the wrong type.
+    /// If it says that it is of another kind or API group, or if a field is missing or has the wrong type.
     ///
     /// ```
     /// use daemonplan::{Resource, model::Node};
@@ -56,16 +56,8 @@ pub trait Resource: sealed::Sealed + Into<Object> + DeserializeOwned {
     /// # Ok::<(), daemonplan::model::ConversionError>(())
     /// ```
     fn from_serializable(object: &impl Serialize) -> Result<Self, ConversionError> {
-        let read = || {
-            let json = serde_json::to_value(object)?;
-            match Self::KIND.other_type(&json) {
-                Some(found) => {
-                    Err(serde_json::Error::custom(format_args!("expected kind {}, found {found}", Self::KIND)))
-                }
-                None => serde_json::from_value(json),
-            }
-        };
-        read().map_err(|source| ConversionError { kind: Self::KIND, source })
+        let read = serde_json::to_value(object).and_then(serde_json::from_value);
+        read.map_err(|source| ConversionError { kind: Self::KIND, source })
     }
 }
 
@@ -260,9 +252,9 @@ macro_rules! resources {
                     return Err(D::Error::custom(format_args!("kind: {UnknownKind}, found {found:?}")));
                 };
                 match kind {
-                    $(Kind::$kind => $kind::from_serializable(&json).map(Self::$kind),)+
+                    $(Kind::$kind => serde_json::from_value(json).map(Self::$kind),)+
                 }
-                .map_err(D::Error::custom)
+                .map_err(|source| D::Error::custom(ConversionError { kind, source }))
             }
         }
 
@@ -307,25 +299,69 @@ impl Kind {
     /// All kinds.
     pub const ALL: [Self; 5] = [Self::DaemonSet, Self::Node, Self::Pod, Self::Namespace, Self::ControllerRevision];
 
-    /// The API group; empty for the core group.
-    fn group(self) -> &'static str {
+    /// The version of the API in which objects are written.
+    fn api_version(self) -> &'static str {
         match self {
-            Self::DaemonSet | Self::ControllerRevision => "apps",
-            Self::Node | Self::Pod | Self::Namespace => "",
+            Self::DaemonSet | Self::ControllerRevision => "apps/v1",
+            Self::Node | Self::Pod | Self::Namespace => "v1",
         }
     }
+}
 
-    /// What an object says that it is, if that is something else: another kind, or this kind of another API group.
-    fn other_type(self, object: &Value) -> Option<String> {
-        let text = |field| object.get(field).and_then(Value::as_str);
-        let (version, kind) = (text("apiVersion"), text("kind"));
-        let group = version.map(|version| version.split_once('/').map_or("", |(group, _)| group));
-        let is_other =
-            kind.is_some_and(|kind| kind.parse() != Ok(self)) || group.is_some_and(|group| group != self.group());
-        is_other.then(|| {
-            format!("{}{}", version.map(|version| format!("{version} ")).unwrap_or_default(), kind.unwrap_or_default())
-        })
+/// The field `apiVersion` of a kind. Any version of the kind's API group is read, and none, as in lists.
+pub(super) struct ApiVersion<R>(PhantomData<R>);
+
+/// The field `kind` of a kind. No other kind is read, but none may be given, as in lists.
+pub(super) struct KindName<R>(PhantomData<R>);
+
+impl<R> Default for ApiVersion<R> {
+    fn default() -> Self {
+        Self(PhantomData)
     }
+}
+
+impl<R> Default for KindName<R> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R: Resource> Serialize for ApiVersion<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(R::KIND.api_version())
+    }
+}
+
+impl<R: Resource> Serialize for KindName<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&R::KIND)
+    }
+}
+
+impl<'de, R: Resource> Deserialize<'de> for ApiVersion<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = Option::<Text>::deserialize(deserializer)?.unwrap_or_default();
+        let expected = R::KIND.api_version();
+        if found.is_empty() || group(&found) == group(expected) {
+            return Ok(Self::default());
+        }
+        Err(D::Error::custom(format_args!("expected a {} of {expected}, found one of {found}", R::KIND)))
+    }
+}
+
+impl<'de, R: Resource> Deserialize<'de> for KindName<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = Option::<Text>::deserialize(deserializer)?.unwrap_or_default();
+        if found.is_empty() || found.parse() == Ok(R::KIND) {
+            return Ok(Self::default());
+        }
+        Err(D::Error::custom(format_args!("expected kind {}, found {found}", R::KIND)))
+    }
+}
+
+/// The API group of a version; empty for the core group.
+fn group(version: &str) -> &str {
+    version.split_once('/').map_or("", |(group, _)| group)
 }
 
 impl Interner {

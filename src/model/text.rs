@@ -66,7 +66,7 @@ impl Text {
         }
     }
 
-    /// Returns a hash without a seed, for tables of nodes: their names are not chosen by a cluster's users.
+    /// Returns a hash without a seed, for tables of nodes. Names that collide slow them down.
     pub(crate) fn code(&self) -> u64 {
         match &self.0 {
             Repr::Inline { .. } => HASHER.hash_one(self.as_bytes()),

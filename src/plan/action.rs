@@ -123,7 +123,7 @@ pub enum Action {
     },
     /// Update the DaemonSet's status, which has changed.
     UpdateStatus {
-        /// The DaemonSet. The status of a recreated one is another.
+        /// The DaemonSet. One that was recreated under this name has a status of its own.
         daemonset: ObjectRef,
         /// The new status.
         status: DaemonSetStatus,
@@ -232,7 +232,8 @@ impl Action {
     }
 
     /// Returns the strategic merge patch (`application/strategic-merge-patch+json`) that carries the action out on its
-    /// [object](Self::object). `None` for creations and deletions, and if the object's uid is not known.
+    /// [object](Self::object). `None` for creations and deletions, if the uid of the object or of its owner is not known,
+    /// and if the data of the revision to roll back to is no object.
     ///
     /// The patch names the object's uid, so that the API server refuses it for a recreated object. It changes nothing
     /// else, unlike an update of the whole object. That of a status is for the subresource `status`: it sets every
@@ -252,6 +253,14 @@ impl Action {
     /// ```
     pub fn patch(&self) -> Option<Value> {
         let mut patch = match self {
+            Self::AdoptPod { owner, .. }
+            | Self::AdoptRevision { owner, .. }
+            | Self::ReleasePod { owner, .. }
+            | Self::ReleaseRevision { owner, .. }
+                if owner.uid.is_empty() =>
+            {
+                return None;
+            }
             Self::AdoptPod { owner, .. } | Self::AdoptRevision { owner, .. } => {
                 json!({"metadata": {"ownerReferences": [owner_reference(&owner.name, &owner.uid)]}})
             }

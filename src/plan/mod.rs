@@ -23,7 +23,7 @@ pub use warning::Warning;
 
 /// What a DaemonSet needs, and why.
 ///
-/// `Display` writes one line for each action, for people; `Serialize` writes what
+/// `Display` writes one line for each action and each warning, for people; `Serialize` writes what
 /// [`guide::output`](crate::guide::output) documents.
 ///
 /// ```

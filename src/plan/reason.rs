@@ -14,11 +14,11 @@ use crate::{model::Text, placement::PlacementReason};
 pub enum CreateReason {
     /// The node should run a pod and has none.
     NoPod,
-    /// With surge: the node's pods are terminal or being deleted.
+    /// The update surges, and the node's pods are terminal or being deleted.
     NoLivePod,
-    /// With surge: the outdated pod is not available, so its replacement needs no budget.
+    /// The update surges, and the outdated pod is not available, so its replacement needs no budget.
     ReplacesUnavailable,
-    /// With surge: the update reaches this node.
+    /// The update surges, and reaches this node.
     Surge,
     /// The node has no pod, and the update has not reached it: the pod gets the older template.
     HeldBack,

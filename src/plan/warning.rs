@@ -43,7 +43,7 @@ pub enum Warning {
     /// The burst limit is 0: nothing is created or deleted.
     NoBurst,
     /// The time was not given, and something depends on it: availability under `minReadySeconds`, the back-off of
-    /// Failed pods, or a rollout policy. No deletion of an update rests on what is not known, and the status is not
+    /// Failed pods, or a rollout policy. An update deletes no pod because of what is not known, and the status is not
     /// updated if it is not known.
     ClockNotGiven,
     /// A term of the template's required node affinity is malformed and matches no node.
@@ -79,8 +79,8 @@ pub enum Warning {
         /// The name.
         revision: Text,
     },
-    /// No revision equals the template, but the newest one has all fields of the template with the same values, and others
-    /// besides. If the DaemonSet was read through types that do not know these, the rollout is a mistake.
+    /// No revision equals the template, but the newest one has all fields of the template with the same values, and more
+    /// fields. If the DaemonSet was read through types that do not know these, the rollout is a mistake.
     RevisionSaysMore {
         /// The name of the revision.
         revision: Text,
@@ -178,7 +178,7 @@ impl fmt::Display for Warning {
             Self::NoBurst => f.write_str("the burst limit is 0: no pod is created or deleted"),
             Self::ClockNotGiven => f.write_str(
                 "the time was not given: availability under minReadySeconds, back-offs and the waits of policies are not \
-                 known; no update deletes a pod because of them, and Failed pods are deleted without back-off",
+                 known; no update deletes a pod because of them, and no back-off starts or ends",
             ),
             Self::DuplicateNode { node } => write!(f, "node {node} was given more than once, with different contents"),
             Self::DuplicateRevision { revision } => {

@@ -92,8 +92,8 @@ impl<'a> Snapshot<'a> {
         Self { revisions: Some(revisions), ..self }
     }
 
-    /// Sets the time. Without it nobody knows which pods are available under a positive `minReadySeconds`, so that no
-    /// deletion of an update rests on it, and no back-off starts.
+    /// Sets the time. Without it nobody knows which pods are available under a positive `minReadySeconds`: an update
+    /// deletes no pod that may be needed, and no back-off starts or ends.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         Self { now: Some(now), ..self }
@@ -112,7 +112,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// States that the effects of the last plan do not show in the input yet, for example because a cache lags. The
-    /// plan then creates and deletes nothing.
+    /// plan then creates and deletes no pods, deletes no old revisions, and rolls nothing back.
     #[must_use]
     pub fn expectations_unsatisfied(self) -> Self {
         Self { expectations_satisfied: false, ..self }

@@ -407,6 +407,7 @@ fn a_cluster_plans_nothing_before_every_kind_was_listed() {
     assert!(!has_plan(&mut cluster), "without nodes, every pod would be deleted");
     cluster.apply(node("a"));
     assert!(!has_plan(&mut cluster) && !cluster.is_complete(), "one node is not a list");
+    assert_eq!(cluster.owned_snapshot(&Key::new("prod", "agent"), facts.now).map(|_| ()), None);
     cluster.retain::<Node>(|_| true);
     assert!(has_plan(&mut cluster) && cluster.is_complete());
 }
@@ -454,9 +455,14 @@ fn objects_of_the_wrong_kind_are_refused() {
     assert_eq!(read, Namespace::new("prod").into());
     assert_eq!(serde_json::from_value::<Object>(serde_json::to_value(&read).unwrap()).unwrap(), read);
     let foreign = json!({"apiVersion": "apps.kruise.io/v1alpha1", "kind": "DaemonSet", "metadata": {"name": "x"}});
-    let found = "DaemonSet: expected kind DaemonSet, found apps.kruise.io/v1alpha1 DaemonSet";
+    let found = "DaemonSet: expected a DaemonSet of apps/v1, found one of apps.kruise.io/v1alpha1";
     assert_eq!(DaemonSet::from_serializable(&foreign).unwrap_err().to_string(), found);
     assert_eq!(serde_json::from_value::<Object>(foreign).unwrap_err().to_string(), found);
+    let pods = json!([{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent-1"}}]);
+    let error = serde_json::from_value::<Vec<Node>>(pods).unwrap_err();
+    assert_eq!(error.to_string(), "expected kind Node, found Pod");
+    let old = json!({"apiVersion": "apps/v1beta2", "kind": "DaemonSet", "metadata": {"name": "agent"}});
+    assert_eq!(serde_json::from_value::<DaemonSet>(old).unwrap().name, "agent");
     let error = |object| serde_json::from_value::<Object>(object).unwrap_err().to_string();
     assert!(error(json!({"kind": "Service"})).starts_with("kind: expected DaemonSet, Node, Pod"));
     assert!(error(json!({"metadata": {"name": "x"}})).ends_with(r#"found """#));
@@ -475,12 +481,53 @@ fn a_daemonset_that_is_being_deleted_or_selects_everything_claims_nothing() {
     for daemonset in [&deleted, &selects_all] {
         assert_eq!(claim_pod(daemonset, &facts.pods[0]), Claim::Ignore);
         assert_eq!(claim_revision(daemonset, &facts.revisions[0]), Claim::Ignore);
-        assert_eq!(RevisionHistory::of(daemonset, &facts.revisions).current(), None);
+        let history = RevisionHistory::of(daemonset, &facts.revisions);
+        assert_eq!((history.current(), history.steps().count()), (None, 0));
     }
     assert_eq!(dependents(&deleted, &facts.pods, &facts.revisions).len(), 2);
     let mut both = selects_all;
     both.deleted = Some(facts.now);
     assert_eq!(dependents(&both, &facts.pods, &facts.revisions), [], "it is left alone");
+}
+
+#[test]
+fn a_patch_that_would_name_an_owner_without_uid_is_not_given() {
+    let facts = cluster([node("n1")]).with(|daemonset| daemonset.uid = Text::default());
+    let facts = facts.with_pod(pod("orphan", "n1").but(|pod| pod.controller = None));
+    let adoptions = |facts: &common::Cluster| -> Vec<_> {
+        let actions = facts.plan().actions;
+        actions.iter().filter(|action| matches!(action, Action::AdoptPod { .. })).map(Action::patch).collect()
+    };
+    assert_eq!(adoptions(&facts), [None]);
+    let patches = adoptions(&facts.with(|daemonset| daemonset.uid = "42".into()));
+    assert_eq!(patches[0].as_ref().unwrap()["metadata"]["ownerReferences"][0]["uid"], "42");
+}
+
+#[test]
+fn a_template_that_is_no_object_where_pods_are_placed_is_refused() {
+    use daemonplan::model::PodTemplate;
+    let error = |template| serde_json::from_value::<PodTemplate>(template).unwrap_err().to_string();
+    assert!(error(json!({"spec": 5})).starts_with("spec.nodeName: invalid type: integer `5`, expected a map"));
+    assert!(error(json!({"metadata": "x"})).starts_with("metadata.labels: invalid type: string"));
+    for affinity in [json!("x"), json!({"nodeAffinity": 5}), json!({"nodeAffinity": []})] {
+        assert!(error(json!({"spec": {"affinity": affinity}})).starts_with("spec.affinity.nodeAffinity.required"));
+    }
+    let empty = json!({"metadata": null, "spec": {"affinity": {"nodeAffinity": null}}});
+    let template: PodTemplate = serde_json::from_value(empty).unwrap();
+    let affinity = daemonplan::affinity::rewrite(&template, "n1");
+    let required = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    assert_eq!(required["nodeSelectorTerms"][0]["matchFields"][0]["values"], json!(["n1"]));
+}
+
+#[test]
+fn a_pod_of_a_template_with_a_node_name_is_bound_from_the_start() {
+    use daemonplan::affinity::PodBlueprint;
+    let mut daemonset = cluster([]).daemonset;
+    let stored =
+        |daemonset: &DaemonSet| PodBlueprint::new(daemonset, &daemonset.template, "one").pod("n1", "agent-1").node;
+    assert_eq!(stored(&daemonset), PodNode::Intended("n1".into()));
+    daemonset.template = serde_json::from_value(json!({"spec": {"nodeName": "n1"}})).unwrap();
+    assert_eq!(stored(&daemonset), PodNode::Bound("n1".into()));
 }
 
 #[test]
