@@ -135,7 +135,7 @@ pub struct Orphans<'a> {
 /// let mut pod = Pod::new("prod", "agent-x2k");
 /// pod.controller = Some(ControllerRef::from(&daemonset));
 /// assert_eq!(orphans([&daemonset], [&pod], []).pods.len(), 0);
-/// daemonset.uid = "42".into(); // it was created anew
+/// daemonset.uid = "42".into(); // it was recreated
 /// assert_eq!(orphans([&daemonset], [&pod], []).pods.len(), 1);
 /// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```

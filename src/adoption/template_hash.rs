@@ -52,8 +52,8 @@ fn fields(object: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)
 /// alphabet of Kubernetes' generated names. The template is hashed as canonical JSON: sorted keys, no null fields, no white
 /// space, numbers as integers or as the shortest decimal of a 64-bit float.
 ///
-/// The built-in controller hashes differently. An existing revision that equals the template keeps its own hash, whoever
-/// made it. `collision_count` is the DaemonSet's `status.collisionCount`, or 0.
+/// The built-in controller hashes differently. An existing revision that equals the template keeps its own hash, whichever
+/// controller made it. `collision_count` is the DaemonSet's `status.collisionCount`, or 0.
 ///
 /// ```
 /// use daemonplan::{adoption::template_hash, model::PodTemplate};

@@ -54,9 +54,9 @@ impl PodBlueprint {
             name: text(owner.get("name")),
             uid: text(owner.get("uid")),
         });
-        let is_bound = |name: &Value| name.as_str().is_some_and(|name| !name.is_empty());
-        let is_bound = self.0.get("spec").and_then(|spec| spec.get("nodeName")).is_some_and(is_bound);
-        pod.node = if is_bound { PodNode::Bound(node.into()) } else { PodNode::Intended(node.into()) };
+        let node_name = text(self.0.get("spec").and_then(|spec| spec.get("nodeName")));
+        let place = if node_name.is_empty() { PodNode::Intended } else { PodNode::Bound };
+        pod.node = place(node.into());
         pod
     }
 

@@ -97,7 +97,7 @@ impl<'c> ClusterView<'c> {
     }
 }
 
-/// The copy computes its decisions anew.
+/// The copy computes its decisions again.
 impl Clone for DaemonSetState {
     fn clone(&self) -> Self {
         Self { due: self.due, ..Self::new(self.daemonset.clone()) }

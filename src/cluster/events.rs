@@ -1,7 +1,7 @@
 //! What an event changes: one object of one kind is added, changed or removed.
 
 use crate::{
-    model::{ControllerRevision, DaemonSet, Key, Namespace, Node, Pod, PodNode, Text},
+    model::{ControllerRevision, DaemonSet, Key, Namespace, Node, Pod, PodNode, Resource, Text},
     node::claimed_pod::PodIndex,
 };
 
@@ -9,7 +9,7 @@ use super::{Cluster, NamespaceState, daemonset_state::DaemonSetState, node_table
 
 impl Cluster {
     pub(super) fn apply_daemonset(&mut self, daemonset: DaemonSet) {
-        let key = Key::new(daemonset.namespace.clone(), daemonset.name.clone());
+        let key = daemonset.key();
         let state = self.namespaces.entry(key.namespace.clone()).or_default();
         match state.daemonsets.get_mut(&key.name) {
             Some(known) if known.daemonset == daemonset => return,

@@ -291,7 +291,7 @@ impl Cluster {
         }
     }
 
-    /// Whether the effects of the last plan show. What was said of a DaemonSet does not hold for one that was created anew.
+    /// Whether the effects of the last plan show. What was set for a DaemonSet does not hold for a recreated one.
     fn are_satisfied(&self, key: &Key) -> bool {
         let Some(known) = self.unsatisfied.get(key) else { return true };
         let uid = self.daemonset(key).map(|daemonset| &daemonset.uid);
@@ -324,8 +324,7 @@ impl Cluster {
                 let own = changed.iter().filter(|key| key.uid == daemonset.daemonset.uid);
                 let slots: Vec<_> = own.map(|key| self.nodes.find(&key.node)).collect();
                 if !slots.is_empty() {
-                    self.stale
-                        .insert(Key::new(daemonset.daemonset.namespace.clone(), daemonset.daemonset.name.clone()));
+                    self.stale.insert(daemonset.daemonset.key());
                 }
                 for slot in slots {
                     daemonset.mark_stale(slot);
@@ -422,21 +421,14 @@ impl Cluster {
 
     /// The keys of all objects of a kind.
     fn keys(&self, kind: Kind) -> Box<dyn Iterator<Item = Key> + '_> {
-        let namespaces = self.namespaces.iter();
         match kind {
-            Kind::Node => Box::new(self.nodes.iter().map(|node| Key::cluster_wide(node.name.clone()))),
-            Kind::Pod => Box::new(self.pods.iter().map(|pod| Key::new(pod.namespace.clone(), pod.name.clone()))),
-            Kind::Namespace => Box::new(
-                namespaces
-                    .filter(|(_, state)| state.namespace.is_some())
-                    .map(|(name, _)| Key::cluster_wide(name.clone())),
-            ),
-            Kind::DaemonSet => Box::new(namespaces.flat_map(|(namespace, state)| {
-                state.daemonsets.keys().map(|name| Key::new(namespace.clone(), name.clone()))
-            })),
-            Kind::ControllerRevision => Box::new(namespaces.flat_map(|(namespace, state)| {
-                state.revisions.keys().map(|name| Key::new(namespace.clone(), name.clone()))
-            })),
+            Kind::Node => Box::new(self.nodes().map(Node::key)),
+            Kind::Pod => Box::new(self.pods().map(Pod::key)),
+            Kind::Namespace => {
+                Box::new(self.namespaces.values().filter_map(|state| state.namespace.as_ref().map(Namespace::key)))
+            }
+            Kind::DaemonSet => Box::new(self.daemonsets().map(DaemonSet::key)),
+            Kind::ControllerRevision => Box::new(self.revisions().map(ControllerRevision::key)),
         }
     }
 }

@@ -39,9 +39,9 @@
 ///             Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
 ///                 println!("DELETE {object} if its uid is {}", object.uid);
 ///             }
-///             // Only if the DaemonSet, read anew, still has this generation; with its resourceVersion in the patch.
+///             // Only if the DaemonSet, read again, still has this generation; with its resourceVersion in the patch.
 ///             Action::RollBack { generation, .. } => println!("PATCH if {generation} {:?}", action.patch()),
-///             // Only if the DaemonSet, read anew, has this uid and is not being deleted.
+///             // Only if the DaemonSet, read again, has this uid and is not being deleted.
 ///             Action::AdoptPod { .. } | Action::AdoptRevision { .. } => println!("PATCH if … {:?}", action.patch()),
 ///             Action::UpdateStatus { daemonset, .. } => println!("PATCH {daemonset}/status {:?}", action.patch()),
 ///             other => println!("PATCH {:?}", other.patch()), // releases, relabelling, revisions
@@ -86,7 +86,7 @@
 ///   [`mark_stale`](crate::Cluster::mark_stale): a write may have been undone before the watch saw it.
 /// - **Planning on meanwhile.** A controller that wants the status written while it waits, as the built-in one, sets
 ///   [`set_expectations_satisfied`](crate::Cluster::set_expectations_satisfied) to `false`, plans on, and leaves out what is
-///   still on its way. For a DaemonSet that is created anew it must be set again.
+///   still on its way. It must be set again for a DaemonSet that is recreated.
 /// - **Failures.** [`plan`](crate::Cluster::plan) takes a DaemonSet off the stale ones. If a write fails, leave out the rest,
 ///   wait for the writes before it, and then call [`mark_stale`](crate::Cluster::mark_stale), with a growing pause.
 /// - **Time.** [`next_stale_after`](crate::Cluster::next_stale_after) tells when time alone makes a plan of a `Cluster` stale,

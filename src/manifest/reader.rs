@@ -13,7 +13,7 @@ use crate::manifest::{
     source::{Fault, Position, Source},
     yaml,
 };
-use crate::model::{ControllerRevision, DaemonSet, Kind, Namespace, Node, Pod, Resource, Text};
+use crate::model::{ControllerRevision, DaemonSet, Kind, Namespace, Node, Pod, Resource, Text, api_group};
 
 impl Manifests {
     /// Reads a file with YAML documents, JSON, or both. `file` is its name in error messages.
@@ -214,7 +214,7 @@ impl Sink<'_> {
             self.place.field = None;
             return text.skip_value();
         };
-        let (group, _) = head.api_version.as_deref().unwrap_or_default().split_once('/').unwrap_or_default();
+        let group = api_group(head.api_version.as_deref().unwrap_or_default());
         let no_group = head.api_version.is_none();
         match (&*kind, group) {
             (kind, _) if is_list(kind) => self.nested_list(text),

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DaemonSet, Labels, Text};
+use crate::model::{DaemonSet, Labels, Text, api_group};
 
 /// A reference to an object's controller: the owner with `controller: true`.
 ///
@@ -90,7 +90,7 @@ impl Metadata {
         let owners = self.owner_references.as_deref().unwrap_or_default();
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
         // Groups of custom resources have a dot, those of Kubernetes' own controllers have none.
-        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        let group = api_group(&owner.api_version);
         let kind = if group.contains('.') { format!("{}.{group}", owner.kind).into() } else { owner.kind.clone() };
         Some(ControllerRef { kind, name: owner.name.clone(), uid: owner.uid.clone() })
     }

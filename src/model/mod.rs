@@ -43,6 +43,7 @@ pub use pod_template::{PodTemplate, PodTemplateError};
 pub use quantity::{InvalidQuantity, Quantity};
 pub(crate) use requirement::parse_bound;
 pub use requirement::{Operator, Requirement, RequirementError};
+pub(crate) use resource::api_group;
 pub use resource::{ConversionError, Key, Kind, Object, ObjectRef, Resource, UnknownKind};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use text::Text;

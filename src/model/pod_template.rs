@@ -178,10 +178,7 @@ fn read<'a, T: Deserialize<'a>>(
             Some(other) => return Map::deserialize(other).map(|_| None).map_err(error),
         };
     }
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => T::deserialize(value).map(Some).map_err(error),
-    }
+    Option::deserialize(value.unwrap_or(&Value::Null)).map_err(error)
 }
 
 impl Serialize for PodTemplate {

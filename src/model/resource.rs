@@ -342,7 +342,7 @@ impl<'de, R: Resource> Deserialize<'de> for ApiVersion<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let found = Option::<Text>::deserialize(deserializer)?.unwrap_or_default();
         let expected = R::KIND.api_version();
-        if found.is_empty() || group(&found) == group(expected) {
+        if found.is_empty() || api_group(&found) == api_group(expected) {
             return Ok(Self::default());
         }
         Err(D::Error::custom(format_args!("expected a {} of {expected}, found one of {found}", R::KIND)))
@@ -359,8 +359,8 @@ impl<'de, R: Resource> Deserialize<'de> for KindName<R> {
     }
 }
 
-/// The API group of a version; empty for the core group.
-fn group(version: &str) -> &str {
+/// The API group of an `apiVersion`; empty for the core group.
+pub(crate) fn api_group(version: &str) -> &str {
     version.split_once('/').map_or("", |(group, _)| group)
 }
 

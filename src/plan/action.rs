@@ -253,19 +253,11 @@ impl Action {
     /// ```
     pub fn patch(&self) -> Option<Value> {
         let mut patch = match self {
-            Self::AdoptPod { owner, .. }
-            | Self::AdoptRevision { owner, .. }
-            | Self::ReleasePod { owner, .. }
-            | Self::ReleaseRevision { owner, .. }
-                if owner.uid.is_empty() =>
-            {
-                return None;
-            }
             Self::AdoptPod { owner, .. } | Self::AdoptRevision { owner, .. } => {
-                json!({"metadata": {"ownerReferences": [owner_reference(&owner.name, &owner.uid)]}})
+                json!({"metadata": {"ownerReferences": [owner_reference(&owner.name, known_uid(owner)?)]}})
             }
             Self::ReleasePod { owner, .. } | Self::ReleaseRevision { owner, .. } => {
-                json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}]}})
+                json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": known_uid(owner)?}]}})
             }
             Self::RelabelPod { hash, .. } => json!({"metadata": {"labels": {HASH_LABEL: hash}}}),
             Self::UpdateRevision { number, hash, .. } => {
@@ -279,10 +271,13 @@ impl Action {
             | Self::DeleteRevision { .. } => return None,
         };
         let metadata = patch.as_object_mut()?.entry("metadata").or_insert_with(|| json!({}));
-        let uid = Some(&self.object()?.uid).filter(|uid| !uid.is_empty())?;
-        metadata.as_object_mut()?.insert("uid".into(), json!(uid));
+        metadata.as_object_mut()?.insert("uid".into(), json!(known_uid(self.object()?)?));
         Some(patch)
     }
+}
+
+fn known_uid(object: &ObjectRef) -> Option<&Text> {
+    Some(&object.uid).filter(|uid| !uid.is_empty())
 }
 
 /// All fields of a status, zeros too: a patch does not change the fields that it leaves out.
@@ -303,16 +298,13 @@ fn all_fields(status: &DaemonSetStatus) -> Value {
 impl Action {
     /// The adoption or release that a claim of a pod asks for.
     pub(crate) fn of_claim(claim: Claim, pod: &Pod, daemonset: &DaemonSet) -> Option<Self> {
-        let of = |pod: &Pod| (ObjectRef::from(pod), ObjectRef::from(daemonset));
         match claim {
-            Claim::Adopt => {
-                let (pod, owner) = of(pod);
-                Some(Self::AdoptPod { pod, owner })
-            }
-            Claim::Release => {
-                let (pod, owner) = of(pod);
-                Some(Self::ReleasePod { pod, owner, reason: ReleaseReason::LabelsDoNotMatch })
-            }
+            Claim::Adopt => Some(Self::AdoptPod { pod: pod.into(), owner: daemonset.into() }),
+            Claim::Release => Some(Self::ReleasePod {
+                pod: pod.into(),
+                owner: daemonset.into(),
+                reason: ReleaseReason::LabelsDoNotMatch,
+            }),
             Claim::Owned | Claim::Ignore => None,
         }
     }

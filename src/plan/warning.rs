@@ -28,7 +28,7 @@ pub enum Warning {
     SelectsAllPods,
     /// The DaemonSet has no selector, which matches no pod, not even those that it creates.
     SelectsNoPods,
-    /// The selector does not match the template's labels: every created pod is released at once, and created anew.
+    /// The selector does not match the template's labels: every created pod is released at once, and created again.
     SelectorMissesTemplate,
     /// The namespace that was given is not the DaemonSet's. Its node selector is not known, so nothing is done.
     OtherNamespace {

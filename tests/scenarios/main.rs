@@ -20,6 +20,7 @@ mod incremental;
 mod lint;
 mod manifests;
 mod nodes;
+mod objects;
 mod ownership;
 mod placement;
 mod policies;
