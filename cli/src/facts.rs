@@ -150,6 +150,9 @@ impl FactArgs {
 }
 
 pub(super) fn print_problems(manifests: &Manifests) {
+    for warning in manifests.warnings() {
+        note(format_args!("{warning}"));
+    }
     for problem in manifests.problems() {
         print_error(problem);
     }

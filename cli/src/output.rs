@@ -8,6 +8,7 @@ use std::{
 
 use anstream::AutoStream;
 use clap::ValueEnum;
+use daemonplan::manifest;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use terminal_size::Width;
@@ -33,7 +34,7 @@ pub(super) fn write_json(out: &mut impl Write, report: &impl Serialize) -> io::R
 }
 
 pub(super) fn write_yaml(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {
-    serde_yaml::to_writer(&mut *out, report).map_err(io::Error::other)?;
+    manifest::write_yaml(&mut *out, report)?;
     out.flush()
 }
 

@@ -1,7 +1,7 @@
 //! A generated cluster written as JSON or YAML reads back equal; damaged text is read without panic.
 #![no_main]
 
-use daemonplan::manifest::Manifests;
+use daemonplan::manifest::{Manifests, write_yaml};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
@@ -17,7 +17,12 @@ fuzz_target!(|input: (bool, Vec<(u16, u8)>, &[u8])| {
     items.extend(facts.pods.iter().map(|pod| serde_json::to_value(pod).unwrap()));
     items.extend(revisions.iter().map(|revision| serde_json::to_value(revision).unwrap()));
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    let mut text = if yaml { serde_yaml::to_string(&list).unwrap() } else { list.to_string() }.into_bytes();
+    let mut text = Vec::new();
+    if yaml {
+        write_yaml(&mut text, &list).unwrap();
+    } else {
+        serde_json::to_writer(&mut text, &list).unwrap();
+    }
     for (place, byte) in &damage {
         let place = usize::from(*place) % text.len();
         text[place] = *byte;

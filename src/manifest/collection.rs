@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::manifest::{ManifestError, Scope, apply};
+use crate::manifest::{ManifestError, ManifestWarning, Scope, apply};
 use crate::{
     model::{ControllerRevision, DaemonSet, Interner, Namespace, Node, Object, Pod, Resource, Text},
     planner::Snapshot,
@@ -41,6 +41,7 @@ pub struct Manifests {
     skipped: IndexMap<String, usize>,
     replaced: usize,
     problems: Vec<ManifestError>,
+    warnings: Vec<ManifestWarning>,
     complete: bool,
     interner: Interner,
 }
@@ -74,6 +75,11 @@ impl Manifests {
     /// Returns the problems in the manifests, in the order in which they were found.
     pub fn problems(&self) -> &[ManifestError] {
         &self.problems
+    }
+
+    /// Returns what is unexpected in the manifests, but readable.
+    pub fn warnings(&self) -> &[ManifestWarning] {
+        &self.warnings
     }
 
     /// Returns the number of documents, including those with skipped or malformed objects.
@@ -223,6 +229,7 @@ impl Manifests {
             }
         }
         self.problems.extend(changes.problems);
+        self.warnings.extend(changes.warnings);
         self
     }
 
@@ -232,6 +239,10 @@ impl Manifests {
 
     pub(super) fn skip(&mut self, kind: &str) {
         *self.skipped.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    pub(super) fn warn(&mut self, warning: ManifestWarning) {
+        self.warnings.push(warning);
     }
 
     pub(super) fn report(&mut self, problem: ManifestError) {

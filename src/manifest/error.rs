@@ -26,6 +26,30 @@ pub struct ManifestError {
     pub scope: Scope,
 }
 
+/// Something in a manifest that is read, but probably not what its author meant.
+///
+/// ```
+/// use daemonplan::manifest::Manifests;
+/// let mut manifests = Manifests::default();
+/// manifests.read("node.yaml", &b"kind: Node\nmetadata: {name: a, name: b}"[..])?;
+/// let text = manifests.warnings()[0].to_string();
+/// assert_eq!(text, "node.yaml: document 1: the field metadata.name is given twice: as with kubectl, the last value counts");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestWarning {
+    /// The place.
+    pub place: Place,
+    /// What is unexpected, and what is made of it.
+    pub text: String,
+}
+
+impl fmt::Display for ManifestWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
 /// The place of a problem in the input.
 ///
 /// ```

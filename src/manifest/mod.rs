@@ -2,7 +2,7 @@
 //!
 //! The output of `kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json` is valid input. JSON is
 //! read as a stream, object by object, so that the text is never completely in memory. Fields that planning does not
-//! need are skipped without parsing them.
+//! need are skipped without parsing them. YAML is read and written as kubectl does, with the scalars of YAML 1.1.
 
 mod apply;
 mod collection;
@@ -12,4 +12,5 @@ mod source;
 mod yaml;
 
 pub use collection::Manifests;
-pub use error::{ManifestError, Place, Scope};
+pub use error::{ManifestError, ManifestWarning, Place, Scope};
+pub use yaml::write_yaml;

@@ -7,9 +7,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
 };
+use serde_json::Value;
 
 use crate::manifest::{
-    ManifestError, Manifests, Place, Scope,
+    ManifestError, ManifestWarning, Manifests, Place, Scope,
     source::{Fault, Position, Source},
     yaml,
 };
@@ -98,7 +99,7 @@ struct Owner {
 const NOT_UTF_8: &str = "expected UTF-8, found invalid bytes";
 
 fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
+    let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
 
@@ -147,8 +148,14 @@ impl Sink<'_> {
         }
         self.begin_document();
         match std::str::from_utf8(text).map_err(|error| not_utf8(text, error)).and_then(from_yaml) {
-            Ok(serde_json::Value::Null) => {}
-            Ok(value) => self.read_text(value.to_string().as_bytes()),
+            Ok(yaml::Document { value, repeated }) => {
+                for field in repeated {
+                    self.warn(format!("the field {field} is given twice: as with kubectl, the last value counts"));
+                }
+                if !value.is_null() {
+                    self.read_text(value.to_string().as_bytes());
+                }
+            }
             Err((line, error)) => {
                 let line = line + first_line;
                 self.report(Scope::Everything, format!("invalid YAML: line {line} of the file: {error}"));
@@ -249,11 +256,7 @@ impl Sink<'_> {
         text.skip_value()
     }
 
-    fn parse<R: Resource>(
-        &mut self,
-        text: &mut Source<impl Read>,
-        original: Option<serde_json::Value>,
-    ) -> Result<(), Fault> {
+    fn parse<R: Resource>(&mut self, text: &mut Source<impl Read>, original: Option<Value>) -> Result<(), Fault> {
         if let Ok(object) = text.value::<R>()? {
             self.manifests.add(object, original);
             return Ok(());
@@ -266,30 +269,46 @@ impl Sink<'_> {
                 let read = json.get(..=error.valid_up_to()).unwrap_or_default();
                 self.report_json(start.after(read), NOT_UTF_8);
             }
-            Ok(json) => match serde_json::from_str::<Header>(json) {
-                Err(error) => self.report(Scope::Everything, plain(&error)),
-                Ok(header) => {
-                    self.place.object = Some(shortened(header.describe(R::KIND)));
-                    match serde_path_to_error::deserialize::<_, R>(&mut serde_json::Deserializer::from_str(json)) {
-                        Ok(object) => self.manifests.add(object, original),
-                        Err(error) => {
-                            let path = error.path().to_string();
-                            self.place.field = (path != ".").then(|| shortened(path));
-                            self.report(header.scope(R::KIND), plain(&error.into_inner()));
-                            self.place.field = None;
-                        }
-                    }
-                    self.place.object = None;
-                }
-            },
+            Ok(json) => self.parse_again::<R>(json, original),
         }
         text.skip_value()
+    }
+
+    /// Parses an object with tracking of the field for the error message. As with kubectl, the last value of a repeated
+    /// field counts.
+    fn parse_again<R: Resource>(&mut self, json: &str, original: Option<Value>) {
+        let value = serde_json::from_str::<Value>(json);
+        let header = value.as_ref().map_or_else(|_| serde_json::from_str(json), Header::deserialize);
+        let header = match header {
+            Ok(header) => header,
+            Err(error) => return self.report(Scope::Everything, plain(&error)),
+        };
+        self.place.object = Some(shortened(header.describe(R::KIND)));
+        let object = match value {
+            Ok(value) => serde_path_to_error::deserialize::<_, R>(value),
+            // It is nested too deep.
+            Err(_) => serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)),
+        };
+        match object {
+            Ok(object) => self.manifests.add(object, original),
+            Err(error) => {
+                let path = error.path().to_string();
+                self.place.field = (path != ".").then(|| shortened(path));
+                self.report(header.scope(R::KIND), plain(&error.into_inner()));
+                self.place.field = None;
+            }
+        }
+        self.place.object = None;
     }
 
     fn report_json(&mut self, Position { line, column }: Position, problem: &str) {
         let problem = without_positions(problem);
         let problem = format!("invalid JSON: line {line}, column {column} of the file: {problem}");
         self.report(Scope::Everything, problem);
+    }
+
+    fn warn(&mut self, text: String) {
+        self.manifests.warn(ManifestWarning { place: self.place.clone(), text: shortened(text) });
     }
 
     fn report(&mut self, scope: Scope, problem: String) {
@@ -376,11 +395,8 @@ impl Header {
 }
 
 /// Converts a YAML document to JSON. An error includes its line, counted from 0.
-fn from_yaml(text: &str) -> Result<serde_json::Value, (usize, String)> {
-    yaml::to_json(text).map_err(|error| {
-        let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
-        (line, without_positions(&error.to_string()))
-    })
+fn from_yaml(text: &str) -> Result<yaml::Document, (usize, String)> {
+    yaml::to_json(text).map_err(|yaml::YamlError { line, problem }| (line.saturating_sub(1), problem))
 }
 
 fn not_utf8(text: &[u8], error: std::str::Utf8Error) -> (usize, String) {
@@ -403,7 +419,12 @@ fn plain(error: &impl fmt::Display) -> String {
         "i32" | "i64" => "an integer",
         other => other,
     };
-    format!("{field}expected {expected}, found {found}")
+    let hint = if expected == "a string" && found.starts_with("boolean") {
+        ": in YAML, words such as y, no and on need quotes"
+    } else {
+        ""
+    };
+    format!("{field}expected {expected}, found {found}{hint}")
 }
 
 /// Replaces the middle of a long message with an ellipsis.

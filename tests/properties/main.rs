@@ -15,3 +15,4 @@ mod plan_properties;
 mod reference_agreement;
 mod state_machine;
 mod synthetic;
+mod yaml;

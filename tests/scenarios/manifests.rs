@@ -61,17 +61,17 @@ fn other_kinds_and_other_groups_are_skipped_and_counted() {
 
 #[test]
 fn of_duplicate_objects_the_last_counts() {
-    let manifests = read("kind: Node\nmetadata: {name: a, uid: x}\n---\nkind: Node\nmetadata: {name: a, uid: y}\n");
-    assert_eq!((manifests.nodes().len(), &*manifests.nodes()[0].uid, manifests.replaced()), (1, "y", 1));
+    let manifests = read("kind: Node\nmetadata: {name: a, uid: x}\n---\nkind: Node\nmetadata: {name: a, uid: z}\n");
+    assert_eq!((manifests.nodes().len(), &*manifests.nodes()[0].uid, manifests.replaced()), (1, "z", 1));
 }
 
 #[test]
 fn problems_name_file_document_item_object_field_expected_and_found() {
     assert_eq!(
         problems(
-            "kind: Node\nmetadata: {name: a}\n---\nkind: List\nitems:\n- kind: Node\n  metadata: {name: b}\n- kind: Pod\n  metadata: {name: p, namespace: n, labels: 7}\n"
+            "kind: Node\nmetadata: {name: a}\n---\nkind: List\nitems:\n- kind: Node\n  metadata: {name: b}\n- kind: Pod\n  metadata: {name: p, namespace: ns, labels: 7}\n"
         ),
-        ["x: document 2, item 2: Pod n/p: metadata.labels: expected a map of strings, found integer `7`"]
+        ["x: document 2, item 2: Pod ns/p: metadata.labels: expected a map of strings, found integer `7`"]
     );
     assert_eq!(
         problems("kind: DaemonSet\nmetadata: {name: d}\nspec: {template: {spec: {tolerations: [{key: 5}]}}}\n"),
@@ -85,8 +85,8 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
     assert_eq!(
         problems("kind: Node\nmetadata: {name: a}\n---\nkind: [\n---\nkind: Node\n"),
         [
-            "x: document 2: invalid YAML: line 5 of the file: did not find expected node content, \
-             while parsing a flow node",
+            "x: document 2: invalid YAML: line 5 of the file: while parsing a node, did not find \
+             expected node content",
             "x: document 3: Node without a name: metadata.name: expected a name, found none",
         ]
     );
@@ -100,8 +100,8 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
     );
     assert_eq!(
         problems("{\"kind\": \"Node\",\n\"metadata\": {\"name\": \"a\"}}\n---\n\nkind: [\n"),
-        ["x: document 2: invalid YAML: line 6 of the file: did not find expected node content, \
-             while parsing a flow node"]
+        ["x: document 2: invalid YAML: line 6 of the file: while parsing a node, did not find \
+             expected node content"]
     );
 }
 
@@ -182,10 +182,35 @@ fn yaml_alias_expansion_is_limited() {
 }
 
 #[test]
-fn a_duplicate_key_in_a_yaml_mapping_is_a_problem() {
+fn of_a_repeated_field_the_last_value_counts_with_a_warning() {
+    let manifests = read("kind: Node\nmetadata:\n  name: a\n  labels: {zone: one, zone: two}\n  name: b\n");
+    assert_eq!((&*manifests.nodes()[0].name, manifests.nodes()[0].labels.get("zone")), ("b", Some("two")));
+    let warnings: Vec<_> = manifests.warnings().iter().map(ToString::to_string).collect();
+    let warning =
+        |field| format!("x: document 1: the field {field} is given twice: as with kubectl, the last value counts");
+    assert_eq!(warnings, [warning("metadata.labels.zone"), warning("metadata.name")]);
+    let json =
+        read(r#"{"kind": "Node", "metadata": {"name": "a", "name": "b"}, "metadata": {"uid": "1", "name": "c"}}"#);
+    assert_eq!((json.problems().len(), &*json.nodes()[0].name), (0, "c"));
+}
+
+#[test]
+fn merge_keys_add_fields_that_a_mapping_lacks() {
+    let text = "kind: Node\nmetadata:\n  labels: &a {zone: a, role: a}\n  annotations: {<<: *a, zone: own}\n  name: one\n---\n\
+                kind: Node\nmetadata: {name: two, labels: {<<: [{zone: x}, {zone: lost, role: z}], size: s}}\n";
+    let manifests = read(text);
+    let labels = &manifests.nodes()[1].labels;
+    assert_eq!((labels.get("zone"), labels.get("role"), labels.get("size")), (Some("x"), Some("z"), Some("s")));
+    assert_eq!(problems(text), [""; 0]);
+    assert!(problems("kind: Node\nmetadata: {<<: 7}\n")[0].contains("expected a mapping to merge"));
+}
+
+#[test]
+fn a_word_that_yaml_takes_for_a_boolean_is_explained() {
     assert_eq!(
-        problems("kind: Node\nmetadata:\n  name: a\n  name: b\n"),
-        ["x: document 1: invalid YAML: line 3 of the file: metadata: expected unique keys, found \"name\" twice"]
+        problems("kind: Node\nmetadata: {name: y}\n"),
+        ["x: document 1: Node without a name: metadata.name: expected a string, found boolean `true`: in YAML, words \
+          such as y, no and on need quotes"]
     );
 }
 
@@ -210,16 +235,16 @@ fn invalid_utf_8_is_a_problem_and_not_replaced() {
 #[test]
 fn a_problem_blocks_only_the_plans_that_it_affects() {
     let bad_pod = |owner: &str| {
-        format!("kind: Pod\nmetadata: {{name: p, namespace: n, labels: 7, ownerReferences: [{owner}]}}\n")
+        format!("kind: Pod\nmetadata: {{name: p, namespace: ns, labels: 7, ownerReferences: [{owner}]}}\n")
     };
     let owned = bad_pod("{kind: DaemonSet, name: d, controller: true}");
-    assert_eq!(scope(&owned), Scope::DaemonSet("n".into(), "d".into()));
+    assert_eq!(scope(&owned), Scope::DaemonSet("ns".into(), "d".into()));
     assert_eq!(scope(&bad_pod("{kind: ReplicaSet, name: r, controller: true}")), Scope::Nothing);
-    assert_eq!(scope(&bad_pod("")), Scope::Namespace("n".into()));
+    assert_eq!(scope(&bad_pod("")), Scope::Namespace("ns".into()));
     assert_eq!(scope("kind: Node\nmetadata: {name: a, labels: 7}\n"), Scope::Everything);
-    assert_eq!(scope("kind: Namespace\nmetadata: {name: n, annotations: 7}\n"), Scope::Namespace("n".into()));
+    assert_eq!(scope("kind: Namespace\nmetadata: {name: ns, annotations: 7}\n"), Scope::Namespace("ns".into()));
 
-    let daemonsets = "---\nkind: DaemonSet\nmetadata: {name: d, namespace: n}\n---\nkind: DaemonSet\nmetadata: {name: e, namespace: n}\n";
+    let daemonsets = "---\nkind: DaemonSet\nmetadata: {name: d, namespace: ns}\n---\nkind: DaemonSet\nmetadata: {name: e, namespace: ns}\n";
     let manifests = read(&(owned + daemonsets));
     let planned: Vec<_> = manifests.snapshots().map(|snapshot| snapshot.daemonset().name.to_string()).collect();
     assert_eq!(planned, ["e"]);
@@ -338,4 +363,17 @@ fn a_recorded_cluster_is_read_completely() {
     let manifests = read(include_str!("../../examples/pending.json"));
     assert!(manifests.problems().is_empty());
     assert_eq!((manifests.daemonsets().count(), manifests.nodes().len(), manifests.pod_count()), (5, 12, 43));
+}
+
+#[test]
+fn the_types_are_read_and_written_with_serde_yaml_too() {
+    let cluster = read(include_str!("../../examples/quiet.json"));
+    for daemonset in cluster.daemonsets() {
+        let text = serde_yaml::to_string(daemonset).unwrap();
+        assert_eq!(&serde_yaml::from_str::<daemonplan::model::DaemonSet>(&text).unwrap(), daemonset);
+    }
+    for node in cluster.nodes() {
+        let text = serde_yaml::to_string(node).unwrap();
+        assert_eq!(&serde_yaml::from_str::<daemonplan::model::Node>(&text).unwrap(), node);
+    }
 }

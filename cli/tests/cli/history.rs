@@ -1,6 +1,6 @@
 //! `daemonplan history` and `daemonplan undo`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{QUIET, daemonplan, file, json, run};
 
@@ -69,4 +69,52 @@ fn an_impossible_undo_is_an_error() {
     );
     assert_eq!(error(&["-n", "trap", "trapped"]), "error: no revision exists other than the current one\n");
     assert_eq!(error(&[]), "error: expected one DaemonSet, found several: give its name and its namespace (-n)\n");
+}
+
+#[test]
+fn undo_writes_yaml_that_kubectl_reads_back_as_the_same_values() {
+    let words = [
+        "yes",
+        "no",
+        "on",
+        "y",
+        "0644",
+        "0o644",
+        "1_000",
+        "1e3",
+        ".5",
+        "~",
+        "null",
+        "0x1A",
+        "12:30",
+        "2001-01-01",
+        "<<",
+    ];
+    let env: Vec<_> = words.iter().map(|word| json!({"name": "A", "value": word})).collect();
+    let template = |image: &str| {
+        json!({"metadata": {"labels": {"app": "agent", "on": "yes"}}, "spec": {"containers": [
+            {"name": "agent", "image": image, "args": words, "env": env, "workingDir": " a: b # c"}]}})
+    };
+    let revision = |number: i64, image: &str| {
+        let mut template = template(image);
+        template["$patch"] = "replace".into();
+        let data = json!({"spec": {"template": template}});
+        let metadata = json!({"name": format!("agent-{number}"), "namespace": "prod", "labels": {"app": "agent", "on": "yes"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "u", "controller": true}]});
+        json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata, "revision": number, "data": data})
+    };
+    let daemonset = json!({"apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "agent", "namespace": "prod", "uid": "u", "annotations": {"yes": "no"}},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": template("agent:2")}});
+    let list = json!({"kind": "List", "items": [daemonset, revision(1, "agent:1"), revision(2, "agent:2")]});
+    let (_folder, cluster) = file(&list.to_string());
+    let args = ["undo", "-f", &cluster];
+    let (yaml, errors, code) = run(&mut daemonplan(&args));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    let mut manifests = daemonplan::manifest::Manifests::default();
+    manifests.read("undone", yaml.as_bytes()).unwrap();
+    let read = manifests.original(manifests.daemonsets().next().unwrap()).unwrap();
+    let mut expected = daemonset;
+    expected["spec"]["template"] = template("agent:1");
+    assert_eq!(read, &expected, "{yaml}");
 }

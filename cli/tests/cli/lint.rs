@@ -47,7 +47,7 @@ fn denied_findings_fail() {
 fn overlaps_with_unselected_daemonsets_are_found() {
     let daemonset = |name: &str| {
         format!(
-            "kind: DaemonSet\nmetadata: {{name: {name}, namespace: n}}\n\
+            "kind: DaemonSet\nmetadata: {{name: {name}, namespace: ns}}\n\
          spec: {{selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}}}}}}\n---\n"
         )
     };

@@ -27,7 +27,7 @@ fn it_lists_which_daemonsets_would_run_on_a_new_node_and_why() {
 fn it_accepts_many_nodes_and_requires_at_least_one() {
     let (out, ..) = run(&mut daemonplan(&[&["overhead"], QUIET, &["--node", "examples/quiet.json"]].concat()));
     assert_eq!(out.lines().filter(|line| line.contains(" would run: ")).count(), 12, "{out}");
-    let (_folder, nothing) = file("kind: Namespace\nmetadata: {name: n}\n");
+    let (_folder, nothing) = file("kind: Namespace\nmetadata: {name: ns}\n");
     let (_, errors, code) = run(&mut daemonplan(&[&["overhead"], QUIET, &["--node", &nothing]].concat()));
     assert_eq!((errors.as_str(), code), ("error: --node: expected a Node, found none\n", 1));
     let (_, errors, code) = run(&mut daemonplan(&[&["overhead"], QUIET].concat()));

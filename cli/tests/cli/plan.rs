@@ -148,7 +148,7 @@ fn large_clusters_are_summarized_unless_all_is_given() {
     let node = |number| format!("---\nkind: Node\nmetadata: {{name: node-{number:03}}}\n");
     let nodes: String = (0..50).map(node).collect();
     let daemonset =
-        "---\nkind: DaemonSet\nmetadata: {name: a, namespace: n}\nspec: {selector: {matchLabels: {a: b}}}\n";
+        "---\nkind: DaemonSet\nmetadata: {name: a, namespace: ns}\nspec: {selector: {matchLabels: {a: b}}}\n";
     fs::write(folder.path().join("a.yaml"), nodes + daemonset).unwrap();
     let folder = folder.path().to_str().unwrap();
     let shown = |args: &[&str]| run(daemonplan(&["-f", folder]).args(args)).0;
