@@ -71,7 +71,8 @@ impl DaemonSetRules {
         let mut warnings = Warning::of_placement(&placement);
         warnings.extend(policy.error.clone().map(|error| Warning::InvalidPolicy { error }));
         warnings.extend(Warning::of_input(daemonset, namespace, settings));
-        Self { placement, policy, labels: RevisionLabels::new(daemonset), history, warnings }
+        let labels = RevisionLabels::new(daemonset, history.is_given());
+        Self { placement, policy, labels, history, warnings }
     }
 }
 

@@ -152,7 +152,7 @@ pub use explain::Explanation;
 pub use forecast::{Diff, Forecast};
 pub use model::{Key, Kind, Object, ObjectRef, Resource};
 pub use placement::{Placement, Verdict};
-pub use plan::{Action, CreateReason, DeleteReason, Event, Plan, Warning};
+pub use plan::{Action, CreateReason, DeleteReason, Event, MissingFact, Plan, Warning};
 pub use planner::{OwnedSnapshot, Snapshot, plan};
 pub use policy::RolloutPolicy;
 pub use settings::Settings;

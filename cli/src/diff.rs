@@ -1,17 +1,16 @@
 //! `daemonplan diff`: the effect of a change on the pods of every DaemonSet, node by node.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::Args;
 use daemonplan::{
-    Diff, Snapshot,
+    Diff, MissingFact, Snapshot,
     forecast::{Change, NodeDiff},
-    manifest::Manifests,
-    model::{DaemonSet, DaemonSetStatus, IntOrPercent, Node, Taint, TaintEffect, Text},
+    model::{DaemonSet, DaemonSetStatus, IntOrPercent},
 };
 use indexmap::IndexMap;
 use json_patch::PatchOperation;
@@ -20,10 +19,10 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    facts::{FactArgs, Selection, print_problems},
-    input,
+    facts::{ALL_KINDS, FactArgs},
     output::{self, Format, escape_control, print_error, write_error},
     report,
+    selection::Selection,
     style::{BOLD, DIM, WARN, names, plural, shown_of, style},
 };
 
@@ -58,132 +57,8 @@ pub(super) struct DiffArgs {
     #[arg(long)]
     all: bool,
 
-    // Behind the plain options: its help heading holds for all that follow.
-    #[command(flatten)]
-    changes: ChangeArgs,
-
     #[command(flatten)]
     facts: FactArgs,
-}
-
-/// The flags for the change.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Changes")]
-struct ChangeArgs {
-    /// Manifests to apply, as kubectl apply does: a file, a directory, or - for standard input; repeatable
-    #[arg(long, value_name = "FILE|DIR|-")]
-    with: Vec<PathBuf>,
-
-    /// Remove a node, before all other changes of nodes
-    #[arg(long, value_name = "NODE")]
-    remove_node: Vec<Text>,
-
-    /// Set a label of a node, or remove it with a trailing -
-    #[arg(long, value_name = "NODE=KEY=VALUE|NODE=KEY-", value_parser = label)]
-    set_label: Vec<(Text, LabelChange)>,
-
-    /// Add a taint to a node, or remove it with a trailing -
-    #[arg(long, value_name = "NODE=KEY[=VALUE]:EFFECT[-]", value_parser = taint)]
-    taint: Vec<(Text, TaintChange)>,
-
-    /// Cordon a node
-    #[arg(long, value_name = "NODE")]
-    cordon: Vec<Text>,
-
-    /// Uncordon a node
-    #[arg(long, value_name = "NODE")]
-    uncordon: Vec<Text>,
-}
-
-#[derive(Clone, Debug)]
-struct LabelChange {
-    key: Text,
-    /// The new value; `None` removes the label.
-    value: Option<Text>,
-}
-
-#[derive(Clone, Debug)]
-struct TaintChange {
-    taint: Taint,
-    is_set: bool,
-}
-
-fn label(text: &str) -> Result<(Text, LabelChange), String> {
-    const EXPECTED: &str = "expected NODE=KEY=VALUE or NODE=KEY-";
-    let (node, label) = text.split_once('=').ok_or(EXPECTED)?;
-    let (key, value) = match (label.split_once('='), label.strip_suffix('-')) {
-        (Some((key, value)), _) => (key, Some(value.into())),
-        (None, Some(key)) => (key, None),
-        (None, None) => return Err(EXPECTED.into()),
-    };
-    Ok((node.into(), LabelChange { key: key.into(), value }))
-}
-
-fn taint(text: &str) -> Result<(Text, TaintChange), String> {
-    const EXPECTED: &str = "expected NODE=KEY:EFFECT or NODE=KEY=VALUE:EFFECT, with a trailing - to remove the taint";
-    let (node, rest) = text.split_once('=').ok_or(EXPECTED)?;
-    let (rest, is_set) = rest.strip_suffix('-').map_or((rest, true), |rest| (rest, false));
-    let (key, effect) = rest.rsplit_once(':').ok_or(EXPECTED)?;
-    let (key, value) = key.split_once('=').unwrap_or((key, ""));
-    let known = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
-    let effect = known.into_iter().find(|known| known.to_string() == effect);
-    let effect = effect.ok_or("expected the effect NoSchedule, PreferNoSchedule or NoExecute")?;
-    Ok((node.into(), TaintChange { taint: Taint::new(key, value, effect), is_set }))
-}
-
-impl ChangeArgs {
-    /// Returns the cluster with all changes.
-    fn apply(&self, manifests: &Manifests) -> Result<Manifests, Failure> {
-        let shortcuts = [&self.remove_node, &self.cordon, &self.uncordon];
-        let is_empty = self.with.is_empty() && self.set_label.is_empty() && self.taint.is_empty();
-        if is_empty && shortcuts.iter().all(|nodes| nodes.is_empty()) {
-            let flags = "--with, --set-label, --taint, --cordon, --uncordon or --remove-node";
-            return Err(Failure(format!("no change given: expected {flags}")));
-        }
-        let mut changed = manifests.clone();
-        if !self.with.is_empty() {
-            let applied = input::read(&self.with)?;
-            print_problems(&applied);
-            changed = changed.with(applied);
-        }
-        for node in &self.remove_node {
-            if !changed.remove_node(node) {
-                return Err(unknown(node));
-            }
-        }
-        for (name, LabelChange { key, value }) in &self.set_label {
-            let node = node(&mut changed, name)?;
-            node.labels = if let Some(value) = value {
-                node.labels.with(key.clone(), value.clone())
-            } else {
-                let others = node.labels.iter().filter(|(other, _)| *other != key);
-                others.map(|(key, value)| (key.clone(), value.clone())).collect()
-            };
-        }
-        for (name, TaintChange { taint, is_set }) in &self.taint {
-            set_taint(node(&mut changed, name)?, taint, *is_set);
-        }
-        for (names, is_set) in [(&self.cordon, true), (&self.uncordon, false)] {
-            for name in names {
-                let cordon = Taint::new("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule);
-                set_taint(node(&mut changed, name)?, &cordon, is_set);
-            }
-        }
-        Ok(changed)
-    }
-}
-
-fn set_taint(node: &mut Node, taint: &Taint, is_set: bool) {
-    node.taints.retain(|other| (&other.key, &other.effect) != (&taint.key, &taint.effect));
-    node.taints.extend(is_set.then(|| taint.clone()));
-}
-
-fn node<'m>(manifests: &'m mut Manifests, name: &Text) -> Result<&'m mut Node, Failure> {
-    manifests.node_mut(name).ok_or_else(|| unknown(name))
-}
-
-fn unknown(node: &Text) -> Failure {
-    Failure(format!("node {node} not found in the input: it cannot be changed"))
 }
 
 /// The effect of a change on one DaemonSet.
@@ -207,12 +82,16 @@ struct Field {
 }
 
 pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(args.selection.namespace())?;
-    let changed = facts.with_manifests(args.changes.apply(&facts.manifests)?);
+    if args.facts.changes.is_empty() {
+        let flags = "--with, --set-label, --taint, --cordon, --uncordon or --remove-node";
+        return Err(Failure(format!("no change given: expected {flags}")));
+    }
+    let facts = args.facts.input.read(ALL_KINDS, &args.selection)?;
+    let changed = facts.with(&args.facts.changes, &args.selection)?;
     let key = |snapshot: &Snapshot<'_>| (snapshot.daemonset().namespace.clone(), snapshot.daemonset().name.clone());
     let before: IndexMap<_, _> = facts.snapshots().map(|snapshot| (key(&snapshot), snapshot)).collect();
     let differences: Vec<_> = changed
-        .selected(&args.selection)?
+        .selected(&args.selection, &[MissingFact::Nodes, MissingFact::Pods])?
         .into_iter()
         .map(|after| (after, Difference::between(before.get(&key(&after)), &after)))
         .collect();
@@ -225,6 +104,17 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     }
     .map_err(write_error)?;
 
+    let missing: BTreeSet<_> =
+        changed.snapshots().chain(facts.snapshots()).flat_map(|snapshot| snapshot.missing()).collect();
+    let is_known = differences.iter().all(|(_, difference)| difference.diff.missing.is_none());
+    let has_limits = args.max_deletes.is_some() || args.max_unavailable.is_some() || args.exit_code;
+    if !is_known || (has_limits && !missing.is_empty()) {
+        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        let missing = missing.join(" and ");
+        return Err(Failure(format!(
+            "the input lacks {missing}, so that the effect is not sure; add them, or say --complete if there are none"
+        )));
+    }
     let is_allowed = args.is_allowed(&differences);
     let is_different = differences.iter().any(|(_, difference)| !difference.is_empty());
     Ok(match changed.exit_code() {
@@ -269,7 +159,7 @@ impl Difference {
     }
 
     fn is_empty(&self) -> bool {
-        !self.is_new && self.fields.is_empty() && self.diff.nodes.is_empty()
+        !self.is_new && self.fields.is_empty() && self.diff.nodes.is_empty() && self.diff.missing.is_none()
     }
 }
 
@@ -311,6 +201,12 @@ fn write(out: &mut impl Write, differences: &[(Snapshot<'_>, Difference)], all: 
         }
         for field in &difference.fields {
             write_field(out, field)?;
+        }
+        if let Some(missing) = difference.diff.missing {
+            writeln!(out, "  {WARN}! the effect on pods is not known, because the input has no {missing}{WARN:#}")?;
+        }
+        for fact in snapshot.missing().filter(|fact| *fact == MissingFact::Namespace) {
+            writeln!(out, "  {WARN}! the input has no {fact}: its node selector is taken to be absent{WARN:#}")?;
         }
         let mut groups = IndexMap::<(&str, String), Vec<&NodeDiff>>::new();
         for node in &difference.diff.nodes {

@@ -8,17 +8,18 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use daemonplan::{
-    Explanation, Snapshot,
+    Explanation, MissingFact, Snapshot,
     explain::{NodeExplanation, UpdateState},
     policy::RolloutStatus,
 };
 
 use super::{
     Failure,
-    facts::{FactArgs, Selection},
+    facts::{ALL_KINDS, FactArgs},
     output::{self, Format, escape_control, write_error},
     report,
-    style::{BOLD, DIM, SHOWN, WARN, names, plural},
+    selection::Selection,
+    style::{BOLD, DIM, SHOWN, WARN, did_you_mean, names, plural},
 };
 
 /// Explain where a DaemonSet's pods run, where they do not, and why.
@@ -52,15 +53,18 @@ pub(super) struct ExplainArgs {
 type Explained<'a> = (Snapshot<'a>, Explanation);
 
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(args.selection.namespace())?;
-    let selected = facts.selected(&args.selection)?;
+    let facts = args.facts.read(ALL_KINDS, &args.selection)?;
+    let selected = facts.selected(&args.selection, &[MissingFact::Nodes])?;
     let mut explanations: Vec<_> = selected.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();
     if let Some(node) = &args.node {
         for (_, explanation) in &mut explanations {
             explanation.nodes.retain(|explained| *explained.node == **node);
         }
         if explanations.iter().all(|(_, explanation)| explanation.nodes.is_empty()) {
-            return Err(Failure(format!("node {node} not found: the input has neither the node nor a pod on it")));
+            let hint = did_you_mean(node, facts.manifests.nodes().iter().map(|node| node.name.as_str()));
+            return Err(Failure(format!(
+                "node {node} not found: the input has neither the node nor a pod on it{hint}"
+            )));
         }
     }
     let mut out = output::stdout();
@@ -169,7 +173,11 @@ fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
             (None, Some(hash)) => format!("revision {}", escape_control(hash)),
             (_, None) => "no revision label".to_owned(),
         };
-        let age = if pod.revision.is_current { "up to date" } else { "outdated" };
+        let age = match pod.revision.is_current {
+            Some(true) => "up to date",
+            Some(false) => "outdated",
+            None => "its template is not known",
+        };
         let deletion = pod
             .deletion
             .as_ref()

@@ -1,33 +1,58 @@
-//! The input that all commands share, and the selection of DaemonSets.
+//! The input that all commands share.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use daemonplan::{Settings, Snapshot, flags::SettingsFlags, manifest::Manifests, model::DaemonSet};
+use daemonplan::{
+    Key, Kind, MissingFact, Settings, Snapshot,
+    flags::SettingsFlags,
+    manifest::{Manifests, SkipReason},
+    model::DaemonSet,
+};
 use jiff::Timestamp;
 
 use super::{
-    Failure, input,
+    Failure,
+    change::{ChangeArgs, Changed},
+    input,
+    kubectl::KubectlArgs,
     output::{note, print_error},
+    selection::Selection,
+    style::plural,
 };
+
+/// All kinds that plans depend on.
+pub(super) const ALL_KINDS: &[Kind] =
+    &[Kind::DaemonSet, Kind::Node, Kind::Pod, Kind::Namespace, Kind::ControllerRevision];
 
 /// The flags for the input.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 #[allow(clippy::struct_excessive_bools)] // independent flags
-pub(super) struct FactArgs {
-    /// A file, a directory with .yaml, .yml and .json files, or - for standard input; repeatable. Without it, kubectl
-    /// reads the cluster
+pub(super) struct InputArgs {
+    /// A file, a directory with .yaml, .yml and .json files (also .gz), or - for standard input; repeatable. Without
+    /// it, kubectl reads the cluster
     #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
     filename: Vec<PathBuf>,
 
-    /// The kubeconfig context of the cluster to read, without -f
-    #[arg(long, value_name = "NAME", conflicts_with = "filename")]
-    context: Option<String>,
+    /// Also read the directories in a directory
+    #[arg(short = 'R', long, requires = "filename")]
+    recursive: bool,
+
+    #[command(flatten)]
+    kubectl: KubectlArgs,
 
     /// The time to plan for, such as 2026-01-02T03:04:05Z [default: now]
     #[arg(long, value_name = "RFC3339")]
     now: Option<Timestamp>,
+
+    /// Treat the input as complete: what it does not hold does not exist
+    #[arg(long)]
+    complete: bool,
+
+    /// List the files and objects that are not read, and why
+    #[arg(long)]
+    show_skipped: bool,
 
     #[command(flatten)]
     settings: SettingsFlags,
@@ -39,21 +64,16 @@ pub(super) struct FactArgs {
     /// Leave pods on missing nodes to the cluster's own garbage collector
     #[arg(long)]
     keep_pods_on_missing_nodes: bool,
-
-    /// Treat the input as complete: if it has no ControllerRevisions, none exist
-    #[arg(long)]
-    complete: bool,
 }
 
-/// The flags that select DaemonSets.
+/// The flags for the input and for changes of it.
 #[derive(Debug, Args)]
-pub(super) struct Selection {
-    /// The DaemonSet's name [default: any]
-    daemonset: Option<String>,
+pub(super) struct FactArgs {
+    #[command(flatten)]
+    pub(super) input: InputArgs,
 
-    /// The DaemonSet's namespace [default: any]
-    #[arg(short, long)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    pub(super) changes: ChangeArgs,
 }
 
 /// The input of a command.
@@ -62,17 +82,8 @@ pub(super) struct Facts {
     settings: Settings,
     now: Timestamp,
     expectations_unsatisfied: bool,
-}
-
-impl Selection {
-    pub(super) fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref()
-    }
-
-    pub(super) fn includes(&self, daemonset: &DaemonSet) -> bool {
-        self.daemonset.as_ref().is_none_or(|name| *daemonset.name == **name)
-            && self.namespace.as_ref().is_none_or(|namespace| *daemonset.namespace == **namespace)
-    }
+    /// Whether all of the input could be read.
+    is_readable: bool,
 }
 
 impl Facts {
@@ -83,54 +94,120 @@ impl Facts {
         })
     }
 
-    /// Returns the snapshots of the selected DaemonSets.
-    ///
-    /// # Errors
-    /// Returns an error if none is selected.
-    pub(super) fn selected(&self, selection: &Selection) -> Result<Vec<Snapshot<'_>>, Failure> {
-        let selected: Vec<_> = self.snapshots().filter(|snapshot| selection.includes(snapshot.daemonset())).collect();
-        if selected.is_empty() { Err(self.not_found(selection)) } else { Ok(selected) }
+    /// Whether it is known that there are no DaemonSets at all.
+    pub(super) fn has_no_daemonsets(&self) -> bool {
+        self.manifests.has_all_of(Kind::DaemonSet) && self.manifests.daemonsets().next().is_none()
     }
 
-    /// Returns the same input with other objects.
-    pub(super) fn with_manifests(&self, manifests: Manifests) -> Self {
-        let Self { settings, now, expectations_unsatisfied, .. } = self;
-        Self { manifests, settings: settings.clone(), now: *now, expectations_unsatisfied: *expectations_unsatisfied }
+    /// Returns the snapshots of the selected DaemonSets. Prints an error for each that cannot be planned, because an
+    /// object could not be read.
+    ///
+    /// # Errors
+    /// If none is selected, or if a snapshot lacks one of the `needed` facts.
+    pub(super) fn selected(&self, selection: &Selection, needed: &[MissingFact]) -> Result<Vec<Snapshot<'_>>, Failure> {
+        let selected = selection.of(&self.manifests)?;
+        let is_selected =
+            |snapshot: &Snapshot<'_>| selected.iter().any(|daemonset| std::ptr::eq(*daemonset, snapshot.daemonset()));
+        let snapshots: Vec<_> = self.snapshots().filter(is_selected).collect();
+        let is_known =
+            |daemonset: &&DaemonSet| snapshots.iter().any(|snapshot| std::ptr::eq(*daemonset, snapshot.daemonset()));
+        for DaemonSet { namespace, name, .. } in selected.iter().copied().filter(|daemonset| !is_known(daemonset)) {
+            print_error(&format_args!("{namespace}/{name} is left out, because of an object that could not be read"));
+        }
+        let mut missing = snapshots.iter().flat_map(Snapshot::missing);
+        match missing.find(|fact| needed.contains(fact)) {
+            Some(fact) => Err(lacks(fact)),
+            None if snapshots.is_empty() => Err(Failure("no DaemonSet is left".into())),
+            None => Ok(snapshots),
+        }
+    }
+
+    /// Returns the same input with changes, if any.
+    ///
+    /// # Errors
+    /// If a change cannot be made, or names a DaemonSet that is not selected.
+    pub(super) fn changed(self, changes: &ChangeArgs, selection: &Selection) -> Result<Self, Failure> {
+        if changes.is_empty() { Ok(self) } else { self.with(changes, selection) }
+    }
+
+    /// Returns the same input with changes.
+    pub(super) fn with(&self, changes: &ChangeArgs, selection: &Selection) -> Result<Self, Failure> {
+        let Changed { manifests, named, is_complete } = changes.apply(&self.manifests, selection.namespace())?;
+        let selected = selection.of(&manifests)?;
+        for Key { namespace, name } in &named {
+            if !selected.iter().any(|daemonset| (&daemonset.namespace, &daemonset.name) == (namespace, name)) {
+                return Err(Failure(format!(
+                    "--with has {namespace}/{name}, which is not among the selected DaemonSets"
+                )));
+            }
+        }
+        let Self { settings, now, expectations_unsatisfied, is_readable, .. } = self;
+        let (settings, is_readable) = (settings.clone(), *is_readable && is_complete);
+        Ok(Self { manifests, settings, now: *now, expectations_unsatisfied: *expectations_unsatisfied, is_readable })
     }
 
     /// Returns the exit code of a command that has no other result: 1 if part of the input could not be read.
     pub(super) fn exit_code(&self) -> ExitCode {
-        if self.manifests.problems().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
-
-    fn not_found(&self, selection: &Selection) -> Failure {
-        let name = selection.daemonset.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-        let namespace = selection.namespace().map(|name| format!(" in namespace {name}")).unwrap_or_default();
-        let all = self.manifests.daemonsets().map(|daemonset| format!("{}/{}", daemonset.namespace, daemonset.name));
-        let all: Vec<_> = all.collect();
-        let known = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
-        Failure(format!("no DaemonSet{name}{namespace} found; the input has: {known}"))
+        if self.is_readable { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
+/// What to do if the input lacks a fact that a command needs.
+fn lacks(fact: MissingFact) -> Failure {
+    Failure(format!(
+        "the input has no {fact}, so that the answer is not known. Add them: kubectl get \
+         daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json is a whole cluster. To compare a manifest with a \
+         cluster: daemonplan diff --with FILE; to check it alone: daemonplan lint -f FILE; if there are no {fact}: --complete"
+    ))
+}
+
 impl FactArgs {
-    /// Reads the files, or else the cluster: the objects of `namespace`, or of all namespaces.
-    pub(super) fn read(&self, namespace: Option<&str>) -> Result<Facts, Failure> {
+    /// Reads the files, or else these kinds from the cluster, and applies the changes.
+    pub(super) fn read(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
+        self.input.read(kinds, selection)?.changed(&self.changes, selection)
+    }
+}
+
+impl InputArgs {
+    /// Reads the files, or else these kinds from the cluster.
+    pub(super) fn read(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
         let settings = self.settings()?;
-        let mut manifests = if self.filename.is_empty() {
-            input::read_cluster(self.context.as_deref(), namespace)?
+        let mut manifests = Manifests::default();
+        if let Some(namespace) = selection.namespace() {
+            manifests.set_default_namespace(namespace);
+        }
+        let mut is_readable = true;
+        if self.filename.is_empty() {
+            if has_piped_input() {
+                note(format_args!("standard input is not read; -f - reads it"));
+            }
+            self.kubectl.read(&mut manifests, kinds, selection.only_namespace()?.as_deref())?;
         } else {
-            input::read(&self.filename)?
-        };
+            is_readable = input::read(&mut manifests, &self.filename, self.recursive)?;
+            if manifests.replaced() > 0 {
+                note(format_args!(
+                    "{} given more than once; the last of each is used",
+                    plural(manifests.replaced(), "object")
+                ));
+            }
+        }
         let now = self.now.unwrap_or_else(Timestamp::now);
         if self.complete {
             manifests = manifests.complete();
         }
         print_problems(&manifests);
-        if manifests.replaced() > 0 {
-            note(format_args!("{} objects were given more than once; the last of each is used", manifests.replaced()));
+        self.print_skipped(&manifests);
+        is_readable &= manifests.problems().is_empty();
+        Ok(Facts { manifests, settings, now, expectations_unsatisfied: self.expectations_unsatisfied, is_readable })
+    }
+
+    /// Lists what was not read: all, or what has the name of a kind that is read.
+    fn print_skipped(&self, manifests: &Manifests) {
+        let is_shown =
+            |reason| self.show_skipped || matches!(reason, SkipReason::OtherGroup | SkipReason::RemovedVersion);
+        for object in manifests.skipped().iter().filter(|object| is_shown(object.reason)) {
+            note(format_args!("{object}"));
         }
-        Ok(Facts { manifests, settings, now, expectations_unsatisfied: self.expectations_unsatisfied })
     }
 
     /// Returns the path if the input is a single file.
@@ -147,6 +224,19 @@ impl FactArgs {
         settings.collect_pods_on_missing_nodes = !self.keep_pods_on_missing_nodes;
         Ok(settings)
     }
+}
+
+/// Whether standard input is a pipe or a file that may hold something.
+#[cfg(unix)]
+fn has_piped_input() -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata("/dev/stdin")
+        .is_ok_and(|input| input.file_type().is_fifo() || (input.is_file() && input.len() > 0))
+}
+
+#[cfg(not(unix))]
+fn has_piped_input() -> bool {
+    false
 }
 
 pub(super) fn print_problems(manifests: &Manifests) {

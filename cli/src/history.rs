@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use daemonplan::{
-    Snapshot,
+    Kind, Snapshot,
     history::{RevisionSummary, UndoError},
     model::ControllerRevision,
 };
@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 
 use super::{
     Failure,
-    facts::{FactArgs, Facts, Selection},
+    facts::{Facts, InputArgs},
     output::{self, Format, escape_control, write_error},
     report,
+    selection::Selection,
     style::{BOLD, DIM},
 };
 
@@ -40,7 +41,7 @@ pub(super) struct HistoryArgs {
     output: Format,
 
     #[command(flatten)]
-    facts: FactArgs,
+    input: InputArgs,
 }
 
 /// Print a DaemonSet's manifest with an older template.
@@ -62,7 +63,7 @@ pub(super) struct UndoArgs {
     output: ManifestFormat,
 
     #[command(flatten)]
-    facts: FactArgs,
+    input: InputArgs,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -72,8 +73,9 @@ enum ManifestFormat {
 }
 
 pub(super) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(args.selection.namespace())?;
-    let selected = facts.selected(&args.selection)?;
+    let kinds = [Kind::DaemonSet, Kind::ControllerRevision, Kind::Pod];
+    let facts = args.input.read(&kinds, &args.selection)?;
+    let selected = facts.selected(&args.selection, &[])?;
     let mut histories: Vec<_> = selected.into_iter().map(|snapshot| (snapshot, snapshot.rollout_history())).collect();
     if let Some(number) = args.revision {
         for (_, revisions) in &mut histories {
@@ -134,8 +136,8 @@ fn write(
 }
 
 pub(super) fn undo(args: &UndoArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(args.selection.namespace())?;
-    let selected = facts.selected(&args.selection)?;
+    let facts = args.input.read(&[Kind::DaemonSet, Kind::ControllerRevision], &args.selection)?;
+    let selected = facts.selected(&args.selection, &[])?;
     let [snapshot] = selected.as_slice() else {
         return Err(Failure("expected one DaemonSet, found several: give its name and its namespace (-n)".into()));
     };

@@ -3,100 +3,103 @@
 use std::{
     fmt,
     fs::{self, File},
-    io::{self, IsTerminal, Read},
+    io::{self, BufRead, BufReader, IsTerminal, Read},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use daemonplan::manifest::Manifests;
+use flate2::bufread::MultiGzDecoder;
 
 use super::{
     Failure,
-    output::{Progress, note},
+    output::{Progress, note, print_error},
 };
 
-/// Reads files, the manifests of directories, and standard input (`-`).
-pub(super) fn read(names: &[PathBuf]) -> Result<Manifests, Failure> {
-    let mut manifests = Manifests::default();
+/// Reads files, the manifests of directories, and standard input (`-`) into `manifests`. A file that cannot be read is
+/// an error that is printed; the others are read all the same. Returns whether all could be read.
+pub(super) fn read(manifests: &mut Manifests, names: &[PathBuf], is_recursive: bool) -> Result<bool, Failure> {
+    let mut files = Vec::new();
     for name in names {
-        if name.as_os_str() == "-" {
+        if name.is_dir() {
+            let before = files.len();
+            add_manifests_in(name, is_recursive, &mut files).map_err(|error| failure(name, &error))?;
+            if files.len() == before {
+                let hint = if is_recursive { "" } else { "; -R also looks into the directories in it" };
+                let name = name.display();
+                return Err(Failure(format!("{name}: no .yaml, .yml or .json file in this directory{hint}")));
+            }
+        } else {
+            if name.as_os_str() != "-" {
+                File::open(name).map_err(|error| failure(name, &error))?;
+            }
+            files.push(name.clone());
+        }
+    }
+    let documents = manifests.documents();
+    let mut all_were_read = true;
+    for file in &files {
+        let result = if file.as_os_str() == "-" {
             if io::stdin().is_terminal() {
                 note(format_args!("reading manifests from standard input"));
             }
-            read_one(&mut manifests, "standard input", io::stdin().lock(), None)?;
-        } else if name.is_dir() {
-            let files = manifests_in(name).map_err(|error| failure(name, &error))?;
-            if files.is_empty() {
-                return Err(Failure(format!("{}: no .yaml, .yml or .json file in this directory", name.display())));
-            }
-            for file in files {
-                read_file(&mut manifests, &file)?;
-            }
+            read_one(manifests, "standard input", io::stdin().lock(), None)
         } else {
-            read_file(&mut manifests, name)?;
+            read_file(manifests, file)
+        };
+        if let Err(error) = result {
+            print_error(&failure(file, &error));
+            all_were_read = false;
         }
     }
-    if manifests.documents() == 0 {
+    if manifests.documents() == documents && all_were_read {
         return Err(Failure("the input is empty: expected manifests, such as those of kubectl get … -o json".into()));
     }
-    Ok(manifests)
+    Ok(all_were_read)
 }
 
-/// Reads the objects of one namespace, or of all namespaces, with kubectl.
-pub(super) fn read_cluster(context: Option<&str>, namespace: Option<&str>) -> Result<Manifests, Failure> {
-    let mut manifests = Manifests::default();
-    let context: Vec<_> = context.iter().flat_map(|context| ["--context", *context]).collect();
-    let (kinds, scope) = match namespace {
-        None => ("daemonsets,nodes,pods,namespaces,controllerrevisions", vec!["--all-namespaces"]),
-        Some(namespace) => {
-            run_kubectl(&mut manifests, &[&context[..], &["nodes"]].concat())?;
-            run_kubectl(&mut manifests, &[&context[..], &["namespace", namespace]].concat())?;
-            ("daemonsets,pods,controllerrevisions", vec!["--namespace", namespace])
-        }
-    };
-    run_kubectl(&mut manifests, &[&context[..], &[kinds], &scope].concat())?;
-    Ok(manifests)
-}
-
-fn run_kubectl(manifests: &mut Manifests, args: &[&str]) -> Result<(), Failure> {
-    let mut command = Command::new("kubectl");
-    command.arg("get").args(args).args(["--output", "json"]).stdout(Stdio::piped());
-    let shown = format!("kubectl get {} --output json", args.join(" "));
-    note(format_args!("running {shown}"));
-    let fail = |error: &dyn fmt::Display| Failure(format!("{shown}: {error}; use -f to read files"));
-    let mut child = command.spawn().map_err(|error| fail(&error))?;
-    if let Some(output) = child.stdout.take() {
-        read_one(manifests, "kubectl", output, None)?;
-    }
-    let status = child.wait().map_err(|error| fail(&error))?;
-    if status.success() { Ok(()) } else { Err(fail(&status)) }
-}
-
-fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let is_manifest = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        path.is_file() && matches!(extension, Some("yaml" | "yml" | "json"))
+/// Adds the manifests of a directory, in the order of their names.
+fn add_manifests_in(directory: &Path, is_recursive: bool, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let is_manifest = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = name.strip_suffix(".gz").unwrap_or(name);
+        [".yaml", ".yml", ".json"].iter().any(|extension| name.ends_with(extension))
     };
     let entries = fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path()));
-    let mut files: Vec<_> = entries.collect::<io::Result<_>>()?;
-    files.retain(is_manifest);
-    files.sort();
-    Ok(files)
+    let mut entries: Vec<_> = entries.collect::<io::Result<_>>()?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            // A link to a directory above would have no end.
+            if is_recursive && !path.is_symlink() {
+                add_manifests_in(&path, true, files)?;
+            }
+        } else if is_manifest(&path) {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
-fn read_file(manifests: &mut Manifests, path: &Path) -> Result<(), Failure> {
-    let file = File::open(path).map_err(|error| failure(path, &error))?;
+fn read_file(manifests: &mut Manifests, path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
     let length = file.metadata().ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len());
     read_one(manifests, &path.display().to_string(), file, length)
 }
 
-fn read_one(manifests: &mut Manifests, name: &str, text: impl Read, length: Option<u64>) -> Result<(), Failure> {
+/// Reads a text, which may be compressed with gzip.
+pub(super) fn read_one(manifests: &mut Manifests, name: &str, text: impl Read, length: Option<u64>) -> io::Result<()> {
+    const GZIP: &[u8] = b"\x1f\x8b";
     let template = match length {
         Some(_) => "{msg}  {bar:30}  {bytes} of {total_bytes}  {bytes_per_sec}",
         None => "{msg}  {spinner}  {bytes}  {bytes_per_sec}",
     };
     let progress = Progress::new(format!("reading {name}"), length, template);
-    manifests.read(name, ProgressReader { text, progress }).map_err(|error| failure(Path::new(name), &error))
+    let mut text = BufReader::with_capacity(1 << 18, ProgressReader { text, progress });
+    match text.fill_buf()? {
+        start if start.starts_with(GZIP) => manifests.read(name, MultiGzDecoder::new(text)),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(io::Error::other("this is UTF-16; expected UTF-8")),
+        _ => manifests.read(name, text),
+    }
 }
 
 /// A reader that advances a progress bar.
@@ -113,6 +116,6 @@ impl<R: Read> Read for ProgressReader<R> {
     }
 }
 
-fn failure(path: &Path, error: &io::Error) -> Failure {
+fn failure(path: &Path, error: &dyn fmt::Display) -> Failure {
     Failure(format!("{}: {error}", path.display()))
 }

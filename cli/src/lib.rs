@@ -1,5 +1,6 @@
 //! The command line: arguments, input and output.
 
+mod change;
 mod completions;
 mod diff;
 mod explain;
@@ -7,11 +8,13 @@ mod facts;
 mod forecast;
 mod history;
 mod input;
+mod kubectl;
 mod lint;
 mod output;
 mod overhead;
 mod plan;
 mod report;
+mod selection;
 mod style;
 mod synth;
 

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::{
     Failure,
-    facts::{FactArgs, Selection},
+    facts::{ALL_KINDS, FactArgs},
     output::{self, escape_control, write_error},
+    selection::Selection,
     style::{BOLD, DIM, names, plural},
 };
 
@@ -102,8 +103,8 @@ impl Deny {
 }
 
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(args.selection.namespace())?;
-    let snapshots = facts.selected(&args.selection)?;
+    let facts = args.facts.read(ALL_KINDS, &args.selection)?;
+    let snapshots = facts.selected(&args.selection, &[])?;
     // The selectors of other DaemonSets may overlap, too.
     let mut findings = daemonplan::lint::lint(&facts.snapshots().collect::<Vec<_>>());
     let is_selected = |finding: &Finding| {
@@ -118,7 +119,7 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
         LintFormat::Text => write(&mut output::text(), &findings, snapshots.len(), args.all),
         LintFormat::Json => output::write_json(&mut out, &IndexMap::from([("findings", &findings)])),
         LintFormat::Yaml => output::write_yaml(&mut out, &IndexMap::from([("findings", &findings)])),
-        LintFormat::Sarif => output::write_json(&mut out, &sarif(&findings, args.facts.only_file())),
+        LintFormat::Sarif => output::write_json(&mut out, &sarif(&findings, args.facts.input.only_file())),
     }
     .map_err(write_error)?;
     let is_denied = findings.iter().any(|finding| args.deny.iter().any(|deny| deny.includes(finding)));

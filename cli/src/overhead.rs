@@ -7,7 +7,11 @@ use std::{
 };
 
 use clap::Args;
-use daemonplan::overhead::{DaemonSetFleet, Overhead};
+use daemonplan::{
+    Kind,
+    manifest::Manifests,
+    overhead::{DaemonSetFleet, Overhead},
+};
 use indexmap::IndexMap;
 
 use super::{
@@ -15,6 +19,7 @@ use super::{
     facts::{FactArgs, print_problems},
     input,
     output::{self, Format, escape_control, print_error, write_error},
+    selection::Selection,
     style::{BOLD, DIM, names},
 };
 
@@ -24,6 +29,9 @@ use super::{
     kubectl get node worker-1 -o yaml > node.yaml    # and edit its name, labels and taints\n  \
     daemonplan overhead --node node.yaml")]
 pub(super) struct OverheadArgs {
+    #[command(flatten)]
+    selection: Selection,
+
     /// A manifest with one or more nodes, as they will be in use; repeatable
     #[arg(long, value_name = "FILE", required = true)]
     node: Vec<PathBuf>,
@@ -41,13 +49,14 @@ pub(super) struct OverheadArgs {
 }
 
 pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(None)?;
-    let new_nodes = input::read(&args.node)?;
+    let facts = args.facts.read(&[Kind::DaemonSet, Kind::Namespace], &args.selection)?;
+    let mut new_nodes = Manifests::default();
+    let mut is_complete = input::read(&mut new_nodes, &args.node, false)?;
     print_problems(&new_nodes);
     if new_nodes.nodes().is_empty() {
         return Err(Failure("--node: expected a Node, found none".into()));
     }
-    let fleet = DaemonSetFleet::of(facts.snapshots());
+    let fleet = DaemonSetFleet::of(facts.selected(&args.selection, &[])?);
     for problem in fleet.problems() {
         print_error(problem);
     }
@@ -60,7 +69,7 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
         Format::Yaml => output::write_yaml(&mut out, &report()),
     }
     .map_err(write_error)?;
-    let is_complete = new_nodes.problems().is_empty() && fleet.problems().is_empty();
+    is_complete &= new_nodes.problems().is_empty() && fleet.problems().is_empty();
     Ok(if is_complete { facts.exit_code() } else { ExitCode::FAILURE })
 }
 

@@ -1,6 +1,7 @@
 //! `daemonplan plan`: for each DaemonSet its state in one line, its actions with reasons, and the nodes without a pod.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     process::ExitCode,
     time::Duration,
@@ -8,20 +9,21 @@ use std::{
 
 use clap::Args;
 use daemonplan::{
-    Action, Plan, Snapshot, Verdict,
+    Action, MissingFact, Plan, Snapshot, Verdict,
     manifest::Manifests,
     model::{DaemonSet, UpdateStrategy},
-    plan::HeldBack,
+    plan::{HeldBack, UnsupportedAction},
     policy::RolloutPhase,
 };
 use indexmap::IndexMap;
 
 use super::{
     Failure,
-    facts::FactArgs,
-    output::{self, Format, escape_control, write_error},
+    facts::{ALL_KINDS, FactArgs},
+    output::{self, Format, escape_control, print_error, write_error},
     report::{self, Planned},
-    style::{BOLD, DIM, WARN, names, plural, shown_of, span, style},
+    selection::Selection,
+    style::{BOLD, DIM, SHOWN, WARN, first_names, names, plural, shown_of, span, style},
 };
 
 /// Plan every DaemonSet of a cluster.
@@ -30,9 +32,8 @@ use super::{
     kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json | daemonplan plan -f -\n\n\
     Exit code: 0 success, 1 error, 2 actions are needed (with --exit-code).")]
 pub(super) struct PlanArgs {
-    /// Plan only the DaemonSets of this namespace
-    #[arg(short, long)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
@@ -51,12 +52,21 @@ pub(super) struct PlanArgs {
 }
 
 pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(args.namespace.as_deref())?;
-    let mut any_actions = false;
-    let is_selected = |name: &str| args.namespace.as_deref().is_none_or(|namespace| namespace == name);
-    let selected = facts.snapshots().filter(|snapshot| is_selected(&snapshot.daemonset().namespace));
-    let plans = selected.map(|snapshot| (snapshot, snapshot.plan()));
-    let plans = plans.inspect(|(_, plan)| any_actions |= !plan.actions.is_empty());
+    let facts = args.facts.read(ALL_KINDS, &args.selection)?;
+    let selected = if args.selection.is_limited() || args.exit_code || !facts.has_no_daemonsets() {
+        facts.selected(&args.selection, &[MissingFact::Nodes])?
+    } else {
+        Vec::new()
+    };
+    let (mut any_actions, mut unsupported, mut is_sure) = (false, 0, true);
+    let missing: BTreeSet<_> = selected.iter().flat_map(Snapshot::missing).collect();
+    let plans = selected.into_iter().map(|snapshot| (snapshot, snapshot.plan()));
+    let plans = plans.inspect(|(snapshot, plan)| {
+        any_actions |= !plan.actions.is_empty();
+        unsupported += plan.unsupported.len();
+        is_sure &=
+            snapshot.missing().all(|fact| fact == MissingFact::Revisions) || snapshot.daemonset().is_being_deleted();
+    });
     let mut out = output::stdout();
     match args.output {
         Format::Text => write(&mut output::text(), &facts.manifests, plans, args.all),
@@ -64,10 +74,18 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
         Format::Yaml => output::write_yaml(&mut out, &report::plans(plans)),
     }
     .map_err(write_error)?;
-    Ok(if facts.exit_code() == ExitCode::SUCCESS && args.exit_code && any_actions {
-        ExitCode::from(2)
-    } else {
-        facts.exit_code()
+    if !is_sure || unsupported > 0 || (args.exit_code && !missing.is_empty()) {
+        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        print_error(&format_args!(
+            "the input has no {}: {} not sure; add what is missing, or say --complete if there is none",
+            missing.join(" and no "),
+            if unsupported == 1 { "1 action is".to_owned() } else { format!("{unsupported} actions are") },
+        ));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(match facts.exit_code() {
+        ExitCode::SUCCESS if args.exit_code && any_actions => ExitCode::from(2),
+        code => code,
     })
 }
 
@@ -83,11 +101,15 @@ fn write<'a>(
         (manifests.pod_count(), "pod"),
     ];
     let counts = counts.map(|(count, what)| plural(count, what)).join(", ");
+    let mut skipped = IndexMap::<&str, usize>::new();
+    for object in manifests.skipped() {
+        *skipped.entry(if object.kind.is_empty() { "other document" } else { &object.kind }).or_default() += 1;
+    }
     let skipped: Vec<_> =
-        manifests.skipped().map(|(kind, count)| format!("{count} {}", escape_control(kind))).collect();
+        skipped.into_iter().map(|(kind, count)| format!("{count} {}", escape_control(kind))).collect();
     write!(out, "{BOLD}cluster{BOLD:#}: {counts}")?;
     if !skipped.is_empty() {
-        write!(out, " {DIM}(ignored: {}){DIM:#}", skipped.join(", "))?;
+        write!(out, " {DIM}(ignored: {}){DIM:#}", first_names(&skipped, SHOWN))?;
     }
     writeln!(out)?;
 
@@ -117,9 +139,21 @@ fn one(out: &mut impl Write, snapshot: &Snapshot<'_>, plan: &Plan, groups: &Grou
         }
     }
     if plan.actions.is_empty() {
-        writeln!(out, "  {DIM}nothing to do{DIM:#}")?;
+        let nothing = if plan.unsupported.is_empty() { "nothing to do" } else { "nothing that is sure" };
+        writeln!(out, "  {DIM}{nothing}{DIM:#}")?;
     }
     for lines in groups.values() {
+        group(out, lines, all)?;
+    }
+    let mut unsupported = Groups::new();
+    for UnsupportedAction { action, rests_on, .. } in &plan.unsupported {
+        let mut line = line(action);
+        let rests_on: Vec<_> = rests_on.iter().map(ToString::to_string).collect();
+        line.reason = format!("{} – not sure without the {}", line.reason, rests_on.join(" and the "));
+        line.sign = '?';
+        unsupported.entry((line.verb, action.reason_code())).or_default().push(line);
+    }
+    for lines in unsupported.values() {
         group(out, lines, all)?;
     }
     let HeldBack { creations, deletions, .. } = plan.held_back;
@@ -141,7 +175,7 @@ fn one(out: &mut impl Write, snapshot: &Snapshot<'_>, plan: &Plan, groups: &Grou
 fn state(daemonset: &DaemonSet, plan: &Plan) -> String {
     let strategy = match daemonset.update_strategy {
         UpdateStrategy::OnDelete => "OnDelete".to_owned(),
-        UpdateStrategy::RollingUpdate { max_unavailable, max_surge } if max_surge.of(1) > 0 => {
+        strategy @ UpdateStrategy::RollingUpdate { max_unavailable, max_surge } if strategy.surges() => {
             format!("RollingUpdate, surge {max_surge}, unavailable {max_unavailable}")
         }
         UpdateStrategy::RollingUpdate { max_unavailable, .. } => {
@@ -266,6 +300,7 @@ fn without_pod(out: &mut impl Write, snapshot: &Snapshot<'_>, all: bool) -> io::
 #[derive(Default)]
 struct Summary {
     plans: usize,
+    unsupported: usize,
     verbs: IndexMap<&'static str, usize>,
     again: Option<Duration>,
 }
@@ -273,6 +308,7 @@ struct Summary {
 impl Summary {
     fn add(&mut self, plan: &Plan, groups: &Groups) {
         self.plans += 1;
+        self.unsupported += plan.unsupported.len();
         for ((verb, _), lines) in groups {
             *self.verbs.entry(verb).or_default() += lines.len();
         }
@@ -281,11 +317,13 @@ impl Summary {
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         if self.plans == 0 {
-            return writeln!(out, "{BOLD}no plan{BOLD:#}: the input has no DaemonSet that could be planned");
+            return writeln!(out, "{BOLD}no plan{BOLD:#}: there are no DaemonSets");
         }
         let mut parts: Vec<_> = self.verbs.iter().map(|(verb, count)| format!("{count} × {verb}")).collect();
-        if parts.is_empty() {
-            parts.push("nothing to do".to_owned());
+        match self.unsupported {
+            0 if parts.is_empty() => parts.push("nothing to do".to_owned()),
+            0 => {}
+            count => parts.push(format!("{count} not sure")),
         }
         let again = self.again.map(|after| format!("; requeue after {}", span(after))).unwrap_or_default();
         writeln!(out, "{BOLD}{}{BOLD:#}: {}{again}", plural(self.plans, "plan"), parts.join(", "))

@@ -41,6 +41,14 @@ pub(super) fn first_names(all_names: &[String], shown: usize) -> String {
     format!("{}{more}", names.join(", "))
 }
 
+/// Suggests the known name that is most like one that is not known, as "; did you mean …?".
+pub(super) fn did_you_mean<'n>(unknown: &str, known: impl Iterator<Item = &'n str>) -> String {
+    const LEAST: f64 = 0.75;
+    let similar = known.map(|name| (strsim::jaro_winkler(&unknown.to_lowercase(), &name.to_lowercase()), name));
+    let best = similar.filter(|(score, _)| *score > LEAST).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    best.map(|(_, name)| format!("; did you mean {name}?")).unwrap_or_default()
+}
+
 pub(super) fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -293,7 +293,7 @@ fn one_node(daemonset: &DaemonSet, node: &NodeExplanation) -> Markup {
             ul { @for pod in &node.pods { li {
                 (pod.pod) ": " (pod.state)
                 @if let Some(number) = pod.revision.number { ", revision " (number) }
-                @if !pod.revision.is_current { ", outdated" }
+                @if pod.revision.is_current == Some(false) { ", outdated" }
                 @if let Some(deletion) = &pod.deletion { ", to be deleted: " (deletion) }
             } } }
         } }

@@ -9,12 +9,15 @@ pub(crate) struct RevisionLabels {
     generation_key: Text,
     /// The DaemonSet's template generation, which the API server keeps for clients of older versions.
     generation: Option<Text>,
+    /// What a pod is whose generation alone is the current one.
+    of_generation: RevisionMatch,
 }
 
 /// Whether a pod's labels name the current revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RevisionMatch {
-    /// The hash label is the current one.
+    /// The hash label is the current one. Without revisions the current hash is not known, so that the label of the
+    /// template generation counts as well.
     Hash,
     /// Only the label of the template generation is the current one.
     Generation,
@@ -23,8 +26,10 @@ pub(crate) enum RevisionMatch {
 }
 
 impl RevisionLabels {
-    pub(crate) fn new(daemonset: &DaemonSet) -> Self {
+    /// `hash_is_known` is false if no revisions were given.
+    pub(crate) fn new(daemonset: &DaemonSet, hash_is_known: bool) -> Self {
         Self {
+            of_generation: if hash_is_known { RevisionMatch::Generation } else { RevisionMatch::Hash },
             hash_key: HASH_LABEL.into(),
             generation_key: TEMPLATE_GENERATION_LABEL.into(),
             generation: daemonset.template_generation().map(|generation| generation.to_string().into()),
@@ -37,7 +42,7 @@ impl RevisionLabels {
         if labels.get_text(&self.hash_key) == Some(hash) {
             RevisionMatch::Hash
         } else if self.generation.as_ref().is_some_and(has_current_generation) {
-            RevisionMatch::Generation
+            self.of_generation
         } else {
             RevisionMatch::Outdated
         }

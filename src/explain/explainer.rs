@@ -7,15 +7,16 @@ use crate::{
     adoption::claim::controls_revision,
     backoff::BackoffEntry,
     context::DaemonSetContext,
-    model::{ControllerRevision, HASH_LABEL, Text},
+    model::{HASH_LABEL, Text},
     node::{claimed_pod::ClaimedPod, decision::NodeUpdateState, policy::NewPod},
-    plan::{Action, CreateReason, DeleteReason, Plan},
-    planner::claimed_pods::NodeView,
+    plan::{Action, CreateReason, DeleteReason, MissingFact, MissingFacts, Plan},
+    planner::{Snapshot, claimed_pods::NodeView},
 };
 
 /// Explains single nodes, given the context and the plan.
 pub(super) struct Explainer<'e> {
     context: &'e DaemonSetContext<'e>,
+    missing: MissingFacts,
     creations: HashMap<&'e Text, CreateReason>,
     deletions: HashMap<&'e Text, &'e DeleteReason>,
     /// The numbers of revisions, by hash.
@@ -23,7 +24,7 @@ pub(super) struct Explainer<'e> {
 }
 
 impl<'e> Explainer<'e> {
-    pub(super) fn new(context: &'e DaemonSetContext<'e>, revisions: &'e [ControllerRevision], plan: &'e Plan) -> Self {
+    pub(super) fn new(context: &'e DaemonSetContext<'e>, snapshot: &Snapshot<'e>, plan: &'e Plan) -> Self {
         let (mut creations, mut deletions) = (HashMap::new(), HashMap::new());
         for action in &plan.actions {
             match action {
@@ -32,9 +33,10 @@ impl<'e> Explainer<'e> {
                 _ => {}
             }
         }
-        let own = revisions.iter().filter(|revision| controls_revision(context.daemonset, revision));
+        let revisions = snapshot.revisions.unwrap_or_default().iter();
+        let own = revisions.filter(|revision| controls_revision(context.daemonset, revision));
         let numbers = own.filter_map(|revision| Some((revision.labels.get(HASH_LABEL)?, revision.revision))).collect();
-        Self { context, creations, deletions, numbers }
+        Self { context, missing: snapshot.missing, creations, deletions, numbers }
     }
 
     pub(super) fn node(&self, view: &NodeView<'_>) -> NodeExplanation {
@@ -49,6 +51,7 @@ impl<'e> Explainer<'e> {
             remedies: node.map(|node| placement.remedies(node)).unwrap_or_default(),
             pods: pods.iter().map(|claimed| self.pod(claimed)).collect(),
             creation: self.creations.get(name).copied(),
+            pods_are_known: !self.missing.contains(MissingFact::Pods),
             failures: self.failures(name),
             rollout: decision.policy.as_ref().map(|policy| NodeRollout {
                 is_selected: policy.is_selected,
@@ -76,11 +79,16 @@ impl<'e> Explainer<'e> {
         let number = hash.and_then(|hash| self.numbers.get(hash)).copied();
         PodExplanation {
             pod: claimed.pod.name.clone(),
-            revision: PodRevision { hash: hash.map(Text::from), number, is_current: claimed.is_updated() },
+            revision: PodRevision { hash: hash.map(Text::from), number, is_current: self.is_current(claimed) },
             state: self.context.pod_state(claimed),
             problem: claimed.pod.problem.as_ref().map(ToString::to_string),
             deletion: self.deletions.get(&claimed.pod.name).map(|reason| (*reason).clone()),
         }
+    }
+
+    /// Whether a pod is up to date. Without revisions, a label of another hash or generation is no evidence.
+    fn is_current(&self, claimed: &ClaimedPod<'_>) -> Option<bool> {
+        (claimed.is_updated() || !self.missing.contains(MissingFact::Revisions)).then(|| claimed.is_updated())
     }
 
     /// Returns why the node may block an update, which surges or not, and whether the node uses the budget.

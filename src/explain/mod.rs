@@ -21,7 +21,7 @@ use crate::{
     model::{Pod, Text},
     node::claimed_pod::ClaimedPod,
     placement::{PlacementCheck, Remedy, Verdict},
-    plan::{Action, CreateReason, Warning},
+    plan::{Action, CreateReason, MissingFact, Warning},
     planner::{
         Snapshot,
         claimed_pods::{ClaimedPods, NodeView},
@@ -91,6 +91,8 @@ pub struct NodeExplanation {
     pub remedies: Vec<Remedy>,
     /// The DaemonSet's pods on the node; the first one counts for the status.
     pub pods: Vec<PodExplanation>,
+    /// Whether the pods are known; if not, that there are none here is no evidence.
+    pub pods_are_known: bool,
     /// Why a pod is created here next.
     #[serde(serialize_with = "as_text")]
     pub creation: Option<CreateReason>,
@@ -180,7 +182,7 @@ impl Snapshot<'_> {
     pub fn explain(&self) -> Explanation {
         let compiled = self.compile();
         let (context, plan) = (compiled.context(), compiled.plan());
-        let explainer = Explainer::new(&context, self.revisions.unwrap_or_default(), &plan);
+        let explainer = Explainer::new(&context, self, &plan);
         let (mut nodes, mut totals) = (Vec::new(), Totals::default());
         // The blockers of an update without surge, and of an update with surge.
         let (mut old, mut blockers) = (0, [Vec::new(), Vec::new()]);
@@ -203,13 +205,20 @@ impl Snapshot<'_> {
             }
             SyncMode::LeaveAlone | SyncMode::OtherNamespace => &[],
         };
-        ClaimedPods::decide(pods, &compiled.nodes, &context, &mut each);
+        if !self.missing.contains(MissingFact::Nodes) {
+            ClaimedPods::decide(pods, &compiled.nodes, &context, &mut each);
+        }
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         let held_back = plan.held_back.creations + plan.held_back.deletions;
         let phase = plan.rollout.as_ref().map(|rollout| &rollout.phase);
         let held = || UpdateState::Held { old, phase: phase.cloned().unwrap_or(RolloutPhase::Held) };
         let update = match totals.budget(self.daemonset.update_strategy) {
             _ if mode != SyncMode::Reconcile => UpdateState::None,
+            _ if self.missing.contains(MissingFact::Nodes) => UpdateState::Unknown { missing: MissingFact::Nodes },
+            _ if self.missing.contains(MissingFact::Pods) => UpdateState::Unknown { missing: MissingFact::Pods },
+            _ if old > 0 && self.missing.contains(MissingFact::Revisions) => {
+                UpdateState::Unknown { missing: MissingFact::Revisions }
+            }
             _ if old == 0 => UpdateState::Done,
             None => UpdateState::OnDelete { old },
             Some(_) if !self.expectations_satisfied => UpdateState::Unobserved { old },
@@ -231,6 +240,14 @@ impl Snapshot<'_> {
         };
         let claims = if mode == SyncMode::Reconcile { pod::claims(self.daemonset, self.pods) } else { Vec::new() };
         Explanation { nodes, claims, update, rollout: plan.rollout.clone(), warnings: plan.warnings }
+    }
+}
+
+impl Snapshot<'_> {
+    /// Returns the fact without which nobody can foresee what becomes of the pods, if it [is missing](Self::without).
+    pub(crate) fn needed_to_foresee(&self) -> Option<MissingFact> {
+        self.missing().next()?;
+        if let UpdateState::Unknown { missing } = self.explain().update { Some(missing) } else { None }
     }
 }
 

@@ -54,7 +54,7 @@ pub struct PodExplanation {
 /// let (nodes, pods) = ([Node::new("node-7")], [pod]);
 /// let explanation = Snapshot::new(&daemonset, &nodes, &pods, &namespace).explain();
 /// let revision = &explanation.nodes[0].pods[0].revision;
-/// assert_eq!((revision.hash.as_deref(), revision.number, revision.is_current), (Some("abc"), None, false));
+/// assert_eq!((revision.hash.as_deref(), revision.number, revision.is_current), (Some("abc"), None, Some(false)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,8 +64,9 @@ pub struct PodRevision {
     pub hash: Option<Text>,
     /// The number of the ControllerRevision with this hash, if known.
     pub number: Option<i64>,
-    /// Whether the pod counts as updated.
-    pub is_current: bool,
+    /// Whether the pod counts as updated; `None` if nobody knows without the
+    /// [revisions](crate::MissingFact::Revisions).
+    pub is_current: Option<bool>,
 }
 
 /// A pod whose labels and controller disagree: it matches the selector without being owned, or is owned without

@@ -14,7 +14,11 @@ impl fmt::Display for NodeExplanation {
         match (self.pods.is_empty(), failure) {
             (false, failure) => {
                 for (number, pod) in self.pods.iter().enumerate() {
-                    let age = if pod.revision.is_current { "an up-to-date pod" } else { "an outdated pod" };
+                    let age = match pod.revision.is_current {
+                        Some(true) => "an up-to-date pod",
+                        Some(false) => "an outdated pod",
+                        None => "a pod of unknown template",
+                    };
                     write!(f, "{}{age}, {}", if number > 0 { "; " } else { "" }, pod.state)?;
                     if let Some(problem) = &pod.problem {
                         write!(f, " ({problem})")?;
@@ -31,7 +35,8 @@ impl fmt::Display for NodeExplanation {
                 }
             }
             (true, Some(failure)) => {
-                write!(f, "no pod: {failure}")?;
+                let known = if self.pods_are_known { "no pod" } else { "no pod should run" };
+                write!(f, "{known}: {failure}")?;
                 let remedies: Vec<_> = self.remedies.iter().map(ToString::to_string).collect();
                 match remedies.split_last() {
                     Some((only, [])) => write!(f, "; it would run with {only}")?,
@@ -41,6 +46,7 @@ impl fmt::Display for NodeExplanation {
             }
             (true, None) => match self.creation {
                 Some(creation) => write!(f, "a pod is created next: {creation}")?,
+                None if !self.pods_are_known => f.write_str("a pod should run here; whether one does is not known")?,
                 None if self.backoff.is_some() => f.write_str("no pod: the API server refused to create one")?,
                 None => f.write_str("no pod yet; one should run here")?,
             },
@@ -123,6 +129,7 @@ impl fmt::Display for UpdateState {
         let nodes = |old: &usize| format!("{old} node{} with an outdated pod", if *old == 1 { "" } else { "s" });
         match self {
             Self::None => f.write_str("none, the DaemonSet is being deleted or left alone"),
+            Self::Unknown { missing } => write!(f, "not known, because the input has no {missing}"),
             Self::Done => f.write_str("no pod is outdated"),
             Self::OnDelete { old } => {
                 write!(f, "{}: OnDelete replaces a pod only after it is deleted by hand", nodes(old))

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     model::{Taint, Text},
     node::pod_state::PodState,
+    plan::MissingFact,
     policy::RolloutPhase,
 };
 
@@ -21,6 +22,11 @@ use crate::{
 pub enum UpdateState {
     /// No update: the DaemonSet is being deleted or left alone.
     None,
+    /// It is not known, because the input lacks a fact.
+    Unknown {
+        /// The fact.
+        missing: MissingFact,
+    },
     /// No pod is outdated.
     Done,
     /// The strategy is `OnDelete`: outdated pods stay until they are deleted by hand.

@@ -12,7 +12,7 @@ use crate::{
     forecast::{Assumptions, EndState, SimulatedNode, Simulation},
     model::Text,
     placement::{PlacementReason, Verdict},
-    plan::DeleteReason,
+    plan::{DeleteReason, MissingFact},
     planner::Snapshot,
 };
 
@@ -41,6 +41,10 @@ pub struct Diff {
     pub desired: usize,
     /// Whether pods would be created without end.
     pub is_restless: bool,
+    /// The fact that a snapshot [lacks](Snapshot::without) and without which the effect is not known. Nothing else is
+    /// then said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingFact>,
 }
 
 /// The effect of a change on one node.
@@ -151,6 +155,11 @@ impl Snapshot<'_> {
     /// );
     /// ```
     pub fn diff(before: Option<&Self>, after: &Self) -> Diff {
+        // Pods that are known to be up to date before are known to be outdated once the template has changed.
+        if let Some(missing) = before.unwrap_or(after).needed_to_foresee() {
+            let nodes = Vec::new();
+            return Diff { nodes, most_unavailable: 0, desired: 0, is_restless: false, missing: Some(missing) };
+        }
         let ideal = Assumptions::ideal();
         let mut changed = Simulation::new(after, &ideal);
         let end = changed.run();
@@ -177,6 +186,7 @@ impl Snapshot<'_> {
             most_unavailable: changed.most_unavailable,
             desired: changed.nodes.values().filter(|simulated| simulated.verdict == Verdict::Run).count(),
             is_restless: end == EndState::Restless,
+            missing: None,
         }
     }
 }

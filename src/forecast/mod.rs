@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     model::{IntOrPercent, Taint, Text, UpdateStrategy},
     placement::Verdict,
+    plan::MissingFact,
     planner::Snapshot,
     policy::RolloutStatus,
     settings::Settings,
@@ -40,6 +41,9 @@ pub(crate) use simulation::{EndState, SimulatedNode, Simulation};
 pub struct Forecast {
     /// How the rollout ends.
     pub outcome: Outcome,
+    /// The fact that the snapshot lacks, if the outcome is `Unknown` for want of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingFact>,
     /// When the last event happens.
     #[serde(serialize_with = "in_seconds", rename = "afterSeconds")]
     pub after: Duration,
@@ -83,6 +87,8 @@ pub enum Outcome {
     Restless,
     /// The rollout takes longer than the horizon.
     Unfinished,
+    /// Nobody knows, because the snapshot [lacks](Snapshot::without) a fact. The forecast holds nothing else.
+    Unknown,
 }
 
 /// The number of nodes by the state of their pods at one time, of those that should run a pod.
@@ -239,6 +245,9 @@ impl Snapshot<'_> {
     /// assert_eq!(forecast.waves[0].nodes, ["node-1", "node-2"]);
     /// ```
     pub fn forecast(&self, assumptions: &Assumptions) -> Forecast {
+        if let Some(missing) = self.needed_to_foresee() {
+            return Forecast::unknown(missing);
+        }
         let mut simulation = Simulation::new(self, assumptions);
         let end = simulation.run();
         let timeline: Vec<_> = simulation.moments.iter().map(TimelinePoint::of).collect();
@@ -259,6 +268,7 @@ impl Snapshot<'_> {
                 EndState::Quiet if simulation.was_rolled_back => Outcome::RolledBack,
                 EndState::Quiet => Outcome::Done,
             },
+            missing: None,
             after: simulation.elapsed(),
             rollout: simulation.rollout.clone(),
             desired,
@@ -271,6 +281,20 @@ impl Snapshot<'_> {
 }
 
 impl Forecast {
+    fn unknown(missing: MissingFact) -> Self {
+        Self {
+            outcome: Outcome::Unknown,
+            missing: Some(missing),
+            after: Duration::ZERO,
+            rollout: None,
+            desired: 0,
+            lowest_available: 0,
+            timeline: Vec::new(),
+            waves: Vec::new(),
+            stuck: Vec::new(),
+        }
+    }
+
     /// Divides the timeline into `count` equal spans, for charts. Each span is represented by the point at its end, or
     /// by its last point with the most unavailable nodes if those are more.
     pub fn columns(&self, count: u32) -> Vec<TimelinePoint> {

@@ -7,6 +7,7 @@ use oorandom::Rand64;
 
 use crate::forecast::assumptions::{Assumptions, rng};
 use crate::{
+    adoption::revision_match::{RevisionLabels, RevisionMatch},
     cluster::Cluster,
     context::SyncMode,
     explain::{Explanation, PodExplanation, PodState},
@@ -227,7 +228,7 @@ impl<'a> Simulation<'a> {
     fn load_pod(&mut self, node: &Text, PodExplanation { pod: name, revision, state, .. }: PodExplanation) {
         let pod = SimulatedPod {
             name: name.clone(),
-            is_new: revision.is_current,
+            is_new: revision.is_current == Some(true),
             is_available: state == PodState::Available,
             is_being_deleted: state == PodState::Deleting,
             fails: false,
@@ -309,8 +310,11 @@ impl<'a> Simulation<'a> {
         let nodes: Vec<_> = self.nodes.keys().cloned().collect();
         for node in nodes {
             let pods = self.nodes.get(&node).into_iter().flat_map(|simulated| &simulated.pods);
-            let label = |name: &Text| self.cluster.pod(&self.key_of(name))?.labels.get(HASH_LABEL).map(Text::from);
-            let are_new: Vec<bool> = pods.map(|pod| label(&pod.name).as_ref() == Some(&self.hash)).collect();
+            let daemonset = self.cluster.daemonset(&self.key).unwrap_or(self.daemonset);
+            let labels = RevisionLabels::new(daemonset, true);
+            let is_new = |pod: &Pod| labels.compare(&pod.labels, &self.hash) != RevisionMatch::Outdated;
+            let are_new: Vec<bool> =
+                pods.map(|pod| self.cluster.pod(&self.key_of(&pod.name)).is_some_and(is_new)).collect();
             self.change(&node, |simulated| {
                 simulated.pods.iter_mut().zip(are_new).for_each(|(pod, is_new)| pod.is_new = is_new);
             });

@@ -26,6 +26,10 @@ impl fmt::Display for Forecast {
             Outcome::RolledBack => write!(f, "fails, and is rolled back after {after}")?,
             Outcome::Restless => write!(f, "never settles: pods are created without end")?,
             Outcome::Unfinished => write!(f, "not done after {after}")?,
+            Outcome::Unknown => {
+                let missing = self.missing.map(|fact| format!(", because the input has no {fact}"));
+                return write!(f, "not known{}", missing.unwrap_or_default());
+            }
         }
         if self.desired == 0 {
             return f.write_str("; no node should run a pod");

@@ -113,6 +113,9 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
         | Warning::NoBurst
         | Warning::ClockNotGiven
         | Warning::HistoryNotGiven
+        | Warning::NodesNotGiven
+        | Warning::PodsNotGiven
+        | Warning::NamespaceNotGiven { .. }
         | Warning::DuplicateNode { .. }
         | Warning::DuplicateRevision { .. }
         | Warning::RevisionSaysMore { .. } => return None,

@@ -77,7 +77,7 @@ fn template(live: &PodTemplate, new: PodTemplate) -> PodTemplate {
     defaulted.unwrap_or(new)
 }
 
-/// Applies the spec and the annotations of `new`; all else is kept. A changed spec increments the generation.
+/// Applies the spec, the annotations and further labels of `new`; all else is kept. A changed spec increments the generation.
 pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet) -> DaemonSet {
     let mut after = DaemonSet {
         uid: live.uid.clone(),
@@ -88,8 +88,13 @@ pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet) -> DaemonSet {
         status: live.status.clone(),
         ..new
     };
+    after.labels = merge(&live.labels, &after.labels);
     after.follow(live);
-    let spec = |daemonset: &DaemonSet| DaemonSet { annotations: Labels::default(), ..daemonset.clone() };
+    let spec = |daemonset: &DaemonSet| DaemonSet {
+        labels: Labels::default(),
+        annotations: Labels::default(),
+        ..daemonset.clone()
+    };
     if spec(&after) != spec(live) {
         after.generation = after.generation.saturating_add(1);
     }

@@ -1,11 +1,11 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::manifest::{ManifestError, ManifestWarning, Scope, apply};
+use crate::manifest::{ManifestError, ManifestWarning, Scope, SkippedObject, apply};
 use crate::{
-    model::{ControllerRevision, DaemonSet, Interner, Namespace, Node, Object, Pod, Resource, Text},
+    model::{ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, Resource, Text},
+    plan::MissingFact,
     planner::Snapshot,
 };
 
@@ -28,8 +28,10 @@ use crate::{
 /// let mut manifests = Manifests::default();
 /// manifests.read("cluster.yaml", text.as_bytes())?;
 /// assert!(manifests.problems().is_empty());
+/// // There are no pods, namespaces and revisions but these.
+/// let manifests = manifests.complete();
 /// for snapshot in manifests.snapshots() {
-///     assert_eq!(snapshot.plan().actions.len(), 2); // a pod and a status
+///     assert_eq!(snapshot.plan().actions.len(), 3); // a revision, a pod and the status
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -38,12 +40,25 @@ pub struct Manifests {
     nodes: ByName<Node>,
     namespaces: BTreeMap<Text, Contents>,
     documents: usize,
-    skipped: IndexMap<String, usize>,
+    skipped: Vec<SkippedObject>,
     replaced: usize,
     problems: Vec<ManifestError>,
     warnings: Vec<ManifestWarning>,
-    complete: bool,
+    /// The kinds of which all objects are known.
+    known: BTreeSet<Kind>,
+    /// The namespace of manifests without one.
+    default_namespace: Option<Text>,
     interner: Interner,
+}
+
+/// What adding an object means for an object of its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Added {
+    New,
+    /// The other one is no longer used.
+    Replaces,
+    /// One has a uid, the other has none, like a manifest that has yet to be applied: it is a change of the first.
+    Changes,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,10 +81,51 @@ struct ByName<T> {
 }
 
 impl Manifests {
-    /// Declares the manifests complete: a namespace without ControllerRevisions has none in the cluster either.
+    /// Declares that these are all objects of a kind: what is not here does not exist.
+    ///
+    /// Without this, a kind of which there is no object is [not known](MissingFact): an input without nodes says nothing
+    /// about the nodes of its cluster. Of the kinds `Node` and `Pod`, one object is taken to mean that all are here; a
+    /// namespace is known if it is here, and ControllerRevisions if one is in their namespace.
+    ///
+    /// ```
+    /// use daemonplan::{Kind, manifest::Manifests};
+    /// let mut manifests = Manifests::default();
+    /// let text = "kind: DaemonSet\nmetadata: {name: agent, namespace: prod}\n---\nkind: Node\nmetadata: {name: a}";
+    /// manifests.read("input.yaml", text.as_bytes())?;
+    /// assert_eq!(manifests.snapshots().next().unwrap().missing().count(), 3);
+    /// manifests.add_all_of(Kind::Pod);
+    /// assert_eq!(manifests.snapshots().next().unwrap().missing().count(), 2);
+    /// assert_eq!(manifests.complete().snapshots().next().unwrap().missing().count(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn add_all_of(&mut self, kind: Kind) {
+        self.known.insert(kind);
+    }
+
+    /// Whether all objects of a kind are [known](Self::add_all_of) to be here.
+    pub fn has_all_of(&self, kind: Kind) -> bool {
+        self.known.contains(&kind)
+    }
+
+    /// Declares that these are all objects of [all kinds](Self::add_all_of).
     #[must_use]
-    pub fn complete(self) -> Self {
-        Self { complete: true, ..self }
+    pub fn complete(mut self) -> Self {
+        let all = [Kind::Node, Kind::Pod, Kind::Namespace, Kind::DaemonSet, Kind::ControllerRevision];
+        self.known.extend(all);
+        self
+    }
+
+    /// Sets the namespace of manifests that name none, such as those of a Helm chart, for all that is read from now on.
+    pub fn set_default_namespace(&mut self, namespace: impl Into<Text>) {
+        self.default_namespace = Some(namespace.into());
+    }
+
+    pub(super) fn default_namespace(&self) -> Option<&Text> {
+        self.default_namespace.as_ref()
+    }
+
+    pub(super) fn share(&mut self, object: &mut impl Resource) {
+        self.interner.share(object);
     }
 
     /// Returns the problems in the manifests, in the order in which they were found.
@@ -87,9 +143,9 @@ impl Manifests {
         self.documents
     }
 
-    /// Iterates over the kinds that were skipped, with the number of objects.
-    pub fn skipped(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.skipped.iter().map(|(kind, count)| (kind.as_str(), *count))
+    /// Returns what was not read.
+    pub fn skipped(&self) -> &[SkippedObject] {
+        &self.skipped
     }
 
     /// Returns the number of objects that were replaced by later ones.
@@ -136,8 +192,8 @@ impl Manifests {
 
     /// Iterates over a snapshot for every DaemonSet, by namespace and name.
     ///
-    /// DaemonSets are skipped if a [problem](Self::problems) is in their scope. Revisions count as given if the
-    /// DaemonSet's namespace has any, or if the manifests are [`complete`](Self::complete).
+    /// DaemonSets are skipped if a [problem](Self::problems) is in their scope. What is not [known](Self::add_all_of) is
+    /// [missing](Snapshot::missing).
     pub fn snapshots(&self) -> impl Iterator<Item = Snapshot<'_>> {
         let daemonsets = self.namespaces.values().flat_map(|contents| {
             let namespace = contents.namespace.as_ref().or(contents.unannotated.as_ref());
@@ -147,36 +203,80 @@ impl Manifests {
         let is_known = move |daemonset: &DaemonSet| {
             !Scope::all_of(&daemonset.namespace, &daemonset.name).iter().any(|scope| unknown.contains(scope))
         };
-        daemonsets.filter(move |(_, _, daemonset)| is_known(daemonset)).map(|(contents, namespace, daemonset)| {
-            let snapshot = Snapshot::new(daemonset, &self.nodes.items, &contents.pods.items, namespace);
-            if self.complete || !contents.revisions.items.is_empty() {
-                snapshot.revisions(&contents.revisions.items)
-            } else {
-                snapshot
-            }
+        let has_pods = self.pod_count() > 0;
+        daemonsets.filter(move |(_, _, daemonset)| is_known(daemonset)).map(move |(contents, namespace, daemonset)| {
+            let snapshot = Snapshot::new(daemonset, &self.nodes.items, &contents.pods.items, namespace)
+                .revisions(&contents.revisions.items);
+            let facts = [
+                (Kind::Node, MissingFact::Nodes, !self.nodes.items.is_empty()),
+                (Kind::Pod, MissingFact::Pods, has_pods),
+                (Kind::Namespace, MissingFact::Namespace, contents.namespace.is_some()),
+                (Kind::ControllerRevision, MissingFact::Revisions, !contents.revisions.items.is_empty()),
+            ];
+            let missing = facts.into_iter().filter(|(kind, _, is_here)| !is_here && !self.known.contains(kind));
+            missing.map(|(_, fact, _)| fact).fold(snapshot, Snapshot::without)
         })
     }
 
     /// Adds an object. `original` is the complete manifest of a DaemonSet.
-    pub(super) fn add(&mut self, mut object: impl Resource, original: Option<Value>) {
-        self.interner.share(&mut object);
-        let replaced = match object.into() {
-            Object::Node(node) => self.nodes.insert(node.name.clone(), node),
+    pub(super) fn add(&mut self, object: Object, original: Option<Value>) -> Added {
+        let added = match object {
+            Object::Node(node) => {
+                let (node, added) = combine(self.nodes.get_mut(&node.name), node, |node| &node.uid, apply::node);
+                self.nodes.insert(node.name.clone(), node);
+                added
+            }
             Object::Namespace(namespace) => {
                 let contents = self.contents(&namespace.name.clone());
-                contents.namespace.replace(namespace).is_some()
+                let live = contents.namespace.as_mut();
+                let (namespace, added) = combine(live, namespace, |namespace| &namespace.uid, apply::namespace);
+                contents.namespace = Some(namespace);
+                added
             }
             Object::DaemonSet(daemonset) => {
                 let contents = self.contents(&daemonset.namespace.clone());
-                contents.originals.extend(original.map(|original| (daemonset.name.clone(), original)));
-                contents.daemonsets.insert(daemonset.name.clone(), daemonset).is_some()
+                let name = daemonset.name.clone();
+                let live = contents.daemonsets.get_mut(&name);
+                let (daemonset, added) = combine(live, daemonset, |daemonset| &daemonset.uid, apply::daemonset);
+                match original.filter(|_| added != Added::Changes) {
+                    Some(original) => contents.originals.insert(name.clone(), original),
+                    None => contents.originals.remove(&name),
+                };
+                contents.daemonsets.insert(name, daemonset);
+                added
             }
-            Object::Pod(pod) => self.contents(&pod.namespace.clone()).pods.insert(pod.name.clone(), pod),
+            Object::Pod(pod) => Added::of(self.contents(&pod.namespace.clone()).pods.insert(pod.name.clone(), pod)),
             Object::ControllerRevision(revision) => {
-                self.contents(&revision.namespace.clone()).revisions.insert(revision.name.clone(), revision)
+                let contents = self.contents(&revision.namespace.clone());
+                Added::of(contents.revisions.insert(revision.name.clone(), revision))
             }
         };
-        self.replaced += usize::from(replaced);
+        self.replaced += usize::from(added == Added::Replaces);
+        added
+    }
+
+    /// Gives DaemonSets without a uid, such as manifests from Git, the uid of the DaemonSet of their name that controls
+    /// pods or revisions here. Returns their names.
+    pub(super) fn identify(&mut self) -> Vec<Key> {
+        let mut identified = Vec::new();
+        for (namespace, contents) in &mut self.namespaces {
+            for (name, daemonset) in contents.daemonsets.iter_mut().filter(|(_, daemonset)| daemonset.uid.is_empty()) {
+                let pods = contents.pods.items.iter().filter_map(|pod| pod.controller.as_ref());
+                let revisions = contents.revisions.items.iter().filter_map(|revision| revision.controller.as_ref());
+                let mut uids: Vec<_> = pods
+                    .chain(revisions)
+                    .filter(|owner| owner.kind == "DaemonSet" && owner.name == *name)
+                    .map(|owner| &owner.uid)
+                    .collect();
+                uids.sort_unstable();
+                uids.dedup();
+                if let [uid] = uids.as_slice() {
+                    daemonset.uid = (*uid).clone();
+                    identified.push(Key::new(namespace.clone(), name.clone()));
+                }
+            }
+        }
+        identified
     }
 
     /// Returns the node of this name, for modification.
@@ -230,6 +330,7 @@ impl Manifests {
         }
         self.problems.extend(changes.problems);
         self.warnings.extend(changes.warnings);
+        self.skipped.extend(changes.skipped);
         self
     }
 
@@ -237,8 +338,8 @@ impl Manifests {
         self.documents += 1;
     }
 
-    pub(super) fn skip(&mut self, kind: &str) {
-        *self.skipped.entry(kind.to_owned()).or_default() += 1;
+    pub(super) fn skip(&mut self, object: SkippedObject) {
+        self.skipped.push(object);
     }
 
     pub(super) fn warn(&mut self, warning: ManifestWarning) {
@@ -253,6 +354,25 @@ impl Manifests {
         self.namespaces
             .entry(namespace.clone())
             .or_insert_with(|| Contents { unannotated: Some(Namespace::new(namespace.clone())), ..Contents::default() })
+    }
+}
+
+/// Puts an object and the one of its name together. If only one of them has a uid, the other one is a change of it,
+/// whatever their order.
+fn combine<T: Clone>(known: Option<&mut T>, object: T, uid: fn(&T) -> &Text, apply: fn(&T, T) -> T) -> (T, Added) {
+    match known {
+        None => (object, Added::New),
+        Some(known) => match (uid(known).is_empty(), uid(&object).is_empty()) {
+            (false, true) => (apply(known, object), Added::Changes),
+            (true, false) => (apply(&object, known.clone()), Added::Changes),
+            _ => (object, Added::Replaces),
+        },
+    }
+}
+
+impl Added {
+    fn of(is_replaced: bool) -> Self {
+        if is_replaced { Self::Replaces } else { Self::New }
     }
 }
 

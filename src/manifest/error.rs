@@ -50,6 +50,65 @@ impl fmt::Display for ManifestWarning {
     }
 }
 
+/// An object or a document that is not read, because plans do not depend on it or because it is not what it seems.
+///
+/// ```
+/// use daemonplan::manifest::Manifests;
+/// let mut manifests = Manifests::default();
+/// manifests.read("kruise.yaml", &b"apiVersion: apps.kruise.io/v1alpha1\nkind: DaemonSet\nmetadata: {name: agent}"[..])?;
+/// let skipped = &manifests.skipped()[0];
+/// assert_eq!(skipped.kind, "DaemonSet.apps.kruise.io");
+/// assert!(skipped.to_string().starts_with("kruise.yaml: document 1: DaemonSet.apps.kruise.io agent: skipped: "));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedObject {
+    /// The place.
+    pub place: Place,
+    /// The kind with its API group, as kubectl writes it; empty if the document is no Kubernetes object.
+    pub kind: String,
+    /// Why it is not read.
+    pub reason: SkipReason,
+}
+
+/// Why an object or a document is not read.
+///
+/// ```
+/// use daemonplan::manifest::SkipReason;
+/// assert_eq!(SkipReason::OtherKind.to_string(), "plans do not depend on this kind");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// Plans do not depend on the kind.
+    OtherKind,
+    /// The kind has the name of one that is read, but is of another API group, such as Kruise's DaemonSet.
+    OtherGroup,
+    /// The version of the API is no longer served, such as `extensions/v1beta1`.
+    RemovedVersion,
+    /// The document has neither a kind nor an API version nor metadata, like the values of a Helm chart.
+    NoObject,
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OtherKind => "plans do not depend on this kind",
+            Self::OtherGroup => {
+                "it has the name of a kind of Kubernetes, but is of another API group: another controller handles it"
+            }
+            Self::RemovedVersion => "Kubernetes 1.16 and later do not serve extensions/v1beta1: write apps/v1",
+            Self::NoObject => "it has neither kind nor apiVersion and is no Kubernetes object",
+        })
+    }
+}
+
+impl fmt::Display for SkippedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: skipped: {}", self.place, self.reason)
+    }
+}
+
 /// The place of a problem in the input.
 ///
 /// ```

@@ -12,5 +12,5 @@ mod source;
 mod yaml;
 
 pub use collection::Manifests;
-pub use error::{ManifestError, ManifestWarning, Place, Scope};
+pub use error::{ManifestError, ManifestWarning, Place, Scope, SkipReason, SkippedObject};
 pub use yaml::write_yaml;

@@ -10,11 +10,12 @@ use serde::{
 use serde_json::Value;
 
 use crate::manifest::{
-    ManifestError, ManifestWarning, Manifests, Place, Scope,
+    ManifestError, ManifestWarning, Manifests, Place, Scope, SkipReason, SkippedObject,
+    collection::Added,
     source::{Fault, Position, Source},
     yaml,
 };
-use crate::model::{ControllerRevision, DaemonSet, Kind, Namespace, Node, Pod, Resource, Text, api_group};
+use crate::model::{ControllerRevision, DaemonSet, Key, Kind, Namespace, Node, Object, Pod, Resource, Text, api_group};
 
 impl Manifests {
     /// Reads a file with YAML documents, JSON, or both. `file` is its name in error messages.
@@ -32,12 +33,22 @@ impl Manifests {
         if text.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
             text.consume(BYTE_ORDER_MARK.len());
         }
-        while text.peek_visible()? == Some(b'{') {
-            if !sink.read_json(&mut text)? {
-                return Ok(());
-            }
+        let mut is_readable = true;
+        // A text that starts with `{{` is a template, and no JSON.
+        while is_readable && text.peek_visible()? == Some(b'{') && !text.starts_with(b"{{")? {
+            is_readable = sink.read_json(&mut text)?;
         }
-        sink.read_yaml(text)
+        if is_readable {
+            sink.read_yaml(text)?;
+        }
+        for Key { namespace, name } in self.identify() {
+            let place = Place { file: file.to_owned(), ..Place::default() };
+            let text = format!(
+                "DaemonSet {namespace}/{name} has no uid: taken for the one of its name that controls pods here"
+            );
+            self.warn(ManifestWarning { place, text });
+        }
+        Ok(())
     }
 }
 
@@ -147,18 +158,31 @@ impl Sink<'_> {
             return;
         }
         self.begin_document();
+        if let Some(what) = output_of_kubectl(text) {
+            self.report(Scope::Nothing, format!("expected a Kubernetes object, found {what}"));
+            return;
+        }
         match std::str::from_utf8(text).map_err(|error| not_utf8(text, error)).and_then(from_yaml) {
             Ok(yaml::Document { value, repeated }) => {
                 for field in repeated {
                     self.warn(format!("the field {field} is given twice: as with kubectl, the last value counts"));
                 }
-                if !value.is_null() {
-                    self.read_text(value.to_string().as_bytes());
+                match &value {
+                    Value::Null => {}
+                    Value::Object(_) => self.read_text(value.to_string().as_bytes()),
+                    Value::Array(_) => {
+                        let problem = "expected an object, found a sequence: kubectl prints several objects as one of \
+                                       kind List, with items";
+                        self.report(Scope::Nothing, problem.into());
+                    }
+                    other => self.report(Scope::Nothing, format!("expected a Kubernetes object, found {other}")),
                 }
             }
             Err((line, error)) => {
                 let line = line + first_line;
-                self.report(Scope::Everything, format!("invalid YAML: line {line} of the file: {error}"));
+                let is_template = text.windows(2).any(|pair| pair == b"{{");
+                let hint = if is_template { "; render templates first, for example with helm template" } else { "" };
+                self.report(scope_of_text(text), format!("invalid YAML: line {line} of the file: {error}{hint}"));
             }
         }
     }
@@ -184,6 +208,10 @@ impl Sink<'_> {
     }
 
     fn list(&mut self, text: &mut Source<impl Read>, kind: Option<Text>) -> Result<(), Fault> {
+        // An empty `PodList` tells that there are no pods; a `List` of other objects does not.
+        if let Some(kind) = kind.as_deref().and_then(|kind| kind.strip_suffix("List")?.parse().ok()) {
+            self.manifests.add_all_of(kind);
+        }
         let outer = std::mem::replace(&mut self.kind, kind);
         let result = text.object(|text, key| if key == "items" { self.items(text) } else { text.skip_value() });
         self.kind = outer;
@@ -216,6 +244,11 @@ impl Sink<'_> {
         };
         let of_list = || self.kind.as_deref()?.strip_suffix("List").map(Text::from);
         let Some(kind) = head.kind.or_else(of_list).filter(|kind| !kind.is_empty()) else {
+            let is_object = |header: Header| header.metadata.is_some();
+            if head.api_version.is_none() && !serde_json::from_slice(text.raw_value()?).is_ok_and(is_object) {
+                self.skip("", SkipReason::NoObject);
+                return text.skip_value();
+            }
             self.place.field = Some("kind".into());
             self.report(Scope::Everything, "expected the kind of an object, found none".into());
             self.place.field = None;
@@ -235,11 +268,24 @@ impl Sink<'_> {
             ("Node", "") => self.parse::<Node>(text, None),
             ("Pod", "") => self.parse::<Pod>(text, None),
             ("Namespace", "") => self.parse::<Namespace>(text, None),
-            _ => {
-                self.manifests.skip(&kind);
+            (kind, group) => {
+                let reason = match kind.parse::<Kind>() {
+                    Ok(Kind::DaemonSet) if group == "extensions" => SkipReason::RemovedVersion,
+                    Ok(_) => SkipReason::OtherGroup,
+                    Err(_) => SkipReason::OtherKind,
+                };
+                let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+                let header = serde_json::from_slice::<Header>(text.raw_value()?);
+                self.place.object = header.ok().map(|header| shortened(header.describe(&kind)));
+                self.skip(&kind, reason);
+                self.place.object = None;
                 text.skip_value()
             }
         }
+    }
+
+    fn skip(&mut self, kind: &str, reason: SkipReason) {
+        self.manifests.skip(SkippedObject { place: self.place.clone(), kind: shortened(kind.to_owned()), reason });
     }
 
     fn nested_list(&mut self, text: &mut Source<impl Read>) -> Result<(), Fault> {
@@ -257,8 +303,8 @@ impl Sink<'_> {
     }
 
     fn parse<R: Resource>(&mut self, text: &mut Source<impl Read>, original: Option<Value>) -> Result<(), Fault> {
-        if let Ok(object) = text.value::<R>()? {
-            self.manifests.add(object, original);
+        if let Ok((object, json)) = text.value_and_text::<R>()? {
+            self.add(object, json, original);
             return Ok(());
         }
         // Parse the object again, with tracking of the field for the error message.
@@ -290,15 +336,33 @@ impl Sink<'_> {
             Err(_) => serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)),
         };
         match object {
-            Ok(object) => self.manifests.add(object, original),
+            Ok(object) => self.add(object, json.as_bytes(), original),
             Err(error) => {
                 let path = error.path().to_string();
                 self.place.field = (path != ".").then(|| shortened(path));
-                self.report(header.scope(R::KIND), plain(&error.into_inner()));
+                let scope = header.scope(R::KIND, self.manifests.default_namespace());
+                self.report(scope, plain(&error.into_inner()));
                 self.place.field = None;
             }
         }
         self.place.object = None;
+    }
+
+    fn add(&mut self, mut object: impl Resource, json: &[u8], original: Option<Value>) {
+        self.manifests.share(&mut object);
+        let mut object: Object = object.into();
+        let is_unplaced = || object.key().namespace == "default" && names_no_namespace(json);
+        if let Some(namespace) = self.manifests.default_namespace().filter(|_| is_unplaced()) {
+            match &mut object {
+                Object::DaemonSet(daemonset) => daemonset.namespace = namespace.clone(),
+                Object::Pod(pod) => pod.namespace = namespace.clone(),
+                Object::ControllerRevision(revision) => revision.namespace = namespace.clone(),
+                Object::Node(_) | Object::Namespace(_) => {}
+            }
+        }
+        if self.manifests.add(object, original) == Added::Changes {
+            self.warn("without a uid: taken as a change of the object of its name that has one".into());
+        }
     }
 
     fn report_json(&mut self, Position { line, column }: Position, problem: &str) {
@@ -363,7 +427,7 @@ impl<'de> Visitor<'de> for &mut Head {
 }
 
 impl Header {
-    fn describe(&self, kind: Kind) -> String {
+    fn describe(&self, kind: impl fmt::Display) -> String {
         let metadata = self.metadata.as_ref();
         let name = metadata.and_then(|m| m.name.as_deref()).unwrap_or("without a name");
         match metadata.and_then(|m| m.namespace.as_deref()) {
@@ -373,9 +437,9 @@ impl Header {
     }
 
     /// Returns the DaemonSets that cannot be planned if this object cannot be read.
-    fn scope(&self, kind: Kind) -> Scope {
+    fn scope(&self, kind: Kind, default: Option<&Text>) -> Scope {
         let Some(metadata) = &self.metadata else { return Scope::Everything };
-        let namespace = metadata.namespace.clone().unwrap_or_else(|| "default".into());
+        let namespace = metadata.namespace.as_ref().or(default).cloned().unwrap_or_else(|| "default".into());
         let mut owners = metadata.owner_references.iter().flatten();
         let owner = owners.find(|owner| owner.controller == Some(true));
         match (kind, owner) {
@@ -397,6 +461,34 @@ impl Header {
 /// Converts a YAML document to JSON. An error includes its line, counted from 0.
 fn from_yaml(text: &str) -> Result<yaml::Document, (usize, String)> {
     yaml::to_json(text).map_err(|yaml::YamlError { line, problem }| (line.saturating_sub(1), problem))
+}
+
+/// Recognises what kubectl prints for people, by its first line, and says what to do about it.
+fn output_of_kubectl(text: &[u8]) -> Option<&'static str> {
+    let first = text.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+    let starts = |heads: [&[u8]; 2]| heads.iter().any(|head| first.starts_with(head));
+    if starts([b"NAME  ", b"NAMESPACE  "]) {
+        Some("the table that kubectl get prints for people: add -o json or -o yaml to that command")
+    } else if starts([b"Error from server", b"error: "]) {
+        Some("an error of kubectl")
+    } else {
+        None
+    }
+}
+
+/// The DaemonSets that cannot be planned if this YAML cannot be read: all if it seems to be a node, or pods or other
+/// facts about them.
+fn scope_of_text(text: &[u8]) -> Scope {
+    let kinds = text.split(|&byte| byte == b'\n').filter_map(|line| {
+        let kind = line.trim_ascii().strip_prefix(b"- ").unwrap_or(line.trim_ascii()).strip_prefix(b"kind:")?;
+        std::str::from_utf8(kind.trim_ascii()).ok()?.parse::<Kind>().ok()
+    });
+    if kinds.filter(|kind| *kind != Kind::DaemonSet).count() > 0 { Scope::Everything } else { Scope::Nothing }
+}
+
+fn names_no_namespace(json: &[u8]) -> bool {
+    serde_json::from_slice::<Header>(json)
+        .is_ok_and(|header| header.metadata.is_none_or(|metadata| metadata.namespace.is_none()))
 }
 
 fn not_utf8(text: &[u8], error: std::str::Utf8Error) -> (usize, String) {

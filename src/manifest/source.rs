@@ -79,6 +79,17 @@ impl<R: Read> Source<R> {
         Ok(length.and_then(|length| self.rest().get(length).copied()))
     }
 
+    /// Whether the text starts like this, after white space. Consumes neither.
+    pub(super) fn starts_with(&mut self, start: &[u8]) -> io::Result<bool> {
+        loop {
+            let length = self.indentation()?.unwrap_or_default();
+            let rest = self.rest().get(length..).unwrap_or_default();
+            if rest.len() >= start.len() || !self.fill()? {
+                return Ok(self.rest().get(length..).unwrap_or_default().starts_with(start));
+            }
+        }
+    }
+
     /// Returns the next character that is not white space. Consumes the white space before it.
     fn next_token(&mut self) -> io::Result<Option<u8>> {
         let length = self.indentation()?.unwrap_or_default();
@@ -141,6 +152,17 @@ impl<R: Read> Source<R> {
             self.consume(length);
             value
         }))
+    }
+
+    /// Consumes and returns the next JSON value if it has the type `T`, with its text.
+    pub(super) fn value_and_text<T: DeserializeOwned>(&mut self) -> io::Result<serde_json::Result<(T, &[u8])>> {
+        let (value, length) = match self.parse()? {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.consume(length);
+        let text = self.buffer.get(self.consumed - length..self.consumed).unwrap_or_default();
+        Ok(Ok((value, text)))
     }
 
     /// Returns the text of the next JSON value.

@@ -41,6 +41,8 @@ pub struct DaemonSet {
     pub uid: Text,
     /// `metadata.generation`; the API server increments it with each change of the spec.
     pub generation: i64,
+    /// `metadata.labels`; they are not those of its pods.
+    pub labels: Labels,
     /// `metadata.annotations`.
     pub annotations: Labels,
     /// `metadata.deletionTimestamp`; set while the DaemonSet is being deleted.
@@ -172,6 +174,7 @@ impl DaemonSet {
             name: name.into(),
             uid: Text::default(),
             generation: 0,
+            labels: Labels::default(),
             annotations: Labels::default(),
             deleted: None,
             finalizers: Vec::new(),
@@ -214,6 +217,20 @@ impl DaemonSet {
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 const DEFAULT_REVISION_HISTORY_LIMIT: u32 = 10;
+
+impl UpdateStrategy {
+    /// Whether updates surge: a node runs an outdated and an updated pod at once (`maxSurge` is above 0).
+    ///
+    /// ```
+    /// assert!(!daemonplan::model::UpdateStrategy::default().surges());
+    /// ```
+    pub fn surges(self) -> bool {
+        match self {
+            Self::OnDelete => false,
+            Self::RollingUpdate { max_surge, .. } => max_surge.of(1) > 0,
+        }
+    }
+}
 
 impl Default for UpdateStrategy {
     fn default() -> Self {
@@ -350,6 +367,7 @@ impl TryFrom<DaemonSetWire> for DaemonSet {
             name,
             uid: wire.metadata.uid.unwrap_or_default(),
             generation: wire.metadata.generation.unwrap_or_default(),
+            labels: wire.metadata.labels.unwrap_or_default(),
             annotations: wire.metadata.annotations.unwrap_or_default(),
             deleted: wire.metadata.deletion_timestamp,
             finalizers: wire.metadata.finalizers.unwrap_or_default(),
@@ -413,6 +431,7 @@ impl From<DaemonSet> for DaemonSetWire {
                 namespace: Some(daemonset.namespace),
                 uid: unless_default(daemonset.uid),
                 generation: unless_default(daemonset.generation),
+                labels: unless_default(daemonset.labels),
                 annotations: unless_default(daemonset.annotations),
                 deletion_timestamp: daemonset.deleted,
                 finalizers: unless_default(daemonset.finalizers),

@@ -11,7 +11,7 @@ use crate::{
     adoption::revision_match::RevisionMatch,
     backoff::{Backoff, BackoffKey, Wait},
     context::DaemonSetContext,
-    model::{Node, Pod, PodPhase, Text, UpdateStrategy},
+    model::{Node, Pod, PodPhase, Text},
     placement::Verdict,
     plan::{CreateReason, DeleteReason},
 };
@@ -246,10 +246,7 @@ impl DaemonSetContext<'_> {
 
     /// Whether updates surge: `maxSurge` of 1 node is more than 0.
     fn surges(&self) -> bool {
-        match self.daemonset.update_strategy {
-            UpdateStrategy::OnDelete => false,
-            UpdateStrategy::RollingUpdate { max_surge, .. } => max_surge.of(1) > 0,
-        }
+        self.daemonset.update_strategy.surges()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod action;
 mod event;
+mod missing;
 mod reason;
 mod warning;
 
@@ -18,6 +19,8 @@ use crate::{
 
 pub use action::Action;
 pub use event::{Event, EventType};
+pub(crate) use missing::MissingFacts;
+pub use missing::{MissingFact, UnsupportedAction};
 pub use reason::{CreateReason, DeleteReason};
 pub use warning::Warning;
 
@@ -47,8 +50,11 @@ pub struct Plan {
     /// The actions in the order of execution: claims, revisions and relabelling, creations, deletions, clean-up, status.
     /// Stopping after any of them and planning again is safe.
     pub actions: Vec<Action>,
+    /// Actions that are not to be carried out, because they rest on facts that the input [lacks](MissingFact).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsupported: Vec<UnsupportedAction>,
     /// The status before the actions take effect. `None` if the DaemonSet is being deleted or left alone, or if it is not
-    /// [known](Warning::ClockNotGiven). [`Action::UpdateStatus`] writes it if it has changed.
+    /// known, for want of a [clock](Warning::ClockNotGiven) or of other [facts](MissingFact). [`Action::UpdateStatus`] writes it if it has changed.
     pub status: Option<DaemonSetStatus>,
     /// Kubernetes Events to emit about the DaemonSet.
     pub events: Vec<Event>,
@@ -95,15 +101,32 @@ impl Plan {
         let events = if selects_all { vec![Event::selects_all_pods()] } else { Vec::new() };
         Self { hash, events, warnings, ..Self::default() }
     }
+
+    /// Sets what rests on missing facts apart.
+    pub(crate) fn limited_to_known(mut self, missing: MissingFacts, daemonset: &DaemonSet) -> Self {
+        (self.actions, self.unsupported) =
+            missing.divide(self.actions, daemonset.update_strategy, self.rollout.is_some());
+        let needed = [MissingFact::Nodes, MissingFact::Pods, MissingFact::Namespace];
+        if needed.into_iter().any(|fact| missing.contains(fact)) {
+            self.status = None;
+        }
+        if missing.contains(MissingFact::Nodes) {
+            self.events.clear();
+        }
+        self
+    }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.actions.is_empty() {
-            f.write_str("nothing to do")?;
+            f.write_str(if self.unsupported.is_empty() { "nothing to do" } else { "nothing that is sure" })?;
         }
         for (at, action) in self.actions.iter().enumerate() {
             write!(f, "{}{action}", if at > 0 { "\n" } else { "" })?;
+        }
+        for UnsupportedAction { action, .. } in &self.unsupported {
+            write!(f, "\nnot sure: {action}")?;
         }
         self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }

@@ -8,6 +8,7 @@ use crate::{
     adoption::RevisionHistory,
     model::{DaemonSet, LabelSelector, Namespace, RequirementError, Text},
     placement::{PlacementRules, SelectorSource},
+    plan::{MissingFact, MissingFacts},
     policy::PolicyError,
     selector::ExpressionError,
     settings::Settings,
@@ -69,6 +70,15 @@ pub enum Warning {
     },
     /// No ControllerRevisions were given: the template's own hash decides which pods are up to date.
     HistoryNotGiven,
+    /// The input [lacks](super::MissingFact) the nodes.
+    NodesNotGiven,
+    /// The input [lacks](super::MissingFact) the pods.
+    PodsNotGiven,
+    /// The input [lacks](super::MissingFact) the DaemonSet's namespace.
+    NamespaceNotGiven {
+        /// Its name.
+        namespace: Text,
+    },
     /// Several nodes of this name were given; the plan uses one of them.
     DuplicateNode {
         /// The name.
@@ -109,6 +119,22 @@ impl Warning {
         ambiguous.chain(more.map(|(revision, fields)| Self::RevisionSaysMore { revision: revision.clone(), fields }))
     }
 
+    /// What the input lacks. The missing history has a warning of its own, in its place. A
+    /// DaemonSet that is being deleted places no pods.
+    pub(crate) fn of_missing(
+        missing: MissingFacts,
+        daemonset: &DaemonSet,
+        places_pods: bool,
+    ) -> impl Iterator<Item = Self> {
+        let namespace = daemonset.namespace.clone();
+        missing.iter().filter_map(move |fact| match fact {
+            MissingFact::Pods => Some(Self::PodsNotGiven),
+            MissingFact::Nodes if places_pods => Some(Self::NodesNotGiven),
+            MissingFact::Namespace if places_pods => Some(Self::NamespaceNotGiven { namespace: namespace.clone() }),
+            _ => None,
+        })
+    }
+
     /// What the DaemonSet, its namespace and the settings lack or contradict.
     pub(crate) fn of_input(
         daemonset: &DaemonSet,
@@ -146,6 +172,9 @@ impl Warning {
             Self::InvalidNodeSelector { .. } => "InvalidNodeSelector",
             Self::InvalidPolicy { .. } => "InvalidPolicy",
             Self::HistoryNotGiven => "HistoryNotGiven",
+            Self::NodesNotGiven => "NodesNotGiven",
+            Self::PodsNotGiven => "PodsNotGiven",
+            Self::NamespaceNotGiven { .. } => "NamespaceNotGiven",
             Self::DuplicateNode { .. } => "DuplicateNode",
             Self::DuplicateRevision { .. } => "DuplicateRevision",
             Self::RevisionSaysMore { .. } => "RevisionSaysMore",
@@ -167,6 +196,13 @@ impl fmt::Display for Warning {
             Self::InvalidPolicy { error } => write!(f, "updates are paused: {error}"),
             Self::HistoryNotGiven => f.write_str(
                 "no ControllerRevisions were given: pods count as up to date by the template's own hash or generation",
+            ),
+            Self::NodesNotGiven => f.write_str("the input has no nodes: where pods should run is not known"),
+            Self::PodsNotGiven => f.write_str("the input has no pods: which nodes lack one is not known"),
+            Self::NamespaceNotGiven { namespace } => write!(
+                f,
+                "the input does not have the namespace {namespace}: its node selector, and with it where pods should \
+                 run, is not known"
             ),
             Self::SelectorMissesTemplate => f.write_str(
                 "the selector does not match the template's labels: created pods are released, and created again",
@@ -220,6 +256,9 @@ mod tests {
             (Warning::InvalidAffinityTerm { term: 0, error: term_error }, "InvalidAffinityTerm", "term 1"),
             (Warning::InvalidNodeSelector { source, text, error: text_error }, "InvalidNodeSelector", "a,,b"),
             (Warning::HistoryNotGiven, "HistoryNotGiven", "ControllerRevisions"),
+            (Warning::NodesNotGiven, "NodesNotGiven", "nodes"),
+            (Warning::PodsNotGiven, "PodsNotGiven", "pods"),
+            (Warning::NamespaceNotGiven { namespace: "prod".into() }, "NamespaceNotGiven", "prod"),
             (Warning::DuplicateNode { node: "node-7".into() }, "DuplicateNode", "node-7"),
             (Warning::DuplicateRevision { revision: "agent-one".into() }, "DuplicateRevision", "agent-one"),
             (Warning::SelectorMissesTemplate, "SelectorMissesTemplate", "template's labels"),

@@ -24,7 +24,7 @@ use crate::{
     context::{DaemonSetContext, DaemonSetRules, SyncMode},
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod},
     placement::{NodeIndex, Placement, PlacementRules},
-    plan::{Action, Plan, Warning},
+    plan::{Action, MissingFact, MissingFacts, Plan, Warning},
     settings::Settings,
 };
 
@@ -58,6 +58,7 @@ pub struct Snapshot<'a> {
     pub(crate) settings: Option<&'a Settings>,
     pub(crate) backoff: Option<&'a Backoff>,
     pub(crate) expectations_satisfied: bool,
+    pub(crate) missing: MissingFacts,
 }
 
 /// A snapshot with its rules compiled and its nodes indexed.
@@ -83,7 +84,21 @@ impl<'a> Snapshot<'a> {
             settings: None,
             backoff: None,
             expectations_satisfied: true,
+            missing: MissingFacts::default(),
         }
+    }
+
+    /// States that such objects are not known: that the snapshot holds none is no evidence. What rests on them is
+    /// [unsupported](Plan::unsupported), or not known.
+    #[must_use]
+    pub fn without(self, fact: MissingFact) -> Self {
+        let snapshot = Self { missing: self.missing.with(fact), ..self };
+        if fact == MissingFact::Revisions { Self { revisions: None, ..snapshot } } else { snapshot }
+    }
+
+    /// Iterates over the facts that [are not known](Self::without).
+    pub fn missing(&self) -> impl Iterator<Item = MissingFact> + use<> {
+        self.missing.iter()
     }
 
     /// Sets all ControllerRevisions of the namespace. Without them a plan has no actions on revisions.
@@ -175,16 +190,17 @@ impl CompiledSnapshot<'_> {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let Snapshot { daemonset, namespace, pods, revisions, expectations_satisfied, .. } = self.snapshot;
+        let Snapshot { daemonset, namespace, pods, revisions, expectations_satisfied, missing, .. } = self.snapshot;
         let duplicates = self.nodes.ambiguous().iter().map(|node| Warning::DuplicateNode { node: node.clone() });
-        let warnings = duplicates.chain(self.rules.warnings.iter().cloned()).collect();
         let mode = SyncMode::of(daemonset, namespace);
+        let warnings = Warning::of_missing(missing, daemonset, mode == SyncMode::Reconcile).chain(duplicates);
+        let warnings = warnings.chain(self.rules.warnings.iter().cloned()).collect();
         if mode == SyncMode::Reconcile {
             let (context, mut totals) = (self.context(), Totals::default());
             let pods = ClaimedPods::decide(pods, &self.nodes, &context, |view| {
                 totals.add(view.name, view.decision);
             });
-            return reconcile::reconcile(&context, &totals, &pods, warnings);
+            return reconcile::reconcile(&context, &totals, &pods, warnings).limited_to_known(missing, daemonset);
         }
         let mut plan = Plan::new(daemonset, hash_after(daemonset, 0), warnings);
         if mode == SyncMode::CollectDependents {

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::common::{Cluster, selector};
 use daemonplan::{
-    Action, CreateReason, DeleteReason, Explanation, OwnedSnapshot, Plan, RolloutPolicy,
+    Action, CreateReason, DeleteReason, Explanation, MissingFact, OwnedSnapshot, Plan, RolloutPolicy,
     explain::UpdateState,
-    model::{DaemonSet, HASH_LABEL, Node, Pod, PodNode, Readiness, TEMPLATE_GENERATION_LABEL, Text, UpdateStrategy},
+    model::{
+        DaemonSet, HASH_LABEL, Namespace, Node, Pod, PodNode, Readiness, TEMPLATE_GENERATION_LABEL, Text,
+        UpdateStrategy,
+    },
     overhead::{DaemonSetFleet, Refusal},
     placement::Remedy,
     policy::CanaryNodes,
@@ -119,6 +122,29 @@ fn config() -> ProptestConfig {
 
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn what_part_of_the_input_supports_is_also_planned_with_all_of_it(facts in any_clusters(0..=10)) {
+        let mut facts = facts;
+        facts.settings.burst = 1000;
+        let identities = |plan: Plan| -> BTreeSet<String> {
+            let identity = |action: &Action| action.to_string().split(':').next().unwrap_or_default().to_owned();
+            plan.actions.iter().map(identity).collect()
+        };
+        let all = identities(facts.snapshot().plan());
+        for fact in [MissingFact::Nodes, MissingFact::Pods, MissingFact::Namespace, MissingFact::Revisions] {
+            let mut part = facts.clone();
+            match fact {
+                MissingFact::Nodes => part.nodes.clear(),
+                MissingFact::Pods => part.pods.clear(),
+                MissingFact::Namespace => part.namespace = Namespace::new(part.namespace.name),
+                _ => part.revisions = None,
+            }
+            let supported = identities(part.snapshot().without(fact).plan());
+            let wrong: Vec<_> = supported.difference(&all).collect();
+            prop_assert!(wrong.is_empty(), "without {fact}: {wrong:?}, of {all:?}");
+        }
+    }
 
     #[test]
     fn carrying_out_plans_settles_the_cluster(mut cluster in living_clusters(), burst in 1..50_usize) {

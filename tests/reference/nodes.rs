@@ -76,6 +76,8 @@ pub struct NodeState {
     pub pods: Vec<Pod>,
     surge: bool,
     hash: String,
+    /// Whether revisions were given, so that the hash is that of the current one.
+    hash_is_known: bool,
     /// For each Failed pod: how long it has to wait, and the next one with the same reason.
     backoff: Vec<(i64, i64)>,
     /// How long a rejection by the API server delays creations.
@@ -116,6 +118,7 @@ impl NodeState {
             pods,
             surge: super::update::max_surge(facts, 1) > 0,
             hash: hash.to_owned(),
+            hash_is_known: facts.revisions.is_some(),
             backoff,
             refused,
             collects: facts.settings["collectPodsOnMissingNodes"] == true,
@@ -190,7 +193,8 @@ impl NodeState {
         if running.is_empty() && self.run {
             wishes.create.push((self.name.clone(), "NoLivePod"));
         }
-        let (new, old): (Vec<_>, Vec<_>) = running.into_iter().partition(|pod| pod.hash() == Some(&self.hash));
+        let is_new = |pod: &Pod| if self.hash_is_known { pod.hash() == Some(&self.hash) } else { pod.updated };
+        let (new, old): (Vec<_>, Vec<_>) = running.into_iter().partition(is_new);
         for others in [&new, &old] {
             wishes.delete.extend(others.iter().skip(1).map(|pod| (pod.clone(), "Duplicate")));
         }

@@ -19,6 +19,7 @@ mod history;
 mod incremental;
 mod lint;
 mod manifests;
+mod missing;
 mod nodes;
 mod objects;
 mod ownership;

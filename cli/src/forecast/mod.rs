@@ -7,7 +7,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 use daemonplan::{
-    Forecast, Snapshot,
+    Forecast, MissingFact, Snapshot,
     forecast::{Assumptions, Delay, Outcome},
 };
 use jiff::SignedDuration;
@@ -15,9 +15,10 @@ use serde::Serialize;
 
 use super::{
     Failure,
-    facts::{FactArgs, Selection},
+    facts::{ALL_KINDS, FactArgs},
     output::{self, Progress, write_error},
     report,
+    selection::Selection,
 };
 
 /// Simulate rollouts: how long they take, in which waves, how few pods are available, and where they get stuck.
@@ -198,8 +199,8 @@ fn is_idle(forecast: &Forecast) -> bool {
 }
 
 pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(args.selection.namespace())?;
-    let selected = facts.selected(&args.selection)?;
+    let facts = args.facts.read(ALL_KINDS, &args.selection)?;
+    let selected = facts.selected(&args.selection, &[MissingFact::Nodes, MissingFact::Pods])?;
     let steps = args.assumptions.runs.saturating_mul(u64::try_from(selected.len()).unwrap_or(u64::MAX));
     let progress = Progress::new("simulating".into(), Some(steps), "{msg}  {bar:30}  {pos} of {len} runs");
     let forecasts: Vec<_> =
@@ -213,5 +214,6 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
         ForecastFormat::Html => html::write(&mut out, &forecasts),
     }
     .map_err(write_error)?;
-    Ok(facts.exit_code())
+    let is_known = forecasts.iter().all(|(_, runs)| runs.forecast.missing.is_none());
+    Ok(if is_known { facts.exit_code() } else { ExitCode::FAILURE })
 }

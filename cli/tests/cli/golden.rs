@@ -29,7 +29,7 @@ fn output_for_scenarios_is_unchanged() {
     for scenario in scenarios {
         let text = fs::read_to_string(&scenario).unwrap();
         let flags = text.lines().find_map(|line| line.strip_prefix("# flags: ")).unwrap_or_default();
-        let fixed = ["--now", "2026-01-02T03:04:05Z"].into_iter();
+        let fixed = ["--complete", "--now", "2026-01-02T03:04:05Z"].into_iter();
         let mut flags: Vec<_> = fixed.chain(flags.split_whitespace()).collect();
         let name = scenario.file_stem().unwrap();
         let explained = folder.join("explain").join(name).with_extension("txt");

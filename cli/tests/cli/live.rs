@@ -22,6 +22,7 @@ fn the_cluster_is_read_and_the_command_is_shown() {
     let (folder, path) = kubectl(&format!("cat {}", example("quiet.json").display()));
     let now = ["plan", "--now", "2026-11-23T23:08:30Z"];
     let (out, errors, code) = run(daemonplan(&now).args(["--context", "prod"]).env("PATH", &path));
+    let errors = errors.replace("note: standard input is not read; -f - reads it\n", "");
     assert_eq!(code, 0, "{errors}");
     let command =
         "get --context prod daemonsets,nodes,pods,namespaces,controllerrevisions --all-namespaces --output json";
@@ -60,8 +61,50 @@ fn an_unreachable_cluster_is_an_error() {
     let (_folder, path) = kubectl("echo 'no cluster' >&2; exit 7");
     let (out, errors, code) = run(daemonplan(&["plan"]).env("PATH", &path));
     assert_eq!((out.as_str(), code), ("", 1));
-    assert!(errors.contains("no cluster\n") && errors.contains("exit status: 7; use -f to read files"), "{errors}");
+    assert!(errors.contains("no cluster: exit status: 7; use -f to read files"), "{errors}");
     let (_, errors, code) = run(daemonplan(&["plan"]).env("PATH", "/nowhere"));
     assert_eq!(code, 1);
-    assert!(errors.contains("use -f to read files"), "{errors}");
+    assert!(errors.contains("kubectl not found: install it to read a cluster, or use -f"), "{errors}");
+}
+
+#[test]
+fn kinds_that_may_not_be_read_are_not_known() {
+    let cluster = example("quiet.json");
+    let (_folder, path) = kubectl(&format!(
+        r#"case "$*" in *nodes*) ;; *) exec cat {0};; esac
+python3 - {0} <<'END'
+import json, sys
+cluster = json.load(open(sys.argv[1]))
+cluster["items"] = [item for item in cluster["items"] if item["kind"] != "Node"]
+print(json.dumps(cluster))
+END
+echo 'Error from server (Forbidden): nodes is forbidden: User "jane" cannot list resource "nodes" in API group "" at the cluster scope' >&2
+exit 1"#,
+        cluster.display()
+    ));
+    let (out, errors, code) = run(daemonplan(&["plan"]).env("PATH", &path));
+    assert_eq!((out.as_str(), code), ("", 1));
+    assert!(errors.contains("kubectl may not list nodes: where pods should run is not known"), "{errors}");
+    assert!(errors.contains(r#"{apiGroups: [""], resources: [nodes], verbs: [get, list]}"#), "{errors}");
+    assert!(errors.contains("the input has no nodes"), "{errors}");
+    let (out, _, code) = run(daemonplan(&["history", "monitoring/node-exporter"]).env("PATH", &path));
+    assert_eq!(code, 0, "a history needs no nodes: {out}");
+}
+
+#[test]
+fn only_the_kinds_that_a_command_needs_are_read() {
+    let (folder, path) = kubectl(&format!("cat {}", example("quiet.json").display()));
+    for args in
+        [&["undo", "-n", "monitoring", "node-exporter"][..], &["overhead", "--node", "examples/hello/nodes.yaml"]]
+    {
+        let (_, errors, code) = run(daemonplan(args).args(["--kubeconfig", "other"]).env("PATH", &path));
+        assert_eq!(code, 0, "{errors}");
+    }
+    assert_eq!(
+        fs::read_to_string(folder.path().join("log")).unwrap().lines().collect::<Vec<_>>(),
+        [
+            "get --kubeconfig other daemonsets,controllerrevisions --namespace monitoring --output json",
+            "get --kubeconfig other daemonsets,namespaces --all-namespaces --output json",
+        ]
+    );
 }

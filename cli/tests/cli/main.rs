@@ -8,6 +8,8 @@ mod explain;
 mod forecast;
 mod golden;
 mod history;
+mod incomplete;
+mod input;
 mod lint;
 mod live;
 mod overhead;

@@ -151,10 +151,10 @@ fn large_clusters_are_summarized_unless_all_is_given() {
         "---\nkind: DaemonSet\nmetadata: {name: a, namespace: ns}\nspec: {selector: {matchLabels: {a: b}}}\n";
     fs::write(folder.path().join("a.yaml"), nodes + daemonset).unwrap();
     let folder = folder.path().to_str().unwrap();
-    let shown = |args: &[&str]| run(daemonplan(&["-f", folder]).args(args)).0;
-    assert_eq!(shown(&[]).matches("+ create").count(), 9, "eight creations, and a line for the rest");
+    let shown = |args: &[&str]| run(daemonplan(&["--complete", "-f", folder]).args(args)).0;
+    assert_eq!(shown(&[]).matches("+ create  ").count(), 9, "eight creations, and a line for the rest");
     assert!(shown(&[]).contains("… and 42 more like these"));
-    assert_eq!(shown(&["--all"]).matches("+ create").count(), 50);
+    assert_eq!(shown(&["--all"]).matches("+ create  ").count(), 50);
 }
 
 #[test]
@@ -163,7 +163,8 @@ fn the_exit_code_tells_whether_actions_are_planned() {
     assert_eq!(code(PENDING), 0);
     assert_eq!(code(&[PENDING, &["--exit-code"]].concat()), 2);
     assert_eq!(code(&[PENDING, &["--exit-code", "-o", "json"]].concat()), 2);
-    assert_eq!(code(&["-f", "examples/hello/nodes.yaml", "--exit-code"]), 0);
+    assert_eq!(code(&["-f", "examples/hello/nodes.yaml", "--exit-code"]), 1, "a gate that saw no DaemonSet fails");
+    assert_eq!(code(&["-f", "examples/hello/nodes.yaml", "--complete"]), 0);
 }
 
 #[test]
@@ -187,9 +188,12 @@ fn settings_are_flags() {
 #[test]
 fn revisions_count_as_known_only_if_present_or_the_input_is_complete() {
     let hello = ["-f", "examples/hello"];
-    let kinds = |args: &[&str]| actions(&json(&[&hello, args].concat())["plans"][0]).join(",");
-    assert!(!kinds(&[]).contains("Revision"));
-    assert!(kinds(&["--complete"]).contains("CreateRevision"));
+    let report = |args: &[&str]| -> Value {
+        serde_json::from_str(&run(daemonplan(&hello).args(args).args(["-o", "json"])).0).unwrap()
+    };
+    let kinds = |report: Value| actions(&report["plans"][0]).join(",");
+    assert!(!kinds(report(&[])).contains("Revision"));
+    assert!(kinds(report(&["--complete"])).contains("CreateRevision"));
 }
 
 #[test]
@@ -205,7 +209,7 @@ fn invalid_input_is_named_and_blocks_only_its_daemonset() {
     let text = "kind: DaemonSet\nmetadata: {name: bad, namespace: x}\n\
                 spec: {updateStrategy: {rollingUpdate: {maxSurge: \"5\"}}}\n---\n\
                 kind: DaemonSet\nmetadata: {name: good, namespace: x}\nspec: {selector: {matchLabels: {a: b}}}\n";
-    let (out, errors, code) = run(daemonplan(&["-f", "-"]).write_stdin(text));
+    let (out, errors, code) = run(daemonplan(&["-f", "-", "--complete"]).write_stdin(text));
     assert_eq!(code, 1);
     assert_eq!(
         errors,

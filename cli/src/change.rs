@@ -1,0 +1,178 @@
+//! What-if: changes to the input before a command looks at it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use daemonplan::{
+    Key,
+    manifest::Manifests,
+    model::{DaemonSet, Node, Taint, TaintEffect, Text},
+};
+
+use super::{
+    Failure,
+    facts::print_problems,
+    input,
+    output::note,
+    style::{SHOWN, did_you_mean, first_names},
+};
+
+/// The flags for changes.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "What if")]
+pub(super) struct ChangeArgs {
+    /// Manifests to apply first, as kubectl apply does: a file, a directory, or - for standard input; repeatable
+    #[arg(long, value_name = "FILE|DIR|-")]
+    with: Vec<PathBuf>,
+
+    /// Remove a node first, before all other changes of nodes; repeatable
+    #[arg(long, value_name = "NODE")]
+    remove_node: Vec<Text>,
+
+    /// Set a label of a node first, or remove it with a trailing -; repeatable
+    #[arg(long, value_name = "NODE=KEY=VALUE|NODE=KEY-", value_parser = label)]
+    set_label: Vec<(Text, LabelChange)>,
+
+    /// Add a taint to a node first, or remove it with a trailing -; repeatable
+    #[arg(long, value_name = "NODE=KEY[=VALUE]:EFFECT[-]", value_parser = taint)]
+    taint: Vec<(Text, TaintChange)>,
+
+    /// Cordon a node first; repeatable
+    #[arg(long, value_name = "NODE")]
+    cordon: Vec<Text>,
+
+    /// Uncordon a node first; repeatable
+    #[arg(long, value_name = "NODE")]
+    uncordon: Vec<Text>,
+}
+
+#[derive(Clone, Debug)]
+struct LabelChange {
+    key: Text,
+    /// The new value; `None` removes the label.
+    value: Option<Text>,
+}
+
+#[derive(Clone, Debug)]
+struct TaintChange {
+    taint: Taint,
+    is_set: bool,
+}
+
+fn label(text: &str) -> Result<(Text, LabelChange), String> {
+    const EXPECTED: &str = "expected NODE=KEY=VALUE or NODE=KEY-";
+    let (node, label) = text.split_once('=').ok_or(EXPECTED)?;
+    let (key, value) = match (label.split_once('='), label.strip_suffix('-')) {
+        (Some((key, value)), _) => (key, Some(value.into())),
+        (None, Some(key)) => (key, None),
+        (None, None) => return Err(EXPECTED.into()),
+    };
+    Ok((name(node).into(), LabelChange { key: key.into(), value }))
+}
+
+fn taint(text: &str) -> Result<(Text, TaintChange), String> {
+    const EXPECTED: &str = "expected NODE=KEY:EFFECT or NODE=KEY=VALUE:EFFECT, with a trailing - to remove the taint";
+    let (node, rest) = text.split_once('=').ok_or(EXPECTED)?;
+    let (rest, is_set) = rest.strip_suffix('-').map_or((rest, true), |rest| (rest, false));
+    let (key, effect) = rest.rsplit_once(':').ok_or(EXPECTED)?;
+    let (key, value) = key.split_once('=').unwrap_or((key, ""));
+    let known = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
+    let effect = known.into_iter().find(|known| known.to_string() == effect);
+    let effect = effect.ok_or("expected the effect NoSchedule, PreferNoSchedule or NoExecute")?;
+    Ok((name(node).into(), TaintChange { taint: Taint::new(key, value, effect), is_set }))
+}
+
+/// The name of a node, which may be written as kubectl prints it, `node/name`.
+fn name(node: &str) -> &str {
+    ["node/", "nodes/", "no/"].iter().find_map(|kind| node.strip_prefix(kind)).unwrap_or(node)
+}
+
+/// Manifests with all changes, and the DaemonSets that the changes name.
+pub(super) struct Changed {
+    pub(super) manifests: Manifests,
+    pub(super) named: Vec<Key>,
+    /// Whether all of `--with` could be read.
+    pub(super) is_complete: bool,
+}
+
+impl ChangeArgs {
+    pub(super) fn is_empty(&self) -> bool {
+        let shortcuts = [&self.remove_node, &self.cordon, &self.uncordon];
+        let has_manifests = !self.with.is_empty() || !self.set_label.is_empty() || !self.taint.is_empty();
+        !has_manifests && shortcuts.iter().all(|nodes| nodes.is_empty())
+    }
+
+    /// Returns the cluster with all changes. `namespace` is that of manifests without one.
+    pub(super) fn apply(&self, manifests: &Manifests, namespace: Option<&str>) -> Result<Changed, Failure> {
+        let (mut changed, mut named, mut is_complete) = (manifests.clone(), Vec::new(), true);
+        if !self.with.is_empty() {
+            let mut applied = Manifests::default();
+            if let Some(namespace) = namespace {
+                applied.set_default_namespace(namespace);
+            }
+            is_complete = input::read(&mut applied, &self.with, false)?;
+            is_complete &= applied.problems().is_empty();
+            print_problems(&applied);
+            if applied.objects().next().is_none() && is_complete {
+                return Err(Failure("--with: no object that plans depend on, such as a DaemonSet".into()));
+            }
+            named.extend(
+                applied.daemonsets().map(|daemonset| Key::new(daemonset.namespace.clone(), daemonset.name.clone())),
+            );
+            for Key { namespace, name } in &named {
+                let same = |daemonset: &&DaemonSet| daemonset.name == *name;
+                let elsewhere: Vec<_> =
+                    manifests.daemonsets().filter(same).map(|other| other.namespace.to_string()).collect();
+                if !elsewhere.is_empty() && !elsewhere.iter().any(|other| **other == **namespace) {
+                    let elsewhere = first_names(&elsewhere, SHOWN);
+                    note(format_args!(
+                        "--with: {namespace}/{name} is new, while {name} exists in {elsewhere}; -n sets the namespace of manifests without one"
+                    ));
+                }
+            }
+            changed = changed.with(applied);
+        }
+        for node in self.remove_node.iter().map(|node| name(node)) {
+            if !changed.remove_node(node) {
+                return Err(unknown(&changed, node));
+            }
+        }
+        for (name, LabelChange { key, value }) in &self.set_label {
+            let node = node(&mut changed, name)?;
+            if value.is_none() && node.labels.get(key).is_none() {
+                note(format_args!("--set-label: node {name} has no label {key}"));
+            }
+            node.labels = if let Some(value) = value {
+                node.labels.with(key.clone(), value.clone())
+            } else {
+                let others = node.labels.iter().filter(|(other, _)| *other != key);
+                others.map(|(key, value)| (key.clone(), value.clone())).collect()
+            };
+        }
+        for (name, TaintChange { taint, is_set }) in &self.taint {
+            set_taint(node(&mut changed, name)?, taint, *is_set);
+        }
+        for (names, is_set) in [(&self.cordon, true), (&self.uncordon, false)] {
+            for node_name in names {
+                let cordon = Taint::new("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule);
+                set_taint(node(&mut changed, name(node_name))?, &cordon, is_set);
+            }
+        }
+        Ok(Changed { manifests: changed, named, is_complete })
+    }
+}
+
+fn set_taint(node: &mut Node, taint: &Taint, is_set: bool) {
+    node.taints.retain(|other| (&other.key, &other.effect) != (&taint.key, &taint.effect));
+    node.taints.extend(is_set.then(|| taint.clone()));
+}
+
+fn node<'m>(manifests: &'m mut Manifests, name: &str) -> Result<&'m mut Node, Failure> {
+    let unknown = unknown(manifests, name);
+    manifests.node_mut(name).ok_or(unknown)
+}
+
+fn unknown(manifests: &Manifests, node: &str) -> Failure {
+    let hint = did_you_mean(node, manifests.nodes().iter().map(|node| node.name.as_str()));
+    Failure(format!("node {node} not found in the input: it cannot be changed{hint}"))
+}

@@ -1,0 +1,146 @@
+//! Reads the cluster with kubectl.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+use daemonplan::{Kind, manifest::Manifests};
+
+use super::{
+    Failure, input,
+    output::{escape_control, note},
+};
+
+/// The flags for kubectl.
+#[derive(Debug, Args)]
+pub(super) struct KubectlArgs {
+    /// The kubeconfig file of the cluster to read, without -f
+    #[arg(long, value_name = "FILE", conflicts_with = "filename")]
+    kubeconfig: Option<String>,
+
+    /// The kubeconfig context of the cluster to read, without -f
+    #[arg(long, value_name = "NAME", conflicts_with = "filename")]
+    context: Option<String>,
+}
+
+/// Kubernetes' word for objects of a kind.
+fn resource(kind: Kind) -> &'static str {
+    match kind {
+        Kind::DaemonSet => "daemonsets",
+        Kind::Node => "nodes",
+        Kind::Pod => "pods",
+        Kind::Namespace => "namespaces",
+        _ => "controllerrevisions",
+    }
+}
+
+/// What is not known without a kind.
+fn cost(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Node => "where pods should run",
+        Kind::Pod => "which pods run",
+        Kind::Namespace => "the node selectors of namespaces",
+        _ => "which pods are up to date",
+    }
+}
+
+impl KubectlArgs {
+    /// Reads the objects of these kinds, of one namespace or of all. A kind that may not be read is not known.
+    pub(super) fn read(
+        &self,
+        manifests: &mut Manifests,
+        kinds: &[Kind],
+        namespace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let Some(namespace) = namespace else {
+            return self.get_all(manifests, kinds, &["--all-namespaces"]);
+        };
+        let (namespaced, others): (Vec<_>, Vec<_>) =
+            kinds.iter().copied().partition(|kind| !matches!(kind, Kind::Node | Kind::Namespace));
+        for kind in others {
+            if kind == Kind::Namespace {
+                self.get(manifests, &[kind], &["namespace", namespace])?;
+            } else {
+                self.get_all(manifests, &[kind], &[])?;
+            }
+        }
+        self.get_all(manifests, &namespaced, &["--namespace", namespace])
+    }
+
+    fn get_all(&self, manifests: &mut Manifests, kinds: &[Kind], scope: &[&str]) -> Result<(), Failure> {
+        let resources: Vec<_> = kinds.iter().copied().map(resource).collect();
+        let forbidden = self.get(manifests, kinds, &[&[&*resources.join(",")], scope].concat())?;
+        // kubectl may leave out kinds because of others.
+        for kind in kinds.iter().filter(|kind| !forbidden.is_empty() && !forbidden.contains(kind)) {
+            if !manifests.objects().any(|object| object.kind() == *kind) {
+                self.get(manifests, &[*kind], &[&[resource(*kind)], scope].concat())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `kubectl get`. Returns the kinds that may not be read.
+    fn get(&self, manifests: &mut Manifests, kinds: &[Kind], args: &[&str]) -> Result<Vec<Kind>, Failure> {
+        let mut all = vec!["get"];
+        let flags = [("--kubeconfig", &self.kubeconfig), ("--context", &self.context)];
+        all.extend(flags.iter().filter_map(|(flag, value)| Some([*flag, value.as_deref()?])).flatten());
+        all.extend(args.iter().chain(&["--output", "json"]));
+        let shown = format!("kubectl {}", all.join(" "));
+        note(format_args!("running {shown}"));
+        let fail = |error: &dyn fmt::Display| Failure(format!("{shown}: {error}; use -f to read files"));
+        let mut command = Command::new("kubectl");
+        let command = command.args(&all).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Failure(
+                "kubectl not found: install it to read a cluster, or use -f to read files (-f - for standard input)"
+                    .into(),
+            ),
+            _ => fail(&error),
+        })?;
+        // kubectl writes few errors: they fit into the pipe.
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        if let Some(output) = output {
+            input::read_one(manifests, "kubectl", output, None).map_err(|error| fail(&error))?;
+        }
+        let mut text = String::new();
+        errors.map(|mut errors| errors.read_to_string(&mut text)).transpose().map_err(|error| fail(&error))?;
+        let status = child.wait().map_err(|error| fail(&error))?;
+        let forbidden: Vec<_> = kinds.iter().copied().filter(|kind| is_forbidden(&text, *kind)).collect();
+        if !status.success() && (forbidden.is_empty() || forbidden.contains(&Kind::DaemonSet)) {
+            let text = text.trim();
+            let text = if text.is_empty() { String::new() } else { format!("{}: ", escape_control(text)) };
+            let rules: Vec<_> = forbidden.iter().copied().map(rule).collect();
+            let rules = if rules.is_empty() { String::new() } else { format!("; {}", rules.join("; ")) };
+            return Err(fail(&format_args!("{text}{status}{rules}")));
+        }
+        for kind in kinds {
+            if forbidden.contains(kind) {
+                note(format_args!(
+                    "kubectl may not list {}: {} is not known; {}",
+                    resource(*kind),
+                    cost(*kind),
+                    rule(*kind)
+                ));
+            } else {
+                manifests.add_all_of(*kind);
+            }
+        }
+        Ok(forbidden)
+    }
+}
+
+fn is_forbidden(errors: &str, kind: Kind) -> bool {
+    errors.lines().filter(|line| line.contains("(Forbidden)")).any(|line| {
+        let quoted = format!("resource \"{}\"", resource(kind));
+        line.contains(&quoted) || line.contains(&format!(" {}", resource(kind)))
+    })
+}
+
+/// The rule of a role that is missing.
+fn rule(kind: Kind) -> String {
+    let group = if matches!(kind, Kind::DaemonSet | Kind::ControllerRevision) { "apps" } else { "" };
+    format!("the missing RBAC rule: {{apiGroups: [\"{group}\"], resources: [{}], verbs: [get, list]}}", resource(kind))
+}

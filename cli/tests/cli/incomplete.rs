@@ -1,0 +1,168 @@
+//! What the input does not hold is not known: no answer rests on it, and no gate passes.
+
+use serde_json::{Value, json};
+
+use super::{QUIET, daemonplan, example, file, run};
+
+const NOW: &[&str] = &["--now", "2026-11-23T23:08:30Z"];
+
+/// The bundled cluster without the objects of a kind.
+fn without(kind: &str) -> (tempfile::TempDir, String) {
+    let mut cluster: Value = serde_json::from_slice(&std::fs::read(example("quiet.json")).unwrap()).unwrap();
+    cluster["items"].as_array_mut().unwrap().retain(|item| item["kind"] != kind);
+    file(&cluster.to_string())
+}
+
+/// Standard output, standard error and exit code of a command on a file.
+fn on(file: &str, args: &[&str]) -> (String, String, i32) {
+    run(daemonplan(args).args(["-f", file]).args(NOW))
+}
+
+fn plan(file: &str, args: &[&str]) -> (Value, i32) {
+    let (out, errors, code) = on(file, &[&["plan", "-o", "json"], args].concat());
+    (serde_json::from_str(&out).unwrap_or_else(|_| panic!("{errors}")), code)
+}
+
+/// The types of the actions of all plans, of those that are sure or of the others.
+fn actions(report: &Value, field: &str) -> Vec<String> {
+    let plans = report["plans"].as_array().unwrap();
+    let all = plans.iter().flat_map(|plan| plan[field].as_array().into_iter().flatten());
+    all.map(|action| action["type"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn without_nodes_no_pod_is_said_to_be_on_a_missing_one() {
+    let (_folder, cluster) = without("Node");
+    for command in ["plan", "explain", "forecast"] {
+        let (out, errors, code) = on(&cluster, &[command]);
+        assert_eq!((out.as_str(), code), ("", 1), "{command}");
+        assert!(errors.contains("the input has no nodes") && errors.contains("--complete"), "{errors}");
+    }
+    let (report, code) = plan(&cluster, &["--complete"]);
+    assert_eq!((actions(&report, "actions").iter().filter(|action| *action == "DeletePod").count(), code), (30, 0));
+}
+
+#[test]
+fn without_pods_nothing_is_created_and_no_gate_passes() {
+    let (_folder, cluster) = without("Pod");
+    let (report, code) = plan(&cluster, &[]);
+    assert_eq!((actions(&report, "actions"), code), (vec![], 1));
+    let unsupported = actions(&report, "unsupported");
+    assert!(unsupported.iter().filter(|action| *action == "CreatePod").count() > 20, "{unsupported:?}");
+    assert_eq!(report["plans"][0]["unsupported"][0]["restsOn"], json!(["Pods"]));
+    assert_eq!(
+        (&report["plans"][0]["status"], &report["plans"][0]["warnings"][0]["code"]),
+        (&Value::Null, &"PodsNotGiven".into())
+    );
+    assert_eq!(on(&cluster, &["plan", "--exit-code"]).2, 1);
+    assert_eq!(on(&cluster, &["diff", "--cordon", "worker-1", "--max-deletes", "99"]).2, 1);
+    let (out, _, _) = on(&cluster, &["explain", "node-exporter"]);
+    assert!(out.contains("update: not known, because the input has no pods"), "{out}");
+    assert!(out.contains("a pod should run here; whether one does is not known"), "{out}");
+    assert!(!out.contains("is created next"), "{out}");
+}
+
+#[test]
+fn without_the_namespace_its_node_selector_is_not_taken_to_be_absent() {
+    let (_folder, cluster) = without("Namespace");
+    let (report, code) = plan(&cluster, &["-n", "trap"]);
+    assert_eq!((actions(&report, "actions"), code), (vec![], 1), "the selector of trap leaves no node");
+    assert!(actions(&report, "unsupported").contains(&"CreatePod".to_owned()));
+    let (_, errors, code) = on(&cluster, &["diff", "--cordon", "worker-1", "--max-unavailable", "50%"]);
+    assert_eq!(code, 1, "{errors}");
+    assert!(errors.contains("the input lacks namespace"), "{errors}");
+}
+
+#[test]
+fn without_revisions_no_pod_is_deleted_as_outdated() {
+    let (_folder, cluster) = without("ControllerRevision");
+    let (report, _) = plan(&cluster, &[]);
+    assert_eq!(actions(&report, "actions"), [""; 0], "the new pods of mesh-proxy, which surges, are available");
+    let (out, _, code) = on(&cluster, &["plan", "--exit-code"]);
+    assert_eq!(code, 1, "{out}");
+}
+
+#[test]
+fn a_manifest_alone_gets_a_helpful_answer() {
+    let manifest = example("changes/new-image.yaml");
+    let (out, errors, code) = on(manifest.to_str().unwrap(), &["plan"]);
+    assert_eq!((out.as_str(), code), ("", 1));
+    for help in ["daemonplan diff --with", "daemonplan lint -f", "kubectl get"] {
+        assert!(errors.contains(help), "{errors}");
+    }
+    assert_eq!(on(manifest.to_str().unwrap(), &["lint"]).2, 0);
+}
+
+#[test]
+fn a_manifest_from_git_beside_the_cluster_is_a_change_of_the_same_daemonset() {
+    let manifest = example("changes/new-image.yaml");
+    let manifest = manifest.to_str().unwrap();
+    let what_if = run(daemonplan(&["plan", "-o", "json", "--with", manifest]).args(QUIET)).0;
+    let pairs = [[QUIET, &["-f", manifest]].concat(), [&["-f", manifest], QUIET].concat()];
+    for args in pairs {
+        let (out, errors, code) = run(daemonplan(&["plan", "-o", "json"]).args(args));
+        assert_eq!(code, 0, "{errors}");
+        assert!(errors.contains("taken as a change of the object of its name"), "{errors}");
+        assert_eq!(out, what_if);
+    }
+    let report: Value = serde_json::from_str(&what_if).unwrap();
+    assert!(!actions(&report, "actions").contains(&"CreatePod".to_owned()), "no second pod on any node");
+
+    // The pods tell which DaemonSet it is, even without the live object.
+    let (_folder, cluster) = without("DaemonSet");
+    let (out, errors, _) = run(daemonplan(&["plan", "-o", "json", "-f", &cluster, "-f", manifest]).args(NOW));
+    assert!(errors.contains("has no uid: taken for the one of its name that controls pods here"), "{errors}");
+    assert!(!actions(&serde_json::from_str(&out).unwrap(), "actions").contains(&"CreatePod".to_owned()), "{out}");
+}
+
+#[test]
+fn every_command_about_the_future_takes_the_same_changes() {
+    let changes = [
+        "--cordon",
+        "worker-1",
+        "--taint",
+        "worker-2=a=b:NoExecute",
+        "--set-label",
+        "worker-3=role=other",
+        "--remove-node",
+        "worker-4",
+    ];
+    for command in
+        [&["plan"][..], &["explain"], &["forecast"], &["lint"], &["overhead", "--node", "examples/quiet.json"]]
+    {
+        let (plain, errors, code) = run(daemonplan(command).args(QUIET));
+        assert_eq!(code, 0, "{errors}");
+        let (altered, errors, code) = run(daemonplan(command).args(QUIET).args(changes));
+        assert_eq!(code, 0, "{command:?}: {errors}");
+        assert!(command[0] == "overhead" || command[0] == "lint" || altered != plain, "{command:?}");
+        let (_, errors, code) = run(daemonplan(command).args(QUIET).args(["--cordon", "wroker-1"]));
+        assert_eq!(code, 1);
+        assert!(errors.contains("node wroker-1 not found") && errors.contains("did you mean worker-1?"), "{errors}");
+    }
+}
+
+#[test]
+fn a_manifest_that_is_not_compared_is_an_error() {
+    let manifest = example("changes/new-image.yaml");
+    for args in [&["-n", "mesh"][..], &["mesh-proxy"]] {
+        let (out, errors, code) =
+            run(daemonplan(&["diff", "--with", manifest.to_str().unwrap()]).args(QUIET).args(args));
+        assert_eq!((out.as_str(), code), ("", 1), "{errors}");
+        assert!(errors.contains("--with has monitoring/node-exporter"), "{errors}");
+    }
+    let (_folder, other) = file("kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n");
+    let (_, errors, code) = run(daemonplan(&["diff", "--with", &other]).args(QUIET));
+    assert!(code == 1 && errors.contains("--with: no object that plans depend on"), "{errors}");
+}
+
+#[test]
+fn the_namespace_flag_is_that_of_manifests_without_one() {
+    let text = std::fs::read_to_string(example("changes/new-image.yaml")).unwrap();
+    let (_folder, manifest) = file(&text.replace("  namespace: monitoring\n", ""));
+    let diff = |args: &[&str]| run(daemonplan(&["diff", "--with", &manifest]).args(QUIET).args(args));
+    let (out, ..) = diff(&["-n", "monitoring"]);
+    assert!(out.ends_with("1 of 1 DaemonSet: 5 replaced\n"), "{out}");
+    let (out, errors, _) = diff(&[]);
+    assert!(out.contains("the DaemonSet is new"), "{out}");
+    assert!(errors.contains("default/node-exporter is new, while node-exporter exists in monitoring"), "{errors}");
+}

@@ -1,0 +1,141 @@
+//! Files, directories and names as people give them.
+
+use std::{fs, io::Write};
+
+use super::{QUIET, daemonplan, example, file, run};
+
+const DAEMONSET: &str = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent, namespace: prod}\n\
+    spec:\n  selector: {matchLabels: {app: agent}}\n  revisionHistoryLimit: 0\n  template:\n    \
+    metadata: {labels: {app: agent}}\n    spec: {containers: [{name: agent, image: agent:1}]}\n";
+
+fn lint(args: &[&str]) -> (String, String, i32) {
+    run(daemonplan(&["lint"]).args(args))
+}
+
+#[test]
+fn names_are_those_that_people_paste() {
+    let all = run(daemonplan(&["history", "-n", "monitoring", "node-exporter"]).args(QUIET)).0;
+    for names in [
+        &["node-exporter"][..],
+        &["ds/node-exporter"],
+        &["daemonset.apps/node-exporter"],
+        &["monitoring/node-exporter"],
+        &["ds", "node-exporter", "-n", "monitoring"],
+        &["-A", "node-exporter"],
+    ] {
+        let (out, errors, code) = run(daemonplan(&["history"]).args(names).args(QUIET));
+        assert_eq!((out.as_str(), errors.as_str(), code), (all.as_str(), "", 0), "{names:?}");
+    }
+    let (out, ..) = run(daemonplan(&["plan", "mesh-proxy", "trap/trapped"]).args(QUIET));
+    assert!(out.ends_with("\n2 plans: 3 × delete\n"), "{out}");
+    let (out, ..) = run(daemonplan(&["plan", "-l", "app.kubernetes.io/name=node-exporter"]).args(QUIET));
+    assert!(out.contains("monitoring/node-exporter") && out.ends_with("\n1 plan: nothing to do\n"), "{out}");
+    for (args, expected) in [
+        (&["plan", "-n", "montoring"][..], "no DaemonSet in namespace montoring found; did you mean monitoring?"),
+        (&["explain", "node-exportr"], "no DaemonSet node-exportr found; did you mean node-exporter?"),
+        (&["lint", "-l", "app=none"], "no DaemonSet with labels app=none found"),
+        (&["plan", "pod/x"], "expected a DaemonSet, found the kind pod"),
+        (&["plan", "Cargo.toml"], "Cargo.toml is a file: -f Cargo.toml reads it"),
+        (
+            &["explain", "--node", "worker-11"],
+            "node worker-11 not found: the input has neither the node nor a pod on it; did you mean worker-1?",
+        ),
+    ] {
+        let (out, errors, code) = run(daemonplan(args).args(QUIET));
+        assert_eq!((out.as_str(), code), ("", 1), "{args:?}: {errors}");
+        assert!(errors.contains(expected), "{errors}");
+    }
+}
+
+#[test]
+fn a_directory_is_read_without_what_is_no_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("ds.yaml", DAEMONSET);
+    write("values.yaml", "image: agent\nreplicas: 2\n");
+    write("README.md", "# kind: DaemonSet\n");
+    write("templates/ds.yaml", "{{ if .Values.x }}\nkind: DaemonSet\n{{ end }}\n");
+    write("kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n");
+    let path = folder.path().to_str().unwrap();
+    let (out, errors, code) = lint(&["-f", path]);
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert!(out.starts_with("prod/agent\n") && out.contains("no-history"), "{out}");
+    let (_, errors, code) = lint(&["-f", path, "--show-skipped"]);
+    assert_eq!(code, 0);
+    assert!(errors.contains("values.yaml: document 1: skipped: it has neither kind nor apiVersion"), "{errors}");
+    assert!(errors.contains("Kustomization.kustomize.config.k8s.io without a name: skipped"), "{errors}");
+    let (out, errors, code) = lint(&["-R", "-f", path]);
+    assert_eq!(code, 1, "a file could not be read");
+    assert!(errors.contains("templates/ds.yaml: document 1") && errors.contains("render templates first"), "{errors}");
+    assert!(out.contains("no-history"), "one bad file does not silence the others: {out}");
+}
+
+#[test]
+fn compressed_files_marks_and_line_ends_make_no_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("ds.yaml");
+    fs::write(&plain, DAEMONSET).unwrap();
+    let expected = lint(&["-f", plain.to_str().unwrap()]);
+    let mut compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    compressed.write_all(DAEMONSET.as_bytes()).unwrap();
+    let windows = format!("\u{feff}{}", DAEMONSET.replace('\n', "\r\n"));
+    for (name, bytes) in [("a/ds.yaml.gz", compressed.finish().unwrap()), ("b/ds.yaml", windows.into_bytes())] {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(lint(&["-f", path.to_str().unwrap()]), expected);
+        assert_eq!(lint(&["-f", path.parent().unwrap().to_str().unwrap()]), expected);
+    }
+}
+
+#[test]
+fn what_is_no_manifest_is_named() {
+    for (text, expected) in [
+        ("NAME    DESIRED   CURRENT\nagent   1         1\n", "add -o json or -o yaml to that command"),
+        ("NAMESPACE   NAME    DESIRED\nprod        agent   1\n", "add -o json or -o yaml to that command"),
+        ("{{ if .Values.x }}\nkind: DaemonSet\n{{ end }}\n", "render templates first, for example with helm template"),
+        ("Error from server (Forbidden): pods is forbidden\n", "found an error of kubectl"),
+        (
+            "[{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": []}]",
+            "kubectl prints several objects as one of kind List",
+        ),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "the input has no DaemonSet; it has ConfigMap"),
+        ("apiVersion: v1\nmetadata: {name: x}\n", "expected the kind of an object, found none"),
+        ("# nothing\n---\n---\n", "the input is empty"),
+    ] {
+        let (_folder, file) = file(text);
+        let (out, errors, code) = run(&mut daemonplan(&["plan", "-f", &file]));
+        assert_eq!((out.as_str(), code), ("", 1), "{text}");
+        assert!(errors.contains(expected), "{errors}");
+    }
+}
+
+#[test]
+fn daemonsets_of_other_groups_are_named_with_the_reason() {
+    let kruise = DAEMONSET.replace("apps/v1", "apps.kruise.io/v1alpha1");
+    let old = DAEMONSET.replace("apps/v1", "extensions/v1beta1").replace("agent, ", "old, ");
+    let (_folder, file) = file(&format!("{kruise}---\n{old}---\n{DAEMONSET}"));
+    let (out, errors, code) = lint(&["-f", &file]);
+    assert_eq!(code, 0);
+    assert!(
+        errors.contains("DaemonSet.apps.kruise.io prod/agent: skipped: ") && errors.contains("another controller"),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("DaemonSet.extensions prod/old: skipped: ") && errors.contains("write apps/v1"),
+        "{errors}"
+    );
+    assert!(out.contains("1 DaemonSet: "), "{out}");
+}
+
+#[test]
+fn piped_input_is_asked_about() {
+    let text = fs::read(example("quiet.json")).unwrap();
+    let (_, errors, code) = run(daemonplan(&["plan"]).env("PATH", "/nowhere").write_stdin(text));
+    assert_eq!(code, 1);
+    assert!(errors.contains("standard input is not read; -f - reads it"), "{errors}");
+}
