@@ -108,6 +108,7 @@
 
 pub mod adoption;
 pub mod affinity;
+pub mod api_server;
 pub mod backoff;
 mod cluster;
 mod context;

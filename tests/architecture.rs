@@ -12,6 +12,7 @@ use std::{
 const LAYERS: &[&str] = &[
     "util",
     "model",
+    "api_server",
     "selector",
     "affinity",
     "adoption",

@@ -243,14 +243,6 @@ impl Snapshot<'_> {
     }
 }
 
-impl Snapshot<'_> {
-    /// Returns the fact without which nobody can foresee what becomes of the pods, if it [is missing](Self::without).
-    pub(crate) fn needed_to_foresee(&self) -> Option<MissingFact> {
-        self.missing().next()?;
-        if let UpdateState::Unknown { missing } = self.explain().update { Some(missing) } else { None }
-    }
-}
-
 /// Whether an action is a step of an update.
 fn is_update(action: &Action) -> bool {
     match action {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::{
+    explain::UpdateState,
     model::{IntOrPercent, Taint, Text, UpdateStrategy},
     placement::Verdict,
     plan::MissingFact,
@@ -228,6 +229,12 @@ pub enum StuckCause {
 }
 
 impl Snapshot<'_> {
+    /// Returns the fact without which nobody can foresee what becomes of the pods, if it [is missing](Self::without).
+    pub(crate) fn needed_to_foresee(&self) -> Option<MissingFact> {
+        self.missing().next()?;
+        if let UpdateState::Unknown { missing } = self.explain().update { Some(missing) } else { None }
+    }
+
     /// Forecasts how the DaemonSet's rollout proceeds. Every plan is carried out, and pods start and stop as assumed,
     /// until nothing is left to do. Nothing else happens in the cluster. Equal seeds produce equal forecasts.
     ///

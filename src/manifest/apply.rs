@@ -1,80 +1,58 @@
 //! Applies a manifest to a live object.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::model::{DaemonSet, Labels, Namespace, Node, PodTemplate};
+use crate::{
+    api_server,
+    model::{DaemonSet, Labels, Namespace, Node, PodTemplate},
+};
 
-/// Returns the API server's default for a field of a pod template, by the name of the field.
-/// <https://kubernetes.io/docs/reference/kubernetes-api/>
-///
-/// The defaults of some fields, such as `imagePullPolicy`, depend on other fields of `object`.
-fn default_of(field: &str, object: &Map<String, Value>) -> Option<Value> {
-    const FILE_MODE: u32 = 0o644;
-    Some(match field {
-        "terminationMessagePath" => json!("/dev/termination-log"),
-        "terminationMessagePolicy" => json!("File"),
-        "resources" | "securityContext" | "emptyDir" => json!({}),
-        "protocol" => json!("TCP"),
-        "timeoutSeconds" | "successThreshold" => json!(1),
-        "periodSeconds" => json!(10),
-        "failureThreshold" => json!(3),
-        "scheme" => json!("HTTP"),
-        "apiVersion" => json!("v1"),
-        "restartPolicy" => json!("Always"),
-        "dnsPolicy" => json!("ClusterFirst"),
-        "terminationGracePeriodSeconds" => json!(30),
-        "schedulerName" => json!("default-scheduler"),
-        "serviceAccount" => object.get("serviceAccountName")?.clone(),
-        "defaultMode" => json!(FILE_MODE),
-        "expirationSeconds" => json!(3607),
-        "hostPort" => object.get("containerPort")?.clone(),
-        "creationTimestamp" => Value::Null,
-        "type" if object.contains_key("path") => json!(""),
-        "imagePullPolicy" => {
-            let image = object.get("image")?.as_str()?;
-            let (_, name) = image.rsplit_once('/').unwrap_or_default();
-            let name = if name.is_empty() { image } else { name };
-            let is_fixed = image.contains('@') || name.split_once(':').is_some_and(|(_, tag)| tag != "latest");
-            json!(if is_fixed { "IfNotPresent" } else { "Always" })
-        }
-        _ => return None,
-    })
-}
-
-/// Adds defaults to the fields that are missing in `new` and exist in `live`.
-fn add_defaults(new: &mut Value, live: &Value) {
-    match (new, live) {
-        (Value::Object(new), Value::Object(live)) => {
-            for (field, value) in live {
-                match new.get_mut(field) {
-                    Some(new) => add_defaults(new, value),
-                    None => {
-                        if let Some(default) = default_of(field, new) {
-                            new.insert(field.clone(), default);
-                        }
-                    }
-                }
-            }
-        }
-        (Value::Array(new), Value::Array(live)) => {
-            for (index, item) in new.iter_mut().enumerate() {
-                let has_same_name =
-                    |other: &&Value| item.get("name").is_some_and(|name| other.get("name") == Some(name));
-                if let Some(same) = live.iter().find(has_same_name).or_else(|| live.get(index)) {
-                    add_defaults(item, same);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
+/// Returns the template of a manifest in the words of the live one: what both mean the same after the API server's
+/// defaults is written as in the live one.
 fn template(live: &PodTemplate, new: PodTemplate) -> PodTemplate {
-    let mut defaulted = Value::Object(new.json().clone());
-    add_defaults(&mut defaulted, &Value::Object(live.json().clone()));
-    let defaulted = serde_json::from_value(defaulted);
-    // Parsing cannot fail: the defaults are in fields that `PodTemplate` does not read.
-    defaulted.unwrap_or(new)
+    let live_json = Value::Object(live.json().clone());
+    let [stored_live, stored_new] = [stored_template(&live_json), stored_template(&Value::Object(new.json().clone()))];
+    let aligned = serde_json::from_value(align(&live_json, &stored_live, &stored_new));
+    // Parsing cannot fail: the values are those of templates.
+    aligned.unwrap_or(new)
+}
+
+/// Returns the template that the API server stores.
+pub(super) fn stored_template(template: &Value) -> Value {
+    let mut stored = api_server::stored(&json!({"spec": {"template": template}}));
+    stored.pointer_mut("/spec/template").map(Value::take).unwrap_or_default()
+}
+
+/// Returns `new`, written as in `live` where both are stored as the same. `stored` is what is stored of `live`.
+fn align(live: &Value, stored: &Value, new: &Value) -> Value {
+    match (live, stored, new) {
+        _ if stored == new => live.clone(),
+        (Value::Object(live), Value::Object(stored), Value::Object(new)) => {
+            let kept = live.iter().filter_map(|(key, value)| match (stored.get(key), new.get(key)) {
+                (Some(stored), Some(new)) => Some((key.clone(), align(value, stored, new))),
+                (Some(_), None) => None,
+                // A field of a later version, or one that says nothing.
+                (None, None) => Some((key.clone(), value.clone())),
+                (None, Some(new)) => Some((key.clone(), new.clone())),
+            });
+            // A default that the live object lacks as well is no difference.
+            let added = new.iter().filter(|(key, value)| !live.contains_key(*key) && stored.get(*key) != Some(*value));
+            Value::Object(kept.chain(added.map(|(key, value)| (key.clone(), value.clone()))).collect())
+        }
+        (Value::Array(live), Value::Array(stored), Value::Array(new)) => {
+            let aligned = new.iter().enumerate().map(|(index, item)| {
+                let has_same_name =
+                    |other: &Value| item.get("name").is_some_and(|name| other.get("name") == Some(name));
+                let same = stored.iter().position(has_same_name).unwrap_or(index);
+                match (live.get(same), stored.get(same)) {
+                    (Some(live), Some(stored)) => align(live, stored, item),
+                    _ => item.clone(),
+                }
+            });
+            Value::Array(aligned.collect())
+        }
+        _ => new.clone(),
+    }
 }
 
 /// Applies the spec, the annotations and further labels of `new`; all else is kept. A changed spec increments the generation.
@@ -146,7 +124,7 @@ mod tests {
                     "spec": {
                         "containers": [{
                             "name": "agent", "image": "registry:5000/agent:1", "imagePullPolicy": "IfNotPresent", "resources": {},
-                            "ports": [{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}],
+                            "ports": [{"containerPort": 80, "protocol": "TCP"}],
                             "livenessProbe": {
                                 "httpGet": {"path": "/", "port": 80, "scheme": "HTTP"}, "failureThreshold": 3,
                                 "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1
@@ -228,17 +206,6 @@ mod tests {
         let back = daemonset(&after, from_value(manifest("registry:5000/agent:1")).unwrap());
         assert_eq!(back.template.json()["spec"]["terminationGracePeriodSeconds"], 30);
         assert_eq!((after.generation, back.generation), (4, 5));
-    }
-
-    #[test]
-    fn the_pull_policy_depends_on_the_image() {
-        let policy = |image: &str| default_of("imagePullPolicy", json!({"image": image}).as_object().unwrap()).unwrap();
-        for fixed in ["a:1", "r:5000/a:1", "a@sha256:0", "r/b/a:1"] {
-            assert_eq!(policy(fixed), "IfNotPresent", "{fixed}");
-        }
-        for latest in ["a", "a:latest", "r:5000/a", "r/b/a:latest"] {
-            assert_eq!(policy(latest), "Always", "{latest}");
-        }
     }
 
     #[test]

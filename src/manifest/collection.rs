@@ -233,7 +233,12 @@ impl Manifests {
                 contents.namespace = Some(namespace);
                 added
             }
-            Object::DaemonSet(daemonset) => {
+            Object::DaemonSet(mut daemonset) => {
+                if daemonset.uid.is_empty() {
+                    // The API server has not seen it yet.
+                    let template = apply::stored_template(&Value::Object(daemonset.template.json().clone()));
+                    daemonset.template = serde_json::from_value(template).unwrap_or(daemonset.template);
+                }
                 let contents = self.contents(&daemonset.namespace.clone());
                 let name = daemonset.name.clone();
                 let live = contents.daemonsets.get_mut(&name);

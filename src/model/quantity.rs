@@ -99,6 +99,41 @@ impl Quantity {
         self.rounded(ONE / 1000)
     }
 
+    /// Returns the text that the API server stores for an amount: the canonical one, such as `500m` for `0.5`. A text that
+    /// has no fraction and no needless zeros is stored as it is, such as `+1` or `1e3`.
+    ///
+    /// ```
+    /// use daemonplan::model::Quantity;
+    /// let stored = ["0.05", "65536Ki", "1000m", "+1"].map(|text| Quantity::canonical(text).unwrap());
+    /// assert_eq!(stored, ["50m", "64Mi", "1", "+1"]);
+    /// ```
+    ///
+    /// # Errors
+    /// If the text is no quantity.
+    pub fn canonical(text: &str) -> Result<String, InvalidQuantity> {
+        let quantity: Self = text.parse()?;
+        Ok(if is_canonical(text) { text.to_owned() } else { quantity.to_string() })
+    }
+
+    /// Returns the text that the API server stores for a request or a limit: smaller fractions than thousandths are
+    /// rounded up.
+    ///
+    /// ```
+    /// use daemonplan::model::Quantity;
+    /// assert_eq!(Quantity::rounded_up_to_milli("1100u").unwrap(), "2m");
+    /// ```
+    ///
+    /// # Errors
+    /// If the text is no quantity.
+    pub fn rounded_up_to_milli(text: &str) -> Result<String, InvalidQuantity> {
+        const MILLI: i128 = ONE / 1000;
+        let quantity: Self = text.parse()?;
+        if quantity.nanos % MILLI == 0 {
+            return Self::canonical(text);
+        }
+        Ok(Self { nanos: quantity.milli().saturating_mul(MILLI), ..quantity }.to_string())
+    }
+
     fn plus(self, nanos: i128, format: Notation) -> Self {
         let format = if self.is_zero() { format } else { self.format };
         Self { nanos: self.nanos.saturating_add(nanos).max(-MAX), format }
@@ -221,6 +256,24 @@ fn read(text: &str) -> Option<Quantity> {
         Notation::BinarySi => Quantity { nanos: sign * nanos.min(MAX_BINARY), format },
         _ => Quantity { nanos: sign * nanos, format },
     })
+}
+
+/// Whether Kubernetes keeps the text of a quantity: its digits fit into 64 bits, and a suffix fits them as they are.
+fn is_canonical(text: &str) -> bool {
+    const MAX_DIGITS: usize = 18;
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let exponent = DECIMAL.iter().find(|(name, _)| *name == suffix).map(|(_, exponent)| *exponent);
+    let exponent = exponent.or_else(|| suffix.strip_prefix(['e', 'E'])?.parse().ok());
+    let (Some(exponent), Ok(places)) = (exponent, i32::try_from(fraction.len())) else { return false };
+    let digits = format!("{}{fraction}", whole.trim_start_matches('0'));
+    let scale = exponent.saturating_sub(places);
+    digits.len() <= MAX_DIGITS
+        && scale >= -9
+        && scale % 3 == 0
+        && digits.parse::<u64>().is_ok_and(|digits| digits % 1000 != 0)
 }
 
 /// Computes `digits` × 10^`scale` × 2^`binary`, rounded up.

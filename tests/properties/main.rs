@@ -8,6 +8,7 @@ mod common;
 mod reference;
 
 mod analysis_properties;
+mod api_server;
 mod incremental;
 #[cfg(feature = "k8s-openapi")]
 mod k8s_openapi;

@@ -16,3 +16,18 @@ fn quantities_are_parsed_added_and_formatted_as_in_kubernetes() {
     }
     assert!(count > 1_000, "expected over 1,000 cases, found {count}");
 }
+
+#[test]
+fn quantities_are_stored_as_by_the_api_server() {
+    let mut count = 0;
+    for line in include_str!("canonical.jsonl").lines() {
+        let case: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(Quantity::canonical(text).ok().as_deref(), case["canonical"].as_str(), "{text:?}");
+        if let (Ok(quantity), Some(value)) = (text.parse::<Quantity>(), case["value"].as_str()) {
+            assert_eq!(quantity, value.parse().unwrap(), "{text:?}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 598);
+}

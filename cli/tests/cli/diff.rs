@@ -79,6 +79,33 @@ fn an_unchanged_manifest_has_no_diff() {
 }
 
 #[test]
+fn spellings_that_the_api_server_stores_alike_are_no_difference() {
+    let text = std::fs::read_to_string(super::example("changes/new-image.yaml")).unwrap().replace("1.10.0", "1.9.0");
+    let with_volume = |volume: &str| format!("{}        - {volume}\n", text.trim_end().to_owned() + "\n");
+    let configured = with_volume("{name: cfg, configMap: {name: cfg}}");
+    for (before, after) in [
+        (text.clone(), text.clone()),
+        (text.clone(), text.replace("cpu: 50m, memory: 64Mi", "cpu: 0.05, memory: 65536Ki")),
+        (text.clone(), text.replace("hostNetwork: true", "hostNetwork: yes")),
+        (
+            text.clone(),
+            text.replace("hostNetwork: true", "hostNetwork: on\n      hostPID: false\n      nodeName: \"\""),
+        ),
+        (configured.clone(), with_volume("{name: cfg, configMap: {name: cfg, defaultMode: 0644}}")),
+        (configured.clone(), with_volume("{name: cfg, configMap: {name: cfg, defaultMode: 0o644, items: []}}")),
+        (with_volume("{name: tmp, emptyDir: {}}"), with_volume("{name: tmp}")),
+    ] {
+        let ((_one, before), (_other, after)) = (super::file(&before), super::file(&after));
+        let cluster = [QUIET, &["-f", &before]].concat();
+        let (out, _, code) = run(super::daemonplan(&["diff", "--with", &after, "--exit-code"]).args(cluster));
+        assert_eq!((out.as_str(), code), ("no difference: 4 DaemonSets\n", 0), "{after}");
+    }
+    let (_folder, other) = super::file(&with_volume("{name: cfg, configMap: {name: cfg, defaultMode: 0600}}"));
+    let (out, ..) = run(&mut diff(&["--with", &other]));
+    assert!(out.contains("5 replaced"), "{out}");
+}
+
+#[test]
 fn a_gate_fails_before_the_cluster_does() {
     let (_folder, file) = changed(|daemonset| {
         daemonset["spec"]["template"]["spec"]["containers"][0]["image"] = "new:2".into();

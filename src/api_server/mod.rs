@@ -1,0 +1,10 @@
+//! What the API server makes of a DaemonSet before anybody else sees it.
+//!
+//! A manifest in Git and the object in the cluster are written differently and mean the same: the API server fills in
+//! defaults, writes quantities in its own way, and leaves out what it does not know. [`stored`] does the same, so that
+//! both can be compared.
+
+mod schema;
+mod stored;
+
+pub use stored::stored;
