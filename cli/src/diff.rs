@@ -9,7 +9,9 @@ use std::{
 use clap::Args;
 use daemonplan::{
     Diff, MissingFact, Snapshot,
+    api_server::{self, FieldError},
     forecast::{Change, NodeDiff},
+    lint::{Lint, lint_manifest},
     model::{DaemonSet, DaemonSetStatus, IntOrPercent},
 };
 use indexmap::IndexMap;
@@ -19,11 +21,11 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    facts::{ALL_KINDS, FactArgs},
+    facts::{ALL_KINDS, FactArgs, Facts},
     output::{self, Format, escape_control, print_error, write_error},
     report,
     selection::Selection,
-    style::{BOLD, DIM, WARN, names, plural, shown_of, style},
+    style::{BOLD, DIM, WARN, lacking, names, plural, shown_of, style},
 };
 
 /// Compare the pods with and without a change.
@@ -68,6 +70,8 @@ struct Difference {
     is_new: bool,
     /// The changed fields of the DaemonSet itself.
     fields: Vec<Field>,
+    /// Why the API server, or kubectl before it, refuses the change.
+    refusals: Vec<FieldError>,
     #[serde(flatten)]
     diff: Diff,
     deletions: usize,
@@ -93,7 +97,19 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let differences: Vec<_> = changed
         .selected(&args.selection, &[MissingFact::Nodes, MissingFact::Pods])?
         .into_iter()
-        .map(|after| (after, Difference::between(before.get(&key(&after)), &after)))
+        .map(|after| {
+            let before = before.get(&key(&after));
+            let manifest =
+                |facts: &'_ Facts, snapshot: &Snapshot<'_>| facts.manifests.manifest(snapshot.daemonset()).cloned();
+            let mut difference = Difference::between(before, &after);
+            if let Some(applied) = manifest(&changed, &after).filter(|_| !difference.is_empty()) {
+                let before = before.and_then(|before| manifest(&facts, before));
+                difference.refusals = api_server::validate(&applied, before.as_ref());
+                let unknown = lint_manifest(&applied).into_iter().filter(|finding| finding.lint == Lint::UnknownField);
+                difference.refusals.extend(unknown.map(|finding| FieldError::new(finding.field, finding.message)));
+            }
+            (after, difference)
+        })
         .collect();
 
     let mut out = output::stdout();
@@ -109,11 +125,18 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let is_known = differences.iter().all(|(_, difference)| difference.diff.missing.is_none());
     let has_limits = args.max_deletes.is_some() || args.max_unavailable.is_some() || args.exit_code;
     if !is_known || (has_limits && !missing.is_empty()) {
-        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
-        let missing = missing.join(" and ");
+        let missing = lacking(&missing);
         return Err(Failure(format!(
-            "the input lacks {missing}, so that the effect is not sure; add them, or say --complete if there are none"
+            "the input has {missing}: the effect is not sure; add what is missing, or say --complete if there is none"
         )));
+    }
+    let mut is_accepted = true;
+    for (snapshot, _) in differences.iter().filter(|(_, difference)| !difference.refusals.is_empty()) {
+        print_error(&format_args!("{}: the API server refuses the change", name(snapshot.daemonset())));
+        is_accepted = false;
+    }
+    if !is_accepted {
+        return Ok(ExitCode::FAILURE);
     }
     let is_allowed = args.is_allowed(&differences);
     let is_different = differences.iter().any(|(_, difference)| !difference.is_empty());
@@ -155,7 +178,7 @@ impl Difference {
     fn between(before: Option<&Snapshot<'_>>, after: &Snapshot<'_>) -> Self {
         let diff = Snapshot::diff(before, after);
         let fields = before.map(|before| fields(before.daemonset(), after.daemonset())).unwrap_or_default();
-        Self { is_new: before.is_none(), fields, deletions: diff.deletions(), diff }
+        Self { is_new: before.is_none(), fields, refusals: Vec::new(), deletions: diff.deletions(), diff }
     }
 
     fn is_empty(&self) -> bool {
@@ -201,6 +224,19 @@ fn write(out: &mut impl Write, differences: &[(Snapshot<'_>, Difference)], all: 
         }
         for field in &difference.fields {
             write_field(out, field)?;
+        }
+        for refusal in &difference.refusals {
+            writeln!(out, "  {WARN}! the API server refuses this: {}{WARN:#}", escape_control(refusal))?;
+            if refusal.message.ends_with("field is immutable") {
+                let way = "kubectl delete --cascade=orphan and a new DaemonSet leave the old pods without an owner beside \
+                           the new ones, unless the new selector matches them";
+                writeln!(out, "    {DIM}{way}{DIM:#}")?;
+            }
+        }
+        if !difference.refusals.is_empty() {
+            *counts.entry("Refused").or_default() += 1;
+            writeln!(out)?;
+            continue;
         }
         if let Some(missing) = difference.diff.missing {
             writeln!(out, "  {WARN}! the effect on pods is not known, because the input has no {missing}{WARN:#}")?;
@@ -274,6 +310,7 @@ fn write_group(out: &mut impl Write, nodes: &[&NodeDiff], sentence: &str, all: b
 
 fn word(code: &str) -> &str {
     match code {
+        "Refused" => "refused",
         "Gained" => "added",
         "Lost" => "removed",
         "Replaced" => "replaced",

@@ -1,13 +1,17 @@
 //! `daemonplan lint`: dangerous configurations, for people, for programs, and for code scanners (SARIF).
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     process::ExitCode,
 };
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
-use daemonplan::lint::{Finding, Lint, Severity};
+use daemonplan::{
+    Key, MissingFact, Snapshot,
+    lint::{Finding, Lint, Severity, lint_manifest},
+};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
@@ -16,7 +20,7 @@ use super::{
     facts::{ALL_KINDS, FactArgs},
     output::{self, escape_control, write_error},
     selection::Selection,
-    style::{BOLD, DIM, names, plural},
+    style::{BOLD, DIM, lacking, names, plural},
 };
 
 /// Find dangerous configurations.
@@ -104,19 +108,38 @@ impl Deny {
 
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(ALL_KINDS, &args.selection)?;
-    let snapshots = facts.selected(&args.selection, &[])?;
+    let (mut findings, mut count) = (Vec::new(), 0);
+    for manifest in facts.manifests.unreadable() {
+        let mut refused = lint_manifest(manifest);
+        for finding in &refused {
+            let Key { namespace, name } = &finding.daemon_set;
+            if !args.selection.includes(namespace, name)? {
+                refused.clear();
+                break;
+            }
+        }
+        count += usize::from(!refused.is_empty());
+        findings.extend(refused);
+    }
+    let only_unreadable = facts.manifests.daemonsets().next().is_none() && !findings.is_empty();
+    let snapshots = if only_unreadable { Vec::new() } else { facts.selected(&args.selection, &[])? };
+    count += snapshots.len();
     // The selectors of other DaemonSets may overlap, too.
-    let mut findings = daemonplan::lint::lint(&facts.snapshots().collect::<Vec<_>>());
+    let mut of_snapshots = daemonplan::lint::lint(&facts.snapshots().collect::<Vec<_>>());
     let is_selected = |finding: &Finding| {
-        let mut selected = snapshots.iter().map(daemonplan::Snapshot::daemonset);
+        let mut selected = snapshots.iter().map(Snapshot::daemonset);
         selected.any(|daemonset| {
             (&daemonset.namespace, &daemonset.name) == (&finding.daemon_set.namespace, &finding.daemon_set.name)
         })
     };
-    findings.retain(|finding| is_selected(finding) && !args.allow.contains(&finding.lint));
+    of_snapshots.retain(is_selected);
+    findings.append(&mut of_snapshots);
+    findings.retain(|finding| !args.allow.contains(&finding.lint));
+    findings.sort_by(|a, b| a.daemon_set.cmp(&b.daemon_set).then(b.severity.cmp(&a.severity)));
+    let unchecked: BTreeSet<_> = snapshots.iter().flat_map(Snapshot::missing).collect();
     let mut out = output::stdout();
     match args.output {
-        LintFormat::Text => write(&mut output::text(), &findings, snapshots.len(), args.all),
+        LintFormat::Text => write(&mut output::text(), &findings, count, &unchecked, args.all),
         LintFormat::Json => output::write_json(&mut out, &IndexMap::from([("findings", &findings)])),
         LintFormat::Yaml => output::write_yaml(&mut out, &IndexMap::from([("findings", &findings)])),
         LintFormat::Sarif => output::write_json(&mut out, &sarif(&findings, args.facts.input.only_file())),
@@ -137,7 +160,13 @@ fn style(severity: Severity) -> Style {
     }
 }
 
-fn write(out: &mut impl Write, findings: &[Finding], daemonsets: usize, all: bool) -> io::Result<()> {
+fn write(
+    out: &mut impl Write,
+    findings: &[Finding],
+    daemonsets: usize,
+    unchecked: &BTreeSet<MissingFact>,
+    all: bool,
+) -> io::Result<()> {
     let mut current = None;
     for finding in findings {
         let Finding { lint, severity, daemon_set, kind, field, message, fix, nodes, .. } = finding;
@@ -165,6 +194,9 @@ fn write(out: &mut impl Write, findings: &[Finding], daemonsets: usize, all: boo
     let counts: Vec<_> = counts.collect();
     let found = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
     writeln!(out, "{BOLD}{}{BOLD:#}: {found}", plural(daemonsets, "DaemonSet"))?;
+    if !unchecked.is_empty() {
+        writeln!(out, "{DIM}the input has {}: rules about them were not checked{DIM:#}", lacking(unchecked))?;
+    }
     out.flush()
 }
 

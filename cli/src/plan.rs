@@ -23,7 +23,7 @@ use super::{
     output::{self, Format, escape_control, print_error, write_error},
     report::{self, Planned},
     selection::Selection,
-    style::{BOLD, DIM, SHOWN, WARN, first_names, names, plural, shown_of, span, style},
+    style::{BOLD, DIM, SHOWN, WARN, first_names, lacking, names, plural, shown_of, span, style},
 };
 
 /// Plan every DaemonSet of a cluster.
@@ -75,10 +75,9 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     }
     .map_err(write_error)?;
     if !is_sure || unsupported > 0 || (args.exit_code && !missing.is_empty()) {
-        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
         print_error(&format_args!(
-            "the input has no {}: {} not sure; add what is missing, or say --complete if there is none",
-            missing.join(" and no "),
+            "the input has {}: {} not sure; add what is missing, or say --complete if there is none",
+            lacking(&missing),
             if unsupported == 1 { "1 action is".to_owned() } else { format!("{unsupported} actions are") },
         ));
         return Ok(ExitCode::FAILURE);

@@ -94,6 +94,16 @@ impl Selection {
         Ok(candidates.into_iter().filter(is_named).collect())
     }
 
+    /// Whether a DaemonSet with this namespace and name is selected, whatever its labels.
+    pub(super) fn includes(&self, namespace: &str, name: &str) -> Result<bool, Failure> {
+        let is_of = |other: &DaemonSetName| {
+            other.name == name && other.namespace.as_ref().is_none_or(|other| other == namespace)
+        };
+        let names = self.names()?;
+        let in_namespace = self.namespace.as_ref().is_none_or(|own| own == namespace);
+        Ok(in_namespace && (names.is_empty() || names.iter().any(is_of)))
+    }
+
     fn not_found(&self, name: Option<&DaemonSetName>, manifests: &Manifests) -> Failure {
         let known: Vec<_> =
             manifests.daemonsets().map(|daemonset| format!("{}/{}", daemonset.namespace, daemonset.name)).collect();

@@ -1,8 +1,9 @@
 //! Styles and text helpers that all commands share.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anstyle::{AnsiColor, Style};
+use daemonplan::MissingFact;
 use jiff::SignedDuration;
 
 pub(super) const BOLD: Style = Style::new().bold();
@@ -39,6 +40,16 @@ pub(super) fn first_names(all_names: &[String], shown: usize) -> String {
         more => format!(" and {more} more"),
     };
     format!("{}{more}", names.join(", "))
+}
+
+/// Lists what an input lacks, such as "no nodes, no pods and no namespace".
+pub(super) fn lacking(facts: &BTreeSet<MissingFact>) -> String {
+    let facts: Vec<_> = facts.iter().map(|fact| format!("no {fact}")).collect();
+    match facts.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
 }
 
 /// Suggests the known name that is most like one that is not known, as "; did you mean …?".

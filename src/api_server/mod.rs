@@ -2,9 +2,11 @@
 //!
 //! A manifest in Git and the object in the cluster are written differently and mean the same: the API server fills in
 //! defaults, writes quantities in its own way, and leaves out what it does not know. [`stored`] does the same, so that
-//! both can be compared.
+//! both can be compared. [`validate`] tells what it refuses, and [`unknown_fields`] what it does not know.
 
 mod schema;
 mod stored;
+mod validation;
 
 pub use stored::stored;
+pub use validation::{FieldError, UnknownField, unknown_fields, validate};

@@ -1,6 +1,7 @@
 //! Finds dangerous configurations of DaemonSets before they do harm.
 
 mod builder;
+mod manifest;
 mod policy;
 mod rules;
 
@@ -14,6 +15,8 @@ use crate::{
     planner::Snapshot,
 };
 
+pub use manifest::lint_manifest;
+
 /// A danger or a likely mistake in a DaemonSet, found by [`lint()`].
 ///
 /// ```
@@ -22,7 +25,8 @@ use crate::{
 /// let namespace = Namespace::new("prod");
 /// daemonset.revision_history_limit = 0;
 /// let findings = lint(&[Snapshot::new(&daemonset, &[], &[], &namespace)]);
-/// assert_eq!((findings[0].lint.code(), &*findings[0].field), ("no-history", "spec.revisionHistoryLimit"));
+/// let finding = findings.iter().find(|finding| finding.lint.code() == "no-history").unwrap();
+/// assert_eq!(finding.field, "spec.revisionHistoryLimit");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -98,6 +102,10 @@ macro_rules! lints {
 }
 
 lints! {
+    /// The API server refuses the DaemonSet, with its own words.
+    RefusedByApiServer, Error, "refused-by-api-server", "The API server refuses the DaemonSet.";
+    /// The API server does not know a field: kubectl refuses it, and other clients lose it.
+    UnknownField, Error, "unknown-field", "The API server does not know a field.";
     /// The namespace's node selector excludes nodes that the DaemonSet selects. A controller that ignores the selector
     /// creates pods there. An admission plugin adds the selector to these pods, so that they fail at once: an endless
     /// loop.
@@ -154,7 +162,13 @@ lints! {
 /// use daemonplan::{Snapshot, lint::{Lint, lint}, model::{DaemonSet, Labels, Namespace, Node}};
 /// let daemonset: DaemonSet = serde_json::from_str(r#"{
 ///     "metadata": {"namespace": "prod", "name": "agent"},
-///     "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": {"metadata": {"labels": {"app": "agent"}}}}
+///     "spec": {
+///         "selector": {"matchLabels": {"app": "agent"}},
+///         "template": {
+///             "metadata": {"labels": {"app": "agent"}},
+///             "spec": {"containers": [{"name": "agent", "image": "agent:1"}]}
+///         }
+///     }
 /// }"#)?;
 /// let mut project = Namespace::new("prod");
 /// project.annotations = Labels::from_iter([("openshift.io/node-selector", "role=worker")]);

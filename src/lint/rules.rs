@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Finding, Lint,
     builder::{count, found},
-    policy,
+    manifest, policy,
 };
 use crate::{
     adoption::claim::{controls_pod, selects},
@@ -35,6 +35,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let desired: HashSet<_> = desired.map(|placement| &placement.node).collect();
     let explanation = snapshot.explain();
     let mut findings = Vec::new();
+    findings.extend(manifest::check(snapshot));
     findings.extend(project_selector(snapshot, &placements));
     findings.extend(plan.warnings.iter().filter_map(|warning| from_warning(snapshot, warning)));
     findings.extend(selector(snapshot));

@@ -43,6 +43,8 @@ pub struct Manifests {
     skipped: Vec<SkippedObject>,
     replaced: usize,
     problems: Vec<ManifestError>,
+    /// The manifests of DaemonSets that could not be read.
+    unreadable: Vec<Value>,
     warnings: Vec<ManifestWarning>,
     /// The kinds of which all objects are known.
     known: BTreeSet<Kind>,
@@ -69,6 +71,8 @@ struct Contents {
     daemonsets: BTreeMap<Text, DaemonSet>,
     /// The complete manifests of the DaemonSets, with the fields that the model omits.
     originals: BTreeMap<Text, Value>,
+    /// The manifests that changed a DaemonSet, as they were given.
+    applied: BTreeMap<Text, Value>,
     pods: ByName<Pod>,
     revisions: ByName<ControllerRevision>,
 }
@@ -170,6 +174,21 @@ impl Manifests {
         self.namespaces.get(&daemonset.namespace)?.originals.get(&daemonset.name)
     }
 
+    /// Returns the manifest of a DaemonSet as it was given: of the change, if it was changed.
+    pub fn manifest(&self, daemonset: &DaemonSet) -> Option<&Value> {
+        let contents = self.namespaces.get(&daemonset.namespace)?;
+        contents.applied.get(&daemonset.name).or_else(|| contents.originals.get(&daemonset.name))
+    }
+
+    /// Returns the manifests of the DaemonSets that could not be read, because of a wrong value for example.
+    pub fn unreadable(&self) -> &[Value] {
+        &self.unreadable
+    }
+
+    pub(super) fn keep_unreadable(&mut self, manifest: Value) {
+        self.unreadable.push(manifest);
+    }
+
     /// Iterates over all objects, for a [`Cluster`](crate::cluster::Cluster).
     ///
     /// A missing namespace is replaced with one without annotations.
@@ -207,6 +226,10 @@ impl Manifests {
         daemonsets.filter(move |(_, _, daemonset)| is_known(daemonset)).map(move |(contents, namespace, daemonset)| {
             let snapshot = Snapshot::new(daemonset, &self.nodes.items, &contents.pods.items, namespace)
                 .revisions(&contents.revisions.items);
+            let snapshot = match self.manifest(daemonset) {
+                Some(manifest) => snapshot.manifest(manifest),
+                None => snapshot,
+            };
             let facts = [
                 (Kind::Node, MissingFact::Nodes, !self.nodes.items.is_empty()),
                 (Kind::Pod, MissingFact::Pods, has_pods),
@@ -243,10 +266,15 @@ impl Manifests {
                 let name = daemonset.name.clone();
                 let live = contents.daemonsets.get_mut(&name);
                 let (daemonset, added) = combine(live, daemonset, |daemonset| &daemonset.uid, apply::daemonset);
-                match original.filter(|_| added != Added::Changes) {
-                    Some(original) => contents.originals.insert(name.clone(), original),
-                    None => contents.originals.remove(&name),
-                };
+                if added == Added::Changes {
+                    // Of the two, the one without a uid is the change.
+                    let uid = |manifest: &Value| manifest.pointer("/metadata/uid").is_some_and(|uid| uid != "");
+                    let is_change = |manifest: &Value| !uid(manifest);
+                    let both = original.into_iter().chain(contents.originals.remove(&name));
+                    contents.applied.extend(both.filter(is_change).map(|manifest| (name.clone(), manifest)));
+                } else if let Some(original) = original {
+                    contents.originals.insert(name.clone(), original);
+                }
                 contents.daemonsets.insert(name, daemonset);
                 added
             }
@@ -318,6 +346,8 @@ impl Manifests {
                     None => namespace,
                 });
             }
+            contents.applied.extend(changed.originals);
+            contents.applied.extend(changed.applied);
             for (name, daemonset) in changed.daemonsets {
                 contents.originals.remove(&name);
                 let daemonset = match contents.daemonsets.get(&name) {
@@ -336,6 +366,7 @@ impl Manifests {
         self.problems.extend(changes.problems);
         self.warnings.extend(changes.warnings);
         self.skipped.extend(changes.skipped);
+        self.unreadable.extend(changes.unreadable);
         self
     }
 

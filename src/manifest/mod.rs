@@ -8,6 +8,7 @@ mod apply;
 mod collection;
 mod error;
 mod reader;
+mod repeated;
 mod source;
 mod yaml;
 

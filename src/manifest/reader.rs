@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::manifest::{
     ManifestError, ManifestWarning, Manifests, Place, Scope, SkipReason, SkippedObject,
     collection::Added,
+    repeated::repeated_fields,
     source::{Fault, Position, Source},
     yaml,
 };
@@ -164,8 +165,8 @@ impl Sink<'_> {
         }
         match std::str::from_utf8(text).map_err(|error| not_utf8(text, error)).and_then(from_yaml) {
             Ok(yaml::Document { value, repeated }) => {
-                for field in repeated {
-                    self.warn(format!("the field {field} is given twice: as with kubectl, the last value counts"));
+                for field in &repeated {
+                    self.warn_of_repeated(field);
                 }
                 match &value {
                     Value::Null => {}
@@ -259,7 +260,11 @@ impl Sink<'_> {
         match (&*kind, group) {
             (kind, _) if is_list(kind) => self.nested_list(text),
             ("DaemonSet", group) if group == "apps" || no_group => {
-                let original = serde_json::from_slice(text.raw_value()?).unwrap_or_default();
+                let json = text.raw_value()?;
+                let original = serde_json::from_slice(json).unwrap_or_default();
+                for field in repeated_fields(json) {
+                    self.warn_of_repeated(&field);
+                }
                 self.parse::<DaemonSet>(text, Some(original))
             }
             ("ControllerRevision", group) if group == "apps" || no_group => {
@@ -338,6 +343,9 @@ impl Sink<'_> {
         match object {
             Ok(object) => self.add(object, json.as_bytes(), original),
             Err(error) => {
+                if let Some(manifest) = original {
+                    self.manifests.keep_unreadable(manifest);
+                }
                 let path = error.path().to_string();
                 self.place.field = (path != ".").then(|| shortened(path));
                 let scope = header.scope(R::KIND, self.manifests.default_namespace());
@@ -369,6 +377,10 @@ impl Sink<'_> {
         let problem = without_positions(problem);
         let problem = format!("invalid JSON: line {line}, column {column} of the file: {problem}");
         self.report(Scope::Everything, problem);
+    }
+
+    fn warn_of_repeated(&mut self, field: &str) {
+        self.warn(format!("the field {field} is given twice: as with kubectl, the last value counts"));
     }
 
     fn warn(&mut self, text: String) {

@@ -16,6 +16,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{claimed_pods::ClaimedPods, reconcile, totals::Totals};
 use crate::{
@@ -59,6 +60,7 @@ pub struct Snapshot<'a> {
     pub(crate) backoff: Option<&'a Backoff>,
     pub(crate) expectations_satisfied: bool,
     pub(crate) missing: MissingFacts,
+    pub(crate) manifest: Option<&'a Value>,
 }
 
 /// A snapshot with its rules compiled and its nodes indexed.
@@ -85,6 +87,7 @@ impl<'a> Snapshot<'a> {
             backoff: None,
             expectations_satisfied: true,
             missing: MissingFacts::default(),
+            manifest: None,
         }
     }
 
@@ -94,6 +97,12 @@ impl<'a> Snapshot<'a> {
     pub fn without(self, fact: MissingFact) -> Self {
         let snapshot = Self { missing: self.missing.with(fact), ..self };
         if fact == MissingFact::Revisions { Self { revisions: None, ..snapshot } } else { snapshot }
+    }
+
+    /// Sets the DaemonSet's whole manifest, for [lints](crate::lint) about fields that the model omits.
+    #[must_use]
+    pub fn manifest(self, manifest: &'a Value) -> Self {
+        Self { manifest: Some(manifest), ..self }
     }
 
     /// Iterates over the facts that [are not known](Self::without).

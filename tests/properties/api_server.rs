@@ -1,7 +1,29 @@
 //! What the API server stores, it stores again as it is.
 
-use daemonplan::{api_server::stored, strategies::clusters};
+use daemonplan::{
+    api_server::{stored, unknown_fields, validate},
+    strategies::clusters,
+};
 use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// The paths of all values, as JSON pointers.
+fn pointers(value: &Value, path: &str, all: &mut Vec<String>) {
+    all.push(path.to_owned());
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                pointers(value, &format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), all);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                pointers(item, &format!("{path}/{index}"), all);
+            }
+        }
+        _ => {}
+    }
+}
 
 proptest! {
     #[test]
@@ -13,5 +35,24 @@ proptest! {
         prop_assert_eq!(known.update_strategy, facts.daemonset.update_strategy);
         prop_assert_eq!(known.template.node_selector(), facts.daemonset.template.node_selector());
         prop_assert_eq!(known.template.tolerations(), facts.daemonset.template.tolerations());
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_refused_or_read_but_never_a_crash(
+        facts in clusters(0..=0),
+        place in any::<prop::sample::Index>(),
+        kind in 0..9_usize,
+    ) {
+        let values =
+            [json!(null), json!(true), json!(-1), json!(1.5), json!(1e30), json!(""), json!("x y"), json!([[], {}]), json!({"a": [7]})];
+        let mut manifest = serde_json::to_value(&facts.daemonset).unwrap();
+        let mut all = Vec::new();
+        pointers(&manifest, "", &mut all);
+        let place = place.get(&all);
+        *manifest.pointer_mut(place).unwrap() = values[kind].clone();
+        let refused = validate(&manifest, None);
+        prop_assert_eq!(&refused, &validate(&manifest, Some(&manifest)), "{}", place);
+        let known = unknown_fields(&stored(&manifest));
+        prop_assert!(known.iter().all(|field| field.path.starts_with("status")), "{:?}", known);
     }
 }

@@ -5,3 +5,4 @@
 mod conformance;
 mod quantities;
 mod scalars;
+mod validation;

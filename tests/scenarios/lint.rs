@@ -235,9 +235,10 @@ fn a_blocked_update_is_found_with_its_nodes() {
 #[test]
 fn findings_are_sorted_by_severity_and_every_lint_has_a_unique_code() {
     let cluster = some()
-        .with_spec(
-            json!({"affinity": affinity(json!([{"matchExpressions": [{"key": "role", "operator": "Exists"}]}]))}),
-        )
+        .with_spec(json!({
+            "affinity": affinity(json!([{"matchExpressions": [{"key": "role", "operator": "Exists"}]}])),
+            "containers": [{"name": "agent", "image": "agent:1"}],
+        }))
         .with(|daemonset| daemonset.revision_history_limit = 0)
         .annotated(&[("openshift.io/node-selector", "role=worker")]);
     let severities: Vec<_> = findings(&cluster).iter().map(|finding| finding.severity).collect();

@@ -124,7 +124,8 @@ fn a_project_selector_and_a_new_daemonset_are_changes() {
     let (_folder, file) = file(
         "kind: Namespace\nmetadata: {name: logging, annotations: {openshift.io/node-selector: role=infra}}\n---\n\
          kind: DaemonSet\nmetadata: {name: new, namespace: logging}\n\
-         spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {tolerations: [{operator: Exists}]}}}\n",
+         spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {tolerations: [{operator: Exists}],
+         containers: [{name: new, image: new:1}]}}}\n",
     );
     let (out, errors, _) = run(&mut diff(&["--with", &file, "-n", "logging"]));
     assert_eq!(errors, "");
@@ -169,4 +170,35 @@ fn an_impossible_change_is_an_error() {
     let (_folder, file) = file("kind: Node\nmetadata: {labels: 7}\n");
     let (_, errors, code) = run(&mut diff(&["--with", &file]));
     assert_eq!((code, errors.contains("input.yaml: document 1: Node without a name: ")), (1, true), "{errors}");
+}
+
+#[test]
+fn a_change_that_the_api_server_refuses_is_no_difference_of_pods() {
+    let text = std::fs::read_to_string(super::example("changes/new-image.yaml")).unwrap();
+    for (from, to, refusal) in [
+        (
+            "app.kubernetes.io/name: node-exporter",
+            "app: node-exporter",
+            "spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"node-exporter\"}}: field is immutable",
+        ),
+        (
+            "maxUnavailable: 2",
+            "maxSurge: 2",
+            "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 2: may not be set",
+        ),
+        ("hostNetwork: true", "hostnetwork: true", "unknown field \"spec.template.spec.hostnetwork\""),
+    ] {
+        let (_folder, file) = file(&text.replace(from, to));
+        let (out, errors, code) = run(&mut diff(&["--with", &file]));
+        assert_eq!(
+            (errors.as_str(), code),
+            ("error: monitoring/node-exporter: the API server refuses the change\n", 1)
+        );
+        assert!(out.contains(refusal), "{out}");
+        assert!(out.ends_with("1 of 4 DaemonSets: 1 refused\n"), "{out}");
+        let (out, ..) = run(diff(&["--with", &file]).args(["-o", "json"]));
+        let report: Value = serde_json::from_str(&out).unwrap();
+        let diffs = report["diffs"].as_array().unwrap();
+        assert_eq!(diffs.iter().filter(|diff| diff["refusals"][0].is_object()).count(), 1);
+    }
 }

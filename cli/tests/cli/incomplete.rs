@@ -70,7 +70,7 @@ fn without_the_namespace_its_node_selector_is_not_taken_to_be_absent() {
     assert!(actions(&report, "unsupported").contains(&"CreatePod".to_owned()));
     let (_, errors, code) = on(&cluster, &["diff", "--cordon", "worker-1", "--max-unavailable", "50%"]);
     assert_eq!(code, 1, "{errors}");
-    assert!(errors.contains("the input lacks namespace"), "{errors}");
+    assert!(errors.contains("the input has no namespace"), "{errors}");
 }
 
 #[test]

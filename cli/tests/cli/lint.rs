@@ -48,7 +48,8 @@ fn overlaps_with_unselected_daemonsets_are_found() {
     let daemonset = |name: &str| {
         format!(
             "kind: DaemonSet\nmetadata: {{name: {name}, namespace: ns}}\n\
-         spec: {{selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}}}}}}\n---\n"
+         spec: {{selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}},
+         spec: {{containers: [{{name: a, image: a:1}}]}}}}}}\n---\n"
         )
     };
     let (_folder, file) = file(&(daemonset("one") + &daemonset("two")));
@@ -89,5 +90,125 @@ fn the_help_names_all_codes() {
     let (help, _, _) = run(&mut lint(&["--help"]));
     for code in daemonplan::lint::Lint::ALL {
         assert!(help.contains(code.code()), "{code}");
+    }
+}
+
+/// A DaemonSet's manifest whose parts are replaced.
+fn daemonset(changes: &[(&str, &str)]) -> String {
+    let text = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent, namespace: prod}\nspec:\n  \
+                selector: {matchLabels: {app: agent}}\n  updateStrategy: {rollingUpdate: {maxUnavailable: 1}}\n  \
+                template:\n    metadata: {labels: {app: agent}}\n    \
+                spec: {containers: [{name: agent, image: agent:1}]}\n";
+    changes.iter().fold(text.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    })
+}
+
+#[test]
+fn what_the_api_server_refuses_is_said_in_its_words() {
+    const REFUSED: &str = "refused-by-api-server";
+    for (from, to, code, field, message) in [
+        (
+            "maxUnavailable: 1",
+            "maxSurge: 1",
+            REFUSED,
+            "spec.updateStrategy.rollingUpdate.maxSurge",
+            "may not be set when maxUnavailable is non-zero",
+        ),
+        (
+            "maxUnavailable: 1",
+            "maxUnavailable: 0",
+            REFUSED,
+            "spec.updateStrategy.rollingUpdate.maxUnavailable",
+            "Required value: cannot be 0 when maxSurge is 0",
+        ),
+        (
+            "labels: {app: agent}}\n",
+            "labels: {app: other}}\n",
+            REFUSED,
+            "spec.template.metadata.labels",
+            "`selector` does not match template `labels`",
+        ),
+        (
+            "spec: {containers",
+            "spec: {restartPolicy: Never, containers",
+            REFUSED,
+            "spec.template.spec.restartPolicy",
+            "Unsupported value: \"Never\": supported values: \"Always\"",
+        ),
+        (
+            "{rollingUpdate: {maxUnavailable: 1}}",
+            "{type: Rolling}",
+            REFUSED,
+            "spec.updateStrategy",
+            "supported values: \"RollingUpdate\", \"OnDelete\"",
+        ),
+        (
+            "maxUnavailable: 1",
+            "maxUnavailable: one",
+            REFUSED,
+            "spec.updateStrategy.rollingUpdate.maxUnavailable",
+            "a valid percent string must be a numeric string",
+        ),
+        (
+            "spec: {containers",
+            "spec: {hostNetwork: \"true\", containers",
+            REFUSED,
+            "spec.template.spec.hostNetwork",
+            "cannot unmarshal string into Go struct field PodSpec",
+        ),
+        (
+            "spec: {containers",
+            "spec: {toleration: [], containers",
+            "unknown-field",
+            "spec.template.spec.toleration",
+            "kubectl",
+        ),
+    ] {
+        let (_folder, file) = file(&daemonset(&[(from, to)]));
+        let (out, ..) = run(lint(&["-f", &file]).args(["-o", "json"]));
+        let report: Value = serde_json::from_str(&out).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let is_meant = |finding: &&Value| finding["code"] == code && finding["field"] == field;
+        let finding = findings.iter().find(is_meant).unwrap_or_else(|| panic!("{to}: {out}"));
+        assert!(finding["message"].as_str().unwrap().contains(message), "{finding}");
+        assert_ne!(run(lint(&["-f", &file]).args(["--deny", "error"])).2, 0, "{to}");
+    }
+    let (_folder, good) = file(&daemonset(&[]));
+    assert_eq!(run(lint(&["-f", &good]).args(["--deny", "note"])).2, 0, "what is accepted is not called refused");
+}
+
+#[test]
+fn a_misplaced_field_is_named_with_the_right_place() {
+    let misplaced =
+        "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: , nodeSelectorTerms: []}}";
+    for (from, to, similar) in [
+        ("containers: [", "tolerationss: [], containers: [", "did you mean spec.template.spec.tolerations?"),
+        (
+            "spec: {containers",
+            &format!("spec: {{{misplaced}, containers"),
+            "did you mean spec.template.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms?",
+        ),
+        ("  selector:", "  maxSurge: 1\n  selector:", "did you mean spec.updateStrategy.rollingUpdate.maxSurge?"),
+        ("  selector:", "  Selector: {}\n  selector:", "did you mean spec.selector?"),
+    ] {
+        let (_folder, file) = file(&daemonset(&[(from, to)]));
+        let (out, ..) = run(&mut lint(&["-f", &file]));
+        assert!(out.contains(similar), "{out}");
+    }
+}
+
+#[test]
+fn repeated_fields_are_named_in_yaml_and_in_json() {
+    let yaml = daemonset(&[("  selector:", "  minReadySeconds: 1\n  minReadySeconds: 2\n  selector:")]);
+    let json = r#"{"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent", "namespace": "prod"},
+        "spec": {"minReadySeconds": 1, "minReadySeconds": 2, "selector": {"matchLabels": {"app": "agent"}},
+        "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}}}"#;
+    for text in [yaml.as_str(), json] {
+        let (_folder, file) = file(text);
+        let (_, errors, code) = run(&mut lint(&["-f", &file]));
+        assert_eq!(code, 0, "{errors}");
+        assert!(errors.contains("the field spec.minReadySeconds is given twice"), "{errors}");
     }
 }

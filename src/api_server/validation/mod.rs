@@ -1,0 +1,177 @@
+//! What the API server refuses, in its own words. `pkg/apis/apps/validation`, `pkg/apis/core/validation`, v1.36
+
+#![allow(clippy::indexing_slicing)] // the field of a JSON value is null if there is none
+
+mod container;
+mod decode;
+mod errors;
+mod names;
+mod pod;
+mod scheduling;
+
+use serde_json::{Value, json};
+
+use super::stored::stored;
+use crate::model::LabelSelector;
+use errors::{FieldErrors, Path};
+use names::{annotations, dns_subdomain, label_selector, labels, text};
+
+pub use decode::{UnknownField, unknown_fields};
+pub use errors::FieldError;
+
+/// Returns why the API server of Kubernetes v1.36 refuses a DaemonSet, in the order and the words of its answer; nothing
+/// if it accepts the DaemonSet. `before` is the DaemonSet that an update changes.
+///
+/// Checked are the fields that are common in DaemonSets, not each of every kind of volume: what this accepts, the API
+/// server may still refuse, and so may admission plugins.
+///
+/// ```
+/// use daemonplan::api_server::validate;
+/// let mut manifest = serde_json::json!({
+///     "metadata": {"name": "agent", "namespace": "prod"},
+///     "spec": {
+///         "selector": {"matchLabels": {"app": "agent"}},
+///         "updateStrategy": {"rollingUpdate": {"maxSurge": 1}},
+///         "template": {
+///             "metadata": {"labels": {"app": "agent"}},
+///             "spec": {"containers": [{"name": "agent", "image": "agent:1"}]}
+///         }
+///     }
+/// });
+/// assert_eq!(
+///     validate(&manifest, None)[0].to_string(),
+///     "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero",
+/// );
+/// manifest["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = 0.into();
+/// assert_eq!(validate(&manifest, None), []);
+/// ```
+pub fn validate(manifest: &Value, before: Option<&Value>) -> Vec<FieldError> {
+    if let Some(refusal) = decode::error(manifest) {
+        return vec![refusal];
+    }
+    let (daemonset, mut errors) = (stored(manifest), FieldErrors::default());
+    let selector = &daemonset["spec"]["selector"];
+    if let Some(before) = before
+        && stored(before)["spec"]["selector"] != *selector
+    {
+        errors.invalid(&Path("spec.selector".into()), selector.clone(), "field is immutable");
+    }
+    metadata(&mut errors, &daemonset["metadata"]);
+    spec(&mut errors, &Path("spec".into()), &daemonset["spec"]);
+    errors.0
+}
+
+fn metadata(errors: &mut FieldErrors, metadata: &Value) {
+    let path = Path("metadata".into());
+    let name = text(&metadata["name"]);
+    if !name.is_empty() {
+        errors.invalid_each(&path.child("name"), name, dns_subdomain(name));
+    } else if text(&metadata["generateName"]).is_empty() {
+        errors.required(&path.child("name"), "name or generateName is required");
+    }
+    labels(errors, &path.child("labels"), &metadata["labels"]);
+    annotations(errors, &path.child("annotations"), &metadata["annotations"]);
+}
+
+fn spec(errors: &mut FieldErrors, path: &Path, spec: &Value) {
+    let (selector, template) = (&spec["selector"], &spec["template"]);
+    label_selector(errors, &path.child("selector"), selector);
+    let own =
+        if template["metadata"]["labels"].is_object() { template["metadata"]["labels"].clone() } else { json!({}) };
+    if selects(selector, &own) == Some(false) {
+        let path = path.child("template").child("metadata").child("labels");
+        let value = if own == json!({}) { Value::Null } else { own };
+        errors.invalid(&path, value, "`selector` does not match template `labels`");
+    }
+    let is_empty = |field: &str| selector[field].is_null();
+    if selector.is_object() && is_empty("matchLabels") && is_empty("matchExpressions") {
+        errors.invalid(&path.child("selector"), selector.clone(), "empty selector is invalid for daemonset");
+    }
+    pod::template(errors, &path.child("template"), template);
+    let pod_path = path.child("template").child("spec");
+    let restart = text(&template["spec"]["restartPolicy"]);
+    if restart != "Always" {
+        errors.not_supported(&pod_path.child("restartPolicy"), restart, &["Always"]);
+    }
+    if template["spec"]["activeDeadlineSeconds"].is_number() {
+        let detail = "activeDeadlineSeconds in DaemonSet is not Supported";
+        errors.forbidden(&pod_path.child("activeDeadlineSeconds"), detail);
+    }
+    errors.not_negative(&path.child("minReadySeconds"), spec["minReadySeconds"].as_i64());
+    strategy(errors, &path.child("updateStrategy"), &spec["updateStrategy"]);
+    errors.not_negative(&path.child("revisionHistoryLimit"), spec["revisionHistoryLimit"].as_i64());
+}
+
+/// Whether a selector matches labels; `None` if the selector is invalid.
+fn selects(selector: &Value, own: &Value) -> Option<bool> {
+    if selector.is_null() {
+        return Some(false);
+    }
+    let mut errors = FieldErrors::default();
+    label_selector(&mut errors, &Path(String::new()), selector);
+    if !errors.0.is_empty() {
+        return None;
+    }
+    let selector: LabelSelector = serde_json::from_value(selector.clone()).ok()?;
+    Some(selector.matches(&serde_json::from_value(own.clone()).ok()?))
+}
+
+fn strategy(errors: &mut FieldErrors, path: &Path, strategy: &Value) {
+    let bounds = &strategy["rollingUpdate"];
+    match text(&strategy["type"]) {
+        "OnDelete" => return,
+        "RollingUpdate" => {}
+        kind => {
+            // Go writes the fields of its internal type.
+            let bounds = match bounds {
+                Value::Object(_) => {
+                    json!({"MaxUnavailable": or_zero(&bounds["maxUnavailable"]), "MaxSurge": or_zero(&bounds["maxSurge"])})
+                }
+                _ => Value::Null,
+            };
+            let value = format!("{{\"Type\":{},\"RollingUpdate\":{bounds}}}", Value::from(kind));
+            let message = format!("Unsupported value: {value}: supported values: \"RollingUpdate\", \"OnDelete\"");
+            errors.0.push(FieldError::new(path.0.clone(), message));
+            return;
+        }
+    }
+    let path = path.child("rollingUpdate");
+    let both = ["maxUnavailable", "maxSurge"].map(|name| (path.child(name), &bounds[name]));
+    for (path, bound) in &both {
+        if let Some(text) = bound.as_str().filter(|text| percentage(text).is_none()) {
+            let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or \
+                          '93%', regex used for validation is '[0-9]+%')";
+            errors.invalid(path, text, detail);
+        }
+        errors.not_negative(path, bound.as_i64());
+    }
+    for (path, bound) in &both {
+        if let Some(text) = bound.as_str().filter(|text| percentage(text).is_some_and(|percent| percent > 100)) {
+            errors.invalid(path, text, "must not be greater than 100%");
+        }
+    }
+    let is_set = |bound: &Value| match bound.as_str() {
+        Some(text) => match percentage(text) {
+            Some(percent) => percent != 0,
+            // Go reads it as a number nevertheless.
+            None => text.parse::<i64>().is_ok_and(|number| number != 0),
+        },
+        None => bound.as_i64().unwrap_or_default() != 0,
+    };
+    let [(unavailable_path, unavailable), (surge_path, surge)] = both;
+    match (is_set(unavailable), is_set(surge)) {
+        (true, true) => errors.invalid(&surge_path, surge.clone(), "may not be set when maxUnavailable is non-zero"),
+        (false, false) => errors.required(&unavailable_path, "cannot be 0 when maxSurge is 0"),
+        _ => {}
+    }
+}
+
+fn or_zero(value: &Value) -> Value {
+    if value.is_null() { 0.into() } else { value.clone() }
+}
+
+/// The number before a percent sign.
+fn percentage(text: &str) -> Option<u64> {
+    let digits = text.strip_suffix('%').filter(|digits| !digits.is_empty())?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().unwrap_or(u64::MAX))
+}

@@ -1,0 +1,91 @@
+//! What the API server refuses, and fields that it does not know.
+
+use serde_json::Value;
+
+use super::{Finding, Lint};
+use crate::{
+    api_server::{FieldError, UnknownField, unknown_fields, validate},
+    model::Key,
+    planner::Snapshot,
+};
+
+/// Finds in the manifest of a DaemonSet what the API server refuses, and fields that it does not know. [`lint`](super::lint())
+/// does the same for all DaemonSets that can be read; this is for the others.
+///
+/// ```
+/// use daemonplan::lint::{Lint, lint_manifest};
+/// let manifest = serde_json::json!({
+///     "metadata": {"namespace": "prod", "name": "agent"},
+///     "spec": {"selector": {"matchLabels": {"app": "agent"}}, "updateStrategy": {"type": "rolling"},
+///              "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}}
+/// });
+/// let findings = lint_manifest(&manifest);
+/// assert_eq!((findings[0].lint, &*findings[0].field), (Lint::RefusedByApiServer, "spec.updateStrategy"));
+/// ```
+pub fn lint_manifest(manifest: &Value) -> Vec<Finding> {
+    let metadata = |field: &str| manifest.get("metadata").and_then(|metadata| metadata.get(field)?.as_str());
+    let name = |field: &str| metadata(field).unwrap_or_default().to_owned();
+    let namespace = Some(name("namespace")).filter(|namespace| !namespace.is_empty()).unwrap_or("default".to_owned());
+    of_manifest(&Key::new(namespace, name("name")), manifest)
+}
+
+/// Checks the manifest of a snapshot's DaemonSet, or what the model holds of it.
+pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
+    let key = Key::new(snapshot.daemonset.namespace.clone(), snapshot.daemonset.name.clone());
+    match snapshot.manifest {
+        Some(manifest) => of_manifest(&key, manifest),
+        None => of_manifest(&key, &serde_json::to_value(snapshot.daemonset).unwrap_or_default()),
+    }
+}
+
+fn of_manifest(key: &Key, manifest: &Value) -> Vec<Finding> {
+    let refused = validate(manifest, None).into_iter().map(|refusal| Finding {
+        lint: Lint::RefusedByApiServer,
+        fix: fix(&refusal).to_owned(),
+        message: refusal.message,
+        field: refusal.field,
+        ..found(key)
+    });
+    // An object with a resourceVersion comes from an API server, which knows its fields.
+    let is_stored = manifest.pointer("/metadata/resourceVersion").is_some();
+    let unknown = if is_stored { Vec::new() } else { unknown_fields(manifest) };
+    let unknown = unknown.into_iter().map(|UnknownField { path, similar }| Finding {
+        lint: Lint::UnknownField,
+        message: format!("unknown field {path:?}: kubectl refuses it, and other clients lose it"),
+        fix: similar.map_or("remove it".to_owned(), |similar| format!("did you mean {similar}? Otherwise remove it")),
+        field: path,
+        ..found(key)
+    });
+    refused.chain(unknown).collect()
+}
+
+fn found(key: &Key) -> Finding {
+    Finding {
+        lint: Lint::RefusedByApiServer,
+        severity: Lint::RefusedByApiServer.severity(),
+        daemon_set: key.clone(),
+        kind: "DaemonSet",
+        field: String::new(),
+        message: String::new(),
+        fix: String::new(),
+        nodes: Vec::new(),
+    }
+}
+
+fn fix(refusal: &FieldError) -> &'static str {
+    let has = |text: &str| refusal.message.contains(text);
+    match refusal.field.as_str() {
+        "spec.updateStrategy.rollingUpdate.maxSurge" if has("maxUnavailable is non-zero") => {
+            "set maxUnavailable to 0, whose default is 1, or leave maxSurge out"
+        }
+        "spec.updateStrategy.rollingUpdate.maxUnavailable" if has("maxSurge is 0") => "set maxUnavailable to 1 or more",
+        "spec.template.metadata.labels" => "give the template the labels of the selector",
+        "spec.template.spec.restartPolicy" => "set it to Always, or leave it out",
+        "spec.template.spec.activeDeadlineSeconds" => "leave it out",
+        _ if has("Required value") => "set it",
+        _ if has("Forbidden") => "leave it out",
+        _ if has("Duplicate value") => "remove one of the two",
+        _ if has("supported values") => "set it to one of the supported values",
+        _ => "correct it: the API server refuses the DaemonSet as it is",
+    }
+}
