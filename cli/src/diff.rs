@@ -10,7 +10,8 @@ use clap::Args;
 use daemonplan::{
     Diff, MissingFact, Snapshot,
     api_server::{self, FieldError},
-    forecast::{Change, NodeDiff},
+    explain::UpdateState,
+    forecast::{Assumptions, Change, NodeDiff, Outcome},
     lint::{Lint, lint_manifest},
     model::{DaemonSet, DaemonSetStatus, IntOrPercent},
 };
@@ -70,11 +71,35 @@ struct Difference {
     is_new: bool,
     /// The changed fields of the DaemonSet itself.
     fields: Vec<Field>,
+    /// How an update that is blocked without the change ends with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<Freed>,
     /// Why the API server, or kubectl before it, refuses the change.
     refusals: Vec<FieldError>,
     #[serde(flatten)]
     diff: Diff,
     deletions: usize,
+}
+
+/// How an update ends, without the change and with it.
+#[derive(Serialize)]
+struct Freed {
+    before: Outcome,
+    after: Outcome,
+    /// The forecast with the change, for people.
+    #[serde(skip)]
+    text: String,
+}
+
+impl Freed {
+    /// Looks whether a change lets a blocked update go on.
+    fn by(before: &Snapshot<'_>, after: &Snapshot<'_>) -> Option<Self> {
+        let UpdateState::Waiting { .. } = before.explain().update else { return None };
+        let forecast = |snapshot: &Snapshot<'_>| snapshot.forecast(&Assumptions::default());
+        let (before, after) = (forecast(before), forecast(after));
+        let differs = before.outcome != after.outcome || before.stuck.len() > after.stuck.len();
+        differs.then(|| Self { before: before.outcome, after: after.outcome, text: after.to_string() })
+    }
 }
 
 /// A changed field.
@@ -166,6 +191,9 @@ impl DiffArgs {
                 let nodes = plural(diff.most_unavailable, "node");
                 deny(format!("{name}: {nodes} unavailable at a time, more than --max-unavailable {most} allows"));
             }
+            if !diff.stuck.is_empty() && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
+                deny(format!("{name}: the update is stuck for ever"));
+            }
             if diff.is_restless && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
                 deny(format!("{name}: pods are created and deleted without end"));
             }
@@ -178,11 +206,13 @@ impl Difference {
     fn between(before: Option<&Snapshot<'_>>, after: &Snapshot<'_>) -> Self {
         let diff = Snapshot::diff(before, after);
         let fields = before.map(|before| fields(before.daemonset(), after.daemonset())).unwrap_or_default();
-        Self { is_new: before.is_none(), fields, refusals: Vec::new(), deletions: diff.deletions(), diff }
+        let rollout = before.filter(|_| diff.missing.is_none()).and_then(|before| Freed::by(before, after));
+        Self { is_new: before.is_none(), fields, rollout, refusals: Vec::new(), deletions: diff.deletions(), diff }
     }
 
     fn is_empty(&self) -> bool {
-        !self.is_new && self.fields.is_empty() && self.diff.nodes.is_empty() && self.diff.missing.is_none()
+        let is_same = self.diff.nodes.is_empty() && self.diff.missing.is_none() && self.rollout.is_none();
+        !self.is_new && self.fields.is_empty() && is_same
     }
 }
 
@@ -251,6 +281,13 @@ fn write(out: &mut impl Write, differences: &[(Snapshot<'_>, Difference)], all: 
         for ((code, sentence), nodes) in &groups {
             *counts.entry(code).or_default() += nodes.len();
             write_group(out, nodes, sentence, all)?;
+        }
+        if let Some(Freed { text, .. }) = &difference.rollout {
+            writeln!(out, "  the update, which is blocked without the change: {}", escape_control(text))?;
+        }
+        if let Some(stuck) = difference.diff.stuck.first() {
+            let nodes = plural(difference.diff.stuck.len(), "node");
+            writeln!(out, "  {WARN}! the update is stuck for ever on {nodes}: {}{WARN:#}", stuck.cause)?;
         }
         if difference.diff.is_restless {
             writeln!(out, "  {WARN}! never settles: pods are created and deleted without end{WARN:#}")?;

@@ -20,7 +20,7 @@ use super::{
     input,
     output::{self, Format, escape_control, print_error, write_error},
     selection::Selection,
-    style::{BOLD, DIM, names},
+    style::{BOLD, DIM, WARN, names},
 };
 
 /// List the DaemonSets that would run on a new node, and what they would request there.
@@ -64,7 +64,7 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     let report = || IndexMap::from([("overheads", overheads.iter().map(|(_, overhead)| overhead).collect::<Vec<_>>())]);
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut output::text(), &overheads, args.all),
+        Format::Text => write(&mut output::text(), &facts.manifests, &overheads, args.all),
         Format::Json => output::write_json(&mut out, &report()),
         Format::Yaml => output::write_yaml(&mut out, &report()),
     }
@@ -73,7 +73,34 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     Ok(if is_complete { facts.exit_code() } else { ExitCode::FAILURE })
 }
 
-fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<'_>)], all: bool) -> io::Result<()> {
+/// The pairs of DaemonSets that need the same port of the node.
+fn conflicts(manifests: &Manifests, overhead: &Overhead<'_>) -> Vec<String> {
+    let running: Vec<_> = overhead
+        .running()
+        .filter_map(|key| {
+            manifests
+                .daemonsets()
+                .find(|daemonset| (&daemonset.namespace, &daemonset.name) == (&key.namespace, &key.name))
+        })
+        .map(|daemonset| (format!("{}/{}", daemonset.namespace, daemonset.name), daemonset.template.host_ports()))
+        .collect();
+    let mut found = Vec::new();
+    for (index, (one, ports)) in running.iter().enumerate() {
+        for (other, taken) in running.iter().skip(index + 1) {
+            if let Some(port) = ports.iter().find(|port| taken.iter().any(|taken| port.conflicts_with(taken))) {
+                found.push(format!("{one} and {other} both need port {}: one of their pods never starts", port.number));
+            }
+        }
+    }
+    found
+}
+
+fn write(
+    out: &mut impl Write,
+    manifests: &Manifests,
+    overheads: &[(&daemonplan::model::Text, Overhead<'_>)],
+    all: bool,
+) -> io::Result<()> {
     for (number, (node, overhead)) in overheads.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
@@ -90,6 +117,9 @@ fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<
             let requests: Vec<_> = requests.collect();
             let line = format!("  {name:width$}  {}", requests.join(", "));
             writeln!(out, "{}", line.trim_end())?;
+        }
+        for conflict in conflicts(manifests, overhead) {
+            writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(conflict))?;
         }
         let mut refused = IndexMap::<_, Vec<_>>::new();
         for (key, refusal) in overhead.refused() {

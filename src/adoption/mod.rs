@@ -19,6 +19,7 @@
 //! ```
 
 pub(crate) mod claim;
+pub(crate) mod ports;
 mod reason;
 pub(crate) mod revision_history;
 pub(crate) mod revision_match;

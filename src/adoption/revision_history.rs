@@ -176,6 +176,11 @@ impl RevisionHistory {
         !self.duplicates.is_empty()
     }
 
+    /// Whether a hash is that of a revision that equals the template.
+    pub(crate) fn equals_template(&self, hash: &str) -> bool {
+        self.hash == *hash || self.duplicates.iter().any(|duplicate| hash_of(duplicate) == *hash)
+    }
+
     /// The revisions of older templates by ascending number, each with the hash of its pods.
     pub(crate) fn old(&self) -> impl Iterator<Item = (&ControllerRevision, Text)> {
         self.old.iter().map(|revision| (revision, hash_of(revision)))

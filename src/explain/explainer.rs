@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Blocker, BlockerCause, NodeExplanation, NodeFailures, NodeRollout, PodExplanation, PodRevision};
 use crate::{
-    adoption::claim::controls_revision,
+    adoption::{claim::controls_revision, ports::shared_port},
     backoff::BackoffEntry,
     context::DaemonSetContext,
     model::{HASH_LABEL, Text},
@@ -86,6 +86,16 @@ impl<'e> Explainer<'e> {
         }
     }
 
+    /// The port that keeps the new pod of a node from starting beside the old one.
+    fn port_taken(&self, pods: &[ClaimedPod<'_>]) -> Option<BlockerCause> {
+        let new =
+            pods.iter().find(|claimed| claimed.is_live() && claimed.is_updated() && !claimed.pod.node.is_bound())?;
+        let old = pods.iter().find(|claimed| !claimed.is_updated() && claimed.pod.node.is_bound())?;
+        let revisions = self.context.rules.history.old().map(|(revision, _)| revision);
+        let port = shared_port(&self.context.daemonset.template, revisions, &old.hash())?;
+        Some(BlockerCause::PortTaken { pod: new.pod.name.clone(), port, held_by: old.pod.name.clone() })
+    }
+
     /// Whether a pod is up to date. Without revisions, a label of another hash or generation is no evidence.
     fn is_current(&self, claimed: &ClaimedPod<'_>) -> Option<bool> {
         (claimed.is_updated() || !self.missing.contains(MissingFact::Revisions)).then(|| claimed.is_updated())
@@ -105,6 +115,9 @@ impl<'e> Explainer<'e> {
             NodeUpdateState::SeveralPods => BlockerCause::SeveralPods,
             NodeUpdateState::NoPod if !surges => pods.first().map_or(BlockerCause::NoPod, pod),
             NodeUpdateState::Both { .. } if !surges => BlockerCause::SeveralPods,
+            NodeUpdateState::Both { new, .. } if !new.is_ready() && self.port_taken(pods).is_some() => {
+                self.port_taken(pods)?
+            }
             NodeUpdateState::Updated { new } | NodeUpdateState::Both { new, .. } if !new.is_available() => live(true)?,
             // A policy may keep an update from replacing it.
             NodeUpdateState::Outdated { old, .. } if !old.is_available() => live(false)?,

@@ -156,6 +156,11 @@ impl fmt::Display for Blocker {
         match &self.cause {
             BlockerCause::NoPod => f.write_str("no pod")?,
             BlockerCause::SeveralPods => f.write_str("several pods")?,
+            BlockerCause::PortTaken { pod, port, held_by } => write!(
+                f,
+                "pod {pod} waits for port {port} of the node, which {held_by} keeps until {pod} is available: it never \
+                 starts; set maxSurge to 0 and maxUnavailable to 1 or more"
+            )?,
             BlockerCause::Pod { pod, state } => write!(f, "pod {pod} is {state}")?,
         }
         match &self.node_taint {

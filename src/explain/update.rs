@@ -109,6 +109,15 @@ pub enum BlockerCause {
     NoPod,
     /// The node has several pods of the same template.
     SeveralPods,
+    /// The new pod needs a port of the node that the old one keeps until the new one is available: it never starts.
+    PortTaken {
+        /// The new pod's name.
+        pod: Text,
+        /// The port.
+        port: u64,
+        /// The name of the pod that has the port.
+        held_by: Text,
+    },
     /// The pod on the node is not available.
     Pod {
         /// The pod's name.

@@ -9,7 +9,7 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    forecast::{Assumptions, EndState, SimulatedNode, Simulation},
+    forecast::{Assumptions, EndState, SimulatedNode, Simulation, StuckCause, StuckNode},
     model::Text,
     placement::{PlacementReason, Verdict},
     plan::{DeleteReason, MissingFact},
@@ -34,13 +34,16 @@ use crate::{
 pub struct Diff {
     /// The affected nodes, by name.
     pub nodes: Vec<NodeDiff>,
-    /// The most nodes that are without an available pod at the same time. Only nodes count that should run a pod and
-    /// have an available one now. New pods are assumed to be available at once.
+    /// The most nodes that are without an available pod at the same time. Only affected nodes count that should run a pod
+    /// and have an available one now. New pods are assumed to be available at once.
     pub most_unavailable: usize,
     /// The number of nodes that should run a pod after the change.
     pub desired: usize,
     /// Whether pods would be created without end.
     pub is_restless: bool,
+    /// The nodes where the new pod can never start, because it needs a port that the old one keeps.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<StuckNode>,
     /// The fact that a snapshot [lacks](Snapshot::without) and without which the effect is not known. Nothing else is
     /// then said.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,8 +160,8 @@ impl Snapshot<'_> {
     pub fn diff(before: Option<&Self>, after: &Self) -> Diff {
         // Pods that are known to be up to date before are known to be outdated once the template has changed.
         if let Some(missing) = before.unwrap_or(after).needed_to_foresee() {
-            let nodes = Vec::new();
-            return Diff { nodes, most_unavailable: 0, desired: 0, is_restless: false, missing: Some(missing) };
+            let (nodes, stuck) = (Vec::new(), Vec::new());
+            return Diff { nodes, most_unavailable: 0, desired: 0, is_restless: false, stuck, missing: Some(missing) };
         }
         let ideal = Assumptions::ideal();
         let mut changed = Simulation::new(after, &ideal);
@@ -181,14 +184,32 @@ impl Snapshot<'_> {
             let pods = without.or(with).map(|simulated| simulated.before.clone()).unwrap_or_default();
             Some(NodeDiff { change: change(without, with, rules)?, pods, node })
         });
+        let nodes: Vec<_> = nodes.collect();
+        let stuck = changed.nodes.iter().filter_map(|(node, simulated)| {
+            let (port, _) = simulated.pods.iter().find_map(|pod| pod.waits_for.as_ref())?;
+            Some(StuckNode { node: node.clone(), cause: StuckCause::PortTaken { port: *port } })
+        });
+        let stuck = stuck.filter(|stuck| nodes.iter().any(|node| node.node == stuck.node)).collect();
+        // Only what the change touches counts, not an update that is under way.
+        let touched = nodes.iter().map(|node| node.node.clone()).collect();
+        let most_unavailable = if nodes.is_empty() { 0 } else { most_unavailable_of(after, &ideal, &touched) };
         Diff {
-            nodes: nodes.collect(),
-            most_unavailable: changed.most_unavailable,
+            nodes,
+            most_unavailable,
+            stuck,
             desired: changed.nodes.values().filter(|simulated| simulated.verdict == Verdict::Run).count(),
             is_restless: end == EndState::Restless,
             missing: None,
         }
     }
+}
+
+/// The most of these nodes that are without an available pod at the same time.
+fn most_unavailable_of(snapshot: &Snapshot<'_>, assumptions: &Assumptions, nodes: &BTreeSet<Text>) -> usize {
+    let mut simulation = Simulation::new(snapshot, assumptions);
+    simulation.count_only(nodes);
+    simulation.run();
+    simulation.most_unavailable
 }
 
 /// The rules that keep new pods away from a node, without a change and with it.
@@ -216,6 +237,10 @@ fn change(without: Option<&SimulatedNode>, with: Option<&SimulatedNode>, rules: 
         })),
         (_, End::NoPod) => {
             Some(Change::Lost(match (with.and_then(|simulated| simulated.deletion.clone()), rules.fails_with) {
+                // The update takes the pod, and the rule keeps a new one away.
+                (Some(deletion), Some(placement)) if deletion.is_update() => {
+                    Loss::Deleted(DeleteReason::NotPlaced { placement })
+                }
                 (Some(deletion), _) => Loss::Deleted(deletion),
                 (None, Some(reason)) => Loss::NotCreated(reason),
                 (None, None) => Loss::NodeGone,

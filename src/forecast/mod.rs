@@ -22,7 +22,7 @@ use crate::{
 pub use assumptions::{Assumptions, Delay};
 pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
 use simulation::NodeStep;
-pub(crate) use simulation::{EndState, SimulatedNode, Simulation};
+pub(crate) use simulation::{EndState, SimulatedNode, SimulatedPod, Simulation};
 
 /// How a rollout proceeds, as [`Snapshot::forecast`] returns it. All times count from the time of the snapshot.
 ///
@@ -76,10 +76,12 @@ pub struct Forecast {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Every node that should run a pod has an available one. It is updated unless the strategy is `OnDelete`.
+    /// Every node that should run a pod has an available, updated one.
     Done,
     /// The rollout policy keeps nodes at their older template. All other nodes are done.
     Held,
+    /// The strategy is `OnDelete`: outdated pods stay until somebody deletes them. All other nodes are done.
+    OnDelete,
     /// The new template fails, and all nodes returned to the older one.
     RolledBack,
     /// Nothing more happens, but some nodes have not converged.
@@ -212,6 +214,13 @@ pub enum StuckCause {
     },
     /// The new pod is assumed never to start.
     PodNeverStarts,
+    /// The new pod needs a port of the node that another pod of the DaemonSet has and keeps.
+    PortTaken {
+        /// The port.
+        port: u64,
+    },
+    /// The pod is outdated, and the strategy is `OnDelete`: it stays until somebody deletes it.
+    OnDelete,
     /// The pod has been not Ready for too long, and is assumed to stay not Ready.
     PodStaysUnready {
         /// The pod's name.
@@ -263,13 +272,15 @@ impl Snapshot<'_> {
         let is_held = simulation.rollout.as_ref().is_some_and(|rollout| rollout.phase.holds());
         let nodes = simulation.nodes.iter();
         let stuck: Vec<_> = nodes
-            .filter(|(_, simulated)| !simulated.is_settled(!on_delete && !is_held))
-            .map(|(node, simulated)| StuckNode { node: node.clone(), cause: StuckCause::of(simulated) })
+            .filter(|(_, simulated)| !simulated.is_settled(!is_held))
+            .map(|(node, simulated)| StuckNode { node: node.clone(), cause: StuckCause::of(simulated, on_delete) })
             .collect();
+        let waits_for_deletion = stuck.iter().all(|stuck| stuck.cause == StuckCause::OnDelete);
         Forecast {
             outcome: match end {
                 EndState::Restless => Outcome::Restless,
                 EndState::Unfinished => Outcome::Unfinished,
+                EndState::Quiet if !stuck.is_empty() && waits_for_deletion => Outcome::OnDelete,
                 EndState::Quiet if !stuck.is_empty() => Outcome::Stuck,
                 EndState::Quiet if is_held => Outcome::Held,
                 EndState::Quiet if simulation.was_rolled_back => Outcome::RolledBack,
@@ -376,12 +387,16 @@ impl TimelinePoint {
 }
 
 impl StuckCause {
-    fn of(simulated: &SimulatedNode) -> Self {
+    fn of(simulated: &SimulatedNode, on_delete: bool) -> Self {
+        if on_delete && simulated.is_settled(false) {
+            return Self::OnDelete;
+        }
         let deleting = simulated.pods.iter().find(|pod| pod.is_being_deleted);
         let unready = simulated.pods.iter().find(|pod| !pod.is_available);
         match (&simulated.taint, deleting, unready) {
             (Some(taint), ..) => Self::NodeNotReady { taint: taint.clone() },
             (None, Some(pod), _) => Self::PodStaysInDeletion { pod: pod.name.clone() },
+            (None, None, Some(SimulatedPod { waits_for: Some((port, _)), .. })) => Self::PortTaken { port: *port },
             (None, None, Some(pod)) if pod.fails => Self::PodNeverStarts,
             (None, None, Some(pod)) => Self::PodStaysUnready { pod: pod.name.clone() },
             (None, None, None) if simulated.pods.is_empty() && simulated.verdict == Verdict::Run => Self::NoPod,

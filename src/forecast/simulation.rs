@@ -1,13 +1,20 @@
 //! Simulates a DaemonSet's cluster over time: plans are carried out, and pods start and stop. Nothing else happens.
 
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use oorandom::Rand64;
 
 use crate::forecast::assumptions::{Assumptions, rng};
 use crate::{
-    adoption::revision_match::{RevisionLabels, RevisionMatch},
+    adoption::{
+        ports::shared_port,
+        revision_match::{RevisionLabels, RevisionMatch},
+    },
     cluster::Cluster,
     context::SyncMode,
     explain::{Explanation, PodExplanation, PodState},
@@ -96,6 +103,8 @@ pub(crate) struct SimulatedPod {
     pub(crate) is_being_deleted: bool,
     /// Whether the pod is assumed never to start.
     pub(crate) fails: bool,
+    /// The port of the node that the pod needs, and the pod that has it.
+    pub(crate) waits_for: Option<(u64, Text)>,
 }
 
 /// How a node is counted.
@@ -214,6 +223,7 @@ impl<'a> Simulation<'a> {
             for pod in explained.pods {
                 self.load_pod(&node, pod);
             }
+            self.load_waits(&node);
             self.change(&node, |simulated| {
                 let live = simulated.pods.iter().filter(|pod| !pod.is_being_deleted);
                 simulated.before = live.map(|pod| pod.name.clone()).collect();
@@ -232,22 +242,65 @@ impl<'a> Simulation<'a> {
             is_available: state == PodState::Available,
             is_being_deleted: state == PodState::Deleting,
             fails: false,
+            waits_for: None,
         };
         let known = self.cluster.pod(&self.key_of(&name));
         let (created, deleted) = known.map_or((None, None), |pod| (pod.created, pod.deleted));
+        let is_bound = known.is_some_and(|pod| pod.node.is_bound());
         let is_recent = |since: Option<Timestamp>| {
             let age = since.and_then(|since| Duration::try_from(self.now.duration_since(since)).ok());
             age.is_none_or(|age| age < self.assumptions.patience)
         };
+        // The pod garbage collector removes the pods of missing nodes for good.
+        let is_orphan = self.nodes.get(node).is_some_and(|simulated| !simulated.exists);
         match state {
-            PodState::Deleting if is_recent(deleted) => self.schedule_stop(node, &name),
-            PodState::Pending | PodState::NotReady if is_recent(created) => self.schedule_start(node, &name, false),
+            PodState::Deleting if is_orphan || is_recent(deleted) => self.schedule_stop(node, &name),
+            PodState::Pending | PodState::NotReady if is_bound && is_recent(created) => {
+                self.schedule_start(node, &name, false);
+            }
             PodState::Ready { available_after: Some(after) } => {
                 self.schedule(after, SimEvent::Available(node.clone(), name));
             }
             _ => {}
         }
         self.change(node, |simulated| simulated.pods.push(pod));
+    }
+
+    /// Schedules the start of pods that are not bound yet, unless they wait for a port of the node.
+    fn load_waits(&mut self, node: &Text) {
+        let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
+        let unbound = pods.filter(|pod| {
+            let known = self.cluster.pod(&self.key_of(&pod.name));
+            !pod.is_being_deleted && known.is_some_and(|pod| !pod.node.is_bound() && pod.phase == PodPhase::Pending)
+        });
+        for name in unbound.map(|pod| pod.name.clone()).collect::<Vec<_>>() {
+            let waits_for = self.port_holder(node, &name);
+            let created = self.cluster.pod(&self.key_of(&name)).and_then(|pod| pod.created);
+            let age = created.and_then(|created| Duration::try_from(self.now.duration_since(created)).ok());
+            if waits_for.is_none() && age.is_none_or(|age| age < self.assumptions.patience) {
+                self.schedule_start(node, &name, false);
+            }
+            self.change(node, |simulated| simulated.set_wait(&name, waits_for));
+        }
+    }
+
+    /// Returns the port that a new pod cannot have, and the other pod on the node that has it.
+    fn port_holder(&self, node: &Text, name: &Text) -> Option<(u64, Text)> {
+        let template = &self.cluster.daemonset(&self.key).unwrap_or(self.daemonset).template;
+        let others = self.nodes.get(node)?.pods.iter().filter(|pod| pod.name != *name && pod.waits_for.is_none());
+        let mut running = others.filter_map(|pod| self.cluster.pod(&self.key_of(&pod.name)));
+        running.find_map(|pod| {
+            let hash = pod.labels.get(HASH_LABEL).unwrap_or_default();
+            let port = shared_port(template, self.cluster.revisions(), hash).filter(|_| !pod.is_terminal())?;
+            Some((port, pod.name.clone()))
+        })
+    }
+
+    /// Counts only these nodes as newly unavailable.
+    pub(crate) fn count_only(&mut self, nodes: &BTreeSet<Text>) {
+        for (name, simulated) in &mut self.nodes {
+            simulated.was_available &= nodes.contains(name);
+        }
     }
 
     /// Runs the simulation until no event is left.
@@ -388,10 +441,14 @@ impl<'a> Simulation<'a> {
         let may_fail = is_new && !self.was_rolled_back;
         let fails = may_fail
             && self.nodes.get_mut(node).is_some_and(|simulated| simulated.draw(seed, node).rand_float() < failure_rate);
-        self.schedule_start(node, &name, fails);
+        let waits_for = self.port_holder(node, &name);
+        if waits_for.is_none() {
+            self.schedule_start(node, &name, fails);
+        }
         self.change(node, |simulated| {
             simulated.creation = Some(reason);
-            simulated.pods.push(SimulatedPod { name, is_new, is_available: false, is_being_deleted: false, fails });
+            let (is_available, is_being_deleted) = (false, false);
+            simulated.pods.push(SimulatedPod { name, is_new, is_available, is_being_deleted, fails, waits_for });
         });
     }
 
@@ -453,7 +510,22 @@ impl<'a> Simulation<'a> {
             SimEvent::Gone(node, name) => {
                 self.cluster.delete::<Pod>(self.key_of(&name));
                 self.change(&node, |simulated| simulated.remove_pod(&name));
+                self.end_waits(&node);
             }
+        }
+    }
+
+    /// Lets pods start that no longer wait for a port of the node.
+    fn end_waits(&mut self, node: &Text) {
+        let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
+        let waiting: Vec<_> =
+            pods.filter(|pod| pod.waits_for.is_some()).map(|pod| (pod.name.clone(), pod.fails)).collect();
+        for (name, fails) in waiting {
+            let waits_for = self.port_holder(node, &name);
+            if waits_for.is_none() {
+                self.schedule_start(node, &name, fails);
+            }
+            self.change(node, |simulated| simulated.set_wait(&name, waits_for));
         }
     }
 
@@ -554,6 +626,12 @@ impl SimulatedNode {
             (pods, Verdict::Keep) => pods.iter().all(|pod| !pod.is_being_deleted),
             (pods, Verdict::Refuse) => pods.is_empty(),
             (_, Verdict::Run) => false,
+        }
+    }
+
+    fn set_wait(&mut self, name: &Text, waits_for: Option<(u64, Text)>) {
+        if let Some(pod) = self.pods.iter_mut().find(|pod| pod.name == *name) {
+            pod.waits_for = waits_for;
         }
     }
 

@@ -23,6 +23,16 @@ impl fmt::Display for Forecast {
                 let phase = self.rollout.as_ref().map(|rollout| format!(": {}", rollout.phase)).unwrap_or_default();
                 write!(f, "held after {after}{phase}")?;
             }
+            Outcome::OnDelete => {
+                let when = if self.after.is_zero() { String::new() } else { format!(" after {after}") };
+                let nodes = self.stuck.len();
+                let s = if nodes == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "nothing more happens by itself{when}: {nodes} node{s} keep{} an outdated pod",
+                    if nodes == 1 { "s" } else { "" }
+                )?;
+            }
             Outcome::RolledBack => write!(f, "fails, and is rolled back after {after}")?,
             Outcome::Restless => write!(f, "never settles: pods are created without end")?,
             Outcome::Unfinished => write!(f, "not done after {after}")?,
@@ -43,6 +53,14 @@ impl fmt::Display for StuckCause {
         match self {
             Self::NodeNotReady { taint } => {
                 write!(f, "the node is not ready ({taint}): no pod starts or stops there")
+            }
+            Self::PortTaken { port } => write!(
+                f,
+                "the new pod waits for port {port} of the node, which the old pod keeps until the new one is available: set \
+                 maxSurge to 0 and maxUnavailable to 1 or more"
+            ),
+            Self::OnDelete => {
+                f.write_str("an outdated pod, which OnDelete replaces only once kubectl delete pod removed it")
             }
             Self::PodNeverStarts => f.write_str("the new pod is assumed never to start"),
             Self::PodStaysUnready { pod } => write!(f, "pod {pod} has been not Ready for too long"),

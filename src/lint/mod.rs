@@ -3,7 +3,9 @@
 mod builder;
 mod manifest;
 mod policy;
+mod ports;
 mod rules;
+mod update;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -129,6 +131,14 @@ lints! {
     InvalidAffinityTerm, Error, "invalid-affinity-term", "A term of the required node affinity is malformed.";
     /// A term of the required node affinity, or a label of the node selector, matches no node.
     MatchesNoNode, Warning, "matches-no-node", "A rule of the template matches no node of the cluster.";
+    /// Each rule of the template matches some node, but all together match none.
+    WantedNowhere, Warning, "wanted-nowhere", "No node should run a pod.";
+    /// Another DaemonSet needs the same port of the same nodes.
+    HostPortConflict, Error, "host-port-conflict", "Two DaemonSets need the same port of a node.";
+    /// The controller replaces a toleration with `tolerationSeconds` by its own without.
+    TolerationOverridden, Warning, "toleration-overridden", "The controller overrides tolerationSeconds.";
+    /// The system's own priority classes may be refused outside `kube-system`.
+    CriticalPriority, Note, "critical-priority", "A priority class of the system outside kube-system.";
     /// Both `maxUnavailable` and `maxSurge` are 0, which the API server refuses.
     UpdateNeverMoves, Error, "update-never-moves", "maxUnavailable and maxSurge are both 0.";
     /// `maxUnavailable` covers all nodes.
@@ -146,13 +156,15 @@ lints! {
     InvalidPolicy, Error, "invalid-policy", "An annotation with a rollout policy cannot be read.";
     /// A rollout policy has no effect, or waits for nodes that do not exist.
     IdlePolicy, Warning, "idle-policy", "A rollout policy has no effect, or waits for nodes that do not exist.";
+    /// Several revisions equal the template, so that pods of other templates are labelled as up to date and stay.
+    RelabelsOtherTemplate, Error, "relabels-other-template", "Pods of another template will count as up to date.";
     /// Under `OnDelete`, pods of three or more revisions run at the same time.
     ManyRevisionsInUse, Warning, "many-revisions-in-use", "Pods of three or more revisions run at the same time.";
     /// No old revision is kept, so that a roll-back is impossible.
     NoHistory, Warning, "no-history", "revisionHistoryLimit is 0.";
     /// `minReadySeconds` makes an update take more than a day.
     SlowRollOut, Warning, "slow-roll-out", "minReadySeconds makes an update take more than a day.";
-    /// The update is blocked, so that outdated pods stay.
+    /// An update is blocked by a problem, or for long, so that outdated pods stay.
     UpdateWaits, Warning, "update-waits", "An update is blocked.";
 }
 
@@ -182,6 +194,7 @@ lints! {
 /// ```
 pub fn lint(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
     let mut findings: Vec<_> = snapshots.iter().flat_map(rules::check).collect();
+    findings.extend(ports::check(snapshots));
     let mut namespaces = BTreeMap::<&Text, Vec<&Snapshot<'_>>>::new();
     for snapshot in snapshots {
         namespaces.entry(&snapshot.daemonset.namespace).or_default().push(snapshot);

@@ -1,7 +1,7 @@
 //! The checks of one DaemonSet.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -10,14 +10,15 @@ use serde_json::Value;
 use super::{
     Finding, Lint,
     builder::{count, found},
-    manifest, policy,
+    manifest, policy, update,
 };
 use crate::{
     adoption::claim::{controls_pod, selects},
-    explain::{ClaimReason, Explanation, UpdateState},
+    explain::{ClaimReason, Explanation},
     model::{
-        HASH_LABEL, IntOrPercent, NodeSelector, NodeSelectorTerm, Text, TolerationOperator, UpdateStrategy,
-        well_known::{NODE_SELECTOR_ANNOTATION, PROJECT_NODE_SELECTOR_ANNOTATION},
+        HASH_LABEL, HostPort, IntOrPercent, NodeSelector, NodeSelectorTerm, TaintEffect, Text, TolerationOperator,
+        UpdateStrategy,
+        well_known::{NODE_SELECTOR_ANNOTATION, NOT_READY_TAINT, PROJECT_NODE_SELECTOR_ANNOTATION, UNREACHABLE_TAINT},
     },
     placement::{Placement, PlacementReason, SelectorSource},
     plan::Warning,
@@ -41,7 +42,13 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(selector(snapshot));
     findings.extend(adopted(snapshot, &explanation));
     findings.extend(matches_no_node(snapshot));
+    let has_reason = |finding: &Finding| matches!(finding.lint, Lint::MatchesNoNode | Lint::ProjectSelectorConflict);
+    if desired.is_empty() && !findings.iter().any(has_reason) {
+        findings.extend(wanted_nowhere(snapshot, &placements));
+    }
     findings.extend(placement(snapshot));
+    findings.extend(overridden_tolerations(snapshot));
+    findings.extend(critical_priority(snapshot));
     findings.extend(strategy(snapshot, desired.len()));
     findings.extend(policy::check(snapshot, &desired));
     findings.extend(revisions(snapshot, &explanation));
@@ -106,6 +113,11 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
             Lint::InvalidPolicy,
             format!("metadata.annotations[{}]", error.annotation()),
             "correct or remove the annotation",
+        ),
+        Warning::RelabelsOtherTemplate { .. } => (
+            Lint::RelabelsOtherTemplate,
+            "spec.template".into(),
+            "delete the surplus revisions that equal the template, with kubectl delete controllerrevision",
         ),
         // The rest is about the input rather than the DaemonSet, or has a rule of its own.
         Warning::SelectorMissesTemplate
@@ -195,6 +207,63 @@ fn matches_no_node(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     pairs.chain(unmatched).collect()
 }
 
+/// Finds a DaemonSet that no node should run, though each of its rules matches some node.
+fn wanted_nowhere(snapshot: &Snapshot<'_>, placements: &[Placement]) -> Option<Finding> {
+    const SHOWN: usize = 3;
+    let mut reasons = BTreeMap::<String, usize>::new();
+    for placement in placements {
+        *reasons.entry(placement.reason.to_string()).or_default() += 1;
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, nodes)| std::cmp::Reverse(*nodes));
+    let shown: Vec<_> =
+        reasons.iter().take(SHOWN).map(|(reason, nodes)| format!("{}: {reason}", count(*nodes, "node"))).collect();
+    let message = format!("no node of {} should run a pod ({})", placements.len(), shown.join("; "));
+    let fix = "daemonplan explain shows for each node which changes together would bring a pod there";
+    let finding = found(snapshot, Lint::WantedNowhere, "spec.template.spec");
+    (!placements.is_empty()).then(|| finding.with_message(message).with_fix(fix))
+}
+
+/// Finds tolerations with a time that the controller replaces by its own without one.
+fn overridden_tolerations(snapshot: &Snapshot<'_>) -> Vec<Finding> {
+    let template = &snapshot.daemonset.template;
+    let json = template.json().get("spec").and_then(|spec| spec.get("tolerations"));
+    let overridden = template.tolerations().iter().enumerate().filter(|(number, toleration)| {
+        let is_own = [NOT_READY_TAINT, UNREACHABLE_TAINT].contains(&toleration.key.as_str());
+        let has_time = json.and_then(|json| json.get(number)?.get("tolerationSeconds")).is_some_and(Value::is_number);
+        let is_same =
+            toleration.operator == TolerationOperator::Exists && toleration.effect == Some(TaintEffect::NoExecute);
+        is_own && is_same && has_time
+    });
+    let overridden = overridden.map(|(number, toleration)| {
+        let field = format!("spec.template.spec.tolerations[{number}].tolerationSeconds");
+        found(snapshot, Lint::TolerationOverridden, field)
+            .with_message(format!(
+                "the controller replaces the toleration of {} by its own without tolerationSeconds: pods are never \
+                 evicted from such nodes",
+                toleration.key
+            ))
+            .with_fix("leave tolerationSeconds out: it has no effect")
+    });
+    overridden.collect()
+}
+
+/// Finds the system's own priority classes in other namespaces than the system's.
+fn critical_priority(snapshot: &Snapshot<'_>) -> Option<Finding> {
+    let daemonset = snapshot.daemonset;
+    let spec = daemonset.template.json().get("spec");
+    let class = spec.and_then(|spec| spec.get("priorityClassName")?.as_str())?;
+    let is_critical = matches!(class, "system-node-critical" | "system-cluster-critical");
+    (is_critical && daemonset.namespace != "kube-system").then(|| {
+        found(snapshot, Lint::CriticalPriority, "spec.template.spec.priorityClassName")
+            .with_message(format!(
+                "{class} outside kube-system: a cluster that limits this class refuses the pods, unless a ResourceQuota of \
+                 the namespace allows it"
+            ))
+            .with_fix("allow it with a ResourceQuota whose scope is the PriorityClass, or use a class of your own")
+    })
+}
+
 /// Checks the tolerations, the node name and the affinity of the template.
 fn placement(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let template = &snapshot.daemonset.template;
@@ -265,11 +334,13 @@ fn strategy(snapshot: &Snapshot<'_>, desired: usize) -> Vec<Finding> {
                 .with_fix("set maxUnavailable to a part of the nodes, such as 10%"),
         );
     }
-    if let Some((path, port)) = node_port(daemonset.template.json().get("spec")).filter(|_| !is_none(max_surge)) {
+    if let Some(HostPort { field, number, .. }) =
+        daemonset.template.host_ports().first().filter(|_| !is_none(max_surge))
+    {
         findings.push(
-            found(snapshot, Lint::SurgeNeedsPort, format!("spec.template.spec.{path}"))
+            found(snapshot, Lint::SurgeNeedsPort, format!("spec.template.{field}"))
                 .with_message(format!(
-                    "updates surge, but a new pod cannot start while the old pod holds port {port} of the node"
+                    "updates surge, but a new pod cannot start while the old pod holds port {number} of the node"
                 ))
                 .with_fix("set maxSurge to 0 and maxUnavailable to 1 or more"),
         );
@@ -288,26 +359,6 @@ fn strategy(snapshot: &Snapshot<'_>, desired: usize) -> Vec<Finding> {
         );
     }
     findings
-}
-
-/// Returns the first port of the node that a container uses, after the path of its field in the pod's spec.
-fn node_port(spec: Option<&Value>) -> Option<(String, u64)> {
-    let on_host = spec?.get("hostNetwork").and_then(Value::as_bool).unwrap_or_default();
-    let field = if on_host { "containerPort" } else { "hostPort" };
-    ["containers", "initContainers"].into_iter().find_map(|kind| {
-        let containers = spec?.get(kind)?.as_array()?.iter().enumerate();
-        // Of the init containers, only sidecars keep a port.
-        let mut running = containers.filter(|(_, container)| {
-            kind == "containers" || container.get("restartPolicy").and_then(Value::as_str) == Some("Always")
-        });
-        running.find_map(|(number, container)| {
-            let mut ports = container.get("ports")?.as_array()?.iter().enumerate();
-            ports.find_map(|(place, port)| {
-                let port = port.get(field)?.as_u64().filter(|port| *port > 0)?;
-                Some((format!("{kind}[{number}].ports[{place}].{field}"), port))
-            })
-        })
-    })
 }
 
 /// Checks the revisions in use, the history and the progress of the update.
@@ -334,15 +385,6 @@ fn revisions(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Vec<Finding>
                 .with_fix("set it to 2 or more; 10 is the default"),
         );
     }
-    if let UpdateState::Waiting { blocked_by, .. } = &explanation.update {
-        let blockers = blocked_by.iter().map(|blocker| format!("{}: {blocker}", blocker.node));
-        let blockers: Vec<_> = blockers.take(MANY).collect();
-        findings.push(
-            found(snapshot, Lint::UpdateWaits, "spec.template")
-                .with_message(format!("{} ({})", explanation.update, blockers.join("; ")))
-                .with_fix("check these nodes: the update proceeds once they have an available pod")
-                .on_nodes(blocked_by.iter().map(|blocker| blocker.node.clone()).collect()),
-        );
-    }
+    findings.extend(update::check(snapshot, explanation));
     findings
 }

@@ -39,7 +39,7 @@ pub use node::Node;
 pub use node_selector::{FieldRequirement, NodeSelector, NodeSelectorTerm};
 pub(crate) use node_selector::{affinity_to, required_affinity_to};
 pub use pod::{Pod, PodNode, PodPhase, PodProblem, Readiness};
-pub use pod_template::{PodTemplate, PodTemplateError};
+pub use pod_template::{HostPort, PodTemplate, PodTemplateError};
 pub use quantity::{InvalidQuantity, Quantity};
 pub(crate) use requirement::parse_bound;
 pub use requirement::{Operator, Requirement, RequirementError};

@@ -89,6 +89,12 @@ pub enum Warning {
         /// The name.
         revision: Text,
     },
+    /// Several revisions equal the template, so that all pods are labelled as up to date, as in Kubernetes. These pods run
+    /// another template, and are never updated from then on. <https://github.com/kubernetes/kubernetes/issues/111280>
+    RelabelsOtherTemplate {
+        /// The names of the pods.
+        pods: Vec<Text>,
+    },
     /// No revision equals the template, but the newest one has all fields of the template with the same values, and more
     /// fields. If the DaemonSet was read through types that do not know these, the rollout is a mistake.
     RevisionSaysMore {
@@ -177,6 +183,7 @@ impl Warning {
             Self::NamespaceNotGiven { .. } => "NamespaceNotGiven",
             Self::DuplicateNode { .. } => "DuplicateNode",
             Self::DuplicateRevision { .. } => "DuplicateRevision",
+            Self::RelabelsOtherTemplate { .. } => "RelabelsOtherTemplate",
             Self::RevisionSaysMore { .. } => "RevisionSaysMore",
         }
     }
@@ -219,6 +226,17 @@ impl fmt::Display for Warning {
             Self::DuplicateNode { node } => write!(f, "node {node} was given more than once, with different contents"),
             Self::DuplicateRevision { revision } => {
                 write!(f, "revision {revision} was given more than once, with different contents")
+            }
+            Self::RelabelsOtherTemplate { pods } => {
+                let (count, s) = (pods.len(), if pods.len() == 1 { "" } else { "s" });
+                let first = pods.first().map(Text::as_str).unwrap_or_default();
+                write!(
+                    f,
+                    "several revisions equal the template, so that {count} pod{s} of another template ({first}{}) will be \
+                     labelled as up to date, and never be updated: delete the surplus revisions first, or these pods after \
+                     it (kubernetes/kubernetes#111280)",
+                    if count > 1 { ", …" } else { "" }
+                )
             }
             Self::RevisionSaysMore { revision, fields } => write!(
                 f,
@@ -263,6 +281,7 @@ mod tests {
             (Warning::DuplicateRevision { revision: "agent-one".into() }, "DuplicateRevision", "agent-one"),
             (Warning::SelectorMissesTemplate, "SelectorMissesTemplate", "template's labels"),
             (Warning::OtherNamespace { expected: "prod".into(), found: "dev".into() }, "OtherNamespace", "dev"),
+            (Warning::RelabelsOtherTemplate { pods: vec!["agent-one".into()] }, "RelabelsOtherTemplate", "agent-one"),
             (Warning::NoUid, "NoUid", "uid"),
             (Warning::NoBurst, "NoBurst", "0"),
             (Warning::ClockNotGiven, "ClockNotGiven", "time"),

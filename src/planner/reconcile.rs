@@ -102,6 +102,12 @@ impl<P: PodSource> Reconciler<'_, P> {
         self.add_steps_of_history(history.changes.iter().cloned());
         if history.has_duplicates() {
             self.plan.actions.extend(relabel(self.pods.claimed(), &history.hash));
+            let is_other = |pod: &&Pod| !history.equals_template(pod.labels.get(HASH_LABEL).unwrap_or_default());
+            let mut pods: Vec<_> = self.pods.claimed().filter(is_other).map(|pod| pod.name.clone()).collect();
+            if !pods.is_empty() {
+                pods.sort_unstable();
+                self.plan.warnings.push(Warning::RelabelsOtherTemplate { pods });
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use daemonplan::{Diff, Snapshot, forecast::Change, model::PodPhase};
 use serde_json::json;
 
-use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, taint};
+use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, taint, tainted};
 
 fn workers() -> Cluster {
     let nodes = ["n1", "n2", "n3"];
@@ -162,4 +162,33 @@ fn a_diff_serializes_to_json() {
     assert_eq!(json["nodes"][0]["pods"], json!(["pod-n1"]));
     assert_eq!(json["nodes"][0]["placement"]["rule"], "NodeAffinity");
     assert_eq!(json["mostUnavailable"], 0);
+}
+
+#[test]
+fn a_pod_that_an_update_takes_where_none_may_follow_is_lost_for_the_reason_of_the_rule() {
+    let tolerating = |tolerates: bool| {
+        let tolerations = if tolerates { json!([{"key": "x", "operator": "Exists"}]) } else { json!([]) };
+        let mut cluster = cluster([node("a"), tainted("b", &["x:NoSchedule"])])
+            .with_spec(json!({"containers": [{"name": "agent", "image": "agent:1"}], "tolerations": tolerations}));
+        cluster.revisions = vec![cluster.revision("one", 1)];
+        cluster.with_pods([pod("p", "a"), pod("q", "b")])
+    };
+    let before = tolerating(true);
+    let mut after = before.clone();
+    after.daemonset.template = tolerating(false).daemonset.template;
+    let diff = Snapshot::diff(Some(&before.snapshot()), &after.snapshot());
+    let lines: Vec<_> = diff.nodes.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["a: pod replaced: outdated", "b: pod removed: taint x:NoSchedule is not tolerated"]);
+}
+
+#[test]
+fn an_update_under_way_elsewhere_does_not_count_against_a_change() {
+    let under_way = cluster(["a", "b", "c", "d"].map(node))
+        .with_new_template()
+        .rolling(json!(3), json!(0))
+        .with_pods(["a", "b", "c", "d"].map(|node| pod(&format!("p-{node}"), node)));
+    let mut after = under_way.clone();
+    after.nodes.remove(3);
+    let diff = Snapshot::diff(Some(&under_way.snapshot()), &after.snapshot());
+    assert_eq!((diff.nodes.len(), diff.most_unavailable), (1, 0), "only d is touched, and no pod should run there");
 }

@@ -2,7 +2,7 @@
 
 use daemonplan::{
     explain::{BlockerCause, ClaimReason, PodState, UpdateState},
-    model::{ControllerRef, Pod, PodPhase, Readiness},
+    model::{ControllerRef, Pod, PodNode, PodPhase, Readiness},
 };
 use serde_json::{Value, json};
 
@@ -344,5 +344,26 @@ fn a_pod_that_may_stay_is_described_unlike_one_that_must_be_deleted() {
     assert_eq!(
         sentence(&placed("broken:NoExecute"), "a"),
         "an up-to-date pod, available, deleted next: taint broken:NoExecute is not tolerated"
+    );
+}
+
+#[test]
+fn a_new_pod_that_needs_the_port_of_the_old_one_blocks_the_update_with_the_way_out() {
+    let spec = |image: &str| json!({"containers": [{"name": "a", "image": image, "ports": [{"containerPort": 80, "hostPort": 80}]}]});
+    let mut cluster = cluster([node("a")]).with_spec(spec("a:1"));
+    cluster.revisions = vec![cluster.revision("one", 1)];
+    cluster.daemonset.template = template(spec("a:2"));
+    let revision = cluster.revision("two", 2);
+    cluster.revisions.push(revision);
+    let waiting = pod("new", "a").of("two").phase(PodPhase::Pending).but(|pod| {
+        pod.ready = Readiness::NotReady;
+        pod.node = PodNode::Intended("a".into());
+    });
+    let cluster = cluster.rolling(json!(0), json!(1)).with_pods([pod("old", "a"), waiting]);
+    let UpdateState::Waiting { blocked_by, .. } = cluster.snapshot().explain().update else { panic!("not waiting") };
+    assert_eq!(
+        blocked_by[0].to_string(),
+        "pod new waits for port 80 of the node, which old keeps until new is available: it never starts; set maxSurge \
+         to 0 and maxUnavailable to 1 or more"
     );
 }

@@ -129,10 +129,80 @@ fn pods_not_ready_for_long_stay_so() {
 }
 
 #[test]
-fn under_on_delete_outdated_pods_are_not_stuck() {
-    let forecast = forecast(&outdated().with_strategy(json!({"type": "OnDelete"})));
-    assert_eq!((forecast.outcome, waves(&forecast)), (Outcome::Done, vec![]));
-    assert_eq!(forecast.to_string(), "done already; at least 4 of 4 nodes have an available pod at any time");
+fn under_on_delete_outdated_pods_wait_for_somebody_to_delete_them() {
+    let waiting = forecast(&outdated().with_strategy(json!({"type": "OnDelete"})));
+    assert_eq!((waiting.outcome, waves(&waiting)), (Outcome::OnDelete, vec![]));
+    assert_eq!(
+        waiting.to_string(),
+        "nothing more happens by itself: 4 nodes keep an outdated pod; at least 4 of 4 nodes have an available pod at \
+         any time"
+    );
+    assert!(stuck(&waiting).iter().all(|node| node.contains("kubectl delete pod")), "{:?}", stuck(&waiting));
+    let current = cluster([node("n1")]).with_pod(pod("p", "n1")).with_strategy(json!({"type": "OnDelete"}));
+    assert_eq!(forecast(&current).outcome, Outcome::Done);
+}
+
+/// Two outdated pods that have port 80 of their nodes, and an update that surges.
+fn surging(old: &serde_json::Value, new: &serde_json::Value) -> crate::common::Cluster {
+    let spec = |ports: &serde_json::Value| json!({"containers": [{"name": "a", "image": "a", "ports": ports}]});
+    let mut cluster = cluster(["n1", "n2"].map(node)).with_spec(spec(old));
+    cluster.revisions = vec![cluster.revision("one", 1)];
+    cluster.daemonset.template = crate::common::template(spec(new));
+    let revision = cluster.revision("two", 2);
+    cluster.revisions.push(revision);
+    cluster.rolling(json!(0), json!(1)).with_pods([pod("p1", "n1"), pod("p2", "n2")])
+}
+
+#[test]
+fn a_surge_that_needs_the_port_of_the_old_pod_is_stuck_for_ever() {
+    let port = |number: u64| json!([{"containerPort": 80, "hostPort": number}]);
+    for (old, new, outcome) in [
+        (port(80), json!([{"containerPort": 81, "hostPort": 80}]), Outcome::Stuck),
+        (port(80), json!([{"containerPort": 80, "hostPort": 80, "protocol": "UDP"}]), Outcome::Done),
+        (port(80), port(81), Outcome::Done),
+        (json!([]), port(80), Outcome::Done),
+        (
+            json!([{"containerPort": 80, "hostPort": 80, "hostIP": "10.0.0.1"}]),
+            json!([{"containerPort": 81, "hostPort": 80, "hostIP": "10.0.0.2"}]),
+            Outcome::Done,
+        ),
+    ] {
+        let cluster = surging(&old, &new);
+        let forecast = forecast(&cluster);
+        assert_eq!(forecast.outcome, outcome, "{old} {new}");
+        let mut before = cluster.clone();
+        before.daemonset.template = before.revisions[0].template().unwrap();
+        let diff = daemonplan::Snapshot::diff(Some(&before.snapshot()), &cluster.snapshot());
+        assert_eq!(diff.stuck.is_empty(), outcome == Outcome::Done, "{old} {new}");
+        if outcome == Outcome::Stuck {
+            assert!(stuck(&forecast)[0].starts_with("n1: the new pod waits for port 80 of the node"), "{forecast:?}");
+            assert_eq!(diff.deletions(), 0, "the old pods stay");
+        }
+    }
+    let network = |network: bool| {
+        let ports = json!([{"containerPort": 80}]);
+        let mut cluster = surging(&ports, &json!([{"containerPort": 80, "name": "x"}]));
+        let spec = json!({"hostNetwork": network, "containers": [{"name": "a", "image": "a", "ports": ports}]});
+        cluster.daemonset.template = crate::common::template(spec);
+        cluster.revisions.truncate(0);
+        forecast(&cluster).outcome
+    };
+    assert_eq!(
+        (network(true), network(false)),
+        (Outcome::Stuck, Outcome::Done),
+        "on the node's network each port counts"
+    );
+}
+
+#[test]
+fn a_new_pod_starts_once_the_port_is_free() {
+    let port = json!([{"containerPort": 80, "hostPort": 80}]);
+    let going = surging(&port, &json!([{"containerPort": 81, "hostPort": 80}]));
+    let mut cluster = going.rolling(json!(0), json!(1));
+    for pod in &mut cluster.pods {
+        pod.deleted = Some(cluster.now);
+    }
+    assert_eq!(forecast(&cluster).outcome, Outcome::Done, "the old pods are being deleted already");
 }
 
 #[test]

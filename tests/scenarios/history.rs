@@ -140,3 +140,23 @@ fn unknown_history_differs_from_empty_history() {
     let cluster = Cluster { nodes: vec![node("a"), node("b")], ..cluster };
     assert_eq!(lines(&without_history(&cluster)), ["delete pod y on b: outdated"]);
 }
+
+#[test]
+fn a_relabelling_of_pods_of_another_template_is_warned_of() {
+    let relabelled = |hash: &str| {
+        let mut cluster = cluster([node("a")]).with_new_template();
+        cluster.daemonset.template = cluster.revisions[0].template().unwrap();
+        let mut copy = cluster.revisions[0].clone();
+        copy.name = "agent-copy".into();
+        copy.labels = copy.labels.with(HASH_LABEL, "copy");
+        cluster.revisions.push(copy);
+        cluster.with_pod(pod("x", "a").of(hash)).plan()
+    };
+    let plan = relabelled("two");
+    let codes: Vec<_> = plan.warnings.iter().map(daemonplan::Warning::code).collect();
+    assert_eq!(codes, ["RelabelsOtherTemplate"]);
+    assert!(lines(&plan).iter().any(|line| line.starts_with("relabel pod x")), "the decision is that of Kubernetes");
+    for same in ["one", "copy"] {
+        assert_eq!(relabelled(same).warnings, [], "{same}");
+    }
+}

@@ -3,9 +3,9 @@
 use daemonplan::{
     Snapshot,
     lint::{Finding, Lint, Severity, lint},
-    model::LabelSelector,
+    model::{LabelSelector, Pod, PodPhase},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, selector, taint, template};
 
@@ -258,4 +258,99 @@ fn an_empty_snapshot_can_be_linted() {
     let cluster = cluster([]);
     assert_eq!(lint(&[] as &[Snapshot<'_>]), []);
     assert_eq!(lines(&cluster), Vec::<String>::new());
+}
+
+#[test]
+fn a_healthy_update_is_no_alarm_and_a_blocked_one_has_a_fix_that_can_work() {
+    let minutes_ago = |minutes: i64| Some(some().now - jiff::SignedDuration::from_mins(minutes));
+    let waiting = |change: &dyn Fn(&mut Pod)| {
+        let mut new = pod("a", "w1").of("two").phase(PodPhase::Pending);
+        new.created = minutes_ago(1);
+        change(&mut new);
+        some().with_pods([new, pod("b", "w2"), pod("c", "i1")]).with_new_template()
+    };
+    let waits = |cluster: &Cluster| findings(cluster).into_iter().find(|finding| finding.lint == Lint::UpdateWaits);
+    assert_eq!(waits(&waiting(&|_| {})), None, "it has been starting for a minute");
+    assert_eq!(waits(&waiting(&|pod| pod.deleted = minutes_ago(1))), None);
+    let long = waits(&waiting(&|pod| pod.created = minutes_ago(60))).unwrap();
+    assert_eq!(long.fix, "mend what kubectl describe pod -n prod a tells, or raise maxUnavailable to 2 or more");
+    let stays = waits(&waiting(&|pod| pod.deleted = minutes_ago(60))).unwrap();
+    assert!(stays.fix.contains("kubectl delete pod -n prod a --force"), "{}", stays.fix);
+    let mut dead = waiting(&|pod| pod.deleted = minutes_ago(60));
+    dead.nodes[0].taints = vec![taint("node.kubernetes.io/unreachable:NoExecute")];
+    let dead = waits(&dead).unwrap();
+    for way in ["kubectl delete node w1", "--force", "maxUnavailable to 2", "daemonplan/away"] {
+        assert!(dead.fix.contains(way), "{}", dead.fix);
+    }
+    let clockless = waiting(&|pod| pod.created = minutes_ago(60));
+    let snapshot = Snapshot::new(&clockless.daemonset, &clockless.nodes, &clockless.pods, &clockless.namespace)
+        .revisions(&clockless.revisions);
+    assert!(lint(&[snapshot]).iter().all(|finding| finding.lint != Lint::UpdateWaits));
+}
+
+#[test]
+fn a_daemonset_that_several_rules_together_keep_from_all_nodes_is_found() {
+    let mut cluster = cluster([labelled("a", &[("pool", "x")]), node("b")])
+        .with_spec(json!({"nodeSelector": {"pool": "x"}, "containers": [{"name": "a", "image": "a"}]}));
+    assert!(findings(&cluster).iter().all(|finding| finding.lint != Lint::WantedNowhere));
+    cluster.nodes[0].taints = vec![taint("dedicated:NoSchedule")];
+    let finding = only(&cluster, Lint::WantedNowhere);
+    assert!(finding.message.starts_with("no node of 2 should run a pod (1 node: "), "{}", finding.message);
+    assert!(finding.message.contains("dedicated:NoSchedule is not tolerated"), "{}", finding.message);
+    cluster.nodes[0].labels = [("pool", "y")].into_iter().collect();
+    assert!(
+        findings(&cluster).iter().all(|finding| finding.lint != Lint::WantedNowhere),
+        "one rule alone has its own lint"
+    );
+}
+
+#[test]
+fn tolerations_that_the_controller_overrides_are_found() {
+    let with = |toleration: Value| {
+        let cluster =
+            some().with_spec(json!({"tolerations": [toleration], "containers": [{"name": "a", "image": "a"}]}));
+        let is_meant = |finding: &Finding| finding.lint == Lint::TolerationOverridden;
+        findings(&cluster).iter().filter(|finding| is_meant(finding)).count()
+    };
+    let key = "node.kubernetes.io/not-ready";
+    assert_eq!(with(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30})), 1);
+    assert_eq!(with(json!({"key": key, "operator": "Exists", "effect": "NoExecute"})), 0);
+    assert_eq!(with(json!({"key": "mine", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30})), 0);
+}
+
+#[test]
+fn critical_priority_classes_are_found_outside_kube_system() {
+    let spec = |class: &str| json!({"priorityClassName": class, "containers": [{"name": "a", "image": "a"}]});
+    let has = |cluster: &Cluster| findings(cluster).iter().any(|finding| finding.lint == Lint::CriticalPriority);
+    assert!(has(&some().with_spec(spec("system-node-critical"))));
+    assert!(!has(&some().with_spec(spec("mine"))));
+    let mut system = some().with_spec(spec("system-cluster-critical"));
+    system.daemonset.namespace = "kube-system".into();
+    system.namespace = daemonplan::model::Namespace::new("kube-system");
+    assert!(!has(&system));
+}
+
+#[test]
+fn daemonsets_that_need_the_same_port_of_a_node_are_found() {
+    let with_port = |name: &str, port: u64, pool: Option<&str>| {
+        let ports = json!([{"containerPort": port, "hostPort": port}]);
+        let mut spec = json!({"containers": [{"name": "a", "image": "a", "ports": ports}]});
+        if let Some(pool) = pool {
+            spec["nodeSelector"] = json!({"pool": pool});
+        }
+        let nodes = [labelled("a", &[("pool", "x")]), labelled("b", &[("pool", "y")])];
+        let mut cluster = cluster(nodes).with_spec(spec);
+        cluster.daemonset.name = name.into();
+        cluster
+    };
+    let conflicts = |one: &Cluster, other: &Cluster| {
+        let found = lint(&[one.snapshot(), other.snapshot()]);
+        let found = found.into_iter().filter(|finding| finding.lint == Lint::HostPortConflict);
+        found.map(|finding| (finding.daemon_set.name.to_string(), finding.nodes.len())).collect::<Vec<_>>()
+    };
+    let one = with_port("one", 9100, None);
+    assert_eq!(conflicts(&one, &with_port("two", 9100, None)), [("one".into(), 2), ("two".into(), 2)]);
+    assert_eq!(conflicts(&one, &with_port("two", 9100, Some("x"))), [("one".into(), 1), ("two".into(), 1)]);
+    assert_eq!(conflicts(&one, &with_port("two", 9101, None)), []);
+    assert_eq!(conflicts(&with_port("one", 9100, Some("y")), &with_port("two", 9100, Some("x"))), []);
 }

@@ -164,7 +164,7 @@ impl Runs {
             .collect();
         progress.advance(args.runs - count);
         runs.sort_by(|a, b| {
-            let rank = |run: &Run| (run.outcome != Outcome::Done, run.seed);
+            let rank = |run: &Run| (!run.is_good(), run.seed);
             rank(a).0.cmp(&rank(b).0).then(a.after_seconds.total_cmp(&b.after_seconds)).then(a.seed.cmp(&b.seed))
         });
         let median = runs.get(runs.len().saturating_sub(1) / 2).map_or(args.seed, |run| run.seed);
@@ -177,7 +177,7 @@ impl Runs {
 
     /// Describes how the runs differ: how many converge, or the p90 of their durations.
     fn spread(&self) -> Option<String> {
-        let (count, done) = (self.all.len(), self.all.iter().filter(|run| run.outcome == Outcome::Done).count());
+        let (count, done) = (self.all.len(), self.all.iter().filter(|run| run.is_good()).count());
         let last = self.all.get((count * 9).div_ceil(10).checked_sub(1)?)?;
         let differs = self.all.first().is_some_and(|first| first.after_seconds.total_cmp(&last.after_seconds).is_ne());
         match done {
@@ -193,9 +193,17 @@ impl Runs {
     }
 }
 
+impl Run {
+    /// Whether all happened that the strategy lets happen.
+    fn is_good(&self) -> bool {
+        matches!(self.outcome, Outcome::Done | Outcome::OnDelete)
+    }
+}
+
 /// Whether nothing happens, and nothing should.
 fn is_idle(forecast: &Forecast) -> bool {
-    forecast.after.is_zero() && forecast.waves.is_empty() && forecast.stuck.is_empty()
+    let is_as_it_should = forecast.stuck.is_empty() || forecast.outcome == Outcome::OnDelete;
+    forecast.after.is_zero() && forecast.waves.is_empty() && is_as_it_should
 }
 
 pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {

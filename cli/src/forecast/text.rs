@@ -28,12 +28,11 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
         writeln!(out, "{BOLD}{}{BOLD:#}", escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name)))?;
         let spread = runs.spread().map(|spread| format!(" ({spread})")).unwrap_or_default();
         writeln!(out, "  {}{spread}", runs.forecast)?;
-        if runs.is_idle() {
-            continue;
+        if !runs.is_idle() {
+            writeln!(out, "  {DIM}assuming {}{DIM:#}", runs.assumptions)?;
+            chart(out, &runs.forecast)?;
+            waves(out, &runs.forecast, all)?;
         }
-        writeln!(out, "  {DIM}assuming {}{DIM:#}", runs.assumptions)?;
-        chart(out, &runs.forecast)?;
-        waves(out, &runs.forecast, all)?;
         stuck(out, &runs.forecast.stuck, all)?;
     }
     out.flush()

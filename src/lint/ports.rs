@@ -1,0 +1,54 @@
+//! DaemonSets that need the same port of a node.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Finding, Lint,
+    builder::{count, found},
+};
+use crate::{
+    model::{HostPort, Text},
+    placement::Verdict,
+    planner::Snapshot,
+};
+
+/// Finds pairs of DaemonSets with the same host port that should both run on a node: one of the pods never starts there.
+pub(super) fn check(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
+    let mut by_number = BTreeMap::<u64, Vec<(usize, HostPort)>>::new();
+    for (index, snapshot) in snapshots.iter().enumerate() {
+        for port in snapshot.daemonset.template.host_ports() {
+            by_number.entry(port.number).or_default().push((index, port));
+        }
+    }
+    let mut findings = Vec::new();
+    for ports in by_number.values() {
+        for (one, port) in ports {
+            for (other, _) in ports.iter().filter(|(other, taken)| other != one && port.conflicts_with(taken)) {
+                let (Some(one), Some(other)) = (snapshots.get(*one), snapshots.get(*other)) else { continue };
+                findings.extend(conflict(one, other, port));
+            }
+        }
+    }
+    findings
+}
+
+fn conflict(one: &Snapshot<'_>, other: &Snapshot<'_>, port: &HostPort) -> Option<Finding> {
+    let other_rules = other.placement_rules();
+    let is_shared = |node: &Text| {
+        let mut nodes = other.nodes.iter().filter(|known| known.name == *node);
+        nodes.any(|node| other_rules.placement(node).verdict == Verdict::Run)
+    };
+    let placed = one.placements().filter(|placement| placement.verdict == Verdict::Run);
+    let nodes: Vec<_> = placed.map(|placement| placement.node).filter(is_shared).collect();
+    let (name, number) = (format!("{}/{}", other.daemonset.namespace, other.daemonset.name), port.number);
+    let finding = found(one, Lint::HostPortConflict, format!("spec.template.{}", port.field));
+    let fix = "give one of the two another port, or keep them apart with node selectors";
+    (!nodes.is_empty()).then(|| {
+        let nodes_text = count(nodes.len(), "node");
+        let message = format!(
+            "DaemonSet {name} needs port {number} as well, and both should run on {nodes_text}: one of the two pods never \
+             starts there"
+        );
+        finding.with_message(message).with_fix(fix).on_nodes(nodes)
+    })
+}
