@@ -234,9 +234,22 @@ fn fields(before: &DaemonSet, after: &DaemonSet) -> Vec<Field> {
             PatchOperation::Remove(remove) => (remove.path, None),
             other => (other.path().to_owned(), None),
         };
-        Field { before: before.pointer(path.as_str()).cloned(), after: now, path: path.to_string() }
+        Field { before: before.pointer(path.as_str()).cloned(), after: now, path: field_path(path.as_str()) }
     });
     fields.collect()
+}
+
+/// Writes a JSON pointer as Kubernetes writes the path of a field, such as `spec.template.spec.containers[0].image`.
+fn field_path(pointer: &str) -> String {
+    let mut path = String::new();
+    for part in pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")) {
+        if part.contains(['.', '/']) || part.bytes().all(|byte| byte.is_ascii_digit()) {
+            path.extend(["[", &part, "]"]);
+        } else {
+            path.extend([if path.is_empty() { "" } else { "." }, &part]);
+        }
+    }
+    path
 }
 
 fn name(daemonset: &DaemonSet) -> String {
@@ -317,7 +330,6 @@ fn write_field(out: &mut impl Write, Field { path, before, after }: &Field) -> i
         (None, None) => return Ok(()),
     };
     let style = style(sign);
-    let path = path.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
     writeln!(out, "  {style}{sign}{style:#} {}: {}", escape_control(path), escape_control(what))
 }
 

@@ -210,14 +210,6 @@ impl InputArgs {
         }
     }
 
-    /// Returns the path if the input is a single file.
-    pub(super) fn only_file(&self) -> Option<&str> {
-        match &*self.filename {
-            [file] if file.is_file() => file.to_str(),
-            _ => None,
-        }
-    }
-
     fn settings(&self) -> Result<Settings, Failure> {
         let settings = self.settings.settings().map_err(|error| Failure(format!("--policy: {error}")));
         let mut settings = settings?;

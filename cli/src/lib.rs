@@ -14,13 +14,15 @@ mod output;
 mod overhead;
 mod plan;
 mod report;
+mod sarif;
 mod selection;
 mod style;
 mod synth;
+mod table;
 
 use std::{fmt, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use output::print_error;
 
 /// Plan Kubernetes DaemonSets: which pods are created, deleted and updated, and why, before anything happens.
@@ -29,6 +31,32 @@ use output::print_error;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// When to write colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: ColorWhen,
+}
+
+/// When to write colours.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum ColorWhen {
+    /// If standard output is a terminal
+    #[default]
+    Auto,
+    /// Always, also into a pipe
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<ColorWhen> for anstream::ColorChoice {
+    fn from(when: ColorWhen) -> Self {
+        match when {
+            ColorWhen::Auto => Self::Auto,
+            ColorWhen::Always => Self::Always,
+            ColorWhen::Never => Self::Never,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,7 +100,10 @@ pub fn main(name: &'static str) -> ExitCode {
     let cli = Cli::command().bin_name(name);
     let parsed = cli.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let command = match parsed {
-        Ok(cli) => cli.command,
+        Ok(cli) => {
+            anstream::ColorChoice::from(cli.color).write_global();
+            cli.command
+        }
         Err(error) => {
             // A closed stream is ignored.
             let _ = error.print();

@@ -7,18 +7,21 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use daemonplan::{
     Key, MissingFact, Snapshot,
     lint::{Finding, Lint, Severity, lint_manifest},
 };
 use indexmap::IndexMap;
-use serde_json::{Value, json};
 
 use super::{
     Failure,
     facts::{ALL_KINDS, FactArgs},
     output::{self, escape_control, write_error},
+    sarif,
     selection::Selection,
     style::{BOLD, DIM, lacking, names, plural},
 };
@@ -31,11 +34,11 @@ pub(super) struct LintArgs {
     selection: Selection,
 
     /// Exit with 3 on a finding of this severity or worse, or with this code; repeatable
-    #[arg(long, value_name = "error|warning|note|CODE", value_parser = deny)]
+    #[arg(long, value_name = "error|warning|note|CODE", value_parser = denials(), hide_possible_values = true)]
     deny: Vec<Deny>,
 
     /// Ignore findings with this code; repeatable
-    #[arg(long, value_name = "CODE", value_parser = code)]
+    #[arg(long, value_name = "CODE", value_parser = codes(), hide_possible_values = true)]
     allow: Vec<Lint>,
 
     /// Output format
@@ -92,6 +95,16 @@ fn code(text: &str) -> Result<Lint, String> {
     lint.copied().ok_or_else(|| "expected a code, such as no-history; --help lists all".to_owned())
 }
 
+/// Parses a code; completions list all.
+fn codes() -> impl TypedValueParser<Value = Lint> {
+    PossibleValuesParser::new(Lint::ALL.iter().map(|lint| lint.code())).try_map(|text| code(&text))
+}
+
+fn denials() -> impl TypedValueParser<Value = Deny> {
+    let codes = Lint::ALL.iter().map(|lint| lint.code());
+    PossibleValuesParser::new(["error", "warning", "note"].into_iter().chain(codes)).try_map(|text| deny(&text))
+}
+
 fn deny(text: &str) -> Result<Deny, String> {
     let severity = SEVERITIES.into_iter().find(|severity| severity.to_string() == text);
     severity.map(Deny::Severity).map_or_else(|| code(text).map(Deny::Lint), Ok)
@@ -142,7 +155,7 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
         LintFormat::Text => write(&mut output::text(), &findings, count, &unchecked, args.all),
         LintFormat::Json => output::write_json(&mut out, &IndexMap::from([("findings", &findings)])),
         LintFormat::Yaml => output::write_yaml(&mut out, &IndexMap::from([("findings", &findings)])),
-        LintFormat::Sarif => output::write_json(&mut out, &sarif(&findings, args.facts.input.only_file())),
+        LintFormat::Sarif => output::write_json(&mut out, &sarif::report(&findings, &facts.manifests)),
     }
     .map_err(write_error)?;
     let is_denied = findings.iter().any(|finding| args.deny.iter().any(|deny| deny.includes(finding)));
@@ -198,50 +211,4 @@ fn write(
         writeln!(out, "{DIM}the input has {}: rules about them were not checked{DIM:#}", lacking(unchecked))?;
     }
     out.flush()
-}
-
-/// Returns the findings as SARIF: <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
-fn sarif(findings: &[Finding], file: Option<&str>) -> Value {
-    let level = |severity: Severity| severity.to_string();
-    let rules = Lint::ALL.iter().map(|lint| {
-        json!({
-            "id": lint.code(),
-            "shortDescription": {"text": lint.title()},
-            "defaultConfiguration": {"level": level(lint.severity())},
-        })
-    });
-    let results = findings.iter().map(|finding| {
-        let Finding { lint, severity, daemon_set, kind, field, message, fix, .. } = finding;
-        let name = match *kind {
-            "Namespace" => format!("{kind}/{}/{field}", daemon_set.namespace),
-            _ => format!("{kind}/{}/{}/{field}", daemon_set.namespace, daemon_set.name),
-        };
-        let logical = json!([{"fullyQualifiedName": name, "kind": "resource"}]);
-        let location = match file {
-            None => json!({"logicalLocations": logical}),
-            Some(file) => {
-                let physical = json!({"artifactLocation": {"uri": file}, "region": {"startLine": 1}});
-                json!({"logicalLocations": logical, "physicalLocation": physical})
-            }
-        };
-        json!({
-            "ruleId": lint.code(),
-            "ruleIndex": Lint::ALL.iter().position(|other| other == lint),
-            "level": level(*severity),
-            "message": {"text": format!("{}/{}: {message}. Fix: {fix}", daemon_set.namespace, daemon_set.name)},
-            "locations": [location],
-        })
-    });
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {
-                "name": "daemonplan",
-                "version": env!("CARGO_PKG_VERSION"),
-                "rules": rules.collect::<Vec<_>>(),
-            }},
-            "results": results.collect::<Vec<_>>(),
-        }],
-    })
 }

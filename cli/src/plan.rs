@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use daemonplan::{
     Action, MissingFact, Plan, Snapshot, Verdict,
     manifest::Manifests,
@@ -20,10 +20,11 @@ use indexmap::IndexMap;
 use super::{
     Failure,
     facts::{ALL_KINDS, FactArgs},
-    output::{self, Format, escape_control, print_error, write_error},
+    output::{self, escape_control, print_error, write_error},
     report::{self, Planned},
     selection::Selection,
     style::{BOLD, DIM, SHOWN, WARN, first_names, lacking, names, plural, shown_of, span, style},
+    table,
 };
 
 /// Plan every DaemonSet of a cluster.
@@ -37,18 +38,33 @@ pub(super) struct PlanArgs {
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: PlanFormat,
 
     /// Exit with 2 if actions are needed
     #[arg(long)]
     exit_code: bool,
 
-    /// Show every action on its own line, without abbreviation
+    /// Show every DaemonSet, and every action on its own line, without abbreviation
     #[arg(long)]
     all: bool,
 
     #[command(flatten)]
     facts: FactArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum PlanFormat {
+    /// Text for people; of many DaemonSets a table, and those with something to do
+    #[default]
+    Text,
+    /// A table of all DaemonSets
+    Wide,
+    /// The names of the DaemonSets with something to do, one on each line
+    Name,
+    /// JSON for programs, in a documented format
+    Json,
+    /// The JSON report as YAML
+    Yaml,
 }
 
 pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
@@ -69,9 +85,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     });
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut output::text(), &facts.manifests, plans, args.all),
-        Format::Json => output::write_json(&mut out, &report::plans(plans)),
-        Format::Yaml => output::write_yaml(&mut out, &report::plans(plans)),
+        PlanFormat::Text => write(&mut output::text(), &facts.manifests, plans.collect(), args.all),
+        PlanFormat::Wide => table::write(&mut out, &plans.collect::<Vec<_>>(), true),
+        PlanFormat::Name => table::names(&mut out, &plans.collect::<Vec<_>>()),
+        PlanFormat::Json => output::write_json(&mut out, &report::plans(plans)),
+        PlanFormat::Yaml => output::write_yaml(&mut out, &report::plans(plans)),
     }
     .map_err(write_error)?;
     if !is_sure || unsupported > 0 || (args.exit_code && !missing.is_empty()) {
@@ -88,12 +106,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-fn write<'a>(
-    out: &mut impl Write,
-    manifests: &Manifests,
-    plans: impl Iterator<Item = Planned<'a>>,
-    all: bool,
-) -> io::Result<()> {
+fn write(out: &mut impl Write, manifests: &Manifests, plans: Vec<Planned<'_>>, all: bool) -> io::Result<()> {
     let counts = [
         (manifests.daemonsets().count(), "DaemonSet"),
         (manifests.nodes().len(), "node"),
@@ -112,11 +125,20 @@ fn write<'a>(
     }
     writeln!(out)?;
 
-    let mut summary = Summary::default();
-    for (snapshot, plan) in plans {
+    let is_long = plans.len() > SHOWN;
+    if is_long {
         writeln!(out)?;
+        table::write(out, &plans, all)?;
+    }
+    let mut summary = Summary::default();
+    for planned in plans {
+        let is_shown = all || !is_long || table::has_news(&planned);
+        let (snapshot, plan) = planned;
         let groups = grouped(&plan);
-        one(out, &snapshot, &plan, &groups, all)?;
+        if is_shown {
+            writeln!(out)?;
+            one(out, &snapshot, &plan, &groups, all)?;
+        }
         summary.add(&plan, &groups);
     }
     writeln!(out)?;

@@ -73,12 +73,12 @@ pub enum Severity {
 }
 
 macro_rules! lints {
-    ($($(#[$doc:meta])+ $name:ident, $severity:ident, $code:literal, $title:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident, $severity:ident, $code:literal, $title:literal;)+) => {
         /// The lints.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Lint {
-            $($(#[$doc])+ $name,)+
+            $($(#[doc = $doc])+ $name,)+
         }
 
         impl Lint {
@@ -93,6 +93,11 @@ macro_rules! lints {
             /// Returns the severity of its findings.
             pub fn severity(self) -> Severity {
                 match self { $(Self::$name => Severity::$severity,)+ }
+            }
+
+            /// Returns the danger and its consequence, in one sentence or a few.
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
             }
 
             /// Returns a description in one sentence.

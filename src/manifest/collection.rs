@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::manifest::{ManifestError, ManifestWarning, Scope, SkippedObject, apply};
+use crate::manifest::{ManifestError, ManifestWarning, Place, Scope, SkippedObject, apply};
 use crate::{
     model::{ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, Resource, Text},
     plan::MissingFact,
@@ -46,6 +46,8 @@ pub struct Manifests {
     /// The manifests of DaemonSets that could not be read.
     unreadable: Vec<Value>,
     warnings: Vec<ManifestWarning>,
+    /// Where the DaemonSets and namespaces were read last.
+    places: HashMap<(Kind, Key), Place>,
     /// The kinds of which all objects are known.
     known: BTreeSet<Kind>,
     /// The namespace of manifests without one.
@@ -145,6 +147,17 @@ impl Manifests {
     /// Returns the number of documents, including those with skipped or malformed objects.
     pub fn documents(&self) -> usize {
         self.documents
+    }
+
+    /// Returns where a DaemonSet or a namespace was read last. The key of a namespace has no namespace.
+    pub fn place(&self, kind: Kind, key: &Key) -> Option<&Place> {
+        self.places.get(&(kind, key.clone()))
+    }
+
+    pub(super) fn add_place(&mut self, object: &Object, place: &Place) {
+        if matches!(object, Object::DaemonSet(_) | Object::Namespace(_)) {
+            self.places.insert((object.kind(), object.key()), place.clone());
+        }
     }
 
     /// Returns what was not read.
@@ -367,6 +380,7 @@ impl Manifests {
         self.warnings.extend(changes.warnings);
         self.skipped.extend(changes.skipped);
         self.unreadable.extend(changes.unreadable);
+        self.places.extend(changes.places);
         self
     }
 

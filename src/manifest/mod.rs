@@ -7,6 +7,7 @@
 mod apply;
 mod collection;
 mod error;
+mod lines;
 mod reader;
 mod repeated;
 mod source;
@@ -14,4 +15,5 @@ mod yaml;
 
 pub use collection::Manifests;
 pub use error::{ManifestError, ManifestWarning, Place, Scope, SkipReason, SkippedObject};
+pub use lines::line_of_field;
 pub use yaml::write_yaml;

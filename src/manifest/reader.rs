@@ -368,6 +368,7 @@ impl Sink<'_> {
                 Object::Node(_) | Object::Namespace(_) => {}
             }
         }
+        self.manifests.add_place(&object, &self.place);
         if self.manifests.add(object, original) == Added::Changes {
             self.warn("without a uid: taken as a change of the object of its name that has one".into());
         }

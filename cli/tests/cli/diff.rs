@@ -53,7 +53,7 @@ fn a_manifest_is_applied_and_its_fields_are_shown() {
     assert!(
         out.starts_with(
             "monitoring/node-exporter\n  \
-         ~ spec.template.spec.containers.0.image: \"registry.example/node-exporter:1.9.0\" → \"new:2\"\n  \
+         ~ spec.template.spec.containers[0].image: \"registry.example/node-exporter:1.9.0\" → \"new:2\"\n  \
          ~ 5 nodes: pod replaced: outdated\n"
         ),
         "{out}"

@@ -251,3 +251,38 @@ fn a_synthetic_cluster_is_the_same_for_the_same_seed_and_can_be_planned() {
         assert!(shown.contains(part), "{part}:\n{shown}");
     }
 }
+
+#[test]
+fn many_daemonsets_begin_with_a_table_and_show_what_changes() {
+    let synth = run(&mut super::daemonplan(&["synth", "--nodes", "20", "--daemonsets", "24"])).0;
+    let plan = |args: &[&str]| {
+        let (out, errors, code) =
+            run(daemonplan(&["-f", "-", "--now", "2026-09-21T14:13:20Z"]).args(args).write_stdin(synth.clone()));
+        assert_eq!((errors.as_str(), code), ("", 0));
+        out
+    };
+    let (short, long, wide) = (plan(&[]), plan(&["--all"]), plan(&["-o", "wide"]));
+    let titles =
+        |out: &str| out.lines().filter(|line| line.contains("RollingUpdate") || line.contains("OnDelete")).count();
+    assert_eq!((titles(&short), titles(&long), titles(&wide)), (7, 24, 0));
+    assert!(
+        short.contains("DAEMONSET ") && short.contains("… and 17 DaemonSets with nothing to do (--all)"),
+        "{short}"
+    );
+    assert_eq!(wide.lines().count(), 25);
+    let names = plan(&["-o", "name"]);
+    assert_eq!(names.lines().count(), 7);
+    let first = names.lines().next().unwrap();
+    let one = plan(&[first]);
+    assert!(
+        one.contains(&format!("{first}  ")) && one.contains("\n1 plan: "),
+        "names are taken as they are printed: {one}"
+    );
+}
+
+#[test]
+fn colours_are_written_on_demand() {
+    let out = |args: &[&str]| run(daemonplan(PENDING).args(args)).0;
+    assert!(!out(&[]).contains('\u{1b}') && !out(&["--color", "never"]).contains('\u{1b}'));
+    assert!(out(&["--color", "always"]).contains("\u{1b}["));
+}

@@ -123,11 +123,11 @@ fn strategy(errors: &mut FieldErrors, path: &Path, strategy: &Value) {
         "RollingUpdate" => {}
         kind => {
             // Go writes the fields of its internal type.
-            let bounds = match bounds {
-                Value::Object(_) => {
-                    json!({"MaxUnavailable": or_zero(&bounds["maxUnavailable"]), "MaxSurge": or_zero(&bounds["maxSurge"])})
-                }
-                _ => Value::Null,
+            let bounds = if bounds.is_object() {
+                let [unavailable, surge] = ["maxUnavailable", "maxSurge"].map(|name| or_zero(&bounds[name]));
+                format!("{{\"MaxUnavailable\":{unavailable},\"MaxSurge\":{surge}}}")
+            } else {
+                "null".to_owned()
             };
             let value = format!("{{\"Type\":{},\"RollingUpdate\":{bounds}}}", Value::from(kind));
             let message = format!("Unsupported value: {value}: supported values: \"RollingUpdate\", \"OnDelete\"");
