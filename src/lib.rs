@@ -163,5 +163,9 @@ pub use settings::Settings;
 struct Readme;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct LibraryPage;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/crate.md")]
 struct CratePage;
