@@ -67,7 +67,7 @@ fn label(text: &str) -> Result<(Text, LabelChange), String> {
         (None, Some(key)) => (key, None),
         (None, None) => return Err(EXPECTED.into()),
     };
-    Ok((name(node).into(), LabelChange { key: key.into(), value }))
+    Ok((node_name(node).into(), LabelChange { key: key.into(), value }))
 }
 
 fn taint(text: &str) -> Result<(Text, TaintChange), String> {
@@ -79,11 +79,11 @@ fn taint(text: &str) -> Result<(Text, TaintChange), String> {
     let known = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
     let effect = known.into_iter().find(|known| known.to_string() == effect);
     let effect = effect.ok_or("expected the effect NoSchedule, PreferNoSchedule or NoExecute")?;
-    Ok((name(node).into(), TaintChange { taint: Taint::new(key, value, effect), is_set }))
+    Ok((node_name(node).into(), TaintChange { taint: Taint::new(key, value, effect), is_set }))
 }
 
 /// The name of a node, which may be written as kubectl prints it, `node/name`.
-fn name(node: &str) -> &str {
+pub(super) fn node_name(node: &str) -> &str {
     ["node/", "nodes/", "no/"].iter().find_map(|kind| node.strip_prefix(kind)).unwrap_or(node)
 }
 
@@ -132,7 +132,7 @@ impl ChangeArgs {
             }
             changed = changed.with(applied);
         }
-        for node in self.remove_node.iter().map(|node| name(node)) {
+        for node in self.remove_node.iter().map(|node| node_name(node)) {
             if !changed.remove_node(node) {
                 return Err(unknown(&changed, node));
             }
@@ -153,9 +153,9 @@ impl ChangeArgs {
             set_taint(node(&mut changed, name)?, taint, *is_set);
         }
         for (names, is_set) in [(&self.cordon, true), (&self.uncordon, false)] {
-            for node_name in names {
+            for name in names {
                 let cordon = Taint::new("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule);
-                set_taint(node(&mut changed, name(node_name))?, &cordon, is_set);
+                set_taint(node(&mut changed, node_name(name))?, &cordon, is_set);
             }
         }
         Ok(Changed { manifests: changed, named, is_complete })

@@ -127,8 +127,9 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
             let manifest =
                 |facts: &'_ Facts, snapshot: &Snapshot<'_>| facts.manifests.manifest(snapshot.daemonset()).cloned();
             let mut difference = Difference::between(before, &after);
-            if let Some(applied) = manifest(&changed, &after).filter(|_| !difference.is_empty()) {
-                let before = before.and_then(|before| manifest(&facts, before));
+            let given = before.and_then(|before| manifest(&facts, before));
+            if let Some(applied) = manifest(&changed, &after).filter(|applied| given.as_ref() != Some(applied)) {
+                let before = given;
                 difference.refusals = api_server::validate(&applied, before.as_ref());
                 let unknown = lint_manifest(&applied).into_iter().filter(|finding| finding.lint == Lint::UnknownField);
                 difference.refusals.extend(unknown.map(|finding| FieldError::new(finding.field, finding.message)));
@@ -139,7 +140,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
 
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut output::text(), &differences, args.all),
+        Format::Text => write(&mut output::text(), &differences, changed.exit_code() == ExitCode::SUCCESS, args.all),
         Format::Json => output::write_json(&mut out, &report::named("diffs", &differences)),
         Format::Yaml => output::write_yaml(&mut out, &report::named("diffs", &differences)),
     }
@@ -212,7 +213,7 @@ impl Difference {
 
     fn is_empty(&self) -> bool {
         let is_same = self.diff.nodes.is_empty() && self.diff.missing.is_none() && self.rollout.is_none();
-        !self.is_new && self.fields.is_empty() && is_same
+        !self.is_new && self.fields.is_empty() && self.refusals.is_empty() && is_same
     }
 }
 
@@ -256,7 +257,12 @@ fn name(daemonset: &DaemonSet) -> String {
     escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name))
 }
 
-fn write(out: &mut impl Write, differences: &[(Snapshot<'_>, Difference)], all: bool) -> io::Result<()> {
+fn write(
+    out: &mut impl Write,
+    differences: &[(Snapshot<'_>, Difference)],
+    is_readable: bool,
+    all: bool,
+) -> io::Result<()> {
     let changed: Vec<_> = differences.iter().filter(|(_, difference)| !difference.is_empty()).collect();
     let mut counts = IndexMap::<&str, usize>::new();
     for (snapshot, difference) in &changed {
@@ -314,8 +320,14 @@ fn write(out: &mut impl Write, differences: &[(Snapshot<'_>, Difference)], all: 
     }
     let among = format!("{} of {}", changed.len(), plural(differences.len(), "DaemonSet"));
     let counts: Vec<_> = counts.iter().map(|(code, count)| format!("{count} {}", word(code))).collect();
+    let unknown = differences.iter().filter(|(_, difference)| difference.diff.missing.is_some()).count();
+    if unknown > 0 {
+        writeln!(out, "{BOLD}not known{BOLD:#}: {}", plural(unknown, "DaemonSet"))?;
+        return out.flush();
+    }
+    let partly = if is_readable { "" } else { " in what could be read" };
     match (changed.len(), counts.is_empty()) {
-        (0, _) => writeln!(out, "{BOLD}no difference{BOLD:#}: {}", plural(differences.len(), "DaemonSet"))?,
+        (0, _) => writeln!(out, "{BOLD}no difference{BOLD:#}{partly}: {}", plural(differences.len(), "DaemonSet"))?,
         (_, true) => writeln!(out, "{BOLD}{among}{BOLD:#}: no pod changes")?,
         (_, false) => writeln!(out, "{BOLD}{among}{BOLD:#}: {}", counts.join(", "))?,
     }

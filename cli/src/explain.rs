@@ -15,6 +15,7 @@ use daemonplan::{
 
 use super::{
     Failure,
+    change::node_name,
     facts::{ALL_KINDS, FactArgs},
     output::{self, Format, escape_control, write_error},
     report,
@@ -56,9 +57,9 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(ALL_KINDS, &args.selection)?;
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes])?;
     let mut explanations: Vec<_> = selected.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();
-    if let Some(node) = &args.node {
+    if let Some(node) = args.node.as_deref().map(node_name) {
         for (_, explanation) in &mut explanations {
-            explanation.nodes.retain(|explained| *explained.node == **node);
+            explanation.nodes.retain(|explained| *explained.node == *node);
         }
         if explanations.iter().all(|(_, explanation)| explanation.nodes.is_empty()) {
             let hint = did_you_mean(node, facts.manifests.nodes().iter().map(|node| node.name.as_str()));

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use daemonplan::{
-    Kind, Snapshot,
+    Kind, MissingFact, Snapshot,
     history::{RevisionSummary, UndoError},
     model::ControllerRevision,
 };
@@ -19,7 +19,7 @@ use super::{
     output::{self, Format, escape_control, write_error},
     report,
     selection::Selection,
-    style::{BOLD, DIM},
+    style::{BOLD, DIM, WARN},
 };
 
 /// List the revisions of DaemonSets, or show the template of one.
@@ -94,7 +94,8 @@ pub(super) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
         Format::Yaml => output::write_yaml(&mut out, &report::named("histories", &named)),
     }
     .map_err(write_error)?;
-    Ok(facts.exit_code())
+    let is_known = |(snapshot, _): &(Snapshot<'_>, _)| snapshot.missing().all(|fact| fact != MissingFact::Revisions);
+    Ok(if histories.iter().all(is_known) { facts.exit_code() } else { ExitCode::FAILURE })
 }
 
 fn write(
@@ -108,6 +109,10 @@ fn write(
         }
         let daemonset = snapshot.daemonset();
         writeln!(out, "{BOLD}{}{BOLD:#}", escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name)))?;
+        if snapshot.missing().any(|fact| fact == MissingFact::Revisions) {
+            writeln!(out, "  {WARN}! not known: the input has no ControllerRevisions{WARN:#}")?;
+            continue;
+        }
         if revisions.is_empty() {
             writeln!(out, "  {DIM}no revision{DIM:#}")?;
             continue;

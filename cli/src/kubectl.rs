@@ -119,7 +119,7 @@ impl KubectlArgs {
         for kind in kinds {
             if forbidden.contains(kind) {
                 note(format_args!(
-                    "kubectl may not list {}: {} is not known; {}",
+                    "kubectl may not list {}, so that nobody knows {}; {}",
                     resource(*kind),
                     cost(*kind),
                     rule(*kind)

@@ -158,6 +158,15 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
         LintFormat::Sarif => output::write_json(&mut out, &sarif::report(&findings, &facts.manifests)),
     }
     .map_err(write_error)?;
+    for deny in &args.deny {
+        let Deny::Lint(lint) = deny else { continue };
+        if let Some(fact) = lint.needs().iter().find(|fact| unchecked.contains(fact)) {
+            return Err(Failure(format!(
+                "--deny {lint}: not checked, because the input has no {fact}; add what is missing, or say --complete if \
+                 there is none"
+            )));
+        }
+    }
     let is_denied = findings.iter().any(|finding| args.deny.iter().any(|deny| deny.includes(finding)));
     Ok(match facts.exit_code() {
         ExitCode::SUCCESS if is_denied => ExitCode::from(3),

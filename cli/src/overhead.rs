@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use daemonplan::{
-    Kind,
+    Kind, MissingFact,
     manifest::Manifests,
     overhead::{DaemonSetFleet, Overhead},
 };
@@ -18,7 +18,7 @@ use super::{
     Failure,
     facts::{FactArgs, print_problems},
     input,
-    output::{self, Format, escape_control, print_error, write_error},
+    output::{self, Format, escape_control, note, print_error, write_error},
     selection::Selection,
     style::{BOLD, DIM, WARN, names},
 };
@@ -56,7 +56,12 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     if new_nodes.nodes().is_empty() {
         return Err(Failure("--node: expected a Node, found none".into()));
     }
-    let fleet = DaemonSetFleet::of(facts.selected(&args.selection, &[])?);
+    let selected = facts.selected(&args.selection, &[])?;
+    for snapshot in selected.iter().filter(|snapshot| snapshot.missing().any(|fact| fact == MissingFact::Namespace)) {
+        let namespace = &snapshot.daemonset().namespace;
+        note(format_args!("the input has no namespace {namespace}: its node selector is taken to be absent"));
+    }
+    let fleet = DaemonSetFleet::of(selected);
     for problem in fleet.problems() {
         print_error(problem);
     }

@@ -96,7 +96,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
         print_error(&format_args!(
             "the input has {}: {} not sure; add what is missing, or say --complete if there is none",
             lacking(&missing),
-            if unsupported == 1 { "1 action is".to_owned() } else { format!("{unsupported} actions are") },
+            match unsupported {
+                0 => "the answer is".to_owned(),
+                1 => "1 action is".to_owned(),
+                count => format!("{count} actions are"),
+            },
         ));
         return Ok(ExitCode::FAILURE);
     }

@@ -37,7 +37,8 @@ pub fn rollback(daemonset: &DaemonSet, revision: &ControllerRevision) -> Result<
     let template = revision.template()?;
     let generation = daemonset.generation.saturating_add(i64::from(template != daemonset.template));
     let mut after = DaemonSet { generation, template, ..daemonset.clone() };
-    after.follow(daemonset);
+    let is_changed = after.template != daemonset.template;
+    after.follow(daemonset, is_changed);
     Ok(after)
 }
 

@@ -32,10 +32,18 @@ pub fn lint_manifest(manifest: &Value) -> Vec<Finding> {
 /// Checks the manifest of a snapshot's DaemonSet, or what the model holds of it.
 pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let key = Key::new(snapshot.daemonset.namespace.clone(), snapshot.daemonset.name.clone());
-    match snapshot.manifest {
+    let mut findings = match snapshot.manifest {
         Some(manifest) => of_manifest(&key, manifest),
         None => of_manifest(&key, &serde_json::to_value(snapshot.daemonset).unwrap_or_default()),
+    };
+    if snapshot.settings.is_some_and(|settings| settings.toleration_comparison) {
+        // The cluster has the feature gate that allows these operators.
+        let is_allowed = |finding: &Finding| {
+            ["\"Lt\": supported", "\"Gt\": supported"].iter().any(|text| finding.message.contains(text))
+        };
+        findings.retain(|finding| !is_allowed(finding));
     }
+    findings
 }
 
 fn of_manifest(key: &Key, manifest: &Value) -> Vec<Finding> {

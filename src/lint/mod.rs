@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     adoption::claim::selects,
     model::{Key, Text},
+    plan::MissingFact,
     planner::Snapshot,
 };
 
@@ -93,6 +94,25 @@ macro_rules! lints {
             /// Returns the severity of its findings.
             pub fn severity(self) -> Severity {
                 match self { $(Self::$name => Severity::$severity,)+ }
+            }
+
+            /// Returns the facts without which it cannot be looked for.
+            pub fn needs(self) -> &'static [MissingFact] {
+                use MissingFact::{Namespace, Nodes, Pods, Revisions};
+                match self {
+                    Self::MatchesNoNode
+                    | Self::WantedNowhere
+                    | Self::HostPortConflict
+                    | Self::UpdateTakesAllDown
+                    | Self::SlowRollOut
+                    | Self::IdlePolicy => &[Nodes],
+                    Self::ProjectSelectorConflict => &[Nodes, Namespace],
+                    Self::InvalidNamespaceSelector => &[Namespace],
+                    Self::AdoptsPods | Self::ManyRevisionsInUse => &[Pods],
+                    Self::RelabelsOtherTemplate => &[Pods, Revisions],
+                    Self::UpdateWaits => &[Nodes, Pods, Revisions],
+                    _ => &[],
+                }
             }
 
             /// Returns the danger and its consequence, in one sentence or a few.

@@ -4,17 +4,44 @@ use serde_json::{Value, json};
 
 use crate::{
     api_server,
-    model::{DaemonSet, Labels, Namespace, Node, PodTemplate},
+    model::{DaemonSet, Labels, Namespace, Node, PodTemplate, Quantity},
 };
 
+/// The annotation in which kubectl apply keeps the manifest that it applied last.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Returns the template of a manifest in the words of the live one: what both mean the same after the API server's
-/// defaults is written as in the live one.
-fn template(live: &PodTemplate, new: PodTemplate) -> PodTemplate {
+/// defaults is written as in the live one. Of fields that the manifest lacks, those that `applied` has are removed, as
+/// kubectl apply does; if nobody knows what was applied, all.
+fn template(live: &PodTemplate, new: PodTemplate, applied: Option<&Value>) -> PodTemplate {
     let live_json = Value::Object(live.json().clone());
     let [stored_live, stored_new] = [stored_template(&live_json), stored_template(&Value::Object(new.json().clone()))];
-    let aligned = serde_json::from_value(align(&live_json, &stored_live, &stored_new));
+    let applied = applied.map(|applied| applied.pointer("/spec/template").unwrap_or(&Value::Null));
+    let aligned = serde_json::from_value(align(&live_json, &stored_live, &stored_new, applied));
     // Parsing cannot fail: the values are those of templates.
     aligned.unwrap_or(new)
+}
+
+/// Whether two templates are the same to the API server, which compares quantities by their value.
+fn is_same_by_value(a: &Value, b: &Value, are_amounts: bool) -> bool {
+    const AMOUNTS: [&str; 5] = ["limits", "requests", "overhead", "sizeLimit", "divisor"];
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let is_same = |(key, value): (&String, &Value)| {
+                let are_amounts = are_amounts || AMOUNTS.contains(&key.as_str());
+                b.get(key).is_some_and(|other| is_same_by_value(value, other, are_amounts))
+            };
+            a.len() == b.len() && a.iter().all(is_same)
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same_by_value(a, b, are_amounts))
+        }
+        (Value::String(a), Value::String(b)) if are_amounts => match (a.parse::<Quantity>(), b.parse()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => a == b,
+        },
+        _ => a == b,
+    }
 }
 
 /// Returns the template that the API server stores.
@@ -24,12 +51,18 @@ pub(super) fn stored_template(template: &Value) -> Value {
 }
 
 /// Returns `new`, written as in `live` where both are stored as the same. `stored` is what is stored of `live`.
-fn align(live: &Value, stored: &Value, new: &Value) -> Value {
+fn align(live: &Value, stored: &Value, new: &Value, applied: Option<&Value>) -> Value {
     match (live, stored, new) {
         _ if stored == new => live.clone(),
         (Value::Object(live), Value::Object(stored), Value::Object(new)) => {
+            let was_applied = |key: &String| applied.is_none_or(|applied| applied.get(key).is_some());
             let kept = live.iter().filter_map(|(key, value)| match (stored.get(key), new.get(key)) {
-                (Some(stored), Some(new)) => Some((key.clone(), align(value, stored, new))),
+                (Some(stored), Some(new)) => {
+                    let applied = applied.map(|applied| applied.get(key).unwrap_or(&Value::Null));
+                    Some((key.clone(), align(value, stored, new, applied)))
+                }
+                // Somebody else set it.
+                (Some(_), None) if !was_applied(key) => Some((key.clone(), value.clone())),
                 (Some(_), None) => None,
                 // A field of a later version, or one that says nothing.
                 (None, None) => Some((key.clone(), value.clone())),
@@ -40,40 +73,70 @@ fn align(live: &Value, stored: &Value, new: &Value) -> Value {
             Value::Object(kept.chain(added.map(|(key, value)| (key.clone(), value.clone()))).collect())
         }
         (Value::Array(live), Value::Array(stored), Value::Array(new)) => {
-            let aligned = new.iter().enumerate().map(|(index, item)| {
-                let has_same_name =
-                    |other: &Value| item.get("name").is_some_and(|name| other.get("name") == Some(name));
-                let same = stored.iter().position(has_same_name).unwrap_or(index);
-                match (live.get(same), stored.get(same)) {
-                    (Some(live), Some(stored)) => align(live, stored, item),
-                    _ => item.clone(),
-                }
-            });
-            Value::Array(aligned.collect())
+            let named = |items: &[Value], item: &Value| {
+                let name = item.get("name")?;
+                items.iter().position(|other| other.get("name") == Some(name))
+            };
+            let applied_items = applied.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let mut aligned: Vec<_> = new
+                .iter()
+                .enumerate()
+                .map(|(index, item)| {
+                    let same = named(stored, item).unwrap_or(index);
+                    let of_item = named(applied_items, item).and_then(|place| applied_items.get(place));
+                    let of_item = applied.map(|_| of_item.unwrap_or(&Value::Null));
+                    match (live.get(same), stored.get(same)) {
+                        (Some(live), Some(stored)) => align(live, stored, item, of_item),
+                        _ => item.clone(),
+                    }
+                })
+                .collect();
+            // Named items that somebody else added.
+            let is_foreign = |item: &&Value| {
+                item.get("name").is_some() && named(new, item).is_none() && named(applied_items, item).is_none()
+            };
+            aligned.extend(live.iter().filter(|item| applied.is_some() && is_foreign(item)).cloned());
+            Value::Array(aligned)
         }
         _ => new.clone(),
     }
 }
 
-/// Applies the spec, the annotations and further labels of `new`; all else is kept. A changed spec increments the generation.
+/// Returns the annotations after a manifest is applied: of those that it lacks, the ones that were applied before are
+/// removed; if nobody knows, those of this program.
+fn annotations(live: &Labels, new: &Labels, applied: Option<&Value>) -> Labels {
+    let was_applied = |key: &str| match applied {
+        Some(applied) => applied.pointer("/metadata/annotations").is_some_and(|all| all.get(key).is_some()),
+        None => key.starts_with("daemonplan/"),
+    };
+    let kept = live.iter().filter(|(key, _)| new.get(key).is_some() || !was_applied(key));
+    merge(&kept.map(|(key, value)| (key.clone(), value.clone())).collect(), new)
+}
+
+/// Applies the spec, further labels and the annotations of `new`; all else is kept. A changed spec increments the generation.
 pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet) -> DaemonSet {
+    let applied = live.annotations.get(LAST_APPLIED).and_then(|text| serde_json::from_str::<Value>(text).ok());
     let mut after = DaemonSet {
         uid: live.uid.clone(),
         generation: live.generation,
         deleted: live.deleted,
         finalizers: live.finalizers.clone(),
-        template: template(&live.template, new.template),
+        template: template(&live.template, new.template, applied.as_ref()),
         status: live.status.clone(),
         ..new
     };
     after.labels = merge(&live.labels, &after.labels);
-    after.follow(live);
+    after.annotations = annotations(&live.annotations, &after.annotations, applied.as_ref());
+    let [before, now] = [&live.template, &after.template].map(|template| Value::Object(template.json().clone()));
+    let is_same = is_same_by_value(&before, &now, false);
+    after.follow(live, !is_same);
     let spec = |daemonset: &DaemonSet| DaemonSet {
         labels: Labels::default(),
         annotations: Labels::default(),
+        template: PodTemplate::default(),
         ..daemonset.clone()
     };
-    if spec(&after) != spec(live) {
+    if !is_same || spec(&after) != spec(live) {
         after.generation = after.generation.saturating_add(1);
     }
     after
@@ -184,7 +247,46 @@ mod tests {
         assert_eq!(after.template, live().template);
         assert_eq!((after.generation, after.template_generation()), (3, Some(2)));
         assert_eq!((&*after.uid, after.finalizers.len(), after.status.observed_generation), ("42", 1, 3));
-        assert_eq!(after.annotations.get("kept"), None, "annotations are those of the manifest");
+        assert_eq!(after.annotations.get("kept"), Some("no"), "somebody else set it");
+    }
+
+    #[test]
+    fn quantities_of_the_same_value_are_another_template_of_the_same_generation() {
+        let with = |cpu: &str| {
+            let mut manifest = manifest("registry:5000/agent:1");
+            manifest["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+            manifest
+        };
+        let live = applied(with("50m"));
+        let other = daemonset(&live, from_value(with("5e-2")).unwrap());
+        assert_ne!(other.template, live.template, "it is stored as 50e-3");
+        assert_eq!((other.generation, other.template_generation()), (live.generation, live.template_generation()));
+        let more = daemonset(&live, from_value(with("60m")).unwrap());
+        assert_eq!(more.generation, live.generation + 1);
+    }
+
+    #[test]
+    fn what_somebody_else_set_stays_if_the_last_applied_manifest_lacks_it() {
+        let manifest = manifest("registry:5000/agent:1");
+        let mut restarted = live();
+        let mut template = Value::Object(restarted.template.json().clone());
+        template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-02T03:04:05Z"});
+        template["spec"]["containers"][0]["env"].as_array_mut().unwrap().push(json!({"name": "ADDED", "value": "1"}));
+        template["spec"]["nodeSelector"] = json!({"pool": "x"});
+        restarted.template = from_value(template).unwrap();
+        // Without the annotation nobody knows: the manifest is all.
+        let all = daemonset(&restarted, from_value(manifest.clone()).unwrap());
+        assert_eq!(all.template.json()["metadata"].get("annotations"), None);
+        let mut applied = manifest.clone();
+        applied["spec"]["template"]["spec"]["nodeSelector"] = json!({"pool": "x"});
+        applied["metadata"]["annotations"] = json!({"old": "1"});
+        restarted.annotations = restarted.annotations.with(LAST_APPLIED, applied.to_string()).with("old", "1");
+        let after = daemonset(&restarted, from_value(manifest).unwrap());
+        let json = after.template.json();
+        assert_eq!(json["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"], "2026-01-02T03:04:05Z");
+        assert_eq!(json["spec"]["containers"][0]["env"][1]["name"], "ADDED");
+        assert_eq!(json["spec"].get("nodeSelector"), None, "it was applied, and is no longer in the manifest");
+        assert_eq!((after.annotations.get("old"), after.annotations.get("kept")), (None, Some("no")));
     }
 
     #[test]

@@ -90,8 +90,8 @@ impl Manifests {
     /// Declares that these are all objects of a kind: what is not here does not exist.
     ///
     /// Without this, a kind of which there is no object is [not known](MissingFact): an input without nodes says nothing
-    /// about the nodes of its cluster. Of the kinds `Node` and `Pod`, one object is taken to mean that all are here; a
-    /// namespace is known if it is here, and ControllerRevisions if one is in their namespace.
+    /// about the nodes of its cluster. Of the kinds `Node` and `Pod`, one object is taken to mean that all are here, unless
+    /// a DaemonSet has pods by its status and its namespace has none here; a namespace is known if it is here, and ControllerRevisions if one is in their namespace.
     ///
     /// ```
     /// use daemonplan::{Kind, manifest::Manifests};
@@ -243,9 +243,11 @@ impl Manifests {
                 Some(manifest) => snapshot.manifest(manifest),
                 None => snapshot,
             };
+            // Its own status says that it has pods.
+            let lacks_pods = contents.pods.items.is_empty() && daemonset.status.current_number_scheduled > 0;
             let facts = [
                 (Kind::Node, MissingFact::Nodes, !self.nodes.items.is_empty()),
-                (Kind::Pod, MissingFact::Pods, has_pods),
+                (Kind::Pod, MissingFact::Pods, has_pods && !lacks_pods),
                 (Kind::Namespace, MissingFact::Namespace, contents.namespace.is_some()),
                 (Kind::ControllerRevision, MissingFact::Revisions, !contents.revisions.items.is_empty()),
             ];

@@ -259,6 +259,14 @@ impl Sink<'_> {
         let no_group = head.api_version.is_none();
         match (&*kind, group) {
             (kind, _) if is_list(kind) => self.nested_list(text),
+            ("DaemonSet", "apps") if head.api_version.as_deref().is_some_and(|version| version != "apps/v1") => {
+                self.place.object = serde_json::from_slice::<Header>(text.raw_value()?)
+                    .ok()
+                    .map(|header| shortened(header.describe("DaemonSet.apps")));
+                self.skip("DaemonSet.apps", SkipReason::RemovedVersion);
+                self.place.object = None;
+                text.skip_value()
+            }
             ("DaemonSet", group) if group == "apps" || no_group => {
                 let json = text.raw_value()?;
                 let original = serde_json::from_slice(json).unwrap_or_default();

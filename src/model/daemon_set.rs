@@ -205,9 +205,9 @@ impl DaemonSet {
     /// Sets the template generation as the API server does when it updates `before` to `self`.
     ///
     /// A changed template increments the generation.
-    pub(crate) fn follow(&mut self, before: &Self) {
+    pub(crate) fn follow(&mut self, before: &Self, is_changed: bool) {
         if let Some(generation) = before.template_generation() {
-            let generation = generation.saturating_add(i64::from(self.template != before.template));
+            let generation = generation.saturating_add(i64::from(is_changed));
             self.annotations = self.annotations.with(TEMPLATE_GENERATION, generation.to_string());
         }
     }

@@ -131,6 +131,9 @@ impl AssumptionArgs {
 /// A DaemonSet's forecast, and the outcomes of all seeds.
 #[derive(Serialize)]
 struct Runs {
+    /// What the input lacks: a missing namespace is taken to have no node selector.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    without: Vec<MissingFact>,
     assumptions: Assumptions,
     /// All runs, from the best to the worst. A single run if nothing happens.
     #[serde(rename = "runs")]
@@ -168,7 +171,8 @@ impl Runs {
             rank(a).0.cmp(&rank(b).0).then(a.after_seconds.total_cmp(&b.after_seconds)).then(a.seed.cmp(&b.seed))
         });
         let median = runs.get(runs.len().saturating_sub(1) / 2).map_or(args.seed, |run| run.seed);
-        Self { forecast: forecast(median), assumptions: assumptions.seed(median), all: runs }
+        let without = snapshot.missing().collect();
+        Self { without, forecast: forecast(median), assumptions: assumptions.seed(median), all: runs }
     }
 
     fn is_idle(&self) -> bool {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use daemonplan::{
-    Forecast, Snapshot,
+    Forecast, MissingFact, Snapshot,
     forecast::{StuckNode, TimelinePoint, Wave, WaveKind},
 };
 use indexmap::IndexMap;
@@ -26,6 +26,9 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
         }
         let daemonset = snapshot.daemonset();
         writeln!(out, "{BOLD}{}{BOLD:#}", escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name)))?;
+        if runs.without.contains(&MissingFact::Namespace) {
+            writeln!(out, "  {WARN}! the input has no namespace: its node selector is taken to be absent{WARN:#}")?;
+        }
         let spread = runs.spread().map(|spread| format!(" ({spread})")).unwrap_or_default();
         writeln!(out, "  {}{spread}", runs.forecast)?;
         if !runs.is_idle() {

@@ -202,3 +202,18 @@ fn a_change_that_the_api_server_refuses_is_no_difference_of_pods() {
         assert_eq!(diffs.iter().filter(|diff| diff["refusals"][0].is_object()).count(), 1);
     }
 }
+
+#[test]
+fn a_typo_is_refused_even_if_nothing_else_differs() {
+    let text = std::fs::read_to_string(super::example("changes/new-image.yaml")).unwrap().replace("1.10.0", "1.9.0");
+    for (from, to) in [
+        ("      hostNetwork: true", "      hostNetwork: true\n      hostNetwrk: true"),
+        ("  name: node-exporter\n", "  name: node-exporter\n  lables: {}\n"),
+    ] {
+        assert!(text.contains(from));
+        let (_folder, typo) = file(&text.replacen(from, to, 1));
+        let (out, errors, code) = run(&mut diff(&["--with", &typo]));
+        assert_eq!(code, 1, "{out}{errors}");
+        assert!(out.contains("unknown field"), "{out}");
+    }
+}

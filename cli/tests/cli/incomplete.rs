@@ -166,3 +166,48 @@ fn the_namespace_flag_is_that_of_manifests_without_one() {
     assert!(out.contains("the DaemonSet is new"), "{out}");
     assert!(errors.contains("default/node-exporter is new, while node-exporter exists in monitoring"), "{errors}");
 }
+
+#[test]
+fn pods_of_other_namespaces_do_not_tell_that_a_daemonset_has_none() {
+    let mut cluster: Value = serde_json::from_slice(&std::fs::read(example("quiet.json")).unwrap()).unwrap();
+    let is_kept = |item: &Value| item["kind"] != "Pod" || item["metadata"]["namespace"] != "monitoring";
+    cluster["items"].as_array_mut().unwrap().retain(is_kept);
+    let (_folder, cluster) = file(&cluster.to_string());
+    let (report, code) = plan(&cluster, &["node-exporter"]);
+    assert_eq!((actions(&report, "actions"), code), (vec![], 1), "its status says that it has nine");
+    let manifest = example("changes/new-image.yaml");
+    let gate = ["diff", "--with", manifest.to_str().unwrap(), "--max-deletes", "3"];
+    assert_eq!(on(&cluster, &gate).2, 1);
+    assert_eq!(plan(&cluster, &["logging/log-agent"]).1, 0, "the pods of other namespaces are known");
+}
+
+#[test]
+fn every_command_says_what_it_rests_on() {
+    let (_folder, no_namespace) = without("Namespace");
+    let (out, errors, _) = on(&no_namespace, &["forecast", "node-exporter"]);
+    assert!(out.contains("! the input has no namespace: its node selector is taken to be absent"), "{out}{errors}");
+    let (_, errors, _) = on(&no_namespace, &["overhead", "--node", "examples/node.yaml"]);
+    assert!(
+        errors.contains("the input has no namespace monitoring: its node selector is taken to be absent"),
+        "{errors}"
+    );
+    let (_other, no_revision) = without("ControllerRevision");
+    let (out, _, code) = on(&no_revision, &["history", "node-exporter"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("not known: the input has no ControllerRevisions"), "{out}");
+    let manifest = example("changes/new-image.yaml");
+    let deny = |code: &str| on(manifest.to_str().unwrap(), &["lint", "--deny", code]).2;
+    assert_eq!(
+        (deny("host-port-conflict"), deny("no-history"), deny("error")),
+        (1, 0, 0),
+        "a rule that was not checked"
+    );
+}
+
+#[test]
+fn what_could_not_be_read_is_not_called_the_same() {
+    let (_folder, broken) = file("kind: DaemonSet\nmetadata: [\n");
+    let (out, _, code) = run(daemonplan(&["diff", "--with", &broken]).args(QUIET));
+    assert_eq!(code, 1);
+    assert!(!out.contains("no difference: "), "{out}");
+}

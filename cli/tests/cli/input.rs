@@ -118,7 +118,8 @@ fn what_is_no_manifest_is_named() {
 fn daemonsets_of_other_groups_are_named_with_the_reason() {
     let kruise = DAEMONSET.replace("apps/v1", "apps.kruise.io/v1alpha1");
     let old = DAEMONSET.replace("apps/v1", "extensions/v1beta1").replace("agent, ", "old, ");
-    let (_folder, file) = file(&format!("{kruise}---\n{old}---\n{DAEMONSET}"));
+    let beta = DAEMONSET.replace("apps/v1", "apps/v1beta2").replace("agent, ", "beta, ");
+    let (_folder, file) = file(&format!("{kruise}---\n{old}---\n{beta}---\n{DAEMONSET}"));
     let (out, errors, code) = lint(&["-f", &file]);
     assert_eq!(code, 0);
     assert!(
@@ -129,6 +130,7 @@ fn daemonsets_of_other_groups_are_named_with_the_reason() {
         errors.contains("DaemonSet.extensions prod/old: skipped: ") && errors.contains("write apps/v1"),
         "{errors}"
     );
+    assert!(errors.contains("DaemonSet.apps prod/beta: skipped: ") && errors.contains("as apps/v1 only"), "{errors}");
     assert!(out.contains("1 DaemonSet: "), "{out}");
 }
 

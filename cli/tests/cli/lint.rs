@@ -269,3 +269,19 @@ fn sarif_rules_have_all_that_github_shows() {
     let namespace = places(&[QUIET, &["-n", "trap"]].concat());
     assert!(namespace[0].starts_with("examples/quiet.json:") && !namespace[0].contains(":1 "), "{namespace:?}");
 }
+
+#[test]
+fn what_a_feature_of_the_cluster_allows_is_not_refused() {
+    let comparison =
+        daemonset(&[("spec: {containers", "spec: {tolerations: [{key: a, operator: Gt, value: \"1\"}], containers")]);
+    let (_folder, comparison) = file(&comparison);
+    assert_eq!(run(&mut lint(&["-f", &comparison, "--deny", "error"])).2, 3);
+    assert_eq!(run(&mut lint(&["-f", &comparison, "--deny", "error", "--toleration-comparison"])).2, 0);
+    let restarts = daemonset(&[("image: agent:1}", "image: agent:1, restartPolicy: Never}")]);
+    let (_folder, restarts) = file(&restarts);
+    assert_eq!(
+        run(&mut lint(&["-f", &restarts, "--deny", "error"])).2,
+        0,
+        "containers have restart policies since 1.35"
+    );
+}

@@ -40,7 +40,7 @@ fn invalid_quantities_are_named() {
         "kind: DaemonSet\nmetadata: {name: agent, namespace: prod}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    \
          metadata: {labels: {a: b}}\n    spec: {containers: [{resources: {requests: {memory: 64MB}}}]}\n",
     );
-    let (_, errors, code) = run(&mut daemonplan(&[&["overhead", "-f", &wrong], NODE].concat()));
+    let (_, errors, code) = run(&mut daemonplan(&[&["overhead", "--complete", "-f", &wrong], NODE].concat()));
     let expected = "error: DaemonSet prod/agent: spec.template.spec: expected a quantity such as 250m, 2 or 64Mi, found \"64MB\"\n";
     assert_eq!((errors.as_str(), code), (expected, 1));
 }

@@ -30,9 +30,7 @@ pub(super) fn containers(errors: &mut FieldErrors, path: &Path, containers: &Val
             errors.duplicate(&path.child("name"), name);
         }
         probes(errors, &path, container);
-        if container["restartPolicy"].is_string() {
-            errors.forbidden(&path.child("restartPolicy"), "may not be set for non-init containers");
-        }
+        restart_policy(errors, &path, container);
     }
     port_conflicts(errors, path, &all);
 }
@@ -43,9 +41,7 @@ pub(super) fn init_containers(errors: &mut FieldErrors, path: &Path, spec: &Valu
         let item = path.index(index);
         common(errors, &item, container, volumes);
         let restart = container["restartPolicy"].as_str();
-        if let Some(policy) = restart.filter(|policy| !["Always", "Never", "OnFailure"].contains(policy)) {
-            errors.not_supported(&item.child("restartPolicy"), policy, &["Always", "Never", "OnFailure"]);
-        }
+        restart_policy(errors, &item, container);
         let name = text(&container["name"]);
         if !name.is_empty() && !names.insert(name) {
             errors.duplicate(&item.child("name"), name);
@@ -62,6 +58,13 @@ pub(super) fn init_containers(errors: &mut FieldErrors, path: &Path, spec: &Valu
         }
         // Init containers run one after the other.
         port_conflicts_of(errors, &item, container, &mut BTreeSet::new());
+    }
+}
+
+fn restart_policy(errors: &mut FieldErrors, path: &Path, container: &Value) {
+    const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+    if let Some(policy) = container["restartPolicy"].as_str().filter(|policy| !POLICIES.contains(policy)) {
+        errors.not_supported(&path.child("restartPolicy"), policy, POLICIES);
     }
 }
 
