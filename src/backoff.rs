@@ -98,18 +98,25 @@ impl Pace {
     fn of(reason: &str) -> Self {
         match reason {
             "Evicted" | "Preempting" | "NodeShutdown" | "Terminated" => Self::EVICTED,
-            BackoffKey::REFUSED
-            | "NodeAffinity"
-            | "NodeName"
-            | "NodePorts"
-            | "PodOSNotSupported"
-            | "TaintToleration"
-            | "TopologyAffinityError"
-            | "UnexpectedAdmissionError" => Self::REJECTED,
-            reason if reason.starts_with("OutOf") => Self::REJECTED,
+            BackoffKey::REFUSED => Self::REJECTED,
+            reason if is_rejection(reason) => Self::REJECTED,
             _ => Self::PLAIN,
         }
     }
+}
+
+/// Whether a `status.reason` says that the kubelet rejected the pod.
+pub(crate) fn is_rejection(reason: &str) -> bool {
+    let reasons = [
+        "NodeAffinity",
+        "NodeName",
+        "NodePorts",
+        "PodOSNotSupported",
+        "TaintToleration",
+        "TopologyAffinityError",
+        "UnexpectedAdmissionError",
+    ];
+    reason.starts_with("OutOf") || reasons.contains(&reason)
 }
 
 impl BackoffKey {

@@ -8,12 +8,13 @@ use std::{
 
 use clap::Args;
 use daemonplan::{
-    Diff, MissingFact, Snapshot,
+    DeleteReason, Diff, MissingFact, Snapshot,
     api_server::{self, FieldError},
     explain::UpdateState,
-    forecast::{Assumptions, Change, NodeDiff, Outcome},
+    forecast::{Assumptions, Change, Loss, NodeDiff, Outcome},
     lint::{Lint, lint_manifest},
     model::{DaemonSet, DaemonSetStatus, IntOrPercent},
+    placement::PlacementReason,
 };
 use indexmap::IndexMap;
 use json_patch::PatchOperation;
@@ -120,7 +121,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let key = |snapshot: &Snapshot<'_>| (snapshot.daemonset().namespace.clone(), snapshot.daemonset().name.clone());
     let before: IndexMap<_, _> = facts.snapshots().map(|snapshot| (key(&snapshot), snapshot)).collect();
     let differences: Vec<_> = changed
-        .selected(&args.selection, &[MissingFact::Nodes, MissingFact::Pods])?
+        .selected(&args.selection, &[])?
         .into_iter()
         .map(|after| {
             let before = before.get(&key(&after));
@@ -147,7 +148,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     .map_err(write_error)?;
 
     let missing: BTreeSet<_> =
-        changed.snapshots().chain(facts.snapshots()).flat_map(|snapshot| snapshot.missing()).collect();
+        differences.iter().flat_map(|(_, difference)| difference.diff.rests_on.iter().copied()).collect();
     let is_known = differences.iter().all(|(_, difference)| difference.diff.missing.is_none());
     let has_limits = args.max_deletes.is_some() || args.max_unavailable.is_some() || args.exit_code;
     if !is_known || (has_limits && !missing.is_empty()) {
@@ -290,7 +291,8 @@ fn write(
         if let Some(missing) = difference.diff.missing {
             writeln!(out, "  {WARN}! the effect on pods is not known, because the input has no {missing}{WARN:#}")?;
         }
-        for fact in snapshot.missing().filter(|fact| *fact == MissingFact::Namespace) {
+        if difference.diff.rests_on.contains(&MissingFact::Namespace) {
+            let fact = MissingFact::Namespace;
             writeln!(out, "  {WARN}! the input has no {fact}: its node selector is taken to be absent{WARN:#}")?;
         }
         let mut groups = IndexMap::<(&str, String), Vec<&NodeDiff>>::new();
@@ -300,6 +302,15 @@ fn write(
         for ((code, sentence), nodes) in &groups {
             *counts.entry(code).or_default() += nodes.len();
             write_group(out, nodes, sentence, all)?;
+        }
+        let by_affinity = |node: &NodeDiff| {
+            let Change::Lost(Loss::Deleted(DeleteReason::NotPlaced { placement })) = &node.change else { return false };
+            matches!(placement, PlacementReason::NodeAffinity { .. })
+        };
+        if difference.diff.nodes.iter().any(by_affinity) {
+            let note = "the required node affinity is checked for running pods as well: IgnoredDuringExecution holds for \
+                        the scheduler, not for the controller of DaemonSets";
+            writeln!(out, "    {DIM}{note}{DIM:#}")?;
         }
         if let Some(Freed { text, .. }) = &difference.rollout {
             writeln!(out, "  the update, which is blocked without the change: {}", escape_control(text))?;

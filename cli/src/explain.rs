@@ -108,7 +108,7 @@ fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool
 
 fn update(out: &mut impl Write, update: &UpdateState, all: bool) -> io::Result<()> {
     writeln!(out, "  update: {}", escape_control(update))?;
-    if let UpdateState::Waiting { blocked_by, .. } = update {
+    if let UpdateState::Waiting { blocked_by, .. } | UpdateState::Deleting { blocked_by } = update {
         let shown = if all { blocked_by.len() } else { SHOWN };
         let width = blocked_by.iter().take(shown).map(|blocker| blocker.node.len()).max().unwrap_or(0);
         for blocker in blocked_by.iter().take(shown) {
@@ -159,6 +159,14 @@ fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
     writeln!(out, "  {BOLD}{}{BOLD:#}: {}", escape_control(&node.node), escape_control(node))?;
     if !node.exists {
         writeln!(out, "    {BAD}✗{BAD:#} the node does not exist")?;
+    }
+    for taint in &node.tolerated_automatically {
+        writeln!(
+            out,
+            "    {DIM}·{DIM:#} {taint} is tolerated automatically: only another taint, a node selector or an affinity \
+             keeps daemon pods away",
+            taint = escape_control(taint)
+        )?;
     }
     let width = node.checks.iter().map(|check| check.rule.to_string().chars().count()).max().unwrap_or(0);
     for check in &node.checks {

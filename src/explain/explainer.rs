@@ -1,14 +1,26 @@
 //! Explains single nodes.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use super::{Blocker, BlockerCause, NodeExplanation, NodeFailures, NodeRollout, PodExplanation, PodRevision};
 use crate::{
-    adoption::{claim::controls_revision, ports::shared_port},
+    adoption::{
+        claim::{controls_pod, controls_revision},
+        ports::shared_port,
+        revision_match::RevisionMatch,
+    },
     backoff::BackoffEntry,
-    context::DaemonSetContext,
-    model::{HASH_LABEL, Text},
-    node::{claimed_pod::ClaimedPod, decision::NodeUpdateState, policy::NewPod},
+    context::{DaemonSetContext, SyncMode},
+    model::{HASH_LABEL, Node, Taint, Text},
+    node::{
+        claimed_pod::{ClaimedPod, is_counted},
+        decision::NodeUpdateState,
+        pod_state::PodState,
+        policy::NewPod,
+    },
     plan::{Action, CreateReason, DeleteReason, MissingFact, MissingFacts, Plan},
     planner::{Snapshot, claimed_pods::NodeView},
 };
@@ -17,14 +29,24 @@ use crate::{
 pub(super) struct Explainer<'e> {
     context: &'e DaemonSetContext<'e>,
     missing: MissingFacts,
+    mode: SyncMode,
     creations: HashMap<&'e Text, CreateReason>,
     deletions: HashMap<&'e Text, &'e DeleteReason>,
     /// The numbers of revisions, by hash.
     numbers: HashMap<&'e str, i64>,
+    /// The pods that have ended and are being deleted, by node.
+    ended: HashMap<&'e Text, Vec<Text>>,
+    /// The nodes on which pods neither start nor stop.
+    stopped: HashSet<&'e Text>,
 }
 
 impl<'e> Explainer<'e> {
-    pub(super) fn new(context: &'e DaemonSetContext<'e>, snapshot: &Snapshot<'e>, plan: &'e Plan) -> Self {
+    pub(super) fn new(
+        context: &'e DaemonSetContext<'e>,
+        snapshot: &Snapshot<'e>,
+        plan: &'e Plan,
+        mode: SyncMode,
+    ) -> Self {
         let (mut creations, mut deletions) = (HashMap::new(), HashMap::new());
         for action in &plan.actions {
             match action {
@@ -36,7 +58,25 @@ impl<'e> Explainer<'e> {
         let revisions = snapshot.revisions.unwrap_or_default().iter();
         let own = revisions.filter(|revision| controls_revision(context.daemonset, revision));
         let numbers = own.filter_map(|revision| Some((revision.labels.get(HASH_LABEL)?, revision.revision))).collect();
-        Self { context, missing: snapshot.missing, creations, deletions, numbers }
+        let mut ended = HashMap::<_, Vec<_>>::new();
+        for pod in snapshot.pods.iter().filter(|pod| !is_counted(pod) && controls_pod(context.daemonset, pod)) {
+            if let Some(node) = pod.node.name() {
+                ended.entry(node).or_default().push(pod.name.clone());
+            }
+        }
+        let stopped = snapshot.nodes.iter().filter(|node| node.taints.iter().any(Taint::stops_pods));
+        let stopped = stopped.map(|node| &node.name).collect();
+        Self { context, missing: snapshot.missing, mode, creations, deletions, numbers, ended, stopped }
+    }
+
+    /// Whether the plan has a step of an update that can come about: not on a node where pods neither start nor stop.
+    pub(super) fn moves(&self, plan: &Plan) -> bool {
+        let can = |node: Option<&Text>| node.is_none_or(|node| !self.stopped.contains(node));
+        plan.actions.iter().any(|action| match action {
+            Action::CreatePod { node, reason, .. } => reason.is_update() && can(Some(node)),
+            Action::DeletePod { node, reason, .. } => reason.is_update() && can(node.as_ref()),
+            _ => false,
+        })
     }
 
     pub(super) fn node(&self, view: &NodeView<'_>) -> NodeExplanation {
@@ -51,7 +91,12 @@ impl<'e> Explainer<'e> {
             remedies: node.map(|node| placement.remedies(node)).unwrap_or_default(),
             pods: pods.iter().map(|claimed| self.pod(claimed)).collect(),
             creation: self.creations.get(name).copied(),
+            ended_pods: self.ended.get(name).cloned().unwrap_or_default(),
             pods_are_known: !self.missing.contains(MissingFact::Pods),
+            is_managed: self.mode == SyncMode::Reconcile,
+            tolerated_automatically: node
+                .map(|node| placement.tolerated_automatically(node).cloned().collect())
+                .unwrap_or_default(),
             failures: self.failures(name),
             rollout: decision.policy.as_ref().map(|policy| NodeRollout {
                 is_selected: policy.is_selected,
@@ -96,6 +141,42 @@ impl<'e> Explainer<'e> {
         Some(BlockerCause::PortTaken { pod: new.pod.name.clone(), port, held_by: old.pod.name.clone() })
     }
 
+    /// Returns the pod that keeps a node from being done with.
+    fn cause(&self, claimed: &ClaimedPod<'_>) -> BlockerCause {
+        let state = self.context.pod_state(claimed);
+        let pod = claimed.pod;
+        let problem = pod.problem.as_ref();
+        let since = match state {
+            PodState::Deleting => pod.deleted,
+            PodState::Pending => problem.and_then(|problem| problem.unschedulable_since).or(pod.created),
+            _ => None,
+        };
+        let lasts = since.zip(self.context.now).map(|(since, now)| now.duration_since(since));
+        BlockerCause::Pod {
+            pod: pod.name.clone(),
+            state,
+            problem: problem.map(ToString::to_string),
+            lasts: lasts.and_then(|lasts| Duration::try_from(lasts).ok()),
+        }
+    }
+
+    /// Returns the pod of a node that is being deleted and still there.
+    pub(super) fn leaving(&self, view: &NodeView<'_>) -> Option<Blocker> {
+        let leaving = view.pods.iter().find(|claimed| !claimed.is_live())?;
+        let node_taint = view.node.and_then(problem_of).cloned();
+        Some(Blocker { node: view.name.clone(), cause: self.cause(leaving), node_taint })
+    }
+
+    /// Returns the pods of a node that count as up to date by their template generation alone, though their hash is that of
+    /// an older revision.
+    pub(super) fn by_generation(&self, view: &NodeView<'_>) -> Vec<Text> {
+        let is_old = |claimed: &&ClaimedPod<'_>| {
+            claimed.revision == RevisionMatch::Generation
+                && self.context.rules.history.old().any(|(_, hash)| hash == claimed.hash())
+        };
+        view.pods.iter().filter(is_old).map(|claimed| claimed.pod.name.clone()).collect()
+    }
+
     /// Whether a pod is up to date. Without revisions, a label of another hash or generation is no evidence.
     fn is_current(&self, claimed: &ClaimedPod<'_>) -> Option<bool> {
         (claimed.is_updated() || !self.missing.contains(MissingFact::Revisions)).then(|| claimed.is_updated())
@@ -104,10 +185,7 @@ impl<'e> Explainer<'e> {
     /// Returns why the node may block an update, which surges or not, and whether the node uses the budget.
     pub(super) fn blocker(&self, view: &NodeView<'_>, surges: bool) -> Option<(Blocker, bool)> {
         let NodeView { name, node, pods, decision, .. } = view;
-        let pod = |claimed: &ClaimedPod<'_>| BlockerCause::Pod {
-            pod: claimed.pod.name.clone(),
-            state: self.context.pod_state(claimed),
-        };
+        let pod = |claimed: &ClaimedPod<'_>| self.cause(claimed);
         let live =
             |is_new: bool| pods.iter().find(|claimed| claimed.is_live() && claimed.is_updated() == is_new).map(pod);
         let update = decision.counted.update;
@@ -126,11 +204,16 @@ impl<'e> Explainer<'e> {
         if decision.policy.as_ref().is_some_and(|policy| policy.is_excluded) {
             return None;
         }
-        let node_taint = node.and_then(|node| node.taints.iter().find(|taint| taint.reports_problem())).cloned();
+        let node_taint = node.and_then(problem_of).cloned();
         let uses_budget =
             !surges || !matches!(update, NodeUpdateState::Updated { .. } | NodeUpdateState::Outdated { .. });
         Some((Blocker { node: (*name).clone(), cause, node_taint }, uses_budget))
     }
+}
+
+/// The taint that reports a problem of the node itself.
+fn problem_of(node: &Node) -> Option<&Taint> {
+    node.taints.iter().find(|taint| taint.reports_problem())
 }
 
 /// Returns the nodes that use the budget, or all others if no node does, by name.

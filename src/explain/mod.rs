@@ -18,10 +18,10 @@ use serde::{Serialize, Serializer};
 use crate::{
     adoption::claim::controls_pod,
     context::SyncMode,
-    model::{Pod, Text},
+    model::{Pod, Taint, Text},
     node::claimed_pod::ClaimedPod,
     placement::{PlacementCheck, Remedy, Verdict},
-    plan::{Action, CreateReason, MissingFact, Warning},
+    plan::{CreateReason, MissingFact, Warning},
     planner::{
         Snapshot,
         claimed_pods::{ClaimedPods, NodeView},
@@ -59,7 +59,7 @@ pub struct Explanation {
     pub update: UpdateState,
     /// The state of the update by its rollout policy; `None` without a policy.
     pub rollout: Option<RolloutStatus>,
-    /// The warnings of the plan.
+    /// The warnings of the plan, and [`Warning::CountsByGeneration`].
     pub warnings: Vec<Warning>,
 }
 
@@ -91,8 +91,15 @@ pub struct NodeExplanation {
     pub remedies: Vec<Remedy>,
     /// The DaemonSet's pods on the node; the first one counts for the status.
     pub pods: Vec<PodExplanation>,
+    /// The DaemonSet's pods on the node that have ended and are being deleted, by name. They no longer count, whatever
+    /// delays their deletion, such as a finalizer.
+    pub ended_pods: Vec<Text>,
     /// Whether the pods are known; if not, that there are none here is no evidence.
     pub pods_are_known: bool,
+    /// Whether pods are created at all: not for a DaemonSet that is being deleted or left alone.
+    pub is_managed: bool,
+    /// The taints of the node that only the tolerations that each daemon pod gets cover, such as that of a cordoned node.
+    pub tolerated_automatically: Vec<Taint>,
     /// Why a pod is created here next.
     #[serde(serialize_with = "as_text")]
     pub creation: Option<CreateReason>,
@@ -182,19 +189,22 @@ impl Snapshot<'_> {
     pub fn explain(&self) -> Explanation {
         let compiled = self.compile();
         let (context, plan) = (compiled.context(), compiled.plan());
-        let explainer = Explainer::new(&context, self, &plan);
+        let mode = SyncMode::of(self.daemonset, self.namespace);
+        let explainer = Explainer::new(&context, self, &plan, mode);
         let (mut nodes, mut totals) = (Vec::new(), Totals::default());
         // The blockers of an update without surge, and of an update with surge.
-        let (mut old, mut blockers) = (0, [Vec::new(), Vec::new()]);
+        let (mut old, mut blockers, mut leaving) = (0, [Vec::new(), Vec::new()], Vec::new());
+        let mut by_generation = Vec::new();
         let mut each = |view: NodeView<'_>| {
             nodes.push(explainer.node(&view));
             old += usize::from(!view.decision.collects && view.pods.iter().any(ClaimedPod::is_outdated));
             for (blockers, surges) in blockers.iter_mut().zip([false, true]) {
                 blockers.extend(explainer.blocker(&view, surges));
             }
+            leaving.extend(explainer.leaving(&view));
+            by_generation.extend(explainer.by_generation(&view));
             totals.add(view.name, view.decision);
         };
-        let mode = SyncMode::of(self.daemonset, self.namespace);
         let dependents: Vec<Pod>;
         let pods = match mode {
             SyncMode::Reconcile => self.pods,
@@ -213,6 +223,10 @@ impl Snapshot<'_> {
         let phase = plan.rollout.as_ref().map(|rollout| &rollout.phase);
         let held = || UpdateState::Held { old, phase: phase.cloned().unwrap_or(RolloutPhase::Held) };
         let update = match totals.budget(self.daemonset.update_strategy) {
+            _ if mode == SyncMode::CollectDependents => {
+                leaving.sort_by(|a: &Blocker, b| a.node.cmp(&b.node));
+                UpdateState::Deleting { blocked_by: leaving }
+            }
             _ if mode != SyncMode::Reconcile => UpdateState::None,
             _ if self.missing.contains(MissingFact::Nodes) => UpdateState::Unknown { missing: MissingFact::Nodes },
             _ if self.missing.contains(MissingFact::Pods) => UpdateState::Unknown { missing: MissingFact::Pods },
@@ -223,7 +237,7 @@ impl Snapshot<'_> {
             None => UpdateState::OnDelete { old },
             Some(_) if !self.expectations_satisfied => UpdateState::Unobserved { old },
             Some(_) if phase.is_some_and(RolloutPhase::holds) => held(),
-            Some(_) if plan.actions.iter().any(is_update) => UpdateState::Moving { old },
+            Some(_) if explainer.moves(&plan) => UpdateState::Moving { old },
             Some(_) if totals.has_repairs() => UpdateState::AfterRepairs { old },
             Some(_) if held_back > 0 => UpdateState::Moving { old },
             Some(_)
@@ -239,16 +253,12 @@ impl Snapshot<'_> {
             }
         };
         let claims = if mode == SyncMode::Reconcile { pod::claims(self.daemonset, self.pods) } else { Vec::new() };
-        Explanation { nodes, claims, update, rollout: plan.rollout.clone(), warnings: plan.warnings }
-    }
-}
-
-/// Whether an action is a step of an update.
-fn is_update(action: &Action) -> bool {
-    match action {
-        Action::CreatePod { reason, .. } => reason.is_update(),
-        Action::DeletePod { reason, .. } => reason.is_update(),
-        _ => false,
+        let mut warnings = plan.warnings;
+        if mode == SyncMode::Reconcile && !by_generation.is_empty() {
+            by_generation.sort_unstable();
+            warnings.push(Warning::CountsByGeneration { pods: by_generation });
+        }
+        Explanation { nodes, claims, update, rollout: plan.rollout, warnings }
     }
 }
 

@@ -5,7 +5,11 @@ use std::fmt;
 use crate::explain::{
     Blocker, BlockerCause, ClaimReason, NodeExplanation, NodeFailures, NodeRollout, PodState, UpdateState,
 };
-use crate::{placement::Verdict, util::duration::words};
+use crate::{
+    model::{Taint, well_known::UNREACHABLE_TAINT},
+    placement::Verdict,
+    util::duration::words,
+};
 
 /// Describes the node in one sentence. The sentence does not contain the node's name, so that equal nodes form a group.
 impl fmt::Display for NodeExplanation {
@@ -27,8 +31,8 @@ impl fmt::Display for NodeExplanation {
                         write!(f, ", deleted next: {deletion}")?;
                     }
                 }
-                if let (Some(failure), true) = (failure, self.verdict == Verdict::Keep) {
-                    write!(f, "; it stays, but no new pod would be created: {failure}")?;
+                if let (Some(failure), true) = (failure, self.is_managed && self.verdict == Verdict::Keep) {
+                    write!(f, "; misscheduled: it stays, but no new pod would be created: {failure}")?;
                 }
                 if let Some(creation) = self.creation {
                     write!(f, "; a pod is created next: {creation}")?;
@@ -46,10 +50,19 @@ impl fmt::Display for NodeExplanation {
             }
             (true, None) => match self.creation {
                 Some(creation) => write!(f, "a pod is created next: {creation}")?,
+                None if !self.is_managed => f.write_str("no pod, and none is created")?,
                 None if !self.pods_are_known => f.write_str("a pod should run here; whether one does is not known")?,
                 None if self.backoff.is_some() => f.write_str("no pod: the API server refused to create one")?,
                 None => f.write_str("no pod yet; one should run here")?,
             },
+        }
+        for pod in &self.ended_pods {
+            write!(f, "; pod {pod} has ended and does not count, though its deletion is not over: see its finalizers")?;
+        }
+        if self.is_managed && self.verdict == Verdict::Run {
+            for taint in &self.tolerated_automatically {
+                write!(f, "; {}, which daemon pods tolerate automatically", of_taint(taint))?;
+            }
         }
         // Only on nodes that have a pod or should have one.
         if let Some(rollout) = self.rollout.filter(|_| self.verdict == Verdict::Run || !self.pods.is_empty()) {
@@ -65,6 +78,15 @@ impl fmt::Display for NodeExplanation {
             write!(f, "; {failures}")?;
         }
         Ok(())
+    }
+}
+
+/// Describes a node with this taint.
+fn of_taint(taint: &Taint) -> String {
+    if taint.is_cordon() {
+        format!("the node is cordoned ({taint})")
+    } else {
+        format!("the node has the taint {taint}")
     }
 }
 
@@ -85,7 +107,10 @@ impl fmt::Display for NodeRollout {
             f.write_str("; the node is away and excluded from updates")?;
         }
         if !self.is_selected {
-            f.write_str("; the policy does not select the node for updates")?;
+            f.write_str(
+                "; the policy does not select the node for updates: a pod stays as it is, and one created later has the \
+                 older template while that is in use",
+            )?;
         }
         if self.fails { f.write_str("; the new template fails here") } else { Ok(()) }
     }
@@ -124,28 +149,36 @@ impl fmt::Display for ClaimReason {
     }
 }
 
+fn waits(blocked_by: &[Blocker]) -> String {
+    match blocked_by.len() {
+        1 => "1 node".to_owned(),
+        count => format!("{count} nodes"),
+    }
+}
+
 impl fmt::Display for UpdateState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes = |old: &usize| format!("{old} node{} with an outdated pod", if *old == 1 { "" } else { "s" });
         match self {
-            Self::None => f.write_str("none, the DaemonSet is being deleted or left alone"),
+            Self::None => f.write_str("none, the DaemonSet is left alone"),
+            Self::Deleting { blocked_by } => {
+                f.write_str("none, the DaemonSet is being deleted")?;
+                if blocked_by.is_empty() { Ok(()) } else { write!(f, ", and waits for {}", waits(blocked_by)) }
+            }
             Self::Unknown { missing } => write!(f, "not known, because the input has no {missing}"),
             Self::Done => f.write_str("no pod is outdated"),
             Self::OnDelete { old } => {
-                write!(f, "{}: OnDelete replaces a pod only after it is deleted by hand", nodes(old))
+                write!(f, "{}: OnDelete replaces a pod only after kubectl delete pod removed it", nodes(old))
             }
             Self::Moving { old } => write!(f, "{}: the update is in progress", nodes(old)),
             Self::Unobserved { old } => write!(f, "{}: waiting for the effects of the last plan to show", nodes(old)),
             Self::AfterRepairs { old } => {
-                write!(f, "{}: missing and surplus pods come first", nodes(old))
+                write!(f, "{}: missing, failed and surplus pods come first, then the others", nodes(old))
             }
             Self::Held { old, phase } => write!(f, "{}: {phase}", nodes(old)),
             Self::Waiting { old, limit, blocked_by } => {
-                let waits = match blocked_by.len() {
-                    1 => "1 node".to_owned(),
-                    count => format!("{count} nodes"),
-                };
-                write!(f, "{}: blocked by {waits}; at most {limit} may be unavailable or surge at a time", nodes(old))
+                let waits = waits(blocked_by);
+                write!(f, "{}: waits for {waits}; at most {limit} may be unavailable or surge at a time", nodes(old))
             }
         }
     }
@@ -161,10 +194,27 @@ impl fmt::Display for Blocker {
                 "pod {pod} waits for port {port} of the node, which {held_by} keeps until {pod} is available: it never \
                  starts; set maxSurge to 0 and maxUnavailable to 1 or more"
             )?,
-            BlockerCause::Pod { pod, state } => write!(f, "pod {pod} is {state}")?,
+            BlockerCause::Pod { pod, state, problem, lasts } => {
+                match (lasts, state) {
+                    (None, _) => write!(f, "pod {pod} is {state}")?,
+                    (Some(lasts), PodState::Deleting) => {
+                        write!(f, "pod {pod} has been terminating for {}", words(*lasts))?;
+                    }
+                    (Some(lasts), _) => write!(f, "pod {pod} has been {state} for {}", words(*lasts))?,
+                }
+                if let Some(problem) = problem {
+                    write!(f, " ({problem})")?;
+                }
+            }
         }
         match &self.node_taint {
-            Some(taint) => write!(f, ", and the node has the taint {taint}"),
+            Some(taint) if taint.stops_pods() => {
+                let state = if taint.key == UNREACHABLE_TAINT { "does not report" } else { "is not ready" };
+                write!(f, ", and the node {state}")?;
+                taint.added.map_or(Ok(()), |added| write!(f, " since {added}"))?;
+                write!(f, " ({taint})")
+            }
+            Some(taint) => write!(f, ", and {}", of_taint(taint)),
             None => Ok(()),
         }
     }

@@ -1,5 +1,7 @@
 //! The state of an update, and what blocks it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::{
@@ -7,6 +9,7 @@ use crate::{
     node::pod_state::PodState,
     plan::MissingFact,
     policy::RolloutPhase,
+    util::duration,
 };
 
 /// The state of the update to the current template.
@@ -20,8 +23,14 @@ use crate::{
 #[serde(tag = "update", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum UpdateState {
-    /// No update: the DaemonSet is being deleted or left alone.
+    /// No update: the DaemonSet is left alone.
     None,
+    /// No update: the DaemonSet is being deleted, which lasts until its pods are gone.
+    Deleting {
+        /// The nodes whose pod is being deleted, by name.
+        #[serde(rename = "heldBy")]
+        blocked_by: Vec<Blocker>,
+    },
     /// It is not known, because the input lacks a fact.
     Unknown {
         /// The fact.
@@ -97,7 +106,8 @@ pub struct Blocker {
 ///
 /// ```
 /// use daemonplan::explain::{BlockerCause, PodState};
-/// let cause = BlockerCause::Pod { pod: "agent-x2k".into(), state: PodState::NotReady };
+/// let (problem, lasts) = (Some("CrashLoopBackOff, 3 restarts".into()), None);
+/// let cause = BlockerCause::Pod { pod: "agent-x2k".into(), state: PodState::NotReady, problem, lasts };
 /// assert_eq!(serde_json::to_value(&cause)?["state"], "NotReady");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -125,5 +135,11 @@ pub enum BlockerCause {
         /// The pod's state.
         #[serde(flatten)]
         state: PodState,
+        /// The problem of the pod, if any, such as `CrashLoopBackOff, 3 restarts`.
+        #[serde(rename = "trouble")]
+        problem: Option<String>,
+        /// How long the pod has been pending or being deleted; `None` without a clock, and in other states.
+        #[serde(serialize_with = "duration::serialize_whole", rename = "lastsSeconds")]
+        lasts: Option<Duration>,
     },
 }

@@ -48,6 +48,9 @@ pub struct Diff {
     /// then said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<MissingFact>,
+    /// All facts that a snapshot lacks, unless both snapshots are equal: they are taken to be absent from the cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rests_on: Vec<MissingFact>,
 }
 
 /// The effect of a change on one node.
@@ -159,9 +162,16 @@ impl Snapshot<'_> {
     /// ```
     pub fn diff(before: Option<&Self>, after: &Self) -> Diff {
         // Pods that are known to be up to date before are known to be outdated once the template has changed.
+        let mut rests_on: Vec<_> = before.into_iter().chain([after]).flat_map(Snapshot::missing).collect();
+        rests_on.sort_unstable();
+        rests_on.dedup();
+        // Equal inputs have equal effects, whatever they lack.
+        if !rests_on.is_empty() && before.is_some_and(|before| before.decides_as(after)) {
+            rests_on.clear();
+        }
         if let Some(missing) = before.unwrap_or(after).needed_to_foresee() {
-            let (nodes, stuck) = (Vec::new(), Vec::new());
-            return Diff { nodes, most_unavailable: 0, desired: 0, is_restless: false, stuck, missing: Some(missing) };
+            let (nodes, stuck, missing) = (Vec::new(), Vec::new(), Some(missing).filter(|_| !rests_on.is_empty()));
+            return Diff { nodes, most_unavailable: 0, desired: 0, is_restless: false, stuck, missing, rests_on };
         }
         let ideal = Assumptions::ideal();
         let mut changed = Simulation::new(after, &ideal);
@@ -200,6 +210,7 @@ impl Snapshot<'_> {
             desired: changed.nodes.values().filter(|simulated| simulated.verdict == Verdict::Run).count(),
             is_restless: end == EndState::Restless,
             missing: None,
+            rests_on,
         }
     }
 }

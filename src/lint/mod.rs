@@ -2,6 +2,8 @@
 
 mod builder;
 mod manifest;
+mod nodes;
+mod pods;
 mod policy;
 mod ports;
 mod rules;
@@ -105,11 +107,14 @@ macro_rules! lints {
                     | Self::HostPortConflict
                     | Self::UpdateTakesAllDown
                     | Self::SlowRollOut
-                    | Self::IdlePolicy => &[Nodes],
+                    | Self::IdlePolicy
+                    | Self::VirtualNodes
+                    | Self::SeveralOperatingSystems => &[Nodes],
                     Self::ProjectSelectorConflict => &[Nodes, Namespace],
                     Self::InvalidNamespaceSelector => &[Namespace],
                     Self::AdoptsPods | Self::ManyRevisionsInUse => &[Pods],
-                    Self::RelabelsOtherTemplate => &[Pods, Revisions],
+                    Self::RelabelsOtherTemplate | Self::CountsByGeneration => &[Pods, Revisions],
+                    Self::KubeletRejects | Self::DeletionWaits => &[Nodes, Pods],
                     Self::UpdateWaits => &[Nodes, Pods, Revisions],
                     _ => &[],
                 }
@@ -191,6 +196,18 @@ lints! {
     SlowRollOut, Warning, "slow-roll-out", "minReadySeconds makes an update take more than a day.";
     /// An update is blocked by a problem, or for long, so that outdated pods stay.
     UpdateWaits, Warning, "update-waits", "An update is blocked.";
+    /// The DaemonSet is being deleted, and a pod stays: its node does not report, or its deletion lasts for long.
+    DeletionWaits, Warning, "deletion-waits", "The deletion of the DaemonSet is blocked.";
+    /// The kubelet rejects pods: each is deleted and created again, with back-off, until the cause is mended.
+    KubeletRejects, Warning, "kubelet-rejects", "The kubelet rejects pods.";
+    /// The DaemonSet is wanted on virtual nodes, such as those of Fargate, which run no daemon pods.
+    VirtualNodes, Warning, "virtual-nodes", "The DaemonSet is wanted on virtual nodes.";
+    /// The DaemonSet is wanted on nodes of several operating systems, though an image is rarely for more than one.
+    SeveralOperatingSystems, Warning, "several-operating-systems",
+        "The DaemonSet is wanted on nodes of several operating systems.";
+    /// Pods count as up to date by the label `pod-template-generation` alone, though their hash is that of an older
+    /// revision: they run its template, and are not updated.
+    CountsByGeneration, Warning, "counts-by-generation", "Pods of an older revision count as up to date.";
 }
 
 /// Checks DaemonSets, each alone and all together. Returns the findings by namespace and name, the most severe first.

@@ -6,11 +6,7 @@ use super::{
     Finding, Lint,
     builder::{count, found},
 };
-use crate::{
-    model::{HostPort, Text},
-    placement::Verdict,
-    planner::Snapshot,
-};
+use crate::{model::HostPort, planner::Snapshot};
 
 /// Finds pairs of DaemonSets with the same host port that should both run on a node: one of the pods never starts there.
 pub(super) fn check(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
@@ -33,13 +29,9 @@ pub(super) fn check(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
 }
 
 fn conflict(one: &Snapshot<'_>, other: &Snapshot<'_>, port: &HostPort) -> Option<Finding> {
-    let other_rules = other.placement_rules();
-    let is_shared = |node: &Text| {
-        let mut nodes = other.nodes.iter().filter(|known| known.name == *node);
-        nodes.any(|node| other_rules.placement(node).verdict == Verdict::Run)
-    };
-    let placed = one.placements().filter(|placement| placement.verdict == Verdict::Run);
-    let nodes: Vec<_> = placed.map(|placement| placement.node).filter(is_shared).collect();
+    let rules = [one.placement_rules(), other.placement_rules()];
+    let shared = one.nodes.iter().filter(|node| rules.iter().all(|rules| rules.verdict(node).should_run()));
+    let nodes: Vec<_> = shared.map(|node| node.name.clone()).collect();
     let (name, number) = (format!("{}/{}", other.daemonset.namespace, other.daemonset.name), port.number);
     let finding = found(one, Lint::HostPortConflict, format!("spec.template.{}", port.field));
     let fix = "give one of the two another port, or keep them apart with node selectors";

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Finding, Lint,
     builder::{count, found},
-    manifest, policy, update,
+    manifest, nodes, pods, policy, update,
 };
 use crate::{
     adoption::claim::{controls_pod, selects},
@@ -30,7 +30,6 @@ const AFFINITY: &str = "spec.template.spec.affinity.nodeAffinity.requiredDuringS
 
 /// Runs all checks on one DaemonSet.
 pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
-    let plan = snapshot.plan();
     let placements: Vec<_> = snapshot.placements().collect();
     let desired = placements.iter().filter(|placement| placement.verdict.should_run());
     let desired: HashSet<_> = desired.map(|placement| &placement.node).collect();
@@ -38,7 +37,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(manifest::check(snapshot));
     findings.extend(project_selector(snapshot, &placements));
-    findings.extend(plan.warnings.iter().filter_map(|warning| from_warning(snapshot, warning)));
+    findings.extend(explanation.warnings.iter().filter_map(|warning| from_warning(snapshot, warning)));
     findings.extend(selector(snapshot));
     findings.extend(adopted(snapshot, &explanation));
     findings.extend(matches_no_node(snapshot));
@@ -51,12 +50,14 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(critical_priority(snapshot));
     findings.extend(strategy(snapshot, desired.len()));
     findings.extend(policy::check(snapshot, &desired));
+    findings.extend(nodes::check(snapshot, &desired));
+    findings.extend(pods::rejected(snapshot, &explanation));
     findings.extend(revisions(snapshot, &explanation));
     findings
 }
 
 /// Lists the first few names, and the number of the others.
-fn first_few<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
+pub(super) fn first_few<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
     const SHOWN: usize = 3;
     let names: Vec<_> = names.into_iter().map(Text::as_str).collect();
     let more = names.len().saturating_sub(SHOWN);
@@ -118,6 +119,11 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
             Lint::RelabelsOtherTemplate,
             "spec.template".into(),
             "delete the surplus revisions that equal the template, with kubectl delete controllerrevision",
+        ),
+        Warning::CountsByGeneration { .. } => (
+            Lint::CountsByGeneration,
+            "spec.template".into(),
+            "delete the pods by hand, a few at a time: those that replace them are of the current template",
         ),
         // The rest is about the input rather than the DaemonSet, or has a rule of its own.
         Warning::SelectorMissesTemplate

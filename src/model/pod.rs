@@ -72,6 +72,14 @@ pub struct PodProblem {
     ///
     /// Empty if no container waits. The reasons of a normal start (`ContainerCreating`, `PodInitializing`) are ignored.
     pub waiting: Text,
+    /// Whether the waiting container is an init container.
+    pub is_init: bool,
+    /// The exit code with which the waiting container ended last: `lastState.terminated.exitCode`.
+    pub exit_code: Option<i32>,
+    /// The message of the condition `PodScheduled` if it is `False`: why the scheduler does not bind the pod.
+    pub unschedulable: Text,
+    /// `lastTransitionTime` of that condition.
+    pub unschedulable_since: Option<Timestamp>,
 }
 
 /// The node of a pod.
@@ -138,7 +146,8 @@ pub enum Readiness {
 }
 
 impl fmt::Display for PodProblem {
-    /// Writes a summary such as `Evicted: The node was low on resource: memory` or `CrashLoopBackOff, 3 restarts`.
+    /// Writes a summary such as `Evicted: The node was low on resource: memory` or `CrashLoopBackOff, 3 restarts, exit
+    /// code 1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let restarts = match self.restarts {
             0 => String::new(),
@@ -150,7 +159,9 @@ impl fmt::Display for PodProblem {
             (reason, "") => reason.to_owned(),
             (reason, message) => format!("{reason}: {message}"),
         };
-        let parts = [reason, self.waiting.to_string(), restarts];
+        let waiting = if self.is_init { format!("init container: {}", self.waiting) } else { self.waiting.to_string() };
+        let exit = self.exit_code.map(|code| format!("exit code {code}")).unwrap_or_default();
+        let parts = [self.unschedulable.to_string(), reason, waiting, restarts, exit];
         f.write_str(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
     }
 }
@@ -274,7 +285,7 @@ struct PodStatusWire {
     message: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     conditions: Option<Vec<ConditionWire>>,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     init_container_statuses: Option<Vec<ContainerStatus>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container_statuses: Option<Vec<ContainerStatus>>,
@@ -285,12 +296,22 @@ struct PodStatusWire {
 struct ContainerStatus {
     restart_count: Option<u32>,
     state: Option<ContainerState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_state: Option<ContainerState>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 struct ContainerState {
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<Waiting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terminated: Option<Terminated>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminated {
+    exit_code: Option<i32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -305,6 +326,8 @@ struct ConditionWire {
     r#type: Text,
     #[serde(default)]
     status: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_transition_time: Option<Timestamp>,
 }
@@ -341,28 +364,52 @@ impl TryFrom<PodWire> for Pod {
 
 impl PodStatusWire {
     fn take_problem(&mut self) -> Option<Box<PodProblem>> {
-        let containers = [&self.init_container_statuses, &self.container_statuses].into_iter().flatten().flatten();
         let mut problem = PodProblem::default();
-        for ContainerStatus { restart_count, state } in containers {
+        let all = [(&self.init_container_statuses, true), (&self.container_statuses, false)];
+        let containers = all
+            .into_iter()
+            .flat_map(|(containers, is_init)| containers.iter().flatten().map(move |container| (container, is_init)));
+        for (ContainerStatus { restart_count, state, last_state }, is_init) in containers {
             problem.restarts = problem.restarts.saturating_add(restart_count.unwrap_or_default());
             let reason = state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_ref());
             if let Some(reason) = reason.filter(|reason| !STARTING.contains(&&***reason) && problem.waiting.is_empty())
             {
+                let ended = last_state.as_ref().and_then(|state| state.terminated.as_ref());
                 problem.waiting = reason.clone();
+                (problem.is_init, problem.exit_code) = (is_init, ended.and_then(|ended| ended.exit_code));
             }
         }
         problem.reason = self.reason.take().unwrap_or_default();
         problem.message = self.message.take().unwrap_or_default();
+        let mut conditions = self.conditions.iter_mut().flatten();
+        if let Some(condition) = conditions.find(|c| c.r#type == "PodScheduled" && c.status == "False") {
+            problem.unschedulable = condition.message.take().unwrap_or_default();
+            problem.unschedulable_since = condition.last_transition_time;
+        }
         (problem != PodProblem::default()).then(|| Box::new(problem))
     }
 
     fn set_problem(&mut self, problem: PodProblem) {
-        let PodProblem { reason, message, restarts, waiting } = problem;
+        let PodProblem { reason, message, restarts, waiting, is_init, exit_code, unschedulable, unschedulable_since } =
+            problem;
         (self.reason, self.message) = (unless_default(reason), unless_default(message));
         if restarts > 0 || !waiting.is_empty() {
             let waiting = unless_default(waiting).map(|reason| Waiting { reason: Some(reason) });
-            let state = Some(ContainerState { waiting });
-            self.container_statuses = Some(vec![ContainerStatus { restart_count: Some(restarts), state }]);
+            let ended = exit_code.map(|code| Terminated { exit_code: Some(code) });
+            let containers = Some(vec![ContainerStatus {
+                restart_count: Some(restarts),
+                state: Some(ContainerState { waiting, terminated: None }),
+                last_state: ended.map(|terminated| ContainerState { waiting: None, terminated: Some(terminated) }),
+            }]);
+            *(if is_init { &mut self.init_container_statuses } else { &mut self.container_statuses }) = containers;
+        }
+        if !unschedulable.is_empty() || unschedulable_since.is_some() {
+            self.conditions.get_or_insert_default().push(ConditionWire {
+                r#type: "PodScheduled".into(),
+                status: "False".into(),
+                message: unless_default(unschedulable),
+                last_transition_time: unschedulable_since,
+            });
         }
     }
 }
@@ -411,7 +458,7 @@ impl From<Pod> for PodWire {
             Readiness::NotReady => None,
             Readiness::Ready { since } => {
                 let (r#type, status) = ("Ready".into(), "True".into());
-                Some(vec![ConditionWire { r#type, status, last_transition_time: since }])
+                Some(vec![ConditionWire { r#type, status, message: None, last_transition_time: since }])
             }
         };
         let mut status = PodStatusWire { phase: Some(pod.phase), conditions, ..PodStatusWire::default() };

@@ -145,7 +145,12 @@ impl Taint {
 
     /// Whether the taint reports that the node is not ready, unreachable or cordoned.
     pub(crate) fn reports_problem(&self) -> bool {
-        self.stops_pods() || self.key == UNSCHEDULABLE_TAINT
+        self.stops_pods() || self.is_cordon()
+    }
+
+    /// Whether the taint reports that the node is cordoned.
+    pub(crate) fn is_cordon(&self) -> bool {
+        self.key == UNSCHEDULABLE_TAINT
     }
 }
 

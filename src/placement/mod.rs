@@ -11,7 +11,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    model::{Requirement, Taint, Text},
+    model::{Requirement, Taint, Text, Toleration, TolerationOperator},
     selector::{TermMismatch, write_mismatch},
 };
 
@@ -95,6 +95,9 @@ pub enum PlacementReason {
     Taint {
         /// The taint.
         taint: Taint,
+        /// A toleration of the template for the same key that does not cover the taint.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        near: Option<Toleration>,
     },
     /// The namespace's node selector does not match.
     NamespaceNodeSelector {
@@ -189,12 +192,35 @@ impl fmt::Display for PlacementReason {
                     Ok(())
                 }
             },
-            Self::Taint { taint } => write!(f, "taint {taint} is not tolerated"),
+            Self::Taint { taint, near } => {
+                write!(f, "taint {taint} is not tolerated")?;
+                match near {
+                    Some(near) => write_near_miss(f, taint, near),
+                    None => Ok(()),
+                }
+            }
             Self::NamespaceNodeSelector { source, requirement, found } => {
                 write!(f, "{source}: ")?;
                 write_mismatch(f, requirement, found.as_ref())
             }
         }
+    }
+}
+
+/// Writes why `near`, a toleration of the taint's key, does not cover it: value against value.
+fn write_near_miss(f: &mut fmt::Formatter<'_>, taint: &Taint, near: &Toleration) -> fmt::Result {
+    let Toleration { key, operator, value, effect } = near;
+    match (effect, operator) {
+        (Some(effect), _) if *effect != taint.effect => {
+            write!(f, ": the toleration of {key} is for the effect {effect}")
+        }
+        (_, TolerationOperator::Unknown) => write!(f, ": the toleration of {key} has an unknown operator"),
+        (_, TolerationOperator::Lt | TolerationOperator::Gt) => {
+            let bound = if *operator == TolerationOperator::Lt { "below" } else { "above" };
+            write!(f, ": the toleration of {key} is for values {bound} {value}, if the cluster compares them")
+        }
+        _ if value.is_empty() => write!(f, ": the toleration of {key} has no value, the taint has {:?}", &*taint.value),
+        _ => write!(f, ": the toleration of {key} has the value {:?}, the taint has {:?}", &**value, &*taint.value),
     }
 }
 

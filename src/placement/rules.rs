@@ -28,7 +28,10 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacementRules {
     rules: Vec<PlacementRule>,
+    /// Those of the template, and then those that each daemon pod gets.
     tolerations: Vec<Toleration>,
+    /// The number of tolerations of the template.
+    own_tolerations: usize,
     toleration_comparison: bool,
     /// The namespace's annotation, if it could not be parsed.
     invalid_selector: Option<InvalidSelector>,
@@ -50,6 +53,7 @@ impl PlacementRules {
     pub fn new(daemonset: &DaemonSet, namespace: &Namespace, settings: &Settings) -> Self {
         let template = &daemonset.template;
         let mut tolerations = template.tolerations().to_vec();
+        let own_tolerations = tolerations.len();
         tolerations.extend(automatic_tolerations(template.host_network()));
         let (namespace, invalid_selector) = namespace_selectors(namespace, settings);
         let mut rules = Vec::new();
@@ -80,7 +84,8 @@ impl PlacementRules {
                 requirement: requirement.clone(),
             })
         }));
-        Self { rules, tolerations, toleration_comparison: settings.toleration_comparison, invalid_selector }
+        let toleration_comparison = settings.toleration_comparison;
+        Self { rules, tolerations, own_tolerations, toleration_comparison, invalid_selector }
     }
 
     /// Returns all rules, in the order in which they decide.
@@ -179,7 +184,11 @@ impl PlacementRules {
             PlacementRule::NodeAffinity { terms } => {
                 PlacementReason::NodeAffinity { terms: terms.mismatches(node).unwrap_or_default() }
             }
-            PlacementRule::Taints => PlacementReason::Taint { taint: self.deciding_taint(node)?.clone() },
+            PlacementRule::Taints => {
+                let taint = self.deciding_taint(node)?.clone();
+                let near = self.own_tolerations().iter().find(|toleration| toleration.key == taint.key).cloned();
+                PlacementReason::Taint { taint, near }
+            }
             PlacementRule::NamespaceNodeSelector { source, requirement } => PlacementReason::NamespaceNodeSelector {
                 source: *source,
                 requirement: requirement.clone(),
@@ -191,6 +200,20 @@ impl PlacementRules {
     /// The taints of `node` that no toleration covers.
     pub(super) fn untolerated<'n>(&self, node: &'n Node) -> impl Iterator<Item = &'n Taint> {
         untolerated(&node.taints, &self.tolerations, self.toleration_comparison)
+    }
+
+    /// The taints of `node` that keep a pod away or evict it, but for the tolerations that each daemon pod gets.
+    pub(crate) fn tolerated_automatically<'n>(&self, node: &'n Node) -> impl Iterator<Item = &'n Taint> {
+        let covered = |taint: &&Taint| {
+            let mut tolerations = self.tolerations.iter();
+            tolerations.any(|toleration| toleration.tolerates(taint, self.toleration_comparison))
+        };
+        untolerated(&node.taints, self.own_tolerations(), self.toleration_comparison).filter(covered)
+    }
+
+    /// The tolerations of the template.
+    fn own_tolerations(&self) -> &[Toleration] {
+        self.tolerations.get(..self.own_tolerations).unwrap_or_default()
     }
 
     /// The taint that decides: the first one that evicts pods, or else the first one that keeps new pods away.

@@ -95,6 +95,13 @@ pub enum Warning {
         /// The names of the pods.
         pods: Vec<Text>,
     },
+    /// These pods have the hash of an older revision, but the label `pod-template-generation` of the current template: they
+    /// count as up to date, as in Kubernetes, and are not updated. Adopted pods of an earlier DaemonSet of the same name
+    /// may be such. Only explanations have this warning.
+    CountsByGeneration {
+        /// The names of the pods.
+        pods: Vec<Text>,
+    },
     /// No revision equals the template, but the newest one has all fields of the template with the same values, and more
     /// fields. If the DaemonSet was read through types that do not know these, the rollout is a mistake.
     RevisionSaysMore {
@@ -184,6 +191,7 @@ impl Warning {
             Self::DuplicateNode { .. } => "DuplicateNode",
             Self::DuplicateRevision { .. } => "DuplicateRevision",
             Self::RelabelsOtherTemplate { .. } => "RelabelsOtherTemplate",
+            Self::CountsByGeneration { .. } => "CountsByGeneration",
             Self::RevisionSaysMore { .. } => "RevisionSaysMore",
         }
     }
@@ -228,14 +236,20 @@ impl fmt::Display for Warning {
                 write!(f, "revision {revision} was given more than once, with different contents")
             }
             Self::RelabelsOtherTemplate { pods } => {
-                let (count, s) = (pods.len(), if pods.len() == 1 { "" } else { "s" });
-                let first = pods.first().map(Text::as_str).unwrap_or_default();
+                let (count, first) = count_and_first(pods);
                 write!(
                     f,
-                    "several revisions equal the template, so that {count} pod{s} of another template ({first}{}) will be \
+                    "several revisions equal the template, so that {count} of another template ({first}) will be \
                      labelled as up to date, and never be updated: delete the surplus revisions first, or these pods after \
                      it (kubernetes/kubernetes#111280)",
-                    if count > 1 { ", …" } else { "" }
+                )
+            }
+            Self::CountsByGeneration { pods } => {
+                let (count, first) = count_and_first(pods);
+                write!(
+                    f,
+                    "by the label pod-template-generation alone, {count} of an older revision ({first}) will not be \
+                     updated: the controller counts them as up to date; delete them by hand"
                 )
             }
             Self::RevisionSaysMore { revision, fields } => write!(
@@ -245,6 +259,15 @@ impl fmt::Display for Warning {
                 fields.join(", ")
             ),
         }
+    }
+}
+
+/// The number of pods, and the name of the first.
+fn count_and_first(pods: &[Text]) -> (String, String) {
+    let first = pods.first().map(Text::as_str).unwrap_or_default();
+    match pods.len() {
+        1 => ("1 pod".to_owned(), first.to_owned()),
+        count => (format!("{count} pods"), format!("{first}, …")),
     }
 }
 
@@ -282,6 +305,7 @@ mod tests {
             (Warning::SelectorMissesTemplate, "SelectorMissesTemplate", "template's labels"),
             (Warning::OtherNamespace { expected: "prod".into(), found: "dev".into() }, "OtherNamespace", "dev"),
             (Warning::RelabelsOtherTemplate { pods: vec!["agent-one".into()] }, "RelabelsOtherTemplate", "agent-one"),
+            (Warning::CountsByGeneration { pods: vec!["agent-one".into()] }, "CountsByGeneration", "agent-one"),
             (Warning::NoUid, "NoUid", "uid"),
             (Warning::NoBurst, "NoBurst", "0"),
             (Warning::ClockNotGiven, "ClockNotGiven", "time"),

@@ -73,6 +73,15 @@ pub(crate) struct CompiledSnapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
+    /// Whether everything that decides is the same in two snapshots.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn decides_as(&self, other: &Snapshot<'_>) -> bool {
+        let Self { daemonset, nodes, pods, namespace, revisions, now, settings, backoff, .. } = *self;
+        (daemonset, nodes, pods, namespace) == (other.daemonset, other.nodes, other.pods, other.namespace)
+            && (revisions, now, settings, backoff) == (other.revisions, other.now, other.settings, other.backoff)
+            && (self.expectations_satisfied, self.missing) == (other.expectations_satisfied, other.missing)
+    }
+
     /// Creates a snapshot of a DaemonSet, all nodes of the cluster, the pods of the DaemonSet's namespace (pods of
     /// other namespaces are ignored) and that namespace. The order of nodes and pods makes no difference.
     pub fn new(daemonset: &'a DaemonSet, nodes: &'a [Node], pods: &'a [Pod], namespace: &'a Namespace) -> Self {

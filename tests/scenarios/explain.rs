@@ -2,7 +2,8 @@
 
 use daemonplan::{
     explain::{BlockerCause, ClaimReason, PodState, UpdateState},
-    model::{ControllerRef, Pod, PodNode, PodPhase, Readiness},
+    lint::{Lint, lint},
+    model::{ControllerRef, DaemonSet, LabelSelector, Pod, PodNode, PodPhase, Readiness},
 };
 use serde_json::{Value, json};
 
@@ -164,7 +165,7 @@ fn a_blocked_update_lists_nodes_and_reasons() {
     assert_eq!(
         shown,
         [
-            "a: pod new-a is not ready, and the node has the taint node.kubernetes.io/not-ready:NoExecute",
+            "a: pod new-a is not ready, and the node is not ready (node.kubernetes.io/not-ready:NoExecute)",
             "b: pod new-b is ready, available in 40s",
         ]
     );
@@ -181,17 +182,169 @@ fn the_state_of_an_update_is_described_for_every_strategy() {
     let on_delete = old(json!({"type": "OnDelete"}));
     assert_eq!(
         update(&on_delete),
-        "1 node with an outdated pod: OnDelete replaces a pod only after it is deleted by hand"
+        "1 node with an outdated pod: OnDelete replaces a pod only after kubectl delete pod removed it"
     );
     let rolling = old(json!({"type": "RollingUpdate"}));
-    assert_eq!(update(&rolling), "1 node with an outdated pod: missing and surplus pods come first");
+    assert_eq!(
+        update(&rolling),
+        "1 node with an outdated pod: missing, failed and surplus pods come first, then the others"
+    );
     let rolling = rolling.with_pod(pod("y", "b").of("two"));
     assert_eq!(update(&rolling), "1 node with an outdated pod: the update is in progress");
     let unobserved = rolling.snapshot().expectations_unsatisfied().explain().update.to_string();
     assert_eq!(unobserved, "1 node with an outdated pod: waiting for the effects of the last plan to show");
-    let deleted = rolling.with(|daemonset| daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap()));
-    assert_eq!(update(&deleted), "none, the DaemonSet is being deleted or left alone");
+    let deleted = rolling.clone().with(|daemonset| daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap()));
+    assert_eq!(update(&deleted), "none, the DaemonSet is being deleted");
     assert_eq!(sentence(&deleted, "a"), "an outdated pod, available, deleted next: its DaemonSet is being deleted");
+    let left_alone = rolling.with(|daemonset| daemonset.selector = Some(LabelSelector::default()));
+    assert_eq!(update(&left_alone), "none, the DaemonSet is left alone");
+    assert_eq!(sentence(&left_alone, "a"), "no pod, and none is created");
+}
+
+#[test]
+fn a_deletion_waits_for_pods_on_nodes_that_do_not_report() {
+    let mut cluster = cluster([node("a"), tainted("b", &["node.kubernetes.io/unreachable:NoExecute"])])
+        .with(|daemonset| daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap()))
+        .with_pod(pod("x", "b").but(|pod| pod.deleted = Some("2026-01-02T00:04:05Z".parse().unwrap())));
+    cluster.nodes[1].taints[0].added = Some("2026-01-02T00:00:00Z".parse().unwrap());
+    let explanation = cluster.snapshot().explain();
+    assert_eq!(explanation.update.to_string(), "none, the DaemonSet is being deleted, and waits for 1 node");
+    let UpdateState::Deleting { blocked_by } = explanation.update else { panic!() };
+    assert_eq!(
+        blocked_by[0].to_string(),
+        "pod x has been terminating for 3h, and the node does not report since 2026-01-02T00:00:00Z \
+         (node.kubernetes.io/unreachable:NoExecute)"
+    );
+    assert_eq!(sentence(&cluster, "a"), "no pod, and none is created");
+    assert_eq!(sentence(&cluster, "b"), "an up-to-date pod, being deleted");
+}
+
+#[test]
+fn an_update_whose_next_steps_are_all_on_dead_nodes_waits_for_them() {
+    let dead = ["node.kubernetes.io/unreachable:NoExecute"];
+    let nodes = [tainted("a", &dead), tainted("b", &dead), node("c"), node("d")];
+    let cluster = cluster(nodes).with_new_template().rolling(json!(1), json!(0)).with_pods([
+        pod("old-a", "a").unready(),
+        pod("old-b", "b").unready(),
+        pod("old-c", "c"),
+        pod("old-d", "d"),
+    ]);
+    assert_eq!(cluster.actions().len(), 2, "outdated pods that are not available are deleted whatever the budget says");
+    let UpdateState::Waiting { limit, blocked_by, .. } = cluster.snapshot().explain().update else { panic!() };
+    assert_eq!(limit, 1);
+    let nodes: Vec<_> = blocked_by.iter().map(|blocker| blocker.node.as_str()).collect();
+    assert_eq!(nodes, ["a", "b"]);
+}
+
+#[test]
+fn a_toleration_that_misses_a_taint_is_shown_value_against_value() {
+    let with = |toleration: Value| {
+        let spec = json!({"tolerations": [toleration], "containers": [{"name": "a", "image": "a"}]});
+        let cluster = cluster([tainted("a", &["dedicated=db:NoSchedule"])]).with_spec(spec);
+        cluster.snapshot().placement("a").unwrap().reason.to_string()
+    };
+    let taint = "taint dedicated=db:NoSchedule is not tolerated";
+    for (toleration, expected) in [
+        (json!({"key": "other", "operator": "Exists"}), ""),
+        (
+            json!({"key": "dedicated", "value": "dp"}),
+            r#": the toleration of dedicated has the value "dp", the taint has "db""#,
+        ),
+        (json!({"key": "dedicated"}), r#": the toleration of dedicated has no value, the taint has "db""#),
+        (
+            json!({"key": "dedicated", "operator": "Exists", "effect": "NoExecute"}),
+            ": the toleration of dedicated is for the effect NoExecute",
+        ),
+        (json!({"key": "dedicated", "operator": "In"}), ": the toleration of dedicated has an unknown operator"),
+        (
+            json!({"key": "dedicated", "operator": "Gt", "value": "3"}),
+            ": the toleration of dedicated is for values above 3, if the cluster compares them",
+        ),
+    ] {
+        assert_eq!(with(toleration), format!("{taint}{expected}"));
+    }
+}
+
+#[test]
+fn a_taint_that_every_daemon_pod_tolerates_is_named_where_a_pod_should_run() {
+    let cordoned = || cluster([tainted("a", &["node.kubernetes.io/unschedulable:NoSchedule"])]);
+    assert_eq!(
+        sentence(&cordoned(), "a"),
+        "a pod is created next: no pod on this node; the node is cordoned \
+         (node.kubernetes.io/unschedulable:NoSchedule), which daemon pods tolerate automatically"
+    );
+    let own = cordoned().with_spec(json!({"tolerations": [{"operator": "Exists"}]}));
+    assert_eq!(sentence(&own, "a"), "a pod is created next: no pod on this node", "its own toleration covers it, too");
+    let pressed = cluster([tainted("a", &["node.kubernetes.io/disk-pressure:NoSchedule"])]).with_pod(pod("x", "a"));
+    assert!(sentence(&pressed, "a").ends_with(
+        "; the node has the taint node.kubernetes.io/disk-pressure:NoSchedule, which daemon pods tolerate automatically"
+    ));
+}
+
+#[test]
+fn a_pod_that_has_ended_but_does_not_go_is_named() {
+    let ended = pod("x", "a").phase(PodPhase::Failed).being_deleted();
+    assert_eq!(
+        sentence(&cluster([node("a")]).with_pod(ended), "a"),
+        "a pod is created next: no pod on this node; pod x has ended and does not count, though its deletion is not over: \
+         see its finalizers"
+    );
+}
+
+#[test]
+fn pods_that_count_by_their_template_generation_alone_are_named() {
+    let cluster = cluster([node("a"), node("b")]).with_new_template().rolling(json!(1), json!(0)).with_pods([
+        pod("old", "a").but(|pod| pod.labels = pod.labels.with("pod-template-generation", "7")),
+        pod("new", "b").of("two"),
+    ]);
+    let warnings = |cluster: &Cluster| {
+        let warnings = cluster.snapshot().explain().warnings;
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&cluster), Vec::<String>::new());
+    let generation = |daemonset: &mut DaemonSet| {
+        let key = "deprecated.daemonset.template.generation";
+        daemonset.annotations = daemonset.annotations.with(key, "7");
+    };
+    let counted = cluster.with(generation);
+    assert_eq!(counted.snapshot().explain().update, UpdateState::Done, "as the built-in controller counts");
+    assert_eq!(
+        warnings(&counted),
+        ["by the label pod-template-generation alone, 1 pod of an older revision (old) will not be updated: the \
+          controller counts them as up to date; delete them by hand"]
+    );
+    let found = lint(&[counted.snapshot()]);
+    assert!(found.iter().any(|finding| finding.lint == Lint::CountsByGeneration), "{found:#?}");
+}
+
+#[test]
+fn a_pending_pod_says_what_the_scheduler_and_the_kubelet_say() {
+    let read = |status: Value| {
+        let pod = pod("x", "a");
+        let mut json = serde_json::to_value(&pod).unwrap();
+        json["status"] = status;
+        let read: Pod = serde_json::from_value(json).unwrap();
+        let again: Pod = serde_json::from_value(serde_json::to_value(&read).unwrap()).unwrap();
+        assert_eq!(again, read);
+        sentence(&cluster([node("a")]).with_pod(read), "a")
+    };
+    let condition = json!({
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu.",
+        "lastTransitionTime": "2026-01-02T03:00:00Z",
+    });
+    assert_eq!(
+        read(json!({"phase": "Pending", "conditions": [condition]})),
+        "an up-to-date pod, pending (0/1 nodes are available: 1 Insufficient cpu.)"
+    );
+    let waiting = |reason: &str| json!([{"restartCount": 7, "state": {"waiting": {"reason": reason}}, "lastState": {"terminated": {"exitCode": 137}}}]);
+    assert_eq!(
+        read(json!({"phase": "Running", "containerStatuses": waiting("CrashLoopBackOff")})),
+        "an up-to-date pod, not ready (CrashLoopBackOff, 7 restarts, exit code 137)"
+    );
+    assert_eq!(
+        read(json!({"phase": "Pending", "initContainerStatuses": waiting("CreateContainerConfigError")})),
+        "an up-to-date pod, pending (init container: CreateContainerConfigError, 7 restarts, exit code 137)"
+    );
 }
 
 #[test]
@@ -313,7 +466,7 @@ fn ignored_pods_on_a_missing_node_block_an_update() {
     let gone = |name: &str| pod(name, "gone");
     assert_eq!(blocked_by(&left_alone(vec![gone("x"), gone("y")])), ["gone: several pods"]);
     assert_eq!(blocked_by(&left_alone(vec![gone("x"), gone("y").of("two")])), ["gone: several pods"]);
-    assert_eq!(blocked_by(&left_alone(vec![gone("x").being_deleted()])), ["gone: pod x is being deleted"]);
+    assert_eq!(blocked_by(&left_alone(vec![gone("x").being_deleted()])), ["gone: pod x has been terminating for 5s"]);
 }
 
 #[test]
@@ -338,7 +491,7 @@ fn a_pod_that_may_stay_is_described_unlike_one_that_must_be_deleted() {
     let placed = |taint: &str| cluster([tainted("a", &[taint])]).with_pod(pod("x", "a"));
     assert_eq!(
         sentence(&placed("dedicated=db:NoSchedule"), "a"),
-        "an up-to-date pod, available; it stays, but no new pod would be created: \
+        "an up-to-date pod, available; misscheduled: it stays, but no new pod would be created: \
          taint dedicated=db:NoSchedule is not tolerated"
     );
     assert_eq!(

@@ -229,7 +229,7 @@ fn a_blocked_update_is_found_with_its_nodes() {
     waiting.nodes[0].taints = vec![taint("node.kubernetes.io/not-ready:NoExecute")];
     let finding = only(&waiting, Lint::UpdateWaits);
     assert_eq!(finding.nodes, ["w1"]);
-    assert!(finding.message.contains("w1: pod a is not ready, and the node has the taint"), "{}", finding.message);
+    assert!(finding.message.contains("w1: pod a is not ready, and the node is not ready"), "{}", finding.message);
 }
 
 #[test]
@@ -353,4 +353,57 @@ fn daemonsets_that_need_the_same_port_of_a_node_are_found() {
     assert_eq!(conflicts(&one, &with_port("two", 9100, Some("x"))), [("one".into(), 1), ("two".into(), 1)]);
     assert_eq!(conflicts(&one, &with_port("two", 9101, None)), []);
     assert_eq!(conflicts(&with_port("one", 9100, Some("y")), &with_port("two", 9100, Some("x"))), []);
+}
+
+#[test]
+fn a_deletion_that_does_not_end_is_found_with_what_helps() {
+    let deleting = |minutes: i64| {
+        let now = some().now;
+        some()
+            .with(|daemonset| daemonset.deleted = Some(now))
+            .with_pod(pod("x", "w1").but(|pod| pod.deleted = Some(now - jiff::SignedDuration::from_mins(minutes))))
+    };
+    assert!(!has(&deleting(1), Lint::DeletionWaits), "a pod takes its time to stop");
+    let finding = only(&deleting(60), Lint::DeletionWaits);
+    assert_eq!(finding.fix, "once nothing of it runs: kubectl delete pod -n prod x --force");
+    let mut dead = deleting(1);
+    dead.nodes[0].taints = vec![taint("node.kubernetes.io/unreachable:NoExecute")];
+    let finding = only(&dead, Lint::DeletionWaits);
+    assert!(
+        finding.fix.contains("kubectl delete node w1") && !finding.fix.contains("maxUnavailable"),
+        "{}",
+        finding.fix
+    );
+}
+
+#[test]
+fn pods_that_the_kubelet_rejects_are_found() {
+    let failed = |reason: &str| {
+        let status = json!({"phase": "Failed", "reason": reason, "message": "no"});
+        let mut json = serde_json::to_value(pod("x", "w1")).unwrap();
+        json["status"] = status;
+        some().with_pod(serde_json::from_value(json).unwrap())
+    };
+    let finding = only(&failed("OutOfcpu"), Lint::KubeletRejects);
+    assert!(finding.message.contains("(w1: OutOfcpu: no)"), "{}", finding.message);
+    assert!(only(&failed("NodeAffinity"), Lint::KubeletRejects).fix.contains("--project-node-selector"));
+    assert!(!has(&failed("Evicted"), Lint::KubeletRejects), "the kubelet had accepted it");
+}
+
+#[test]
+fn virtual_nodes_and_several_operating_systems_are_found() {
+    let os = |name: &str, os: &str| labelled(name, &[("kubernetes.io/os", os)]);
+    let mut mixed = cluster([os("a", "linux"), os("b", "windows")]);
+    let finding = only(&mixed, Lint::SeveralOperatingSystems);
+    assert_eq!(
+        (&*finding.nodes, &*finding.fix),
+        (&["b".into()][..], "choose one: nodeSelector kubernetes.io/os: linux")
+    );
+    mixed = mixed.with_spec(json!({"nodeSelector": {"kubernetes.io/os": "linux"}}));
+    assert!(!has(&mixed, Lint::SeveralOperatingSystems));
+    let fargate = cluster([node("a"), labelled("f", &[("eks.amazonaws.com/compute-type", "fargate")])]);
+    let finding = only(&fargate, Lint::VirtualNodes);
+    assert_eq!(finding.nodes, ["f"]);
+    assert!(finding.fix.ends_with("eks.amazonaws.com/compute-type NotIn [fargate]"), "{}", finding.fix);
+    assert!(!has(&cluster([node("a")]), Lint::VirtualNodes));
 }

@@ -172,7 +172,11 @@ fn only_selected_nodes_are_updated() {
     let done = cluster.with_pods([old("a"), new("b")]);
     assert_eq!((next_nodes(&done), phase(&done)), (vec![], RolloutPhase::Held));
     let explanation = done.snapshot().explain();
-    assert!(explanation.nodes[0].to_string().ends_with("the policy does not select the node for updates"));
+    assert!(
+        explanation.nodes[0]
+            .to_string()
+            .contains("; the policy does not select the node for updates: a pod stays as it is")
+    );
 }
 
 #[test]

@@ -217,3 +217,35 @@ fn a_typo_is_refused_even_if_nothing_else_differs() {
         assert!(out.contains("unknown field"), "{out}");
     }
 }
+
+#[test]
+fn two_spellings_of_one_manifest_need_no_cluster_to_be_the_same() {
+    let manifest = |mode: &str, image: &str| {
+        file(&format!(
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: agent, namespace: mon}}\nspec:\n  \
+             selector: {{matchLabels: {{app: agent}}}}\n  template:\n    metadata: {{labels: {{app: agent}}}}\n    spec:\n      \
+             containers: [{{name: agent, image: '{image}'}}]\n      volumes: [{{name: cfg, configMap: {{name: cfg, defaultMode: {mode}}}}}]\n"
+        ))
+    };
+    let compare = |one: &str, other: &str| {
+        let args = ["diff", "--with", other, "-f", one, "--max-deletes", "0", "--exit-code"];
+        run(&mut super::daemonplan(&args))
+    };
+    let ((_a, one), (_b, other), (_c, newer)) =
+        (manifest("420", "agent:1"), manifest("0o644", "agent:1"), manifest("420", "agent:2"));
+    assert_eq!(compare(&one, &other), ("no difference: 1 DaemonSet\n".into(), String::new(), 0));
+    let (out, errors, code) = compare(&one, &newer);
+    assert!(out.contains(r#"containers[0].image: "agent:1" → "agent:2""#), "the fields are known: {out}");
+    assert!(out.contains("the effect on pods is not known, because the input has no nodes"), "{out}");
+    assert!(errors.contains("the effect is not sure"), "{errors}");
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn a_node_affinity_that_no_longer_holds_is_explained() {
+    let (out, _, _) = run(&mut diff(&["node-exporter", "--set-label", "worker-3=kubernetes.io/os=plan9"]));
+    assert!(out.contains("pod removed: node affinity: kubernetes.io/os=linux is required"), "{out}");
+    assert!(out.contains("the required node affinity is checked for running pods as well"), "{out}");
+    let (out, _, _) = run(&mut diff(&["mesh-proxy", "--set-label", "worker-2=role-"]));
+    assert!(!out.contains("IgnoredDuringExecution"), "a node selector says nothing of the kind: {out}");
+}

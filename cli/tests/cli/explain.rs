@@ -13,8 +13,13 @@ fn explain(args: &[&str]) -> Command {
 fn explanations_can_be_limited_to_a_daemonset_and_a_node() {
     let (out, errors, code) = run(explain(PENDING).args(["-n", "hello", "hello-daemonset", "--node", "worker-3"]));
     assert_eq!((errors.as_str(), code), ("", 0));
-    assert!(out.starts_with("hello/hello-daemonset\n  worker-3: "), "{out}");
-    for line in ["✗ node selector role=worker", "✓ all taints tolerated", "pod hello-daemonset-99495  available"] {
+    assert!(out.starts_with("hello/hello-daemonset\n  ! "), "{out}");
+    for line in [
+        "\n  worker-3: ",
+        "✗ node selector role=worker",
+        "✓ all taints tolerated",
+        "pod hello-daemonset-99495  available",
+    ] {
         assert!(out.contains(line), "{out}");
     }
     let (out, _, _) = run(explain(PENDING).args(["--node", "worker-3"]));
