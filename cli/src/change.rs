@@ -34,7 +34,7 @@ pub(super) struct ChangeArgs {
     set_label: Vec<(Text, LabelChange)>,
 
     /// Add a taint to a node first, or remove it with a trailing -; repeatable
-    #[arg(long, value_name = "NODE=KEY[=VALUE]:EFFECT[-]", value_parser = taint)]
+    #[arg(long, value_name = "NODE=KEY[=VALUE][:EFFECT][-]", value_parser = taint)]
     taint: Vec<(Text, TaintChange)>,
 
     /// Cordon a node first; repeatable
@@ -54,9 +54,13 @@ struct LabelChange {
 }
 
 #[derive(Clone, Debug)]
-struct TaintChange {
-    taint: Taint,
-    is_set: bool,
+enum TaintChange {
+    Set(Taint),
+    /// Removes the taints with this key; only those with the effect, if it is given.
+    Remove {
+        key: Text,
+        effect: Option<TaintEffect>,
+    },
 }
 
 fn label(text: &str) -> Result<(Text, LabelChange), String> {
@@ -71,15 +75,30 @@ fn label(text: &str) -> Result<(Text, LabelChange), String> {
 }
 
 fn taint(text: &str) -> Result<(Text, TaintChange), String> {
-    const EXPECTED: &str = "expected NODE=KEY:EFFECT or NODE=KEY=VALUE:EFFECT, with a trailing - to remove the taint";
+    const EXPECTED: &str =
+        "expected NODE=KEY:EFFECT or NODE=KEY=VALUE:EFFECT, or NODE=KEY- or NODE=KEY:EFFECT- to remove it";
     let (node, rest) = text.split_once('=').ok_or(EXPECTED)?;
-    let (rest, is_set) = rest.strip_suffix('-').map_or((rest, true), |rest| (rest, false));
-    let (key, effect) = rest.rsplit_once(':').ok_or(EXPECTED)?;
-    let (key, value) = key.split_once('=').unwrap_or((key, ""));
-    let known = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
-    let effect = known.into_iter().find(|known| known.to_string() == effect);
-    let effect = effect.ok_or("expected the effect NoSchedule, PreferNoSchedule or NoExecute")?;
-    Ok((node_name(node).into(), TaintChange { taint: Taint::new(key, value, effect), is_set }))
+    let effect = |effect: &str| {
+        let known = [TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute];
+        let effect = known.into_iter().find(|known| known.to_string() == effect);
+        effect.ok_or("expected the effect NoSchedule, PreferNoSchedule or NoExecute")
+    };
+    let split = |key: &str| {
+        let (key, value) = key.split_once('=').unwrap_or((key, ""));
+        if key.is_empty() { Err(EXPECTED) } else { Ok((Text::from(key), Text::from(value))) }
+    };
+    let change = match (rest.strip_suffix('-'), rest.rsplit_once(':')) {
+        (Some(rest), _) => match rest.rsplit_once(':') {
+            Some((key, of)) => TaintChange::Remove { key: split(key)?.0, effect: Some(effect(of)?) },
+            None => TaintChange::Remove { key: split(rest)?.0, effect: None },
+        },
+        (None, Some((key, of))) => {
+            let (key, value) = split(key)?;
+            TaintChange::Set(Taint::new(key, value, effect(of)?))
+        }
+        (None, None) => return Err(EXPECTED.into()),
+    };
+    Ok((node_name(node).into(), change))
 }
 
 /// The name of a node, which may be written as kubectl prints it, `node/name`.
@@ -149,22 +168,40 @@ impl ChangeArgs {
                 others.map(|(key, value)| (key.clone(), value.clone())).collect()
             };
         }
-        for (name, TaintChange { taint, is_set }) in &self.taint {
-            set_taint(node(&mut changed, name)?, taint, *is_set);
+        for (name, change) in &self.taint {
+            if !change.apply(node(&mut changed, name)?) {
+                note(format_args!("--taint: node {name} has no such taint"));
+            }
         }
-        for (names, is_set) in [(&self.cordon, true), (&self.uncordon, false)] {
+        let cordon = Taint::new("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule);
+        let uncordon = TaintChange::Remove { key: cordon.key.clone(), effect: Some(cordon.effect.clone()) };
+        for (names, change) in [(&self.cordon, TaintChange::Set(cordon)), (&self.uncordon, uncordon)] {
             for name in names {
-                let cordon = Taint::new("node.kubernetes.io/unschedulable", "", TaintEffect::NoSchedule);
-                set_taint(node(&mut changed, node_name(name))?, &cordon, is_set);
+                if !change.apply(node(&mut changed, node_name(name))?) {
+                    note(format_args!("--uncordon: node {name} is not cordoned"));
+                }
             }
         }
         Ok(Changed { manifests: changed, named, is_complete })
     }
 }
 
-fn set_taint(node: &mut Node, taint: &Taint, is_set: bool) {
-    node.taints.retain(|other| (&other.key, &other.effect) != (&taint.key, &taint.effect));
-    node.taints.extend(is_set.then(|| taint.clone()));
+impl TaintChange {
+    /// Changes the node. Returns whether a taint that is to be removed was there.
+    fn apply(&self, node: &mut Node) -> bool {
+        let count = node.taints.len();
+        match self {
+            Self::Set(taint) => {
+                node.taints.retain(|other| (&other.key, &other.effect) != (&taint.key, &taint.effect));
+                node.taints.push(taint.clone());
+                true
+            }
+            Self::Remove { key, effect } => {
+                node.taints.retain(|other| other.key != *key || effect.as_ref().is_some_and(|of| *of != other.effect));
+                node.taints.len() < count
+            }
+        }
+    }
 }
 
 fn node<'m>(manifests: &'m mut Manifests, name: &str) -> Result<&'m mut Node, Failure> {

@@ -13,7 +13,7 @@ use daemonplan::{
     explain::UpdateState,
     forecast::{Assumptions, Change, Loss, NodeDiff, Outcome},
     lint::{Lint, lint_manifest},
-    model::{DaemonSet, DaemonSetStatus, IntOrPercent},
+    model::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent},
     placement::PlacementReason,
 };
 use indexmap::IndexMap;
@@ -46,7 +46,7 @@ pub(super) struct DiffArgs {
     max_deletes: Option<usize>,
 
     /// Exit with 3 if more nodes of a DaemonSet become unavailable at the same time
-    #[arg(long, value_name = "N|N%", help_heading = "Limits")]
+    #[arg(long, value_name = "N|N%", help_heading = "Limits", value_parser = limit)]
     max_unavailable: Option<IntOrPercent>,
 
     /// Output format
@@ -63,6 +63,13 @@ pub(super) struct DiffArgs {
 
     #[command(flatten)]
     facts: FactArgs,
+}
+
+fn limit(text: &str) -> Result<IntOrPercent, String> {
+    match text.parse().map_err(|error: InvalidIntOrPercent| error.to_string())? {
+        IntOrPercent::Percent(percent) if percent > 100 => Err("expected at most 100%".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 /// The effect of a change on one DaemonSet.

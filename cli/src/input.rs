@@ -97,9 +97,24 @@ pub(super) fn read_one(manifests: &mut Manifests, name: &str, text: impl Read, l
     let mut text = BufReader::with_capacity(1 << 18, ProgressReader { text, progress });
     match text.fill_buf()? {
         start if start.starts_with(GZIP) => manifests.read(name, MultiGzDecoder::new(text)),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(io::Error::other("this is UTF-16; expected UTF-8")),
+        [0xff, 0xfe, ..] => manifests.read(name, from_utf16(text, u16::from_le_bytes)?.as_bytes()),
+        [0xfe, 0xff, ..] => manifests.read(name, from_utf16(text, u16::from_be_bytes)?.as_bytes()),
         _ => manifests.read(name, text),
     }
+}
+
+/// Reads UTF-16 with a byte order mark, as PowerShell writes it and kubectl reads it.
+fn from_utf16(mut text: impl Read, unit: fn([u8; 2]) -> u16) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    text.read_to_end(&mut bytes)?;
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(io::Error::other("invalid UTF-16: half a character at the end"));
+    }
+    let units = pairs.iter().skip(1).map(|pair| unit(*pair));
+    char::decode_utf16(units)
+        .collect::<Result<_, _>>()
+        .map_err(|error| io::Error::other(format!("invalid UTF-16: {error}")))
 }
 
 /// A reader that advances a progress bar.

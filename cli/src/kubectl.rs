@@ -110,8 +110,14 @@ impl KubectlArgs {
         let status = child.wait().map_err(|error| fail(&error))?;
         let forbidden: Vec<_> = kinds.iter().copied().filter(|kind| is_forbidden(&text, *kind)).collect();
         if !status.success() && (forbidden.is_empty() || forbidden.contains(&Kind::DaemonSet)) {
-            let text = text.trim();
-            let text = if text.is_empty() { String::new() } else { format!("{}: ", escape_control(text)) };
+            // Before its error, kubectl logs each of its attempts to find the API groups.
+            let is_log = |line: &&str| {
+                line.starts_with(['E', 'W', 'I'])
+                    && line.get(1..5).is_some_and(|day| day.bytes().all(|byte| byte.is_ascii_digit()))
+            };
+            let text: Vec<_> = text.lines().filter(|line| !line.trim().is_empty() && !is_log(line)).collect();
+            let text = text.join("; ");
+            let text = if text.is_empty() { String::new() } else { format!("{}: ", escape_control(&text)) };
             let rules: Vec<_> = forbidden.iter().copied().map(rule).collect();
             let rules = if rules.is_empty() { String::new() } else { format!("; {}", rules.join("; ")) };
             return Err(fail(&format_args!("{text}{status}{rules}")));

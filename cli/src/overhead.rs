@@ -51,6 +51,12 @@ pub(super) struct OverheadArgs {
 pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(&[Kind::DaemonSet, Kind::Namespace], &args.selection)?;
     let mut new_nodes = Manifests::default();
+    if let Some(missing) = args.node.iter().find(|path| !path.exists()) {
+        let name = missing.display();
+        return Err(Failure(format!(
+            "--node {name}: no such file; expected a manifest, such as that of kubectl get node {name} -o yaml > node.yaml"
+        )));
+    }
     let mut is_complete = input::read(&mut new_nodes, &args.node, false)?;
     print_problems(&new_nodes);
     if new_nodes.nodes().is_empty() {

@@ -102,7 +102,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn delay(text: &str) -> Result<Delay, String> {
     match text.split_once('/') {
         None => Ok(Delay::Fixed(duration(text)?)),
-        Some((median, p90)) => Ok(Delay::LogNormal { median: duration(median)?, p90: duration(p90)? }),
+        Some((median, p90)) => match (duration(median)?, duration(p90)?) {
+            (median, p90) if median > p90 => Err("expected p50/p90, the shorter time first".to_owned()),
+            (median, p90) => Ok(Delay::LogNormal { median, p90 }),
+        },
     }
 }
 

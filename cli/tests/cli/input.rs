@@ -141,3 +141,44 @@ fn piped_input_is_asked_about() {
     assert_eq!(code, 1);
     assert!(errors.contains("standard input is not read; -f - reads it"), "{errors}");
 }
+
+#[test]
+fn files_of_windows_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input.yaml");
+    let findings = |bytes: Vec<u8>| {
+        fs::write(&path, bytes).unwrap();
+        lint(&["-f", path.to_str().unwrap(), "-o", "json"])
+    };
+    let text = DAEMONSET.replace('\n', "\r\n");
+    let (expected, _, code) = findings(text.clone().into_bytes());
+    assert_eq!(code, 0);
+    for mark in ["\u{feff}", "\u{feff}\r\n"] {
+        let units = || format!("{mark}{text}").encode_utf16().collect::<Vec<_>>();
+        assert_eq!(findings(units().iter().flat_map(|unit| unit.to_le_bytes()).collect()).0, expected);
+        assert_eq!(findings(units().iter().flat_map(|unit| unit.to_be_bytes()).collect()).0, expected);
+    }
+    let (_, errors, code) = findings(b"\xff\xfea\x00b".to_vec());
+    assert!(errors.contains("invalid UTF-16") && code == 1, "{errors}");
+}
+
+#[test]
+fn a_change_that_changes_nothing_or_cannot_be_meant_is_said() {
+    let diff = |args: &[&str]| run(&mut daemonplan(&[&["diff"], QUIET, args].concat()));
+    for (args, expected) in [
+        (&["--taint", "worker-1=absent-"][..], "note: --taint: node worker-1 has no such taint"),
+        (&["--taint", "worker-1=absent:NoExecute-"], "note: --taint: node worker-1 has no such taint"),
+        (&["--uncordon", "worker-1"], "note: --uncordon: node worker-1 is not cordoned"),
+        (&["--taint", "worker-1=absent"], "expected NODE=KEY:EFFECT"),
+        (&["--cordon", "worker-1", "--max-unavailable", "150%"], "expected at most 100%"),
+    ] {
+        assert!(diff(args).1.contains(expected), "{args:?}: {}", diff(args).1);
+    }
+    let (out, errors, _) = diff(&["--taint", "gpu-1=nvidia.com/gpu-", "--set-label", "gpu-1=nvidia.com/gpu.present-"]);
+    assert_eq!(errors, "");
+    assert!(out.contains("+ 1 node: pod added"), "all effects of the key are removed: {out}");
+    let (_, errors, _) = run(&mut daemonplan(&[&["forecast"], QUIET, &["--startup", "30s/10s"]].concat()));
+    assert!(errors.contains("expected p50/p90, the shorter time first"), "{errors}");
+    let (_, errors, _) = run(&mut daemonplan(&[&["overhead"], QUIET, &["--node", "worker-1"]].concat()));
+    assert!(errors.contains("kubectl get node worker-1 -o yaml > node.yaml"), "{errors}");
+}

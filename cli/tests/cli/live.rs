@@ -108,3 +108,16 @@ fn only_the_kinds_that_a_command_needs_are_read() {
         ]
     );
 }
+
+#[test]
+fn the_attempts_that_kubectl_logs_are_left_out() {
+    let attempt = r#"E1128 14:00:00.000000   77 memcache.go:265] "Unhandled Error" err="couldn't get current server API group list""#;
+    let (_folder, path) = kubectl(&format!(
+        "for i in 1 2 3; do echo '{}' >&2; done; echo 'The connection to the server localhost:8080 was refused' >&2; exit 1",
+        attempt.replace('\'', "'\\''")
+    ));
+    let (_, errors, code) = run(daemonplan(&["plan"]).env("PATH", &path));
+    assert_eq!(code, 1);
+    assert!(errors.contains("The connection to the server localhost:8080 was refused"), "{errors}");
+    assert!(!errors.contains("memcache.go"), "{errors}");
+}

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     errors::{FieldErrors, Path},
     names::{dns_label, label_key, list, port_name, port_number, sorted, text},
+    security,
 };
 use crate::model::Quantity;
 
@@ -83,20 +84,13 @@ fn common(errors: &mut FieldErrors, path: &Path, container: &Value, volumes: &Po
     let policies = ["File", "FallbackToLogsOnError"];
     errors.one_of(&path.child("terminationMessagePolicy"), message, &policies);
     ports(errors, &path.child("ports"), &container["ports"]);
-    for (index, variable) in list(&container["env"]).enumerate() {
-        let path = path.child("env").index(index);
-        if text(&variable["name"]).is_empty() {
-            errors.required(&path.child("name"), "");
-        }
-        if !text(&variable["value"]).is_empty() && variable["valueFrom"].is_object() {
-            errors.invalid(&path.child("valueFrom"), "", "may not be specified when `value` is not empty");
-        }
-    }
+    security::environment(errors, &path.child("env"), &container["env"]);
     mounts(errors, &path.child("volumeMounts"), &container["volumeMounts"], volumes);
     let pull = text(&container["imagePullPolicy"]);
     errors.one_of(&path.child("imagePullPolicy"), pull, &["Always", "IfNotPresent", "Never"]);
     let resources = &container["resources"];
     requirements(errors, &path.child("resources"), &resources["limits"], &resources["requests"]);
+    security::container(errors, &path.child("securityContext"), &container["securityContext"]);
 }
 
 fn ports(errors: &mut FieldErrors, path: &Path, ports: &Value) {
@@ -156,6 +150,20 @@ pub(super) fn host_network(errors: &mut FieldErrors, path: &Path, containers: &V
             if host != 0 && host != own {
                 let path = path.index(number).child("ports").index(index).child("hostPort");
                 errors.invalid(&path, host, "must match `containerPort` when `hostNetwork` is true");
+            }
+        }
+    }
+}
+
+/// A hook may not sleep for longer than the pod may take to stop.
+pub(super) fn sleeps(errors: &mut FieldErrors, path: &Path, containers: &Value, grace: i64) {
+    for (index, container) in list(containers).enumerate() {
+        for hook in ["postStart", "preStop"] {
+            let seconds = container["lifecycle"][hook]["sleep"]["seconds"].as_i64();
+            if let Some(seconds) = seconds.filter(|seconds| !(0..=grace).contains(seconds)) {
+                let path = path.index(index).child("lifecycle").child(hook).child("sleep");
+                let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                errors.invalid(&path, seconds, detail);
             }
         }
     }

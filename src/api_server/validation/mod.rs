@@ -8,6 +8,7 @@ mod errors;
 mod names;
 mod pod;
 mod scheduling;
+mod security;
 
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use super::{
     container::{self, PodVolumes},
     errors::{FieldErrors, Path},
     names::{annotations, dns_label, dns_subdomain, label_key, labels, list, text},
-    scheduling,
+    scheduling, security,
 };
 
 pub(super) fn template(errors: &mut FieldErrors, path: &Path, template: &Value) {
@@ -43,6 +43,10 @@ fn pod_spec(errors: &mut FieldErrors, path: &Path, spec: &Value) {
     if on_host {
         container::host_network(errors, &at("containers"), &spec["containers"]);
     }
+    security::pod(errors, &at("securityContext"), &spec["securityContext"]);
+    if let Some(grace) = spec["terminationGracePeriodSeconds"].as_i64() {
+        container::sleeps(errors, &at("containers"), &spec["containers"], grace);
+    }
     scheduling::affinity(errors, &at("affinity"), &spec["affinity"]);
     dns(errors, path, spec);
     let mut gates = BTreeSet::new();
@@ -71,6 +75,7 @@ fn pod_spec(errors: &mut FieldErrors, path: &Path, spec: &Value) {
     }
     named(errors, &at("hostname"), field("hostname"), dns_label);
     named(errors, &at("subdomain"), field("subdomain"), dns_label);
+    security::host_aliases(errors, &at("hostAliases"), &spec["hostAliases"]);
     scheduling::tolerations(errors, &at("tolerations"), &spec["tolerations"]);
     named(errors, &at("priorityClassName"), field("priorityClassName"), dns_subdomain);
     if let Some(class) = spec["runtimeClassName"].as_str() {
