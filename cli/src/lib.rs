@@ -95,9 +95,20 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Prints the completions of `kubectl daemonplan` for the arguments.
+pub fn complete_for_kubectl() -> ExitCode {
+    let command = Cli::command().bin_name("kubectl daemonplan");
+    match completions::answer_kubectl(command, std::env::args_os().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// Runs the command that the arguments name; `name` is the name of the program in help texts.
 pub fn main(name: &'static str) -> ExitCode {
-    let cli = Cli::command().bin_name(name);
+    // Otherwise the width of the flags decides it for each section.
+    let cli = Cli::command().bin_name(name).mut_subcommands(|command| command.next_line_help(true));
+    completions::answer(&cli);
     let parsed = cli.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let command = match parsed {
         Ok(cli) => {
@@ -121,7 +132,7 @@ pub fn main(name: &'static str) -> ExitCode {
         Command::History(args) => history::history(&args),
         Command::Undo(args) => history::undo(&args),
         Command::Synth(args) => synth::run(&args),
-        Command::Completions(args) => completions::completions(cli, &args),
+        Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(cli, &args),
     };
     match result {
