@@ -204,7 +204,7 @@ impl DiffArgs {
                 deny(format!("{name}: the update is stuck for ever"));
             }
             if diff.is_restless && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
-                deny(format!("{name}: pods are created and deleted without end"));
+                deny(format!("{name}: its steps repeat without end"));
             }
         }
         is_allowed
@@ -327,7 +327,7 @@ fn write(
             writeln!(out, "  {WARN}! the update is stuck for ever on {nodes}: {}{WARN:#}", stuck.cause)?;
         }
         if difference.diff.is_restless {
-            writeln!(out, "  {WARN}! never settles: pods are created and deleted without end{WARN:#}")?;
+            writeln!(out, "  {WARN}! never settles: its steps repeat without end{WARN:#}")?;
         }
         let unavailable = difference.diff.most_unavailable;
         if unavailable > 0 {

@@ -15,6 +15,7 @@ mod overhead;
 mod plan;
 mod report;
 mod sarif;
+mod schema;
 mod selection;
 mod style;
 mod synth;
@@ -79,6 +80,8 @@ enum Command {
     Undo(history::UndoArgs),
     /// Print a synthetic cluster as JSON, as kubectl does: of any size, seeded, and similar to real clusters
     Synth(synth::SynthArgs),
+    /// Print the JSON Schema of a command's JSON output
+    Schema(schema::SchemaArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionArgs),
     /// Write the manual pages
@@ -132,6 +135,7 @@ pub fn main(name: &'static str) -> ExitCode {
         Command::History(args) => history::history(&args),
         Command::Undo(args) => history::undo(&args),
         Command::Synth(args) => synth::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(cli, &args),
     };

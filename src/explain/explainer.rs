@@ -36,7 +36,7 @@ pub(super) struct Explainer<'e> {
     numbers: HashMap<&'e str, i64>,
     /// The pods that have ended and are being deleted, by node.
     ended: HashMap<&'e Text, Vec<Text>>,
-    /// The nodes on which pods neither start nor stop.
+    /// The nodes on which pods neither start nor stop: the kubelet is silent.
     stopped: HashSet<&'e Text>,
 }
 
@@ -65,7 +65,11 @@ impl<'e> Explainer<'e> {
             }
         }
         let stopped = snapshot.nodes.iter().filter(|node| node.taints.iter().any(Taint::stops_pods));
-        let stopped = stopped.map(|node| &node.name).collect();
+        let mut stopped: HashSet<_> = stopped.map(|node| &node.name).collect();
+        // A ready pod says that the kubelet works: what the taint reports is being mended.
+        for pod in snapshot.pods.iter().filter(|pod| pod.is_ready()) {
+            pod.node.name().map(|node| stopped.remove(node));
+        }
         Self { context, missing: snapshot.missing, mode, creations, deletions, numbers, ended, stopped }
     }
 

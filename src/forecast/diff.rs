@@ -39,7 +39,7 @@ pub struct Diff {
     pub most_unavailable: usize,
     /// The number of nodes that should run a pod after the change.
     pub desired: usize,
-    /// Whether pods would be created without end.
+    /// Whether the steps would repeat without end.
     pub is_restless: bool,
     /// The nodes where the new pod can never start, because it needs a port that the old one keeps.
     #[serde(skip_serializing_if = "Vec::is_empty")]

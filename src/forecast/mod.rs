@@ -86,7 +86,8 @@ pub enum Outcome {
     RolledBack,
     /// Nothing more happens, but some nodes have not converged.
     Stuck,
-    /// Pods are created without end, for example because the selector does not match the template's labels.
+    /// The steps repeat without end: pods are created for ever, because the selector does not match the template's labels,
+    /// or two templates that both fail are rolled back to each other.
     Restless,
     /// The rollout takes longer than the horizon.
     Unfinished,
@@ -283,7 +284,7 @@ impl Snapshot<'_> {
                 EndState::Quiet if !stuck.is_empty() && waits_for_deletion => Outcome::OnDelete,
                 EndState::Quiet if !stuck.is_empty() => Outcome::Stuck,
                 EndState::Quiet if is_held => Outcome::Held,
-                EndState::Quiet if simulation.was_rolled_back => Outcome::RolledBack,
+                EndState::Quiet if simulation.was_rolled_back() => Outcome::RolledBack,
                 EndState::Quiet => Outcome::Done,
             },
             missing: None,

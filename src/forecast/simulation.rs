@@ -54,7 +54,7 @@ pub(crate) struct Simulation<'a> {
     newly_unavailable: usize,
     /// The state of the update, if it has a rollout policy.
     pub(crate) rollout: Option<RolloutStatus>,
-    pub(crate) was_rolled_back: bool,
+    roll_backs: usize,
     /// The hash label of updated pods.
     hash: Text,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Simulation<'a> {
 pub(crate) enum EndState {
     /// No event is left.
     Quiet,
-    /// Pods are created without end.
+    /// The steps repeat without end.
     Restless,
     /// The horizon was reached.
     Unfinished,
@@ -189,7 +189,7 @@ impl<'a> Simulation<'a> {
             most_unavailable: 0,
             newly_unavailable: 0,
             rollout: None,
-            was_rolled_back: false,
+            roll_backs: 0,
             hash: snapshot.history().hash,
         };
         simulation.load(snapshot.at(now).explain(), snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
@@ -325,6 +325,10 @@ impl<'a> Simulation<'a> {
         }
     }
 
+    pub(crate) fn was_rolled_back(&self) -> bool {
+        self.roll_backs > 0
+    }
+
     /// Returns the simulated time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::try_from(self.now.duration_since(self.start)).unwrap_or_default()
@@ -332,8 +336,8 @@ impl<'a> Simulation<'a> {
 
     /// Carries out plans until one is empty. Returns `false` if that has no end.
     fn carry_out_plans(&mut self) -> bool {
-        // Each node needs at most a pod and its replacement, and the template one revision. Many more mean an endless
-        // loop.
+        // Each node needs at most a pod and its replacement, and the template one revision and one roll-back. Many more
+        // mean an endless loop.
         let most_pods = 4 * self.nodes.len() + 100;
         loop {
             let Some(plan) = self.cluster.plan(&self.key, self.now) else { return true };
@@ -349,7 +353,7 @@ impl<'a> Simulation<'a> {
                 self.carry_out(action);
             }
             self.record_moment();
-            if self.created_pods > most_pods || self.created_revisions > 10 {
+            if self.created_pods > most_pods || self.created_revisions > 10 || self.roll_backs > 10 {
                 return false;
             }
         }
@@ -392,7 +396,7 @@ impl<'a> Simulation<'a> {
                 self.edit(&pod.name, |pod| pod.labels = pod.labels.with(HASH_LABEL, hash));
             }
             Action::RollBack { revision, .. } => {
-                self.was_rolled_back = true;
+                self.roll_backs += 1;
                 let daemonset = self.cluster.daemonset(&self.key);
                 if let Some(Ok(before)) = daemonset.map(|daemonset| rollback(daemonset, &revision)) {
                     self.cluster.apply(before);
@@ -438,7 +442,7 @@ impl<'a> Simulation<'a> {
         let Assumptions { seed, failure_rate, .. } = *self.assumptions;
         let is_new = reason != CreateReason::HeldBack;
         // The older template is known to work.
-        let may_fail = is_new && !self.was_rolled_back;
+        let may_fail = is_new && !self.was_rolled_back();
         let fails = may_fail
             && self.nodes.get_mut(node).is_some_and(|simulated| simulated.draw(seed, node).rand_float() < failure_rate);
         let waits_for = self.port_holder(node, &name);

@@ -34,7 +34,7 @@ impl fmt::Display for Forecast {
                 )?;
             }
             Outcome::RolledBack => write!(f, "fails, and is rolled back after {after}")?,
-            Outcome::Restless => write!(f, "never settles: pods are created without end")?,
+            Outcome::Restless => write!(f, "never settles: its steps repeat without end")?,
             Outcome::Unfinished => write!(f, "not done after {after}")?,
             Outcome::Unknown => {
                 let missing = self.missing.map(|fact| format!(", because the input has no {fact}"));

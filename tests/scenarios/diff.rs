@@ -3,7 +3,7 @@
 use daemonplan::{Diff, Snapshot, forecast::Change, model::PodPhase};
 use serde_json::json;
 
-use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, taint, tainted};
+use super::common::{Cluster, PodExt, affinity, cluster, labelled, node, pod, taint, tainted, template};
 
 fn workers() -> Cluster {
     let nodes = ["n1", "n2", "n3"];
@@ -191,4 +191,29 @@ fn an_update_under_way_elsewhere_does_not_count_against_a_change() {
     after.nodes.remove(3);
     let diff = Snapshot::diff(Some(&under_way.snapshot()), &after.snapshot());
     assert_eq!((diff.nodes.len(), diff.most_unavailable), (1, 0), "only d is touched, and no pod should run there");
+}
+
+#[test]
+fn under_on_delete_a_node_that_is_no_longer_wanted_loses_its_pod_at_once() {
+    let before = workers().with_strategy(json!({"type": "OnDelete"}));
+    let spread =
+        json!([{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["n2"]}]}]);
+    let diff = diff(&before, |after| {
+        after.nodes[1].labels = after.nodes[1].labels.with("kubernetes.io/hostname", "n2");
+        after.daemonset.template = template(json!({"affinity": affinity(spread)}));
+    });
+    let changes: Vec<_> = diff.nodes.iter().map(|node| (node.node.as_str(), node.change.code())).collect();
+    assert_eq!(changes, [("n1", "Outdated"), ("n2", "Lost"), ("n3", "Outdated")]);
+}
+
+#[test]
+fn an_input_that_lacks_facts_has_no_difference_from_itself_only() {
+    let before = workers();
+    let snapshot = || before.snapshot().without(daemonplan::MissingFact::Pods);
+    let same = Snapshot::diff(Some(&snapshot()), &snapshot());
+    assert_eq!((same.missing, same.rests_on.len(), same.nodes.len()), (None, 0, 0));
+    let after = before.clone().with_new_template();
+    let other = Snapshot::diff(Some(&snapshot()), &after.snapshot());
+    assert_eq!(other.missing, Some(daemonplan::MissingFact::Pods));
+    assert_eq!(other.rests_on, [daemonplan::MissingFact::Pods]);
 }

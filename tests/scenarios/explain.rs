@@ -520,3 +520,46 @@ fn a_new_pod_that_needs_the_port_of_the_old_one_blocks_the_update_with_the_way_o
          to 0 and maxUnavailable to 1 or more"
     );
 }
+
+#[test]
+fn a_failed_pod_is_replaced_before_the_update_goes_on_and_its_node_uses_the_budget_until_then() {
+    let mut cluster = cluster(["a", "b", "c"].map(node)).with_new_template().rolling(json!(1), json!(0)).with_pods([
+        pod("old-a", "a").phase(PodPhase::Failed),
+        pod("old-b", "b"),
+        pod("old-c", "c"),
+    ]);
+    let update = |cluster: &Cluster| cluster.snapshot().explain().update.to_string();
+    assert_eq!(
+        update(&cluster),
+        "3 nodes with an outdated pod: missing, failed and surplus pods come first, then the others"
+    );
+    cluster.pods[0] = pod("new-a", "a").of("two").phase(PodPhase::Pending);
+    assert_eq!(
+        update(&cluster),
+        "2 nodes with an outdated pod: waits for 1 node; at most 1 may be unavailable or surge at a time"
+    );
+    assert_eq!(blocked_by(&cluster), ["a: pod new-a has been pending for 1h 4m 5s"]);
+    cluster.pods[0] = pod("new-a", "a").of("two");
+    assert_eq!(update(&cluster), "2 nodes with an outdated pod: the update is in progress");
+}
+
+#[test]
+fn a_pod_that_cannot_be_scheduled_blocks_an_update_with_the_words_of_the_scheduler_and_the_time() {
+    let pending = pod("new-a", "a").of("two").but(|pod| {
+        let mut json = serde_json::to_value(&*pod).unwrap();
+        json["status"] = json!({"phase": "Pending", "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/2 nodes are available: 1 Insufficient memory.", "lastTransitionTime": "2026-01-02T01:04:05Z",
+        }]});
+        *pod = serde_json::from_value(json).unwrap();
+    });
+    let cluster = cluster(["a", "b"].map(node)).with_new_template().rolling(json!(1), json!(0));
+    let cluster = cluster.with_pods([pending, pod("old-b", "b")]);
+    assert_eq!(
+        blocked_by(&cluster),
+        ["a: pod new-a has been pending for 2h (0/2 nodes are available: 1 Insufficient memory.)"]
+    );
+    let found = lint(&[cluster.snapshot()]);
+    let waits = found.iter().find(|finding| finding.lint == Lint::UpdateWaits).unwrap();
+    assert!(waits.fix.ends_with("or raise maxUnavailable to 2 or more"), "{}", waits.fix);
+}

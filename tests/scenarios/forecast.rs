@@ -210,7 +210,7 @@ fn pods_that_do_not_match_the_selector_are_created_forever() {
     let cluster = cluster([node("n1")]).with(|daemonset| daemonset.selector = Some(selector("app", "another")));
     let forecast = forecast(&cluster);
     assert_eq!(forecast.outcome, Outcome::Restless);
-    assert!(forecast.to_string().starts_with("never settles: pods are created without end"));
+    assert!(forecast.to_string().starts_with("never settles: its steps repeat without end"));
 }
 
 #[test]

@@ -508,3 +508,16 @@ fn old_restarts_do_not_prevent_a_template_from_being_deployed_again() {
     assert_eq!(phase(&cluster), RolloutPhase::Rolling { group: None });
     assert_eq!(next_nodes(&cluster), ["a"]);
 }
+
+#[test]
+fn a_node_that_is_deselected_after_its_update_keeps_its_pod_and_gets_the_older_template_next() {
+    let nodes = [labelled("a", &[("pool", "green")]), node("b"), node("c")];
+    let cluster = update(nodes, &[("update-nodes", "pool=blue")]).with_pods([new("a"), old("b"), old("c")]);
+    assert_eq!((next_nodes(&cluster), phase(&cluster)), (vec![], RolloutPhase::Held));
+    let told = cluster.snapshot().explain().nodes[0].to_string();
+    assert!(told.starts_with("an up-to-date pod, available; the policy does not select the node"), "{told}");
+    assert!(told.ends_with("one created later has the older template while that is in use"), "{told}");
+    let mut lost = cluster.clone();
+    lost.pods.remove(0);
+    assert_eq!(created_image(&lost), "agent:1");
+}

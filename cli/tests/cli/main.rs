@@ -16,6 +16,7 @@ mod live;
 mod overhead;
 mod plan;
 mod policies;
+mod schema;
 
 use std::path::Path;
 
