@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::{
     Failure,
     facts::{ALL_KINDS, FactArgs, Facts},
-    output::{self, Format, escape_control, print_error, write_error},
+    output::{self, Format, escape_control, note, print_error, write_error},
     report,
     selection::Selection,
     style::{BOLD, DIM, WARN, lacking, names, plural, shown_of, style},
@@ -137,8 +137,17 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
             let mut difference = Difference::between(before, &after);
             let given = before.and_then(|before| manifest(&facts, before));
             if let Some(applied) = manifest(&changed, &after).filter(|applied| given.as_ref() != Some(applied)) {
-                let before = given;
-                difference.refusals = api_server::validate(&applied, before.as_ref());
+                difference.refusals = api_server::validate(&applied, given.as_ref());
+                let version = |manifest: &Value| manifest["metadata"]["resourceVersion"].as_str()?.parse::<u64>().ok();
+                if let Some((applied, latest)) = version(&applied).zip(given.as_ref().and_then(version))
+                    && applied < latest
+                {
+                    let name = name(after.daemonset());
+                    note(format_args!(
+                        "--with: {name} has the resourceVersion {applied}, of an older state than {latest}: kubectl apply \
+                         fails with a conflict; leave the field out"
+                    ));
+                }
                 let unknown = lint_manifest(&applied).into_iter().filter(|finding| finding.lint == Lint::UnknownField);
                 difference.refusals.extend(unknown.map(|finding| FieldError::new(finding.field, finding.message)));
             }
@@ -284,7 +293,7 @@ fn write(
         }
         for refusal in &difference.refusals {
             writeln!(out, "  {WARN}! the API server refuses this: {}{WARN:#}", escape_control(refusal))?;
-            if refusal.message.ends_with("field is immutable") {
+            if refusal.field == "spec.selector" && refusal.message.ends_with("field is immutable") {
                 let way = "kubectl delete --cascade=orphan and a new DaemonSet leave the old pods without an owner beside \
                            the new ones, unless the new selector matches them";
                 writeln!(out, "    {DIM}{way}{DIM:#}")?;

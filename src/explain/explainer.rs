@@ -171,6 +171,14 @@ impl<'e> Explainer<'e> {
         Some(Blocker { node: view.name.clone(), cause: self.cause(leaving), node_taint })
     }
 
+    /// Returns the node if the policy takes it to be away.
+    pub(super) fn away(view: &NodeView<'_>) -> Option<Blocker> {
+        let is_away =
+            view.verdict.should_run() && view.decision.policy.as_ref().is_some_and(|policy| policy.is_excluded);
+        let node_taint = view.node.and_then(problem_of).cloned();
+        is_away.then(|| Blocker { node: view.name.clone(), cause: BlockerCause::Away, node_taint })
+    }
+
     /// Returns the pods of a node that count as up to date by their template generation alone, though their hash is that of
     /// an older revision.
     pub(super) fn by_generation(&self, view: &NodeView<'_>) -> Vec<Text> {
@@ -220,12 +228,13 @@ fn problem_of(node: &Node) -> Option<&Taint> {
     node.taints.iter().find(|taint| taint.reports_problem())
 }
 
-/// Returns the nodes that use the budget, or all others if no node does, by name.
-pub(super) fn decisive(mut blockers: Vec<(Blocker, bool)>) -> Vec<Blocker> {
+/// Returns the nodes that use the budget, or all others if no node does, or those that are `away`, by name.
+pub(super) fn decisive(mut blockers: Vec<(Blocker, bool)>, away: Vec<Blocker>) -> Vec<Blocker> {
     if blockers.iter().any(|(_, uses_budget)| *uses_budget) {
         blockers.retain(|(_, uses_budget)| *uses_budget);
     }
-    let mut blockers: Vec<_> = blockers.into_iter().map(|(blocker, _)| blocker).collect();
+    let blockers: Vec<_> = blockers.into_iter().map(|(blocker, _)| blocker).collect();
+    let mut blockers = if blockers.is_empty() { away } else { blockers };
     blockers.sort_by(|a, b| a.node.cmp(&b.node));
     blockers
 }

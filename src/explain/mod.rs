@@ -193,7 +193,8 @@ impl Snapshot<'_> {
         let explainer = Explainer::new(&context, self, &plan, mode);
         let (mut nodes, mut totals) = (Vec::new(), Totals::default());
         // The blockers of an update without surge, and of an update with surge.
-        let (mut old, mut blockers, mut leaving) = (0, [Vec::new(), Vec::new()], Vec::new());
+        let (mut old, mut blockers) = (0, [Vec::new(), Vec::new()]);
+        let (mut leaving, mut away) = (Vec::new(), Vec::new());
         let mut by_generation = Vec::new();
         let mut each = |view: NodeView<'_>| {
             nodes.push(explainer.node(&view));
@@ -202,6 +203,7 @@ impl Snapshot<'_> {
                 blockers.extend(explainer.blocker(&view, surges));
             }
             leaving.extend(explainer.leaving(&view));
+            away.extend(Explainer::away(&view));
             by_generation.extend(explainer.by_generation(&view));
             totals.add(view.name, view.decision);
         };
@@ -249,7 +251,7 @@ impl Snapshot<'_> {
                 let [without_surge, with_surge] = blockers;
                 // Where no node surges, an update that surges can only wait for nodes of another group.
                 let blockers = if budget.surges && !with_surge.is_empty() { with_surge } else { without_surge };
-                UpdateState::Waiting { old, limit: budget.limit, blocked_by: explainer::decisive(blockers) }
+                UpdateState::Waiting { old, limit: budget.limit, blocked_by: explainer::decisive(blockers, away) }
             }
         };
         let claims = if mode == SyncMode::Reconcile { pod::claims(self.daemonset, self.pods) } else { Vec::new() };

@@ -189,6 +189,7 @@ impl fmt::Display for Blocker {
         match &self.cause {
             BlockerCause::NoPod => f.write_str("no pod")?,
             BlockerCause::SeveralPods => f.write_str("several pods")?,
+            BlockerCause::Away => f.write_str("away, so that its pod does not count as available")?,
             BlockerCause::PortTaken { pod, port, held_by } => write!(
                 f,
                 "pod {pod} waits for port {port} of the node, which {held_by} keeps until {pod} is available: it never \

@@ -119,6 +119,9 @@ pub enum BlockerCause {
     NoPod,
     /// The node has several pods of the same template.
     SeveralPods,
+    /// The node is away: its pod counts as wanted, but not as available, until the node returns. Given only where no other
+    /// node blocks the update.
+    Away,
     /// The new pod needs a port of the node that the old one keeps until the new one is available: it never starts.
     PortTaken {
         /// The new pod's name.

@@ -83,6 +83,6 @@ fn fixes(snapshot: &Snapshot<'_>, Blocker { node, cause, node_taint, .. }: &Bloc
             vec![format!("once nothing of it runs: {}", force(pod))]
         }
         BlockerCause::Pod { pod, .. } => vec![format!("mend what kubectl describe pod -n {namespace} {pod} tells")],
-        BlockerCause::NoPod | BlockerCause::SeveralPods => vec![format!("check node {node}")],
+        BlockerCause::NoPod | BlockerCause::SeveralPods | BlockerCause::Away => vec![format!("check node {node}")],
     }
 }

@@ -173,6 +173,18 @@ fn an_impossible_change_is_an_error() {
 }
 
 #[test]
+fn a_manifest_of_an_older_state_is_compared_with_a_note() {
+    let text = std::fs::read_to_string(super::example("changes/new-image.yaml")).unwrap();
+    for (version, is_old) in [("\"1\"", true), ("\"99999999\"", false)] {
+        let (_folder, file) =
+            file(&text.replacen("metadata:\n", &format!("metadata:\n  resourceVersion: {version}\n"), 1));
+        let (out, errors, code) = run(&mut diff(&["--with", &file]));
+        assert_eq!((errors.contains("kubectl apply fails with a conflict"), code), (is_old, 0), "{errors}");
+        assert!(out.contains("replaced"), "{out}");
+    }
+}
+
+#[test]
 fn a_change_that_the_api_server_refuses_is_no_difference_of_pods() {
     let text = std::fs::read_to_string(super::example("changes/new-image.yaml")).unwrap();
     for (from, to, refusal) in [
@@ -185,6 +197,11 @@ fn a_change_that_the_api_server_refuses_is_no_difference_of_pods() {
             "maxUnavailable: 2",
             "maxSurge: 2",
             "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 2: may not be set",
+        ),
+        (
+            "  name: node-exporter\n",
+            "  name: node-exporter\n  uid: another\n",
+            "metadata.uid: Invalid value: \"another\": field is",
         ),
         ("hostNetwork: true", "hostnetwork: true", "unknown field \"spec.template.spec.hostnetwork\""),
     ] {

@@ -51,11 +51,17 @@ pub fn validate(manifest: &Value, before: Option<&Value>) -> Vec<FieldError> {
         return vec![refusal];
     }
     let (daemonset, mut errors) = (stored(manifest), FieldErrors::default());
-    let selector = &daemonset["spec"]["selector"];
-    if let Some(before) = before
-        && stored(before)["spec"]["selector"] != *selector
-    {
-        errors.invalid(&Path("spec.selector".into()), selector.clone(), "field is immutable");
+    if let Some(before) = before {
+        const IMMUTABLE: &str = "field is immutable";
+        let (before, uid) = (stored(before), &daemonset["metadata"]["uid"]);
+        let is_other = |before: &Value| !text(before).is_empty() && !text(uid).is_empty() && before != uid;
+        if is_other(&before["metadata"]["uid"]) {
+            errors.invalid(&Path("metadata.uid".into()), uid.clone(), IMMUTABLE);
+        }
+        let selector = &daemonset["spec"]["selector"];
+        if before["spec"]["selector"] != *selector {
+            errors.invalid(&Path("spec.selector".into()), selector.clone(), IMMUTABLE);
+        }
     }
     metadata(&mut errors, &daemonset["metadata"]);
     spec(&mut errors, &Path("spec".into()), &daemonset["spec"]);
