@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use daemonplan::{
-    Key,
+    Key, Kind,
+    api_server::label_problems,
     manifest::Manifests,
     model::{DaemonSet, Node, Taint, TaintEffect, Text},
 };
@@ -71,7 +72,13 @@ fn label(text: &str) -> Result<(Text, LabelChange), String> {
         (None, Some(key)) => (key, None),
         (None, None) => return Err(EXPECTED.into()),
     };
+    check(key, value.as_deref().unwrap_or_default())?;
     Ok((node_name(node).into(), LabelChange { key: key.into(), value }))
+}
+
+/// Refuses keys and values that no label and no taint can have.
+fn check(key: &str, value: &str) -> Result<(), String> {
+    label_problems(key, value).into_iter().next().map_or(Ok(()), Err)
 }
 
 fn taint(text: &str) -> Result<(Text, TaintChange), String> {
@@ -85,7 +92,8 @@ fn taint(text: &str) -> Result<(Text, TaintChange), String> {
     };
     let split = |key: &str| {
         let (key, value) = key.split_once('=').unwrap_or((key, ""));
-        if key.is_empty() { Err(EXPECTED) } else { Ok((Text::from(key), Text::from(value))) }
+        check(key, value)?;
+        Ok::<_, String>((Text::from(key), Text::from(value)))
     };
     let change = match (rest.strip_suffix('-'), rest.rsplit_once(':')) {
         (Some(rest), _) => match rest.rsplit_once(':') {
@@ -122,14 +130,19 @@ impl ChangeArgs {
     }
 
     /// Returns the cluster with all changes. `namespace` is that of manifests without one.
-    pub(super) fn apply(&self, manifests: &Manifests, namespace: Option<&str>) -> Result<Changed, Failure> {
+    pub(super) fn apply(
+        &self,
+        manifests: &Manifests,
+        namespace: Option<&str>,
+        is_recursive: bool,
+    ) -> Result<Changed, Failure> {
         let (mut changed, mut named, mut is_complete) = (manifests.clone(), Vec::new(), true);
         if !self.with.is_empty() {
             let mut applied = Manifests::default();
             if let Some(namespace) = namespace {
                 applied.set_default_namespace(namespace);
             }
-            is_complete = input::read(&mut applied, &self.with, false)?;
+            is_complete = input::read(&mut applied, &self.with, is_recursive)?;
             is_complete &= applied.problems().is_empty();
             print_problems(&applied);
             if applied.objects().next().is_none() && is_complete {
@@ -138,6 +151,12 @@ impl ChangeArgs {
             named.extend(
                 applied.daemonsets().map(|daemonset| Key::new(daemonset.namespace.clone(), daemonset.name.clone())),
             );
+            if let Some(key) = named.iter().find(|key| manifests.lacks_owner(key)) {
+                return Err(Failure(format!(
+                    "the input has pods or ControllerRevisions of {key}, but not the DaemonSet itself, which --with \
+                     would change: add it; if it does not exist: --complete"
+                )));
+            }
             for Key { namespace, name } in &named {
                 let same = |daemonset: &&DaemonSet| daemonset.name == *name;
                 let elsewhere: Vec<_> =
@@ -150,6 +169,10 @@ impl ChangeArgs {
                 }
             }
             changed = changed.with(applied);
+        }
+        if !self.remove_node.is_empty() && !changed.nodes().is_empty() {
+            // If none is left, there is none.
+            changed.add_all_of(Kind::Node);
         }
         for node in self.remove_node.iter().map(|node| node_name(node)) {
             if !changed.remove_node(node) {

@@ -19,6 +19,7 @@ use daemonplan::{RolloutPolicy, manifest::Manifests};
 use super::{
     Failure, input,
     output::{self, write_error},
+    selection::is_daemonset_kind,
 };
 
 /// Print a completion script for a shell.
@@ -98,7 +99,7 @@ fn with_completer(arg: Arg) -> Arg {
     let is_file = arg.get_long() == Some("node")
         && arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == "FILE"));
     let completer = match arg.get_id().as_str() {
-        "daemonsets" => ArgValueCompleter::new(|current: &OsStr| candidates(current, daemonsets())),
+        "daemonsets" => ArgValueCompleter::new(|current: &OsStr| candidates(current, daemonsets(current))),
         "namespace" => ArgValueCompleter::new(|current: &OsStr| candidates(current, names("namespaces"))),
         "node" if !is_file => ArgValueCompleter::new(|current: &OsStr| candidates(current, names("nodes"))),
         "cordon" | "uncordon" | "remove_node" => {
@@ -158,8 +159,10 @@ fn names(resource: &str) -> Vec<String> {
     }
 }
 
-/// The DaemonSets: by their names if the namespace is given, or else with it.
-fn daemonsets() -> Vec<String> {
+/// The DaemonSets: by their names if the namespace is given, or else with it. A name or a kind that was begun goes on.
+fn daemonsets(current: &OsStr) -> Vec<String> {
+    let current = current.to_string_lossy();
+    let kind = current.split_once('/').filter(|(kind, _)| is_daemonset_kind(kind)).map(|(kind, _)| kind);
     let namespace = values_of("-n", "--namespace").pop();
     let all = match given() {
         Some(manifests) => manifests
@@ -169,7 +172,14 @@ fn daemonsets() -> Vec<String> {
         None => kubectl(&["daemonsets", "--all-namespaces"]),
     };
     let named = all.into_iter().filter(|(own, _)| namespace.as_ref().is_none_or(|namespace| namespace == own));
-    named.map(|(own, name)| if namespace.is_some() { name } else { format!("{own}/{name}") }).collect()
+    named
+        .flat_map(|(own, name)| match kind {
+            Some(kind) => vec![format!("{kind}/{name}")],
+            None if namespace.is_some() => vec![name],
+            None if current.is_empty() => vec![format!("{own}/{name}")],
+            None => vec![format!("{own}/{name}"), name],
+        })
+        .collect()
 }
 
 /// Asks the cluster for the namespaces and names of objects. A cluster that does not answer at once has none.

@@ -9,10 +9,9 @@ use std::{
 use clap::Args;
 use daemonplan::{
     DeleteReason, Diff, MissingFact, Snapshot,
-    api_server::{self, FieldError},
+    api_server::FieldError,
     explain::UpdateState,
     forecast::{Assumptions, Change, Loss, NodeDiff, Outcome},
-    lint::{Lint, lint_manifest},
     model::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent},
     placement::PlacementReason,
 };
@@ -23,7 +22,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    facts::{ALL_KINDS, FactArgs, Facts},
+    facts::{ALL_KINDS, FactArgs},
     output::{self, Format, escape_control, note, print_error, write_error},
     report,
     selection::Selection,
@@ -132,24 +131,10 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         .into_iter()
         .map(|after| {
             let before = before.get(&key(&after));
-            let manifest =
-                |facts: &'_ Facts, snapshot: &Snapshot<'_>| facts.manifests.manifest(snapshot.daemonset()).cloned();
             let mut difference = Difference::between(before, &after);
-            let given = before.and_then(|before| manifest(&facts, before));
-            if let Some(applied) = manifest(&changed, &after).filter(|applied| given.as_ref() != Some(applied)) {
-                difference.refusals = api_server::validate(&applied, given.as_ref());
-                let version = |manifest: &Value| manifest["metadata"]["resourceVersion"].as_str()?.parse::<u64>().ok();
-                if let Some((applied, latest)) = version(&applied).zip(given.as_ref().and_then(version))
-                    && applied < latest
-                {
-                    let name = name(after.daemonset());
-                    note(format_args!(
-                        "--with: {name} has the resourceVersion {applied}, of an older state than {latest}: kubectl apply \
-                         fails with a conflict; leave the field out"
-                    ));
-                }
-                let unknown = lint_manifest(&applied).into_iter().filter(|finding| finding.lint == Lint::UnknownField);
-                difference.refusals.extend(unknown.map(|finding| FieldError::new(finding.field, finding.message)));
+            difference.refusals = changed.refusals(after.daemonset());
+            if let Some((change, Some(before))) = changed.manifests.change(after.daemonset()) {
+                note_of_application(after.daemonset(), &difference, change, before);
             }
             (after, difference)
         })
@@ -190,6 +175,28 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     })
 }
 
+/// Says where kubectl apply does something else than what is compared.
+fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &Value, before: &Value) {
+    const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let name = name(daemonset);
+    let has_removed = difference.fields.iter().any(|field| field.after.is_none());
+    if has_removed && difference.refusals.is_empty() && daemonset.annotations.get(LAST_APPLIED).is_none() {
+        note(format_args!(
+            "{name}: what was applied is not known, as the annotation {LAST_APPLIED} is missing: fields that the \
+             manifest lacks count as removed, while kubectl apply keeps them"
+        ));
+    }
+    let version = |manifest: &Value| manifest.pointer("/metadata/resourceVersion")?.as_str()?.parse::<u64>().ok();
+    if let Some((change, latest)) = version(change).zip(version(before))
+        && change < latest
+    {
+        note(format_args!(
+            "--with: {name} has the resourceVersion {change}, of an older state than {latest}: kubectl apply fails with \
+             a conflict; leave the field out"
+        ));
+    }
+}
+
 impl DiffArgs {
     /// Whether the differences are within the limits. Prints an error for each exceeded limit.
     fn is_allowed(&self, differences: &[(Snapshot<'_>, Difference)]) -> bool {
@@ -207,7 +214,9 @@ impl DiffArgs {
             let most = self.max_unavailable.map(|most| (most, most.of(diff.desired)));
             if let Some((most, _)) = most.filter(|(_, count)| diff.most_unavailable > *count) {
                 let nodes = plural(diff.most_unavailable, "node");
-                deny(format!("{name}: {nodes} unavailable at a time, more than --max-unavailable {most} allows"));
+                deny(format!(
+                    "{name}: {nodes} become unavailable at a time, more than --max-unavailable {most} allows"
+                ));
             }
             if !diff.stuck.is_empty() && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
                 deny(format!("{name}: the update is stuck for ever"));
@@ -316,7 +325,14 @@ fn write(
             groups.entry((node.change.code(), escape_control(&node.change))).or_default().push(node);
         }
         for ((code, sentence), nodes) in &groups {
-            *counts.entry(code).or_default() += nodes.len();
+            let is_absent =
+                |node: &&&NodeDiff| matches!(node.change, Change::Lost(Loss::NotCreated(_) | Loss::NodeGone));
+            let absent = nodes.iter().filter(is_absent).count();
+            for (code, count) in [(*code, nodes.len() - absent), ("NotCreated", absent)] {
+                if count > 0 {
+                    *counts.entry(code).or_default() += count;
+                }
+            }
             write_group(out, nodes, sentence, all)?;
         }
         let by_affinity = |node: &NodeDiff| {
@@ -341,7 +357,7 @@ fn write(
         let unavailable = difference.diff.most_unavailable;
         if unavailable > 0 {
             let nodes = plural(difference.diff.desired, "node");
-            writeln!(out, "  {DIM}at most {unavailable} of {nodes} unavailable at a time{DIM:#}")?;
+            writeln!(out, "  {DIM}at most {unavailable} of {nodes} become unavailable at a time{DIM:#}")?;
         }
         writeln!(out)?;
     }
@@ -401,6 +417,7 @@ fn word(code: &str) -> &str {
         "Refused" => "refused",
         "Gained" => "added",
         "Lost" => "removed",
+        "NotCreated" => "not created",
         "Replaced" => "replaced",
         "Spared" => "spared",
         "Outdated" => "outdated",

@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use daemonplan::{
     Key, Kind, MissingFact, Settings, Snapshot,
+    api_server::{self, FieldError},
     flags::SettingsFlags,
+    lint::{Lint, lint_manifest},
     manifest::{Manifests, SkipReason},
     model::DaemonSet,
 };
@@ -84,6 +86,8 @@ pub(super) struct Facts {
     expectations_unsatisfied: bool,
     /// Whether all of the input could be read.
     is_readable: bool,
+    /// Whether the directories in a directory are read, too.
+    is_recursive: bool,
 }
 
 impl Facts {
@@ -130,20 +134,32 @@ impl Facts {
         if changes.is_empty() { Ok(self) } else { self.with(changes, selection) }
     }
 
+    /// Returns why the API server, or kubectl before it, refuses the change of a DaemonSet; nothing if there is none.
+    pub(super) fn refusals(&self, daemonset: &DaemonSet) -> Vec<FieldError> {
+        let Some((change, before)) = self.manifests.change(daemonset) else { return Vec::new() };
+        if before == Some(change) {
+            return Vec::new();
+        }
+        let unknown = lint_manifest(change).into_iter().filter(|finding| finding.lint == Lint::UnknownField);
+        let unknown = unknown.map(|finding| FieldError::new(finding.field, finding.message));
+        api_server::validate(change, before).into_iter().chain(unknown).collect()
+    }
+
     /// Returns the same input with changes.
     pub(super) fn with(&self, changes: &ChangeArgs, selection: &Selection) -> Result<Self, Failure> {
-        let Changed { manifests, named, is_complete } = changes.apply(&self.manifests, selection.namespace())?;
+        let Changed { manifests, named, is_complete } =
+            changes.apply(&self.manifests, selection.namespace(), self.is_recursive)?;
         let selected = selection.of(&manifests)?;
         for Key { namespace, name } in &named {
             if !selected.iter().any(|daemonset| (&daemonset.namespace, &daemonset.name) == (namespace, name)) {
                 return Err(Failure(format!(
-                    "--with has {namespace}/{name}, which is not among the selected DaemonSets"
+                    "--with has {namespace}/{name}, which is not among the selected DaemonSets: select it too, or give \
+                     --with only the files of those that are selected"
                 )));
             }
         }
-        let Self { settings, now, expectations_unsatisfied, is_readable, .. } = self;
-        let (settings, is_readable) = (settings.clone(), *is_readable && is_complete);
-        Ok(Self { manifests, settings, now: *now, expectations_unsatisfied: *expectations_unsatisfied, is_readable })
+        let (settings, is_readable) = (self.settings.clone(), self.is_readable && is_complete);
+        Ok(Self { manifests, settings, is_readable, ..*self })
     }
 
     /// Returns the exit code of a command that has no other result: 1 if part of the input could not be read.
@@ -163,7 +179,31 @@ fn lacks(fact: MissingFact) -> Failure {
 
 impl FactArgs {
     /// Reads the files, or else these kinds from the cluster, and applies the changes.
+    ///
+    /// # Errors
+    /// Also if the API server would refuse a change.
     pub(super) fn read(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
+        let facts = self.read_unchecked(kinds, selection)?;
+        let mut refused = 0;
+        for daemonset in facts.manifests.daemonsets() {
+            if !selection.includes(&daemonset.namespace, &daemonset.name)? {
+                continue;
+            }
+            let refusals = facts.refusals(daemonset);
+            refused += usize::from(!refusals.is_empty());
+            for refusal in refusals {
+                print_error(&format_args!("{}/{}: {refusal}", daemonset.namespace, daemonset.name));
+            }
+        }
+        if refused > 0 {
+            let changes = plural(refused, "change");
+            return Err(Failure(format!("the API server refuses {changes}, so that nothing of it comes about")));
+        }
+        Ok(facts)
+    }
+
+    /// Reads the same, also with changes that the API server refuses.
+    pub(super) fn read_unchecked(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
         self.input.read(kinds, selection)?.changed(&self.changes, selection)
     }
 }
@@ -184,12 +224,6 @@ impl InputArgs {
             self.kubectl.read(&mut manifests, kinds, selection.only_namespace()?.as_deref())?;
         } else {
             is_readable = input::read(&mut manifests, &self.filename, self.recursive)?;
-            if manifests.replaced() > 0 {
-                note(format_args!(
-                    "{} given more than once; the last of each is used",
-                    plural(manifests.replaced(), "object")
-                ));
-            }
         }
         let now = self.now.unwrap_or_else(Timestamp::now);
         if self.complete {
@@ -198,13 +232,13 @@ impl InputArgs {
         print_problems(&manifests);
         self.print_skipped(&manifests);
         is_readable &= manifests.problems().is_empty();
-        Ok(Facts { manifests, settings, now, expectations_unsatisfied: self.expectations_unsatisfied, is_readable })
+        let (expectations_unsatisfied, is_recursive) = (self.expectations_unsatisfied, self.recursive);
+        Ok(Facts { manifests, settings, now, expectations_unsatisfied, is_readable, is_recursive })
     }
 
     /// Lists what was not read: all, or what has the name of a kind that is read.
     fn print_skipped(&self, manifests: &Manifests) {
-        let is_shown =
-            |reason| self.show_skipped || matches!(reason, SkipReason::OtherGroup | SkipReason::RemovedVersion);
+        let is_shown = |reason| self.show_skipped || reason == SkipReason::OtherGroup;
         for object in manifests.skipped().iter().filter(|object| is_shown(object.reason)) {
             note(format_args!("{object}"));
         }
@@ -232,6 +266,10 @@ fn has_piped_input() -> bool {
 }
 
 pub(super) fn print_problems(manifests: &Manifests) {
+    if manifests.replaced() > 0 {
+        let objects = plural(manifests.replaced(), "object");
+        note(format_args!("{objects} given more than once; the last of each is used"));
+    }
     for warning in manifests.warnings() {
         note(format_args!("{warning}"));
     }

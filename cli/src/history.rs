@@ -113,6 +113,9 @@ fn write(
             writeln!(out, "  {WARN}! not known: the input has no ControllerRevisions{WARN:#}")?;
             continue;
         }
+        if snapshot.missing().any(|fact| fact == MissingFact::Pods) {
+            writeln!(out, "  {WARN}! the input has no pods: their number is not known{WARN:#}")?;
+        }
         if revisions.is_empty() {
             writeln!(out, "  {DIM}no revision{DIM:#}")?;
             continue;
@@ -122,7 +125,9 @@ fn write(
         for revision in revisions {
             let cause = revision.change_cause.as_ref().map(escape_control).unwrap_or_default();
             let cause = if revision.is_current { format!("(current) {cause}") } else { cause };
-            let RevisionSummary { number, hash, pods, available, .. } = revision;
+            let RevisionSummary { number, hash, .. } = revision;
+            let count = |count: Option<usize>| count.map_or("?".to_owned(), |count| count.to_string());
+            let [pods, available] = [revision.pods, revision.available].map(count);
             let line = format!("  {number:>8}  {:width$}  {pods:>5}  {available:>9}  {cause}", escape_control(hash));
             writeln!(out, "{}", line.trim_end())?;
             if shows_template {

@@ -52,7 +52,11 @@ pub(super) fn read(manifests: &mut Manifests, names: &[PathBuf], is_recursive: b
         }
     }
     if manifests.documents() == documents && all_were_read {
-        return Err(Failure("the input is empty: expected manifests, such as those of kubectl get … -o json".into()));
+        let names: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
+        let names = names.join(", ");
+        return Err(Failure(format!(
+            "the input is empty ({names}): expected manifests, such as those of kubectl get … -o json"
+        )));
     }
     Ok(all_were_read)
 }

@@ -1,6 +1,7 @@
 //! `daemonplan overhead`: which DaemonSets would run on a node that does not exist yet, and what they would request.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -13,6 +14,7 @@ use daemonplan::{
     overhead::{DaemonSetFleet, Overhead},
 };
 use indexmap::IndexMap;
+use serde::Serialize;
 
 use super::{
     Failure,
@@ -63,8 +65,10 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
         return Err(Failure("--node: expected a Node, found none".into()));
     }
     let selected = facts.selected(&args.selection, &[])?;
-    for snapshot in selected.iter().filter(|snapshot| snapshot.missing().any(|fact| fact == MissingFact::Namespace)) {
-        let namespace = &snapshot.daemonset().namespace;
+    let lacking = selected.iter().filter(|snapshot| snapshot.missing().any(|fact| fact == MissingFact::Namespace));
+    let lacking: BTreeSet<_> = lacking.map(|snapshot| &snapshot.daemonset().namespace).collect();
+    let rests_on: Vec<_> = lacking.first().map(|_| MissingFact::Namespace).into_iter().collect();
+    for namespace in lacking {
         note(format_args!("the input has no namespace {namespace}: its node selector is taken to be absent"));
     }
     let fleet = DaemonSetFleet::of(selected);
@@ -72,7 +76,8 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
         print_error(problem);
     }
     let overheads: Vec<_> = new_nodes.nodes().iter().map(|node| (&node.name, fleet.overhead(node))).collect();
-    let report = || IndexMap::from([("overheads", overheads.iter().map(|(_, overhead)| overhead).collect::<Vec<_>>())]);
+    let reported = overheads.iter().map(|(_, overhead)| Reported { overhead, rests_on: &rests_on });
+    let report = || IndexMap::from([("overheads", reported.clone().collect::<Vec<_>>())]);
     let mut out = output::stdout();
     match args.output {
         Format::Text => write(&mut output::text(), &facts.manifests, &overheads, args.all),
@@ -82,6 +87,16 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     .map_err(write_error)?;
     is_complete &= new_nodes.problems().is_empty() && fleet.problems().is_empty();
     Ok(if is_complete { facts.exit_code() } else { ExitCode::FAILURE })
+}
+
+/// An overhead, and what the input lacks and is taken to be absent.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reported<'o> {
+    #[serde(flatten)]
+    overhead: &'o Overhead<'o>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    rests_on: &'o [MissingFact],
 }
 
 /// The pairs of DaemonSets that need the same port of the node.

@@ -37,7 +37,8 @@ struct DaemonSetName {
     name: String,
 }
 
-fn is_kind(text: &str) -> bool {
+/// Whether kubectl reads this as the kind DaemonSet.
+pub(super) fn is_daemonset_kind(text: &str) -> bool {
     matches!(
         text.to_ascii_lowercase().as_str(),
         "ds" | "daemonset" | "daemonsets" | "daemonset.apps" | "daemonsets.apps" | "daemonsets.v1.apps"
@@ -65,7 +66,7 @@ impl Selection {
     /// Reads `NAME`, `NAMESPACE/NAME`, `KIND/NAME` and `KIND NAME`.
     fn names(&self) -> Result<Vec<DaemonSetName>, Failure> {
         let texts = match self.daemonsets.as_slice() {
-            [kind, names @ ..] if !names.is_empty() && is_kind(kind) => names,
+            [kind, names @ ..] if !names.is_empty() && is_daemonset_kind(kind) => names,
             all => all,
         };
         texts.iter().map(|text| DaemonSetName::read(text)).collect()
@@ -142,8 +143,8 @@ impl DaemonSetName {
         let parts: Vec<_> = text.split('/').collect();
         let (namespace, name) = match parts.as_slice() {
             [name] => (None, *name),
-            [kind, name] if is_kind(kind) => (None, *name),
-            [kind, namespace, name] if is_kind(kind) => (Some(*namespace), *name),
+            [kind, name] if is_daemonset_kind(kind) => (None, *name),
+            [kind, namespace, name] if is_daemonset_kind(kind) => (Some(*namespace), *name),
             [kind @ ("po" | "pod" | "pods" | "no" | "node" | "nodes" | "deploy" | "deployment" | "sts"), _] => {
                 return Err(Failure(format!("{text}: expected a DaemonSet, found the kind {kind}")));
             }

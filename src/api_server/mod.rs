@@ -9,4 +9,5 @@ mod stored;
 mod validation;
 
 pub use stored::stored;
-pub use validation::{FieldError, UnknownField, unknown_fields, validate};
+pub(crate) use validation::decode_error;
+pub use validation::{FieldError, UnknownField, label_problems, unknown_fields, validate};

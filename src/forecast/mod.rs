@@ -202,7 +202,7 @@ pub struct StuckNode {
 /// ```
 /// use daemonplan::forecast::StuckCause;
 /// let cause = StuckCause::PodStaysUnready { pod: "agent-x2k".into() };
-/// assert_eq!(cause.to_string(), "pod agent-x2k has been not Ready for too long");
+/// assert_eq!(cause.to_string(), "pod agent-x2k has not been available for too long");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(tag = "cause", rename_all_fields = "camelCase")]
@@ -222,7 +222,7 @@ pub enum StuckCause {
     },
     /// The pod is outdated, and the strategy is `OnDelete`: it stays until somebody deletes it.
     OnDelete,
-    /// The pod has been not Ready for too long, and is assumed to stay not Ready.
+    /// The pod has not been available for too long, and is assumed to stay so.
     PodStaysUnready {
         /// The pod's name.
         pod: Text,

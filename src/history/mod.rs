@@ -12,6 +12,7 @@ use crate::{
         template_hash::{equals_ignoring_nulls, revision_data},
     },
     model::{ControllerRevision, DaemonSet, PodTemplateError, Text, well_known::CHANGE_CAUSE_ANNOTATION},
+    plan::MissingFact,
     planner::{Snapshot, claimed_pods::ClaimedPods},
 };
 
@@ -67,10 +68,11 @@ pub struct RevisionSummary {
     pub hash: Text,
     /// Whether the revision has the DaemonSet's current template.
     pub is_current: bool,
-    /// The number of the revision's pods that are on nodes and not being deleted.
-    pub pods: usize,
-    /// The number of those pods that are available.
-    pub available: usize,
+    /// The number of the revision's pods that are on nodes and not being deleted; `None` if the snapshot
+    /// [lacks](Snapshot::without) the pods.
+    pub pods: Option<usize>,
+    /// The number of those pods that are available; `None` likewise.
+    pub available: Option<usize>,
     /// The annotation `kubernetes.io/change-cause`.
     pub change_cause: Option<Text>,
     /// The patch that sets a DaemonSet's template to that of the revision.
@@ -125,13 +127,15 @@ impl<'a> Snapshot<'a> {
     pub fn rollout_history(&self) -> Vec<RevisionSummary> {
         let compiled = self.compile();
         let current = revision_data(&self.daemonset.template);
-        let mut revisions: Vec<_> = self.own_revisions().map(|revision| summary(revision, &current)).collect();
+        let pods = (!self.missing.contains(MissingFact::Pods)).then_some(0);
+        let mut revisions: Vec<_> = self.own_revisions().map(|revision| summary(revision, &current, pods)).collect();
         revisions.sort_by(|a, b| (b.number, &b.revision).cmp(&(a.number, &a.revision)));
         ClaimedPods::decide(self.pods, &compiled.nodes, &compiled.context(), |view| {
             for claimed in view.pods.iter().filter(|claimed| claimed.is_live()) {
                 if let Some(revision) = revisions.iter_mut().find(|revision| revision.hash == claimed.hash()) {
-                    revision.pods += 1;
-                    revision.available += usize::from(claimed.is_available());
+                    let available = usize::from(claimed.is_available());
+                    revision.pods = revision.pods.map(|pods| pods + 1);
+                    revision.available = revision.available.map(|pods| pods + available);
                 }
             }
         });
@@ -176,14 +180,14 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-fn summary(revision: &ControllerRevision, current: &Value) -> RevisionSummary {
+fn summary(revision: &ControllerRevision, current: &Value, pods: Option<usize>) -> RevisionSummary {
     RevisionSummary {
         number: revision.revision,
         revision: revision.name.clone(),
         hash: hash_of(revision),
         is_current: equals_ignoring_nulls(&revision.data, current),
-        pods: 0,
-        available: 0,
+        pods,
+        available: pods,
         change_cause: revision.annotations.get(CHANGE_CAUSE_ANNOTATION).map(Text::from),
         data: Arc::clone(&revision.data),
     }

@@ -26,15 +26,15 @@ pub fn lint_manifest(manifest: &Value) -> Vec<Finding> {
     let metadata = |field: &str| manifest.get("metadata").and_then(|metadata| metadata.get(field)?.as_str());
     let name = |field: &str| metadata(field).unwrap_or_default().to_owned();
     let namespace = Some(name("namespace")).filter(|namespace| !namespace.is_empty()).unwrap_or("default".to_owned());
-    of_manifest(&Key::new(namespace, name("name")), manifest)
+    of_manifest(&Key::new(namespace, name("name")), manifest, None)
 }
 
 /// Checks the manifest of a snapshot's DaemonSet, or what the model holds of it.
 pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let key = Key::new(snapshot.daemonset.namespace.clone(), snapshot.daemonset.name.clone());
     let mut findings = match snapshot.manifest {
-        Some(manifest) => of_manifest(&key, manifest),
-        None => of_manifest(&key, &serde_json::to_value(snapshot.daemonset).unwrap_or_default()),
+        Some((manifest, before)) => of_manifest(&key, manifest, before),
+        None => of_manifest(&key, &serde_json::to_value(snapshot.daemonset).unwrap_or_default(), None),
     };
     if snapshot.settings.is_some_and(|settings| settings.toleration_comparison) {
         // The cluster has the feature gate that allows these operators.
@@ -46,8 +46,8 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings
 }
 
-fn of_manifest(key: &Key, manifest: &Value) -> Vec<Finding> {
-    let refused = validate(manifest, None).into_iter().map(|refusal| Finding {
+fn of_manifest(key: &Key, manifest: &Value, before: Option<&Value>) -> Vec<Finding> {
+    let refused = validate(manifest, before).into_iter().map(|refusal| Finding {
         lint: Lint::RefusedByApiServer,
         fix: fix(&refusal).to_owned(),
         message: refusal.message,

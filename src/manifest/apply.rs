@@ -10,12 +10,26 @@ use crate::{
 /// The annotation in which kubectl apply keeps the manifest that it applied last.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The annotation that `kubectl rollout restart` sets on the template.
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
 /// Returns the template of a manifest in the words of the live one: what both mean the same after the API server's
 /// defaults is written as in the live one. Of fields that the manifest lacks, those that `applied` has are removed, as
-/// kubectl apply does; if nobody knows what was applied, all.
+/// kubectl apply does; if nobody knows what was applied, all but the time of a restart.
 fn template(live: &PodTemplate, new: PodTemplate, applied: Option<&Value>) -> PodTemplate {
     let live_json = Value::Object(live.json().clone());
-    let [stored_live, stored_new] = [stored_template(&live_json), stored_template(&Value::Object(new.json().clone()))];
+    let mut new_json = Value::Object(new.json().clone());
+    if let (None, Some(time)) =
+        (applied, live_json.pointer("/metadata/annotations").and_then(|all| all.get(RESTARTED_AT)))
+    {
+        let annotations = [("metadata", json!({})), ("annotations", json!({})), (RESTARTED_AT, time.clone())];
+        let mut place = Some(&mut new_json);
+        for (field, default) in annotations {
+            let fields = place.and_then(Value::as_object_mut);
+            place = fields.map(|fields| fields.entry(field).or_insert(default));
+        }
+    }
+    let [stored_live, stored_new] = [&live_json, &new_json].map(stored_template);
     let applied = applied.map(|applied| applied.pointer("/spec/template").unwrap_or(&Value::Null));
     let aligned = serde_json::from_value(align(&live_json, &stored_live, &stored_new, applied));
     // Parsing cannot fail: the values are those of templates.
@@ -102,11 +116,11 @@ fn align(live: &Value, stored: &Value, new: &Value, applied: Option<&Value>) -> 
     }
 }
 
-/// Returns the annotations after a manifest is applied: of those that it lacks, the ones that were applied before are
-/// removed; if nobody knows, those of this program.
-fn annotations(live: &Labels, new: &Labels, applied: Option<&Value>) -> Labels {
+/// Returns the labels or annotations after a manifest is applied: of those that it lacks, the ones that were applied
+/// before are removed; if nobody knows, those of this program.
+fn metadata(field: &str, live: &Labels, new: &Labels, applied: Option<&Value>) -> Labels {
     let was_applied = |key: &str| match applied {
-        Some(applied) => applied.pointer("/metadata/annotations").is_some_and(|all| all.get(key).is_some()),
+        Some(applied) => applied.pointer(&format!("/metadata/{field}")).is_some_and(|all| all.get(key).is_some()),
         None => key.starts_with("daemonplan/"),
     };
     let kept = live.iter().filter(|(key, _)| new.get(key).is_some() || !was_applied(key));
@@ -125,8 +139,8 @@ pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet) -> DaemonSet {
         status: live.status.clone(),
         ..new
     };
-    after.labels = merge(&live.labels, &after.labels);
-    after.annotations = annotations(&live.annotations, &after.annotations, applied.as_ref());
+    after.labels = metadata("labels", &live.labels, &after.labels, applied.as_ref());
+    after.annotations = metadata("annotations", &live.annotations, &after.annotations, applied.as_ref());
     let [before, now] = [&live.template, &after.template].map(|template| Value::Object(template.json().clone()));
     let is_same = is_same_by_value(&before, &now, false);
     after.follow(live, !is_same);
@@ -270,13 +284,15 @@ mod tests {
         let manifest = manifest("registry:5000/agent:1");
         let mut restarted = live();
         let mut template = Value::Object(restarted.template.json().clone());
-        template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-02T03:04:05Z"});
+        let template_annotations = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-02T03:04:05Z"});
+        template["metadata"]["annotations"] = template_annotations.clone();
         template["spec"]["containers"][0]["env"].as_array_mut().unwrap().push(json!({"name": "ADDED", "value": "1"}));
         template["spec"]["nodeSelector"] = json!({"pool": "x"});
         restarted.template = from_value(template).unwrap();
-        // Without the annotation nobody knows: the manifest is all.
+        // Without the annotation nobody knows: the manifest is all, but no manifest has the time of a restart.
         let all = daemonset(&restarted, from_value(manifest.clone()).unwrap());
-        assert_eq!(all.template.json()["metadata"].get("annotations"), None);
+        assert_eq!(all.template.json()["metadata"]["annotations"], template_annotations);
+        assert_eq!(all.template.json()["spec"].get("nodeSelector"), None);
         let mut applied = manifest.clone();
         applied["spec"]["template"]["spec"]["nodeSelector"] = json!({"pool": "x"});
         applied["metadata"]["annotations"] = json!({"old": "1"});

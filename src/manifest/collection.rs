@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use crate::manifest::{ManifestError, ManifestWarning, Place, Scope, SkippedObject, apply};
 use crate::{
-    model::{ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, Resource, Text},
+    model::{
+        ControllerRef, ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, Resource, Text,
+    },
     plan::MissingFact,
     planner::Snapshot,
 };
@@ -75,8 +77,18 @@ struct Contents {
     originals: BTreeMap<Text, Value>,
     /// The manifests that changed a DaemonSet, as they were given.
     applied: BTreeMap<Text, Value>,
+    /// The manifests of changed DaemonSets before the change.
+    before: BTreeMap<Text, Value>,
     pods: ByName<Pod>,
     revisions: ByName<ControllerRevision>,
+}
+
+impl Contents {
+    /// The controllers of the pods and the revisions.
+    fn owners(&self) -> impl Iterator<Item = &ControllerRef> {
+        let pods = self.pods.items.iter().filter_map(|pod| pod.controller.as_ref());
+        pods.chain(self.revisions.items.iter().filter_map(|revision| revision.controller.as_ref()))
+    }
 }
 
 /// Objects with an index by name. A later object replaces an earlier one of the same name.
@@ -193,6 +205,26 @@ impl Manifests {
         contents.applied.get(&daemonset.name).or_else(|| contents.originals.get(&daemonset.name))
     }
 
+    /// Returns the manifest that changes a DaemonSet, or creates it with [`with`](Self::with), and the manifest before the
+    /// change, if any: what [`validate`](crate::api_server::validate) needs.
+    ///
+    /// ```
+    /// use daemonplan::manifest::Manifests;
+    /// let mut manifests = Manifests::default();
+    /// for uid in ["uid: '7'", "labels: {}"] {
+    ///     let text = format!("apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: agent, {uid}}}");
+    ///     manifests.read("input.yaml", text.as_bytes())?;
+    /// }
+    /// let (change, before) = manifests.change(manifests.daemonsets().next().unwrap()).unwrap();
+    /// assert_eq!(before.unwrap()["metadata"]["uid"], "7");
+    /// assert!(change["metadata"]["uid"].is_null());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn change(&self, daemonset: &DaemonSet) -> Option<(&Value, Option<&Value>)> {
+        let contents = self.namespaces.get(&daemonset.namespace)?;
+        Some((contents.applied.get(&daemonset.name)?, contents.before.get(&daemonset.name)))
+    }
+
     /// Returns the manifests of the DaemonSets that could not be read, because of a wrong value for example.
     pub fn unreadable(&self) -> &[Value] {
         &self.unreadable
@@ -236,20 +268,24 @@ impl Manifests {
             !Scope::all_of(&daemonset.namespace, &daemonset.name).iter().any(|scope| unknown.contains(scope))
         };
         let has_pods = self.pod_count() > 0;
+        let has_revisions = self.namespaces.values().any(|contents| !contents.revisions.items.is_empty());
         daemonsets.filter(move |(_, _, daemonset)| is_known(daemonset)).map(move |(contents, namespace, daemonset)| {
             let snapshot = Snapshot::new(daemonset, &self.nodes.items, &contents.pods.items, namespace)
                 .revisions(&contents.revisions.items);
+            let before = self.change(daemonset).and_then(|(_, before)| before);
             let snapshot = match self.manifest(daemonset) {
-                Some(manifest) => snapshot.manifest(manifest),
+                Some(manifest) => snapshot.manifest(manifest, before),
                 None => snapshot,
             };
             // Its own status says that it has pods.
             let lacks_pods = contents.pods.items.is_empty() && daemonset.status.current_number_scheduled > 0;
+            // The API server has not seen it yet: it has no revisions, as far as those of others are here.
+            let is_new = daemonset.uid.is_empty() && has_revisions;
             let facts = [
                 (Kind::Node, MissingFact::Nodes, !self.nodes.items.is_empty()),
                 (Kind::Pod, MissingFact::Pods, has_pods && !lacks_pods),
                 (Kind::Namespace, MissingFact::Namespace, contents.namespace.is_some()),
-                (Kind::ControllerRevision, MissingFact::Revisions, !contents.revisions.items.is_empty()),
+                (Kind::ControllerRevision, MissingFact::Revisions, is_new || !contents.revisions.items.is_empty()),
             ];
             let missing = facts.into_iter().filter(|(kind, _, is_here)| !is_here && !self.known.contains(kind));
             missing.map(|(_, fact, _)| fact).fold(snapshot, Snapshot::without)
@@ -284,9 +320,10 @@ impl Manifests {
                 if added == Added::Changes {
                     // Of the two, the one without a uid is the change.
                     let uid = |manifest: &Value| manifest.pointer("/metadata/uid").is_some_and(|uid| uid != "");
-                    let is_change = |manifest: &Value| !uid(manifest);
-                    let both = original.into_iter().chain(contents.originals.remove(&name));
-                    contents.applied.extend(both.filter(is_change).map(|manifest| (name.clone(), manifest)));
+                    for manifest in original.into_iter().chain(contents.originals.remove(&name)) {
+                        let side = if uid(&manifest) { &mut contents.before } else { &mut contents.applied };
+                        side.insert(name.clone(), manifest);
+                    }
                 } else if let Some(original) = original {
                     contents.originals.insert(name.clone(), original);
                 }
@@ -308,23 +345,36 @@ impl Manifests {
     pub(super) fn identify(&mut self) -> Vec<Key> {
         let mut identified = Vec::new();
         for (namespace, contents) in &mut self.namespaces {
+            let owners: BTreeSet<_> = contents.owners().filter(|owner| owner.kind == "DaemonSet").cloned().collect();
             for (name, daemonset) in contents.daemonsets.iter_mut().filter(|(_, daemonset)| daemonset.uid.is_empty()) {
-                let pods = contents.pods.items.iter().filter_map(|pod| pod.controller.as_ref());
-                let revisions = contents.revisions.items.iter().filter_map(|revision| revision.controller.as_ref());
-                let mut uids: Vec<_> = pods
-                    .chain(revisions)
-                    .filter(|owner| owner.kind == "DaemonSet" && owner.name == *name)
-                    .map(|owner| &owner.uid)
-                    .collect();
-                uids.sort_unstable();
-                uids.dedup();
-                if let [uid] = uids.as_slice() {
-                    daemonset.uid = (*uid).clone();
+                let mut same = owners.iter().filter(|owner| owner.name == *name);
+                if let (Some(owner), None) = (same.next(), same.next()) {
+                    daemonset.uid = owner.uid.clone();
                     identified.push(Key::new(namespace.clone(), name.clone()));
                 }
             }
         }
         identified
+    }
+
+    /// Whether pods or ControllerRevisions here name a DaemonSet as their controller that is not here itself, though not
+    /// [all](Self::add_all_of) DaemonSets are said to be here.
+    ///
+    /// ```
+    /// use daemonplan::{Key, manifest::Manifests};
+    /// let mut manifests = Manifests::default();
+    /// let owners = "[{kind: DaemonSet, name: agent, uid: 7, controller: true}]";
+    /// let pod = format!("kind: Pod\nmetadata: {{name: agent-x, namespace: prod, ownerReferences: {owners}}}");
+    /// manifests.read("pods.yaml", pod.replace("uid: 7", "uid: '7'").as_bytes())?;
+    /// assert!(manifests.lacks_owner(&Key::new("prod", "agent")));
+    /// assert!(!manifests.lacks_owner(&Key::new("prod", "other")));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn lacks_owner(&self, daemonset: &Key) -> bool {
+        let Some(contents) = self.namespaces.get(&daemonset.namespace) else { return false };
+        !contents.daemonsets.contains_key(&daemonset.name)
+            && !self.has_all_of(Kind::DaemonSet)
+            && contents.owners().any(|owner| owner.kind == "DaemonSet" && owner.name == daemonset.name)
     }
 
     /// Returns the node of this name, for modification.
@@ -364,7 +414,7 @@ impl Manifests {
             contents.applied.extend(changed.originals);
             contents.applied.extend(changed.applied);
             for (name, daemonset) in changed.daemonsets {
-                contents.originals.remove(&name);
+                contents.before.extend(contents.originals.remove(&name).map(|manifest| (name.clone(), manifest)));
                 let daemonset = match contents.daemonsets.get(&name) {
                     Some(live) => apply::daemonset(live, daemonset),
                     None => daemonset,

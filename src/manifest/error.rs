@@ -84,8 +84,6 @@ pub enum SkipReason {
     OtherKind,
     /// The kind has the name of one that is read, but is of another API group, such as Kruise's DaemonSet.
     OtherGroup,
-    /// The version of the API is no longer served, such as `extensions/v1beta1` and `apps/v1beta2`.
-    RemovedVersion,
     /// The document has neither a kind nor an API version nor metadata, like the values of a Helm chart.
     NoObject,
 }
@@ -97,7 +95,6 @@ impl fmt::Display for SkipReason {
             Self::OtherGroup => {
                 "it has the name of a kind of Kubernetes, but is of another API group: another controller handles it"
             }
-            Self::RemovedVersion => "Kubernetes 1.16 and later serve DaemonSets as apps/v1 only: write apps/v1",
             Self::NoObject => "it has neither kind nor apiVersion and is no Kubernetes object",
         })
     }

@@ -16,7 +16,10 @@ use crate::manifest::{
     source::{Fault, Position, Source},
     yaml,
 };
-use crate::model::{ControllerRevision, DaemonSet, Key, Kind, Namespace, Node, Object, Pod, Resource, Text, api_group};
+use crate::{
+    api_server::decode_error,
+    model::{ControllerRevision, DaemonSet, Kind, Namespace, Node, Object, Pod, Resource, Text, api_group},
+};
 
 impl Manifests {
     /// Reads a file with YAML documents, JSON, or both. `file` is its name in error messages.
@@ -42,11 +45,9 @@ impl Manifests {
         if is_readable {
             sink.read_yaml(text)?;
         }
-        for Key { namespace, name } in self.identify() {
-            let place = Place { file: file.to_owned(), ..Place::default() };
-            let text = format!(
-                "DaemonSet {namespace}/{name} has no uid: taken for the one of its name that controls pods here"
-            );
+        for key in self.identify() {
+            let place = self.place(Kind::DaemonSet, &key).cloned().unwrap_or_default();
+            let text = format!("DaemonSet {key} has no uid: taken for the one of its name that controls pods here");
             self.warn(ManifestWarning { place, text });
         }
         Ok(())
@@ -107,6 +108,9 @@ struct Owner {
     name: Option<Text>,
     controller: Option<bool>,
 }
+
+/// The other kinds of `apps/v1`.
+const OTHER_APPS: [&str; 4] = ["Deployment", "ReplicaSet", "StatefulSet", "Scale"];
 
 const NOT_UTF_8: &str = "expected UTF-8, found invalid bytes";
 
@@ -259,15 +263,7 @@ impl Sink<'_> {
         let no_group = head.api_version.is_none();
         match (&*kind, group) {
             (kind, _) if is_list(kind) => self.nested_list(text),
-            ("DaemonSet", "apps") if head.api_version.as_deref().is_some_and(|version| version != "apps/v1") => {
-                self.place.object = serde_json::from_slice::<Header>(text.raw_value()?)
-                    .ok()
-                    .map(|header| shortened(header.describe("DaemonSet.apps")));
-                self.skip("DaemonSet.apps", SkipReason::RemovedVersion);
-                self.place.object = None;
-                text.skip_value()
-            }
-            ("DaemonSet", group) if group == "apps" || no_group => {
+            ("DaemonSet", _) if head.api_version.as_deref().is_none_or(|version| version == "apps/v1") => {
                 let json = text.raw_value()?;
                 let original = serde_json::from_slice(json).unwrap_or_default();
                 for field in repeated_fields(json) {
@@ -282,15 +278,24 @@ impl Sink<'_> {
             ("Pod", "") => self.parse::<Pod>(text, None),
             ("Namespace", "") => self.parse::<Namespace>(text, None),
             (kind, group) => {
-                let reason = match kind.parse::<Kind>() {
-                    Ok(Kind::DaemonSet) if group == "extensions" => SkipReason::RemovedVersion,
-                    Ok(_) => SkipReason::OtherGroup,
-                    Err(_) => SkipReason::OtherKind,
-                };
-                let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+                let known = Kind::ALL.iter().find(|known| known.to_string().eq_ignore_ascii_case(kind));
+                let full = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
                 let header = serde_json::from_slice::<Header>(text.raw_value()?);
-                self.place.object = header.ok().map(|header| shortened(header.describe(&kind)));
-                self.skip(&kind, reason);
+                self.place.object = header.ok().map(|header| shortened(header.describe(&full)));
+                let version = head.api_version.as_deref().unwrap_or_default();
+                // Groups with a dot are those of other controllers.
+                if let Some(known) = known.filter(|known| known.to_string() != kind || !group.contains('.')) {
+                    let right = format!("{known} of {}", known.api_version());
+                    self.report(
+                        Scope::Nothing,
+                        format!("no matches for kind {kind:?} in version {version:?}: it is {right}"),
+                    );
+                } else if version == "apps/v1" && !OTHER_APPS.contains(&kind) {
+                    self.report(Scope::Nothing, format!("no matches for kind {kind:?} in version {version:?}"));
+                } else {
+                    let reason = if known.is_some() { SkipReason::OtherGroup } else { SkipReason::OtherKind };
+                    self.skip(&full, reason);
+                }
                 self.place.object = None;
                 text.skip_value()
             }
@@ -351,13 +356,20 @@ impl Sink<'_> {
         match object {
             Ok(object) => self.add(object, json.as_bytes(), original),
             Err(error) => {
+                let path = error.path().to_string();
+                let mut field = (path != ".").then(|| shortened(path));
+                let mut problem = plain(&error.into_inner());
                 if let Some(manifest) = original {
+                    // The API server names the outermost value of another type.
+                    if let Some(refusal) = decode_error(&manifest) {
+                        problem = refusal.to_string();
+                        field = Some(shortened(refusal.field));
+                    }
                     self.manifests.keep_unreadable(manifest);
                 }
-                let path = error.path().to_string();
-                self.place.field = (path != ".").then(|| shortened(path));
+                self.place.field = field;
                 let scope = header.scope(R::KIND, self.manifests.default_namespace());
-                self.report(scope, plain(&error.into_inner()));
+                self.report(scope, problem);
                 self.place.field = None;
             }
         }

@@ -300,7 +300,7 @@ impl Kind {
     pub const ALL: [Self; 5] = [Self::DaemonSet, Self::Node, Self::Pod, Self::Namespace, Self::ControllerRevision];
 
     /// The version of the API in which objects are written.
-    fn api_version(self) -> &'static str {
+    pub(crate) fn api_version(self) -> &'static str {
         match self {
             Self::DaemonSet | Self::ControllerRevision => "apps/v1",
             Self::Node | Self::Pod | Self::Namespace => "v1",

@@ -60,7 +60,8 @@ pub struct Snapshot<'a> {
     pub(crate) backoff: Option<&'a Backoff>,
     pub(crate) expectations_satisfied: bool,
     pub(crate) missing: MissingFacts,
-    pub(crate) manifest: Option<&'a Value>,
+    /// The DaemonSet's manifest, and the one before, if it is a change.
+    pub(crate) manifest: Option<(&'a Value, Option<&'a Value>)>,
 }
 
 /// A snapshot with its rules compiled and its nodes indexed.
@@ -108,10 +109,11 @@ impl<'a> Snapshot<'a> {
         if fact == MissingFact::Revisions { Self { revisions: None, ..snapshot } } else { snapshot }
     }
 
-    /// Sets the DaemonSet's whole manifest, for [lints](crate::lint) about fields that the model omits.
+    /// Sets the DaemonSet's whole manifest, for [lints](crate::lint) about fields that the model omits, and the manifest
+    /// before, if it is a change of a DaemonSet.
     #[must_use]
-    pub fn manifest(self, manifest: &'a Value) -> Self {
-        Self { manifest: Some(manifest), ..self }
+    pub fn manifest(self, manifest: &'a Value, before: Option<&'a Value>) -> Self {
+        Self { manifest: Some((manifest, before)), ..self }
     }
 
     /// Iterates over the facts that [are not known](Self::without).

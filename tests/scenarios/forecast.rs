@@ -122,7 +122,7 @@ fn pods_not_ready_for_long_stay_so() {
     let forecast_ = forecast(&cluster);
     assert_eq!(
         stuck(&forecast_),
-        ["n1: pod unready has been not Ready for too long", "n2: pod going has been terminating for too long"]
+        ["n1: pod unready has not been available for too long", "n2: pod going has been terminating for too long"]
     );
     let patient = cluster.snapshot().forecast(&steady().patience(Duration::from_hours(1_000)));
     assert_eq!(patient.outcome, Outcome::Done);

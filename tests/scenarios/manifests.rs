@@ -76,7 +76,10 @@ fn problems_name_file_document_item_object_field_expected_and_found() {
     );
     assert_eq!(
         problems("kind: DaemonSet\nmetadata: {name: d}\nspec: {template: {spec: {tolerations: [{key: 5}]}}}\n"),
-        ["x: document 1: DaemonSet d: spec.template: spec.tolerations: expected a string, found integer `5`"]
+        [
+            "x: document 1: DaemonSet d: spec.template.spec.tolerations.key: json: cannot unmarshal number into Go struct field \
+              Toleration.spec.template.spec.tolerations.key of type string"
+        ]
     );
     assert_eq!(
         problems("kind: Pod\nmetadata: {name: 7}\n"),

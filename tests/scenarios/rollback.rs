@@ -17,7 +17,9 @@ fn revisions_are_listed_with_their_pods_newest_first() {
     let revisions = cluster.snapshot().rollout_history();
     let told: Vec<_> = revisions
         .iter()
-        .map(|revision| (revision.number, &*revision.hash, revision.is_current, revision.pods, revision.available))
+        .map(|revision| {
+            (revision.number, &*revision.hash, revision.is_current, revision.pods.unwrap(), revision.available.unwrap())
+        })
         .collect();
     assert_eq!(told, [(2, "two", true, 1, 0), (1, "one", false, 1, 1)]);
 }
@@ -28,7 +30,10 @@ fn foreign_pods_and_revisions_are_not_counted() {
     cluster.pods[0].controller.as_mut().unwrap().uid = "another".into();
     cluster.revisions[1].controller.as_mut().unwrap().uid = "another".into();
     let revisions = cluster.snapshot().rollout_history();
-    assert_eq!(revisions.iter().map(|revision| (revision.number, revision.pods)).collect::<Vec<_>>(), [(1, 0)]);
+    assert_eq!(
+        revisions.iter().map(|revision| (revision.number, revision.pods.unwrap())).collect::<Vec<_>>(),
+        [(1, 0)]
+    );
 }
 
 #[test]

@@ -29,6 +29,10 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
         if runs.without.contains(&MissingFact::Namespace) {
             writeln!(out, "  {WARN}! the input has no namespace: its node selector is taken to be absent{WARN:#}")?;
         }
+        if runs.without.contains(&MissingFact::Revisions) {
+            let judged = "which pods are up to date is judged by their labels alone";
+            writeln!(out, "  {WARN}! the input has no ControllerRevisions: {judged}{WARN:#}")?;
+        }
         let spread = runs.spread().map(|spread| format!(" ({spread})")).unwrap_or_default();
         writeln!(out, "  {}{spread}", runs.forecast)?;
         if !runs.is_idle() {

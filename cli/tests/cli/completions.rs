@@ -59,7 +59,12 @@ fn every_shell_has_a_script_that_asks_the_program() {
     }
     let mut asked = daemonplan(&["--", "daemonplan", "explain", "-f", "examples/quiet.json", "tr"]);
     let asked = asked.envs([("DAEMONPLAN_COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", "4"), ("_CLAP_IFS", "\n")]);
-    assert_eq!(run(asked).0, "trap/trapped");
+    assert_eq!(run(asked).0, "trap/trapped\ntrapped");
+    for (begun, expected) in [("nod", "node-exporter"), ("ds/nod", "ds/node-exporter")] {
+        let mut asked = daemonplan(&["--", "daemonplan", "explain", "-f", "examples/quiet.json", begun]);
+        let asked = asked.envs([("DAEMONPLAN_COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", "4"), ("_CLAP_IFS", "\n")]);
+        assert_eq!(run(asked).0, expected, "names without a namespace, as the documents write them");
+    }
 }
 
 #[test]

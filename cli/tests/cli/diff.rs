@@ -1,9 +1,9 @@
 //! `daemonplan diff`.
 
 use assert_cmd::Command;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{QUIET, example, file, run};
+use super::{QUIET, daemonplan, example, file, run};
 
 fn diff(args: &[&str]) -> Command {
     super::daemonplan(&[&["diff"], QUIET, args].concat())
@@ -58,7 +58,10 @@ fn a_manifest_is_applied_and_its_fields_are_shown() {
         ),
         "{out}"
     );
-    assert!(out.ends_with("  at most 2 of 9 nodes unavailable at a time\n\n1 of 4 DaemonSets: 5 replaced\n"), "{out}");
+    assert!(
+        out.ends_with("  at most 2 of 9 nodes become unavailable at a time\n\n1 of 4 DaemonSets: 5 replaced\n"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn a_gate_fails_before_the_cluster_does() {
     let (_, errors, code) = allowed(&["--max-deletes", "4", "--exit-code"]);
     assert_eq!((errors.as_str(), code), ("error: 5 pods deleted, more than --max-deletes 4 allows\n", 3));
     let (_, errors, code) = allowed(&["--max-unavailable", "10%"]);
-    let expected = "2 nodes unavailable at a time, more than --max-unavailable 10% allows";
+    let expected = "2 nodes become unavailable at a time, more than --max-unavailable 10% allows";
     assert_eq!((errors, code), (format!("error: monitoring/node-exporter: {expected}\n"), 3));
 }
 
@@ -265,4 +268,90 @@ fn a_node_affinity_that_no_longer_holds_is_explained() {
     assert!(out.contains("the required node affinity is checked for running pods as well"), "{out}");
     let (out, _, _) = run(&mut diff(&["mesh-proxy", "--set-label", "worker-2=role-"]));
     assert!(!out.contains("IgnoredDuringExecution"), "a node selector says nothing of the kind: {out}");
+}
+
+#[test]
+fn no_command_predicts_what_the_api_server_refuses() {
+    let immutable =
+        "node-exporter: spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"x\"}}: field is immutable";
+    let text = std::fs::read_to_string(example("changes/new-image.yaml")).unwrap();
+    let (_folder, file) = file(&text.replace("app.kubernetes.io/name: node-exporter", "app: x"));
+    for command in ["plan", "explain", "forecast", "overhead"] {
+        let node: &[&str] = if command == "overhead" { &["--node", "examples/node.yaml"] } else { &[] };
+        let (out, errors, code) = run(daemonplan(&[command, "-f", "examples/quiet.json", "--with", &file]).args(node));
+        assert_eq!((out.as_str(), code), ("", 1), "{command}");
+        assert!(errors.contains(immutable) && errors.contains("the API server refuses 1 change"), "{errors}");
+    }
+    let mut lint =
+        daemonplan(&["lint", "-f", "examples/quiet.json", "--with", &file, "--deny", "refused-by-api-server"]);
+    let (out, _, code) = run(&mut lint);
+    assert!(out.contains("spec.selector") && out.contains("field is immutable"), "{out}");
+    assert_eq!(code, 3);
+}
+
+#[test]
+fn directories_in_a_directory_of_changes_are_read_on_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::copy(super::example("changes/new-image.yaml"), inner.join("a.yaml")).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let (_, errors, code) = run(&mut diff(&["--with", folder]));
+    assert!(code == 1 && errors.contains("-R also looks into the directories in it"), "{errors}");
+    let (out, ..) = run(&mut diff(&["--with", folder, "-R"]));
+    assert!(out.ends_with("1 of 4 DaemonSets: 5 replaced\n"), "{out}");
+}
+
+#[test]
+fn labels_and_taints_that_cannot_exist_are_refused() {
+    for (flag, text) in [
+        ("--set-label", "worker-1=a b=c"),
+        ("--set-label", "worker-1=a=b c"),
+        ("--set-label", "worker-1=a/b/c=x"),
+        ("--set-label", "worker-1==x"),
+        ("--taint", "worker-1=a b:NoSchedule"),
+        ("--taint", "worker-1=-a=b:NoSchedule"),
+    ] {
+        let (out, errors, code) = run(&mut diff(&[flag, text]));
+        assert_eq!((out.as_str(), code), ("", 1), "{text}");
+        assert!(errors.contains("must"), "{errors}");
+    }
+}
+
+#[test]
+fn a_cluster_of_which_all_nodes_are_removed_has_none() {
+    let cluster: Value = serde_json::from_slice(&std::fs::read(super::example("quiet.json")).unwrap()).unwrap();
+    let nodes = cluster["items"].as_array().unwrap().iter().filter(|item| item["kind"] == "Node");
+    let removed: Vec<_> =
+        nodes.flat_map(|node| ["--remove-node", node["metadata"]["name"].as_str().unwrap()]).collect();
+    let (out, errors, code) = run(diff(&["node-exporter"]).args(&removed));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert!(out.contains("pod removed: its node does not exist"), "{out}");
+}
+
+#[test]
+fn labels_that_were_applied_before_and_are_gone_are_removed() {
+    let applied = json!({"metadata": {"labels": {"gone": "x"}}}).to_string();
+    let mut cluster: Value = serde_json::from_slice(&std::fs::read(super::example("quiet.json")).unwrap()).unwrap();
+    for item in cluster["items"].as_array_mut().unwrap().iter_mut().filter(|item| item["kind"] == "DaemonSet") {
+        item["metadata"]["labels"]["gone"] = "x".into();
+        item["metadata"]["labels"]["others"] = "x".into();
+        item["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = applied.as_str().into();
+    }
+    let (_folder, cluster) = file(&cluster.to_string());
+    let (out, ..) = run(&mut daemonplan(&["diff", "-f", &cluster, "--with", "examples/changes/new-image.yaml"]));
+    assert!(out.contains("- metadata.labels.gone: \"x\"") && !out.contains("others"), "{out}");
+}
+
+#[test]
+fn a_restart_by_kubectl_stays() {
+    let mut cluster: Value = serde_json::from_slice(&std::fs::read(super::example("quiet.json")).unwrap()).unwrap();
+    for item in cluster["items"].as_array_mut().unwrap().iter_mut().filter(|item| item["kind"] == "DaemonSet") {
+        let annotations = json!({"kubectl.kubernetes.io/restartedAt": "2026-11-01T00:00:00Z", "other": "x"});
+        item["spec"]["template"]["metadata"]["annotations"] = annotations;
+    }
+    let (_folder, cluster) = file(&cluster.to_string());
+    let (out, errors, _) = run(&mut daemonplan(&["diff", "-f", &cluster, "--with", "examples/changes/new-image.yaml"]));
+    assert!(out.contains("- spec.template.metadata.annotations.other") && !out.contains("restartedAt"), "{out}");
+    assert!(errors.contains("monitoring/node-exporter: what was applied is not known"), "{errors}");
 }

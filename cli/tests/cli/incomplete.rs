@@ -211,3 +211,56 @@ fn what_could_not_be_read_is_not_called_the_same() {
     assert_eq!(code, 1);
     assert!(!out.contains("no difference: "), "{out}");
 }
+
+#[test]
+fn a_daemonset_whose_pods_are_here_is_not_new() {
+    let (_folder, cluster) = without("DaemonSet");
+    for command in ["diff", "plan", "explain", "forecast", "lint"] {
+        let (out, errors, code) = on(&cluster, &[command, "--with", "examples/changes/new-image.yaml"]);
+        assert_eq!((out.as_str(), code), ("", 1), "{command}");
+        assert!(errors.contains("pods or ControllerRevisions of monitoring/node-exporter, but not the"), "{errors}");
+    }
+}
+
+#[test]
+fn the_pods_of_a_revision_are_not_known_without_pods() {
+    let (_folder, cluster) = without("Pod");
+    let (out, _, code) = on(&cluster, &["history", "node-exporter"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("the input has no pods") && out.contains(" ?          ?  (current)"), "{out}");
+    let (out, ..) = on(&cluster, &["history", "node-exporter", "-o", "json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["histories"][0]["revisions"][0]["pods"], Value::Null);
+}
+
+#[test]
+fn a_new_daemonset_has_no_revisions_that_could_be_missing() {
+    let text = std::fs::read_to_string(example("changes/new-image.yaml")).unwrap();
+    let (_folder, file) =
+        file(&text.replace("  name: node-exporter\n  namespace: monitoring", "  name: fresh\n  namespace: default"));
+    let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: default}\n";
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + namespace).unwrap();
+    let (out, errors, code) = on("examples/quiet.json", &["diff", "--with", &file, "--max-deletes", "0"]);
+    assert_eq!(code, 0, "{errors}{out}");
+    assert!(out.contains("the DaemonSet is new"), "{out}");
+}
+
+#[test]
+fn without_its_namespace_an_overhead_says_what_it_rests_on() {
+    let (_folder, cluster) = without("Namespace");
+    let args = ["overhead", "--node", "examples/node.yaml", "-o", "json"];
+    let (out, errors, code) = on(&cluster, &args);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["overheads"][0]["restsOn"], code), (&json!(["Namespace"]), 0));
+    let notes: std::collections::BTreeSet<_> = errors.lines().collect();
+    assert_eq!(notes.len(), errors.lines().count(), "each namespace is named once: {errors}");
+    let (out, ..) = on("examples/quiet.json", &args);
+    assert!(!out.contains("restsOn"), "{out}");
+}
+
+#[test]
+fn a_forecast_without_revisions_says_how_it_judges() {
+    let (_folder, cluster) = without("ControllerRevision");
+    let (out, ..) = on(&cluster, &["forecast", "mesh-proxy"]);
+    assert!(out.contains("! the input has no ControllerRevisions: which pods are up to date is judged by"), "{out}");
+}

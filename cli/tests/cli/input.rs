@@ -121,17 +121,36 @@ fn daemonsets_of_other_groups_are_named_with_the_reason() {
     let beta = DAEMONSET.replace("apps/v1", "apps/v1beta2").replace("agent, ", "beta, ");
     let (_folder, file) = file(&format!("{kruise}---\n{old}---\n{beta}---\n{DAEMONSET}"));
     let (out, errors, code) = lint(&["-f", &file]);
-    assert_eq!(code, 0);
+    assert_eq!(code, 1, "kubectl refuses what no API server has");
     assert!(
         errors.contains("DaemonSet.apps.kruise.io prod/agent: skipped: ") && errors.contains("another controller"),
         "{errors}"
     );
-    assert!(
-        errors.contains("DaemonSet.extensions prod/old: skipped: ") && errors.contains("write apps/v1"),
-        "{errors}"
-    );
-    assert!(errors.contains("DaemonSet.apps prod/beta: skipped: ") && errors.contains("as apps/v1 only"), "{errors}");
+    for (object, kind, version) in
+        [("extensions prod/old", "DaemonSet", "extensions/v1beta1"), ("apps prod/beta", "DaemonSet", "apps/v1beta2")]
+    {
+        let problem = format!("no matches for kind {kind:?} in version {version:?}: it is DaemonSet of apps/v1");
+        assert!(errors.contains(&format!("DaemonSet.{object}: {problem}")), "{errors}");
+    }
     assert!(out.contains("1 DaemonSet: "), "{out}");
+}
+
+#[test]
+fn misspelled_kinds_and_groups_fail_beside_good_ones() {
+    for (from, to) in [
+        ("kind: DaemonSet", "kind: daemonset"),
+        ("kind: DaemonSet", "kind: DeamonSet"),
+        ("apps/v1", "app/v1"),
+        ("apps/v1", "v1"),
+    ] {
+        let (_folder, file) =
+            file(&format!("{DAEMONSET}---\n{}", DAEMONSET.replace(from, to).replace("agent, ", "b, ")));
+        for args in [["lint", "-f", &file], ["diff", "--with", &file]] {
+            let input: &[&str] = if args[0] == "diff" { &["-f", "examples/quiet.json"] } else { &[] };
+            let (_, errors, code) = run(daemonplan(&args).args(input));
+            assert_eq!((code, errors.contains("no matches for kind")), (1, true), "{to}: {errors}");
+        }
+    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Returns the first value that cannot be read.
-pub(super) fn error(manifest: &Value) -> Option<FieldError> {
+pub(crate) fn error(manifest: &Value) -> Option<FieldError> {
     let (field, message) = object("DaemonSet", manifest, "").or_else(|| generation(manifest))?;
     Some(FieldError { is_unreadable: true, ..FieldError::new(field, message) })
 }

@@ -17,8 +17,10 @@ use crate::model::LabelSelector;
 use errors::{FieldErrors, Path};
 use names::{annotations, dns_subdomain, label_selector, labels, text};
 
+pub(crate) use decode::error as decode_error;
 pub use decode::{UnknownField, unknown_fields};
 pub use errors::FieldError;
+pub use names::label_problems;
 
 /// Returns why the API server of Kubernetes v1.36 refuses a DaemonSet, in the order and the words of its answer; nothing
 /// if it accepts the DaemonSet. `before` is the DaemonSet that an update changes.
@@ -47,7 +49,7 @@ pub use errors::FieldError;
 /// assert_eq!(validate(&manifest, None), []);
 /// ```
 pub fn validate(manifest: &Value, before: Option<&Value>) -> Vec<FieldError> {
-    if let Some(refusal) = decode::error(manifest) {
+    if let Some(refusal) = decode_error(manifest) {
         return vec![refusal];
     }
     let (daemonset, mut errors) = (stored(manifest), FieldErrors::default());

@@ -56,6 +56,21 @@ pub(super) fn label_key(key: &str) -> Vec<String> {
     errors
 }
 
+/// Returns what the API server refuses in the key and the value of a label or of a taint, the key's first.
+///
+/// ```
+/// use daemonplan::api_server::label_problems;
+/// assert_eq!(label_problems("example.com/pool", "blue"), [""; 0]);
+/// assert!(label_problems("a b", "blue")[0].starts_with("\"a b\": name part must consist of alphanumeric characters"));
+/// ```
+pub fn label_problems(key: &str, value: &str) -> Vec<String> {
+    let of = |text: &str, problems: Vec<String>| {
+        problems.into_iter().map(|problem| format!("{text:?}: {problem}")).collect()
+    };
+    let all: [Vec<String>; 2] = [of(key, label_key(key)), of(value, label_value(value))];
+    all.concat()
+}
+
 pub(super) fn label_value(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > 63 {
