@@ -9,5 +9,6 @@ mod stored;
 mod validation;
 
 pub use stored::stored;
+#[cfg(feature = "manifest")]
 pub(crate) use validation::decode_error;
 pub use validation::{FieldError, UnknownField, label_problems, unknown_fields, validate};
