@@ -5,11 +5,16 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
+    environment,
     errors::{FieldErrors, Path},
     names::{dns_label, label_key, list, port_name, port_number, sorted, text},
     security,
+    volumes::relative,
 };
 use crate::model::Quantity;
+
+const HEADER_NAME: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex \
+    used for validation is '[-A-Za-z0-9]+')";
 
 /// The names of the volumes that containers may mount.
 pub(super) struct PodVolumes<'p> {
@@ -84,8 +89,9 @@ fn common(errors: &mut FieldErrors, path: &Path, container: &Value, volumes: &Po
     let policies = ["File", "FallbackToLogsOnError"];
     errors.one_of(&path.child("terminationMessagePolicy"), message, &policies);
     ports(errors, &path.child("ports"), &container["ports"]);
-    security::environment(errors, &path.child("env"), &container["env"]);
-    mounts(errors, &path.child("volumeMounts"), &container["volumeMounts"], volumes);
+    environment::variables(errors, &path.child("env"), &container["env"]);
+    environment::sources(errors, &path.child("envFrom"), &container["envFrom"]);
+    mounts(errors, &path.child("volumeMounts"), container, volumes);
     let pull = text(&container["imagePullPolicy"]);
     errors.one_of(&path.child("imagePullPolicy"), pull, &["Always", "IfNotPresent", "Never"]);
     let resources = &container["resources"];
@@ -222,6 +228,12 @@ fn handlers(errors: &mut FieldErrors, path: &Path, probe: &Value) {
                 }
                 port(errors, &path.child("port"), &handler["port"]);
                 errors.one_of(&path.child("scheme"), text(&handler["scheme"]), &["HTTP", "HTTPS"]);
+                for header in list(&handler["httpHeaders"]) {
+                    let name = text(&header["name"]);
+                    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+                        errors.invalid(&path.child("httpHeaders"), name, HEADER_NAME);
+                    }
+                }
             }
             "tcpSocket" | "grpc" => port(errors, &path.child("port"), &handler["port"]),
             _ => {}
@@ -243,10 +255,11 @@ fn port(errors: &mut FieldErrors, path: &Path, port: &Value) {
     }
 }
 
-fn mounts(errors: &mut FieldErrors, path: &Path, mounts: &Value, volumes: &PodVolumes<'_>) {
+fn mounts(errors: &mut FieldErrors, of_all: &Path, container: &Value, volumes: &PodVolumes<'_>) {
+    const PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
     let mut paths = BTreeSet::new();
-    for (index, mount) in list(mounts).enumerate() {
-        let path = path.index(index);
+    for (index, mount) in list(&container["volumeMounts"]).enumerate() {
+        let path = of_all.index(index);
         let name = text(&mount["name"]);
         if name.is_empty() {
             errors.required(&path.child("name"), "");
@@ -261,12 +274,23 @@ fn mounts(errors: &mut FieldErrors, path: &Path, mounts: &Value, volumes: &PodVo
         if !paths.insert(mount_path) {
             errors.invalid(&path.child("mountPath"), mount_path, "must be unique");
         }
-        let sub_path = text(&mount["subPath"]);
-        if sub_path.starts_with('/') {
-            errors.invalid(&path.child("subPath"), sub_path, "must be a relative path");
+        // The API server leaves out the index here.
+        relative(errors, &of_all.child("subPath"), text(&mount["subPath"]));
+        let expression = text(&mount["subPathExpr"]);
+        if !expression.is_empty() && !text(&mount["subPath"]).is_empty() {
+            let detail = "subPathExpr and subPath are mutually exclusive";
+            errors.invalid(&path.child("subPathExpr"), expression, detail);
         }
-        if sub_path.split('/').any(|part| part == "..") {
-            errors.invalid(&path.child("subPath"), sub_path, "must not contain '..'");
+        relative(errors, &of_all.child("subPathExpr"), expression);
+        if let Some(propagation) = mount["mountPropagation"].as_str() {
+            let path = of_all.child("mountPropagation");
+            if !PROPAGATIONS.contains(&propagation) {
+                errors.not_supported(&path, propagation, PROPAGATIONS);
+            }
+            if propagation == "Bidirectional" && container["securityContext"]["privileged"] != true {
+                let detail = "Bidirectional mount propagation is available only to privileged containers";
+                errors.forbidden(&path, detail);
+            }
         }
     }
 }

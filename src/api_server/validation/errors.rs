@@ -60,6 +60,14 @@ impl Path {
     }
 }
 
+/// The refusals of a value at the path `at`.
+#[cfg(test)]
+pub(super) fn refusals(check: fn(&mut FieldErrors, &Path, &Value), value: &Value) -> Vec<String> {
+    let mut errors = FieldErrors::default();
+    check(&mut errors, &Path("at".into()), value);
+    errors.0.iter().map(ToString::to_string).collect()
+}
+
 /// Collects refusals.
 #[derive(Debug, Default)]
 pub(super) struct FieldErrors(pub(super) Vec<FieldError>);

@@ -4,18 +4,20 @@
 
 mod container;
 mod decode;
+mod environment;
 mod errors;
 mod names;
 mod pod;
 mod scheduling;
 mod security;
+mod volumes;
 
 use serde_json::{Value, json};
 
 use super::stored::stored;
 use crate::model::LabelSelector;
 use errors::{FieldErrors, Path};
-use names::{annotations, dns_subdomain, label_selector, labels, text};
+use names::{annotations, dns_label, dns_subdomain, label_key, label_selector, labels, list, text};
 
 pub(crate) use decode::error as decode_error;
 pub use decode::{UnknownField, unknown_fields};
@@ -78,8 +80,20 @@ fn metadata(errors: &mut FieldErrors, metadata: &Value) {
     } else if text(&metadata["generateName"]).is_empty() {
         errors.required(&path.child("name"), "name or generateName is required");
     }
+    let namespace = text(&metadata["namespace"]);
+    if !namespace.is_empty() {
+        errors.invalid_each(&path.child("namespace"), namespace, dns_label(namespace));
+    }
     labels(errors, &path.child("labels"), &metadata["labels"]);
     annotations(errors, &path.child("annotations"), &metadata["annotations"]);
+    for (index, finalizer) in list(&metadata["finalizers"]).map(text).enumerate() {
+        let path = path.child("finalizers");
+        errors.invalid_each(&path, finalizer, label_key(finalizer));
+        if !finalizer.contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&finalizer) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.invalid(&path.index(index), finalizer, detail);
+        }
+    }
 }
 
 fn spec(errors: &mut FieldErrors, path: &Path, spec: &Value) {

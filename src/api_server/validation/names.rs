@@ -17,6 +17,9 @@ const DNS_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lowe
     '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
+const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
+    'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+
 fn is_word(text: &str, others: &str) -> bool {
     let is_edge = |c: char| c.is_ascii_alphanumeric();
     text.starts_with(is_edge) && text.ends_with(is_edge) && text.chars().all(|c| is_edge(c) || others.contains(c))
@@ -91,6 +94,19 @@ pub(super) fn dns_subdomain(text: &str) -> Vec<String> {
     let long = (text.len() > 253).then(|| "must be no more than 253 characters".to_owned());
     let is_good = text.split('.').all(is_dns_word);
     long.into_iter().chain((!is_good).then(|| DNS_SUBDOMAIN.to_owned())).collect()
+}
+
+/// The key of a `ConfigMap` or `Secret`.
+pub(super) fn config_key(key: &str) -> Vec<String> {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let checks = [
+        (key.len() > 253, "must be no more than 253 characters"),
+        (!key.chars().all(is_known) || key.is_empty(), CONFIG_KEY),
+        (key == ".", "must not be '.'"),
+        (key == "..", "must not be '..'"),
+        (key.starts_with("..") && key != "..", "must not start with '..'"),
+    ];
+    checks.into_iter().filter(|(fails, _)| *fails).map(|(_, error)| error.to_owned()).collect()
 }
 
 pub(super) fn port_number(port: i64) -> Option<String> {

@@ -8,7 +8,7 @@ use super::{
     container::{self, PodVolumes},
     errors::{FieldErrors, Path},
     names::{annotations, dns_label, dns_subdomain, label_key, labels, list, text},
-    scheduling, security,
+    scheduling, security, volumes,
 };
 
 pub(super) fn template(errors: &mut FieldErrors, path: &Path, template: &Value) {
@@ -32,7 +32,7 @@ pub(super) fn template(errors: &mut FieldErrors, path: &Path, template: &Value) 
 fn pod_spec(errors: &mut FieldErrors, path: &Path, spec: &Value) {
     let field = |name: &str| text(&spec[name]);
     let at = |name: &str| path.child(name);
-    let volumes = PodVolumes { names: volumes(errors, &at("volumes"), &spec["volumes"]) };
+    let volumes = PodVolumes { names: volumes::volumes(errors, &at("volumes"), &spec["volumes"]) };
     container::containers(errors, &at("containers"), &spec["containers"], &volumes);
     container::init_containers(errors, &at("initContainers"), spec, &volumes);
     errors.one_of(&at("restartPolicy"), field("restartPolicy"), &["Always", "OnFailure", "Never"]);
@@ -43,12 +43,17 @@ fn pod_spec(errors: &mut FieldErrors, path: &Path, spec: &Value) {
     if on_host {
         container::host_network(errors, &at("containers"), &spec["containers"]);
     }
-    security::pod(errors, &at("securityContext"), &spec["securityContext"]);
+    security::pod(errors, &at("securityContext"), spec);
     if let Some(grace) = spec["terminationGracePeriodSeconds"].as_i64() {
         container::sleeps(errors, &at("containers"), &spec["containers"], grace);
     }
     scheduling::affinity(errors, &at("affinity"), &spec["affinity"]);
     dns(errors, path, spec);
+    for (index, gate) in list(&spec["readinessGates"]).enumerate() {
+        let condition = text(&gate["conditionType"]);
+        let path = at("readinessGates").index(index).child("conditionType");
+        errors.invalid_each(&path, condition, label_key(condition));
+    }
     let mut gates = BTreeSet::new();
     for (index, gate) in list(&spec["schedulingGates"]).enumerate() {
         let (name, path) = (text(&gate["name"]), at("schedulingGates").index(index));
@@ -106,112 +111,11 @@ fn dns(errors: &mut FieldErrors, path: &Path, spec: &Value) {
             errors.required(&path.child("nameservers"), detail);
         }
     }
-}
-
-/// Checks the volumes. Returns the names of the good ones.
-fn volumes<'p>(errors: &mut FieldErrors, path: &Path, volumes: &'p Value) -> BTreeSet<&'p str> {
-    let mut names = BTreeSet::new();
-    for (index, volume) in list(volumes).enumerate() {
-        let (path, name) = (path.index(index), text(&volume["name"]));
-        let before = errors.0.len();
-        source(errors, &path, volume);
-        if name.is_empty() {
-            errors.required(&path.child("name"), "");
-        } else {
-            errors.invalid_each(&path.child("name"), name, dns_label(name));
-        }
-        if names.contains(name) {
-            errors.duplicate(&path.child("name"), name);
-        }
-        if errors.0.len() == before {
-            names.insert(name);
-        }
+    let (servers, path) = (&spec["dnsConfig"]["nameservers"], path.child("dnsConfig").child("nameservers"));
+    if list(servers).count() > 3 {
+        errors.invalid(&path, servers.clone(), "must not have more than 3 nameservers");
     }
-    names
-}
-
-/// The kinds of volumes, in the order in which Kubernetes looks at them.
-const SOURCES: &[&str] = &[
-    "emptyDir",
-    "hostPath",
-    "gitRepo",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "secret",
-    "nfs",
-    "iscsi",
-    "glusterfs",
-    "flocker",
-    "persistentVolumeClaim",
-    "rbd",
-    "cinder",
-    "cephfs",
-    "quobyte",
-    "downwardAPI",
-    "fc",
-    "flexVolume",
-    "configMap",
-    "azureFile",
-    "vsphereVolume",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "azureDisk",
-    "storageos",
-    "projected",
-    "scaleIO",
-    "csi",
-    "ephemeral",
-    "image",
-];
-
-fn source(errors: &mut FieldErrors, path: &Path, volume: &Value) {
-    let mut given = SOURCES.iter().filter(|source| !volume[**source].is_null());
-    let Some(first) = given.next() else {
-        errors.required(path, "must specify a volume type");
-        return;
-    };
-    let (source, source_path) = (&volume[*first], path.child(first));
-    let required = |errors: &mut FieldErrors, field: &str| {
-        if text(&source[field]).is_empty() {
-            errors.required(&source_path.child(field), "");
-        }
-    };
-    match *first {
-        "hostPath" => {
-            const TYPES: &[&str] =
-                &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
-            let host_path = text(&source["path"]);
-            required(errors, "path");
-            if host_path.split('/').any(|part| part == "..") {
-                errors.invalid(&source_path.child("path"), host_path, "must not contain '..'");
-            }
-            let kind = text(&source["type"]);
-            if !TYPES.contains(&kind) {
-                errors.not_supported(&source_path.child("type"), kind, TYPES);
-            }
-        }
-        "secret" => required(errors, "secretName"),
-        "configMap" => required(errors, "name"),
-        "persistentVolumeClaim" => required(errors, "claimName"),
-        "nfs" => {
-            required(errors, "server");
-            required(errors, "path");
-            if !text(&source["path"]).starts_with('/') {
-                let detail = "must be an absolute path";
-                errors.invalid(&source_path.child("path"), text(&source["path"]), detail);
-            }
-        }
-        "csi" => required(errors, "driver"),
-        _ => {}
-    }
-    if matches!(*first, "secret" | "configMap" | "downwardAPI" | "projected") {
-        let mode = source["defaultMode"].as_i64().unwrap_or_default();
-        if !(0..=0o777).contains(&mode) {
-            let detail = "must be a number between 0 and 0777 (octal), both inclusive";
-            errors.invalid(&source_path.child("defaultMode"), mode, detail);
-        }
-    }
-    for other in given {
-        errors.forbidden(&path.child(other), "may not specify more than 1 volume type");
+    for (index, server) in list(servers).map(text).enumerate() {
+        security::address(errors, &path.index(index), server);
     }
 }

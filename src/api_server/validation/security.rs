@@ -1,60 +1,20 @@
 //! Users, privileges and the environment of containers. `pkg/apis/core/validation`
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{
     errors::{FieldErrors, Path},
-    names::{list, text},
+    names::{dns_subdomain, list, text},
 };
-
-/// The fields of a pod that the environment of a container may refer to.
-const ENV_FIELDS: &[&str] = &[
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-];
-/// Fields that are known, but only to volumes.
-const VOLUME_FIELDS: &[&str] =
-    &["metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName", "status.phase"];
-
-pub(super) fn environment(errors: &mut FieldErrors, path: &Path, variables: &Value) {
-    for (index, variable) in list(variables).enumerate() {
-        let (path, name) = (path.index(index), text(&variable["name"]));
-        if name.is_empty() {
-            errors.required(&path.child("name"), "");
-        } else if name.contains(|c: char| !matches!(c, ' '..='~') || c == '=') {
-            let detail =
-                "a valid environment variable name must consist only of printable ASCII characters other than '='";
-            errors.invalid(&path.child("name"), name, detail);
-        }
-        let (source, source_path) = (&variable["valueFrom"], path.child("valueFrom"));
-        if let Some(field) = source["fieldRef"]["fieldPath"].as_str().filter(|field| !field.contains('[')) {
-            let path = source_path.child("fieldRef").child("fieldPath");
-            if field.is_empty() {
-                errors.required(&path, "");
-            } else if VOLUME_FIELDS.contains(&field) {
-                errors.not_supported(&path, field, ENV_FIELDS);
-            } else if !ENV_FIELDS.contains(&field) && field != "spec.host" {
-                let detail = format!("error converting fieldPath: field label not supported: {field}");
-                errors.invalid(&path, field, detail);
-            }
-        }
-        if !text(&variable["value"]).is_empty() && source.is_object() {
-            errors.invalid(&source_path, "", "may not be specified when `value` is not empty");
-        }
-    }
-}
 
 /// The privileges of a container.
 pub(super) fn container(errors: &mut FieldErrors, path: &Path, context: &Value) {
     users(errors, path, context, &["runAsUser", "runAsGroup"]);
-    seccomp(errors, &path.child("seccompProfile"), &context["seccompProfile"]);
+    profile(errors, path, context, "seccompProfile", "seccomp");
+    profile(errors, path, context, "appArmorProfile", "AppArmor");
+    supported(errors, path, context, "procMount", &["Default", "Unmasked"]);
     if context["allowPrivilegeEscalation"] == false {
         if context["privileged"] == true {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
@@ -68,12 +28,36 @@ pub(super) fn container(errors: &mut FieldErrors, path: &Path, context: &Value) 
 }
 
 /// The privileges of a pod.
-pub(super) fn pod(errors: &mut FieldErrors, path: &Path, context: &Value) {
+pub(super) fn pod(errors: &mut FieldErrors, path: &Path, spec: &Value) {
+    let context = &spec["securityContext"];
+    if spec["hostPID"] == true && spec["shareProcessNamespace"] == true {
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.invalid(&path.child("shareProcessNamespace"), true, detail);
+    }
     users(errors, path, context, &["fsGroup", "runAsUser", "runAsGroup"]);
     for (index, group) in list(&context["supplementalGroups"]).enumerate() {
         user(errors, &path.child("supplementalGroups").index(index), group);
     }
-    seccomp(errors, &path.child("seccompProfile"), &context["seccompProfile"]);
+    profile(errors, path, context, "seccompProfile", "seccomp");
+    profile(errors, path, context, "appArmorProfile", "AppArmor");
+    supported(errors, path, context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
+    supported(errors, path, context, "supplementalGroupsPolicy", &["Merge", "Strict"]);
+    let mut names = BTreeSet::new();
+    for (index, parameter) in list(&context["sysctls"]).enumerate() {
+        let (path, name) = (path.child("sysctls").index(index).child("name"), text(&parameter["name"]));
+        if name.is_empty() {
+            errors.required(&path, "");
+        } else if !names.insert(name) {
+            errors.duplicate(&path, name);
+        }
+    }
+}
+
+/// A field that may be absent, or else has one of these values.
+fn supported(errors: &mut FieldErrors, path: &Path, context: &Value, field: &str, values: &[&str]) {
+    if let Some(value) = context[field].as_str().filter(|value| !values.contains(value)) {
+        errors.not_supported(&path.child(field), value, values);
+    }
 }
 
 fn users(errors: &mut FieldErrors, path: &Path, context: &Value, fields: &[&str]) {
@@ -88,19 +72,23 @@ fn user(errors: &mut FieldErrors, path: &Path, id: &Value) {
     }
 }
 
-fn seccomp(errors: &mut FieldErrors, path: &Path, profile: &Value) {
+/// Checks the fields `seccompProfile` or `appArmorProfile`. `name` is the API server's word for it.
+fn profile(errors: &mut FieldErrors, path: &Path, context: &Value, field: &str, name: &str) {
+    let (path, profile) = (path.child(field), &context[field]);
     if profile.is_null() {
         return;
     }
     let (kind, file) = (text(&profile["type"]), &profile["localhostProfile"]);
     let file_path = path.child("localhostProfile");
     match kind {
-        "" => errors.required(&path.child("type"), "type is required when seccompProfile is set"),
-        "Localhost" if file.is_null() => errors.required(&file_path, "must be set when seccomp type is Localhost"),
+        "" => errors.required(&path.child("type"), &format!("type is required when {field} is set")),
+        "Localhost" if file.is_null() => {
+            errors.required(&file_path, &format!("must be set when {name} type is Localhost"));
+        }
         "Localhost" => {}
         "RuntimeDefault" | "Unconfined" => {
             if !file.is_null() {
-                errors.invalid(&file_path, file.clone(), "can only be set when seccomp type is Localhost");
+                errors.invalid(&file_path, file.clone(), format!("can only be set when {name} type is Localhost"));
             }
         }
         other => errors.not_supported(&path.child("type"), other, &["Localhost", "RuntimeDefault", "Unconfined"]),
@@ -142,10 +130,17 @@ fn capitalised(name: &str) -> String {
 /// Names of hosts that pods resolve.
 pub(super) fn host_aliases(errors: &mut FieldErrors, path: &Path, aliases: &Value) {
     for (index, alias) in list(aliases).enumerate() {
-        let (path, ip) = (path.index(index).child("ip"), text(&alias["ip"]));
-        if !is_ip(ip) {
-            errors.invalid(&path, ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        let path = path.index(index);
+        address(errors, &path.child("ip"), text(&alias["ip"]));
+        for name in list(&alias["hostnames"]).map(text) {
+            errors.invalid_each(&path.child("hostnames"), name, dns_subdomain(name));
         }
+    }
+}
+
+pub(super) fn address(errors: &mut FieldErrors, path: &Path, ip: &str) {
+    if !is_ip(ip) {
+        errors.invalid(path, ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
     }
 }
 
@@ -160,58 +155,63 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn refused(check: fn(&mut FieldErrors, &Path, &Value), value: &Value) -> Vec<String> {
-        let mut errors = FieldErrors::default();
-        check(&mut errors, &Path("at".into()), value);
-        errors.0.iter().map(ToString::to_string).collect()
-    }
+    use crate::api_server::validation::errors::refusals;
 
     #[test]
-    fn privileges_that_contradict_each_other_are_refused() {
+    fn privileges_that_contradict_each_other_are_refusals() {
         let context = json!({"privileged": true, "allowPrivilegeEscalation": false, "runAsUser": -1});
-        let refusals = refused(container, &context);
-        assert_eq!(refusals[0], "at.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive");
-        assert!(refusals[1].starts_with("at: Invalid value: {"), "{refusals:?}");
-        assert!(refusals[1].ends_with("cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
+        let found = refusals(container, &context);
+        assert_eq!(found[0], "at.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive");
+        assert!(found[1].starts_with("at: Invalid value: {"), "{found:?}");
+        assert!(found[1].ends_with("cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
         assert_eq!(
-            refused(container, &json!({"allowPrivilegeEscalation": false, "capabilities": {"add": ["CAP_SYS_ADMIN"]}}))
-                .len(),
+            refusals(
+                container,
+                &json!({"allowPrivilegeEscalation": false, "capabilities": {"add": ["CAP_SYS_ADMIN"]}})
+            )
+            .len(),
             1
         );
-        assert!(refused(container, &json!({"privileged": true, "runAsUser": 0})).is_empty());
-        assert!(refused(container, &Value::Null).is_empty());
-    }
-
-    #[test]
-    fn the_environment_refers_to_fields_that_exist() {
-        let variable =
-            |name: &str, field: &str| json!([{"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}}]);
-        assert!(refused(environment, &variable("NODE-NAME", "spec.nodeName")).is_empty());
-        assert!(refused(environment, &variable("LABEL", "metadata.labels['app']")).is_empty());
-        for (name, field, start) in [
-            ("N", "spec.nodename", "at[0].valueFrom.fieldRef.fieldPath: Invalid value"),
-            ("N", "metadata.labels", "at[0].valueFrom.fieldRef.fieldPath: Unsupported value"),
-            ("A=B", "spec.nodeName", "at[0].name: Invalid value"),
-            ("", "spec.nodeName", "at[0].name: Required value"),
-        ] {
-            let refusals = refused(environment, &variable(name, field));
-            assert!(refusals.len() == 1 && refusals[0].starts_with(start), "{refusals:?}");
-        }
+        assert!(refusals(container, &json!({"privileged": true, "runAsUser": 0})).is_empty());
+        assert!(refusals(container, &Value::Null).is_empty());
     }
 
     #[test]
     fn profiles_and_addresses_are_checked() {
-        assert!(refused(pod, &json!({"seccompProfile": {"type": "RuntimeDefault"}})).is_empty());
+        assert!(refusals(pod, &json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}})).is_empty());
         for profile in [json!({}), json!({"type": "Localhost"}), json!({"type": "Mine"})] {
-            assert_eq!(refused(pod, &json!({"seccompProfile": profile})).len(), 1, "{profile}");
+            for field in ["seccompProfile", "appArmorProfile"] {
+                assert_eq!(refusals(pod, &json!({"securityContext": {field: profile}})).len(), 1, "{profile}");
+                assert_eq!(refusals(container, &json!({field: profile})).len(), 1, "{profile}");
+            }
         }
-        assert_eq!(refused(pod, &json!({"fsGroup": -1, "supplementalGroups": [1, -1]})).len(), 2);
+        assert_eq!(refusals(pod, &json!({"securityContext": {"fsGroup": -1, "supplementalGroups": [1, -1]}})).len(), 2);
         for ip in ["10.9.8.7", "010.1.1.1", "2001:db8::ffff"] {
-            assert!(refused(host_aliases, &json!([{"ip": ip}])).is_empty(), "{ip}");
+            assert!(refusals(host_aliases, &json!([{"ip": ip}])).is_empty(), "{ip}");
         }
         for ip in ["", "10.9.8", "10.9.8.256", "host"] {
-            assert_eq!(refused(host_aliases, &json!([{"ip": ip}])).len(), 1, "{ip}");
+            assert_eq!(refusals(host_aliases, &json!([{"ip": ip}])).len(), 1, "{ip}");
         }
+    }
+
+    #[test]
+    fn policies_of_a_pod_are_known_ones() {
+        for (spec, refusal) in [
+            (
+                json!({"fsGroupChangePolicy": "x"}),
+                "at.fsGroupChangePolicy: Unsupported value: \"x\": supported values: \"Always\"",
+            ),
+            (json!({"supplementalGroupsPolicy": "x"}), "at.supplementalGroupsPolicy: Unsupported value: \"x\""),
+            (json!({"sysctls": [{"name": "a.b"}, {"name": "a.b"}]}), "at.sysctls[1].name: Duplicate value: \"a.b\""),
+        ] {
+            let found = refusals(pod, &json!({"securityContext": spec}));
+            assert!(found.len() == 1 && found[0].starts_with(refusal), "{found:?}");
+        }
+        assert_eq!(
+            refusals(pod, &json!({"hostPID": true, "shareProcessNamespace": true})),
+            ["at.shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled"]
+        );
+        assert_eq!(refusals(container, &json!({"procMount": "foo"})).len(), 1);
+        assert_eq!(refusals(host_aliases, &json!([{"ip": "1.2.3.4", "hostnames": ["a_b"]}])).len(), 1);
     }
 }
