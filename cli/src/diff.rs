@@ -44,7 +44,8 @@ pub(super) struct DiffArgs {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_deletes: Option<usize>,
 
-    /// Exit with 3 if more nodes of a DaemonSet become unavailable at the same time
+    /// Exit with 3 if more nodes of a DaemonSet become unavailable at the same time; a percentage is of the nodes that
+    /// should run a pod, rounded up, as in maxUnavailable
     #[arg(long, value_name = "N|N%", help_heading = "Limits", value_parser = limit)]
     max_unavailable: Option<IntOrPercent>,
 

@@ -15,6 +15,8 @@ use super::{
     output::{Progress, note, print_error},
 };
 
+const STDIN: &str = "standard input";
+
 /// Reads files, the manifests of directories, and standard input (`-`) into `manifests`. A file that cannot be read is
 /// an error that is printed; the others are read all the same. Returns whether all could be read.
 pub(super) fn read(manifests: &mut Manifests, names: &[PathBuf], is_recursive: bool) -> Result<bool, Failure> {
@@ -42,7 +44,7 @@ pub(super) fn read(manifests: &mut Manifests, names: &[PathBuf], is_recursive: b
             if io::stdin().is_terminal() {
                 note(format_args!("reading manifests from standard input"));
             }
-            read_one(manifests, "standard input", io::stdin().lock(), None)
+            read_one(manifests, STDIN, io::stdin().lock(), None)
         } else {
             read_file(manifests, file)
         };
@@ -52,8 +54,9 @@ pub(super) fn read(manifests: &mut Manifests, names: &[PathBuf], is_recursive: b
         }
     }
     if manifests.documents() == documents && all_were_read {
-        let names: Vec<_> = names.iter().map(|name| name.display().to_string()).collect();
-        let names = names.join(", ");
+        let shown =
+            |name: &PathBuf| if name.as_os_str() == "-" { STDIN.to_owned() } else { name.display().to_string() };
+        let names = names.iter().map(shown).collect::<Vec<_>>().join(", ");
         return Err(Failure(format!(
             "the input is empty ({names}): expected manifests, such as those of kubectl get … -o json"
         )));
