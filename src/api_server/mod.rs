@@ -8,6 +8,8 @@ mod schema;
 mod stored;
 mod validation;
 
+#[cfg(feature = "manifest")]
+pub(crate) use stored::SERVICE_ACCOUNT;
 pub use stored::stored;
 #[cfg(feature = "manifest")]
 pub(crate) use validation::decode_error;

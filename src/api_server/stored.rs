@@ -99,6 +99,9 @@ fn encode(value: &Value, field: FieldType) -> Option<Value> {
     }
 }
 
+/// The names of one field of a pod.
+pub(crate) const SERVICE_ACCOUNT: [&str; 2] = ["serviceAccountName", "serviceAccount"];
+
 /// Adds the defaults of the fields of one object.
 fn add_defaults(of: &str, object: &mut Map<String, Value>) {
     const FILE_MODE: i64 = 0o644;
@@ -114,11 +117,11 @@ fn add_defaults(of: &str, object: &mut Map<String, Value>) {
         }
         "RollingUpdateDaemonSet" => vec![("maxUnavailable", json!(1)), ("maxSurge", json!(0))],
         "PodSpec" => {
-            // Of the two names of the field, each stands for the other.
-            for (one, other) in [("serviceAccountName", "serviceAccount"), ("serviceAccount", "serviceAccountName")] {
-                if let Some(name) = object.get(one).cloned() {
-                    object.entry(other).or_insert(name);
-                }
+            // Of the two names of the field, each stands for the other; the first counts.
+            let account =
+                SERVICE_ACCOUNT.iter().filter_map(|field| object.get(*field)).find(|name| **name != "").cloned();
+            if let Some(account) = account {
+                object.extend(SERVICE_ACCOUNT.map(|field| (field.to_owned(), account.clone())));
             }
             object.get_mut("overhead").into_iter().for_each(round_up);
             vec![

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    api_server,
+    api_server::{self, SERVICE_ACCOUNT},
     model::{DaemonSet, Labels, Namespace, Node, PodTemplate, Quantity},
 };
 
@@ -16,24 +16,64 @@ const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Returns the template of a manifest in the words of the live one: what both mean the same after the API server's
 /// defaults is written as in the live one. Of fields that the manifest lacks, those that `applied` has are removed, as
 /// kubectl apply does; if nobody knows what was applied, all but the time of a restart.
-fn template(live: &PodTemplate, new: PodTemplate, applied: Option<&Value>) -> PodTemplate {
+fn template(live: &PodTemplate, new: PodTemplate, given: &Value, applied: Option<&Value>) -> PodTemplate {
     let live_json = Value::Object(live.json().clone());
-    let mut new_json = Value::Object(new.json().clone());
+    let mut given = given.clone();
     if let (None, Some(time)) =
         (applied, live_json.pointer("/metadata/annotations").and_then(|all| all.get(RESTARTED_AT)))
     {
         let annotations = [("metadata", json!({})), ("annotations", json!({})), (RESTARTED_AT, time.clone())];
-        let mut place = Some(&mut new_json);
+        let mut place = Some(&mut given);
         for (field, default) in annotations {
             let fields = place.and_then(Value::as_object_mut);
             place = fields.map(|fields| fields.entry(field).or_insert(default));
         }
     }
-    let [stored_live, stored_new] = [&live_json, &new_json].map(stored_template);
+    let [stored_live, mut stored_new] = [&live_json, &given].map(stored_template);
+    keep_empty(&given, &stored_live, &mut stored_new);
     let applied = applied.map(|applied| applied.pointer("/spec/template").unwrap_or(&Value::Null));
-    let aligned = serde_json::from_value(align(&live_json, &stored_live, &stored_new, applied));
+    let mut aligned = align(&live_json, &stored_live, &stored_new, applied);
+    service_account(&mut aligned, &live_json, &given, applied);
     // Parsing cannot fail: the values are those of templates.
-    aligned.unwrap_or(new)
+    serde_json::from_value(aligned).unwrap_or(new)
+}
+
+/// Keeps the empty maps of the manifest, which the API server does not store, where the live object has entries: to merge
+/// nothing removes nothing.
+fn keep_empty(given: &Value, live: &Value, stored: &mut Value) {
+    let (Value::Object(given), Value::Object(live), Value::Object(stored)) = (given, live, stored) else { return };
+    for (key, value) in given {
+        let Some(live) = live.get(key).filter(|live| live.is_object() && value.is_object()) else { continue };
+        match stored.get_mut(key) {
+            Some(stored) => keep_empty(value, live, stored),
+            None if *value == json!({}) => drop(stored.insert(key.clone(), json!({}))),
+            None => {}
+        }
+    }
+}
+
+/// Sets the service account. It has two names: a manifest that lacks the one it was applied with leaves the other, and what
+/// the first one says counts.
+fn service_account(template: &mut Value, live: &Value, given: &Value, applied: Option<&Value>) {
+    fn name<'v>(template: &'v Value, field: &str) -> Option<&'v str> {
+        template.get("spec")?.get(field)?.as_str().filter(|name| !name.is_empty())
+    }
+    let has = |template: &Value, field: &str| template.get("spec").is_some_and(|spec| spec.get(field).is_some());
+    let merged = |field: &&str| match applied {
+        _ if has(given, field) => name(given, field),
+        Some(applied) if !has(applied, field) => name(live, field),
+        _ => None,
+    };
+    let account = SERVICE_ACCOUNT.iter().find_map(merged);
+    let is_same = account == SERVICE_ACCOUNT.iter().find_map(|field| name(live, field));
+    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for field in SERVICE_ACCOUNT {
+        let value = if is_same { name(live, field) } else { account };
+        match value {
+            Some(value) => drop(spec.insert(field.into(), value.into())),
+            None => drop(spec.remove(field)),
+        }
+    }
 }
 
 /// Whether two templates are the same to the API server, which compares quantities by their value.
@@ -73,7 +113,9 @@ fn align(live: &Value, stored: &Value, new: &Value, applied: Option<&Value>) -> 
             let kept = live.iter().filter_map(|(key, value)| match (stored.get(key), new.get(key)) {
                 (Some(stored), Some(new)) => {
                     let applied = applied.map(|applied| applied.get(key).unwrap_or(&Value::Null));
-                    Some((key.clone(), align(value, stored, new, applied)))
+                    let aligned = align(value, stored, new, applied);
+                    let is_gone = *new == json!({}) && aligned == *new && *stored != *new;
+                    (!is_gone).then(|| (key.clone(), aligned))
                 }
                 // Somebody else set it.
                 (Some(_), None) if !was_applied(key) => Some((key.clone(), value.clone())),
@@ -128,14 +170,17 @@ fn metadata(field: &str, live: &Labels, new: &Labels, applied: Option<&Value>) -
 }
 
 /// Applies the spec, further labels and the annotations of `new`; all else is kept. A changed spec increments the generation.
-pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet) -> DaemonSet {
+/// `manifest` is `new` as it was given.
+pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet, manifest: Option<&Value>) -> DaemonSet {
+    let given = manifest.and_then(|manifest| manifest.pointer("/spec/template")).cloned();
+    let given = given.unwrap_or_else(|| Value::Object(new.template.json().clone()));
     let applied = live.annotations.get(LAST_APPLIED).and_then(|text| serde_json::from_str::<Value>(text).ok());
     let mut after = DaemonSet {
         uid: live.uid.clone(),
         generation: live.generation,
         deleted: live.deleted,
         finalizers: live.finalizers.clone(),
-        template: template(&live.template, new.template, applied.as_ref()),
+        template: template(&live.template, new.template, &given, applied.as_ref()),
         status: live.status.clone(),
         ..new
     };
@@ -249,15 +294,15 @@ mod tests {
         })
     }
 
-    fn applied(manifest: Value) -> DaemonSet {
-        daemonset(&live(), from_value(manifest).unwrap())
+    fn applied(manifest: &Value) -> DaemonSet {
+        daemonset(&live(), from_value(manifest.clone()).unwrap(), Some(manifest))
     }
 
     #[test]
     fn defaults_of_the_api_server_are_not_a_difference() {
         let mut manifest = manifest("registry:5000/agent:1");
         manifest["spec"]["template"]["spec"]["volumes"].as_array_mut().unwrap().reverse();
-        let after = applied(manifest);
+        let after = applied(&manifest);
         assert_eq!(after.template, live().template);
         assert_eq!((after.generation, after.template_generation()), (3, Some(2)));
         assert_eq!((&*after.uid, after.finalizers.len(), after.status.observed_generation), ("42", 1, 3));
@@ -271,11 +316,11 @@ mod tests {
             manifest["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
             manifest
         };
-        let live = applied(with("50m"));
-        let other = daemonset(&live, from_value(with("5e-2")).unwrap());
+        let live = applied(&with("50m"));
+        let other = daemonset(&live, from_value(with("5e-2")).unwrap(), None);
         assert_ne!(other.template, live.template, "it is stored as 50e-3");
         assert_eq!((other.generation, other.template_generation()), (live.generation, live.template_generation()));
-        let more = daemonset(&live, from_value(with("60m")).unwrap());
+        let more = daemonset(&live, from_value(with("60m")).unwrap(), None);
         assert_eq!(more.generation, live.generation + 1);
     }
 
@@ -290,14 +335,14 @@ mod tests {
         template["spec"]["nodeSelector"] = json!({"pool": "x"});
         restarted.template = from_value(template).unwrap();
         // Without the annotation nobody knows: the manifest is all, but no manifest has the time of a restart.
-        let all = daemonset(&restarted, from_value(manifest.clone()).unwrap());
+        let all = daemonset(&restarted, from_value(manifest.clone()).unwrap(), None);
         assert_eq!(all.template.json()["metadata"]["annotations"], template_annotations);
         assert_eq!(all.template.json()["spec"].get("nodeSelector"), None);
         let mut applied = manifest.clone();
         applied["spec"]["template"]["spec"]["nodeSelector"] = json!({"pool": "x"});
         applied["metadata"]["annotations"] = json!({"old": "1"});
         restarted.annotations = restarted.annotations.with(LAST_APPLIED, applied.to_string()).with("old", "1");
-        let after = daemonset(&restarted, from_value(manifest).unwrap());
+        let after = daemonset(&restarted, from_value(manifest).unwrap(), None);
         let json = after.template.json();
         assert_eq!(json["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"], "2026-01-02T03:04:05Z");
         assert_eq!(json["spec"]["containers"][0]["env"][1]["name"], "ADDED");
@@ -307,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_changed_template_increments_the_generation() {
-        let after = applied(manifest("registry:5000/agent"));
+        let after = applied(&manifest("registry:5000/agent"));
         let container = &after.template.json()["spec"]["containers"][0];
         assert_eq!((&container["imagePullPolicy"], &container["resources"]), (&json!("Always"), &json!({})));
         assert_eq!((after.generation, after.template_generation()), (4, Some(3)));
@@ -319,9 +364,9 @@ mod tests {
         let spec = changed["spec"]["template"]["spec"].as_object_mut().unwrap();
         spec.remove("hostNetwork");
         spec.insert("terminationGracePeriodSeconds".into(), json!(60));
-        let after = applied(changed.clone());
+        let after = applied(&changed);
         assert!(!after.template.host_network());
-        let back = daemonset(&after, from_value(manifest("registry:5000/agent:1")).unwrap());
+        let back = daemonset(&after, from_value(manifest("registry:5000/agent:1")).unwrap(), None);
         assert_eq!(back.template.json()["spec"]["terminationGracePeriodSeconds"], 30);
         assert_eq!((after.generation, back.generation), (4, 5));
     }
@@ -346,5 +391,60 @@ mod tests {
         assert_eq!(namespace(&live, patch.clone()).annotations.iter().count(), 2);
         patch.uid = "8".into();
         assert_eq!(namespace(&live, patch.clone()), patch);
+    }
+
+    /// The template after a manifest with these fields of the pod is applied to a live DaemonSet with others.
+    fn merged(live_spec: &Value, applied_spec: Option<&Value>, spec: &Value) -> Value {
+        let of = |spec: &Value| {
+            json!({
+                "metadata": {"namespace": "prod", "name": "agent"},
+                "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": {"metadata": {"labels": {"app": "agent"}}, "spec": spec}}
+            })
+        };
+        let mut live: DaemonSet = from_value(of(live_spec)).unwrap();
+        live.uid = "42".into();
+        if let Some(applied) = applied_spec {
+            live.annotations = live.annotations.with(LAST_APPLIED, of(applied).to_string());
+        }
+        let manifest = of(spec);
+        let after = daemonset(&live, from_value(manifest.clone()).unwrap(), Some(&manifest));
+        let mut spec = after.template.json()["spec"].clone();
+        for default in
+            ["restartPolicy", "terminationGracePeriodSeconds", "dnsPolicy", "securityContext", "schedulerName"]
+        {
+            spec.as_object_mut().unwrap().remove(default);
+        }
+        spec
+    }
+
+    #[test]
+    fn an_empty_map_removes_only_what_was_applied() {
+        let (none, empty, x) = (json!({}), json!({"nodeSelector": {}}), json!({"nodeSelector": {"x": "y"}}));
+        assert_eq!(merged(&x, Some(&empty), &empty), x, "somebody else set it");
+        assert_eq!(merged(&x, Some(&x), &empty), none);
+        let two = json!({"nodeSelector": {"x": "y", "a": "b"}});
+        assert_eq!(merged(&two, Some(&x), &empty), json!({"nodeSelector": {"a": "b"}}));
+        assert_eq!(merged(&x, Some(&empty), &none), none, "the whole map was applied, and is gone");
+        assert_eq!(merged(&x, None, &empty), none, "nobody knows");
+        assert_eq!(merged(&none, Some(&empty), &empty), none);
+    }
+
+    #[test]
+    fn the_service_account_has_two_names() {
+        let both = |name: &str| json!({"serviceAccountName": name, "serviceAccount": name});
+        let name = |name: &str| json!({"serviceAccountName": name});
+        let (live, none) = (both("sa"), json!({}));
+        assert_eq!(merged(&live, Some(&name("sa")), &none), live, "the other name stays");
+        assert_eq!(merged(&live, Some(&name("sa")), &name("new")), both("new"));
+        assert_eq!(
+            merged(&live, Some(&name("sa")), &json!({"serviceAccountName": "sa", "serviceAccount": "other"})),
+            live
+        );
+        let old = |name: &str| json!({"serviceAccount": name});
+        assert_eq!(merged(&live, Some(&old("sa")), &old("other")), live, "the live name counts");
+        assert_eq!(merged(&live, Some(&live), &none), none);
+        assert_eq!(merged(&live, Some(&live), &both("")), none);
+        assert_eq!(merged(&live, None, &name("sa")), live);
+        assert_eq!(merged(&live, None, &none), none, "nobody knows");
     }
 }

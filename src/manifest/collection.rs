@@ -316,7 +316,9 @@ impl Manifests {
                 let contents = self.contents(&daemonset.namespace.clone());
                 let name = daemonset.name.clone();
                 let live = contents.daemonsets.get_mut(&name);
-                let (daemonset, added) = combine(live, daemonset, |daemonset| &daemonset.uid, apply::daemonset);
+                let manifest = if daemonset.uid.is_empty() { original.as_ref() } else { contents.originals.get(&name) };
+                let apply = |live: &DaemonSet, new| apply::daemonset(live, new, manifest);
+                let (daemonset, added) = combine(live, daemonset, |daemonset| &daemonset.uid, apply);
                 if added == Added::Changes {
                     // Of the two, the one without a uid is the change.
                     let uid = |manifest: &Value| manifest.pointer("/metadata/uid").is_some_and(|uid| uid != "");
@@ -416,7 +418,7 @@ impl Manifests {
             for (name, daemonset) in changed.daemonsets {
                 contents.before.extend(contents.originals.remove(&name).map(|manifest| (name.clone(), manifest)));
                 let daemonset = match contents.daemonsets.get(&name) {
-                    Some(live) => apply::daemonset(live, daemonset),
+                    Some(live) => apply::daemonset(live, daemonset, contents.applied.get(&name)),
                     None => daemonset,
                 };
                 contents.daemonsets.insert(name, daemonset);
@@ -461,7 +463,12 @@ impl Manifests {
 
 /// Puts an object and the one of its name together. If only one of them has a uid, the other one is a change of it,
 /// whatever their order.
-fn combine<T: Clone>(known: Option<&mut T>, object: T, uid: fn(&T) -> &Text, apply: fn(&T, T) -> T) -> (T, Added) {
+fn combine<T: Clone>(
+    known: Option<&mut T>,
+    object: T,
+    uid: fn(&T) -> &Text,
+    apply: impl FnOnce(&T, T) -> T,
+) -> (T, Added) {
     match known {
         None => (object, Added::New),
         Some(known) => match (uid(known).is_empty(), uid(&object).is_empty()) {
