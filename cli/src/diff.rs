@@ -176,6 +176,26 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     })
 }
 
+/// The first port of a container that a change gives more often than before, under another protocol.
+fn port_that_merges(change: &Value, before: &Value) -> Option<u64> {
+    fn containers(manifest: &Value) -> impl Iterator<Item = &Value> {
+        manifest.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten()
+    }
+    let ports = |container: &Value| -> Vec<u64> {
+        let ports = container.get("ports").and_then(Value::as_array).into_iter().flatten();
+        ports.filter_map(|port| port.get("containerPort")?.as_u64()).collect()
+    };
+    containers(change).find_map(|container| {
+        let live = containers(before).find(|live| live.get("name") == container.get("name")).map(ports)?;
+        let count = |ports: &[u64], port: u64| ports.iter().filter(|other| **other == port).count();
+        let ports = ports(container);
+        ports.iter().copied().find(|port| {
+            let was = count(&live, *port);
+            was > 0 && count(&ports, *port) > was
+        })
+    })
+}
+
 /// Says where kubectl apply does something else than what is compared.
 fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &Value, before: &Value) {
     const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -185,6 +205,12 @@ fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &
         note(format_args!(
             "{name}: what was applied is not known, as the annotation {LAST_APPLIED} is missing: fields that the \
              manifest lacks count as removed, while kubectl apply keeps them"
+        ));
+    }
+    if let Some(port) = port_that_merges(change, before) {
+        note(format_args!(
+            "{name}: port {port} is given for several protocols: kubectl apply merges ports by their number alone, so \
+             that one of them is lost; kubectl apply --server-side keeps both"
         ));
     }
     let version = |manifest: &Value| manifest.pointer("/metadata/resourceVersion")?.as_str()?.parse::<u64>().ok();

@@ -355,3 +355,23 @@ fn a_restart_by_kubectl_stays() {
     assert!(out.contains("- spec.template.metadata.annotations.other") && !out.contains("restartedAt"), "{out}");
     assert!(errors.contains("monitoring/node-exporter: what was applied is not known"), "{errors}");
 }
+
+#[test]
+fn ports_that_kubectl_merges_are_noted() {
+    let with =
+        |ports: Value| changed(|daemonset| daemonset["spec"]["template"]["spec"]["containers"][0]["ports"] = ports);
+    let (udp, tcp) =
+        (json!({"containerPort": 9100, "protocol": "UDP"}), json!({"containerPort": 9100, "protocol": "TCP"}));
+    let mut dump: Value = serde_json::from_slice(&std::fs::read(example("quiet.json")).unwrap()).unwrap();
+    for item in
+        dump["items"].as_array_mut().unwrap().iter_mut().filter(|item| item["metadata"]["name"] == "node-exporter")
+    {
+        item["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([tcp]);
+    }
+    let (_folder, dump) = file(&dump.to_string());
+    for (ports, is_noted) in [(json!([tcp, udp]), true), (json!([tcp]), false), (json!([udp]), false)] {
+        let (_folder, manifest) = with(ports);
+        let (_, errors, code) = run(&mut daemonplan(&["diff", "-f", &dump, "--with", &manifest]));
+        assert_eq!((errors.contains("port 9100 is given for several protocols"), code), (is_noted, 0), "{errors}");
+    }
+}
