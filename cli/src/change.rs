@@ -11,9 +11,7 @@ use daemonplan::{
 };
 
 use super::{
-    Failure,
-    facts::print_problems,
-    input,
+    Failure, input,
     output::note,
     style::{SHOWN, did_you_mean, first_names},
 };
@@ -144,7 +142,7 @@ impl ChangeArgs {
             }
             is_complete = input::read(&mut applied, &self.with, is_recursive)?;
             is_complete &= applied.problems().is_empty();
-            print_problems(&applied);
+            input::print_problems(&applied);
             if applied.objects().next().is_none() && is_complete {
                 return Err(Failure("--with: no object that plans depend on, such as a DaemonSet".into()));
             }

@@ -23,7 +23,7 @@ use serde_json::Value;
 use super::{
     Failure,
     facts::{ALL_KINDS, FactArgs},
-    output::{self, Format, escape_control, note, print_error, write_error},
+    output::{self, Format, daemonset_name, escape_control, note, print_error, write_error},
     report,
     selection::Selection,
     style::{BOLD, DIM, WARN, lacking, names, plural, shown_of, style},
@@ -161,7 +161,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     }
     let mut is_accepted = true;
     for (snapshot, _) in differences.iter().filter(|(_, difference)| !difference.refusals.is_empty()) {
-        print_error(&format_args!("{}: the API server refuses the change", name(snapshot.daemonset())));
+        print_error(&format_args!("{}: the API server refuses the change", daemonset_name(snapshot.daemonset())));
         is_accepted = false;
     }
     if !is_accepted {
@@ -199,7 +199,7 @@ fn port_that_merges(change: &Value, before: &Value) -> Option<u64> {
 /// Says where kubectl apply does something else than what is compared.
 fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &Value, before: &Value) {
     const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-    let name = name(daemonset);
+    let name = daemonset_name(daemonset);
     let has_removed = difference.fields.iter().any(|field| field.after.is_none());
     if has_removed && difference.refusals.is_empty() && daemonset.annotations.get(LAST_APPLIED).is_none() {
         note(format_args!(
@@ -237,7 +237,7 @@ impl DiffArgs {
             deny(format!("{} deleted, more than --max-deletes {most} allows", plural(deletions, "pod")));
         }
         for (snapshot, Difference { diff, .. }) in differences {
-            let name = name(snapshot.daemonset());
+            let name = daemonset_name(snapshot.daemonset());
             let most = self.max_unavailable.map(|most| (most, most.of(diff.desired)));
             if let Some((most, _)) = most.filter(|(_, count)| diff.most_unavailable > *count) {
                 let nodes = plural(diff.most_unavailable, "node");
@@ -306,10 +306,6 @@ fn field_path(pointer: &str) -> String {
     path
 }
 
-fn name(daemonset: &DaemonSet) -> String {
-    escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name))
-}
-
 fn write(
     out: &mut impl Write,
     differences: &[(Snapshot<'_>, Difference)],
@@ -319,7 +315,7 @@ fn write(
     let changed: Vec<_> = differences.iter().filter(|(_, difference)| !difference.is_empty()).collect();
     let mut counts = IndexMap::<&str, usize>::new();
     for (snapshot, difference) in &changed {
-        writeln!(out, "{BOLD}{}{BOLD:#}", name(snapshot.daemonset()))?;
+        writeln!(out, "{BOLD}{}{BOLD:#}", daemonset_name(snapshot.daemonset()))?;
         if difference.is_new {
             let style = style('+');
             writeln!(out, "  {style}+{style:#} the DaemonSet is new")?;

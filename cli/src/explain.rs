@@ -17,7 +17,7 @@ use super::{
     Failure,
     change::node_name,
     facts::{ALL_KINDS, FactArgs},
-    output::{self, Format, escape_control, write_error},
+    output::{self, Format, daemonset_name, escape_control, write_error},
     report,
     selection::Selection,
     style::{BOLD, DIM, SHOWN, WARN, did_you_mean, names, plural},
@@ -87,7 +87,7 @@ fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool
             writeln!(out)?;
         }
         let daemonset = snapshot.daemonset();
-        let name = escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name));
+        let name = daemonset_name(daemonset);
         writeln!(out, "{BOLD}{name}{BOLD:#}")?;
         for warning in &explanation.warnings {
             writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(warning))?;

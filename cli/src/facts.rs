@@ -229,7 +229,7 @@ impl InputArgs {
         if self.complete {
             manifests = manifests.complete();
         }
-        print_problems(&manifests);
+        input::print_problems(&manifests);
         self.print_skipped(&manifests);
         is_readable &= manifests.problems().is_empty();
         let (expectations_unsatisfied, is_recursive) = (self.expectations_unsatisfied, self.recursive);
@@ -263,17 +263,4 @@ fn has_piped_input() -> bool {
 #[cfg(not(unix))]
 fn has_piped_input() -> bool {
     false
-}
-
-pub(super) fn print_problems(manifests: &Manifests) {
-    if manifests.replaced() > 0 {
-        let objects = plural(manifests.replaced(), "object");
-        note(format_args!("{objects} given more than once; the last of each is used"));
-    }
-    for warning in manifests.warnings() {
-        note(format_args!("{warning}"));
-    }
-    for problem in manifests.problems() {
-        print_error(problem);
-    }
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     Failure,
     facts::{Facts, InputArgs},
-    output::{self, Format, escape_control, write_error},
+    output::{self, Format, daemonset_name, escape_control, write_error},
     report,
     selection::Selection,
     style::{BOLD, DIM, WARN},
@@ -108,7 +108,7 @@ fn write(
             writeln!(out)?;
         }
         let daemonset = snapshot.daemonset();
-        writeln!(out, "{BOLD}{}{BOLD:#}", escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name)))?;
+        writeln!(out, "{BOLD}{}{BOLD:#}", daemonset_name(daemonset))?;
         if snapshot.missing().any(|fact| fact == MissingFact::Revisions) {
             writeln!(out, "  {WARN}! not known: the input has no ControllerRevisions{WARN:#}")?;
             continue;

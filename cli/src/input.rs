@@ -13,6 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::{
     Failure,
     output::{Progress, note, print_error},
+    style::plural,
 };
 
 const STDIN: &str = "standard input";
@@ -62,6 +63,20 @@ pub(super) fn read(manifests: &mut Manifests, names: &[PathBuf], is_recursive: b
         )));
     }
     Ok(all_were_read)
+}
+
+/// Says what is unexpected in the manifests, and what could not be read.
+pub(super) fn print_problems(manifests: &Manifests) {
+    if manifests.replaced() > 0 {
+        let objects = plural(manifests.replaced(), "object");
+        note(format_args!("{objects} given more than once; the last of each is used"));
+    }
+    for warning in manifests.warnings() {
+        note(format_args!("{warning}"));
+    }
+    for problem in manifests.problems() {
+        print_error(problem);
+    }
 }
 
 /// Adds the manifests of a directory, in the order of their names.

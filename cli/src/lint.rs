@@ -194,7 +194,7 @@ fn write(
         let Finding { lint, severity, daemon_set, kind, field, message, fix, nodes, .. } = finding;
         let is_first = current.is_none();
         if current.replace(daemon_set).is_none_or(|current| current != daemon_set) {
-            let name = escape_control(format_args!("{}/{}", daemon_set.namespace, daemon_set.name));
+            let name = escape_control(daemon_set);
             writeln!(out, "{}{BOLD}{name}{BOLD:#}", if is_first { "" } else { "\n" })?;
         }
         let (style, field) = (style(*severity), escape_control(field));

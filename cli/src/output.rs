@@ -8,7 +8,7 @@ use std::{
 
 use anstream::AutoStream;
 use clap::ValueEnum;
-use daemonplan::manifest;
+use daemonplan::{manifest, model::DaemonSet};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use terminal_size::Width;
@@ -133,6 +133,11 @@ pub(super) fn print_error(error: &dyn fmt::Display) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
     // A closed standard error is ignored.
     let _ = writeln!(AutoStream::auto(io::stderr()), "{style}error:{style:#} {}", escape_control(error));
+}
+
+/// Returns a DaemonSet's namespace and name, without control characters.
+pub(super) fn daemonset_name(daemonset: &DaemonSet) -> String {
+    escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name))
 }
 
 pub(super) fn note(text: fmt::Arguments<'_>) {

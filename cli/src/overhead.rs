@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{
     Failure,
-    facts::{FactArgs, print_problems},
+    facts::FactArgs,
     input,
     output::{self, Format, escape_control, note, print_error, write_error},
     selection::Selection,
@@ -60,7 +60,7 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
         )));
     }
     let mut is_complete = input::read(&mut new_nodes, &args.node, false)?;
-    print_problems(&new_nodes);
+    input::print_problems(&new_nodes);
     if new_nodes.nodes().is_empty() {
         return Err(Failure("--node: expected a Node, found none".into()));
     }
@@ -132,10 +132,7 @@ fn write(
             writeln!(out)?;
         }
         writeln!(out, "{BOLD}{}{BOLD:#}: {}", escape_control(node), escape_control(overhead))?;
-        let running: Vec<_> = overhead
-            .running()
-            .map(|key| (key, escape_control(format_args!("{}/{}", key.namespace, key.name))))
-            .collect();
+        let running: Vec<_> = overhead.running().map(|key| (key, escape_control(key))).collect();
         let width = running.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
         for (key, name) in running {
             let requests =
@@ -149,7 +146,7 @@ fn write(
         }
         let mut refused = IndexMap::<_, Vec<_>>::new();
         for (key, refusal) in overhead.refused() {
-            let name = escape_control(format_args!("{}/{}", key.namespace, key.name));
+            let name = escape_control(key);
             refused.entry(escape_control(refusal)).or_default().push(name);
         }
         for (refusal, daemonsets) in refused {

@@ -20,7 +20,7 @@ use indexmap::IndexMap;
 use super::{
     Failure,
     facts::{ALL_KINDS, FactArgs},
-    output::{self, escape_control, print_error, write_error},
+    output::{self, daemonset_name, escape_control, print_error, write_error},
     report::{self, Planned},
     selection::Selection,
     style::{BOLD, DIM, SHOWN, WARN, first_names, lacking, names, plural, shown_of, span, style},
@@ -152,7 +152,7 @@ fn write(out: &mut impl Write, manifests: &Manifests, plans: Vec<Planned<'_>>, a
 
 fn one(out: &mut impl Write, snapshot: &Snapshot<'_>, plan: &Plan, groups: &Groups, all: bool) -> io::Result<()> {
     let daemonset = snapshot.daemonset();
-    let name = escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name));
+    let name = daemonset_name(daemonset);
     writeln!(out, "{BOLD}{name}{BOLD:#}  {}", state(daemonset, plan))?;
     for warning in &plan.warnings {
         writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(warning))?;

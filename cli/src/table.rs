@@ -2,10 +2,8 @@
 
 use std::io::{self, Write};
 
-use daemonplan::model::DaemonSet;
-
 use super::{
-    output::escape_control,
+    output::daemonset_name,
     report::Planned,
     style::{BOLD, DIM, plural},
 };
@@ -15,14 +13,10 @@ pub(super) fn has_news((_, plan): &Planned<'_>) -> bool {
     !plan.actions.is_empty() || !plan.unsupported.is_empty() || !plan.warnings.is_empty()
 }
 
-pub(super) fn name(daemonset: &DaemonSet) -> String {
-    escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name))
-}
-
 /// Writes the names of DaemonSets with actions, one on each line, as this program takes them.
 pub(super) fn names(out: &mut impl Write, plans: &[Planned<'_>]) -> io::Result<()> {
     for (snapshot, _) in plans.iter().filter(|(_, plan)| !plan.actions.is_empty()) {
-        writeln!(out, "{}", name(snapshot.daemonset()))?;
+        writeln!(out, "{}", daemonset_name(snapshot.daemonset()))?;
     }
     out.flush()
 }
@@ -32,14 +26,15 @@ pub(super) fn write(out: &mut impl Write, plans: &[Planned<'_>], all: bool) -> i
     const HEAD: [&str; 8] =
         ["DAEMONSET", "DESIRED", "CURRENT", "UP-TO-DATE", "AVAILABLE", "CREATE", "DELETE", "WARNINGS"];
     let shown: Vec<_> = plans.iter().filter(|plan| all || has_news(plan)).collect();
-    let width = shown.iter().map(|(snapshot, _)| name(snapshot.daemonset()).chars().count()).max().unwrap_or(0);
+    let width =
+        shown.iter().map(|(snapshot, _)| daemonset_name(snapshot.daemonset()).chars().count()).max().unwrap_or(0);
     let width = width.max(HEAD[0].len());
     let [first, others @ ..] = HEAD;
     write!(out, "{BOLD}{first:width$}")?;
     others.iter().try_for_each(|head| write!(out, "  {head:>10}"))?;
     writeln!(out, "{BOLD:#}")?;
     for (snapshot, plan) in &shown {
-        write!(out, "{:width$}", name(snapshot.daemonset()))?;
+        write!(out, "{:width$}", daemonset_name(snapshot.daemonset()))?;
         let counts = plan.status.as_ref().map(|status| {
             [
                 status.desired_number_scheduled,

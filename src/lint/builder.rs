@@ -43,3 +43,12 @@ impl Finding {
 pub(super) fn count(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
+
+/// Lists the first few names, and the number of the others.
+pub(super) fn first_few<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<_> = names.into_iter().map(Text::as_str).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{
     Finding, Lint,
-    builder::{count, found},
-    rules::first_few,
+    builder::{count, first_few, found},
 };
 use crate::{
     model::{Node, Text},

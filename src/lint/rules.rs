@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Finding, Lint,
-    builder::{count, found},
+    builder::{count, first_few, found},
     manifest, nodes, pods, policy, update,
 };
 use crate::{
@@ -54,15 +54,6 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(pods::rejected(snapshot, &explanation));
     findings.extend(revisions(snapshot, &explanation));
     findings
-}
-
-/// Lists the first few names, and the number of the others.
-pub(super) fn first_few<'t>(names: impl IntoIterator<Item = &'t Text>) -> String {
-    const SHOWN: usize = 3;
-    let names: Vec<_> = names.into_iter().map(Text::as_str).collect();
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 /// The namespace's selector is checked last: where it is the reason, all rules of the DaemonSet itself hold.

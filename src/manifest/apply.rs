@@ -15,7 +15,7 @@ const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// Returns the template of a manifest in the words of the live one: what both mean the same after the API server's
 /// defaults is written as in the live one. Of fields that the manifest lacks, those that `applied` has are removed, as
-/// kubectl apply does; if nobody knows what was applied, all but the time of a restart.
+/// kubectl apply does; if what was applied is not known, all but the time of a restart.
 fn template(live: &PodTemplate, new: PodTemplate, given: &Value, applied: Option<&Value>) -> PodTemplate {
     let live_json = Value::Object(live.json().clone());
     let mut given = given.clone();
@@ -117,7 +117,7 @@ fn align(live: &Value, stored: &Value, new: &Value, applied: Option<&Value>) -> 
                     let is_gone = *new == json!({}) && aligned == *new && *stored != *new;
                     (!is_gone).then(|| (key.clone(), aligned))
                 }
-                // Somebody else set it.
+                // Another client set it.
                 (Some(_), None) if !was_applied(key) => Some((key.clone(), value.clone())),
                 (Some(_), None) => None,
                 // A field of a later version, or one that says nothing.
@@ -147,7 +147,7 @@ fn align(live: &Value, stored: &Value, new: &Value, applied: Option<&Value>) -> 
                     }
                 })
                 .collect();
-            // Named items that somebody else added.
+            // Named items that another client added.
             let is_foreign = |item: &&Value| {
                 item.get("name").is_some() && named(new, item).is_none() && named(applied_items, item).is_none()
             };
@@ -159,7 +159,7 @@ fn align(live: &Value, stored: &Value, new: &Value, applied: Option<&Value>) -> 
 }
 
 /// Returns the labels or annotations after a manifest is applied: of those that it lacks, the ones that were applied
-/// before are removed; if nobody knows, those of this program.
+/// before are removed; if that is not known, those of this program.
 fn metadata(field: &str, live: &Labels, new: &Labels, applied: Option<&Value>) -> Labels {
     let was_applied = |key: &str| match applied {
         Some(applied) => applied.pointer(&format!("/metadata/{field}")).is_some_and(|all| all.get(key).is_some()),

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 
 use super::Runs;
 use crate::{
-    output::{escape_control, width},
+    output::{daemonset_name, escape_control, width},
     style::{BOLD, DIM, WARN, first_names, names, plural, shown_of, span},
 };
 
@@ -25,7 +25,7 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
             writeln!(out)?;
         }
         let daemonset = snapshot.daemonset();
-        writeln!(out, "{BOLD}{}{BOLD:#}", escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name)))?;
+        writeln!(out, "{BOLD}{}{BOLD:#}", daemonset_name(daemonset))?;
         if runs.without.contains(&MissingFact::Namespace) {
             writeln!(out, "  {WARN}! the input has no namespace: its node selector is taken to be absent{WARN:#}")?;
         }

@@ -68,10 +68,7 @@ pub(super) fn init_containers(errors: &mut FieldErrors, path: &Path, spec: &Valu
 }
 
 fn restart_policy(errors: &mut FieldErrors, path: &Path, container: &Value) {
-    const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
-    if let Some(policy) = container["restartPolicy"].as_str().filter(|policy| !POLICIES.contains(policy)) {
-        errors.not_supported(&path.child("restartPolicy"), policy, POLICIES);
-    }
+    errors.known(&path.child("restartPolicy"), &container["restartPolicy"], &["Always", "Never", "OnFailure"]);
 }
 
 fn common(errors: &mut FieldErrors, path: &Path, container: &Value, volumes: &PodVolumes<'_>) {
@@ -256,7 +253,6 @@ fn port(errors: &mut FieldErrors, path: &Path, port: &Value) {
 }
 
 fn mounts(errors: &mut FieldErrors, of_all: &Path, container: &Value, volumes: &PodVolumes<'_>) {
-    const PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
     let mut paths = BTreeSet::new();
     for (index, mount) in list(&container["volumeMounts"]).enumerate() {
         let path = of_all.index(index);
@@ -282,15 +278,10 @@ fn mounts(errors: &mut FieldErrors, of_all: &Path, container: &Value, volumes: &
             errors.invalid(&path.child("subPathExpr"), expression, detail);
         }
         relative(errors, &of_all.child("subPathExpr"), expression);
-        if let Some(propagation) = mount["mountPropagation"].as_str() {
-            let path = of_all.child("mountPropagation");
-            if !PROPAGATIONS.contains(&propagation) {
-                errors.not_supported(&path, propagation, PROPAGATIONS);
-            }
-            if propagation == "Bidirectional" && container["securityContext"]["privileged"] != true {
-                let detail = "Bidirectional mount propagation is available only to privileged containers";
-                errors.forbidden(&path, detail);
-            }
+        let (propagation, path) = (&mount["mountPropagation"], of_all.child("mountPropagation"));
+        errors.known(&path, propagation, &["Bidirectional", "HostToContainer", "None"]);
+        if propagation == "Bidirectional" && container["securityContext"]["privileged"] != true {
+            errors.forbidden(&path, "Bidirectional mount propagation is available only to privileged containers");
         }
     }
 }

@@ -112,6 +112,13 @@ impl FieldErrors {
         }
     }
 
+    /// Refuses a value that is not among the supported ones. An absent one is allowed.
+    pub(super) fn known(&mut self, path: &Path, value: &Value, supported: &[&str]) {
+        if let Some(value) = value.as_str().filter(|value| !supported.contains(value)) {
+            self.not_supported(path, value, supported);
+        }
+    }
+
     pub(super) fn invalid_each(&mut self, path: &Path, value: &str, details: impl IntoIterator<Item = String>) {
         for detail in details {
             self.invalid(path, value, detail);

@@ -14,7 +14,7 @@ pub(super) fn container(errors: &mut FieldErrors, path: &Path, context: &Value) 
     users(errors, path, context, &["runAsUser", "runAsGroup"]);
     profile(errors, path, context, "seccompProfile", "seccomp");
     profile(errors, path, context, "appArmorProfile", "AppArmor");
-    supported(errors, path, context, "procMount", &["Default", "Unmasked"]);
+    errors.known(&path.child("procMount"), &context["procMount"], &["Default", "Unmasked"]);
     if context["allowPrivilegeEscalation"] == false {
         if context["privileged"] == true {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
@@ -40,8 +40,8 @@ pub(super) fn pod(errors: &mut FieldErrors, path: &Path, spec: &Value) {
     }
     profile(errors, path, context, "seccompProfile", "seccomp");
     profile(errors, path, context, "appArmorProfile", "AppArmor");
-    supported(errors, path, context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
-    supported(errors, path, context, "supplementalGroupsPolicy", &["Merge", "Strict"]);
+    errors.known(&path.child("fsGroupChangePolicy"), &context["fsGroupChangePolicy"], &["Always", "OnRootMismatch"]);
+    errors.known(&path.child("supplementalGroupsPolicy"), &context["supplementalGroupsPolicy"], &["Merge", "Strict"]);
     let mut names = BTreeSet::new();
     for (index, parameter) in list(&context["sysctls"]).enumerate() {
         let (path, name) = (path.child("sysctls").index(index).child("name"), text(&parameter["name"]));
@@ -50,13 +50,6 @@ pub(super) fn pod(errors: &mut FieldErrors, path: &Path, spec: &Value) {
         } else if !names.insert(name) {
             errors.duplicate(&path, name);
         }
-    }
-}
-
-/// A field that may be absent, or else has one of these values.
-fn supported(errors: &mut FieldErrors, path: &Path, context: &Value, field: &str, values: &[&str]) {
-    if let Some(value) = context[field].as_str().filter(|value| !values.contains(value)) {
-        errors.not_supported(&path.child(field), value, values);
     }
 }
 

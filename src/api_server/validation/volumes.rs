@@ -132,11 +132,7 @@ fn source(errors: &mut FieldErrors, path: &Path, volume: &Value) {
         key_files(errors, &source_path.child("items"), &source["items"]);
     }
     if matches!(*first, "secret" | "configMap" | "downwardAPI" | "projected") {
-        let mode = source["defaultMode"].as_i64().unwrap_or_default();
-        if !(0..=0o777).contains(&mode) {
-            let detail = "must be a number between 0 and 0777 (octal), both inclusive";
-            errors.invalid(&source_path.child("defaultMode"), mode, detail);
-        }
+        mode(errors, &source_path.child("defaultMode"), &source["defaultMode"]);
     }
     for other in given {
         errors.forbidden(&path.child(other), "may not specify more than 1 volume type");
