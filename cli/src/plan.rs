@@ -76,7 +76,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     };
     let (mut any_actions, mut unsupported, mut is_sure) = (false, 0, true);
     let missing: BTreeSet<_> = selected.iter().flat_map(Snapshot::missing).collect();
-    let plans = selected.into_iter().map(|snapshot| (snapshot, snapshot.plan()));
+    let plans = selected.into_iter().map(|snapshot| {
+        let mut plan = snapshot.plan();
+        plan.warnings.extend(snapshot.pod_warnings());
+        (snapshot, plan)
+    });
     let plans = plans.inspect(|(snapshot, plan)| {
         any_actions |= !plan.actions.is_empty();
         unsupported += plan.unsupported.len();

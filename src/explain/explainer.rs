@@ -10,7 +10,6 @@ use crate::{
     adoption::{
         claim::{controls_pod, controls_revision},
         ports::shared_port,
-        revision_match::RevisionMatch,
     },
     backoff::BackoffEntry,
     context::{DaemonSetContext, SyncMode},
@@ -177,16 +176,6 @@ impl<'e> Explainer<'e> {
             view.verdict.should_run() && view.decision.policy.as_ref().is_some_and(|policy| policy.is_excluded);
         let node_taint = view.node.and_then(problem_of).cloned();
         is_away.then(|| Blocker { node: view.name.clone(), cause: BlockerCause::Away, node_taint })
-    }
-
-    /// Returns the pods of a node that count as up to date by their template generation alone, though their hash is that of
-    /// an older revision.
-    pub(super) fn by_generation(&self, view: &NodeView<'_>) -> Vec<Text> {
-        let is_old = |claimed: &&ClaimedPod<'_>| {
-            claimed.revision == RevisionMatch::Generation
-                && self.context.rules.history.old().any(|(_, hash)| hash == claimed.hash())
-        };
-        view.pods.iter().filter(is_old).map(|claimed| claimed.pod.name.clone()).collect()
     }
 
     /// Whether a pod is up to date. Without revisions, a label of another hash or generation is no evidence.

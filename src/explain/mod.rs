@@ -6,6 +6,7 @@
 
 mod explainer;
 mod pod;
+mod pod_warnings;
 mod text;
 mod update;
 
@@ -59,7 +60,7 @@ pub struct Explanation {
     pub update: UpdateState,
     /// The state of the update by its rollout policy; `None` without a policy.
     pub rollout: Option<RolloutStatus>,
-    /// The warnings of the plan, and [`Warning::CountsByGeneration`].
+    /// The warnings of the plan, and those [about pods](Snapshot::pod_warnings).
     pub warnings: Vec<Warning>,
 }
 
@@ -195,7 +196,6 @@ impl Snapshot<'_> {
         // The blockers of an update without surge, and of an update with surge.
         let (mut old, mut blockers) = (0, [Vec::new(), Vec::new()]);
         let (mut leaving, mut away) = (Vec::new(), Vec::new());
-        let mut by_generation = Vec::new();
         let mut each = |view: NodeView<'_>| {
             nodes.push(explainer.node(&view));
             old += usize::from(!view.decision.collects && view.pods.iter().any(ClaimedPod::is_outdated));
@@ -204,7 +204,6 @@ impl Snapshot<'_> {
             }
             leaving.extend(explainer.leaving(&view));
             away.extend(Explainer::away(&view));
-            by_generation.extend(explainer.by_generation(&view));
             totals.add(view.name, view.decision);
         };
         let dependents: Vec<Pod>;
@@ -256,10 +255,7 @@ impl Snapshot<'_> {
         };
         let claims = if mode == SyncMode::Reconcile { pod::claims(self.daemonset, self.pods) } else { Vec::new() };
         let mut warnings = plan.warnings;
-        if mode == SyncMode::Reconcile && !by_generation.is_empty() {
-            by_generation.sort_unstable();
-            warnings.push(Warning::CountsByGeneration { pods: by_generation });
-        }
+        warnings.extend(self.pod_warnings_by(&context.rules.history));
         Explanation { nodes, claims, update, rollout: plan.rollout, warnings }
     }
 }

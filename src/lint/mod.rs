@@ -112,7 +112,7 @@ macro_rules! lints {
                     | Self::SeveralOperatingSystems => &[Nodes],
                     Self::ProjectSelectorConflict => &[Nodes, Namespace],
                     Self::InvalidNamespaceSelector => &[Namespace],
-                    Self::AdoptsPods | Self::ManyRevisionsInUse => &[Pods],
+                    Self::AdoptsPods | Self::ManyRevisionsInUse | Self::RunsOtherImage => &[Pods],
                     Self::RelabelsOtherTemplate | Self::CountsByGeneration => &[Pods, Revisions],
                     Self::KubeletRejects | Self::DeletionWaits => &[Nodes, Pods],
                     Self::UpdateWaits => &[Nodes, Pods, Revisions],
@@ -208,6 +208,9 @@ lints! {
     /// Pods count as up to date by the label `pod-template-generation` alone, though their hash is that of an older
     /// revision: they run its template, and are not updated.
     CountsByGeneration, Warning, "counts-by-generation", "Pods of an older revision count as up to date.";
+    /// Pods have the hash label of the current template, but run other images: they were relabelled because of duplicate
+    /// revisions, or edited. They count as up to date, and are not updated.
+    RunsOtherImage, Warning, "runs-other-image", "Pods that count as up to date run other images.";
 }
 
 /// Checks DaemonSets, each alone and all together. Returns the findings by namespace and name, the most severe first.

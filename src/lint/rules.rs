@@ -116,6 +116,11 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
             "spec.template".into(),
             "delete the pods by hand, a few at a time: those that replace them are of the current template",
         ),
+        Warning::RunsOtherImage { .. } => (
+            Lint::RunsOtherImage,
+            "spec.template".into(),
+            "delete the pods by hand, a few at a time: those that replace them are of the current template",
+        ),
         // The rest is about the input rather than the DaemonSet, or has a rule of its own.
         Warning::SelectorMissesTemplate
         | Warning::OtherNamespace { .. }

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Labels, Node, Pod, Text, labels::Keys},
+    model::{Labels, Node, Pod, PodSpec, Text, labels::Keys},
     util::shared_values::SharedValues,
 };
 
-/// Shares memory between the equal parts of nodes and of pods: label sets and their keys, taints, controllers. Objects of
+/// Shares memory between the equal parts of nodes and of pods: label sets and their keys, taints, controllers,
+/// specs. Objects of
 /// other kinds are few, and stay as they are.
 ///
 /// A [`Cluster`](crate::cluster::Cluster) and the reader of [`manifest`](crate::manifest) have one of their own. Use
@@ -26,6 +27,7 @@ use crate::{
 pub struct Interner {
     keys: SharedValues<Arc<Keys>>,
     labels: SharedValues<Labels>,
+    specs: SharedValues<Arc<PodSpec>>,
     /// Keys and values of taints, names and uids of controllers.
     texts: SharedValues<Text>,
 }
@@ -43,6 +45,9 @@ impl Interner {
 
     pub(crate) fn share_pod(&mut self, pod: &mut Pod) {
         self.labels.share(&mut pod.labels);
+        if let Some(spec) = &mut pod.spec {
+            self.specs.share(spec);
+        }
         if let Some(controller) = &mut pod.controller {
             self.texts.share(&mut controller.name);
             self.texts.share(&mut controller.uid);

@@ -18,6 +18,7 @@ mod namespace;
 mod node;
 mod node_selector;
 mod pod;
+mod pod_spec;
 mod pod_template;
 mod quantity;
 mod requirement;
@@ -39,6 +40,7 @@ pub use node::Node;
 pub use node_selector::{FieldRequirement, NodeSelector, NodeSelectorTerm};
 pub(crate) use node_selector::{affinity_to, required_affinity_to};
 pub use pod::{Pod, PodNode, PodPhase, PodProblem, Readiness};
+pub use pod_spec::{Container, PodSpec};
 pub use pod_template::{HostPort, PodTemplate, PodTemplateError};
 pub use quantity::{InvalidQuantity, Quantity};
 pub(crate) use requirement::parse_bound;
@@ -85,6 +87,9 @@ mod tests {
         (pod.uid, pod.labels, pod.created, pod.deleted) = ("uid-pod".into(), labels.clone(), time, time);
         (pod.controller, pod.phase) = (controller.clone(), PodPhase::Running);
         pod.ready = Readiness::Ready { since: time };
+        let container = |name: &str| Container { name: name.into(), image: "example.com/agent:1".into() };
+        let (init_containers, containers) = (vec![container("set-up")], vec![container("agent")]);
+        pod.spec = Some(PodSpec { init_containers, containers }.into());
         for node in [PodNode::Bound("node-7".into()), PodNode::Intended("node-7".into()), PodNode::None] {
             assert_round_trip(&Pod { node, ..pod.clone() });
         }

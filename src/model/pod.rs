@@ -1,10 +1,10 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ControllerRef, Labels, Text,
+    Container, ControllerRef, Labels, PodSpec, Text,
     metadata::{Metadata, MissingName, unless_default},
     node_selector::RawSelector,
     resource::{ApiVersion, KindName},
@@ -38,6 +38,8 @@ pub struct Pod {
     pub controller: Option<ControllerRef>,
     /// The node that the pod runs on or is meant for.
     pub node: PodNode,
+    /// What the pod has from its template; `None` if that is not known.
+    pub spec: Option<Arc<PodSpec>>,
     /// `status.phase`.
     pub phase: PodPhase,
     /// The condition `Ready`.
@@ -178,6 +180,7 @@ impl Pod {
             deleted: None,
             controller: None,
             node: PodNode::None,
+            spec: None,
             phase: PodPhase::default(),
             ready: Readiness::default(),
             problem: None,
@@ -261,6 +264,10 @@ struct PodSpecWire {
     affinity: Option<Affinity>,
     #[serde(rename(serialize = "affinity"), skip_deserializing, skip_serializing_if = "Option::is_none")]
     intended: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_containers: Option<Vec<Container>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    containers: Option<Vec<Container>>,
 }
 
 #[derive(Deserialize)]
@@ -340,6 +347,7 @@ impl TryFrom<PodWire> for Pod {
         let namespace = wire.metadata.take_namespace();
         let mut status = wire.status.unwrap_or_default();
         let problem = status.take_problem();
+        let mut spec = wire.spec.unwrap_or_default();
         let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
         Ok(Self {
             namespace,
@@ -349,7 +357,8 @@ impl TryFrom<PodWire> for Pod {
             labels: wire.metadata.labels.unwrap_or_default(),
             created: wire.metadata.creation_timestamp,
             deleted: wire.metadata.deletion_timestamp,
-            node: wire.spec.unwrap_or_default().node(),
+            spec: spec.take_shared(),
+            node: spec.node(),
             phase: status.phase.unwrap_or_default(),
             ready: match condition {
                 Some(condition) if condition.status == "True" => {
@@ -418,6 +427,13 @@ impl PodStatusWire {
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 impl PodSpecWire {
+    /// What the pod has from its template. A pod always has containers; where they are left out, they are not known.
+    fn take_shared(&mut self) -> Option<Arc<PodSpec>> {
+        let containers = self.containers.take().filter(|containers| !containers.is_empty())?;
+        let init_containers = self.init_containers.take().unwrap_or_default();
+        Some(Arc::new(PodSpec { init_containers, containers }))
+    }
+
     fn node(self) -> PodNode {
         if let Some(node) = self.node_name.filter(|node| !node.is_empty()) {
             return PodNode::Bound(node);
@@ -453,6 +469,10 @@ impl From<Pod> for PodWire {
             PodNode::Bound(node) => spec.node_name = Some(node),
             PodNode::Intended(node) => spec.intended = Some(super::affinity_to(&node)),
             PodNode::None => {}
+        }
+        if let Some(PodSpec { init_containers, containers }) = pod.spec.map(Arc::unwrap_or_clone) {
+            spec.init_containers = unless_default(init_containers);
+            spec.containers = Some(containers);
         }
         let conditions = match pod.ready {
             Readiness::NotReady => None,

@@ -14,8 +14,8 @@ pub(super) type Resources = BTreeMap<Text, Quantity>;
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PodRequirements {
-    containers: Option<Vec<Container>>,
-    init_containers: Option<Vec<Container>>,
+    containers: Option<Vec<ContainerRequests>>,
+    init_containers: Option<Vec<ContainerRequests>>,
     #[serde(default, deserialize_with = "amounts")]
     overhead: Option<Resources>,
     resources: Option<ResourceRequirements>,
@@ -23,7 +23,7 @@ struct PodRequirements {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Container {
+struct ContainerRequests {
     resources: Option<ResourceRequirements>,
     restart_policy: Option<String>,
 }
@@ -36,7 +36,7 @@ struct ResourceRequirements {
     limits: Option<Resources>,
 }
 
-impl Container {
+impl ContainerRequests {
     /// The requests; a limit without a request counts as a request.
     fn requests(&self) -> Resources {
         let Some(ResourceRequirements { requests, limits }) = &self.resources else { return Resources::new() };

@@ -97,10 +97,24 @@ pub enum Warning {
     },
     /// These pods have the hash of an older revision, but the label `pod-template-generation` of the current template: they
     /// count as up to date, as in Kubernetes, and are not updated. Adopted pods of an earlier DaemonSet of the same name
-    /// may be such. Only explanations have this warning.
+    /// may be such. [`Snapshot::pod_warnings`](crate::Snapshot::pod_warnings) finds them.
     CountsByGeneration {
         /// The names of the pods.
         pods: Vec<Text>,
+    },
+    /// These pods have the hash of the current template, but run another image: they count as up to date, as in
+    /// Kubernetes, and are not updated. Pods that were relabelled because of duplicate revisions are such, and pods that
+    /// were edited. [`Snapshot::pod_warnings`](crate::Snapshot::pod_warnings) finds them.
+    /// <https://github.com/kubernetes/kubernetes/issues/111280>
+    RunsOtherImage {
+        /// The names of the pods.
+        pods: Vec<Text>,
+        /// The first image that differs.
+        image: Text,
+        /// The template's image of this container.
+        expected: Text,
+        /// The newest of the older revisions whose images the pods run, if there is one.
+        revision: Option<Text>,
     },
     /// No revision equals the template, but the newest one has all fields of the template with the same values, and more
     /// fields. If the DaemonSet was read through types that do not know these, the rollout is a mistake.
@@ -192,6 +206,7 @@ impl Warning {
             Self::DuplicateRevision { .. } => "DuplicateRevision",
             Self::RelabelsOtherTemplate { .. } => "RelabelsOtherTemplate",
             Self::CountsByGeneration { .. } => "CountsByGeneration",
+            Self::RunsOtherImage { .. } => "RunsOtherImage",
             Self::RevisionSaysMore { .. } => "RevisionSaysMore",
         }
     }
@@ -246,10 +261,26 @@ impl fmt::Display for Warning {
             }
             Self::CountsByGeneration { pods } => {
                 let (count, first) = count_and_first(pods);
+                let [counts, them] = if pods.len() == 1 { ["counts", "it"] } else { ["count", "them"] };
                 write!(
                     f,
-                    "by the label pod-template-generation alone, {count} of an older revision ({first}) will not be \
-                     updated: the controller counts them as up to date; delete them by hand"
+                    "by the label pod-template-generation alone, {count} of an older revision ({first}) {counts} as up to \
+                     date, and will not be updated: delete {them} by hand"
+                )
+            }
+            Self::RunsOtherImage { pods, image, expected, revision } => {
+                let (count, first) = count_and_first(pods);
+                let [runs, it, is, them] =
+                    if pods.len() == 1 { ["runs", "it", "is", "it"] } else { ["run", "they", "are", "them"] };
+                let origin = match revision {
+                    Some(revision) => format!(", the image of the older revision {revision}"),
+                    None => String::new(),
+                };
+                write!(
+                    f,
+                    "{count} ({first}) with the label of the current template {runs} {image}{origin}, not {expected}: {it} \
+                     will not be updated, as the controller judges by the label alone; delete {them} by hand if {it} {is} \
+                     not meant to differ (kubernetes/kubernetes#111280)"
                 )
             }
             Self::RevisionSaysMore { revision, fields } => write!(
@@ -306,6 +337,16 @@ mod tests {
             (Warning::OtherNamespace { expected: "prod".into(), found: "dev".into() }, "OtherNamespace", "dev"),
             (Warning::RelabelsOtherTemplate { pods: vec!["agent-one".into()] }, "RelabelsOtherTemplate", "agent-one"),
             (Warning::CountsByGeneration { pods: vec!["agent-one".into()] }, "CountsByGeneration", "agent-one"),
+            (
+                Warning::RunsOtherImage {
+                    pods: vec!["agent-one".into()],
+                    image: "agent:1".into(),
+                    expected: "agent:2".into(),
+                    revision: Some("agent-old".into()),
+                },
+                "RunsOtherImage",
+                "runs agent:1, the image of the older revision agent-old, not agent:2",
+            ),
             (Warning::NoUid, "NoUid", "uid"),
             (Warning::NoBurst, "NoBurst", "0"),
             (Warning::ClockNotGiven, "ClockNotGiven", "time"),

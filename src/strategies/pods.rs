@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use proptest::{option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
@@ -6,7 +8,7 @@ use crate::strategies::{ago, hash_labels, with_hash};
 use crate::{
     model::{
         ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Labels, Namespace, Node, Pod, PodNode, PodPhase,
-        PodProblem, PodTemplate, Readiness, TEMPLATE_GENERATION_LABEL, Text,
+        PodProblem, PodSpec, PodTemplate, Readiness, TEMPLATE_GENERATION_LABEL, Text,
     },
     planner::Snapshot,
 };
@@ -139,10 +141,10 @@ pub(super) fn arbitrary_pods(
     ];
     let namespaces = prop_oneof![20 => Just(daemonset.namespace.clone()), 1 => Just("elsewhere".into())];
     let metadata = (namespaces, controllers(daemonset), selected(), select(hashes(daemonset, revisions)), ages());
-    let state = (place, phases, readiness(), prop::bool::weighted(0.1), problems());
+    let state = (place, phases, readiness(), prop::bool::weighted(0.1), problems(), specs());
     let pod = (metadata, template_generations(), state).prop_map(|(metadata, generation, state)| {
         let (namespace, controller, labels, hash, created) = metadata;
-        let (node, phase, ready, deleted, problem) = state;
+        let (node, phase, ready, deleted, problem, spec) = state;
         let mut pod = Pod::new(namespace, "");
         let labels = with_hash(&labels, hash);
         pod.labels = match generation {
@@ -154,6 +156,7 @@ pub(super) fn arbitrary_pods(
         pod.phase = phase;
         pod.ready = ready;
         pod.problem = problem;
+        pod.spec = spec;
         pod.created = created;
         pod.deleted = deleted.then(|| ago(10));
         pod
@@ -196,6 +199,13 @@ pub(super) fn typical_pods(
 
 fn ages() -> impl Strategy<Value = Option<Timestamp>> + Clone {
     option::weighted(0.9, (1..5_i64).prop_map(|hours| ago(3600 * hours)))
+}
+
+/// Containers as those of the generated templates, and others.
+fn specs() -> impl Strategy<Value = Option<Arc<PodSpec>>> + Clone {
+    let spec = (select(vec!["agent", "other"]), select(vec!["agent:1", "agent:2"]));
+    let spec = spec.prop_map(|(name, image)| PodSpec::of(&PodTemplate::default().with_container(name, image)).into());
+    option::weighted(0.8, spec)
 }
 
 fn problems() -> impl Strategy<Value = Option<Box<PodProblem>>> + Clone {

@@ -310,8 +310,10 @@ fn pods_that_count_by_their_template_generation_alone_are_named() {
     assert_eq!(counted.snapshot().explain().update, UpdateState::Done, "as the built-in controller counts");
     assert_eq!(
         warnings(&counted),
-        ["by the label pod-template-generation alone, 1 pod of an older revision (old) will not be updated: the \
-          controller counts them as up to date; delete them by hand"]
+        [
+            "by the label pod-template-generation alone, 1 pod of an older revision (old) counts as up to date, and will not \
+          be updated: delete it by hand"
+        ]
     );
     let found = lint(&[counted.snapshot()]);
     assert!(found.iter().any(|finding| finding.lint == Lint::CountsByGeneration), "{found:#?}");

@@ -2,7 +2,7 @@
 
 use daemonplan::{
     Action, Snapshot,
-    model::{HASH_LABEL, Labels},
+    model::{HASH_LABEL, Labels, Pod, PodSpec, PodTemplate},
 };
 use serde_json::json;
 
@@ -159,4 +159,42 @@ fn a_relabelling_of_pods_of_another_template_is_warned_of() {
     for same in ["one", "copy"] {
         assert_eq!(relabelled(same).warnings, [], "{same}");
     }
+}
+
+#[test]
+fn pods_that_have_the_current_label_and_run_another_image_are_named() {
+    let runs = |name: &str, image: &str| {
+        let spec = PodSpec::of(&PodTemplate::default().with_container("agent", image));
+        pod(name, name).of("two").but(|pod| pod.spec = Some(spec.into()))
+    };
+    let warnings = |pods: &[Pod]| {
+        let cluster = cluster([node("a"), node("b")]).with_new_template().with_pods(pods.iter().cloned());
+        let warnings = cluster.snapshot().explain().warnings;
+        assert_eq!(cluster.snapshot().pod_warnings(), warnings);
+        assert_eq!(lines(&cluster.plan()), [""; 0], "the decision is that of Kubernetes");
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&[runs("a", "agent:2"), runs("b", "agent:2")]), [""; 0]);
+    assert_eq!(
+        warnings(&[runs("a", "agent:1"), runs("b", "agent:1")]),
+        [
+            "2 pods (a, …) with the label of the current template run agent:1, the image of the older revision agent-one, \
+          not agent:2: they will not be updated, as the controller judges by the label alone; delete them by hand if they \
+          are not meant to differ (kubernetes/kubernetes#111280)"
+        ]
+    );
+    assert_eq!(
+        warnings(&[runs("a", "agent:2"), runs("b", "edited:2")]),
+        [
+            "1 pod (b) with the label of the current template runs edited:2, not agent:2: it will not be updated, as the \
+          controller judges by the label alone; delete it by hand if it is not meant to differ \
+          (kubernetes/kubernetes#111280)"
+        ]
+    );
+    assert_eq!(
+        warnings(&[runs("a", "mirror/agent:2"), runs("b", "mirror/agent:2")]),
+        [""; 0],
+        "admission rewrites images"
+    );
+    assert_eq!(warnings(&[pod("a", "a").of("two"), runs("b", "agent:2")]), [""; 0], "what a pod runs may be unknown");
 }

@@ -7,7 +7,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 use daemonplan::{
-    Forecast, MissingFact, Snapshot,
+    Forecast, MissingFact, Snapshot, Warning,
     forecast::{Assumptions, Delay, Outcome},
 };
 use jiff::SignedDuration;
@@ -137,6 +137,7 @@ struct Runs {
     /// What the input lacks: a missing namespace is taken to have no node selector.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     without: Vec<MissingFact>,
+    warnings: Vec<Warning>,
     assumptions: Assumptions,
     /// All runs, from the best to the worst. A single run if nothing happens.
     #[serde(rename = "runs")]
@@ -174,8 +175,8 @@ impl Runs {
             rank(a).0.cmp(&rank(b).0).then(a.after_seconds.total_cmp(&b.after_seconds)).then(a.seed.cmp(&b.seed))
         });
         let median = runs.get(runs.len().saturating_sub(1) / 2).map_or(args.seed, |run| run.seed);
-        let without = snapshot.missing().collect();
-        Self { without, forecast: forecast(median), assumptions: assumptions.seed(median), all: runs }
+        let (without, warnings) = (snapshot.missing().collect(), snapshot.explain().warnings);
+        Self { without, warnings, forecast: forecast(median), assumptions: assumptions.seed(median), all: runs }
     }
 
     fn is_idle(&self) -> bool {

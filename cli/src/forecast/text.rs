@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use daemonplan::{
-    Forecast, MissingFact, Snapshot,
+    Forecast, MissingFact, Snapshot, Warning,
     forecast::{StuckNode, TimelinePoint, Wave, WaveKind},
 };
 use indexmap::IndexMap;
@@ -33,6 +33,9 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
             let judged = "which pods are up to date is judged by their labels alone";
             writeln!(out, "  {WARN}! the input has no ControllerRevisions: {judged}{WARN:#}")?;
         }
+        for warning in runs.warnings.iter().filter(|warning| !is_of_missing(warning)) {
+            writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(warning))?;
+        }
         let spread = runs.spread().map(|spread| format!(" ({spread})")).unwrap_or_default();
         writeln!(out, "  {}{spread}", runs.forecast)?;
         if !runs.is_idle() {
@@ -43,6 +46,18 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
         stuck(out, &runs.forecast.stuck, all)?;
     }
     out.flush()
+}
+
+/// Whether a warning says what the input lacks: what that means for the forecast is said instead.
+fn is_of_missing(warning: &Warning) -> bool {
+    matches!(
+        warning,
+        Warning::HistoryNotGiven
+            | Warning::NodesNotGiven
+            | Warning::PodsNotGiven
+            | Warning::NamespaceNotGiven { .. }
+            | Warning::ClockNotGiven
+    )
 }
 
 /// Returns the width of the chart in columns, as the line width allows.

@@ -264,3 +264,20 @@ fn a_forecast_without_revisions_says_how_it_judges() {
     let (out, ..) = on(&cluster, &["forecast", "mesh-proxy"]);
     assert!(out.contains("! the input has no ControllerRevisions: which pods are up to date is judged by"), "{out}");
 }
+
+#[test]
+fn every_command_tells_that_a_pod_with_the_current_label_runs_another_image() {
+    let mut cluster: Value = serde_json::from_slice(&std::fs::read(example("quiet.json")).unwrap()).unwrap();
+    let edited = |item: &&mut Value| {
+        item["kind"] == "Pod" && item["metadata"]["name"].as_str().unwrap().starts_with("log-agent-")
+    };
+    let pod = cluster["items"].as_array_mut().unwrap().iter_mut().find(edited).unwrap();
+    let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+    pod["spec"]["containers"][0]["image"] = "edited:2".into();
+    let (_folder, cluster) = file(&cluster.to_string());
+    for command in ["plan", "explain", "forecast", "lint"] {
+        let (out, _, _) = on(&cluster, &[command, "log-agent"]);
+        let told = format!("1 pod ({name}) with the label of the current template runs edited:2");
+        assert!(out.contains(&told), "{command}: {out}");
+    }
+}
