@@ -90,6 +90,7 @@ fn fix(refusal: &FieldError) -> &'static str {
         "spec.template.metadata.labels" => "give the template the labels of the selector",
         "spec.template.spec.restartPolicy" => "set it to Always, or leave it out",
         "spec.template.spec.activeDeadlineSeconds" => "leave it out",
+        "apiVersion" => "set it to apps/v1",
         _ if has("Required value") => "set it",
         _ if has("Forbidden") => "leave it out",
         _ if has("Duplicate value") => "remove one of the two",

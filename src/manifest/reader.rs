@@ -38,8 +38,7 @@ impl Manifests {
             text.consume(BYTE_ORDER_MARK.len());
         }
         let mut is_readable = true;
-        // A text that starts with `{{` is a template, and no JSON.
-        while is_readable && text.peek_visible()? == Some(b'{') && !text.starts_with(b"{{")? {
+        while is_readable && text.is_at_json_object()? {
             is_readable = sink.read_json(&mut text)?;
         }
         if is_readable {

@@ -73,19 +73,16 @@ impl<R: Read> Source<R> {
         }
     }
 
-    /// Returns the next character that is not white space. Consumes neither it nor its indentation.
-    pub(super) fn peek_visible(&mut self) -> io::Result<Option<u8>> {
-        let length = self.indentation()?;
-        Ok(length.and_then(|length| self.rest().get(length).copied()))
-    }
-
-    /// Whether the text starts like this, after white space. Consumes neither.
-    pub(super) fn starts_with(&mut self, start: &[u8]) -> io::Result<bool> {
+    /// Whether a JSON object is next: a brace, and another brace or the quote of a key. What else starts with a brace is
+    /// YAML in flow style, or a template. Consumes at most the lines before it.
+    pub(super) fn is_at_json_object(&mut self) -> io::Result<bool> {
+        self.indentation()?;
         loop {
-            let length = self.indentation()?.unwrap_or_default();
-            let rest = self.rest().get(length..).unwrap_or_default();
-            if rest.len() >= start.len() || !self.fill()? {
-                return Ok(self.rest().get(length..).unwrap_or_default().starts_with(start));
+            let mut visible = self.rest().iter().copied().filter(|byte| !byte.is_ascii_whitespace());
+            match (visible.next(), visible.next()) {
+                (Some(b'{'), Some(second)) => return Ok(second == b'"' || second == b'}'),
+                (Some(b'{'), None) if self.fill()? => {}
+                (first, _) => return Ok(first == Some(b'{')),
             }
         }
     }

@@ -29,7 +29,8 @@ fn yaml_documents_json_documents_and_lists_are_the_same() {
     let ended = "%YAML 1.2\n---\nkind: Node\nmetadata: {name: a}\n...\n# b\n%YAML 1.2\n---\nkind: Node\nmetadata: {name: b}\n...\n";
     let json_first = "{\"kind\": \"Node\", \"metadata\": {\"name\": \"a\"}}\n---\nkind: Node\nmetadata: {name: b}\n";
     let yaml_first = "kind: Node\nmetadata: {name: a}\n---\n{\"kind\": \"Node\", \"metadata\": {\"name\": \"b\"}}\n";
-    for text in [yaml, json, list, typed, &marked, indented, ended, json_first, yaml_first] {
+    let flow = "{kind: Node, metadata: {name: a}}\n---\n{ kind: Node, metadata: {name: b}}\n";
+    for text in [yaml, json, list, typed, &marked, indented, ended, json_first, yaml_first, flow] {
         let manifests = read(text);
         assert!(manifests.problems().is_empty(), "{:?}", manifests.problems());
         assert_eq!(manifests.nodes().iter().map(|node| &*node.name).collect::<Vec<_>>(), ["a", "b"], "{text}");

@@ -126,7 +126,7 @@ fn a_gate_fails_before_the_cluster_does() {
 fn a_project_selector_and_a_new_daemonset_are_changes() {
     let (_folder, file) = file(
         "kind: Namespace\nmetadata: {name: logging, annotations: {openshift.io/node-selector: role=infra}}\n---\n\
-         kind: DaemonSet\nmetadata: {name: new, namespace: logging}\n\
+         apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: new, namespace: logging}\n\
          spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {tolerations: [{operator: Exists}],
          containers: [{name: new, image: new:1}]}}}\n",
     );

@@ -47,7 +47,7 @@ fn denied_findings_fail() {
 fn overlaps_with_unselected_daemonsets_are_found() {
     let daemonset = |name: &str| {
         format!(
-            "kind: DaemonSet\nmetadata: {{name: {name}, namespace: ns}}\n\
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: {name}, namespace: ns}}\n\
          spec: {{selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}},
          spec: {{containers: [{{name: a, image: a:1}}]}}}}}}\n---\n"
         )
@@ -61,6 +61,23 @@ fn overlaps_with_unselected_daemonsets_are_found() {
     assert!(findings[0]["message"].as_str().unwrap().contains("DaemonSet two"), "{out}");
     let (yaml, _, _) = run(lint(&["-f", &file, "one"]).args(["-o", "yaml"]));
     assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), report);
+}
+
+#[test]
+fn a_manifest_needs_its_version_an_item_of_a_list_does_not() {
+    let daemonset = "metadata: {name: agent}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: \
+                     {a: b}}, spec: {containers: [{name: a, image: a:1}]}}}";
+    let found = |text: &str| {
+        let (_folder, file) = file(text);
+        run(lint(&["-f", &file]).args(["--deny", "error"]))
+    };
+    let (out, _, code) = found(&format!("{{kind: DaemonSet, {daemonset}}}"));
+    assert!(out.contains("error refused-by-api-server  DaemonSet: apiVersion\n    apiVersion not set\n"), "{out}");
+    assert_eq!(code, 3, "{out}");
+    let list = format!("{{apiVersion: apps/v1, kind: DaemonSetList, items: [{{{daemonset}}}]}}");
+    let (out, _, code) = found(&list);
+    assert!(out.starts_with("1 DaemonSet: nothing found\n"), "{out}");
+    assert_eq!(code, 0);
 }
 
 #[test]

@@ -122,6 +122,12 @@ pub(crate) fn error(manifest: &Value) -> Option<FieldError> {
     Some(FieldError { is_unreadable: true, ..FieldError::new(field, message) })
 }
 
+/// An object that names its kind needs its version, too; items of a list may lack both.
+pub(super) fn missing_version(manifest: &Value) -> Option<FieldError> {
+    let is_missing = !manifest["kind"].is_null() && manifest["apiVersion"].as_str().is_none_or(str::is_empty);
+    is_missing.then(|| FieldError { is_unreadable: true, ..FieldError::new("apiVersion", "apiVersion not set") })
+}
+
 /// The annotation of the template's generation is a field of an older version.
 fn generation(manifest: &Value) -> Option<(String, String)> {
     const ANNOTATION: &str = "deprecated.daemonset.template.generation";

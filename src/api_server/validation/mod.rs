@@ -51,7 +51,7 @@ pub use names::label_problems;
 /// assert_eq!(validate(&manifest, None), []);
 /// ```
 pub fn validate(manifest: &Value, before: Option<&Value>) -> Vec<FieldError> {
-    if let Some(refusal) = decode_error(manifest) {
+    if let Some(refusal) = decode::missing_version(manifest).or_else(|| decode_error(manifest)) {
         return vec![refusal];
     }
     let (daemonset, mut errors) = (stored(manifest), FieldErrors::default());
