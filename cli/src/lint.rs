@@ -12,7 +12,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use daemonplan::{
-    Key, MissingFact, Snapshot,
+    Key, MissingFact, Resource as _, Snapshot,
     lint::{Finding, Lint, Severity, lint_manifest},
 };
 use indexmap::IndexMap;
@@ -119,40 +119,39 @@ impl Deny {
     }
 }
 
+/// Adds a finding, once: several documents of one name may have the same faults.
+fn add(findings: &mut Vec<Finding>, finding: Finding) {
+    if !findings.contains(&finding) {
+        findings.push(finding);
+    }
+}
+
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read_unchecked(ALL_KINDS, &args.selection)?;
-    let (mut findings, mut count) = (Vec::new(), 0);
-    for manifest in facts.manifests.unreadable() {
-        let mut refused = lint_manifest(manifest);
-        for finding in &refused {
+    let (mut findings, mut checked) = (Vec::<Finding>::new(), BTreeSet::new());
+    for (_, manifest) in facts.manifests.set_aside() {
+        for finding in lint_manifest(manifest) {
             let Key { namespace, name } = &finding.daemon_set;
-            if !args.selection.includes(namespace, name)? {
-                refused.clear();
-                break;
+            if args.selection.includes(namespace, name)? {
+                checked.insert(finding.daemon_set.clone());
+                add(&mut findings, finding);
             }
         }
-        count += usize::from(!refused.is_empty());
-        findings.extend(refused);
     }
-    let only_unreadable = facts.manifests.daemonsets().next().is_none() && !findings.is_empty();
-    let snapshots = if only_unreadable { Vec::new() } else { facts.selected(&args.selection, &[])? };
-    count += snapshots.len();
+    let only_set_aside = facts.manifests.daemonsets().next().is_none() && !findings.is_empty();
+    let snapshots = if only_set_aside { Vec::new() } else { facts.selected(&args.selection, &[])? };
+    let selected: BTreeSet<_> = snapshots.iter().map(|snapshot| snapshot.daemonset().key()).collect();
     // The selectors of other DaemonSets may overlap, too.
-    let mut of_snapshots = daemonplan::lint::lint(&facts.snapshots().collect::<Vec<_>>());
-    let is_selected = |finding: &Finding| {
-        let mut selected = snapshots.iter().map(Snapshot::daemonset);
-        selected.any(|daemonset| {
-            (&daemonset.namespace, &daemonset.name) == (&finding.daemon_set.namespace, &finding.daemon_set.name)
-        })
-    };
-    of_snapshots.retain(is_selected);
-    findings.append(&mut of_snapshots);
+    let of_snapshots = daemonplan::lint::lint(&facts.snapshots().collect::<Vec<_>>());
+    let of_selected = of_snapshots.into_iter().filter(|finding| selected.contains(&finding.daemon_set));
+    of_selected.for_each(|finding| add(&mut findings, finding));
+    checked.extend(selected);
     findings.retain(|finding| !args.allow.contains(&finding.lint));
     findings.sort_by(|a, b| a.daemon_set.cmp(&b.daemon_set).then(b.severity.cmp(&a.severity)));
     let unchecked: BTreeSet<_> = snapshots.iter().flat_map(Snapshot::missing).collect();
     let mut out = output::stdout();
     match args.output {
-        LintFormat::Text => write(&mut output::text(), &findings, count, &unchecked, args.all),
+        LintFormat::Text => write(&mut output::text(), &findings, checked.len(), &unchecked, args.all),
         LintFormat::Json => output::write_json(&mut out, &IndexMap::from([("findings", &findings)])),
         LintFormat::Yaml => output::write_yaml(&mut out, &IndexMap::from([("findings", &findings)])),
         LintFormat::Sarif => output::write_json(&mut out, &sarif::report(&findings, &facts.manifests)),

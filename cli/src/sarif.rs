@@ -4,8 +4,8 @@ use std::{collections::HashMap, fs, path::Path};
 
 use daemonplan::{
     Key, Kind,
-    lint::{Finding, Lint},
-    manifest::{Manifests, Place, line_of_field},
+    lint::{Finding, Lint, lint_manifest},
+    manifest::{Manifests, line_of_field},
 };
 use serde_json::{Value, json};
 
@@ -50,8 +50,9 @@ fn result(finding: &Finding, manifests: &Manifests, texts: &mut HashMap<String, 
         "Namespace" => (Kind::Namespace, Key::new("", daemon_set.namespace.clone()), daemon_set.namespace.to_string()),
         _ => (Kind::DaemonSet, daemon_set.clone(), format!("{}/{}", daemon_set.namespace, daemon_set.name)),
     };
-    let place = manifests.place(kind, &key).or_else(|| manifests.place(Kind::DaemonSet, daemon_set)).cloned();
-    let place = place.unwrap_or_else(|| unreadable(manifests, daemon_set));
+    let set_aside = manifests.set_aside().find(|(_, manifest)| lint_manifest(manifest).contains(finding));
+    let place = set_aside.map(|(place, _)| place).or_else(|| manifests.place(kind, &key));
+    let place = place.or_else(|| manifests.place(Kind::DaemonSet, daemon_set)).cloned().unwrap_or_default();
     let text = texts.entry(place.file.clone()).or_insert_with(|| text(&place.file));
     let line = text.as_ref().and_then(|text| line_of_field(text, &place, field));
     json!({
@@ -67,14 +68,6 @@ fn result(finding: &Finding, manifests: &Manifests, texts: &mut HashMap<String, 
             "logicalLocations": [{"fullyQualifiedName": format!("{kind}/{name}/{field}"), "kind": "resource"}],
         }],
     })
-}
-
-/// The place of a DaemonSet that could not be read.
-fn unreadable(manifests: &Manifests, key: &Key) -> Place {
-    let name = format!("DaemonSet {}/{}", key.namespace, key.name);
-    let mut problems = manifests.problems().iter().map(|problem| &problem.place);
-    let named = problems.find(|place| place.object.as_ref().is_some_and(|object| *object == name));
-    named.or_else(|| manifests.problems().first().map(|problem| &problem.place)).cloned().unwrap_or_default()
 }
 
 /// The text of a file, if it is small enough to look for lines in it.

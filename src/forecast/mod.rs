@@ -2,6 +2,7 @@
 
 mod assumptions;
 mod diff;
+mod simulated_node;
 mod simulation;
 mod text;
 
@@ -21,8 +22,9 @@ use crate::{
 
 pub use assumptions::{Assumptions, Delay};
 pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
+pub(crate) use simulated_node::{SimulatedNode, SimulatedPod};
 use simulation::NodeStep;
-pub(crate) use simulation::{EndState, SimulatedNode, SimulatedPod, Simulation};
+pub(crate) use simulation::{EndState, Simulation};
 
 /// How a rollout proceeds, as [`Snapshot::forecast`] returns it. All times count from the time of the snapshot.
 ///
@@ -377,7 +379,7 @@ impl Wave {
 
 impl TimelinePoint {
     fn of(moment: &simulation::Moment) -> Self {
-        let simulation::StateCounts { old, new, unavailable } = moment.counts;
+        let simulated_node::StateCounts { old, new, unavailable } = moment.counts;
         Self { after: moment.after, old, new, unavailable }
     }
 

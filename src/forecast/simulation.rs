@@ -7,9 +7,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use oorandom::Rand64;
 
-use crate::forecast::assumptions::{Assumptions, rng};
+use crate::forecast::{
+    assumptions::Assumptions,
+    simulated_node::{SimulatedNode, SimulatedPod, SimulatedState, StateCounts},
+};
 use crate::{
     adoption::{
         ports::shared_port,
@@ -21,7 +23,7 @@ use crate::{
     history::rollback,
     model::{
         ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Key, Node, ObjectRef, Pod, PodNode, PodPhase,
-        PodProblem, Readiness, Taint, Text,
+        PodProblem, Readiness, Text,
     },
     placement::Verdict,
     plan::{Action, CreateReason, DeleteReason, Plan},
@@ -68,62 +70,6 @@ pub(crate) enum EndState {
     Restless,
     /// The horizon was reached.
     Unfinished,
-}
-
-/// A node, which may be missing, and the DaemonSet's pods on it.
-#[derive(Debug)]
-pub(crate) struct SimulatedNode {
-    pub(crate) verdict: Verdict,
-    pub(crate) exists: bool,
-    /// A taint that keeps pods from starting and stopping on the node.
-    pub(crate) taint: Option<Taint>,
-    /// The pods that existed at the start and were not being deleted.
-    pub(crate) before: Vec<Text>,
-    pub(crate) pods: Vec<SimulatedPod>,
-    /// Why a pod was last created here.
-    pub(crate) creation: Option<CreateReason>,
-    /// Why a pod was last deleted here.
-    pub(crate) deletion: Option<DeleteReason>,
-    state: SimulatedState,
-    /// Whether the node had an available pod at the start.
-    was_available: bool,
-    /// The number of generators used so far.
-    draws: usize,
-    /// The index of the node's open step.
-    step: Option<usize>,
-}
-
-/// The parts of a pod's state that the simulation uses.
-#[allow(clippy::struct_excessive_bools)] // independent facts
-#[derive(Clone, Debug)]
-pub(crate) struct SimulatedPod {
-    pub(crate) name: Text,
-    pub(crate) is_new: bool,
-    pub(crate) is_available: bool,
-    pub(crate) is_being_deleted: bool,
-    /// Whether the pod is assumed never to start.
-    pub(crate) fails: bool,
-    /// The port of the node that the pod needs, and the pod that has it.
-    pub(crate) waits_for: Option<(u64, Text)>,
-}
-
-/// How a node is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SimulatedState {
-    /// No pod should run there.
-    Aside,
-    Unavailable,
-    Old,
-    New,
-}
-
-/// The number of nodes with an available outdated pod only, with an available updated pod, and without an available
-/// pod, of those that should run a pod.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StateCounts {
-    pub(crate) old: usize,
-    pub(crate) new: usize,
-    pub(crate) unavailable: usize,
 }
 
 /// The counts at one time.
@@ -605,67 +551,6 @@ impl<'a> Simulation<'a> {
     fn owner(&self) -> ControllerRef {
         let DaemonSet { name, uid, .. } = self.daemonset;
         ControllerRef { kind: "DaemonSet".into(), name: name.clone(), uid: uid.clone() }
-    }
-}
-
-impl SimulatedNode {
-    fn current_state(&self) -> SimulatedState {
-        let mut available = self.pods.iter().filter(|pod| pod.is_available && !pod.is_being_deleted);
-        match (self.verdict, available.clone().any(|pod| pod.is_new)) {
-            (Verdict::Keep | Verdict::Refuse, _) => SimulatedState::Aside,
-            (Verdict::Run, true) => SimulatedState::New,
-            (Verdict::Run, false) if available.next().is_some() => SimulatedState::Old,
-            (Verdict::Run, false) => SimulatedState::Unavailable,
-        }
-    }
-
-    fn is_newly_unavailable(&self) -> bool {
-        self.was_available && self.state == SimulatedState::Unavailable
-    }
-
-    /// Whether the node has converged: it has a pod, or none, as it should.
-    pub(crate) fn is_settled(&self, must_be_new: bool) -> bool {
-        match (&*self.pods, self.verdict) {
-            ([only], Verdict::Run) => only.is_available && !only.is_being_deleted && (only.is_new || !must_be_new),
-            (pods, Verdict::Keep) => pods.iter().all(|pod| !pod.is_being_deleted),
-            (pods, Verdict::Refuse) => pods.is_empty(),
-            (_, Verdict::Run) => false,
-        }
-    }
-
-    fn set_wait(&mut self, name: &Text, waits_for: Option<(u64, Text)>) {
-        if let Some(pod) = self.pods.iter_mut().find(|pod| pod.name == *name) {
-            pod.waits_for = waits_for;
-        }
-    }
-
-    fn remove_pod(&mut self, name: &Text) {
-        self.pods.retain(|pod| pod.name != *name);
-    }
-
-    fn draw(&mut self, seed: u64, node: &str) -> Rand64 {
-        self.draws += 1;
-        rng(seed, node, self.draws)
-    }
-}
-
-impl StateCounts {
-    fn move_one(&mut self, from: SimulatedState, to: SimulatedState) {
-        if let Some(count) = self.count(from) {
-            *count -= 1;
-        }
-        if let Some(count) = self.count(to) {
-            *count += 1;
-        }
-    }
-
-    fn count(&mut self, state: SimulatedState) -> Option<&mut usize> {
-        match state {
-            SimulatedState::Aside => None,
-            SimulatedState::Old => Some(&mut self.old),
-            SimulatedState::New => Some(&mut self.new),
-            SimulatedState::Unavailable => Some(&mut self.unavailable),
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     },
     plan::MissingFact,
     planner::Snapshot,
+    util::by_name::ByName,
 };
 
 /// The objects of one or more files: DaemonSets, and the objects that their plans depend on.
@@ -39,14 +40,14 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Manifests {
-    nodes: ByName<Node>,
+    nodes: ByName<Text, Node>,
     namespaces: BTreeMap<Text, Contents>,
     documents: usize,
     skipped: Vec<SkippedObject>,
     replaced: usize,
     problems: Vec<ManifestError>,
-    /// The manifests of DaemonSets that could not be read.
-    unreadable: Vec<Value>,
+    /// The manifests of DaemonSets that could not be read, or that a later document replaces.
+    set_aside: Vec<(Place, Value)>,
     warnings: Vec<ManifestWarning>,
     /// Where the DaemonSets and namespaces were read last.
     places: HashMap<(Kind, Key), Place>,
@@ -79,8 +80,8 @@ struct Contents {
     applied: BTreeMap<Text, Value>,
     /// The manifests of changed DaemonSets before the change.
     before: BTreeMap<Text, Value>,
-    pods: ByName<Pod>,
-    revisions: ByName<ControllerRevision>,
+    pods: ByName<Text, Pod>,
+    revisions: ByName<Text, ControllerRevision>,
 }
 
 impl Contents {
@@ -89,13 +90,6 @@ impl Contents {
         let pods = self.pods.items.iter().filter_map(|pod| pod.controller.as_ref());
         pods.chain(self.revisions.items.iter().filter_map(|revision| revision.controller.as_ref()))
     }
-}
-
-/// Objects with an index by name. A later object replaces an earlier one of the same name.
-#[derive(Clone, Debug)]
-struct ByName<T> {
-    items: Vec<T>,
-    index: HashMap<Text, usize>,
 }
 
 impl Manifests {
@@ -225,13 +219,14 @@ impl Manifests {
         Some((contents.applied.get(&daemonset.name)?, contents.before.get(&daemonset.name)))
     }
 
-    /// Returns the manifests of the DaemonSets that could not be read, because of a wrong value for example.
-    pub fn unreadable(&self) -> &[Value] {
-        &self.unreadable
+    /// Iterates over the manifests of DaemonSets that are not used, and their places: they could not be read, because of a
+    /// wrong value for example, or a later document has their name.
+    pub fn set_aside(&self) -> impl Iterator<Item = (&Place, &Value)> {
+        self.set_aside.iter().map(|(place, manifest)| (place, manifest))
     }
 
-    pub(super) fn keep_unreadable(&mut self, manifest: Value) {
-        self.unreadable.push(manifest);
+    pub(super) fn add_set_aside(&mut self, place: Place, manifest: Value) {
+        self.set_aside.push((place, manifest));
     }
 
     /// Iterates over all objects, for a [`Cluster`](crate::cluster::Cluster).
@@ -293,7 +288,9 @@ impl Manifests {
     }
 
     /// Adds an object. `original` is the complete manifest of a DaemonSet.
-    pub(super) fn add(&mut self, object: Object, original: Option<Value>) -> Added {
+    pub(super) fn add(&mut self, object: Object, original: Option<Value>, place: &Place) -> Added {
+        let earlier = self.place(object.kind(), &object.key()).cloned();
+        self.add_place(&object, place);
         let added = match object {
             Object::Node(node) => {
                 let (node, added) = combine(self.nodes.get_mut(&node.name), node, |node| &node.uid, apply::node);
@@ -314,7 +311,7 @@ impl Manifests {
                     daemonset.template = serde_json::from_value(template).unwrap_or(daemonset.template);
                 }
                 let contents = self.contents(&daemonset.namespace.clone());
-                let name = daemonset.name.clone();
+                let (name, mut replaced) = (daemonset.name.clone(), None);
                 let live = contents.daemonsets.get_mut(&name);
                 let manifest = if daemonset.uid.is_empty() { original.as_ref() } else { contents.originals.get(&name) };
                 let apply = |live: &DaemonSet, new| apply::daemonset(live, new, manifest);
@@ -324,18 +321,23 @@ impl Manifests {
                     let uid = |manifest: &Value| manifest.pointer("/metadata/uid").is_some_and(|uid| uid != "");
                     for manifest in original.into_iter().chain(contents.originals.remove(&name)) {
                         let side = if uid(&manifest) { &mut contents.before } else { &mut contents.applied };
-                        side.insert(name.clone(), manifest);
+                        replaced = replaced.or(side.insert(name.clone(), manifest));
                     }
                 } else if let Some(original) = original {
-                    contents.originals.insert(name.clone(), original);
+                    replaced = contents.originals.insert(name.clone(), original);
                 }
                 contents.daemonsets.insert(name, daemonset);
+                // What an API server has stored, it has accepted.
+                let replaced = replaced.filter(|manifest| manifest.pointer("/metadata/resourceVersion").is_none());
+                self.set_aside.extend(earlier.zip(replaced));
                 added
             }
-            Object::Pod(pod) => Added::of(self.contents(&pod.namespace.clone()).pods.insert(pod.name.clone(), pod)),
+            Object::Pod(pod) => {
+                Added::of(self.contents(&pod.namespace.clone()).pods.insert(pod.name.clone(), pod).is_some())
+            }
             Object::ControllerRevision(revision) => {
                 let contents = self.contents(&revision.namespace.clone());
-                Added::of(contents.revisions.insert(revision.name.clone(), revision))
+                Added::of(contents.revisions.insert(revision.name.clone(), revision).is_some())
             }
         };
         self.replaced += usize::from(added == Added::Replaces);
@@ -433,7 +435,7 @@ impl Manifests {
         self.problems.extend(changes.problems);
         self.warnings.extend(changes.warnings);
         self.skipped.extend(changes.skipped);
-        self.unreadable.extend(changes.unreadable);
+        self.set_aside.extend(changes.set_aside);
         self.places.extend(changes.places);
         self
     }
@@ -482,41 +484,5 @@ fn combine<T: Clone>(
 impl Added {
     fn of(is_replaced: bool) -> Self {
         if is_replaced { Self::Replaces } else { Self::New }
-    }
-}
-
-impl<T> ByName<T> {
-    /// Adds or replaces the item of this name. Returns whether it existed.
-    fn insert(&mut self, name: Text, item: T) -> bool {
-        let slot = *self.index.entry(name).or_insert(self.items.len());
-        let known = self.items.get_mut(slot);
-        let replaced = known.is_some();
-        match known {
-            Some(known) => *known = item,
-            None => self.items.push(item),
-        }
-        replaced
-    }
-}
-
-impl<T> ByName<T> {
-    fn get_mut(&mut self, name: &str) -> Option<&mut T> {
-        self.items.get_mut(*self.index.get(name)?)
-    }
-
-    /// Removes the item of this name. Returns whether it existed.
-    fn remove(&mut self, name: &str) -> bool {
-        let Some(slot) = self.index.remove(name) else { return false };
-        self.items.remove(slot);
-        for other in self.index.values_mut().filter(|other| **other > slot) {
-            *other -= 1;
-        }
-        true
-    }
-}
-
-impl<T> Default for ByName<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), index: HashMap::new() }
     }
 }

@@ -7,6 +7,7 @@
 mod apply;
 mod collection;
 mod error;
+mod head;
 mod lines;
 mod reader;
 mod repeated;

@@ -1,5 +1,7 @@
 //! Helpers that are independent of Kubernetes.
 
+#[cfg(feature = "manifest")]
+pub(crate) mod by_name;
 pub(crate) mod duration;
 pub(crate) mod fnv;
 pub(crate) mod mru_cache;

@@ -302,3 +302,26 @@ fn what_a_feature_of_the_cluster_allows_is_not_refused() {
         "containers have restart policies since 1.35"
     );
 }
+
+#[test]
+fn each_of_several_documents_of_one_name_is_checked() {
+    let daemonset = |image: &str, surge: u8| {
+        format!(
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: agent}}\nspec:\n  selector: {{matchLabels: {{a: b}}}}\n  \
+             updateStrategy: {{rollingUpdate: {{maxSurge: {surge}}}}}\n  template:\n    metadata: {{labels: {{a: b}}}}\n    \
+             spec: {{containers: [{{name: a, image: {image}}}]}}\n"
+        )
+    };
+    for surges in [[1, 0], [0, 1]] {
+        let [first, second] = surges.map(|surge| daemonset(if surge == 1 { "a:1" } else { "a:2" }, surge));
+        let (_folder, file) = file(&format!("{first}---\n{second}"));
+        let (out, _, code) = run(lint(&["-f", &file]).args(["--deny", "error", "-o", "sarif"]));
+        let sarif: Value = serde_json::from_str(&out).unwrap();
+        let results = sarif["runs"][0]["results"].as_array().unwrap();
+        assert_eq!((results.len(), code), (1, 3), "{out}");
+        let line = if surges[0] == 1 { 6 } else { 16 };
+        assert_eq!(results[0]["locations"][0]["physicalLocation"]["region"]["startLine"], line, "{out}");
+        let (out, _, _) = run(&mut lint(&["-f", &file]));
+        assert!(out.contains("\n1 DaemonSet: 1 error\n"), "{out}");
+    }
+}
