@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use daemonplan::{
     Key, Kind,
-    api_server::label_problems,
+    api_server::{label_problems, validate_node},
     manifest::Manifests,
     model::{DaemonSet, Node, Taint, TaintEffect, Text},
 };
 
 use super::{
     Failure, input,
-    output::note,
-    style::{SHOWN, did_you_mean, first_names},
+    output::{note, print_error},
+    style::{SHOWN, did_you_mean, first_names, plural},
 };
 
 /// The flags for changes.
@@ -143,6 +143,7 @@ impl ChangeArgs {
             is_complete = input::read(&mut applied, &self.with, is_recursive)?;
             is_complete &= applied.problems().is_empty();
             input::print_problems(&applied);
+            check_nodes(applied.nodes())?;
             if applied.objects().next().is_none() && is_complete {
                 return Err(Failure("--with: no object that plans depend on, such as a DaemonSet".into()));
             }
@@ -223,6 +224,26 @@ impl TaintChange {
             }
         }
     }
+}
+
+/// Prints why the API server refuses nodes.
+///
+/// # Errors
+/// If it refuses one.
+pub(super) fn check_nodes(nodes: &[Node]) -> Result<(), Failure> {
+    let mut refused = 0;
+    for node in nodes {
+        let refusals = validate_node(node);
+        refused += usize::from(!refusals.is_empty());
+        for refusal in refusals {
+            print_error(&format_args!("node {}: {refusal}", node.name));
+        }
+    }
+    if refused > 0 { Err(refuses(refused, "node")) } else { Ok(()) }
+}
+
+pub(super) fn refuses(count: usize, what: &str) -> Failure {
+    Failure(format!("the API server refuses {}, so that nothing of it comes about", plural(count, what)))
 }
 
 fn node<'m>(manifests: &'m mut Manifests, name: &str) -> Result<&'m mut Node, Failure> {

@@ -15,12 +15,11 @@ use jiff::Timestamp;
 
 use super::{
     Failure,
-    change::{ChangeArgs, Changed},
+    change::{ChangeArgs, Changed, refuses},
     input,
     kubectl::KubectlArgs,
     output::{note, print_error},
     selection::Selection,
-    style::plural,
 };
 
 /// All kinds that plans depend on.
@@ -195,11 +194,7 @@ impl FactArgs {
                 print_error(&format_args!("{}/{}: {refusal}", daemonset.namespace, daemonset.name));
             }
         }
-        if refused > 0 {
-            let changes = plural(refused, "change");
-            return Err(Failure(format!("the API server refuses {changes}, so that nothing of it comes about")));
-        }
-        Ok(facts)
+        if refused > 0 { Err(refuses(refused, "change")) } else { Ok(facts) }
     }
 
     /// Reads the same, also with changes that the API server refuses.

@@ -125,7 +125,7 @@ impl KubectlArgs {
         for kind in kinds {
             if forbidden.contains(kind) {
                 note(format_args!(
-                    "kubectl may not list {}, so that nobody knows {}; {}",
+                    "kubectl may not list {}, so it is unknown {}; {}",
                     resource(*kind),
                     cost(*kind),
                     rule(*kind)

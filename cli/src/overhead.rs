@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::{
     Failure,
+    change::check_nodes,
     facts::FactArgs,
     input,
     output::{self, Format, escape_control, note, print_error, write_error},
@@ -61,6 +62,7 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     }
     let mut is_complete = input::read(&mut new_nodes, &args.node, false)?;
     input::print_problems(&new_nodes);
+    check_nodes(new_nodes.nodes())?;
     if new_nodes.nodes().is_empty() {
         return Err(Failure("--node: expected a Node, found none".into()));
     }

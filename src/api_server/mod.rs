@@ -13,4 +13,4 @@ pub(crate) use stored::SERVICE_ACCOUNT;
 pub use stored::stored;
 #[cfg(feature = "manifest")]
 pub(crate) use validation::decode_error;
-pub use validation::{FieldError, UnknownField, label_problems, unknown_fields, validate};
+pub use validation::{FieldError, UnknownField, label_problems, unknown_fields, validate, validate_node};

@@ -64,7 +64,7 @@ pub struct PodRevision {
     pub hash: Option<Text>,
     /// The number of the ControllerRevision with this hash, if known.
     pub number: Option<i64>,
-    /// Whether the pod counts as updated; `None` if nobody knows without the
+    /// Whether the pod counts as updated; `None` if that is unknown without the
     /// [revisions](crate::MissingFact::Revisions).
     pub is_current: Option<bool>,
 }

@@ -93,7 +93,7 @@ pub enum Outcome {
     Restless,
     /// The rollout takes longer than the horizon.
     Unfinished,
-    /// Nobody knows, because the snapshot [lacks](Snapshot::without) a fact. The forecast holds nothing else.
+    /// Unknown, because the snapshot [lacks](Snapshot::without) a fact. The forecast holds nothing else.
     Unknown,
 }
 
@@ -241,7 +241,7 @@ pub enum StuckCause {
 }
 
 impl Snapshot<'_> {
-    /// Returns the fact without which nobody can foresee what becomes of the pods, if it [is missing](Self::without).
+    /// Returns the fact without which the future of the pods is unknown, if it [is missing](Self::without).
     pub(crate) fn needed_to_foresee(&self) -> Option<MissingFact> {
         self.missing().next()?;
         if let UpdateState::Unknown { missing } = self.explain().update { Some(missing) } else { None }

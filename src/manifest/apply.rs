@@ -334,7 +334,7 @@ mod tests {
         template["spec"]["containers"][0]["env"].as_array_mut().unwrap().push(json!({"name": "ADDED", "value": "1"}));
         template["spec"]["nodeSelector"] = json!({"pool": "x"});
         restarted.template = from_value(template).unwrap();
-        // Without the annotation nobody knows: the manifest is all, but no manifest has the time of a restart.
+        // Without the annotation it is unknown: the manifest is all, but no manifest has the time of a restart.
         let all = daemonset(&restarted, from_value(manifest.clone()).unwrap(), None);
         assert_eq!(all.template.json()["metadata"]["annotations"], template_annotations);
         assert_eq!(all.template.json()["spec"].get("nodeSelector"), None);
@@ -425,7 +425,7 @@ mod tests {
         let two = json!({"nodeSelector": {"x": "y", "a": "b"}});
         assert_eq!(merged(&two, Some(&x), &empty), json!({"nodeSelector": {"a": "b"}}));
         assert_eq!(merged(&x, Some(&empty), &none), none, "the whole map was applied, and is gone");
-        assert_eq!(merged(&x, None, &empty), none, "nobody knows");
+        assert_eq!(merged(&x, None, &empty), none, "what was applied is unknown");
         assert_eq!(merged(&none, Some(&empty), &empty), none);
     }
 
@@ -445,6 +445,6 @@ mod tests {
         assert_eq!(merged(&live, Some(&live), &none), none);
         assert_eq!(merged(&live, Some(&live), &both("")), none);
         assert_eq!(merged(&live, None, &name("sa")), live);
-        assert_eq!(merged(&live, None, &none), none, "nobody knows");
+        assert_eq!(merged(&live, None, &none), none, "what was applied is unknown");
     }
 }

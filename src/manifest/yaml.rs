@@ -237,7 +237,7 @@ fn scalar(text: &str, is_plain: bool, tag: Option<&Tag>) -> Result<Value, String
     let kind = match tag {
         None if is_plain => return resolve(text),
         Some(tag) if tag.is_yaml_core_schema() => &*tag.suffix,
-        // Tags that nobody knows make strings.
+        // Unknown tags make strings.
         _ => "str",
     };
     let is_expected: fn(&Value) -> bool = match kind {

@@ -36,7 +36,7 @@ pub(crate) enum Availability {
     NotReady,
     /// Ready, but not yet for `minReadySeconds`.
     Ready,
-    /// Ready, and without a clock nobody knows for how long.
+    /// Ready; without a clock, for how long is unknown.
     Unknown,
     /// Ready for `minReadySeconds`.
     Available,

@@ -11,7 +11,7 @@ use crate::{
     plan::{Action, DeleteReason},
 };
 
-/// A kind of fact that an input lacks: nobody knows whether such objects exist.
+/// A kind of fact that an input lacks: whether such objects exist is unknown.
 ///
 /// ```
 /// use daemonplan::{MissingFact, Snapshot, model::{DaemonSet, Namespace, Node}};
@@ -108,7 +108,7 @@ impl MissingFacts {
     }
 }
 
-/// Whether objects that nobody knows of might make the action wrong.
+/// Whether unknown objects might make the action wrong.
 fn rests_on(action: &Action, fact: MissingFact, strategy: UpdateStrategy, is_guided: bool) -> bool {
     use MissingFact::{Namespace, Nodes, Pods, Revisions};
     match action {

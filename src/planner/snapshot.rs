@@ -127,7 +127,7 @@ impl<'a> Snapshot<'a> {
         Self { revisions: Some(revisions), ..self }
     }
 
-    /// Sets the time. Without it nobody knows which pods are available under a positive `minReadySeconds`: an update
+    /// Sets the time. Without it, which pods are available under a positive `minReadySeconds` is unknown: an update
     /// deletes no pod that may be needed, and no back-off starts or ends.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {

@@ -205,7 +205,7 @@ impl Totals {
         steps
     }
 
-    /// Whether pods are ready of which nobody knows whether they are available.
+    /// Whether there are ready pods whose availability is unknown.
     pub(crate) fn has_unknown(&self) -> bool {
         self.counts.unknown > 0
     }

@@ -157,8 +157,8 @@ impl Rollout {
         if key == GroupKey::Rest { &mut self.rest } else { self.groups.entry(key).or_default() }
     }
 
-    /// The queue for a node with an outdated pod; `None` if the policy does not select the node, or if nobody knows
-    /// whether the pod is available.
+    /// The queue for a node with an outdated pod; `None` if the policy does not select the node, or if it
+    /// is unknown whether the pod is available.
     fn queue(
         &mut self,
         availability: Availability,

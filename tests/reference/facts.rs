@@ -147,7 +147,7 @@ pub struct Pod {
     pub phase: String,
     pub ready: bool,
     pub available: bool,
-    /// Whether the pod is ready and nobody knows for how long.
+    /// Whether the pod is ready for an unknown time.
     pub unknown: bool,
     /// In seconds since 1970.
     pub becomes_available: Option<i64>,

@@ -281,3 +281,19 @@ fn every_command_tells_that_a_pod_with_the_current_label_runs_another_image() {
         assert!(out.contains(&told), "{command}: {out}");
     }
 }
+
+#[test]
+fn a_node_that_the_api_server_refuses_is_an_error() {
+    let (_folder, node) = file(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: New, labels: {pool: so blue}}\nspec:\n  taints: [{key: a, effect: NoRun}]\n",
+    );
+    let cluster = example("quiet.json");
+    for args in [["plan", "--with", &node], ["overhead", "--node", &node]] {
+        let (out, errors, code) = on(cluster.to_str().unwrap(), &args);
+        assert_eq!((out.as_str(), code), ("", 1));
+        assert!(errors.contains("node New: metadata.name: Invalid value: \"New\": a lowercase RFC 1123"), "{errors}");
+        assert!(errors.contains("node New: metadata.labels: Invalid value: \"so blue\": a valid label"), "{errors}");
+        assert!(errors.contains("node New: spec.taints[0].effect: Unsupported value"), "{errors}");
+        assert!(errors.contains("the API server refuses 1 node, so that nothing of it comes about"), "{errors}");
+    }
+}

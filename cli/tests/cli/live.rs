@@ -84,7 +84,7 @@ exit 1"#,
     ));
     let (out, errors, code) = run(daemonplan(&["plan"]).env("PATH", &path));
     assert_eq!((out.as_str(), code), ("", 1));
-    assert!(errors.contains("kubectl may not list nodes, so that nobody knows where pods should run"), "{errors}");
+    assert!(errors.contains("kubectl may not list nodes, so it is unknown where pods should run"), "{errors}");
     assert!(errors.contains(r#"{apiGroups: [""], resources: [nodes], verbs: [get, list]}"#), "{errors}");
     assert!(errors.contains("the input has no nodes"), "{errors}");
     let (out, _, code) = run(daemonplan(&["history", "monitoring/node-exporter"]).env("PATH", &path));

@@ -15,9 +15,9 @@ mod volumes;
 use serde_json::{Value, json};
 
 use super::stored::stored;
-use crate::model::LabelSelector;
+use crate::model::{LabelSelector, Node};
 use errors::{FieldErrors, Path};
-use names::{annotations, dns_label, dns_subdomain, label_key, label_selector, labels, list, text};
+use names::{annotations, dns_label, dns_subdomain, label_key, label_selector, label_value, labels, list, text};
 
 pub(crate) use decode::error as decode_error;
 pub use decode::{UnknownField, unknown_fields};
@@ -69,6 +69,29 @@ pub fn validate(manifest: &Value, before: Option<&Value>) -> Vec<FieldError> {
     }
     metadata(&mut errors, &daemonset["metadata"]);
     spec(&mut errors, &Path("spec".into()), &daemonset["spec"]);
+    errors.0
+}
+
+/// Returns why the API server of Kubernetes v1.36 refuses a node, for its name, its labels or its taints.
+///
+/// ```
+/// use daemonplan::{api_server::validate_node, model::{Labels, Node}};
+/// let mut node = Node::new("node-7");
+/// assert_eq!(validate_node(&node), []);
+/// node.labels = Labels::from([("pool", "so blue")]);
+/// assert!(validate_node(&node)[0].to_string().starts_with("metadata.labels: Invalid value: \"so blue\": a valid label"));
+/// ```
+pub fn validate_node(node: &Node) -> Vec<FieldError> {
+    let node = serde_json::to_value(node).unwrap_or_default();
+    let mut errors = FieldErrors::default();
+    metadata(&mut errors, &node["metadata"]);
+    for (index, taint) in list(&node["spec"]["taints"]).enumerate() {
+        let path = Path("spec.taints".into()).index(index);
+        let [key, value, effect] = ["key", "value", "effect"].map(|field| text(&taint[field]));
+        errors.invalid_each(&path.child("key"), key, label_key(key));
+        errors.invalid_each(&path.child("value"), value, label_value(value));
+        errors.one_of(&path.child("effect"), effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
+    }
     errors.0
 }
 
