@@ -12,6 +12,7 @@ use daemonplan::{
     api_server::FieldError,
     explain::UpdateState,
     forecast::{Assumptions, Change, Loss, NodeDiff, Outcome},
+    manifest::ManifestChange,
     model::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent},
     placement::PlacementReason,
 };
@@ -134,8 +135,10 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
             let before = before.get(&key(&after));
             let mut difference = Difference::between(before, &after);
             difference.refusals = changed.refusals(after.daemonset());
-            if let Some((change, Some(before))) = changed.manifests.change(after.daemonset()) {
-                note_of_application(after.daemonset(), &difference, change, before);
+            if let Some(ManifestChange { given, before: Some(before), .. }) =
+                changed.manifests.change(after.daemonset())
+            {
+                note_of_application(after.daemonset(), &difference, given, before);
             }
             (after, difference)
         })

@@ -8,7 +8,7 @@ use daemonplan::{
     api_server::{self, FieldError},
     flags::SettingsFlags,
     lint::{Lint, lint_manifest},
-    manifest::{Manifests, SkipReason},
+    manifest::{ManifestChange, Manifests, SkipReason},
     model::DaemonSet,
 };
 use jiff::Timestamp;
@@ -135,13 +135,15 @@ impl Facts {
 
     /// Returns why the API server, or kubectl before it, refuses the change of a DaemonSet; nothing if there is none.
     pub(super) fn refusals(&self, daemonset: &DaemonSet) -> Vec<FieldError> {
-        let Some((change, before)) = self.manifests.change(daemonset) else { return Vec::new() };
-        if before == Some(change) {
+        let Some(ManifestChange { given, merged, before, .. }) = self.manifests.change(daemonset) else {
+            return Vec::new();
+        };
+        if before == Some(given) {
             return Vec::new();
         }
-        let unknown = lint_manifest(change).into_iter().filter(|finding| finding.lint == Lint::UnknownField);
+        let unknown = lint_manifest(merged, before).into_iter().filter(|finding| finding.lint == Lint::UnknownField);
         let unknown = unknown.map(|finding| FieldError::new(finding.field, finding.message));
-        api_server::validate(change, before).into_iter().chain(unknown).collect()
+        api_server::validate(merged, before).into_iter().chain(unknown).collect()
     }
 
     /// Returns the same input with changes.

@@ -130,7 +130,7 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read_unchecked(ALL_KINDS, &args.selection)?;
     let (mut findings, mut checked) = (Vec::<Finding>::new(), BTreeSet::new());
     for (_, manifest) in facts.manifests.set_aside() {
-        for finding in lint_manifest(manifest) {
+        for finding in lint_manifest(manifest, None) {
             let Key { namespace, name } = &finding.daemon_set;
             if args.selection.includes(namespace, name)? {
                 checked.insert(finding.daemon_set.clone());

@@ -50,7 +50,7 @@ fn result(finding: &Finding, manifests: &Manifests, texts: &mut HashMap<String, 
         "Namespace" => (Kind::Namespace, Key::new("", daemon_set.namespace.clone()), daemon_set.namespace.to_string()),
         _ => (Kind::DaemonSet, daemon_set.clone(), format!("{}/{}", daemon_set.namespace, daemon_set.name)),
     };
-    let set_aside = manifests.set_aside().find(|(_, manifest)| lint_manifest(manifest).contains(finding));
+    let set_aside = manifests.set_aside().find(|(_, manifest)| lint_manifest(manifest, None).contains(finding));
     let place = set_aside.map(|(place, _)| place).or_else(|| manifests.place(kind, &key));
     let place = place.or_else(|| manifests.place(Kind::DaemonSet, daemon_set)).cloned().unwrap_or_default();
     let text = texts.entry(place.file.clone()).or_insert_with(|| text(&place.file));

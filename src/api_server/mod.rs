@@ -4,12 +4,14 @@
 //! defaults, writes quantities in its own way, and leaves out what it does not know. [`stored`] does the same, so that
 //! both can be compared. [`validate`] tells what it refuses, and [`unknown_fields`] what it does not know.
 
+#[cfg(feature = "manifest")]
+mod apply;
 mod schema;
 mod stored;
 mod validation;
 
 #[cfg(feature = "manifest")]
-pub(crate) use stored::SERVICE_ACCOUNT;
+pub(crate) use apply::apply;
 pub use stored::stored;
 #[cfg(feature = "manifest")]
 pub(crate) use validation::decode_error;

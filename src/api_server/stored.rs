@@ -100,7 +100,7 @@ fn encode(value: &Value, field: FieldType) -> Option<Value> {
 }
 
 /// The names of one field of a pod.
-pub(crate) const SERVICE_ACCOUNT: [&str; 2] = ["serviceAccountName", "serviceAccount"];
+const SERVICE_ACCOUNT: [&str; 2] = ["serviceAccountName", "serviceAccount"];
 
 /// Adds the defaults of the fields of one object.
 fn add_defaults(of: &str, object: &mut Map<String, Value>) {

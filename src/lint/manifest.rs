@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// Finds in the manifest of a DaemonSet what the API server refuses, and fields that it does not know. [`lint`](super::lint())
-/// does the same for all DaemonSets that can be read; this is for the others.
+/// does the same for all DaemonSets that can be read; this is for the others, and for changes: `before` is the object that
+/// the manifest changes.
 ///
 /// ```
 /// use daemonplan::lint::{Lint, lint_manifest};
@@ -19,14 +20,14 @@ use crate::{
 ///     "spec": {"selector": {"matchLabels": {"app": "agent"}}, "updateStrategy": {"type": "rolling"},
 ///              "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}}
 /// });
-/// let findings = lint_manifest(&manifest);
+/// let findings = lint_manifest(&manifest, None);
 /// assert_eq!((findings[0].lint, &*findings[0].field), (Lint::RefusedByApiServer, "spec.updateStrategy"));
 /// ```
-pub fn lint_manifest(manifest: &Value) -> Vec<Finding> {
+pub fn lint_manifest(manifest: &Value, before: Option<&Value>) -> Vec<Finding> {
     let metadata = |field: &str| manifest.get("metadata").and_then(|metadata| metadata.get(field)?.as_str());
     let name = |field: &str| metadata(field).unwrap_or_default().to_owned();
     let namespace = Some(name("namespace")).filter(|namespace| !namespace.is_empty()).unwrap_or("default".to_owned());
-    of_manifest(&Key::new(namespace, name("name")), manifest, None)
+    of_manifest(&Key::new(namespace, name("name")), manifest, before)
 }
 
 /// Checks the manifest of a snapshot's DaemonSet, or what the model holds of it.
@@ -54,9 +55,13 @@ fn of_manifest(key: &Key, manifest: &Value, before: Option<&Value>) -> Vec<Findi
         field: refusal.field,
         ..found(key)
     });
-    // An object with a resourceVersion comes from an API server, which knows its fields.
-    let is_stored = manifest.pointer("/metadata/resourceVersion").is_some();
-    let unknown = if is_stored { Vec::new() } else { unknown_fields(manifest) };
+    // An API server knows the fields of what it has stored.
+    let is_stored = |manifest: &Value| manifest.pointer("/metadata/resourceVersion").is_some();
+    let mut unknown = if is_stored(manifest) { Vec::new() } else { unknown_fields(manifest) };
+    if let Some(before) = before.filter(|before| is_stored(before)) {
+        let known = unknown_fields(before);
+        unknown.retain(|field| known.iter().all(|known| known.path != field.path));
+    }
     let unknown = unknown.into_iter().map(|UnknownField { path, similar }| Finding {
         lint: Lint::UnknownField,
         message: format!("unknown field {path:?}: kubectl refuses it, and other clients lose it"),

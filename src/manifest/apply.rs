@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    api_server::{self, SERVICE_ACCOUNT},
+    api_server,
     model::{DaemonSet, Labels, Namespace, Node, PodTemplate, Quantity},
 };
 
@@ -13,67 +13,145 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The annotation that `kubectl rollout restart` sets on the template.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// Returns the template of a manifest in the words of the live one: what both mean the same after the API server's
-/// defaults is written as in the live one. Of fields that the manifest lacks, those that `applied` has are removed, as
-/// kubectl apply does; if what was applied is not known, all but the time of a restart.
-fn template(live: &PodTemplate, new: PodTemplate, given: &Value, applied: Option<&Value>) -> PodTemplate {
-    let live_json = Value::Object(live.json().clone());
-    let mut given = given.clone();
-    if let (None, Some(time)) =
-        (applied, live_json.pointer("/metadata/annotations").and_then(|all| all.get(RESTARTED_AT)))
-    {
-        let annotations = [("metadata", json!({})), ("annotations", json!({})), (RESTARTED_AT, time.clone())];
-        let mut place = Some(&mut given);
-        for (field, default) in annotations {
-            let fields = place.and_then(Value::as_object_mut);
-            place = fields.map(|fields| fields.entry(field).or_insert(default));
-        }
-    }
-    let [stored_live, mut stored_new] = [&live_json, &given].map(stored_template);
-    keep_empty(&given, &stored_live, &mut stored_new);
-    let applied = applied.map(|applied| applied.pointer("/spec/template").unwrap_or(&Value::Null));
-    let mut aligned = align(&live_json, &stored_live, &stored_new, applied);
-    service_account(&mut aligned, &live_json, &given, applied);
-    // Parsing cannot fail: the values are those of templates.
-    serde_json::from_value(aligned).unwrap_or(new)
+/// A DaemonSet after a manifest is applied to it.
+pub(super) struct Application {
+    pub(super) daemonset: DaemonSet,
+    /// What the API server is asked to store.
+    pub(super) merged: Value,
 }
 
-/// Keeps the empty maps of the manifest, which the API server does not store, where the live object has entries: to merge
-/// nothing removes nothing.
-fn keep_empty(given: &Value, live: &Value, stored: &mut Value) {
-    let (Value::Object(given), Value::Object(live), Value::Object(stored)) = (given, live, stored) else { return };
-    for (key, value) in given {
-        let Some(live) = live.get(key).filter(|live| live.is_object() && value.is_object()) else { continue };
-        match stored.get_mut(key) {
-            Some(stored) => keep_empty(value, live, stored),
-            None if *value == json!({}) => drop(stored.insert(key.clone(), json!({}))),
-            None => {}
-        }
-    }
-}
-
-/// Sets the service account. It has two names: a manifest that lacks the one it was applied with leaves the other, and what
-/// the first one says counts.
-fn service_account(template: &mut Value, live: &Value, given: &Value, applied: Option<&Value>) {
-    fn name<'v>(template: &'v Value, field: &str) -> Option<&'v str> {
-        template.get("spec")?.get(field)?.as_str().filter(|name| !name.is_empty())
-    }
-    let has = |template: &Value, field: &str| template.get("spec").is_some_and(|spec| spec.get(field).is_some());
-    let merged = |field: &&str| match applied {
-        _ if has(given, field) => name(given, field),
-        Some(applied) if !has(applied, field) => name(live, field),
-        _ => None,
+/// Applies a manifest as `kubectl apply` does; one with a uid, which the API server wrote, as `kubectl replace` does. If the
+/// live object does not tell what was applied before, the manifest is the whole spec: what it lacks is removed, but for the
+/// time of a restart.
+///
+/// The status is kept. A changed spec increments the generation. `live_manifest` and `manifest` are `live` and `new` as
+/// they were given.
+pub(super) fn daemonset(
+    live: &DaemonSet,
+    new: DaemonSet,
+    live_manifest: Option<&Value>,
+    manifest: Option<&Value>,
+) -> Application {
+    let as_given = |daemonset: &DaemonSet, manifest: Option<&Value>| match manifest {
+        Some(manifest) => manifest.clone(),
+        None => serde_json::to_value(daemonset).unwrap_or_default(),
     };
-    let account = SERVICE_ACCOUNT.iter().find_map(merged);
-    let is_same = account == SERVICE_ACCOUNT.iter().find_map(|field| name(live, field));
-    let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    for field in SERVICE_ACCOUNT {
-        let value = if is_same { name(live, field) } else { account };
-        match value {
-            Some(value) => drop(spec.insert(field.into(), value.into())),
-            None => drop(spec.remove(field)),
+    let merged = merged(&as_given(live, live_manifest), &as_given(&new, manifest));
+    let template = template(&live.template, merged.pointer("/spec/template").unwrap_or(&Value::Null));
+    let stored: DaemonSet = serde_json::from_value(api_server::stored(&merged)).unwrap_or(new);
+    let mut after = DaemonSet {
+        namespace: live.namespace.clone(),
+        uid: live.uid.clone(),
+        generation: live.generation,
+        deleted: live.deleted,
+        template: template.unwrap_or_else(|| stored.template.clone()),
+        status: live.status.clone(),
+        ..stored
+    };
+    let [before, now] = [&live.template, &after.template].map(|template| Value::Object(template.json().clone()));
+    let is_same = is_same_by_value(&before, &now, false);
+    after.follow(live, !is_same);
+    let spec = |daemonset: &DaemonSet| DaemonSet {
+        labels: Labels::default(),
+        annotations: Labels::default(),
+        finalizers: Vec::new(),
+        template: PodTemplate::default(),
+        ..daemonset.clone()
+    };
+    if !is_same || spec(&after) != spec(live) {
+        after.generation = after.generation.saturating_add(1);
+    }
+    Application { daemonset: after, merged }
+}
+
+/// Returns the object that the API server is asked to store.
+fn merged(live: &Value, given: &Value) -> Value {
+    let is_whole = given.pointer("/metadata/uid").is_some_and(|uid| uid.as_str().is_some_and(|uid| !uid.is_empty()));
+    if is_whole {
+        return given.clone();
+    }
+    let applied = live.pointer("/metadata/annotations").and_then(|all| all.get(LAST_APPLIED)?.as_str());
+    let applied = applied.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let of = |object: &Value, path: &str| object.pointer(path).cloned().unwrap_or_default();
+    let mut merged = given.clone();
+    for field in ["metadata", "spec"] {
+        if !merged[field].is_object() {
+            merged[field] = json!({});
         }
     }
+    merged["metadata"]["uid"] = of(live, "/metadata/uid");
+    for field in ["labels", "annotations", "finalizers"] {
+        let path = format!("/metadata/{field}");
+        let (live, given) = (of(live, &path), of(given, &path));
+        merged["metadata"][field] = match (field, &applied) {
+            ("finalizers", applied) => {
+                let applied = applied.as_ref().map(|applied| of(applied, &path));
+                finalizers(&live, &applied.unwrap_or_default(), &given)
+            }
+            // kubectl adds an annotation, so that there are always some.
+            ("annotations", Some(applied)) if given.is_null() => part(&live, &of(applied, &path), &json!({})),
+            (_, Some(applied)) => part(&live, &of(applied, &path), &given),
+            (_, None) if given.is_null() => part(&live, &own(&live), &json!({})),
+            (_, None) => part(&live, &own(&live), &given),
+        };
+    }
+    merged["spec"] = match &applied {
+        Some(applied) => part(&of(live, "/spec"), &of(applied, "/spec"), &of(given, "/spec")),
+        None => with_restart(&of(live, "/spec"), of(given, "/spec")),
+    };
+    merged
+}
+
+/// Merges a part of the object that each side may lack.
+fn part(live: &Value, applied: &Value, given: &Value) -> Value {
+    match (live, given) {
+        (_, Value::Null) if applied.is_null() => live.clone(),
+        // What others added to it goes with it.
+        (_, Value::Null) => Value::Null,
+        (Value::Null, _) => api_server::apply("", &json!({}), applied, given),
+        _ => api_server::apply("", live, applied, given),
+    }
+}
+
+/// The labels or annotations that are this program's: without what was applied, only they are taken to be the manifest's.
+fn own(live: &Value) -> Value {
+    let own = live.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("daemonplan/"));
+    Value::Object(own.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+fn finalizers(live: &Value, applied: &Value, given: &Value) -> Value {
+    let [live, applied, given] =
+        [live, applied, given].map(|list| list.as_array().map(Vec::as_slice).unwrap_or_default());
+    let kept = live.iter().filter(|name| given.contains(name) || !applied.contains(name));
+    let added = given.iter().filter(|name| !live.contains(name));
+    kept.chain(added).cloned().collect()
+}
+
+/// Returns a whole spec with the time of the last restart, which no manifest has.
+fn with_restart(live: &Value, mut given: Value) -> Value {
+    let annotations = live.pointer("/template/metadata/annotations");
+    if let Some(time) = annotations.and_then(|all| all.get(RESTARTED_AT)) {
+        let mut place = given.get_mut("template");
+        for (field, default) in [("metadata", json!({})), ("annotations", json!({})), (RESTARTED_AT, time.clone())] {
+            let fields = place.and_then(Value::as_object_mut);
+            place = fields.map(|fields| {
+                let value = fields.entry(field).or_insert(Value::Null);
+                if value.is_null() {
+                    *value = default;
+                }
+                value
+            });
+        }
+    }
+    given
+}
+
+/// Returns the template that the API server stores, in the words of the live one: what both mean the same is written as in
+/// the live one, and what the API server of this version does not know stays.
+fn template(live: &PodTemplate, merged: &Value) -> Option<PodTemplate> {
+    let live = Value::Object(live.json().clone());
+    let aligned = align(&live, &stored_template(&live), &stored_template(merged));
+    serde_json::from_value(aligned).ok()
 }
 
 /// Whether two templates are the same to the API server, which compares quantities by their value.
@@ -105,100 +183,37 @@ pub(super) fn stored_template(template: &Value) -> Value {
 }
 
 /// Returns `new`, written as in `live` where both are stored as the same. `stored` is what is stored of `live`.
-fn align(live: &Value, stored: &Value, new: &Value, applied: Option<&Value>) -> Value {
+fn align(live: &Value, stored: &Value, new: &Value) -> Value {
     match (live, stored, new) {
         _ if stored == new => live.clone(),
         (Value::Object(live), Value::Object(stored), Value::Object(new)) => {
-            let was_applied = |key: &String| applied.is_none_or(|applied| applied.get(key).is_some());
-            let kept = live.iter().filter_map(|(key, value)| match (stored.get(key), new.get(key)) {
-                (Some(stored), Some(new)) => {
-                    let applied = applied.map(|applied| applied.get(key).unwrap_or(&Value::Null));
-                    let aligned = align(value, stored, new, applied);
-                    let is_gone = *new == json!({}) && aligned == *new && *stored != *new;
-                    (!is_gone).then(|| (key.clone(), aligned))
-                }
-                // Another client set it.
-                (Some(_), None) if !was_applied(key) => Some((key.clone(), value.clone())),
-                (Some(_), None) => None,
-                // A field of a later version, or one that says nothing.
-                (None, None) => Some((key.clone(), value.clone())),
-                (None, Some(new)) => Some((key.clone(), new.clone())),
+            let kept = live.iter().filter_map(|(key, value)| {
+                let aligned = match (stored.get(key), new.get(key)) {
+                    (Some(stored), Some(new)) => align(value, stored, new),
+                    (Some(_), None) => return None,
+                    // A field of a later version, or one that says nothing.
+                    (None, None) => value.clone(),
+                    (None, Some(new)) => new.clone(),
+                };
+                Some((key.clone(), aligned))
             });
             // A default that the live object lacks as well is no difference.
             let added = new.iter().filter(|(key, value)| !live.contains_key(*key) && stored.get(*key) != Some(*value));
             Value::Object(kept.chain(added.map(|(key, value)| (key.clone(), value.clone()))).collect())
         }
         (Value::Array(live), Value::Array(stored), Value::Array(new)) => {
-            let named = |items: &[Value], item: &Value| {
-                let name = item.get("name")?;
-                items.iter().position(|other| other.get("name") == Some(name))
+            let same = |index: usize, item: &Value| match item.get("name") {
+                Some(name) => stored.iter().position(|other| other.get("name") == Some(name)),
+                None => Some(index),
             };
-            let applied_items = applied.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            let mut aligned: Vec<_> = new
-                .iter()
-                .enumerate()
-                .map(|(index, item)| {
-                    let same = named(stored, item).unwrap_or(index);
-                    let of_item = named(applied_items, item).and_then(|place| applied_items.get(place));
-                    let of_item = applied.map(|_| of_item.unwrap_or(&Value::Null));
-                    match (live.get(same), stored.get(same)) {
-                        (Some(live), Some(stored)) => align(live, stored, item, of_item),
-                        _ => item.clone(),
-                    }
-                })
-                .collect();
-            // Named items that another client added.
-            let is_foreign = |item: &&Value| {
-                item.get("name").is_some() && named(new, item).is_none() && named(applied_items, item).is_none()
-            };
-            aligned.extend(live.iter().filter(|item| applied.is_some() && is_foreign(item)).cloned());
-            Value::Array(aligned)
+            let aligned = new.iter().enumerate().map(|(index, item)| {
+                let same = same(index, item).and_then(|same| live.get(same).zip(stored.get(same)));
+                same.map_or_else(|| item.clone(), |(live, stored)| align(live, stored, item))
+            });
+            Value::Array(aligned.collect())
         }
         _ => new.clone(),
     }
-}
-
-/// Returns the labels or annotations after a manifest is applied: of those that it lacks, the ones that were applied
-/// before are removed; if that is not known, those of this program.
-fn metadata(field: &str, live: &Labels, new: &Labels, applied: Option<&Value>) -> Labels {
-    let was_applied = |key: &str| match applied {
-        Some(applied) => applied.pointer(&format!("/metadata/{field}")).is_some_and(|all| all.get(key).is_some()),
-        None => key.starts_with("daemonplan/"),
-    };
-    let kept = live.iter().filter(|(key, _)| new.get(key).is_some() || !was_applied(key));
-    merge(&kept.map(|(key, value)| (key.clone(), value.clone())).collect(), new)
-}
-
-/// Applies the spec, further labels and the annotations of `new`; all else is kept. A changed spec increments the generation.
-/// `manifest` is `new` as it was given.
-pub(super) fn daemonset(live: &DaemonSet, new: DaemonSet, manifest: Option<&Value>) -> DaemonSet {
-    let given = manifest.and_then(|manifest| manifest.pointer("/spec/template")).cloned();
-    let given = given.unwrap_or_else(|| Value::Object(new.template.json().clone()));
-    let applied = live.annotations.get(LAST_APPLIED).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let mut after = DaemonSet {
-        uid: live.uid.clone(),
-        generation: live.generation,
-        deleted: live.deleted,
-        finalizers: live.finalizers.clone(),
-        template: template(&live.template, new.template, &given, applied.as_ref()),
-        status: live.status.clone(),
-        ..new
-    };
-    after.labels = metadata("labels", &live.labels, &after.labels, applied.as_ref());
-    after.annotations = metadata("annotations", &live.annotations, &after.annotations, applied.as_ref());
-    let [before, now] = [&live.template, &after.template].map(|template| Value::Object(template.json().clone()));
-    let is_same = is_same_by_value(&before, &now, false);
-    after.follow(live, !is_same);
-    let spec = |daemonset: &DaemonSet| DaemonSet {
-        labels: Labels::default(),
-        annotations: Labels::default(),
-        template: PodTemplate::default(),
-        ..daemonset.clone()
-    };
-    if !is_same || spec(&after) != spec(live) {
-        after.generation = after.generation.saturating_add(1);
-    }
-    after
 }
 
 pub(super) fn node(live: &Node, new: Node) -> Node {
@@ -294,8 +309,12 @@ mod tests {
         })
     }
 
+    fn apply(live: &DaemonSet, manifest: &Value) -> DaemonSet {
+        daemonset(live, from_value(manifest.clone()).unwrap(), None, Some(manifest)).daemonset
+    }
+
     fn applied(manifest: &Value) -> DaemonSet {
-        daemonset(&live(), from_value(manifest.clone()).unwrap(), Some(manifest))
+        apply(&live(), manifest)
     }
 
     #[test]
@@ -317,10 +336,10 @@ mod tests {
             manifest
         };
         let live = applied(&with("50m"));
-        let other = daemonset(&live, from_value(with("5e-2")).unwrap(), None);
+        let other = apply(&live, &with("5e-2"));
         assert_ne!(other.template, live.template, "it is stored as 50e-3");
         assert_eq!((other.generation, other.template_generation()), (live.generation, live.template_generation()));
-        let more = daemonset(&live, from_value(with("60m")).unwrap(), None);
+        let more = apply(&live, &with("60m"));
         assert_eq!(more.generation, live.generation + 1);
     }
 
@@ -335,14 +354,14 @@ mod tests {
         template["spec"]["nodeSelector"] = json!({"pool": "x"});
         restarted.template = from_value(template).unwrap();
         // Without the annotation it is unknown: the manifest is all, but no manifest has the time of a restart.
-        let all = daemonset(&restarted, from_value(manifest.clone()).unwrap(), None);
+        let all = apply(&restarted, &manifest);
         assert_eq!(all.template.json()["metadata"]["annotations"], template_annotations);
         assert_eq!(all.template.json()["spec"].get("nodeSelector"), None);
         let mut applied = manifest.clone();
         applied["spec"]["template"]["spec"]["nodeSelector"] = json!({"pool": "x"});
         applied["metadata"]["annotations"] = json!({"old": "1"});
         restarted.annotations = restarted.annotations.with(LAST_APPLIED, applied.to_string()).with("old", "1");
-        let after = daemonset(&restarted, from_value(manifest).unwrap(), None);
+        let after = apply(&restarted, &manifest);
         let json = after.template.json();
         assert_eq!(json["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"], "2026-01-02T03:04:05Z");
         assert_eq!(json["spec"]["containers"][0]["env"][1]["name"], "ADDED");
@@ -366,7 +385,7 @@ mod tests {
         spec.insert("terminationGracePeriodSeconds".into(), json!(60));
         let after = applied(&changed);
         assert!(!after.template.host_network());
-        let back = daemonset(&after, from_value(manifest("registry:5000/agent:1")).unwrap(), None);
+        let back = apply(&after, &manifest("registry:5000/agent:1"));
         assert_eq!(back.template.json()["spec"]["terminationGracePeriodSeconds"], 30);
         assert_eq!((after.generation, back.generation), (4, 5));
     }
@@ -407,7 +426,7 @@ mod tests {
             live.annotations = live.annotations.with(LAST_APPLIED, of(applied).to_string());
         }
         let manifest = of(spec);
-        let after = daemonset(&live, from_value(manifest.clone()).unwrap(), Some(&manifest));
+        let after = apply(&live, &manifest);
         let mut spec = after.template.json()["spec"].clone();
         for default in
             ["restartPolicy", "terminationGracePeriodSeconds", "dnsPolicy", "securityContext", "schedulerName"]

@@ -58,6 +58,29 @@ pub struct Manifests {
     interner: Interner,
 }
 
+/// A change of a DaemonSet by a manifest.
+///
+/// ```
+/// use daemonplan::manifest::{ManifestChange, Manifests};
+/// let (mut manifests, mut changes) = (Manifests::default(), Manifests::default());
+/// manifests.read("cluster.yaml", &b"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent, uid: '7'}"[..])?;
+/// changes.read("ds.yaml", &b"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}"[..])?;
+/// let changed = manifests.with(changes);
+/// let ManifestChange { merged, .. } = changed.change(changed.daemonsets().next().unwrap()).unwrap();
+/// assert_eq!(merged["metadata"]["uid"], "7");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ManifestChange<'m> {
+    /// The manifest as it was given.
+    pub given: &'m Value,
+    /// What the API server is asked to store: the manifest, merged with the live object.
+    pub merged: &'m Value,
+    /// The live object; `None` if there is none, or if it was not read from a manifest.
+    pub before: Option<&'m Value>,
+}
+
 /// What adding an object means for an object of its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Added {
@@ -76,8 +99,10 @@ struct Contents {
     daemonsets: BTreeMap<Text, DaemonSet>,
     /// The complete manifests of the DaemonSets, with the fields that the model omits.
     originals: BTreeMap<Text, Value>,
-    /// The manifests that changed a DaemonSet, as they were given.
+    /// The manifests that changed a DaemonSet or create it, as they were given.
     applied: BTreeMap<Text, Value>,
+    /// What the API server is asked to store for them.
+    merged: BTreeMap<Text, Value>,
     /// The manifests of changed DaemonSets before the change.
     before: BTreeMap<Text, Value>,
     pods: ByName<Text, Pod>,
@@ -193,14 +218,7 @@ impl Manifests {
         self.namespaces.get(&daemonset.namespace)?.originals.get(&daemonset.name)
     }
 
-    /// Returns the manifest of a DaemonSet as it was given: of the change, if it was changed.
-    pub fn manifest(&self, daemonset: &DaemonSet) -> Option<&Value> {
-        let contents = self.namespaces.get(&daemonset.namespace)?;
-        contents.applied.get(&daemonset.name).or_else(|| contents.originals.get(&daemonset.name))
-    }
-
-    /// Returns the manifest that changes a DaemonSet, or creates it with [`with`](Self::with), and the manifest before the
-    /// change, if any: what [`validate`](crate::api_server::validate) needs.
+    /// Returns the change of a DaemonSet, or its creation with [`with`](Self::with).
     ///
     /// ```
     /// use daemonplan::manifest::Manifests;
@@ -209,14 +227,16 @@ impl Manifests {
     ///     let text = format!("apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: agent, {uid}}}");
     ///     manifests.read("input.yaml", text.as_bytes())?;
     /// }
-    /// let (change, before) = manifests.change(manifests.daemonsets().next().unwrap()).unwrap();
-    /// assert_eq!(before.unwrap()["metadata"]["uid"], "7");
-    /// assert!(change["metadata"]["uid"].is_null());
+    /// let change = manifests.change(manifests.daemonsets().next().unwrap()).unwrap();
+    /// assert_eq!(change.before.unwrap()["metadata"]["uid"], "7");
+    /// assert!(change.given["metadata"]["uid"].is_null() && change.merged["metadata"]["uid"] == "7");
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn change(&self, daemonset: &DaemonSet) -> Option<(&Value, Option<&Value>)> {
+    pub fn change(&self, daemonset: &DaemonSet) -> Option<ManifestChange<'_>> {
         let contents = self.namespaces.get(&daemonset.namespace)?;
-        Some((contents.applied.get(&daemonset.name)?, contents.before.get(&daemonset.name)))
+        let given = contents.applied.get(&daemonset.name)?;
+        let merged = contents.merged.get(&daemonset.name).unwrap_or(given);
+        Some(ManifestChange { given, merged, before: contents.before.get(&daemonset.name) })
     }
 
     /// Iterates over the manifests of DaemonSets that are not used, and their places: they could not be read, because of a
@@ -267,10 +287,10 @@ impl Manifests {
         daemonsets.filter(move |(_, _, daemonset)| is_known(daemonset)).map(move |(contents, namespace, daemonset)| {
             let snapshot = Snapshot::new(daemonset, &self.nodes.items, &contents.pods.items, namespace)
                 .revisions(&contents.revisions.items);
-            let before = self.change(daemonset).and_then(|(_, before)| before);
-            let snapshot = match self.manifest(daemonset) {
-                Some(manifest) => snapshot.manifest(manifest, before),
-                None => snapshot,
+            let snapshot = match (self.change(daemonset), self.original(daemonset)) {
+                (Some(ManifestChange { merged, before, .. }), _) => snapshot.manifest(merged, before),
+                (None, Some(original)) => snapshot.manifest(original, None),
+                (None, None) => snapshot,
             };
             // Its own status says that it has pods.
             let lacks_pods = contents.pods.items.is_empty() && daemonset.status.current_number_scheduled > 0;
@@ -313,9 +333,19 @@ impl Manifests {
                 let contents = self.contents(&daemonset.namespace.clone());
                 let (name, mut replaced) = (daemonset.name.clone(), None);
                 let live = contents.daemonsets.get_mut(&name);
-                let manifest = if daemonset.uid.is_empty() { original.as_ref() } else { contents.originals.get(&name) };
-                let apply = |live: &DaemonSet, new| apply::daemonset(live, new, manifest);
+                let (of_live, given) = if daemonset.uid.is_empty() {
+                    (contents.originals.get(&name), original.as_ref())
+                } else {
+                    (original.as_ref(), contents.originals.get(&name))
+                };
+                let mut merged = None;
+                let apply = |live: &DaemonSet, new| {
+                    let application = apply::daemonset(live, new, of_live, given);
+                    merged = Some(application.merged);
+                    application.daemonset
+                };
                 let (daemonset, added) = combine(live, daemonset, |daemonset| &daemonset.uid, apply);
+                contents.merged.extend(merged.map(|merged| (name.clone(), merged)));
                 if added == Added::Changes {
                     // Of the two, the one without a uid is the change.
                     let uid = |manifest: &Value| manifest.pointer("/metadata/uid").is_some_and(|uid| uid != "");
@@ -420,7 +450,12 @@ impl Manifests {
             for (name, daemonset) in changed.daemonsets {
                 contents.before.extend(contents.originals.remove(&name).map(|manifest| (name.clone(), manifest)));
                 let daemonset = match contents.daemonsets.get(&name) {
-                    Some(live) => apply::daemonset(live, daemonset, contents.applied.get(&name)),
+                    Some(live) => {
+                        let (of_live, given) = (contents.before.get(&name), contents.applied.get(&name));
+                        let application = apply::daemonset(live, daemonset, of_live, given);
+                        contents.merged.insert(name.clone(), application.merged);
+                        application.daemonset
+                    }
                     None => daemonset,
                 };
                 contents.daemonsets.insert(name, daemonset);

@@ -14,7 +14,7 @@ mod repeated;
 mod source;
 mod yaml;
 
-pub use collection::Manifests;
+pub use collection::{ManifestChange, Manifests};
 pub use error::{ManifestError, ManifestWarning, Place, Scope, SkipReason, SkippedObject};
 pub use lines::line_of_field;
 pub use yaml::write_yaml;

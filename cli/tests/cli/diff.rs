@@ -340,6 +340,13 @@ fn labels_that_were_applied_before_and_are_gone_are_removed() {
     }
     let (_folder, cluster) = file(&cluster.to_string());
     let (out, ..) = run(&mut daemonplan(&["diff", "-f", &cluster, "--with", "examples/changes/new-image.yaml"]));
+    assert!(
+        out.contains("- metadata.labels: {") && out.contains("\"others\":\"x\""),
+        "all labels go with the field: {out}"
+    );
+    let text = std::fs::read_to_string(super::example("changes/new-image.yaml")).unwrap();
+    let (_folder, with) = file(&text.replacen("metadata:\n", "metadata:\n  labels: {}\n", 1));
+    let (out, ..) = run(&mut daemonplan(&["diff", "-f", &cluster, "--with", &with]));
     assert!(out.contains("- metadata.labels.gone: \"x\"") && !out.contains("others"), "{out}");
 }
 

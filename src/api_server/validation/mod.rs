@@ -55,9 +55,10 @@ pub fn validate(manifest: &Value, before: Option<&Value>) -> Vec<FieldError> {
         return vec![refusal];
     }
     let (daemonset, mut errors) = (stored(manifest), FieldErrors::default());
-    if let Some(before) = before {
+    let before = before.map(stored);
+    if let Some(before) = &before {
         const IMMUTABLE: &str = "field is immutable";
-        let (before, uid) = (stored(before), &daemonset["metadata"]["uid"]);
+        let uid = &daemonset["metadata"]["uid"];
         let is_other = |before: &Value| !text(before).is_empty() && !text(uid).is_empty() && before != uid;
         if is_other(&before["metadata"]["uid"]) {
             errors.invalid(&Path("metadata.uid".into()), uid.clone(), IMMUTABLE);
@@ -67,9 +68,21 @@ pub fn validate(manifest: &Value, before: Option<&Value>) -> Vec<FieldError> {
             errors.invalid(&Path("spec.selector".into()), selector.clone(), IMMUTABLE);
         }
     }
-    metadata(&mut errors, &daemonset["metadata"]);
-    spec(&mut errors, &Path("spec".into()), &daemonset["spec"]);
+    object(&mut errors, &daemonset);
+    if let Some(before) = &before
+        && !errors.0.is_empty()
+    {
+        // What is stored was accepted, maybe by an earlier version: as it is, it stays allowed.
+        let mut accepted = FieldErrors::default();
+        object(&mut accepted, before);
+        errors.0.retain(|error| !accepted.0.contains(error));
+    }
     errors.0
+}
+
+fn object(errors: &mut FieldErrors, daemonset: &Value) {
+    metadata(errors, &daemonset["metadata"]);
+    spec(errors, &Path("spec".into()), &daemonset["spec"]);
 }
 
 /// Returns why the API server of Kubernetes v1.36 refuses a node, for its name, its labels or its taints.
