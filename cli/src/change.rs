@@ -20,7 +20,8 @@ use super::{
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "What if")]
 pub(super) struct ChangeArgs {
-    /// Manifests to apply first, as kubectl apply does: a file, a directory, or - for standard input; repeatable
+    /// Manifests to apply first, as kubectl apply does; those with a uid replace: a file, a directory, or - for standard
+    /// input; repeatable
     #[arg(long, value_name = "FILE|DIR|-")]
     with: Vec<PathBuf>,
 

@@ -17,7 +17,6 @@ use daemonplan::{
     placement::PlacementReason,
 };
 use indexmap::IndexMap;
-use json_patch::PatchOperation;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -134,7 +133,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         .map(|after| {
             let before = before.get(&key(&after));
             let mut difference = Difference::between(before, &after);
-            difference.refusals = changed.refusals(after.daemonset());
+            difference.refuse(changed.refusals(after.daemonset()));
             if let Some(ManifestChange { given, before: Some(before), .. }) =
                 changed.manifests.change(after.daemonset())
             {
@@ -206,8 +205,9 @@ fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &
     let has_removed = difference.fields.iter().any(|field| field.after.is_none());
     if has_removed && difference.refusals.is_empty() && daemonset.annotations.get(LAST_APPLIED).is_none() {
         note(format_args!(
-            "{name}: what was applied is not known, as the annotation {LAST_APPLIED} is missing: fields that the \
-             manifest lacks count as removed, while kubectl apply keeps them"
+            "{name}: what was applied before is unknown, as the annotation {LAST_APPLIED} is missing: fields that the \
+             manifest lacks count as removed, as they are by Helm and by server-side apply; kubectl apply, without the \
+             annotation, keeps them"
         ));
     }
     if let Some(port) = port_that_merges(change, before) {
@@ -244,9 +244,7 @@ impl DiffArgs {
             let most = self.max_unavailable.map(|most| (most, most.of(diff.desired)));
             if let Some((most, _)) = most.filter(|(_, count)| diff.most_unavailable > *count) {
                 let nodes = plural(diff.most_unavailable, "node");
-                deny(format!(
-                    "{name}: {nodes} become unavailable at a time, more than --max-unavailable {most} allows"
-                ));
+                deny(format!("{name}: {nodes} unavailable at a time, more than --max-unavailable {most} allows"));
             }
             if !diff.stuck.is_empty() && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
                 deny(format!("{name}: the update is stuck for ever"));
@@ -267,6 +265,17 @@ impl Difference {
         Self { is_new: before.is_none(), fields, rollout, refusals: Vec::new(), deletions: diff.deletions(), diff }
     }
 
+    /// Sets why the API server refuses the change: it then has no effect.
+    fn refuse(&mut self, refusals: Vec<FieldError>) {
+        if !refusals.is_empty() {
+            self.diff.nodes.clear();
+            self.diff.stuck.clear();
+            (self.diff.most_unavailable, self.diff.is_restless) = (0, false);
+            (self.rollout, self.deletions) = (None, 0);
+        }
+        self.refusals = refusals;
+    }
+
     fn is_empty(&self) -> bool {
         let is_same = self.diff.nodes.is_empty() && self.diff.missing.is_none() && self.rollout.is_none();
         !self.is_new && self.fields.is_empty() && self.refusals.is_empty() && is_same
@@ -275,38 +284,84 @@ impl Difference {
 
 /// The fields of the spec and of the metadata in which two DaemonSets differ.
 fn fields(before: &DaemonSet, after: &DaemonSet) -> Vec<Field> {
+    // The API server maintains the template's generation, and kubectl its annotation.
+    const KEPT_BY_OTHERS: [&str; 2] =
+        ["daemonset.template.generation]", "kubectl.kubernetes.io/last-applied-configuration]"];
     let written = |daemonset: &DaemonSet| {
         let mut daemonset = daemonset.clone();
         (daemonset.status, daemonset.generation) = (DaemonSetStatus::default(), 0);
         serde_json::to_value(daemonset).unwrap_or_default()
     };
-    let before = written(before);
-    let changes = json_patch::diff(&before, &written(after));
-    // The API server maintains the template's generation.
-    let is_counter = |operation: &PatchOperation| operation.path().as_str().ends_with("daemonset.template.generation");
-    let fields = changes.0.into_iter().filter(|operation| !is_counter(operation)).map(|operation| {
-        let (path, now) = match operation {
-            PatchOperation::Add(add) => (add.path, Some(add.value)),
-            PatchOperation::Replace(replace) => (replace.path, Some(replace.value)),
-            PatchOperation::Remove(remove) => (remove.path, None),
-            other => (other.path().to_owned(), None),
-        };
-        Field { before: before.pointer(path.as_str()).cloned(), after: now, path: field_path(path.as_str()) }
-    });
-    fields.collect()
+    let mut fields = Vec::new();
+    compare("", Some(&written(before)), Some(&written(after)), &mut fields);
+    fields.retain(|field| !KEPT_BY_OTHERS.iter().any(|kept| field.path.ends_with(kept)));
+    fields
 }
 
-/// Writes a JSON pointer as Kubernetes writes the path of a field, such as `spec.template.spec.containers[0].image`.
-fn field_path(pointer: &str) -> String {
-    let mut path = String::new();
-    for part in pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")) {
-        if part.contains(['.', '/']) || part.bytes().all(|byte| byte.is_ascii_digit()) {
-            path.extend(["[", &part, "]"]);
-        } else {
-            path.extend([if path.is_empty() { "" } else { "." }, &part]);
+/// Adds the fields at `path` in which two values differ.
+fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, fields: &mut Vec<Field>) {
+    match (before, after) {
+        (before, after) if before == after => {}
+        (Some(Value::Object(before)), Some(Value::Object(after))) => {
+            let added = after.keys().filter(|key| !before.contains_key(*key));
+            for key in before.keys().chain(added) {
+                compare(&child(path, key), before.get(key), after.get(key), fields);
+            }
         }
+        (Some(Value::Array(before)), Some(Value::Array(after))) => lists(path, before, after, fields),
+        _ => fields.push(Field { path: path.to_owned(), before: before.cloned(), after: after.cloned() }),
     }
-    path
+}
+
+/// Compares lists item by item: by their names if they have some, otherwise by their places between what is the same at
+/// both ends. A path has the index in the new list, or the old index of what is gone.
+fn lists(path: &str, before: &[Value], after: &[Value], fields: &mut Vec<Field>) {
+    let at = |index: usize| format!("{path}[{index}]");
+    let names = |items: &[Value]| items.iter().map(|item| item.get("name")?.as_str().map(str::to_owned)).collect();
+    let (old, new): (Option<Vec<String>>, Option<Vec<String>>) = (names(before), names(after));
+    let is_set = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    if let (Some(old), Some(new)) = (old, new)
+        && is_set(&old)
+        && is_set(&new)
+    {
+        let count = fields.len();
+        for (index, item) in
+            before.iter().enumerate().filter(|(index, _)| !old.get(*index).is_some_and(|name| new.contains(name)))
+        {
+            compare(&at(index), Some(item), None, fields);
+        }
+        for (index, (name, item)) in new.iter().zip(after).enumerate() {
+            let known = old.iter().position(|other| other == name).and_then(|known| before.get(known));
+            compare(&at(index), known, Some(item), fields);
+        }
+        if fields.len() == count {
+            fields.push(Field { path: path.to_owned(), before: Some(old.into()), after: Some(new.into()) });
+        }
+        return;
+    }
+    let same = |(a, b): &(&Value, &Value)| a == b;
+    let start = before.iter().zip(after).take_while(same).count();
+    let (old, new) = (before.get(start..).unwrap_or_default(), after.get(start..).unwrap_or_default());
+    let end = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
+    let middle = |items: &[Value]| start..start + items.len() - end;
+    for index in start..middle(old).end.max(middle(new).end) {
+        let item = |items: &[Value], range: std::ops::Range<usize>| {
+            items.get(index).filter(|_| range.contains(&index)).cloned()
+        };
+        let (old, new) = (item(before, middle(old)), item(after, middle(new)));
+        compare(&at(index), old.as_ref(), new.as_ref(), fields);
+    }
+}
+
+/// Writes the path of a field as Kubernetes does, such as `spec.template.spec.containers[0].image`.
+fn child(path: &str, key: &str) -> String {
+    if key.contains(['.', '/']) || key.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("{path}[{key}]")
+    } else if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }
 
 fn write(
@@ -383,7 +438,7 @@ fn write(
         let unavailable = difference.diff.most_unavailable;
         if unavailable > 0 {
             let nodes = plural(difference.diff.desired, "node");
-            writeln!(out, "  {DIM}at most {unavailable} of {nodes} become unavailable at a time{DIM:#}")?;
+            writeln!(out, "  {DIM}at most {unavailable} of {nodes} unavailable at a time{DIM:#}")?;
         }
         writeln!(out)?;
     }
@@ -397,7 +452,7 @@ fn write(
     let partly = if is_readable { "" } else { " in what could be read" };
     match (changed.len(), counts.is_empty()) {
         (0, _) => writeln!(out, "{BOLD}no difference{BOLD:#}{partly}: {}", plural(differences.len(), "DaemonSet"))?,
-        (_, true) => writeln!(out, "{BOLD}{among}{BOLD:#}: no pod changes")?,
+        (_, true) => writeln!(out, "{BOLD}{among}{BOLD:#}: no other pods are created or deleted")?,
         (_, false) => writeln!(out, "{BOLD}{among}{BOLD:#}: {}", counts.join(", "))?,
     }
     out.flush()
@@ -445,7 +500,9 @@ fn word(code: &str) -> &str {
         "Lost" => "removed",
         "NotCreated" => "not created",
         "Replaced" => "replaced",
+        "Reduced" => "reduced",
         "Spared" => "spared",
+        "Adopted" => "adopted",
         "Outdated" => "outdated",
         "UpToDate" => "up to date",
         _ => "unwanted",

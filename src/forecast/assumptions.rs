@@ -77,10 +77,11 @@ impl Default for Assumptions {
 }
 
 impl Assumptions {
-    /// Pods start and stop at once and never fail, and nodes become ready.
+    /// New pods start and stop at once and never fail, and nodes become ready. A pod that has not been ready for longer than
+    /// the patience stays so.
     pub(crate) fn ideal() -> Self {
         let none = Delay::Fixed(Duration::ZERO);
-        Self { startup: none, shutdown: none, patience: Duration::MAX, unready_nodes_stay: false, ..Self::default() }
+        Self { startup: none, shutdown: none, unready_nodes_stay: false, ..Self::default() }
     }
 
     /// Sets the seed. Equal seeds produce equal forecasts.

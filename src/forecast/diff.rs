@@ -35,7 +35,8 @@ pub struct Diff {
     /// The affected nodes, by name.
     pub nodes: Vec<NodeDiff>,
     /// The most nodes that are without an available pod at the same time. Only affected nodes count that should run a pod
-    /// and have an available one now. New pods are assumed to be available at once.
+    /// and have an available one now; all nodes if an update that is under way takes more of them at a time than without
+    /// the change. New pods are assumed to be available at once.
     pub most_unavailable: usize,
     /// The number of nodes that should run a pod after the change.
     pub desired: usize,
@@ -70,6 +71,8 @@ pub struct NodeDiff {
     pub node: Text,
     /// The existing pods that are affected.
     pub pods: Vec<Text>,
+    /// Those of them that are deleted, and would not be without the change.
+    pub deleted: Vec<Text>,
     /// The difference.
     pub change: Change,
 }
@@ -90,8 +93,12 @@ pub enum Change {
     Lost(Loss),
     /// The pod is replaced; without the change it would stay.
     Replaced(DeleteReason),
-    /// The pod stays; without the change it would be replaced.
+    /// A pod of several on the node is deleted; without the change it would stay.
+    Reduced(DeleteReason),
+    /// The pod stays; without the change it would be deleted.
     Spared,
+    /// The DaemonSet, which is new, adopts the pod.
+    Adopted,
     /// The pod stays, but becomes outdated (`OnDelete`).
     Outdated,
     /// The pod stays, and becomes up to date.
@@ -192,7 +199,18 @@ impl Snapshot<'_> {
                 fails_with: fails_with.remove(&node),
             };
             let pods = without.or(with).map(|simulated| simulated.before.clone()).unwrap_or_default();
-            Some(NodeDiff { change: change(without, with, rules)?, pods, node })
+            let (anyway, mut deleted) = (without.map(gone).unwrap_or_default(), with.map(gone).unwrap_or_default());
+            let change = change(without, with, rules);
+            if !matches!(change, Some(Change::Lost(_))) {
+                deleted.retain(|pod| !anyway.contains(pod));
+            }
+            let deletion = with.and_then(|with| with.deletion.clone()).filter(|_| !deleted.is_empty());
+            let change = match (change, deletion) {
+                (Some(change @ (Change::Lost(_) | Change::Replaced(_) | Change::Gained(_))), _) => Some(change),
+                (_, Some(deletion)) => Some(Change::Reduced(deletion)),
+                (change, None) => change,
+            };
+            Some(NodeDiff { change: change?, pods, deleted, node })
         });
         let nodes: Vec<_> = nodes.collect();
         let stuck = changed.nodes.iter().filter_map(|(node, simulated)| {
@@ -202,7 +220,10 @@ impl Snapshot<'_> {
         let stuck = stuck.filter(|stuck| nodes.iter().any(|node| node.node == stuck.node)).collect();
         // Only what the change touches counts, not an update that is under way.
         let touched = nodes.iter().map(|node| node.node.clone()).collect();
-        let most_unavailable = if nodes.is_empty() { 0 } else { most_unavailable_of(after, &ideal, &touched) };
+        let of_touched = if nodes.is_empty() { 0 } else { most_unavailable_of(after, &ideal, &touched) };
+        let without = unchanged.as_ref().map_or(0, |unchanged| unchanged.most_unavailable);
+        let is_faster = before.is_some() && changed.most_unavailable > without;
+        let most_unavailable = if is_faster { changed.most_unavailable } else { of_touched };
         Diff {
             nodes,
             most_unavailable,
@@ -213,6 +234,12 @@ impl Snapshot<'_> {
             rests_on,
         }
     }
+}
+
+/// The pods of the start that no longer exist at the end.
+fn gone(simulated: &SimulatedNode) -> Vec<Text> {
+    let stays = |name: &Text| simulated.pods.iter().any(|pod| pod.name == *name && !pod.is_being_deleted);
+    simulated.before.iter().filter(|name| !stays(name)).cloned().collect()
 }
 
 /// The most of these nodes that are without an available pod at the same time.
@@ -240,6 +267,13 @@ fn failing(snapshot: &Snapshot<'_>) -> BTreeMap<Text, PlacementReason> {
 fn change(without: Option<&SimulatedNode>, with: Option<&SimulatedNode>, rules: Rules) -> Option<Change> {
     match (End::of(without), End::of(with)) {
         (End::NoPod, End::NoPod) | (End::NewPod, End::NewPod) => None,
+        (End::NoPod, End::Kept { .. }) if rules.daemonset_is_new => Some(Change::Adopted),
+        (End::NoPod, End::Kept { .. }) if without.is_some_and(|without| !without.before.is_empty()) => {
+            Some(Change::Spared)
+        }
+        (End::NoPod, End::NewPod) if rules.daemonset_is_new && with.is_some_and(|with| !with.before.is_empty()) => {
+            with.and_then(|simulated| simulated.deletion.clone()).map(Change::Replaced)
+        }
         (End::NoPod, _) => Some(Change::Gained(match (without, rules.fails_without) {
             _ if rules.daemonset_is_new => Gain::NewDaemonSet,
             (None, _) => Gain::NewNode,
@@ -292,10 +326,9 @@ impl End {
 }
 
 impl Diff {
-    /// Returns the number of existing pods that are deleted: the removed and the replaced ones.
+    /// Returns the number of existing pods that are deleted because of the change.
     pub fn deletions(&self) -> usize {
-        let deleted = self.nodes.iter().filter(|node| matches!(node.change, Change::Lost(_) | Change::Replaced(_)));
-        deleted.map(|node| node.pods.len()).sum()
+        self.nodes.iter().map(|node| node.deleted.len()).sum()
     }
 }
 
@@ -306,7 +339,9 @@ impl Change {
             Self::Gained(_) => "Gained",
             Self::Lost(_) => "Lost",
             Self::Replaced(_) => "Replaced",
+            Self::Reduced(_) => "Reduced",
             Self::Spared => "Spared",
+            Self::Adopted => "Adopted",
             Self::Outdated => "Outdated",
             Self::UpToDate => "UpToDate",
             Self::Unwanted(_) => "Unwanted",
@@ -319,10 +354,17 @@ impl Change {
             Self::Gained(Gain::NewDaemonSet) => Some("NewDaemonSet"),
             Self::Gained(Gain::NewNode) => Some("NewNode"),
             Self::Gained(Gain::RuleHolds(_)) => Some("RuleHolds"),
-            Self::Lost(Loss::Deleted(deletion)) | Self::Replaced(deletion) => Some(deletion.code()),
+            Self::Lost(Loss::Deleted(deletion)) | Self::Replaced(deletion) | Self::Reduced(deletion) => {
+                Some(deletion.code())
+            }
             Self::Lost(Loss::NotCreated(_)) => Some("NotCreated"),
             Self::Lost(Loss::NodeGone) => Some("NodeGone"),
-            Self::Gained(Gain::Other) | Self::Spared | Self::Outdated | Self::UpToDate | Self::Unwanted(_) => None,
+            Self::Gained(Gain::Other)
+            | Self::Spared
+            | Self::Adopted
+            | Self::Outdated
+            | Self::UpToDate
+            | Self::Unwanted(_) => None,
         }
     }
 
@@ -348,7 +390,9 @@ impl fmt::Display for Change {
             Self::Lost(Loss::NotCreated(reason)) => write!(f, "pod not created: {reason}"),
             Self::Lost(Loss::NodeGone) => f.write_str("pod not created: the node is removed"),
             Self::Replaced(deletion) => write!(f, "pod replaced: {deletion}"),
-            Self::Spared => f.write_str("pod kept, which would have been replaced"),
+            Self::Reduced(deletion) => write!(f, "pod deleted, another one stays: {deletion}"),
+            Self::Spared => f.write_str("pod kept, which would have been deleted"),
+            Self::Adopted => f.write_str("pod adopted: the DaemonSet is new"),
             Self::Outdated => f.write_str("pod kept, outdated from then on"),
             Self::UpToDate => f.write_str("pod kept, up to date from then on"),
             Self::Unwanted(reason) => write!(f, "pod kept, but no new one would be created: {reason}"),
@@ -368,6 +412,7 @@ impl Serialize for NodeDiff {
         map.serialize_entry("node", &self.node)?;
         map.serialize_entry("change", self.change.code())?;
         map.serialize_entry("pods", &self.pods)?;
+        map.serialize_entry("deleted", &self.deleted)?;
         map.serialize_entry("reason", &self.change.reason_code())?;
         map.serialize_entry("placement", &self.change.placement())?;
         map.serialize_entry("message", &self.change.to_string())?;

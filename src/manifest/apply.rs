@@ -73,17 +73,12 @@ fn merged(live: &Value, given: &Value) -> Value {
     let applied = live.pointer("/metadata/annotations").and_then(|all| all.get(LAST_APPLIED)?.as_str());
     let applied = applied.and_then(|text| serde_json::from_str::<Value>(text).ok());
     let of = |object: &Value, path: &str| object.pointer(path).cloned().unwrap_or_default();
-    let mut merged = given.clone();
-    for field in ["metadata", "spec"] {
-        if !merged[field].is_object() {
-            merged[field] = json!({});
-        }
-    }
-    merged["metadata"]["uid"] = of(live, "/metadata/uid");
+    let mut metadata = of(given, "/metadata").as_object().cloned().unwrap_or_default();
+    metadata.insert("uid".into(), of(live, "/metadata/uid"));
     for field in ["labels", "annotations", "finalizers"] {
         let path = format!("/metadata/{field}");
         let (live, given) = (of(live, &path), of(given, &path));
-        merged["metadata"][field] = match (field, &applied) {
+        let value = match (field, &applied) {
             ("finalizers", applied) => {
                 let applied = applied.as_ref().map(|applied| of(applied, &path));
                 finalizers(&live, &applied.unwrap_or_default(), &given)
@@ -94,12 +89,16 @@ fn merged(live: &Value, given: &Value) -> Value {
             (_, None) if given.is_null() => part(&live, &own(&live), &json!({})),
             (_, None) => part(&live, &own(&live), &given),
         };
+        metadata.insert(field.into(), value);
     }
-    merged["spec"] = match &applied {
+    let spec = match &applied {
         Some(applied) => part(&of(live, "/spec"), &of(applied, "/spec"), &of(given, "/spec")),
         None => with_restart(&of(live, "/spec"), of(given, "/spec")),
     };
-    merged
+    let mut merged = given.as_object().cloned().unwrap_or_default();
+    merged.insert("metadata".into(), metadata.into());
+    merged.insert("spec".into(), spec);
+    merged.into()
 }
 
 /// Merges a part of the object that each side may lack.

@@ -456,7 +456,13 @@ impl Manifests {
                         contents.merged.insert(name.clone(), application.merged);
                         application.daemonset
                     }
-                    None => daemonset,
+                    None => {
+                        let mut new = daemonset;
+                        if new.uid.is_empty() {
+                            new.begin();
+                        }
+                        new
+                    }
                 };
                 contents.daemonsets.insert(name, daemonset);
             }

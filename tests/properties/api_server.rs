@@ -51,7 +51,9 @@ proptest! {
         let place = place.get(&all);
         *manifest.pointer_mut(place).unwrap() = values[kind].clone();
         let refused = validate(&manifest, None);
-        prop_assert_eq!(&refused, &validate(&manifest, Some(&manifest)), "{}", place);
+        // What cannot be read stays unreadable; all else was accepted before.
+        let again = validate(&manifest, Some(&manifest));
+        prop_assert!(again.is_empty() || again == refused, "{}: {:?}", place, again);
         let known = unknown_fields(&stored(&manifest));
         prop_assert!(known.iter().all(|field| field.path.starts_with("status")), "{:?}", known);
     }

@@ -80,8 +80,8 @@ fn a_rollback_during_an_update_keeps_old_pods() {
         lines(&diff),
         [
             "n1: pod replaced: outdated",
-            "n2: pod kept, which would have been replaced",
-            "n3: pod kept, which would have been replaced",
+            "n2: pod kept, which would have been deleted",
+            "n3: pod kept, which would have been deleted",
         ]
     );
 }
@@ -216,4 +216,59 @@ fn an_input_that_lacks_facts_has_no_difference_from_itself_only() {
     let other = Snapshot::diff(Some(&snapshot()), &after.snapshot());
     assert_eq!(other.missing, Some(daemonplan::MissingFact::Pods));
     assert_eq!(other.rests_on, [daemonplan::MissingFact::Pods]);
+}
+
+#[test]
+fn pods_that_a_blocked_update_would_never_reach_are_deleted_by_a_change_that_frees_it() {
+    let mut before = workers().with_new_template();
+    before.pods[0] = pod("new-n1", "n1").of("two").unready();
+    let freed = diff(&before, |after| *after = after.clone().rolling(json!("100%"), json!(0)));
+    assert_eq!(lines(&freed), ["n2: pod replaced: outdated", "n3: pod replaced: outdated"]);
+    assert_eq!((freed.deletions(), freed.most_unavailable), (2, 2));
+}
+
+#[test]
+fn an_update_that_a_change_makes_faster_counts_all_that_it_takes_at_a_time() {
+    let before = workers().with_new_template();
+    let faster = diff(&before, |after| *after = after.clone().rolling(json!("100%"), json!(0)));
+    assert_eq!(lines(&faster), [""; 0], "each pod is replaced anyway");
+    assert_eq!((faster.deletions(), faster.most_unavailable), (0, 3));
+    let slower = diff(&before.rolling(json!(2), json!(0)), |after| *after = after.clone().rolling(json!(1), json!(0)));
+    assert_eq!(slower.most_unavailable, 0);
+}
+
+#[test]
+fn the_new_pod_of_a_surge_that_is_rolled_back_is_deleted() {
+    let mut before = workers();
+    let old = before.daemonset.clone();
+    before = before.with_new_template().rolling(json!(0), json!(1));
+    before.pods.push(pod("new-n1", "n1").of("two").unready());
+    let back = diff(&before, |after| after.daemonset.template = old.template);
+    assert_eq!(lines(&back)[0], "n1: pod deleted, another one stays: outdated and not ready, and a new pod exists");
+    assert_eq!(back.deletions(), 1);
+}
+
+#[test]
+fn a_new_daemonset_adopts_or_replaces_the_pods_that_are_there() {
+    let mut cluster = workers();
+    cluster.pods.iter_mut().for_each(|pod| pod.controller = None);
+    cluster.pods[1] = cluster.pods[1].clone().of("other");
+    let diff = Snapshot::diff(None, &cluster.snapshot());
+    assert_eq!(
+        lines(&diff),
+        [
+            "n1: pod adopted: the DaemonSet is new",
+            "n2: pod replaced: outdated",
+            "n3: pod adopted: the DaemonSet is new"
+        ]
+    );
+    assert_eq!(diff.deletions(), 1);
+}
+
+#[test]
+fn a_pod_that_a_change_keeps_is_not_added() {
+    let mut before = workers();
+    before.nodes[0].taints = tainted("n1", &["a:NoExecute"]).taints;
+    let kept = diff(&before, |after| after.nodes[0].taints.clear());
+    assert_eq!(lines(&kept), ["n1: pod kept, which would have been deleted"]);
 }

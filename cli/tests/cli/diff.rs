@@ -58,10 +58,7 @@ fn a_manifest_is_applied_and_its_fields_are_shown() {
         ),
         "{out}"
     );
-    assert!(
-        out.ends_with("  at most 2 of 9 nodes become unavailable at a time\n\n1 of 4 DaemonSets: 5 replaced\n"),
-        "{out}"
-    );
+    assert!(out.ends_with("  at most 2 of 9 nodes unavailable at a time\n\n1 of 4 DaemonSets: 5 replaced\n"), "{out}");
 }
 
 #[test]
@@ -118,7 +115,7 @@ fn a_gate_fails_before_the_cluster_does() {
     let (_, errors, code) = allowed(&["--max-deletes", "4", "--exit-code"]);
     assert_eq!((errors.as_str(), code), ("error: 5 pods deleted, more than --max-deletes 4 allows\n", 3));
     let (_, errors, code) = allowed(&["--max-unavailable", "10%"]);
-    let expected = "2 nodes become unavailable at a time, more than --max-unavailable 10% allows";
+    let expected = "2 nodes unavailable at a time, more than --max-unavailable 10% allows";
     assert_eq!((errors, code), (format!("error: monitoring/node-exporter: {expected}\n"), 3));
 }
 
@@ -360,7 +357,7 @@ fn a_restart_by_kubectl_stays() {
     let (_folder, cluster) = file(&cluster.to_string());
     let (out, errors, _) = run(&mut daemonplan(&["diff", "-f", &cluster, "--with", "examples/changes/new-image.yaml"]));
     assert!(out.contains("- spec.template.metadata.annotations.other") && !out.contains("restartedAt"), "{out}");
-    assert!(errors.contains("monitoring/node-exporter: what was applied is not known"), "{errors}");
+    assert!(errors.contains("monitoring/node-exporter: what was applied before is unknown"), "{errors}");
 }
 
 #[test]
