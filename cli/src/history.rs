@@ -166,7 +166,10 @@ pub(super) fn undo(args: &UndoArgs) -> Result<ExitCode, Failure> {
 fn rolled_back(facts: &Facts, snapshot: Snapshot<'_>, to_revision: Option<i64>) -> Result<Value, UndoError> {
     let revision = snapshot.undo(to_revision)?;
     let template = revision.template().map_err(|source| UndoError::Template { number: revision.revision, source })?;
-    let mut manifest = facts.manifests.original(snapshot.daemonset()).cloned().unwrap_or_default();
+    let (manifests, daemonset) = (&facts.manifests, snapshot.daemonset());
+    // Beside a manifest from Git, the live object is the one to replace.
+    let change = manifests.change(daemonset).map(|change| change.before.unwrap_or(change.merged));
+    let mut manifest = change.or_else(|| manifests.original(daemonset)).cloned().unwrap_or_default();
     if let Some(fields) = manifest.as_object_mut() {
         fields.entry("apiVersion").or_insert_with(|| "apps/v1".into());
         fields.entry("kind").or_insert_with(|| "DaemonSet".into());

@@ -456,13 +456,7 @@ impl Manifests {
                         contents.merged.insert(name.clone(), application.merged);
                         application.daemonset
                     }
-                    None => {
-                        let mut new = daemonset;
-                        if new.uid.is_empty() {
-                            new.begin();
-                        }
-                        new
-                    }
+                    None => daemonset.created(),
                 };
                 contents.daemonsets.insert(name, daemonset);
             }

@@ -202,13 +202,14 @@ impl DaemonSet {
         self.annotations.get(TEMPLATE_GENERATION)?.parse().ok()
     }
 
-    /// Sets the template generation as the API server does when it creates the DaemonSet: pods with the label of the first
-    /// generation count as up to date, whoever made them. `PrepareForCreate`, v1.36
+    /// Sets the template generation as the API server does when it creates the DaemonSet, unless it has a uid: pods with
+    /// the label of the first generation count as up to date, whoever made them. `PrepareForCreate`, v1.36
     #[cfg(feature = "manifest")]
-    pub(crate) fn begin(&mut self) {
-        if self.template_generation().is_none() {
+    pub(crate) fn created(mut self) -> Self {
+        if self.uid.is_empty() {
             self.annotations = self.annotations.with(TEMPLATE_GENERATION, "1");
         }
+        self
     }
 
     /// Sets the template generation as the API server does when it updates `before` to `self`.

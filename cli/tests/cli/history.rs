@@ -118,3 +118,12 @@ fn undo_writes_yaml_that_kubectl_reads_back_as_the_same_values() {
     expected["spec"]["template"] = template("agent:1");
     assert_eq!(read, &expected, "{yaml}");
 }
+
+#[test]
+fn undo_beside_a_manifest_from_git_writes_the_live_object() {
+    let args = ["undo", "node-exporter", "-f", "examples/quiet.json", "-o", "json", "--now", "2026-11-23T23:08:30Z"];
+    let undo = |more: &[&str]| super::json(&[&args, more].concat());
+    let beside = undo(&["-f", "examples/changes/new-image.yaml", "--to-revision", "1"]);
+    assert_eq!(beside, undo(&["--to-revision", "1"]));
+    assert!(beside["metadata"]["uid"].is_string(), "{beside}");
+}
