@@ -19,6 +19,8 @@ pub(crate) enum SyncMode {
     OtherNamespace,
     /// Not at all: its selector is empty.
     LeaveAlone,
+    /// Not at all, yet: it is being deleted, and other controllers' finalizers keep it.
+    AwaitFinalizers,
     /// It is being deleted: its dependents are deleted or orphaned.
     CollectDependents,
     /// It is reconciled.
@@ -53,6 +55,7 @@ impl SyncMode {
         match &daemonset.selector {
             _ if daemonset.namespace != namespace.name => Self::OtherNamespace,
             Some(selector) if selector.is_empty() => Self::LeaveAlone,
+            _ if daemonset.waits_for_finalizers() => Self::AwaitFinalizers,
             _ if daemonset.is_being_deleted() => Self::CollectDependents,
             _ => Self::Reconcile,
         }

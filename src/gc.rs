@@ -33,8 +33,8 @@ use crate::{
 };
 
 /// Returns what becomes of the pods and revisions of a DaemonSet that is being deleted: they are deleted, or released if
-/// it has the finalizer `orphan`. Pods come first, each kind by name. Nothing for a DaemonSet that is not being deleted, or
-/// whose selector is empty and which is left alone.
+/// it has the finalizer `orphan`. Pods come first, each kind by name. Nothing for a DaemonSet that is not being deleted, that
+/// waits for finalizers of other controllers alone, or whose selector is empty and which is left alone.
 ///
 /// ```
 /// use daemonplan::{gc::dependents, model::{ControllerRef, DaemonSet, Pod}};
@@ -53,7 +53,7 @@ pub fn dependents<'a>(
     revisions: impl IntoIterator<Item = &'a ControllerRevision>,
 ) -> Vec<Action> {
     let selects_all = daemonset.selector.as_ref().is_some_and(LabelSelector::is_empty);
-    if !daemonset.is_being_deleted() || selects_all {
+    if !daemonset.is_being_deleted() || daemonset.waits_for_finalizers() || selects_all {
         return Vec::new();
     }
     let mut actions = dependent_pods(daemonset, pods.into_iter());

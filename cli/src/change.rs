@@ -122,6 +122,10 @@ pub(super) struct Changed {
 }
 
 impl ChangeArgs {
+    pub(super) fn has_manifests(&self) -> bool {
+        !self.with.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         let shortcuts = [&self.remove_node, &self.cordon, &self.uncordon];
         let has_manifests = !self.with.is_empty() || !self.set_label.is_empty() || !self.taint.is_empty();

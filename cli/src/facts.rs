@@ -87,6 +87,8 @@ pub(super) struct Facts {
     is_readable: bool,
     /// Whether the directories in a directory are read, too.
     is_recursive: bool,
+    /// How the cluster was read, if it was.
+    cluster: Option<KubectlArgs>,
 }
 
 impl Facts {
@@ -141,15 +143,26 @@ impl Facts {
         if before == Some(given) {
             return Vec::new();
         }
+        let namespace = self.manifests.namespace(&daemonset.namespace);
+        let is_missing = namespace.is_none() && self.manifests.has_all_of(Kind::Namespace);
+        let name = &daemonset.namespace;
+        let of_namespace = match namespace.filter(|namespace| namespace.deleted.is_some()) {
+            _ if before.is_some() => None,
+            Some(_) => Some(format!("unable to create new content in namespace {name} because it is being terminated")),
+            None => is_missing.then(|| format!("namespaces {name:?} not found")),
+        };
+        let of_namespace = of_namespace.map(|problem| FieldError::new("metadata.namespace", problem));
         let unknown = lint_manifest(merged, before).into_iter().filter(|finding| finding.lint == Lint::UnknownField);
         let unknown = unknown.map(|finding| FieldError::new(finding.field, finding.message));
-        api_server::validate(merged, before).into_iter().chain(unknown).collect()
+        api_server::validate(merged, before).into_iter().chain(unknown).chain(of_namespace).collect()
     }
 
     /// Returns the same input with changes.
     pub(super) fn with(&self, changes: &ChangeArgs, selection: &Selection) -> Result<Self, Failure> {
+        let of_context = || self.cluster.as_ref().filter(|_| changes.has_manifests())?.namespace();
+        let namespace = selection.namespace().map(str::to_owned).or_else(of_context);
         let Changed { manifests, named, is_complete } =
-            changes.apply(&self.manifests, selection.namespace(), self.is_recursive)?;
+            changes.apply(&self.manifests, namespace.as_deref(), self.is_recursive)?;
         let selected = selection.of(&manifests)?;
         for Key { namespace, name } in &named {
             if !selected.iter().any(|daemonset| (&daemonset.namespace, &daemonset.name) == (namespace, name)) {
@@ -160,7 +173,7 @@ impl Facts {
             }
         }
         let (settings, is_readable) = (self.settings.clone(), self.is_readable && is_complete);
-        Ok(Self { manifests, settings, is_readable, ..*self })
+        Ok(Self { manifests, settings, is_readable, cluster: self.cluster.clone(), ..*self })
     }
 
     /// Returns the exit code of a command that has no other result: 1 if part of the input could not be read.
@@ -230,7 +243,8 @@ impl InputArgs {
         self.print_skipped(&manifests);
         is_readable &= manifests.problems().is_empty();
         let (expectations_unsatisfied, is_recursive) = (self.expectations_unsatisfied, self.recursive);
-        Ok(Facts { manifests, settings, now, expectations_unsatisfied, is_readable, is_recursive })
+        let cluster = self.filename.is_empty().then(|| self.kubectl.clone());
+        Ok(Facts { manifests, settings, now, expectations_unsatisfied, is_readable, is_recursive, cluster })
     }
 
     /// Lists what was not read: all, or what has the name of a kind that is read.

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The flags for kubectl.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct KubectlArgs {
     /// The kubeconfig file of the cluster to read, without -f
     #[arg(long, value_name = "FILE", conflicts_with = "filename")]
@@ -82,11 +82,26 @@ impl KubectlArgs {
         Ok(())
     }
 
+    fn flags(&self) -> impl Iterator<Item = &str> {
+        let flags = [("--kubeconfig", &self.kubeconfig), ("--context", &self.context)];
+        flags.into_iter().filter_map(|(flag, value)| Some([flag, value.as_deref()?])).flatten()
+    }
+
+    /// Returns the namespace of the kubeconfig context, to which kubectl applies manifests without one; `None` if it sets none.
+    pub(super) fn namespace(&self) -> Option<String> {
+        let mut command = Command::new("kubectl");
+        let command =
+            command.args(["config", "view", "--minify", "--output", "jsonpath={..namespace}"]).args(self.flags());
+        let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
+        let namespace = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        (!namespace.is_empty() && namespace.chars().all(is_name)).then_some(namespace)
+    }
+
     /// Runs `kubectl get`. Returns the kinds that may not be read.
     fn get(&self, manifests: &mut Manifests, kinds: &[Kind], args: &[&str]) -> Result<Vec<Kind>, Failure> {
         let mut all = vec!["get"];
-        let flags = [("--kubeconfig", &self.kubeconfig), ("--context", &self.context)];
-        all.extend(flags.iter().filter_map(|(flag, value)| Some([*flag, value.as_deref()?])).flatten());
+        all.extend(self.flags());
         all.extend(args.iter().chain(&["--output", "json"]));
         let shown = format!("kubectl {}", all.join(" "));
         note(format_args!("running {shown}"));
@@ -102,6 +117,7 @@ impl KubectlArgs {
         })?;
         // kubectl writes few errors: they fit into the pipe.
         let (output, errors) = (child.stdout.take(), child.stderr.take());
+        let documents = manifests.documents();
         if let Some(output) = output {
             input::read_one(manifests, "kubectl", output, None).map_err(|error| fail(&error))?;
         }
@@ -121,6 +137,9 @@ impl KubectlArgs {
             let rules: Vec<_> = forbidden.iter().copied().map(rule).collect();
             let rules = if rules.is_empty() { String::new() } else { format!("; {}", rules.join("; ")) };
             return Err(fail(&format_args!("{text}{status}{rules}")));
+        }
+        if forbidden.is_empty() && manifests.documents() == documents {
+            return Err(fail(&"it printed nothing"));
         }
         for kind in kinds {
             if forbidden.contains(kind) {

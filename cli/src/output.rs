@@ -43,15 +43,20 @@ pub(super) fn write_error(error: io::Error) -> Failure {
     Failure(format!("cannot write to standard output: {error}"))
 }
 
-/// Returns standard output. Once the reader has closed the pipe (`| head`), output is discarded: that is no error, and
-/// the exit code does not change.
+/// Returns standard output, for programs. Once the reader has closed the pipe (`| head`), output is discarded: that is no
+/// error, and the exit code does not change.
 pub(super) fn stdout() -> impl Write {
+    io::BufWriter::new(PipeWriter { out: io::stdout(), is_closed: false })
+}
+
+/// Returns standard output for tables, with colours if they are wanted.
+pub(super) fn styled() -> impl Write {
     io::BufWriter::new(PipeWriter { out: AutoStream::auto(io::stdout()), is_closed: false })
 }
 
 /// Returns standard output for text. Lines that are wider than the terminal are wrapped.
 pub(super) fn text() -> impl Write {
-    WrappingWriter { out: stdout(), width: width(), line: Vec::new() }
+    WrappingWriter { out: styled(), width: width(), line: Vec::new() }
 }
 
 /// Returns the maximum width of a line: that of the terminal, or else the variable `COLUMNS`; `None` if unlimited.

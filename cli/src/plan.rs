@@ -90,7 +90,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let mut out = output::stdout();
     match args.output {
         PlanFormat::Text => write(&mut output::text(), &facts.manifests, plans.collect(), args.all),
-        PlanFormat::Wide => table::write(&mut out, &plans.collect::<Vec<_>>(), true),
+        PlanFormat::Wide => table::write(&mut output::styled(), &plans.collect::<Vec<_>>(), true),
         PlanFormat::Name => table::names(&mut out, &plans.collect::<Vec<_>>()),
         PlanFormat::Json => output::write_json(&mut out, &report::plans(plans)),
         PlanFormat::Yaml => output::write_yaml(&mut out, &report::plans(plans)),

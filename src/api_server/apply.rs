@@ -27,27 +27,32 @@ fn object(live: &Map<String, Value>, applied: &Value, given: &Map<String, Value>
     kept.chain(added.map(|(key, value)| (key.clone(), without_nulls(value)))).collect()
 }
 
-/// Merges a list whose items are identified by a field. Of several items with one key, the last is merged into the first.
+/// Merges a list whose items are identified by a field. Of several items with one key, each is merged with the live one of
+/// its number; one more than there are is merged into the first.
 fn list(field: &str, key: &str, live: &[Value], applied: &Value, given: &[Value]) -> Vec<Value> {
-    let place = |items: &[Value], item: &Value| items.iter().position(|other| other.get(key) == item.get(key));
+    let is_same = |item: &Value, other: &Value| other.get(key) == item.get(key);
+    let place = |items: &[Value], item: &Value| items.iter().position(|other| is_same(item, other));
     let applied = applied.as_array().map(Vec::as_slice).unwrap_or_default();
     let is_foreign = |item: &&Value| place(given, item).is_none() && place(applied, item).is_none();
     let mut foreign = live.iter().enumerate().filter(|(_, item)| is_foreign(item)).peekable();
     let mut merged: Vec<Value> = Vec::new();
-    for item in given {
-        let known = place(live, item);
-        if let Some(first) = place(&merged, item).and_then(|place| merged.get_mut(place)) {
+    for (index, item) in given.iter().enumerate() {
+        let earlier = given.iter().take(index).filter(|other| is_same(item, other)).count();
+        let known = live.iter().enumerate().filter(|(_, other)| is_same(item, other)).nth(earlier);
+        let first = place(&merged, item).filter(|_| known.is_none());
+        if let Some(first) = first.and_then(|first| merged.get_mut(first)) {
             *first = apply("", first, &Value::Null, item);
             continue;
         }
         // What others added stays before the items that it was before.
-        while let Some((_, other)) = foreign.next_if(|(index, _)| known.is_some_and(|known| *index < known)) {
+        while let Some((_, other)) = foreign.next_if(|(index, _)| known.is_some_and(|(known, _)| *index < known)) {
             merged.push(other.clone());
         }
-        let before = place(applied, item).and_then(|place| applied.get(place)).unwrap_or(&Value::Null);
-        merged.push(match known.and_then(|known| live.get(known)) {
-            Some(live) if field == "volumes" => apply("", &only(live, item), before, item),
-            Some(live) => apply("", live, before, item),
+        let mut before = applied.iter().filter(|other| is_same(item, other));
+        let before = before.nth(earlier).unwrap_or(&Value::Null);
+        merged.push(match known {
+            Some((_, live)) if field == "volumes" => apply("", &only(live, item), before, item),
+            Some((_, live)) => apply("", live, before, item),
             None => without_nulls(item),
         });
     }
@@ -126,6 +131,15 @@ mod tests {
         );
         assert_eq!(apply("tolerations", &live, &applied, &given), given, "a list without a key is replaced");
         assert_eq!(apply("env", &json!(null), &json!(null), &given), given);
+    }
+
+    #[test]
+    fn ports_of_one_number_stay_but_another_one_is_merged_into_the_first() {
+        let port = |protocol: &str| json!({"containerPort": 53, "protocol": protocol});
+        let (one, both) = (json!([port("TCP")]), json!([port("TCP"), port("UDP")]));
+        assert_eq!(apply("ports", &both, &both, &both), both);
+        assert_eq!(apply("ports", &json!(null), &json!(null), &both), both);
+        assert_eq!(apply("ports", &one, &one, &both), json!([port("UDP")]), "kubectl loses one");
     }
 
     #[test]

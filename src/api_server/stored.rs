@@ -40,10 +40,7 @@ fn object(of: &str, given: &Map<String, Value>) -> Map<String, Value> {
     let mut is_used = Vec::new();
     // The order of the given fields stays, for people.
     for (key, value) in given {
-        // Go's decoder ignores case.
-        let field = fields(of).find(|(name, _)| name == key);
-        let field = field.or_else(|| fields(of).find(|(name, _)| name.eq_ignore_ascii_case(key)));
-        let Some((name, field)) = field else { continue };
+        let Some((name, field)) = fields(of).find(|(name, _)| name == key) else { continue };
         is_used.push(name);
         if let Some(value) = encode(value, field) {
             encoded.insert(name.into(), value);

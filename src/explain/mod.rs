@@ -209,7 +209,7 @@ impl Snapshot<'_> {
         let dependents: Vec<Pod>;
         let pods = match mode {
             SyncMode::Reconcile => self.pods,
-            SyncMode::CollectDependents => {
+            SyncMode::CollectDependents | SyncMode::AwaitFinalizers => {
                 let owned = self.pods.iter().filter(|pod| controls_pod(self.daemonset, pod));
                 dependents = owned.cloned().collect();
                 &dependents

@@ -7,6 +7,7 @@ use super::{
     builder::{count, first_few, found},
 };
 use crate::{
+    adoption::claim::controls_pod,
     model::{Node, Text},
     planner::Snapshot,
 };
@@ -17,8 +18,13 @@ const VIRTUAL: [(&str, &str); 2] = [("eks.amazonaws.com/compute-type", "fargate"
 const OS: &str = "kubernetes.io/os";
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
+    // Where a pod is ready, it can run.
+    let own = snapshot.pods.iter().filter(|pod| controls_pod(snapshot.daemonset, pod) && pod.is_ready());
+    let ready: HashSet<_> = own.filter_map(|pod| pod.node.name()).collect();
     let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
-    virtual_nodes(snapshot, &nodes).into_iter().chain(operating_systems(snapshot, &nodes)).collect()
+    let (proven, doubtful): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| ready.contains(&node.name));
+    let systems = operating_systems(snapshot, &nodes, &proven);
+    virtual_nodes(snapshot, &doubtful).into_iter().chain(systems).collect()
 }
 
 fn virtual_nodes(snapshot: &Snapshot<'_>, nodes: &[&Node]) -> Option<Finding> {
@@ -36,12 +42,16 @@ fn virtual_nodes(snapshot: &Snapshot<'_>, nodes: &[&Node]) -> Option<Finding> {
     Some(finding.with_message(message).with_fix(fix).on_nodes(names))
 }
 
-fn operating_systems(snapshot: &Snapshot<'_>, nodes: &[&Node]) -> Option<Finding> {
+fn operating_systems(snapshot: &Snapshot<'_>, nodes: &[&Node], proven: &[&Node]) -> Option<Finding> {
     let mut systems = BTreeMap::<&str, Vec<Text>>::new();
     for node in nodes {
         if let Some(system) = node.labels.get(OS) {
             systems.entry(system).or_default().push(node.name.clone());
         }
+    }
+    let runs_on = |system: &&str| proven.iter().any(|node| node.labels.get(OS) == Some(*system));
+    if systems.keys().all(runs_on) {
+        return None;
     }
     // The rarest system is the likely mistake; that of daemons is linux.
     let rank = |system: &str, names: &Vec<Text>| (names.len(), system == "linux");

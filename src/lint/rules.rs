@@ -42,7 +42,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(adopted(snapshot, &explanation));
     findings.extend(matches_no_node(snapshot));
     let has_reason = |finding: &Finding| matches!(finding.lint, Lint::MatchesNoNode | Lint::ProjectSelectorConflict);
-    if desired.is_empty() && !findings.iter().any(has_reason) {
+    if desired.is_empty() && !snapshot.daemonset.is_being_deleted() && !findings.iter().any(has_reason) {
         findings.extend(wanted_nowhere(snapshot, &placements));
     }
     findings.extend(placement(snapshot));
@@ -126,6 +126,8 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
         | Warning::OtherNamespace { .. }
         | Warning::NoUid
         | Warning::NoBurst
+        | Warning::NamespaceBeingDeleted { .. }
+        | Warning::WaitsForFinalizers { .. }
         | Warning::ClockNotGiven
         | Warning::HistoryNotGiven
         | Warning::NodesNotGiven
@@ -175,11 +177,10 @@ fn adopted(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding
         count(adopted.len(), "orphaned pod"),
         first_few(adopted.iter().copied())
     );
-    Some(
-        found(snapshot, Lint::AdoptsPods, "spec.selector")
-            .with_message(message)
-            .with_fix("if this is not intended, change the labels of the pods or narrow the selector"),
-    )
+    Some(found(snapshot, Lint::AdoptsPods, "spec.selector").with_message(message).with_fix(
+        "if this is not intended, change the labels of the pods (the selector of a DaemonSet cannot be changed, only \
+                 that of a new one)",
+    ))
 }
 
 /// Finds rules of the template that match no node.
@@ -200,12 +201,17 @@ fn matches_no_node(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let pairs = pairs
         .map(|(key, value)| found(format!("spec.template.spec.nodeSelector[{key}]"), format!("has {key}={value}")));
     let terms = template.required_affinity().into_iter().flat_map(NodeSelector::terms).enumerate();
-    let unmatched = terms.filter(|(_, term)| {
-        // Another lint reports invalid terms.
-        !matches!(term, NodeSelectorTerm::Invalid(_)) && !nodes.iter().any(|node| term.matches(node))
+    // One of the terms is enough. Another lint reports invalid ones.
+    let any_matches = terms.clone().any(|(_, term)| nodes.iter().any(|node| term.matches(node)));
+    let unmatched = terms.filter(|(_, term)| !any_matches && !matches!(term, NodeSelectorTerm::Invalid(_)));
+    let unmatched = unmatched.map(|(number, term)| {
+        let field = format!("{AFFINITY}.nodeSelectorTerms[{number}]");
+        if matches!(term, NodeSelectorTerm::Empty) {
+            let fix = "give the term a requirement, or remove the required affinity";
+            return found(field, "matches this term, which is empty".to_owned()).with_fix(fix);
+        }
+        found(field, "matches this term".to_owned())
     });
-    let unmatched = unmatched
-        .map(|(number, _)| found(format!("{AFFINITY}.nodeSelectorTerms[{number}]"), "matches this term".to_owned()));
     pairs.chain(unmatched).collect()
 }
 
@@ -221,7 +227,7 @@ fn wanted_nowhere(snapshot: &Snapshot<'_>, placements: &[Placement]) -> Option<F
     let shown: Vec<_> =
         reasons.iter().take(SHOWN).map(|(reason, nodes)| format!("{}: {reason}", count(*nodes, "node"))).collect();
     let message = format!("no node of {} should run a pod ({})", placements.len(), shown.join("; "));
-    let fix = "daemonplan explain shows for each node which changes together would bring a pod there";
+    let fix = "change the rules or the nodes: daemonplan explain shows for each node what keeps pods away";
     let finding = found(snapshot, Lint::WantedNowhere, "spec.template.spec");
     (!placements.is_empty()).then(|| finding.with_message(message).with_fix(fix))
 }
@@ -273,7 +279,10 @@ fn placement(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let everything = template.tolerations().iter().position(|toleration| {
         toleration.key.is_empty() && toleration.operator == TolerationOperator::Exists && toleration.effect.is_none()
     });
-    if let Some(number) = everything {
+    // The class of what is part of each node, such as its network.
+    let spec = template.json().get("spec");
+    let is_of_node = spec.and_then(|spec| spec.get("priorityClassName")?.as_str()) == Some("system-node-critical");
+    if let Some(number) = everything.filter(|_| !is_of_node) {
         findings.push(
             found(snapshot, Lint::ToleratesEverything, format!("spec.template.spec.tolerations[{number}]"))
                 .with_message(
@@ -357,7 +366,10 @@ fn strategy(snapshot: &Snapshot<'_>, desired: usize) -> Vec<Finding> {
                     count(desired, "node"),
                     words(least)
                 ))
-                .with_fix("lower minReadySeconds, or raise maxUnavailable or maxSurge"),
+                .with_fix(format!(
+                    "lower minReadySeconds, or raise {}",
+                    if is_none(max_surge) { "maxUnavailable" } else { "maxSurge" }
+                )),
         );
     }
     findings

@@ -24,12 +24,13 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
     };
     let causes: Vec<_> = blocked_by.iter().filter(|blocker| is_cause(snapshot, blocker)).collect();
     let first = causes.first()?;
-    let raise = format!("raise maxUnavailable to {} or more", blocked_by.len() + 1);
+    // An update surges, or takes pods away: the API server refuses both limits at once.
+    let limit = if snapshot.daemonset.update_strategy.surges() { "maxSurge" } else { "maxUnavailable" };
     let mut fixes = fixes(snapshot, first);
     if lint == Lint::UpdateWaits && !matches!(first.cause, BlockerCause::PortTaken { .. }) {
-        fixes.push(raise);
+        fixes.push(format!("raise {limit} to {} or more", blocked_by.len() + 1));
         if first.node_taint.is_some() {
-            fixes.push("leave such nodes out with the annotation daemonplan/away".to_owned());
+            fixes.push("leave such nodes out with the annotation daemonplan/away, if this controller runs".to_owned());
         }
     }
     let shown: Vec<_> = causes.iter().take(SHOWN).map(|blocker| format!("{}: {blocker}", blocker.node)).collect();
@@ -68,7 +69,16 @@ fn is_cause(snapshot: &Snapshot<'_>, blocker: &Blocker) -> bool {
 fn fixes(snapshot: &Snapshot<'_>, Blocker { node, cause, node_taint, .. }: &Blocker) -> Vec<String> {
     let namespace = &snapshot.daemonset.namespace;
     let stopped = node_taint.as_ref().is_some_and(Taint::stops_pods);
-    let force = |pod: &str| format!("kubectl delete pod -n {namespace} {pod} --force");
+    let force = |name: &str| {
+        let problem = pod(snapshot, name).and_then(|pod| pod.problem.as_ref());
+        match problem.filter(|problem| !problem.finalizers.is_empty()) {
+            Some(problem) => {
+                let all = problem.finalizers.join(", ");
+                format!("find out why its finalizers ({all}) stay: pod {name} is kept until they are gone")
+            }
+            None => format!("kubectl delete pod -n {namespace} {name} --force"),
+        }
+    };
     match cause {
         BlockerCause::PortTaken { .. } => vec!["set maxSurge to 0 and maxUnavailable to 1 or more".to_owned()],
         _ if stopped => {
@@ -80,9 +90,9 @@ fn fixes(snapshot: &Snapshot<'_>, Blocker { node, cause, node_taint, .. }: &Bloc
             fixes
         }
         BlockerCause::Pod { pod, state: PodState::Deleting, .. } => {
-            vec![format!("once nothing of it runs: {}", force(pod))]
+            vec![format!("once its containers have stopped: {}", force(pod))]
         }
-        BlockerCause::Pod { pod, .. } => vec![format!("mend what kubectl describe pod -n {namespace} {pod} tells")],
+        BlockerCause::Pod { pod, .. } => vec![format!("fix what kubectl describe pod -n {namespace} {pod} shows")],
         BlockerCause::NoPod | BlockerCause::SeveralPods | BlockerCause::Away => vec![format!("check node {node}")],
     }
 }

@@ -232,7 +232,7 @@ pub(super) fn namespace(live: &Namespace, new: Namespace) -> Namespace {
     if !new.uid.is_empty() {
         return new;
     }
-    Namespace { name: new.name, uid: live.uid.clone(), annotations: merge(&live.annotations, &new.annotations) }
+    Namespace { annotations: merge(&live.annotations, &new.annotations), ..live.clone() }
 }
 
 fn merge(live: &Labels, new: &Labels) -> Labels {

@@ -264,6 +264,11 @@ impl Manifests {
         }))
     }
 
+    /// Returns the namespace of this name; `None` if it was not read.
+    pub fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.get(name)?.namespace.as_ref()
+    }
+
     /// Returns the number of pods.
     pub fn pod_count(&self) -> usize {
         self.namespaces.values().map(|contents| contents.pods.items.len()).sum()
@@ -282,7 +287,9 @@ impl Manifests {
         let is_known = move |daemonset: &DaemonSet| {
             !Scope::all_of(&daemonset.namespace, &daemonset.name).iter().any(|scope| unknown.contains(scope))
         };
-        let has_pods = self.pod_count() > 0;
+        // A manifest of a pod that no API server has seen tells nothing about those of the cluster.
+        let is_live = |pod: &Pod| !pod.uid.is_empty() || pod.node.name().is_some();
+        let has_pods = self.namespaces.values().any(|contents| contents.pods.items.iter().any(is_live));
         let has_revisions = self.namespaces.values().any(|contents| !contents.revisions.items.is_empty());
         daemonsets.filter(move |(_, _, daemonset)| is_known(daemonset)).map(move |(contents, namespace, daemonset)| {
             let snapshot = Snapshot::new(daemonset, &self.nodes.items, &contents.pods.items, namespace)

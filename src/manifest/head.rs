@@ -39,6 +39,13 @@ pub(super) struct Header {
     pub(super) metadata: Option<HeaderMetadata>,
 }
 
+/// The metadata of a list.
+#[derive(Deserialize)]
+pub(super) struct ListMetadata {
+    /// The token for the next part of a long list; there is none after the last part.
+    pub(super) r#continue: Option<Text>,
+}
+
 /// The metadata of an object, parsed leniently: its errors are reported when the object itself is parsed.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,6 +54,8 @@ pub(super) struct HeaderMetadata {
     name: Option<Text>,
     #[serde(default, deserialize_with = "if_readable")]
     pub(super) namespace: Option<Text>,
+    #[serde(default, deserialize_with = "if_readable")]
+    uid: Option<Text>,
     #[serde(default, deserialize_with = "if_readable")]
     owner_references: Option<Vec<Owner>>,
 }
@@ -109,6 +118,10 @@ impl<'de> Visitor<'de> for &mut Head {
 }
 
 impl Header {
+    pub(super) fn has_uid(&self) -> bool {
+        self.metadata.as_ref().and_then(|metadata| metadata.uid.as_ref()).is_some_and(|uid| !uid.is_empty())
+    }
+
     pub(super) fn describe(&self, kind: impl fmt::Display) -> String {
         let metadata = self.metadata.as_ref();
         let name = metadata.and_then(|m| m.name.as_deref()).unwrap_or("without a name");

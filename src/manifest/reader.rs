@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::manifest::{
     ManifestError, ManifestWarning, Manifests, Place, Scope, SkipReason, SkippedObject,
     collection::Added,
-    head::{Extent, Head, Header},
+    head::{Extent, Head, Header, ListMetadata},
     repeated::repeated_fields,
     source::{Fault, Position, Source},
     yaml,
@@ -165,7 +165,20 @@ impl Sink<'_> {
             self.manifests.add_all_of(kind);
         }
         let outer = std::mem::replace(&mut self.kind, kind);
-        let result = text.object(|text, key| if key == "items" { self.items(text) } else { text.skip_value() });
+        let mut is_part = false;
+        let result = text.object(|text, key| match key {
+            "items" => self.items(text),
+            "metadata" => {
+                let metadata = serde_json::from_slice::<ListMetadata>(text.raw_value()?);
+                is_part |= metadata.is_ok_and(|metadata| metadata.r#continue.is_some_and(|token| !token.is_empty()));
+                text.skip_value()
+            }
+            _ => text.skip_value(),
+        });
+        if is_part {
+            let problem = "a part of a list, as its field continue says: add the rest, or list without a limit";
+            self.report(Scope::Everything, problem.into());
+        }
         self.kind = outer;
         result
     }
@@ -326,6 +339,7 @@ impl Sink<'_> {
     fn add(&mut self, mut object: impl Resource, json: &[u8], original: Option<Value>) {
         self.manifests.share(&mut object);
         let mut object: Object = object.into();
+        let is_live = serde_json::from_slice::<Header>(json).is_ok_and(|header| header.has_uid());
         let is_unplaced = || object.key().namespace == "default" && names_no_namespace(json);
         if let Some(namespace) = self.manifests.default_namespace().filter(|_| is_unplaced()) {
             match &mut object {
@@ -336,7 +350,12 @@ impl Sink<'_> {
             }
         }
         if self.manifests.add(object, original, &self.place) == Added::Changes {
-            self.warn("without a uid: taken as a change of the object of its name that has one".into());
+            let text = if is_live {
+                "the object of its name that has no uid, read before, is taken as a change of it"
+            } else {
+                "without a uid: taken as a change of the object of its name that has one"
+            };
+            self.warn(text.into());
         }
     }
 

@@ -1,7 +1,10 @@
 //! YAML as kubectl reads and writes it: the scalars of YAML 1.1, in Go's reading of them.
 //! <https://github.com/kubernetes-sigs/yaml>
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
@@ -73,12 +76,12 @@ struct Builder {
 /// A sequence or mapping whose end is not read yet, with the number of its anchor.
 enum Open {
     Sequence(Vec<Value>, usize),
-    Mapping { fields: Map<String, Value>, key: Option<FieldKey>, merged: Vec<Value>, anchor: usize },
+    Mapping { fields: Map<String, Value>, key: Option<FieldKey>, merged: HashSet<String>, anchor: usize },
 }
 
 enum FieldKey {
     Named(String),
-    /// `<<`: the fields of the value are those of the mapping, unless it sets them itself.
+    /// `<<`: the fields of the value replace those that the mapping has so far. That is kubectl's order, not YAML's.
     Merge,
 }
 
@@ -101,14 +104,11 @@ impl Builder {
             }
             Event::SequenceStart(anchor, _) => self.begin(Open::Sequence(Vec::new(), anchor)),
             Event::MappingStart(anchor, _) => {
-                self.begin(Open::Mapping { fields: Map::new(), key: None, merged: Vec::new(), anchor })
+                self.begin(Open::Mapping { fields: Map::new(), key: None, merged: HashSet::new(), anchor })
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open::Sequence(items, anchor)) => self.finish(items.into(), anchor),
-                Some(Open::Mapping { mut fields, merged, anchor, .. }) => {
-                    merged.into_iter().try_for_each(|merged| merge(&mut fields, merged))?;
-                    self.finish(fields.into(), anchor)
-                }
+                Some(Open::Mapping { fields, anchor, .. }) => self.finish(fields.into(), anchor),
                 None => Ok(()),
             },
             // Documents are separated before they are parsed.
@@ -157,9 +157,9 @@ impl Builder {
             Some(Open::Sequence(items, _)) => items.push(value),
             Some(Open::Mapping { fields, key, merged, .. }) => match key.take() {
                 None => *key = Some(FieldKey::Named(field_name(value)?)),
-                Some(FieldKey::Merge) => merged.push(value),
+                Some(FieldKey::Merge) => merge(fields, merged, value)?,
                 Some(FieldKey::Named(name)) => {
-                    if fields.insert(name.clone(), value).is_some() {
+                    if fields.insert(name.clone(), value).is_some() && !merged.remove(&name) {
                         let path = self.path(&name);
                         self.repeated.push(path);
                     }
@@ -204,17 +204,18 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// Adds the fields of a mapping, or of several, that `fields` lacks.
-fn merge(fields: &mut Map<String, Value>, merged: Value) -> Result<(), String> {
+/// Sets the fields of a mapping, or of several, of which the first counts, and remembers their names.
+fn merge(fields: &mut Map<String, Value>, names: &mut HashSet<String>, merged: Value) -> Result<(), String> {
     match merged {
         Value::Object(merged) => {
             for (key, value) in merged {
-                fields.entry(key).or_insert(value);
+                names.insert(key.clone());
+                fields.insert(key, value);
             }
             Ok(())
         }
-        Value::Array(all) => all.into_iter().try_for_each(|merged| match merged {
-            Value::Object(_) => merge(fields, merged),
+        Value::Array(all) => all.into_iter().rev().try_for_each(|merged| match merged {
+            Value::Object(_) => merge(fields, names, merged),
             _ => Err("expected mappings to merge, found another value".into()),
         }),
         _ => Err("expected a mapping to merge, found another value".into()),

@@ -197,6 +197,13 @@ impl DaemonSet {
         self.finalizers.iter().any(|finalizer| finalizer == "orphan")
     }
 
+    /// Whether the DaemonSet is being deleted and only other controllers' finalizers keep it: the garbage collector leaves its
+    /// dependents alone until it is gone.
+    pub(crate) fn waits_for_finalizers(&self) -> bool {
+        let is_own = |finalizer: &Text| ["orphan", "foregroundDeletion"].contains(&&**finalizer);
+        self.is_being_deleted() && !self.finalizers.is_empty() && !self.finalizers.iter().any(is_own)
+    }
+
     /// Returns the annotation `deprecated.daemonset.template.generation`, if it is an integer.
     pub fn template_generation(&self) -> Option<i64> {
         self.annotations.get(TEMPLATE_GENERATION)?.parse().ok()

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
@@ -23,12 +24,14 @@ pub struct Namespace {
     pub uid: Text,
     /// `metadata.annotations`.
     pub annotations: Labels,
+    /// `metadata.deletionTimestamp`; set while the namespace is being deleted.
+    pub deleted: Option<Timestamp>,
 }
 
 impl Namespace {
     /// Returns a namespace without annotations.
     pub fn new(name: impl Into<Text>) -> Self {
-        Self { name: name.into(), uid: Text::default(), annotations: Labels::default() }
+        Self { name: name.into(), uid: Text::default(), annotations: Labels::default(), deleted: None }
     }
 }
 
@@ -51,6 +54,7 @@ impl TryFrom<NamespaceWire> for Namespace {
             name: wire.metadata.take_name()?,
             uid: wire.metadata.uid.unwrap_or_default(),
             annotations: wire.metadata.annotations.unwrap_or_default(),
+            deleted: wire.metadata.deletion_timestamp,
         })
     }
 }
@@ -61,6 +65,7 @@ impl From<Namespace> for NamespaceWire {
             name: Some(namespace.name),
             uid: unless_default(namespace.uid),
             annotations: unless_default(namespace.annotations),
+            deletion_timestamp: namespace.deleted,
             ..Metadata::default()
         };
         Self { api_version: ApiVersion::default(), kind: KindName::default(), metadata }

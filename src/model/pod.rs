@@ -82,6 +82,8 @@ pub struct PodProblem {
     pub unschedulable: Text,
     /// `lastTransitionTime` of that condition.
     pub unschedulable_since: Option<Timestamp>,
+    /// `metadata.finalizers` of a pod that is being deleted: they keep it, even if its deletion is forced.
+    pub finalizers: Vec<Text>,
 }
 
 /// The node of a pod.
@@ -346,7 +348,8 @@ impl TryFrom<PodWire> for Pod {
         let name = wire.metadata.take_name()?;
         let namespace = wire.metadata.take_namespace();
         let mut status = wire.status.unwrap_or_default();
-        let problem = status.take_problem();
+        let finalizers = wire.metadata.finalizers.take().filter(|_| wire.metadata.deletion_timestamp.is_some());
+        let problem = status.take_problem(finalizers.unwrap_or_default());
         let mut spec = wire.spec.unwrap_or_default();
         let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
         Ok(Self {
@@ -372,8 +375,8 @@ impl TryFrom<PodWire> for Pod {
 }
 
 impl PodStatusWire {
-    fn take_problem(&mut self) -> Option<Box<PodProblem>> {
-        let mut problem = PodProblem::default();
+    fn take_problem(&mut self, finalizers: Vec<Text>) -> Option<Box<PodProblem>> {
+        let mut problem = PodProblem { finalizers, ..PodProblem::default() };
         let all = [(&self.init_container_statuses, true), (&self.container_statuses, false)];
         let containers = all
             .into_iter()
@@ -399,8 +402,8 @@ impl PodStatusWire {
     }
 
     fn set_problem(&mut self, problem: PodProblem) {
-        let PodProblem { reason, message, restarts, waiting, is_init, exit_code, unschedulable, unschedulable_since } =
-            problem;
+        let PodProblem { reason, message, restarts, waiting, is_init, exit_code, .. } = problem;
+        let PodProblem { unschedulable, unschedulable_since, .. } = problem;
         (self.reason, self.message) = (unless_default(reason), unless_default(message));
         if restarts > 0 || !waiting.is_empty() {
             let waiting = unless_default(waiting).map(|reason| Waiting { reason: Some(reason) });
@@ -461,6 +464,7 @@ impl From<Pod> for PodWire {
             labels: unless_default(pod.labels),
             creation_timestamp: pod.created,
             deletion_timestamp: pod.deleted,
+            finalizers: pod.problem.as_ref().and_then(|problem| unless_default(problem.finalizers.clone())),
             ..Metadata::default()
         };
         metadata.set_controller(pod.controller);

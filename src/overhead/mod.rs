@@ -266,7 +266,7 @@ impl<'f> Overhead<'f> {
             let refusal = match mode {
                 SyncMode::LeaveAlone => Refusal::SelectsAllPods,
                 SyncMode::OtherNamespace => Refusal::OtherNamespace,
-                SyncMode::CollectDependents => Refusal::BeingDeleted,
+                SyncMode::CollectDependents | SyncMode::AwaitFinalizers => Refusal::BeingDeleted,
                 SyncMode::Reconcile => Refusal::NotPlaced(rules.reason(self.node)),
             };
             Some((&member.key, refusal))

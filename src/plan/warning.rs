@@ -43,6 +43,17 @@ pub enum Warning {
     NoUid,
     /// The burst limit is 0: nothing is created or deleted.
     NoBurst,
+    /// The namespace is being deleted: the API server refuses to create anything in it.
+    NamespaceBeingDeleted {
+        /// Its name.
+        namespace: Text,
+    },
+    /// The DaemonSet is being deleted, and waits for finalizers: until they are gone its pods stay.
+    /// <https://kubernetes.io/docs/concepts/architecture/garbage-collection/>
+    WaitsForFinalizers {
+        /// The finalizers.
+        finalizers: Vec<Text>,
+    },
     /// The time was not given, and something depends on it: availability under `minReadySeconds`, the back-off of
     /// Failed pods, or a rollout policy. An update deletes no pod because of what is not known, and the status is not
     /// updated if it is not known.
@@ -180,6 +191,11 @@ impl Warning {
             misses.then_some(Self::SelectorMissesTemplate),
             daemonset.uid.is_empty().then_some(Self::NoUid),
             (settings.burst == 0).then_some(Self::NoBurst),
+            (namespace.deleted.is_some() && !daemonset.is_being_deleted())
+                .then(|| Self::NamespaceBeingDeleted { namespace: namespace.name.clone() }),
+            daemonset
+                .waits_for_finalizers()
+                .then(|| Self::WaitsForFinalizers { finalizers: daemonset.finalizers.clone() }),
         ]
         .into_iter()
         .flatten()
@@ -194,6 +210,8 @@ impl Warning {
             Self::OtherNamespace { .. } => "OtherNamespace",
             Self::NoUid => "NoUid",
             Self::NoBurst => "NoBurst",
+            Self::NamespaceBeingDeleted { .. } => "NamespaceBeingDeleted",
+            Self::WaitsForFinalizers { .. } => "WaitsForFinalizers",
             Self::ClockNotGiven => "ClockNotGiven",
             Self::InvalidAffinityTerm { .. } => "InvalidAffinityTerm",
             Self::InvalidNodeSelector { .. } => "InvalidNodeSelector",
@@ -242,6 +260,16 @@ impl fmt::Display for Warning {
             }
             Self::NoUid => f.write_str("the DaemonSet has no uid, like one that is not in a cluster yet: no pod of a cluster counts as its own"),
             Self::NoBurst => f.write_str("the burst limit is 0: no pod is created or deleted"),
+            Self::NamespaceBeingDeleted { namespace } => write!(
+                f,
+                "the namespace {namespace} is being deleted: the API server refuses to create pods in it, and deletes \
+                 those that are there"
+            ),
+            Self::WaitsForFinalizers { finalizers } => write!(
+                f,
+                "the DaemonSet is being deleted, and waits for its finalizers ({}): its pods stay until they are gone",
+                finalizers.join(", ")
+            ),
             Self::ClockNotGiven => f.write_str(
                 "the time was not given: availability under minReadySeconds, back-offs and the waits of policies are not \
                  known; no update deletes a pod because of them, and no back-off starts or ends",
@@ -349,6 +377,8 @@ mod tests {
             ),
             (Warning::NoUid, "NoUid", "uid"),
             (Warning::NoBurst, "NoBurst", "0"),
+            (Warning::NamespaceBeingDeleted { namespace: "prod".into() }, "NamespaceBeingDeleted", "prod"),
+            (Warning::WaitsForFinalizers { finalizers: vec!["a.io/b".into()] }, "WaitsForFinalizers", "(a.io/b)"),
             (Warning::ClockNotGiven, "ClockNotGiven", "time"),
             (
                 Warning::RevisionSaysMore { revision: "agent-one".into(), fields: vec!["spec.hostUsers".into()] },

@@ -100,6 +100,24 @@ fn a_daemonset_with_the_orphan_finalizer_releases_its_pods() {
 }
 
 #[test]
+fn a_daemonset_that_waits_for_other_finalizers_keeps_its_pods() {
+    let deleting = |finalizers: &[&str]| {
+        cluster([node("a")]).with_pod(pod("x", "a")).with(|daemonset| {
+            daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap());
+            daemonset.finalizers = finalizers.iter().map(|name| (*name).into()).collect();
+        })
+    };
+    let waiting = deleting(&["example.com/wait"]);
+    assert_eq!(waiting.actions(), [""; 0]);
+    let codes: Vec<_> = waiting.plan().warnings.iter().map(daemonplan::Warning::code).collect();
+    assert_eq!(codes, ["WaitsForFinalizers"]);
+    assert_eq!(waiting.snapshot().explain().nodes[0].pods.len(), 1);
+    assert_eq!(daemonplan::gc::dependents(&waiting.daemonset, &waiting.pods, &waiting.revisions), []);
+    let foreground = deleting(&["example.com/wait", "foregroundDeletion"]);
+    assert_eq!(foreground.actions().len(), 2, "the pod and the revision are deleted first");
+}
+
+#[test]
 fn dependents_of_a_missing_daemonset_are_found_by_uid() {
     let foreign = pod("web", "a").but(|pod| pod.controller.as_mut().unwrap().kind = "ReplicaSet".into());
     let orphan = pod("orphan", "a").but(|pod| pod.controller = None);

@@ -132,7 +132,7 @@ fn pods_to_be_adopted_are_found_and_those_deleted_afterwards() {
 fn rules_that_match_no_node_are_found_one_by_one() {
     let label = |key: &str, value: &str| json!({"key": key, "operator": "In", "values": [value]});
     let terms = json!([
-        {"matchExpressions": [label("role", "worker")]},
+        {"matchExpressions": [label("role", "cache")]},
         {"matchExpressions": [label("role", "db")]},
         {"matchExpressions": [{"key": "role", "operator": "Near"}]},
         {},
@@ -145,6 +145,7 @@ fn rules_that_match_no_node_are_found_one_by_one() {
     assert_eq!(
         never,
         [
+            format!("{affinity}.nodeSelectorTerms[0]"),
             format!("{affinity}.nodeSelectorTerms[1]"),
             format!("{affinity}.nodeSelectorTerms[3]"),
             "spec.template.spec.nodeSelector[disk]".to_owned()
@@ -152,6 +153,9 @@ fn rules_that_match_no_node_are_found_one_by_one() {
     );
     assert_eq!(only(&cluster, Lint::InvalidAffinityTerm).field, format!("{affinity}.nodeSelectorTerms[2]"));
     assert_eq!(only(&cluster, Lint::AffinityReplaced).severity, Severity::Note);
+    let either = json!([{"matchExpressions": [label("role", "worker")]}, {"matchExpressions": [label("role", "db")]}]);
+    let either = some().with_spec(json!({"affinity": super::common::affinity(either)}));
+    assert!(!has(&either, Lint::MatchesNoNode), "one of the terms is enough");
     let mut empty = cluster;
     empty.nodes.clear();
     assert!(!has(&empty, Lint::MatchesNoNode), "unknown without nodes");
@@ -273,7 +277,10 @@ fn a_healthy_update_is_no_alarm_and_a_blocked_one_has_a_fix_that_can_work() {
     assert_eq!(waits(&waiting(&|_| {})), None, "it has been starting for a minute");
     assert_eq!(waits(&waiting(&|pod| pod.deleted = minutes_ago(1))), None);
     let long = waits(&waiting(&|pod| pod.created = minutes_ago(60))).unwrap();
-    assert_eq!(long.fix, "mend what kubectl describe pod -n prod a tells, or raise maxUnavailable to 2 or more");
+    assert_eq!(long.fix, "fix what kubectl describe pod -n prod a shows, or raise maxUnavailable to 2 or more");
+    let surging = waiting(&|pod| pod.created = minutes_ago(60)).rolling(json!(0), json!(1));
+    let surging = Cluster { pods: [surging.pods.clone(), vec![pod("d", "w1")]].concat(), ..surging };
+    assert!(waits(&surging).unwrap().fix.ends_with("or raise maxSurge to 2 or more"), "both limits are refused");
     let stays = waits(&waiting(&|pod| pod.deleted = minutes_ago(60))).unwrap();
     assert!(stays.fix.contains("kubectl delete pod -n prod a --force"), "{}", stays.fix);
     let mut dead = waiting(&|pod| pod.deleted = minutes_ago(60));
@@ -365,7 +372,12 @@ fn a_deletion_that_does_not_end_is_found_with_what_helps() {
     };
     assert!(!has(&deleting(1), Lint::DeletionWaits), "a pod takes its time to stop");
     let finding = only(&deleting(60), Lint::DeletionWaits);
-    assert_eq!(finding.fix, "once nothing of it runs: kubectl delete pod -n prod x --force");
+    assert_eq!(finding.fix, "once its containers have stopped: kubectl delete pod -n prod x --force");
+    let mut kept = deleting(60);
+    kept.pods[0].problem = Some(Box::default());
+    kept.pods[0].problem.as_mut().unwrap().finalizers = vec!["a.io/b".into()];
+    let fix = only(&kept, Lint::DeletionWaits).fix;
+    assert!(fix.contains("find out why its finalizers (a.io/b) stay") && !fix.contains("--force"), "{fix}");
     let mut dead = deleting(1);
     dead.nodes[0].taints = vec![taint("node.kubernetes.io/unreachable:NoExecute")];
     let finding = only(&dead, Lint::DeletionWaits);
@@ -406,4 +418,5 @@ fn virtual_nodes_and_several_operating_systems_are_found() {
     assert_eq!(finding.nodes, ["f"]);
     assert!(finding.fix.ends_with("eks.amazonaws.com/compute-type NotIn [fargate]"), "{}", finding.fix);
     assert!(!has(&cluster([node("a")]), Lint::VirtualNodes));
+    assert!(!has(&fargate.with_pod(pod("x", "f")), Lint::VirtualNodes), "its pod is ready");
 }

@@ -200,12 +200,14 @@ fn of_a_repeated_field_the_last_value_counts_with_a_warning() {
 }
 
 #[test]
-fn merge_keys_add_fields_that_a_mapping_lacks() {
+fn merge_keys_set_fields_in_their_order_as_for_kubectl() {
     let text = "kind: Node\nmetadata:\n  labels: &a {zone: a, role: a}\n  annotations: {<<: *a, zone: own}\n  name: one\n---\n\
-                kind: Node\nmetadata: {name: two, labels: {<<: [{zone: x}, {zone: lost, role: z}], size: s}}\n";
+                kind: Node\nmetadata: {name: two, labels: {size: lost, <<: [{zone: x}, {zone: lost, role: z}], size: s}}\n---\n\
+                kind: Node\nmetadata: {name: three, labels: {zone: own, <<: {zone: a}, <<: {zone: b}}}\n";
     let manifests = read(text);
     let labels = &manifests.nodes()[1].labels;
     assert_eq!((labels.get("zone"), labels.get("role"), labels.get("size")), (Some("x"), Some("z"), Some("s")));
+    assert_eq!(manifests.nodes()[2].labels.get("zone"), Some("b"));
     assert_eq!(problems(text), [""; 0]);
     assert!(problems("kind: Node\nmetadata: {<<: 7}\n")[0].contains("expected a mapping to merge"));
 }

@@ -121,8 +121,12 @@ fn undo_writes_yaml_that_kubectl_reads_back_as_the_same_values() {
 
 #[test]
 fn undo_beside_a_manifest_from_git_writes_the_live_object() {
-    let args = ["undo", "node-exporter", "-f", "examples/quiet.json", "-o", "json", "--now", "2026-11-23T23:08:30Z"];
-    let undo = |more: &[&str]| super::json(&[&args, more].concat());
+    let args = ["undo", "node-exporter", "-f", "examples/quiet.json", "--now", "2026-11-23T23:08:30Z"];
+    let undo = |more: &[&str]| -> Value {
+        let (out, _, code) = run(daemonplan(&args).args(more).args(["-o", "json"]));
+        assert_eq!(code, 0);
+        serde_json::from_str(&out).unwrap()
+    };
     let beside = undo(&["-f", "examples/changes/new-image.yaml", "--to-revision", "1"]);
     assert_eq!(beside, undo(&["--to-revision", "1"]));
     assert!(beside["metadata"]["uid"].is_string(), "{beside}");

@@ -102,7 +102,7 @@ fn a_manifest_from_git_beside_the_cluster_is_a_change_of_the_same_daemonset() {
     for args in pairs {
         let (out, errors, code) = run(daemonplan(&["plan", "-o", "json"]).args(args));
         assert_eq!(code, 0, "{errors}");
-        assert!(errors.contains("taken as a change of the object of its name"), "{errors}");
+        assert!(errors.contains("taken as a change of"), "{errors}");
         assert_eq!(out, what_if);
     }
     let report: Value = serde_json::from_str(&what_if).unwrap();
@@ -296,4 +296,42 @@ fn a_node_that_the_api_server_refuses_is_an_error() {
         assert!(errors.contains("node New: spec.taints[0].effect: Unsupported value"), "{errors}");
         assert!(errors.contains("the API server refuses 1 node, so that nothing of it comes about"), "{errors}");
     }
+}
+
+#[test]
+fn a_part_of_a_list_is_not_taken_for_all_of_it() {
+    for metadata in [r#""metadata": {"continue": "abc", "remainingItemCount": 2}, "#, ""] {
+        let (_folder, cluster) = file(&format!(
+            r#"{{"kind": "NodeList", "apiVersion": "v1", {metadata}"items": [{{"metadata": {{"name": "w1"}}}}]}}"#
+        ));
+        let (_, errors, code) = run(daemonplan(&["plan", "-f", &cluster]).args(QUIET));
+        assert_eq!(code, i32::from(!metadata.is_empty()), "{errors}");
+        assert_eq!(errors.contains("a part of a list, as its field continue says"), code == 1, "{errors}");
+    }
+}
+
+#[test]
+fn a_manifest_of_a_pod_does_not_tell_which_pods_there_are() {
+    let (_folder, cluster) = without("Pod");
+    let (_other, pod) =
+        file("apiVersion: v1\nkind: Pod\nmetadata: {name: test, namespace: monitoring}\nspec: {containers: []}\n");
+    let (report, code) = plan(&cluster, &["-f", &pod]);
+    assert_eq!((actions(&report, "actions"), code), (vec![], 1));
+}
+
+#[test]
+fn nothing_is_created_in_a_namespace_that_is_missing_or_being_deleted() {
+    let manifest = std::fs::read_to_string(example("changes/new-image.yaml")).unwrap().replace("monitoring", "other");
+    let (_folder, with) = file(&manifest);
+    let cluster = example("quiet.json");
+    let diff = |more: &[&str]| on(cluster.to_str().unwrap(), &[&["diff", "--with", &with], more].concat());
+    let (out, _, code) = diff(&["--complete"]);
+    assert!(out.contains("namespaces \"other\" not found") && code == 1, "{out}");
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: other, uid: '7'DELETED}\n";
+    let (_live, live) = file(&namespace.replace("DELETED", ""));
+    assert_eq!(diff(&["-f", &live]).2, 0);
+    let (_going, going) = file(&namespace.replace("DELETED", ", deletionTimestamp: '2026-11-23T23:00:00Z'"));
+    let (out, _, code) = diff(&["-f", &going]);
+    assert!(out.contains("unable to create new content in namespace other because it is being terminated"), "{out}");
+    assert_eq!(code, 1);
 }

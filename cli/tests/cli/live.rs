@@ -121,3 +121,25 @@ fn the_attempts_that_kubectl_logs_are_left_out() {
     assert!(errors.contains("The connection to the server localhost:8080 was refused"), "{errors}");
     assert!(!errors.contains("memcache.go"), "{errors}");
 }
+
+#[test]
+fn manifests_without_a_namespace_are_of_that_of_the_context() {
+    let cluster = example("quiet.json");
+    let (_folder, path) =
+        kubectl(&format!("case \"$1\" in config) printf monitoring;; *) cat {};; esac", cluster.display()));
+    let manifest =
+        fs::read_to_string(example("changes/new-image.yaml")).unwrap().replace("  namespace: monitoring\n", "");
+    let (_other, with) = super::file(&manifest);
+    let (out, errors, code) =
+        run(daemonplan(&["diff", "--with", &with, "--now", "2026-11-23T23:08:30Z"]).env("PATH", &path));
+    assert!(out.starts_with("monitoring/node-exporter\n  ~ spec.template"), "{out}{errors}");
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn an_answer_without_content_is_no_empty_cluster() {
+    let (_folder, path) = kubectl("exit 0");
+    let (out, errors, code) = run(daemonplan(&["plan", "--exit-code"]).env("PATH", &path));
+    assert_eq!((out.as_str(), code), ("", 1));
+    assert!(errors.contains("--output json: it printed nothing"), "{errors}");
+}
