@@ -452,7 +452,7 @@ fn write(
     let partly = if is_readable { "" } else { " in what could be read" };
     match (changed.len(), counts.is_empty()) {
         (0, _) => writeln!(out, "{BOLD}no difference{BOLD:#}{partly}: {}", plural(differences.len(), "DaemonSet"))?,
-        (_, true) => writeln!(out, "{BOLD}{among}{BOLD:#}: no other pods are created or deleted")?,
+        (_, true) => writeln!(out, "{BOLD}{among}{BOLD:#}: no pod is created or deleted because of it")?,
         (_, false) => writeln!(out, "{BOLD}{among}{BOLD:#}: {}", counts.join(", "))?,
     }
     out.flush()

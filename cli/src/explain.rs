@@ -75,7 +75,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         Format::Yaml => output::write_yaml(&mut out, &report::named("explanations", &explanations)),
     }
     .map_err(write_error)?;
-    Ok(facts.exit_code())
+    Ok(facts.exit_code_of(explanations.iter().map(|(snapshot, _)| snapshot)))
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();

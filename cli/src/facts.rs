@@ -1,6 +1,6 @@
 //! The input that all commands share.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use daemonplan::{
@@ -20,6 +20,7 @@ use super::{
     kubectl::KubectlArgs,
     output::{note, print_error},
     selection::Selection,
+    style::lacking,
 };
 
 /// All kinds that plans depend on.
@@ -174,6 +175,22 @@ impl Facts {
         }
         let (settings, is_readable) = (self.settings.clone(), self.is_readable && is_complete);
         Ok(Self { manifests, settings, is_readable, cluster: self.cluster.clone(), ..*self })
+    }
+
+    /// Returns the exit code of a command about these snapshots: 1 if an answer is not sure, or if part of the input could not
+    /// be read. Prints what is missing.
+    pub(super) fn exit_code_of<'s>(&self, snapshots: impl IntoIterator<Item = &'s Snapshot<'s>>) -> ExitCode {
+        let managed = snapshots.into_iter().filter(|snapshot| !snapshot.daemonset().is_being_deleted());
+        let missing: BTreeSet<_> =
+            managed.flat_map(Snapshot::missing).filter(|fact| *fact != MissingFact::Revisions).collect();
+        if missing.is_empty() {
+            return self.exit_code();
+        }
+        print_error(&format_args!(
+            "the input has {}: the answer is not sure; add what is missing, or say --complete if there is none",
+            lacking(&missing)
+        ));
+        ExitCode::FAILURE
     }
 
     /// Returns the exit code of a command that has no other result: 1 if part of the input could not be read.

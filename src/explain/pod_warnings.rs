@@ -1,4 +1,4 @@
-//! Pods that count as up to date though they are of another template.
+//! Pods that count as up to date though they are of another template, and pods that are evicted again and again.
 
 use indexmap::IndexMap;
 
@@ -9,14 +9,15 @@ use crate::{
         revision_match::{RevisionLabels, RevisionMatch},
     },
     context::SyncMode,
-    model::{Container, HASH_LABEL, PodSpec, Text},
+    model::{Container, ControllerRevision, HASH_LABEL, PodSpec, Taint, TaintEffect, Text},
     plan::Warning,
     planner::Snapshot,
 };
 
 impl Snapshot<'_> {
-    /// Returns the warnings about pods that count as up to date, as in Kubernetes, and are not: they are never updated.
-    /// An [explanation](Self::explain) has them, too; a plan does not, as they need a look at every pod.
+    /// Returns the warnings about pods that count as up to date, as in Kubernetes, and are not, and about pods that are
+    /// evicted again and again. An [explanation](Self::explain) has them, too; a plan does not, as they need a look at every
+    /// pod and every node.
     ///
     /// ```
     /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace}};
@@ -52,7 +53,35 @@ impl Snapshot<'_> {
             by_generation.sort_unstable();
             warnings.push(Warning::CountsByGeneration { pods: by_generation });
         }
+        warnings.extend(self.evicted_repeatedly());
         warnings
+    }
+
+    fn evicted_repeatedly(&self) -> Option<Warning> {
+        let template = &self.daemonset.template;
+        let json = template.json().get("spec").and_then(|spec| spec.get("tolerations"));
+        let seconds = |index: usize| json.and_then(|json| json.get(index)?.get("tolerationSeconds")?.as_i64());
+        if !(0..template.tolerations().len()).any(|index| seconds(index).is_some()) {
+            return None;
+        }
+        let rules = self.placement_rules();
+        let time = |taint: &Taint| {
+            let tolerations = template.tolerations().iter().enumerate();
+            let mut times = tolerations.filter(|(_, own)| own.tolerates(taint, false)).map(|(index, _)| seconds(index));
+            // One without a time tolerates it for good, as those that each daemon pod gets.
+            let is_for_good = times.clone().any(|time| time.is_none()) || rules.tolerates_automatically(taint);
+            if is_for_good { None } else { times.try_fold(i64::MAX, |least, time| Some(least.min(time?))) }
+        };
+        let evicted = self.nodes.iter().filter(|node| rules.verdict(node).should_run()).filter_map(|node| {
+            let no_execute = node.taints.iter().filter(|taint| taint.effect == TaintEffect::NoExecute);
+            let times = no_execute.filter_map(|taint| Some((time(taint).filter(|time| *time < i64::MAX)?, taint)));
+            let (seconds, taint) = times.min_by_key(|(seconds, _)| *seconds)?;
+            Some((node.name.clone(), taint.clone(), seconds))
+        });
+        let mut evicted: Vec<_> = evicted.collect();
+        evicted.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        let (_, taint, seconds) = evicted.first().cloned()?;
+        Some(Warning::EvictedRepeatedly { nodes: evicted.into_iter().map(|(node, ..)| node).collect(), taint, seconds })
     }
 }
 
@@ -64,7 +93,7 @@ fn other_images(template: &PodSpec, by_spec: IndexMap<&PodSpec, Vec<Text>>, hist
     let mut warnings = Vec::new();
     for (spec, mut pods) in by_spec {
         let Some((found, expected)) = other_image(spec, template) else { continue };
-        let runs = |revision: &crate::model::ControllerRevision| {
+        let runs = |revision: &ControllerRevision| {
             revision.template().is_ok_and(|old| other_image(spec, &PodSpec::of(&old)).is_none())
         };
         let older = history.old().filter(|(revision, _)| runs(revision)).last();

@@ -207,6 +207,9 @@ impl Snapshot<'_> {
             let deletion = with.and_then(|with| with.deletion.clone()).filter(|_| !deleted.is_empty());
             let change = match (change, deletion) {
                 (Some(change @ (Change::Lost(_) | Change::Replaced(_) | Change::Gained(_))), _) => Some(change),
+                (_, Some(deletion)) if matches!(End::of(with), End::NoPod) => {
+                    Some(Change::Lost(Loss::Deleted(deletion)))
+                }
                 (_, Some(deletion)) => Some(Change::Reduced(deletion)),
                 (change, None) => change,
             };

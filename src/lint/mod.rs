@@ -109,6 +109,7 @@ macro_rules! lints {
                     | Self::SlowRollOut
                     | Self::IdlePolicy
                     | Self::VirtualNodes
+                    | Self::EvictedRepeatedly
                     | Self::SeveralOperatingSystems => &[Nodes],
                     Self::ProjectSelectorConflict => &[Nodes, Namespace],
                     Self::InvalidNamespaceSelector => &[Namespace],
@@ -208,6 +209,11 @@ lints! {
     /// Pods count as up to date by the label `pod-template-generation` alone, though their hash is that of an older
     /// revision: they run its template, and are not updated.
     CountsByGeneration, Warning, "counts-by-generation", "Pods of an older revision count as up to date.";
+    /// The template tolerates a taint with the effect `NoExecute` for a time only (`tolerationSeconds`): pods are evicted and
+    /// created again, without end.
+    EvictedRepeatedly, Warning, "evicted-repeatedly", "Pods are evicted and created again, without end.";
+    /// The API server accepts the DaemonSet, and refuses each of its pods.
+    PodsRefused, Error, "pods-refused", "The API server refuses the pods.";
     /// Pods have the hash label of the current template, but run other images: they were relabelled because of duplicate
     /// revisions, or edited. They count as up to date, and are not updated.
     RunsOtherImage, Warning, "runs-other-image", "Pods that count as up to date run other images.";

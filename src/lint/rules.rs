@@ -48,6 +48,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(placement(snapshot));
     findings.extend(overridden_tolerations(snapshot));
     findings.extend(critical_priority(snapshot));
+    findings.extend(image_with_spaces(snapshot));
     findings.extend(strategy(snapshot, desired.len()));
     findings.extend(policy::check(snapshot, &desired));
     findings.extend(nodes::check(snapshot, &desired));
@@ -120,6 +121,11 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
             Lint::RunsOtherImage,
             "spec.template".into(),
             "delete the pods by hand, a few at a time: those that replace them are of the current template",
+        ),
+        Warning::EvictedRepeatedly { .. } => (
+            Lint::EvictedRepeatedly,
+            "spec.template.spec.tolerations".into(),
+            "leave tolerationSeconds out, so that the pods stay, or leave the toleration out, so that none is created there",
         ),
         // The rest is about the input rather than the DaemonSet, or has a rule of its own.
         Warning::SelectorMissesTemplate
@@ -269,6 +275,22 @@ fn critical_priority(snapshot: &Snapshot<'_>) -> Option<Finding> {
                  the namespace allows it"
             ))
             .with_fix("allow it with a ResourceQuota whose scope is the PriorityClass, or use a class of your own")
+    })
+}
+
+/// Finds an image that the API server refuses in a pod, though not in a template.
+fn image_with_spaces(snapshot: &Snapshot<'_>) -> Option<Finding> {
+    let spec = snapshot.daemonset.template.json().get("spec")?;
+    ["containers", "initContainers"].into_iter().find_map(|list| {
+        let mut containers = spec.get(list)?.as_array()?.iter().enumerate();
+        let (index, image) = containers.find_map(|(index, container)| {
+            let image = container.get("image")?.as_str()?;
+            (image.trim() != image).then_some((index, image))
+        })?;
+        let finding = found(snapshot, Lint::PodsRefused, format!("spec.template.spec.{list}[{index}].image"));
+        let message =
+            format!("Invalid value: {image:?}: must not have leading or trailing whitespace: no pod is created");
+        Some(finding.with_message(message).with_fix(format!("write it as {:?}", image.trim())))
     })
 }
 

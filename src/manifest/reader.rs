@@ -225,7 +225,7 @@ impl Sink<'_> {
             (kind, _) if is_list(kind) => self.nested_list(text),
             ("DaemonSet", _) if head.api_version.as_deref().is_none_or(|version| version == "apps/v1") => {
                 let json = text.raw_value()?;
-                let original = serde_json::from_slice(json).unwrap_or_default();
+                let original = integers(serde_json::from_slice(json).unwrap_or_default());
                 for field in repeated_fields(json) {
                     self.warn_of_repeated(&field);
                 }
@@ -309,7 +309,7 @@ impl Sink<'_> {
         };
         self.place.object = Some(shortened(header.describe(R::KIND)));
         let object = match value {
-            Ok(value) => serde_path_to_error::deserialize::<_, R>(value),
+            Ok(value) => serde_path_to_error::deserialize::<_, R>(lenient(value)),
             // It is nested too deep.
             Err(_) => serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)),
         };
@@ -376,6 +376,30 @@ impl Sink<'_> {
     fn report(&mut self, scope: Scope, problem: String) {
         let problem = shortened(problem);
         self.manifests.report(ManifestError { place: self.place.clone(), problem, scope });
+    }
+}
+
+/// Returns an object as kubectl sends it, without what the API server does not look at.
+fn lenient(value: Value) -> Value {
+    let mut value = integers(value);
+    if let Some(strategy) = value.pointer_mut("/spec/updateStrategy").and_then(Value::as_object_mut)
+        && strategy.get("type").is_some_and(|kind| kind == "OnDelete")
+    {
+        strategy.remove("rollingUpdate");
+    }
+    value
+}
+
+/// Writes numbers without a fraction as integers, as kubectl does.
+fn integers(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().filter(|float| float.fract() == 0.0);
+            float.and_then(yaml::whole).map_or(Value::Number(number), Value::Number)
+        }
+        Value::Array(items) => items.into_iter().map(integers).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, integers(value))).collect(),
+        other => other,
     }
 }
 

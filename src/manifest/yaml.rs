@@ -310,7 +310,7 @@ fn integer(plain: &str) -> Option<Number> {
 }
 
 /// Returns the integer that a number without a fraction is written as in JSON.
-fn whole(float: f64) -> Option<Number> {
+pub(super) fn whole(float: f64) -> Option<Number> {
     let digits = float.to_string();
     let unsigned = || digits.parse::<u64>().map(Number::from);
     digits.parse::<i64>().map(Number::from).or_else(|_| unsigned()).ok()

@@ -111,6 +111,7 @@ impl Quantity {
     /// # Errors
     /// If the text is no quantity.
     pub fn canonical(text: &str) -> Result<String, InvalidQuantity> {
+        let text = text.trim();
         let quantity: Self = text.parse()?;
         Ok(if is_canonical(text) { text.to_owned() } else { quantity.to_string() })
     }
@@ -127,7 +128,7 @@ impl Quantity {
     /// If the text is no quantity.
     pub fn rounded_up_to_milli(text: &str) -> Result<String, InvalidQuantity> {
         const MILLI: i128 = ONE / 1000;
-        let quantity: Self = text.parse()?;
+        let quantity: Self = text.trim().parse()?;
         if quantity.nanos % MILLI == 0 {
             return Self::canonical(text);
         }
@@ -333,7 +334,7 @@ impl<'de> Deserialize<'de> for Quantity {
     /// Reads a string or a number, as the API server does.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = match serde_json::Value::deserialize(deserializer)? {
-            serde_json::Value::String(text) => text.parse(),
+            serde_json::Value::String(text) => text.trim().parse(),
             serde_json::Value::Number(number) => number.to_string().parse(),
             other => Err(InvalidQuantity { text: other.to_string() }),
         };

@@ -107,6 +107,8 @@ pub enum Remedy {
         key: Text,
         /// The current value.
         found: Text,
+        /// The values that are excluded.
+        excluded: Vec<Text>,
     },
     /// Remove a label from the node.
     NoLabel {
@@ -195,7 +197,10 @@ fn remedy_for(requirement: &Requirement, node: &Node) -> Option<Remedy> {
     Some(match requirement.operator() {
         Operator::In(values) => Remedy::Label { key, value: Some(values.first()?.clone()) },
         Operator::Exists => Remedy::Label { key, value: None },
-        Operator::NotIn(_) => Remedy::OtherValue { found: node.labels.get_text(&key)?.clone(), key },
+        Operator::NotIn(excluded) => {
+            let (found, excluded) = (node.labels.get_text(&key)?.clone(), excluded.clone());
+            Remedy::OtherValue { key, found, excluded }
+        }
         Operator::DoesNotExist => Remedy::NoLabel { key },
         Operator::Gt(bound) => Remedy::Label { key, value: Some(bound.checked_add(1)?.to_string().into()) },
         Operator::Lt(bound) => Remedy::Label { key, value: Some(bound.checked_sub(1)?.to_string().into()) },
@@ -213,7 +218,9 @@ impl Remedy {
             Self::Label { key, value } => {
                 node.labels = node.labels.with(key.clone(), value.clone().unwrap_or_default());
             }
-            Self::OtherValue { key, found } => node.labels = node.labels.with(key.clone(), format!("not-{found}")),
+            Self::OtherValue { key, excluded, .. } => {
+                node.labels = node.labels.with(key.clone(), format!("not-{}", excluded.join("-")));
+            }
             Self::NoLabel { key } => node.labels = node.labels.without(key),
             Self::Toleration { taint } | Self::NodeInOrder { taint } => node.taints.retain(|other| other != taint),
         }
@@ -241,7 +248,10 @@ impl fmt::Display for Remedy {
         match self {
             Self::Label { key, value: Some(value) } => write!(f, "the label {key}={value}"),
             Self::Label { key, value: None } => write!(f, "a label {key}"),
-            Self::OtherValue { key, found } => write!(f, "a value other than {key}={found}"),
+            Self::OtherValue { key, excluded, .. } if excluded.len() > 1 => {
+                write!(f, "a value of the label {key} other than {}", excluded.join(", "))
+            }
+            Self::OtherValue { key, found, .. } => write!(f, "a value other than {key}={found}"),
             Self::NoLabel { key } => write!(f, "no label {key}"),
             Self::Toleration { taint } => write!(f, "a toleration for {taint}"),
             Self::NodeInOrder { taint } => write!(f, "a healthy node (no taint {taint})"),

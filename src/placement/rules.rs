@@ -211,6 +211,12 @@ impl PlacementRules {
         untolerated(&node.taints, self.own_tolerations(), self.toleration_comparison).filter(covered)
     }
 
+    /// Whether a toleration that each daemon pod gets covers the taint.
+    pub(crate) fn tolerates_automatically(&self, taint: &Taint) -> bool {
+        let added = self.tolerations.get(self.own_tolerations..).unwrap_or_default();
+        added.iter().any(|toleration| toleration.tolerates(taint, self.toleration_comparison))
+    }
+
     /// The tolerations of the template.
     fn own_tolerations(&self) -> &[Toleration] {
         self.tolerations.get(..self.own_tolerations).unwrap_or_default()

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{
     adoption::RevisionHistory,
-    model::{DaemonSet, LabelSelector, Namespace, RequirementError, Text},
+    model::{DaemonSet, LabelSelector, Namespace, RequirementError, Taint, Text},
     placement::{PlacementRules, SelectorSource},
     plan::{MissingFact, MissingFacts},
     policy::PolicyError,
@@ -127,6 +127,17 @@ pub enum Warning {
         /// The newest of the older revisions whose images the pods run, if there is one.
         revision: Option<Text>,
     },
+    /// The template tolerates a taint with the effect `NoExecute` for a time only: pods on these nodes are evicted after it,
+    /// and the controller, which ignores the time, creates them again, without end.
+    /// [`Snapshot::pod_warnings`](crate::Snapshot::pod_warnings) finds it.
+    EvictedRepeatedly {
+        /// The names of the nodes.
+        nodes: Vec<Text>,
+        /// The taint of the first one.
+        taint: Taint,
+        /// The shortest time for which it is tolerated, `tolerationSeconds`.
+        seconds: i64,
+    },
     /// No revision equals the template, but the newest one has all fields of the template with the same values, and more
     /// fields. If the DaemonSet was read through types that do not know these, the rollout is a mistake.
     RevisionSaysMore {
@@ -225,6 +236,7 @@ impl Warning {
             Self::RelabelsOtherTemplate { .. } => "RelabelsOtherTemplate",
             Self::CountsByGeneration { .. } => "CountsByGeneration",
             Self::RunsOtherImage { .. } => "RunsOtherImage",
+            Self::EvictedRepeatedly { .. } => "EvictedRepeatedly",
             Self::RevisionSaysMore { .. } => "RevisionSaysMore",
         }
     }
@@ -311,6 +323,17 @@ impl fmt::Display for Warning {
                      not meant to differ (kubernetes/kubernetes#111280)"
                 )
             }
+            Self::EvictedRepeatedly { nodes, taint, seconds } => {
+                let (count, first) = match nodes.as_slice() {
+                    [only] => ("1 node".to_owned(), only.to_string()),
+                    all => (format!("{} nodes", all.len()), all.first().map(|first| format!("{first}, …")).unwrap_or_default()),
+                };
+                write!(
+                    f,
+                    "the taint {taint} of {count} ({first}) is tolerated for {seconds}s only: pods there are evicted after \
+                     that time and created again, without end, as the controller ignores tolerationSeconds"
+                )
+            }
             Self::RevisionSaysMore { revision, fields } => write!(
                 f,
                 "revision {revision} equals the template but for {}, which only it has: unless that was removed on \
@@ -344,6 +367,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::TaintEffect;
 
     #[test]
     fn every_warning_has_a_code_and_says_what_it_is_about() {
@@ -374,6 +398,15 @@ mod tests {
                 },
                 "RunsOtherImage",
                 "runs agent:1, the image of the older revision agent-old, not agent:2",
+            ),
+            (
+                Warning::EvictedRepeatedly {
+                    nodes: vec!["node-7".into()],
+                    taint: Taint::new("a", "", TaintEffect::NoExecute),
+                    seconds: 60,
+                },
+                "EvictedRepeatedly",
+                "the taint a:NoExecute of 1 node (node-7) is tolerated for 60s only",
             ),
             (Warning::NoUid, "NoUid", "uid"),
             (Warning::NoBurst, "NoBurst", "0"),

@@ -253,16 +253,17 @@ fn a_new_daemonset_adopts_or_replaces_the_pods_that_are_there() {
     let mut cluster = workers();
     cluster.pods.iter_mut().for_each(|pod| pod.controller = None);
     cluster.pods[1] = cluster.pods[1].clone().of("other");
+    cluster.nodes[2].taints = tainted("n3", &["a:NoExecute"]).taints;
     let diff = Snapshot::diff(None, &cluster.snapshot());
     assert_eq!(
         lines(&diff),
         [
             "n1: pod adopted: the DaemonSet is new",
             "n2: pod replaced: outdated",
-            "n3: pod adopted: the DaemonSet is new"
+            "n3: pod removed: taint a:NoExecute is not tolerated"
         ]
     );
-    assert_eq!(diff.deletions(), 1);
+    assert_eq!(diff.deletions(), 2);
 }
 
 #[test]

@@ -420,3 +420,34 @@ fn virtual_nodes_and_several_operating_systems_are_found() {
     assert!(!has(&cluster([node("a")]), Lint::VirtualNodes));
     assert!(!has(&fargate.with_pod(pod("x", "f")), Lint::VirtualNodes), "its pod is ready");
 }
+
+#[test]
+fn pods_that_tolerate_a_taint_for_a_time_only_are_evicted_again_and_again() {
+    let with = |tolerations: serde_json::Value| {
+        let mut cluster = some().with_spec(json!({"tolerations": tolerations}));
+        cluster.nodes[0].taints = vec![taint("a:NoExecute")];
+        cluster
+    };
+    let timed = json!({"key": "a", "operator": "Exists", "tolerationSeconds": 60});
+    let finding = only(&with(json!([timed])), Lint::EvictedRepeatedly);
+    assert_eq!(
+        finding.message,
+        "the taint a:NoExecute of 1 node (w1) is tolerated for 60s only: pods there are evicted after that time and created \
+         again, without end, as the controller ignores tolerationSeconds"
+    );
+    assert!(!has(&with(json!([timed, {"key": "a", "operator": "Exists"}])), Lint::EvictedRepeatedly), "for good");
+    assert!(!has(&with(json!([])), Lint::EvictedRepeatedly), "none is created there");
+    let mut unready =
+        with(json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 60}]));
+    unready.nodes[0].taints = vec![taint("node.kubernetes.io/not-ready:NoExecute")];
+    assert!(!has(&unready, Lint::EvictedRepeatedly), "each daemon pod tolerates it for good");
+}
+
+#[test]
+fn an_image_with_spaces_is_refused_in_every_pod() {
+    let spaced =
+        some().with_spec(json!({"containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": " b:1"}]}));
+    let finding = only(&spaced, Lint::PodsRefused);
+    assert_eq!((&*finding.field, &*finding.fix), ("spec.template.spec.containers[1].image", "write it as \"b:1\""));
+    assert!(!has(&some(), Lint::PodsRefused));
+}

@@ -230,6 +230,8 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
         ForecastFormat::Html => html::write(&mut out, &forecasts),
     }
     .map_err(write_error)?;
-    let is_known = forecasts.iter().all(|(_, runs)| runs.forecast.missing.is_none());
-    Ok(if is_known { facts.exit_code() } else { ExitCode::FAILURE })
+    if forecasts.iter().any(|(_, runs)| runs.forecast.missing.is_some()) {
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(facts.exit_code_of(forecasts.iter().map(|(snapshot, _)| snapshot)))
 }

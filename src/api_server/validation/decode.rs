@@ -223,8 +223,20 @@ fn go_type(of: &str) -> String {
 
 fn quantity(value: &Value) -> Option<String> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let fails = text.parse::<Quantity>().is_err();
-    fails.then(|| {
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'".to_owned()
-    })
+    let text = text.trim();
+    text.parse::<Quantity>().err()?;
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_digit = |c: char| c.is_ascii_digit();
+    let whole = unsigned.trim_start_matches(is_digit);
+    let suffix = whole.strip_prefix('.').map_or(whole, |fraction| fraction.trim_start_matches(is_digit));
+    let letters = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+    let rest = letters.strip_prefix(['+', '-']).unwrap_or(letters).trim_start_matches(is_digit);
+    let problem = if text.is_empty() || !rest.is_empty() {
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    } else if format!("1{suffix}").parse::<Quantity>().is_err() {
+        "unable to parse quantity's suffix"
+    } else {
+        "unable to parse numeric part of quantity"
+    };
+    Some(problem.to_owned())
 }

@@ -90,6 +90,10 @@ impl FieldErrors {
         self.add(path, format!("Forbidden: {detail}"));
     }
 
+    pub(super) fn too_long(&mut self, path: &Path, most: usize) {
+        self.add(path, format!("Too long: may not be more than {most} bytes"));
+    }
+
     pub(super) fn duplicate(&mut self, path: &Path, value: &str) {
         self.add(path, format!("Duplicate value: {}", Value::from(value)));
     }

@@ -138,8 +138,14 @@ pub(super) fn labels(errors: &mut FieldErrors, path: &Path, labels: &Value) {
 }
 
 pub(super) fn annotations(errors: &mut FieldErrors, path: &Path, annotations: &Value) {
-    for (key, _) in sorted(annotations) {
+    const MAX_SIZE: usize = 256 << 10;
+    let mut size = 0;
+    for (key, value) in sorted(annotations) {
         errors.invalid_each(path, key, label_key(&key.to_lowercase()));
+        size += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if size > MAX_SIZE {
+        errors.too_long(path, MAX_SIZE);
     }
 }
 
