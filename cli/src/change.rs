@@ -110,7 +110,8 @@ fn taint(text: &str) -> Result<(Text, TaintChange), String> {
 
 /// The name of a node, which may be written as kubectl prints it, `node/name`.
 pub(super) fn node_name(node: &str) -> &str {
-    ["node/", "nodes/", "no/"].iter().find_map(|kind| node.strip_prefix(kind)).unwrap_or(node)
+    let (kind, name) = node.split_once('/').unwrap_or(("", node));
+    if ["node", "nodes", "no"].contains(&kind.to_ascii_lowercase().as_str()) { name } else { node }
 }
 
 /// Manifests with all changes, and the DaemonSets that the changes name.
@@ -248,7 +249,7 @@ pub(super) fn check_nodes(nodes: &[Node]) -> Result<(), Failure> {
 }
 
 pub(super) fn refuses(count: usize, what: &str) -> Failure {
-    Failure(format!("the API server refuses {}, so that nothing of it comes about", plural(count, what)))
+    Failure(format!("the API server refuses {}, so it has no effect", plural(count, what)))
 }
 
 fn node<'m>(manifests: &'m mut Manifests, name: &str) -> Result<&'m mut Node, Failure> {

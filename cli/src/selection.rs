@@ -39,10 +39,9 @@ struct DaemonSetName {
 
 /// Whether kubectl reads this as the kind DaemonSet.
 pub(super) fn is_daemonset_kind(text: &str) -> bool {
-    matches!(
-        text.to_ascii_lowercase().as_str(),
-        "ds" | "daemonset" | "daemonsets" | "daemonset.apps" | "daemonsets.apps" | "daemonsets.v1.apps"
-    )
+    let text = text.to_ascii_lowercase();
+    let (name, group) = text.split_once('.').unwrap_or((&text, "apps"));
+    ["ds", "daemonset", "daemonsets"].contains(&name) && ["apps", "v1.apps"].contains(&group)
 }
 
 impl Selection {
@@ -172,9 +171,14 @@ mod tests {
         let read =
             |text: &str| DaemonSetName::read(text).map(|name| (name.namespace, name.name)).map_err(|error| error.0);
         let name = |namespace: Option<&str>| Ok((namespace.map(str::to_owned), "agent".to_owned()));
-        for text in
-            ["agent", "ds/agent", "daemonset/agent", "daemonsets.apps/agent", "daemonset.apps/agent", "DaemonSet/agent"]
-        {
+        for text in [
+            "agent",
+            "ds/agent",
+            "ds.apps/agent",
+            "daemonsets.apps/agent",
+            "daemonset.v1.apps/agent",
+            "DaemonSet/agent",
+        ] {
             assert_eq!(read(text), name(None), "{text}");
         }
         for text in ["prod/agent", "ds/prod/agent"] {

@@ -162,7 +162,7 @@ impl fmt::Display for UpdateState {
         match self {
             Self::None => f.write_str("none, the DaemonSet is left alone"),
             Self::Deleting { blocked_by } => {
-                f.write_str("none, the DaemonSet is being deleted")?;
+                f.write_str("the DaemonSet is being deleted")?;
                 if blocked_by.is_empty() { Ok(()) } else { write!(f, ", and waits for {}", waits(blocked_by)) }
             }
             Self::Unknown { missing } => write!(f, "not known, because the input has no {missing}"),

@@ -283,10 +283,11 @@ fn overlaps(snapshots: &[&Snapshot<'_>]) -> Vec<Finding> {
         let name = &other.daemonset.name;
         builder::found(one, Lint::SelectorsOverlap, "spec.selector")
             .with_message(format!(
-                "the selector of DaemonSet {name} matches the same pods: each DaemonSet may adopt the pods of the other"
+                "the selector of DaemonSet {name} matches the same pods: either may adopt those that have no controller"
             ))
             .with_fix(format!(
-                "give each DaemonSet its own label in selector and template, such as app: {}",
+                "give each its own label in selector and template, such as app: {} (the selector of a DaemonSet cannot be \
+                 changed, only that of a new one)",
                 one.daemonset.name
             ))
     })

@@ -124,10 +124,11 @@ impl Header {
 
     pub(super) fn describe(&self, kind: impl fmt::Display) -> String {
         let metadata = self.metadata.as_ref();
-        let name = metadata.and_then(|m| m.name.as_deref()).unwrap_or("without a name");
-        match metadata.and_then(|m| m.namespace.as_deref()) {
-            Some(namespace) => format!("{kind} {namespace}/{name}"),
-            None => format!("{kind} {name}"),
+        let name = metadata.and_then(|m| m.name.as_deref());
+        match (metadata.and_then(|m| m.namespace.as_deref()), name) {
+            (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
+            (Some(namespace), None) => format!("{kind} without a name in {namespace}"),
+            (None, name) => format!("{kind} {}", name.unwrap_or("without a name")),
         }
     }
 

@@ -295,8 +295,8 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "several revisions equal the template, so that {count} of another template ({first}) will be \
-                     labelled as up to date, and never be updated: delete the surplus revisions first, or these pods after \
-                     it (kubernetes/kubernetes#111280)",
+                     labelled as up to date, and never be updated: delete the surplus revisions first, or the pods \
+                     afterwards (kubernetes/kubernetes#111280)",
                 )
             }
             Self::CountsByGeneration { pods } => {

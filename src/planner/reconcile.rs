@@ -1,5 +1,7 @@
 //! Puts a plan together from the totals over all nodes: claims, revisions, pods, clean-up, status.
 
+use std::collections::HashSet;
+
 use super::totals::Totals;
 use crate::{
     adoption::RevisionStep,
@@ -45,6 +47,7 @@ pub(crate) fn reconcile(
     reconciler.add_claims();
     reconciler.add_revisions();
     reconciler.add_pods();
+    reconciler.add_relabel_warning();
     reconciler.add_cleanup();
     reconciler.add_status();
     reconciler.add_clock_warning();
@@ -102,12 +105,27 @@ impl<P: PodSource> Reconciler<'_, P> {
         self.add_steps_of_history(history.changes.iter().cloned());
         if history.has_duplicates() {
             self.plan.actions.extend(relabel(self.pods.claimed(), &history.hash));
-            let is_other = |pod: &&Pod| !history.equals_template(pod.labels.get(HASH_LABEL).unwrap_or_default());
-            let mut pods: Vec<_> = self.pods.claimed().filter(is_other).map(|pod| pod.name.clone()).collect();
-            if !pods.is_empty() {
-                pods.sort_unstable();
-                self.plan.warnings.push(Warning::RelabelsOtherTemplate { pods });
-            }
+        }
+    }
+
+    /// Warns of pods of another template that are relabelled and stay.
+    fn add_relabel_warning(&mut self) {
+        let history = &self.context.rules.history;
+        if !history.has_duplicates() {
+            return;
+        }
+        let deleted = self.plan.actions.iter().filter_map(|action| match action {
+            Action::DeletePod { pod, .. } => Some(&pod.name),
+            _ => None,
+        });
+        let deleted: HashSet<_> = deleted.collect();
+        let is_other = |pod: &&Pod| !history.equals_template(pod.labels.get(HASH_LABEL).unwrap_or_default());
+        let stays = |pod: &&Pod| !deleted.contains(&pod.name);
+        let pods = self.pods.claimed().filter(is_other).filter(stays);
+        let mut pods: Vec<_> = pods.map(|pod| pod.name.clone()).collect();
+        if !pods.is_empty() {
+            pods.sort_unstable();
+            self.plan.warnings.push(Warning::RelabelsOtherTemplate { pods });
         }
     }
 

@@ -10,10 +10,15 @@ pub(crate) fn whole(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// Formats the duration as text such as `2m 5s`, rounded up to seconds.
+/// Formats the duration as text such as `2m 5s`, rounded up to seconds; from two days on in days and hours.
 pub(crate) fn words(duration: Duration) -> String {
     let seconds = i64::try_from(whole(duration)).unwrap_or(i64::MAX);
-    format!("{:#}", SignedDuration::from_secs(seconds))
+    let hours = seconds / 3600;
+    match (hours / 24, hours % 24) {
+        (0..2, _) => format!("{:#}", SignedDuration::from_secs(seconds)),
+        (days, 0) => format!("{days}d"),
+        (days, hours) => format!("{days}d {hours}h"),
+    }
 }
 
 /// Serializes the duration as an integer in seconds, rounded up.

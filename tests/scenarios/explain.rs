@@ -194,7 +194,7 @@ fn the_state_of_an_update_is_described_for_every_strategy() {
     let unobserved = rolling.snapshot().expectations_unsatisfied().explain().update.to_string();
     assert_eq!(unobserved, "1 node with an outdated pod: waiting for the effects of the last plan to show");
     let deleted = rolling.clone().with(|daemonset| daemonset.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap()));
-    assert_eq!(update(&deleted), "none, the DaemonSet is being deleted");
+    assert_eq!(update(&deleted), "the DaemonSet is being deleted");
     assert_eq!(sentence(&deleted, "a"), "an outdated pod, available, deleted next: its DaemonSet is being deleted");
     let left_alone = rolling.with(|daemonset| daemonset.selector = Some(LabelSelector::default()));
     assert_eq!(update(&left_alone), "none, the DaemonSet is left alone");
@@ -208,7 +208,7 @@ fn a_deletion_waits_for_pods_on_nodes_that_do_not_report() {
         .with_pod(pod("x", "b").but(|pod| pod.deleted = Some("2026-01-02T00:04:05Z".parse().unwrap())));
     cluster.nodes[1].taints[0].added = Some("2026-01-02T00:00:00Z".parse().unwrap());
     let explanation = cluster.snapshot().explain();
-    assert_eq!(explanation.update.to_string(), "none, the DaemonSet is being deleted, and waits for 1 node");
+    assert_eq!(explanation.update.to_string(), "the DaemonSet is being deleted, and waits for 1 node");
     let UpdateState::Deleting { blocked_by } = explanation.update else { panic!() };
     assert_eq!(
         blocked_by[0].to_string(),

@@ -144,17 +144,18 @@ fn unknown_history_differs_from_empty_history() {
 #[test]
 fn a_relabelling_of_pods_of_another_template_is_warned_of() {
     let relabelled = |hash: &str| {
-        let mut cluster = cluster([node("a")]).with_new_template();
+        let mut cluster = cluster([node("a"), node("b")]).with_new_template();
         cluster.daemonset.template = cluster.revisions[0].template().unwrap();
         let mut copy = cluster.revisions[0].clone();
         copy.name = "agent-copy".into();
         copy.labels = copy.labels.with(HASH_LABEL, "copy");
         cluster.revisions.push(copy);
-        cluster.with_pod(pod("x", "a").of(hash)).plan()
+        cluster.with_pods([pod("x", "a").of(hash), pod("y", "b").of(hash)]).plan()
     };
     let plan = relabelled("two");
     let codes: Vec<_> = plan.warnings.iter().map(daemonplan::Warning::code).collect();
     assert_eq!(codes, ["RelabelsOtherTemplate"]);
+    assert!(plan.warnings[0].to_string().contains("1 pod of another template (y)"), "x is deleted next");
     assert!(lines(&plan).iter().any(|line| line.starts_with("relabel pod x")), "the decision is that of Kubernetes");
     for same in ["one", "copy"] {
         assert_eq!(relabelled(same).warnings, [], "{same}");

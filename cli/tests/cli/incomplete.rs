@@ -294,7 +294,7 @@ fn a_node_that_the_api_server_refuses_is_an_error() {
         assert!(errors.contains("node New: metadata.name: Invalid value: \"New\": a lowercase RFC 1123"), "{errors}");
         assert!(errors.contains("node New: metadata.labels: Invalid value: \"so blue\": a valid label"), "{errors}");
         assert!(errors.contains("node New: spec.taints[0].effect: Unsupported value"), "{errors}");
-        assert!(errors.contains("the API server refuses 1 node, so that nothing of it comes about"), "{errors}");
+        assert!(errors.contains("the API server refuses 1 node, so it has no effect"), "{errors}");
     }
 }
 
