@@ -316,7 +316,8 @@ impl Manifests {
 
     /// Adds an object. `original` is the complete manifest of a DaemonSet.
     pub(super) fn add(&mut self, object: Object, original: Option<Value>, place: &Place) -> Added {
-        let earlier = self.place(object.kind(), &object.key()).cloned();
+        let is_daemonset = object.kind() == Kind::DaemonSet;
+        let earlier = is_daemonset.then(|| self.place(Kind::DaemonSet, &object.key()).cloned()).flatten();
         self.add_place(&object, place);
         let added = match object {
             Object::Node(node) => {

@@ -339,7 +339,6 @@ impl Sink<'_> {
     fn add(&mut self, mut object: impl Resource, json: &[u8], original: Option<Value>) {
         self.manifests.share(&mut object);
         let mut object: Object = object.into();
-        let is_live = serde_json::from_slice::<Header>(json).is_ok_and(|header| header.has_uid());
         let is_unplaced = || object.key().namespace == "default" && names_no_namespace(json);
         if let Some(namespace) = self.manifests.default_namespace().filter(|_| is_unplaced()) {
             match &mut object {
@@ -350,6 +349,7 @@ impl Sink<'_> {
             }
         }
         if self.manifests.add(object, original, &self.place) == Added::Changes {
+            let is_live = serde_json::from_slice::<Header>(json).is_ok_and(|header| header.has_uid());
             let text = if is_live {
                 "the object of its name that has no uid, read before, is taken as a change of it"
             } else {

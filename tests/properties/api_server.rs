@@ -2,6 +2,8 @@
 
 use daemonplan::{
     api_server::{stored, unknown_fields, validate},
+    manifest::Manifests,
+    model::DaemonSet,
     strategies::clusters,
 };
 use proptest::prelude::*;
@@ -25,7 +27,46 @@ fn pointers(value: &Value, path: &str, all: &mut Vec<String>) {
     }
 }
 
+/// The DaemonSet after a manifest is applied to the live one, to which another manifest was applied before.
+fn applied(live: &DaemonSet, before: &Value, given: &Value) -> DaemonSet {
+    let mut live = live.clone();
+    live.annotations = live.annotations.with("kubectl.kubernetes.io/last-applied-configuration", before.to_string());
+    let read = |manifest: &Value| {
+        let mut manifests = Manifests::default();
+        manifests.read("x.json", manifest.to_string().as_bytes()).unwrap();
+        assert!(manifests.problems().is_empty(), "{:?}", manifests.problems());
+        manifests
+    };
+    let changed = read(&serde_json::to_value(live).unwrap()).with(read(given));
+    changed.daemonsets().next().unwrap().clone()
+}
+
+/// A DaemonSet as its manifest in Git.
+fn manifest(daemonset: &DaemonSet) -> Value {
+    let mut manifest = serde_json::to_value(daemonset).unwrap();
+    manifest.as_object_mut().unwrap().remove("status");
+    let metadata = manifest["metadata"].as_object_mut().unwrap();
+    metadata.retain(|field, _| ["name", "namespace", "labels", "annotations"].contains(&field.as_str()));
+    manifest
+}
+
 proptest! {
+    #[test]
+    fn a_manifest_that_was_applied_changes_nothing_when_it_is_applied_again(a in clusters(0..=0), b in clusters(0..=0)) {
+        let [mut live, other] = [a, b].map(|facts| facts.daemonset);
+        (live.deleted, live.finalizers) = (None, Vec::new());
+        let [before, given] = [&live, &other].map(manifest);
+        let once = applied(&live, &before, &given);
+        let again = applied(&once, &given, &given);
+        prop_assert_eq!(&again.template, &once.template);
+        prop_assert_eq!((again.generation, again.update_strategy), (once.generation, once.update_strategy));
+        // What the manifest says holds.
+        prop_assert_eq!(once.template.tolerations(), other.template.tolerations());
+        for (key, value) in other.template.node_selector().iter() {
+            prop_assert_eq!(once.template.node_selector().get(key), Some(value.as_str()));
+        }
+    }
+
     #[test]
     fn what_is_stored_is_stored_as_it_is(facts in clusters(0..=1)) {
         let manifest = serde_json::to_value(&facts.daemonset).unwrap();
