@@ -62,7 +62,7 @@ proptest! {
         prop_assert_eq!((again.generation, again.update_strategy), (once.generation, once.update_strategy));
         // What the manifest says holds.
         prop_assert_eq!(once.template.tolerations(), other.template.tolerations());
-        for (key, value) in other.template.node_selector().iter() {
+        for (key, value) in other.template.node_selector() {
             prop_assert_eq!(once.template.node_selector().get(key), Some(value.as_str()));
         }
     }
