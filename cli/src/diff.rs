@@ -79,9 +79,9 @@ struct Difference {
     is_new: bool,
     /// The changed fields of the DaemonSet itself.
     fields: Vec<Field>,
-    /// How an update that is blocked without the change ends with it.
+    /// How the update ends, if it is blocked without the change and goes on with it, or blocked with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rollout: Option<Freed>,
+    rollout: Option<Ends>,
     /// Why the API server, or kubectl before it, refuses the change.
     refusals: Vec<FieldError>,
     #[serde(flatten)]
@@ -91,22 +91,31 @@ struct Difference {
 
 /// How an update ends, without the change and with it.
 #[derive(Serialize)]
-struct Freed {
+struct Ends {
     before: Outcome,
     after: Outcome,
+    /// Whether the change lets a blocked update go on.
+    #[serde(skip)]
+    is_freed: bool,
     /// The forecast with the change, for people.
     #[serde(skip)]
     text: String,
 }
 
-impl Freed {
-    /// Looks whether a change lets a blocked update go on.
-    fn by(before: &Snapshot<'_>, after: &Snapshot<'_>) -> Option<Self> {
-        let UpdateState::Waiting { .. } = before.explain().update else { return None };
+impl Ends {
+    /// Looks whether a change lets a blocked update go on, or one that the change begins is blocked.
+    fn of(before: &Snapshot<'_>, after: &Snapshot<'_>, diff: &Diff) -> Option<Self> {
+        let waits = matches!(before.explain().update, UpdateState::Waiting { .. });
+        if !waits && diff.nodes.is_empty() {
+            return None;
+        }
         let forecast = |snapshot: &Snapshot<'_>| snapshot.forecast(&Assumptions::default());
         let (before, after) = (forecast(before), forecast(after));
-        let differs = before.outcome != after.outcome || before.stuck.len() > after.stuck.len();
-        differs.then(|| Self { before: before.outcome, after: after.outcome, text: after.to_string() })
+        let is_freed = waits && (before.outcome != after.outcome || before.stuck.len() > after.stuck.len());
+        // A port that an old pod keeps is told with its nodes.
+        let is_blocked = after.outcome == Outcome::Stuck && diff.stuck.is_empty() && !diff.nodes.is_empty();
+        let (before, after, text) = (before.outcome, after.outcome, after.to_string());
+        (is_freed || is_blocked).then_some(Self { before, after, is_freed, text })
     }
 }
 
@@ -178,7 +187,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The first port of a container that a change gives more often than before, under another protocol.
+/// The first port of a container that has several protocols, before a change or with it, but not the same number of them.
 fn port_that_merges(change: &Value, before: &Value) -> Option<u64> {
     fn containers(manifest: &Value) -> impl Iterator<Item = &Value> {
         manifest.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten()
@@ -188,12 +197,13 @@ fn port_that_merges(change: &Value, before: &Value) -> Option<u64> {
         ports.filter_map(|port| port.get("containerPort")?.as_u64()).collect()
     };
     containers(change).find_map(|container| {
-        let live = containers(before).find(|live| live.get("name") == container.get("name")).map(ports)?;
+        let live = containers(before).find(|live| live.get("name") == container.get("name"))?;
+        let has_changed = live.get("ports") != container.get("ports");
+        let (live, ports) = (ports(live), ports(container));
         let count = |ports: &[u64], port: u64| ports.iter().filter(|other| **other == port).count();
-        let ports = ports(container);
-        ports.iter().copied().find(|port| {
-            let was = count(&live, *port);
-            was > 0 && count(&ports, *port) > was
+        live.iter().copied().find(|port| {
+            let (was, is) = (count(&live, *port), count(&ports, *port));
+            is > was || (was > 1 && is != was && has_changed)
         })
     })
 }
@@ -203,17 +213,19 @@ fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &
     const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
     let name = daemonset_name(daemonset);
     let has_removed = difference.fields.iter().any(|field| field.after.is_none());
-    if has_removed && difference.refusals.is_empty() && daemonset.annotations.get(LAST_APPLIED).is_none() {
+    let uid = change.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+    let (replaces, verb) = if uid.is_empty() { (false, "apply") } else { (true, "replace") };
+    if has_removed && !replaces && difference.refusals.is_empty() && daemonset.annotations.get(LAST_APPLIED).is_none() {
         note(format_args!(
             "{name}: what was applied before is unknown, as the annotation {LAST_APPLIED} is missing: fields that the \
              manifest lacks count as removed, as they are by Helm and by server-side apply; kubectl apply, without the \
              annotation, keeps them"
         ));
     }
-    if let Some(port) = port_that_merges(change, before) {
+    if let Some(port) = port_that_merges(change, before).filter(|_| !replaces) {
         note(format_args!(
-            "{name}: port {port} is given for several protocols: kubectl apply merges ports by their number alone, so \
-             that one of them is lost; kubectl apply --server-side keeps both"
+            "{name}: port {port} is given for several protocols: kubectl apply merges ports by their number alone, so one \
+             of them is lost or changed instead of the other; kubectl apply --server-side tells them apart"
         ));
     }
     let version = |manifest: &Value| manifest.pointer("/metadata/resourceVersion")?.as_str()?.parse::<u64>().ok();
@@ -221,8 +233,8 @@ fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &
         && change < latest
     {
         note(format_args!(
-            "--with: {name} has the resourceVersion {change}, of an older state than {latest}: kubectl apply fails with \
-             a conflict; leave the field out"
+            "--with: {name} has the resourceVersion {change}, of an older state than {latest}: kubectl {verb} fails \
+             with a conflict; leave the field out"
         ));
     }
 }
@@ -244,7 +256,7 @@ impl DiffArgs {
             let most = self.max_unavailable.map(|most| (most, most.of(diff.desired)));
             if let Some((most, _)) = most.filter(|(_, count)| diff.most_unavailable > *count) {
                 let nodes = plural(diff.most_unavailable, "node");
-                deny(format!("{name}: {nodes} unavailable at a time, more than --max-unavailable {most} allows"));
+                deny(format!("{name}: takes down {nodes} at a time, more than --max-unavailable {most} allows"));
             }
             if !diff.stuck.is_empty() && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
                 deny(format!("{name}: the update is stuck for ever"));
@@ -261,7 +273,7 @@ impl Difference {
     fn between(before: Option<&Snapshot<'_>>, after: &Snapshot<'_>) -> Self {
         let diff = Snapshot::diff(before, after);
         let fields = before.map(|before| fields(before.daemonset(), after.daemonset())).unwrap_or_default();
-        let rollout = before.filter(|_| diff.missing.is_none()).and_then(|before| Freed::by(before, after));
+        let rollout = before.filter(|_| diff.missing.is_none()).and_then(|before| Ends::of(before, after, &diff));
         Self { is_new: before.is_none(), fields, rollout, refusals: Vec::new(), deletions: diff.deletions(), diff }
     }
 
@@ -425,8 +437,14 @@ fn write(
                         the scheduler, not for the controller of DaemonSets";
             writeln!(out, "    {DIM}{note}{DIM:#}")?;
         }
-        if let Some(Freed { text, .. }) = &difference.rollout {
-            writeln!(out, "  the update, which is blocked without the change: {}", escape_control(text))?;
+        match &difference.rollout {
+            Some(Ends { is_freed: true, text, .. }) => {
+                writeln!(out, "  the update, which is blocked without the change: {}", escape_control(text))?;
+            }
+            Some(Ends { text, .. }) => {
+                writeln!(out, "  {WARN}! as things are, the update is blocked: {}{WARN:#}", escape_control(text))?;
+            }
+            None => {}
         }
         if let Some(stuck) = difference.diff.stuck.first() {
             let nodes = plural(difference.diff.stuck.len(), "node");
@@ -438,7 +456,7 @@ fn write(
         let unavailable = difference.diff.most_unavailable;
         if unavailable > 0 {
             let nodes = plural(difference.diff.desired, "node");
-            writeln!(out, "  {DIM}at most {unavailable} of {nodes} unavailable at a time{DIM:#}")?;
+            writeln!(out, "  {DIM}takes down at most {unavailable} of {nodes} at a time{DIM:#}")?;
         }
         writeln!(out)?;
     }

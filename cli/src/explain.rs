@@ -75,7 +75,11 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         Format::Yaml => output::write_yaml(&mut out, &report::named("explanations", &explanations)),
     }
     .map_err(write_error)?;
-    Ok(facts.exit_code_of(explanations.iter().map(|(snapshot, _)| snapshot)))
+    let needed = explanations.iter().filter_map(|(_, explanation)| match explanation.update {
+        UpdateState::Unknown { missing } => Some(missing),
+        _ => None,
+    });
+    Ok(facts.exit_code_of(explanations.iter().map(|(snapshot, _)| snapshot), needed))
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();

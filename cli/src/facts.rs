@@ -179,10 +179,16 @@ impl Facts {
 
     /// Returns the exit code of a command about these snapshots: 1 if an answer is not sure, or if part of the input could not
     /// be read. Prints what is missing.
-    pub(super) fn exit_code_of<'s>(&self, snapshots: impl IntoIterator<Item = &'s Snapshot<'s>>) -> ExitCode {
+    ///
+    /// Without revisions an answer may still be sure: `needed` are further facts that one rests on.
+    pub(super) fn exit_code_of<'s>(
+        &self,
+        snapshots: impl IntoIterator<Item = &'s Snapshot<'s>>,
+        needed: impl IntoIterator<Item = MissingFact>,
+    ) -> ExitCode {
         let managed = snapshots.into_iter().filter(|snapshot| !snapshot.daemonset().is_being_deleted());
-        let missing: BTreeSet<_> =
-            managed.flat_map(Snapshot::missing).filter(|fact| *fact != MissingFact::Revisions).collect();
+        let missing = managed.flat_map(Snapshot::missing).filter(|fact| *fact != MissingFact::Revisions);
+        let missing: BTreeSet<_> = missing.chain(needed).collect();
         if missing.is_empty() {
             return self.exit_code();
         }

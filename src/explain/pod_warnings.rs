@@ -9,7 +9,7 @@ use crate::{
         revision_match::{RevisionLabels, RevisionMatch},
     },
     context::SyncMode,
-    model::{Container, ControllerRevision, HASH_LABEL, PodSpec, Taint, TaintEffect, Text},
+    model::{Container, ControllerRevision, HASH_LABEL, Pod, PodSpec, Taint, TaintEffect, Text},
     plan::Warning,
     planner::Snapshot,
 };
@@ -37,8 +37,9 @@ impl Snapshot<'_> {
         let mut by_generation = Vec::new();
         // The pods that are up to date by their hash, by what they run.
         let mut by_spec = IndexMap::<&PodSpec, Vec<Text>>::new();
-        let is_claimed = |pod: &&_| claim_pod(self.daemonset, pod).is_claimed();
-        for pod in self.pods.iter().filter(is_claimed).filter(|pod| pod.node.name().is_some()) {
+        let is_claimed = |pod: &&Pod| claim_pod(self.daemonset, pod).is_claimed();
+        let stays = |pod: &&Pod| pod.node.name().is_some() && !pod.is_being_deleted();
+        for pod in self.pods.iter().filter(is_claimed).filter(stays) {
             let hash = || pod.labels.get(HASH_LABEL).unwrap_or_default();
             match (labels.compare(&pod.labels, history.hash()), &pod.spec) {
                 (RevisionMatch::Generation, _) if history.old().any(|(_, old)| old == *hash()) => {
@@ -65,16 +66,15 @@ impl Snapshot<'_> {
             return None;
         }
         let rules = self.placement_rules();
+        // The first toleration that matches counts; the controller replaces those that it adds itself.
         let time = |taint: &Taint| {
-            let tolerations = template.tolerations().iter().enumerate();
-            let mut times = tolerations.filter(|(_, own)| own.tolerates(taint, false)).map(|(index, _)| seconds(index));
-            // One without a time tolerates it for good, as those that each daemon pod gets.
-            let is_for_good = times.clone().any(|time| time.is_none()) || rules.tolerates_automatically(taint);
-            if is_for_good { None } else { times.try_fold(i64::MAX, |least, time| Some(least.min(time?))) }
+            let mut own = template.tolerations().iter().enumerate();
+            let (index, toleration) = own.find(|(_, own)| own.tolerates(taint, false))?;
+            seconds(index).filter(|_| !rules.is_added(toleration))
         };
         let evicted = self.nodes.iter().filter(|node| rules.verdict(node).should_run()).filter_map(|node| {
             let no_execute = node.taints.iter().filter(|taint| taint.effect == TaintEffect::NoExecute);
-            let times = no_execute.filter_map(|taint| Some((time(taint).filter(|time| *time < i64::MAX)?, taint)));
+            let times = no_execute.filter_map(|taint| Some((time(taint)?, taint)));
             let (seconds, taint) = times.min_by_key(|(seconds, _)| *seconds)?;
             Some((node.name.clone(), taint.clone(), seconds))
         });
@@ -114,7 +114,46 @@ fn other_image<'a>(spec: &'a PodSpec, template: &'a PodSpec) -> Option<(&'a Cont
         let found = spec.all_containers().find(|container| container.name == expected.name)?;
         Some((found, expected))
     });
-    both.find(|(found, expected)| {
-        found.image != expected.image && !found.image.is_empty() && !expected.image.is_empty()
-    })
+    both.find(|(found, expected)| !is_same_image(&found.image, &expected.image))
+}
+
+/// Whether two images may be the same: another registry may mirror it, and admission may pin its digest. An image without a
+/// name is not known.
+fn is_same_image(a: &str, b: &str) -> bool {
+    let parts = |image: &str| {
+        let (image, digest) =
+            image.split_once('@').map_or((image, None), |(image, digest)| (image, Some(digest.to_owned())));
+        let (name, tag) = match image.rsplit('/').next().unwrap_or(image).split_once(':') {
+            Some((name, tag)) => (name.to_owned(), Some(tag.to_owned())),
+            None => {
+                (image.rsplit('/').next().unwrap_or(image).to_owned(), digest.is_none().then(|| "latest".to_owned()))
+            }
+        };
+        (name, tag, digest)
+    };
+    let ((a, a_tag, a_digest), (b, b_tag, b_digest)) = (parts(a), parts(b));
+    let may_equal = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
+    a.is_empty() || b.is_empty() || (a == b && may_equal(&a_tag, &b_tag) && may_equal(&a_digest, &b_digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_image;
+
+    #[test]
+    fn a_mirror_and_a_digest_are_the_same_image() {
+        for (a, b, is_same) in [
+            ("agent:1", "agent:1", true),
+            ("agent:1", "agent:2", false),
+            ("agent:1", "mirror:5000/x/agent:1", true),
+            ("nginx", "docker.io/library/nginx:latest", true),
+            ("agent:1", "agent:1@sha256:aa", true),
+            ("agent:1", "agent@sha256:aa", true),
+            ("agent@sha256:bb", "agent@sha256:aa", false),
+            ("agent:1", "other:1", false),
+            ("", "agent:1", true),
+        ] {
+            assert_eq!((is_same_image(a, b), is_same_image(b, a)), (is_same, is_same), "{a} {b}");
+        }
+    }
 }

@@ -201,9 +201,7 @@ impl Snapshot<'_> {
             let pods = without.or(with).map(|simulated| simulated.before.clone()).unwrap_or_default();
             let (anyway, mut deleted) = (without.map(gone).unwrap_or_default(), with.map(gone).unwrap_or_default());
             let change = change(without, with, rules);
-            if !matches!(change, Some(Change::Lost(_))) {
-                deleted.retain(|pod| !anyway.contains(pod));
-            }
+            deleted.retain(|pod| !anyway.contains(pod));
             let deletion = with.and_then(|with| with.deletion.clone()).filter(|_| !deleted.is_empty());
             let change = match (change, deletion) {
                 (Some(change @ (Change::Lost(_) | Change::Replaced(_) | Change::Gained(_))), _) => Some(change),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long a pod may take to start or to stop before that is a danger.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Finds an update that does not go on, or a deletion: a node that blocks it has a problem, or has blocked it for long.
 pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {

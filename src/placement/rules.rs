@@ -211,10 +211,9 @@ impl PlacementRules {
         untolerated(&node.taints, self.own_tolerations(), self.toleration_comparison).filter(covered)
     }
 
-    /// Whether a toleration that each daemon pod gets covers the taint.
-    pub(crate) fn tolerates_automatically(&self, taint: &Taint) -> bool {
-        let added = self.tolerations.get(self.own_tolerations..).unwrap_or_default();
-        added.iter().any(|toleration| toleration.tolerates(taint, self.toleration_comparison))
+    /// Whether each daemon pod gets this toleration.
+    pub(crate) fn is_added(&self, toleration: &Toleration) -> bool {
+        self.tolerations.get(self.own_tolerations..).unwrap_or_default().contains(toleration)
     }
 
     /// The tolerations of the template.

@@ -273,3 +273,13 @@ fn a_pod_that_a_change_keeps_is_not_added() {
     let kept = diff(&before, |after| after.nodes[0].taints.clear());
     assert_eq!(lines(&kept), ["n1: pod kept, which would have been deleted"]);
 }
+
+#[test]
+fn what_happens_anyway_is_no_deletion_of_the_change() {
+    let taint = |after: &mut Cluster| after.nodes[0].taints = tainted("n1", &["x:NoExecute"]).taints;
+    let mut failed = workers();
+    failed.pods[0] = failed.pods[0].clone().phase(PodPhase::Failed);
+    assert_eq!(diff(&failed, taint).deletions(), 0, "it failed");
+    let duplicate = workers().with_pod(pod("second", "n1"));
+    assert_eq!(diff(&duplicate, taint).deletions(), 1, "one of the two is deleted anyway");
+}

@@ -230,8 +230,6 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
         ForecastFormat::Html => html::write(&mut out, &forecasts),
     }
     .map_err(write_error)?;
-    if forecasts.iter().any(|(_, runs)| runs.forecast.missing.is_some()) {
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(facts.exit_code_of(forecasts.iter().map(|(snapshot, _)| snapshot)))
+    let needed = forecasts.iter().filter_map(|(_, runs)| runs.forecast.missing);
+    Ok(facts.exit_code_of(forecasts.iter().map(|(snapshot, _)| snapshot), needed))
 }

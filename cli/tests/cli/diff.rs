@@ -58,7 +58,7 @@ fn a_manifest_is_applied_and_its_fields_are_shown() {
         ),
         "{out}"
     );
-    assert!(out.ends_with("  at most 2 of 9 nodes unavailable at a time\n\n1 of 4 DaemonSets: 5 replaced\n"), "{out}");
+    assert!(out.ends_with("  takes down at most 2 of 9 nodes at a time\n\n1 of 4 DaemonSets: 5 replaced\n"), "{out}");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_gate_fails_before_the_cluster_does() {
     let (_, errors, code) = allowed(&["--max-deletes", "4", "--exit-code"]);
     assert_eq!((errors.as_str(), code), ("error: 5 pods deleted, more than --max-deletes 4 allows\n", 3));
     let (_, errors, code) = allowed(&["--max-unavailable", "10%"]);
-    let expected = "2 nodes unavailable at a time, more than --max-unavailable 10% allows";
+    let expected = "takes down 2 nodes at a time, more than --max-unavailable 10% allows";
     assert_eq!((errors, code), (format!("error: monitoring/node-exporter: {expected}\n"), 3));
 }
 
@@ -362,8 +362,12 @@ fn a_restart_by_kubectl_stays() {
 
 #[test]
 fn ports_that_kubectl_merges_are_noted() {
-    let with =
-        |ports: Value| changed(|daemonset| daemonset["spec"]["template"]["spec"]["containers"][0]["ports"] = ports);
+    let with = |ports: Value| {
+        changed(|daemonset| {
+            daemonset["metadata"].as_object_mut().unwrap().remove("uid");
+            daemonset["spec"]["template"]["spec"]["containers"][0]["ports"] = ports;
+        })
+    };
     let (udp, tcp) =
         (json!({"containerPort": 9100, "protocol": "UDP"}), json!({"containerPort": 9100, "protocol": "TCP"}));
     let mut dump: Value = serde_json::from_slice(&std::fs::read(example("quiet.json")).unwrap()).unwrap();
@@ -378,4 +382,26 @@ fn ports_that_kubectl_merges_are_noted() {
         let (_, errors, code) = run(&mut daemonplan(&["diff", "-f", &dump, "--with", &manifest]));
         assert_eq!((errors.contains("port 9100 is given for several protocols"), code), (is_noted, 0), "{errors}");
     }
+}
+
+#[test]
+fn an_update_that_a_change_begins_and_that_is_blocked_is_told() {
+    let mut cluster: Value = serde_json::from_slice(&std::fs::read(example("quiet.json")).unwrap()).unwrap();
+    for item in cluster["items"].as_array_mut().unwrap() {
+        if item["kind"] == "Node" && item["metadata"]["name"] == "worker-1" {
+            item["spec"]["taints"] = json!([{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]);
+        }
+        if item["kind"] == "Pod" && item["spec"]["nodeName"] == "worker-1" {
+            item["status"]["conditions"] = json!([]);
+        }
+    }
+    let (_folder, cluster) = file(&cluster.to_string());
+    let (_other, with) =
+        changed(|daemonset| daemonset["spec"]["template"]["spec"]["containers"][0]["image"] = "new:1".into());
+    let args =
+        ["diff", "-f", &cluster, "--with", &with, "-n", "monitoring", "node-exporter", "--now", "2026-11-23T23:08:30Z"];
+    let (out, ..) = run(&mut daemonplan(&args));
+    assert!(out.contains("! as things are, the update is blocked: stuck after"), "{out}");
+    let report = super::json(&args);
+    assert_eq!(report["diffs"][0]["rollout"]["after"], "Stuck", "{report}");
 }
