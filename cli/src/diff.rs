@@ -87,6 +87,9 @@ struct Difference {
     #[serde(flatten)]
     diff: Diff,
     deletions: usize,
+    /// Whether the namespace is being deleted, so that no pod is created again.
+    #[serde(skip)]
+    has_no_future: bool,
 }
 
 /// How an update ends, without the change and with it.
@@ -143,6 +146,8 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
             let before = before.get(&key(&after));
             let mut difference = Difference::between(before, &after);
             difference.refuse(changed.refusals(after.daemonset()));
+            let namespace = changed.manifests.namespace(&after.daemonset().namespace);
+            difference.has_no_future = namespace.is_some_and(|namespace| namespace.deleted.is_some());
             if let Some(ManifestChange { given, before: Some(before), .. }) =
                 changed.manifests.change(after.daemonset())
             {
@@ -251,17 +256,21 @@ impl DiffArgs {
         if let Some(most) = self.max_deletes.filter(|most| deletions > *most) {
             deny(format!("{} deleted, more than --max-deletes {most} allows", plural(deletions, "pod")));
         }
-        for (snapshot, Difference { diff, .. }) in differences {
+        for (snapshot, Difference { diff, has_no_future, .. }) in differences {
             let name = daemonset_name(snapshot.daemonset());
+            let has_limit = self.max_deletes.is_some() || self.max_unavailable.is_some();
+            if has_limit && *has_no_future && !diff.nodes.is_empty() {
+                deny(format!("{name}: its namespace is being deleted"));
+            }
             let most = self.max_unavailable.map(|most| (most, most.of(diff.desired)));
             if let Some((most, _)) = most.filter(|(_, count)| diff.most_unavailable > *count) {
                 let nodes = plural(diff.most_unavailable, "node");
                 deny(format!("{name}: takes down {nodes} at a time, more than --max-unavailable {most} allows"));
             }
-            if !diff.stuck.is_empty() && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
+            if has_limit && !diff.stuck.is_empty() {
                 deny(format!("{name}: the update is stuck for ever"));
             }
-            if diff.is_restless && (self.max_deletes.is_some() || self.max_unavailable.is_some()) {
+            if has_limit && diff.is_restless {
                 deny(format!("{name}: its steps repeat without end"));
             }
         }
@@ -274,7 +283,15 @@ impl Difference {
         let diff = Snapshot::diff(before, after);
         let fields = before.map(|before| fields(before.daemonset(), after.daemonset())).unwrap_or_default();
         let rollout = before.filter(|_| diff.missing.is_none()).and_then(|before| Ends::of(before, after, &diff));
-        Self { is_new: before.is_none(), fields, rollout, refusals: Vec::new(), deletions: diff.deletions(), diff }
+        Self {
+            is_new: before.is_none(),
+            fields,
+            rollout,
+            refusals: Vec::new(),
+            deletions: diff.deletions(),
+            diff,
+            has_no_future: false,
+        }
     }
 
     /// Sets why the API server refuses the change: it then has no effect.
@@ -405,6 +422,9 @@ fn write(
             *counts.entry("Refused").or_default() += 1;
             writeln!(out)?;
             continue;
+        }
+        if difference.has_no_future {
+            writeln!(out, "  {WARN}! its namespace is being deleted: no pod is created in it again{WARN:#}")?;
         }
         if let Some(missing) = difference.diff.missing {
             writeln!(out, "  {WARN}! the effect on pods is not known, because the input has no {missing}{WARN:#}")?;

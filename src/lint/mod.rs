@@ -212,7 +212,7 @@ lints! {
     /// The template tolerates a taint with the effect `NoExecute` for a time only (`tolerationSeconds`): pods are evicted and
     /// created again, without end.
     EvictedRepeatedly, Warning, "evicted-repeatedly", "Pods are evicted and created again, without end.";
-    /// The API server accepts the DaemonSet, and refuses each of its pods.
+    /// The API server accepts the DaemonSet, and refuses each of its pods: an image begins or ends with white space.
     PodsRefused, Error, "pods-refused", "The API server refuses the pods.";
     /// Pods have the hash label of the current template, but run other images: they were relabelled because of duplicate
     /// revisions, or edited. They count as up to date, and are not updated.

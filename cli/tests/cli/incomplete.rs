@@ -334,4 +334,12 @@ fn nothing_is_created_in_a_namespace_that_is_missing_or_being_deleted() {
     let (out, _, code) = diff(&["-f", &going]);
     assert!(out.contains("unable to create new content in namespace other because it is being terminated"), "{out}");
     assert_eq!(code, 1);
+    let (_own, own) = file(
+        &namespace.replace("other", "monitoring").replace("DELETED", ", deletionTimestamp: '2026-11-23T23:00:00Z'"),
+    );
+    let change = example("changes/new-image.yaml");
+    let args = ["diff", "--with", change.to_str().unwrap(), "-f", cluster.to_str().unwrap()];
+    let (out, errors, code) = on(&own, &[&args, &["--max-deletes", "99"][..]].concat());
+    assert!(out.contains("! its namespace is being deleted: no pod is created in it again"), "{out}");
+    assert_eq!(code, 3, "{errors}");
 }
