@@ -13,7 +13,7 @@ use daemonplan::{
     explain::UpdateState,
     forecast::{Assumptions, Change, Loss, NodeDiff, Outcome},
     manifest::ManifestChange,
-    model::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent},
+    model::{DaemonSet, IntOrPercent, InvalidIntOrPercent},
     placement::PlacementReason,
 };
 use indexmap::IndexMap;
@@ -23,6 +23,7 @@ use serde_json::Value;
 use super::{
     Failure,
     facts::{ALL_KINDS, FactArgs},
+    fields::{Field, fields},
     output::{self, Format, daemonset_name, escape_control, note, print_error, write_error},
     report,
     selection::Selection,
@@ -120,14 +121,6 @@ impl Ends {
         let (before, after, text) = (before.outcome, after.outcome, after.to_string());
         (is_freed || is_blocked).then_some(Self { before, after, is_freed, text })
     }
-}
-
-/// A changed field.
-#[derive(Serialize)]
-struct Field {
-    path: String,
-    before: Option<Value>,
-    after: Option<Value>,
 }
 
 pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
@@ -308,88 +301,6 @@ impl Difference {
     fn is_empty(&self) -> bool {
         let is_same = self.diff.nodes.is_empty() && self.diff.missing.is_none() && self.rollout.is_none();
         !self.is_new && self.fields.is_empty() && self.refusals.is_empty() && is_same
-    }
-}
-
-/// The fields of the spec and of the metadata in which two DaemonSets differ.
-fn fields(before: &DaemonSet, after: &DaemonSet) -> Vec<Field> {
-    // The API server maintains the template's generation, and kubectl its annotation.
-    const KEPT_BY_OTHERS: [&str; 2] =
-        ["daemonset.template.generation]", "kubectl.kubernetes.io/last-applied-configuration]"];
-    let written = |daemonset: &DaemonSet| {
-        let mut daemonset = daemonset.clone();
-        (daemonset.status, daemonset.generation) = (DaemonSetStatus::default(), 0);
-        serde_json::to_value(daemonset).unwrap_or_default()
-    };
-    let mut fields = Vec::new();
-    compare("", Some(&written(before)), Some(&written(after)), &mut fields);
-    fields.retain(|field| !KEPT_BY_OTHERS.iter().any(|kept| field.path.ends_with(kept)));
-    fields
-}
-
-/// Adds the fields at `path` in which two values differ.
-fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, fields: &mut Vec<Field>) {
-    match (before, after) {
-        (before, after) if before == after => {}
-        (Some(Value::Object(before)), Some(Value::Object(after))) => {
-            let added = after.keys().filter(|key| !before.contains_key(*key));
-            for key in before.keys().chain(added) {
-                compare(&child(path, key), before.get(key), after.get(key), fields);
-            }
-        }
-        (Some(Value::Array(before)), Some(Value::Array(after))) => lists(path, before, after, fields),
-        _ => fields.push(Field { path: path.to_owned(), before: before.cloned(), after: after.cloned() }),
-    }
-}
-
-/// Compares lists item by item: by their names if they have some, otherwise by their places between what is the same at
-/// both ends. A path has the index in the new list, or the old index of what is gone.
-fn lists(path: &str, before: &[Value], after: &[Value], fields: &mut Vec<Field>) {
-    let at = |index: usize| format!("{path}[{index}]");
-    let names = |items: &[Value]| items.iter().map(|item| item.get("name")?.as_str().map(str::to_owned)).collect();
-    let (old, new): (Option<Vec<String>>, Option<Vec<String>>) = (names(before), names(after));
-    let is_set = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len() == names.len();
-    if let (Some(old), Some(new)) = (old, new)
-        && is_set(&old)
-        && is_set(&new)
-    {
-        let count = fields.len();
-        for (index, item) in
-            before.iter().enumerate().filter(|(index, _)| !old.get(*index).is_some_and(|name| new.contains(name)))
-        {
-            compare(&at(index), Some(item), None, fields);
-        }
-        for (index, (name, item)) in new.iter().zip(after).enumerate() {
-            let known = old.iter().position(|other| other == name).and_then(|known| before.get(known));
-            compare(&at(index), known, Some(item), fields);
-        }
-        if fields.len() == count {
-            fields.push(Field { path: path.to_owned(), before: Some(old.into()), after: Some(new.into()) });
-        }
-        return;
-    }
-    let same = |(a, b): &(&Value, &Value)| a == b;
-    let start = before.iter().zip(after).take_while(same).count();
-    let (old, new) = (before.get(start..).unwrap_or_default(), after.get(start..).unwrap_or_default());
-    let end = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
-    let middle = |items: &[Value]| start..start + items.len() - end;
-    for index in start..middle(old).end.max(middle(new).end) {
-        let item = |items: &[Value], range: std::ops::Range<usize>| {
-            items.get(index).filter(|_| range.contains(&index)).cloned()
-        };
-        let (old, new) = (item(before, middle(old)), item(after, middle(new)));
-        compare(&at(index), old.as_ref(), new.as_ref(), fields);
-    }
-}
-
-/// Writes the path of a field as Kubernetes does, such as `spec.template.spec.containers[0].image`.
-fn child(path: &str, key: &str) -> String {
-    if key.contains(['.', '/']) || key.bytes().all(|byte| byte.is_ascii_digit()) {
-        format!("{path}[{key}]")
-    } else if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
     }
 }
 

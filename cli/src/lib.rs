@@ -5,6 +5,7 @@ mod completions;
 mod diff;
 mod explain;
 mod facts;
+mod fields;
 mod forecast;
 mod history;
 mod input;

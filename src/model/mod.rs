@@ -20,6 +20,7 @@ mod node_selector;
 mod pod;
 mod pod_spec;
 mod pod_template;
+mod pod_wire;
 mod quantity;
 mod requirement;
 mod resource;
