@@ -101,9 +101,9 @@ struct Ends {
     /// Whether the change lets a blocked update go on.
     #[serde(skip)]
     is_freed: bool,
-    /// The forecast with the change, for people.
+    /// The number of nodes that the update does not reach.
     #[serde(skip)]
-    text: String,
+    stuck: usize,
 }
 
 impl Ends {
@@ -118,8 +118,8 @@ impl Ends {
         let is_freed = waits && (before.outcome != after.outcome || before.stuck.len() > after.stuck.len());
         // A port that an old pod keeps is told with its nodes.
         let is_blocked = after.outcome == Outcome::Stuck && diff.stuck.is_empty() && !diff.nodes.is_empty();
-        let (before, after, text) = (before.outcome, after.outcome, after.to_string());
-        (is_freed || is_blocked).then_some(Self { before, after, is_freed, text })
+        let (before, after, stuck) = (before.outcome, after.outcome, after.stuck.len());
+        (is_freed || is_blocked).then_some(Self { before, after, is_freed, stuck })
     }
 }
 
@@ -162,7 +162,9 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         differences.iter().flat_map(|(_, difference)| difference.diff.rests_on.iter().copied()).collect();
     let is_known = differences.iter().all(|(_, difference)| difference.diff.missing.is_none());
     let has_limits = args.max_deletes.is_some() || args.max_unavailable.is_some() || args.exit_code;
-    if !is_known || (has_limits && !missing.is_empty()) {
+    // Without revisions the templates are still compared.
+    let is_sure = missing.iter().all(|fact| *fact == MissingFact::Revisions);
+    if !is_known || !is_sure || (has_limits && !missing.is_empty()) {
         let missing = lacking(&missing);
         return Err(Failure(format!(
             "the input has {missing}: the effect is not sure; add what is missing, or say --complete if there is none"
@@ -369,11 +371,14 @@ fn write(
             writeln!(out, "    {DIM}{note}{DIM:#}")?;
         }
         match &difference.rollout {
-            Some(Ends { is_freed: true, text, .. }) => {
-                writeln!(out, "  the update, which is blocked without the change: {}", escape_control(text))?;
+            Some(Ends { is_freed: true, stuck: 0, .. }) => {
+                writeln!(out, "  the update, which is blocked without the change, goes on")?;
             }
-            Some(Ends { text, .. }) => {
-                writeln!(out, "  {WARN}! as things are, the update is blocked: {}{WARN:#}", escape_control(text))?;
+            Some(Ends { is_freed, stuck, .. }) => {
+                let what = if *is_freed { "goes on, and is blocked later" } else { "is blocked" };
+                let nodes = plural(*stuck, "node");
+                let more = "daemonplan forecast tells why";
+                writeln!(out, "  {WARN}! as things are, the update {what}: {nodes} not converged ({more}){WARN:#}")?;
             }
             None => {}
         }

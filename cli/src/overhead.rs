@@ -88,7 +88,7 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     }
     .map_err(write_error)?;
     is_complete &= new_nodes.problems().is_empty() && fleet.problems().is_empty();
-    Ok(if is_complete { facts.exit_code() } else { ExitCode::FAILURE })
+    Ok(if is_complete && rests_on.is_empty() { facts.exit_code() } else { ExitCode::FAILURE })
 }
 
 /// An overhead, and what the input lacks and is taken to be absent.

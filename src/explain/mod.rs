@@ -19,7 +19,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     adoption::claim::controls_pod,
     context::SyncMode,
-    model::{Pod, Taint, Text},
+    model::{Pod, Taint, Text, UpdateStrategy},
     node::claimed_pod::ClaimedPod,
     placement::{PlacementCheck, Remedy, Verdict},
     plan::{CreateReason, MissingFact, Warning},
@@ -194,11 +194,13 @@ impl Snapshot<'_> {
         let explainer = Explainer::new(&context, self, &plan, mode);
         let (mut nodes, mut totals) = (Vec::new(), Totals::default());
         // The blockers of an update without surge, and of an update with surge.
-        let (mut old, mut blockers) = (0, [Vec::new(), Vec::new()]);
+        let (mut old, mut going, mut blockers) = (0, 0, [Vec::new(), Vec::new()]);
         let (mut leaving, mut away) = (Vec::new(), Vec::new());
         let mut each = |view: NodeView<'_>| {
             nodes.push(explainer.node(&view));
+            let is_going = |pod: &ClaimedPod<'_>| !pod.is_live() && !pod.is_updated();
             old += usize::from(!view.decision.collects && view.pods.iter().any(ClaimedPod::is_outdated));
+            going += usize::from(!view.decision.collects && view.pods.iter().any(is_going));
             for (blockers, surges) in blockers.iter_mut().zip([false, true]) {
                 blockers.extend(explainer.blocker(&view, surges));
             }
@@ -220,6 +222,10 @@ impl Snapshot<'_> {
             ClaimedPods::decide(pods, &compiled.nodes, &context, &mut each);
         }
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        if old == 0 && self.daemonset.update_strategy != UpdateStrategy::OnDelete {
+            // The last outdated pods are being deleted: until they are gone, the update is not done.
+            old = going;
+        }
         let held_back = plan.held_back.creations + plan.held_back.deletions;
         let phase = plan.rollout.as_ref().map(|rollout| &rollout.phase);
         let held = || UpdateState::Held { old, phase: phase.cloned().unwrap_or(RolloutPhase::Held) };

@@ -32,7 +32,10 @@ impl fmt::Display for NodeExplanation {
                     }
                 }
                 if let (Some(failure), true) = (failure, self.is_managed && self.verdict == Verdict::Keep) {
-                    write!(f, "; misscheduled: it stays, but no new pod would be created: {failure}")?;
+                    let stays = self.pods.iter().any(|pod| pod.deletion.is_none() && pod.state != PodState::Deleting);
+                    let what =
+                        if stays { "it stays, but no new pod would be created" } else { "no new pod is created" };
+                    write!(f, "; misscheduled: {what}: {failure}")?;
                 }
                 if let Some(creation) = self.creation {
                     write!(f, "; a pod is created next: {creation}")?;

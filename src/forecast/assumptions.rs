@@ -33,9 +33,6 @@ pub struct Assumptions {
     pub(super) patience: Duration,
     #[serde(serialize_with = "super::in_seconds", rename = "horizonSeconds")]
     pub(super) horizon: Duration,
-    /// Whether nodes that are not ready stay not ready.
-    #[serde(skip)]
-    pub(super) unready_nodes_stay: bool,
 }
 
 /// The distribution of the time that something takes.
@@ -71,17 +68,16 @@ impl Default for Assumptions {
             failure_rate: 0.0,
             patience: Duration::from_secs(10 * 60),
             horizon: Duration::from_secs(30 * 24 * 3600),
-            unready_nodes_stay: true,
         }
     }
 }
 
 impl Assumptions {
-    /// New pods start and stop at once and never fail, and nodes become ready. A pod that has not been ready for longer than
-    /// the patience stays so.
+    /// New pods start and stop at once and never fail. Nodes that do not report stay so, and so do pods that have not been
+    /// ready, or have been terminating, for longer than the patience.
     pub(crate) fn ideal() -> Self {
         let none = Delay::Fixed(Duration::ZERO);
-        Self { startup: none, shutdown: none, unready_nodes_stay: false, ..Self::default() }
+        Self { startup: none, shutdown: none, ..Self::default() }
     }
 
     /// Sets the seed. Equal seeds produce equal forecasts.

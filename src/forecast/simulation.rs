@@ -148,7 +148,7 @@ impl<'a> Simulation<'a> {
             let taint = node.taints.iter().find(|taint| taint.stops_pods())?;
             Some((&node.name, taint))
         });
-        let mut taints: BTreeMap<_, _> = taints.filter(|_| self.assumptions.unready_nodes_stay).collect();
+        let mut taints: BTreeMap<_, _> = taints.collect();
         for explained in explanation.nodes {
             let verdict = if mode == SyncMode::Reconcile { explained.verdict } else { Verdict::Keep };
             let simulated = SimulatedNode {

@@ -565,3 +565,15 @@ fn a_pod_that_cannot_be_scheduled_blocks_an_update_with_the_words_of_the_schedul
     let waits = found.iter().find(|finding| finding.lint == Lint::UpdateWaits).unwrap();
     assert!(waits.fix.ends_with("or raise maxUnavailable to 2 or more"), "{}", waits.fix);
 }
+
+#[test]
+fn an_update_is_not_done_while_its_last_outdated_pod_is_being_deleted() {
+    let last = cluster([node("a"), node("b")])
+        .with_new_template()
+        .rolling(json!(1), json!(0))
+        .with_pods([pod("new", "a").of("two"), pod("old", "b").being_deleted()]);
+    let update = last.snapshot().explain().update.to_string();
+    assert!(update.starts_with("1 node with an outdated pod: waits for 1 node"), "{update}");
+    let by_hand = last.with_strategy(json!({"type": "OnDelete"}));
+    assert_eq!(by_hand.snapshot().explain().update, UpdateState::Done);
+}

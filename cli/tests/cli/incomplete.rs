@@ -251,7 +251,7 @@ fn without_its_namespace_an_overhead_says_what_it_rests_on() {
     let args = ["overhead", "--node", "examples/node.yaml", "-o", "json"];
     let (out, errors, code) = on(&cluster, &args);
     let report: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&report["overheads"][0]["restsOn"], code), (&json!(["Namespace"]), 0));
+    assert_eq!((&report["overheads"][0]["restsOn"], code), (&json!(["Namespace"]), 1));
     let notes: std::collections::BTreeSet<_> = errors.lines().collect();
     assert_eq!(notes.len(), errors.lines().count(), "each namespace is named once: {errors}");
     let (out, ..) = on("examples/quiet.json", &args);
