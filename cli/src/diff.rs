@@ -13,7 +13,7 @@ use daemonplan::{
     explain::UpdateState,
     forecast::{Assumptions, Change, Loss, NodeDiff, Outcome},
     manifest::ManifestChange,
-    model::{DaemonSet, IntOrPercent, InvalidIntOrPercent},
+    model::{DaemonSet, IntOrPercent, InvalidIntOrPercent, well_known::LAST_APPLIED_ANNOTATION},
     placement::PlacementReason,
 };
 use indexmap::IndexMap;
@@ -141,10 +141,10 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
             difference.refuse(changed.refusals(after.daemonset()));
             let namespace = changed.manifests.namespace(&after.daemonset().namespace);
             difference.has_no_future = namespace.is_some_and(|namespace| namespace.deleted.is_some());
-            if let Some(ManifestChange { given, before: Some(before), .. }) =
+            if let Some(change @ ManifestChange { before: Some(before), .. }) =
                 changed.manifests.change(after.daemonset())
             {
-                note_of_application(after.daemonset(), &difference, given, before);
+                note_of_application(after.daemonset(), &difference, &change, before);
             }
             (after, difference)
         })
@@ -209,27 +209,30 @@ fn port_that_merges(change: &Value, before: &Value) -> Option<u64> {
 }
 
 /// Says where kubectl apply does something else than what is compared.
-fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &Value, before: &Value) {
-    const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+fn note_of_application(daemonset: &DaemonSet, difference: &Difference, change: &ManifestChange<'_>, before: &Value) {
     let name = daemonset_name(daemonset);
     let has_removed = difference.fields.iter().any(|field| field.after.is_none());
-    let uid = change.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-    let (replaces, verb) = if uid.is_empty() { (false, "apply") } else { (true, "replace") };
-    if has_removed && !replaces && difference.refusals.is_empty() && daemonset.annotations.get(LAST_APPLIED).is_none() {
+    let replaces = change.replaces();
+    let verb = if replaces { "replace" } else { "apply" };
+    if has_removed
+        && !replaces
+        && difference.refusals.is_empty()
+        && daemonset.annotations.get(LAST_APPLIED_ANNOTATION).is_none()
+    {
         note(format_args!(
-            "{name}: what was applied before is unknown, as the annotation {LAST_APPLIED} is missing: fields that the \
+            "{name}: what was applied before is unknown, as the annotation {LAST_APPLIED_ANNOTATION} is missing: fields that the \
              manifest lacks count as removed, as they are by Helm and by server-side apply; kubectl apply, without the \
              annotation, keeps them"
         ));
     }
-    if let Some(port) = port_that_merges(change, before).filter(|_| !replaces) {
+    if let Some(port) = port_that_merges(change.given, before).filter(|_| !replaces) {
         note(format_args!(
             "{name}: port {port} is given for several protocols: kubectl apply merges ports by their number alone, so one \
              of them is lost or changed instead of the other; kubectl apply --server-side tells them apart"
         ));
     }
     let version = |manifest: &Value| manifest.pointer("/metadata/resourceVersion")?.as_str()?.parse::<u64>().ok();
-    if let Some((change, latest)) = version(change).zip(version(before))
+    if let Some((change, latest)) = version(change.given).zip(version(before))
         && change < latest
     {
         note(format_args!(

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use daemonplan::model::{DaemonSet, DaemonSetStatus};
+use daemonplan::model::{DaemonSet, DaemonSetStatus, well_known::LAST_APPLIED_ANNOTATION};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,9 +16,6 @@ pub(super) struct Field {
 
 /// The fields of the spec and of the metadata in which two DaemonSets differ.
 pub(super) fn fields(before: &DaemonSet, after: &DaemonSet) -> Vec<Field> {
-    // The API server maintains the template's generation, and kubectl its annotation.
-    const KEPT_BY_OTHERS: [&str; 2] =
-        ["daemonset.template.generation]", "kubectl.kubernetes.io/last-applied-configuration]"];
     let written = |daemonset: &DaemonSet| {
         let mut daemonset = daemonset.clone();
         (daemonset.status, daemonset.generation) = (DaemonSetStatus::default(), 0);
@@ -26,7 +23,9 @@ pub(super) fn fields(before: &DaemonSet, after: &DaemonSet) -> Vec<Field> {
     };
     let mut fields = Vec::new();
     compare("", Some(&written(before)), Some(&written(after)), &mut fields);
-    fields.retain(|field| !KEPT_BY_OTHERS.iter().any(|kept| field.path.ends_with(kept)));
+    // The API server maintains the template's generation, and kubectl its annotation.
+    let kept_by_others = ["daemonset.template.generation]".to_owned(), format!("{LAST_APPLIED_ANNOTATION}]")];
+    fields.retain(|field| !kept_by_others.iter().any(|kept| field.path.ends_with(kept)));
     fields
 }
 

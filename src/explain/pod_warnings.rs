@@ -85,7 +85,7 @@ impl Snapshot<'_> {
     }
 }
 
-/// Pods run other images than their template says if somebody changed that, or labelled them, by hand or because of
+/// Pods run other images than their template says if they were edited or labelled by hand or because of
 /// duplicate revisions; or if admission rewrites images. The latter does so for all pods, so the images of an older revision
 /// are evidence, or pods that run those of the template.
 fn other_images(template: &PodSpec, by_spec: IndexMap<&PodSpec, Vec<Text>>, history: &RevisionHistory) -> Vec<Warning> {

@@ -4,11 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     api_server,
-    model::{DaemonSet, Labels, Namespace, Node, PodTemplate, Quantity},
+    model::{DaemonSet, Labels, Namespace, Node, PodTemplate, Quantity, well_known::LAST_APPLIED_ANNOTATION},
 };
-
-/// The annotation in which kubectl apply keeps the manifest that it applied last.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The annotation that `kubectl rollout restart` sets on the template.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
@@ -64,13 +61,17 @@ pub(super) fn daemonset(
     Application { daemonset: after, merged }
 }
 
+/// Whether an API server wrote the manifest: then it is a whole object, and no change of one.
+pub(super) fn has_uid(manifest: &Value) -> bool {
+    manifest.pointer("/metadata/uid").and_then(Value::as_str).is_some_and(|uid| !uid.is_empty())
+}
+
 /// Returns the object that the API server is asked to store.
 fn merged(live: &Value, given: &Value) -> Value {
-    let is_whole = given.pointer("/metadata/uid").is_some_and(|uid| uid.as_str().is_some_and(|uid| !uid.is_empty()));
-    if is_whole {
+    if has_uid(given) {
         return given.clone();
     }
-    let applied = live.pointer("/metadata/annotations").and_then(|all| all.get(LAST_APPLIED)?.as_str());
+    let applied = live.pointer("/metadata/annotations").and_then(|all| all.get(LAST_APPLIED_ANNOTATION)?.as_str());
     let applied = applied.and_then(|text| serde_json::from_str::<Value>(text).ok());
     let of = |object: &Value, path: &str| object.pointer(path).cloned().unwrap_or_default();
     let mut metadata = of(given, "/metadata").as_object().cloned().unwrap_or_default();
@@ -324,7 +325,7 @@ mod tests {
         assert_eq!(after.template, live().template);
         assert_eq!((after.generation, after.template_generation()), (3, Some(2)));
         assert_eq!((&*after.uid, after.finalizers.len(), after.status.observed_generation), ("42", 1, 3));
-        assert_eq!(after.annotations.get("kept"), Some("no"), "somebody else set it");
+        assert_eq!(after.annotations.get("kept"), Some("no"), "another client set it");
     }
 
     #[test]
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_set_stays_if_the_last_applied_manifest_lacks_it() {
+    fn what_another_client_set_stays_if_the_last_applied_manifest_lacks_it() {
         let manifest = manifest("registry:5000/agent:1");
         let mut restarted = live();
         let mut template = Value::Object(restarted.template.json().clone());
@@ -359,7 +360,8 @@ mod tests {
         let mut applied = manifest.clone();
         applied["spec"]["template"]["spec"]["nodeSelector"] = json!({"pool": "x"});
         applied["metadata"]["annotations"] = json!({"old": "1"});
-        restarted.annotations = restarted.annotations.with(LAST_APPLIED, applied.to_string()).with("old", "1");
+        restarted.annotations =
+            restarted.annotations.with(LAST_APPLIED_ANNOTATION, applied.to_string()).with("old", "1");
         let after = apply(&restarted, &manifest);
         let json = after.template.json();
         assert_eq!(json["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"], "2026-01-02T03:04:05Z");
@@ -422,7 +424,7 @@ mod tests {
         let mut live: DaemonSet = from_value(of(live_spec)).unwrap();
         live.uid = "42".into();
         if let Some(applied) = applied_spec {
-            live.annotations = live.annotations.with(LAST_APPLIED, of(applied).to_string());
+            live.annotations = live.annotations.with(LAST_APPLIED_ANNOTATION, of(applied).to_string());
         }
         let manifest = of(spec);
         let after = apply(&live, &manifest);
@@ -438,7 +440,7 @@ mod tests {
     #[test]
     fn an_empty_map_removes_only_what_was_applied() {
         let (none, empty, x) = (json!({}), json!({"nodeSelector": {}}), json!({"nodeSelector": {"x": "y"}}));
-        assert_eq!(merged(&x, Some(&empty), &empty), x, "somebody else set it");
+        assert_eq!(merged(&x, Some(&empty), &empty), x, "another client set it");
         assert_eq!(merged(&x, Some(&x), &empty), none);
         let two = json!({"nodeSelector": {"x": "y", "a": "b"}});
         assert_eq!(merged(&two, Some(&x), &empty), json!({"nodeSelector": {"a": "b"}}));

@@ -81,6 +81,13 @@ pub struct ManifestChange<'m> {
     pub before: Option<&'m Value>,
 }
 
+impl ManifestChange<'_> {
+    /// Whether the manifest replaces the object, as one with a uid does, instead of being merged with it.
+    pub fn replaces(&self) -> bool {
+        apply::has_uid(self.given)
+    }
+}
+
 /// What adding an object means for an object of its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Added {
@@ -356,9 +363,8 @@ impl Manifests {
                 contents.merged.extend(merged.map(|merged| (name.clone(), merged)));
                 if added == Added::Changes {
                     // Of the two, the one without a uid is the change.
-                    let uid = |manifest: &Value| manifest.pointer("/metadata/uid").is_some_and(|uid| uid != "");
                     for manifest in original.into_iter().chain(contents.originals.remove(&name)) {
-                        let side = if uid(&manifest) { &mut contents.before } else { &mut contents.applied };
+                        let side = if apply::has_uid(&manifest) { &mut contents.before } else { &mut contents.applied };
                         replaced = replaced.or(side.insert(name.clone(), manifest));
                     }
                 } else if let Some(original) = original {

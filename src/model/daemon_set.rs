@@ -210,7 +210,7 @@ impl DaemonSet {
     }
 
     /// Sets the template generation as the API server does when it creates the DaemonSet, unless it has a uid: pods with
-    /// the label of the first generation count as up to date, whoever made them. `PrepareForCreate`, v1.36
+    /// the label of the first generation count as up to date, no matter what created them. `PrepareForCreate`, v1.36
     #[cfg(feature = "manifest")]
     pub(crate) fn created(mut self) -> Self {
         if self.uid.is_empty() {

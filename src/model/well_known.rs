@@ -57,3 +57,11 @@ pub(crate) const MEMORY_PRESSURE_TAINT: &str = "node.kubernetes.io/memory-pressu
 pub(crate) const PID_PRESSURE_TAINT: &str = "node.kubernetes.io/pid-pressure";
 /// The node's network is not set up.
 pub(crate) const NETWORK_UNAVAILABLE_TAINT: &str = "node.kubernetes.io/network-unavailable";
+
+/// The annotation in which kubectl apply keeps the manifest that it applied last.
+///
+/// ```
+/// use daemonplan::model::well_known::LAST_APPLIED_ANNOTATION;
+/// assert!(LAST_APPLIED_ANNOTATION.starts_with("kubectl.kubernetes.io/"));
+/// ```
+pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
