@@ -133,6 +133,7 @@ pub mod plan;
 mod planner;
 pub mod policy;
 mod rollout;
+pub mod scheduling;
 pub mod selector;
 mod settings;
 #[cfg(feature = "proptest")]

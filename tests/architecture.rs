@@ -15,6 +15,7 @@ const LAYERS: &[&str] = &[
     "api_server",
     "selector",
     "affinity",
+    "scheduling",
     "adoption",
     "backoff",
     "policy",

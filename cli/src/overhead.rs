@@ -115,7 +115,8 @@ fn conflicts(manifests: &Manifests, overhead: &Overhead<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for (index, (one, ports)) in running.iter().enumerate() {
         for (other, taken) in running.iter().skip(index + 1) {
-            if let Some(port) = ports.iter().find(|port| taken.iter().any(|taken| port.conflicts_with(taken))) {
+            let shared = ports.iter().find(|(_, port)| taken.iter().any(|(_, taken)| port.conflicts_with(taken)));
+            if let Some((_, port)) = shared {
                 found.push(format!("{one} and {other} both need port {}: one of their pods never starts", port.number));
             }
         }

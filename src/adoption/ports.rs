@@ -9,12 +9,12 @@ pub(crate) fn shared_port<'r>(
     template: &PodTemplate,
     mut revisions: impl Iterator<Item = &'r ControllerRevision>,
     hash: &str,
-) -> Option<u64> {
+) -> Option<u32> {
     let own = template.host_ports();
-    let first = own.first()?.number;
+    let first = own.first()?.1.number;
     let other = revisions.find(|revision| hash_of(revision) == *hash).and_then(|revision| revision.template().ok());
     let Some(other) = other else { return Some(first) };
     let others = other.host_ports();
-    let shared = own.iter().find(|port| others.iter().any(|other| port.conflicts_with(other)));
-    shared.map(|port| port.number)
+    let shared = own.iter().find(|(_, port)| others.iter().any(|(_, other)| port.conflicts_with(other)));
+    shared.map(|(_, port)| port.number)
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{node_affinity::rewrite_in, tolerations::tolerations};
-use crate::model::{ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTemplate, TEMPLATE_GENERATION_LABEL, Text};
+use crate::model::{
+    ControllerRef, DaemonSet, HASH_LABEL, Labels, Pod, PodNode, PodSpec, PodTemplate, TEMPLATE_GENERATION_LABEL, Text,
+};
 
 /// A pod to create, without the node. All creations of a template share one blueprint.
 ///
@@ -20,7 +22,15 @@ use crate::model::{ControllerRef, DaemonSet, HASH_LABEL, Pod, PodNode, PodTempla
 /// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct PodBlueprint(Arc<Value>);
+pub struct PodBlueprint(Arc<Blueprint>);
+
+#[derive(Debug, PartialEq)]
+struct Blueprint {
+    manifest: Value,
+    labels: Labels,
+    /// What the pods have in common; `None` if it cannot be read.
+    spec: Option<Arc<PodSpec>>,
+}
 
 impl PodBlueprint {
     /// Returns the blueprint of `template`, which may be older than the DaemonSet's current template. `hash` is the label
@@ -29,12 +39,15 @@ impl PodBlueprint {
         let json = template.json();
         let mut spec = object(json.get("spec"));
         spec.insert("tolerations".into(), tolerations(template));
-        Self(Arc::new(json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": metadata(daemonset, json, hash),
-            "spec": spec,
-        })))
+        let metadata = metadata(daemonset, json, hash);
+        let labels = metadata.get("labels").and_then(Value::as_object).into_iter().flatten();
+        let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect();
+        let spec = Value::Object(spec);
+        Self(Arc::new(Blueprint {
+            spec: PodSpec::of_pod(&spec, true, &labels),
+            labels,
+            manifest: json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}),
+        }))
     }
 
     /// Returns the pod for `node` as the API server first stores it: pending, and not bound unless the template sets
@@ -42,21 +55,22 @@ impl PodBlueprint {
     ///
     /// The pod has no uid and no creation timestamp. This is useful for simulators.
     pub fn pod(&self, node: impl Into<Text>, name: impl Into<Text>) -> Pod {
-        let metadata = self.0.get("metadata");
+        let manifest = &self.0.manifest;
+        let metadata = manifest.get("metadata");
         let text = |value: Option<&Value>| Text::from(value.and_then(Value::as_str).unwrap_or_default());
         let field = |name| metadata.and_then(|metadata| metadata.get(name));
-        let labels = field("labels").and_then(Value::as_object).into_iter().flatten();
         let owner = field("ownerReferences").and_then(|owners| owners.get(0));
         let mut pod = Pod::new(text(field("namespace")), name);
-        pod.labels = labels.map(|(key, value)| (key.as_str(), text(Some(value)))).collect();
+        pod.labels = self.0.labels.clone();
         pod.controller = owner.map(|owner| ControllerRef {
             kind: text(owner.get("kind")),
             name: text(owner.get("name")),
             uid: text(owner.get("uid")),
         });
-        let node_name = text(self.0.get("spec").and_then(|spec| spec.get("nodeName")));
+        let node_name = text(manifest.get("spec").and_then(|spec| spec.get("nodeName")));
         let place = if node_name.is_empty() { PodNode::Intended } else { PodNode::Bound };
         pod.node = place(node.into());
+        pod.spec.clone_from(&self.0.spec);
         pod
     }
 
@@ -65,7 +79,7 @@ impl PodBlueprint {
     /// `metadata.name In [node]` replaces the template's required node affinity. Preferred node affinity, pod affinity
     /// and pod anti-affinity are kept.
     pub fn manifest(&self, node: &str) -> Value {
-        let mut manifest = Value::clone(&self.0);
+        let mut manifest = self.0.manifest.clone();
         if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
             rewrite_in(spec, node);
         }

@@ -49,7 +49,8 @@ impl Snapshot<'_> {
                 _ => {}
             }
         }
-        let mut warnings = other_images(&PodSpec::of(&self.daemonset.template), by_spec, history);
+        let template = PodSpec::of(&self.daemonset.template);
+        let mut warnings = template.map_or_else(|_| Vec::new(), |template| other_images(&template, by_spec, history));
         if !by_generation.is_empty() {
             by_generation.sort_unstable();
             warnings.push(Warning::CountsByGeneration { pods: by_generation });
@@ -94,7 +95,8 @@ fn other_images(template: &PodSpec, by_spec: IndexMap<&PodSpec, Vec<Text>>, hist
     for (spec, mut pods) in by_spec {
         let Some((found, expected)) = other_image(spec, template) else { continue };
         let runs = |revision: &ControllerRevision| {
-            revision.template().is_ok_and(|old| other_image(spec, &PodSpec::of(&old)).is_none())
+            let old = revision.template().ok().and_then(|old| PodSpec::of(&old).ok());
+            old.is_some_and(|old| other_image(spec, &old).is_none())
         };
         let older = history.old().filter(|(revision, _)| runs(revision)).last();
         let revision = older.map(|(revision, _)| revision.name.clone());

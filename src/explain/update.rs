@@ -127,7 +127,7 @@ pub enum BlockerCause {
         /// The new pod's name.
         pod: Text,
         /// The port.
-        port: u64,
+        port: u32,
         /// The name of the pod that has the port.
         held_by: Text,
     },

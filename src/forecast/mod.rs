@@ -220,7 +220,7 @@ pub enum StuckCause {
     /// The new pod needs a port of the node that another pod of the DaemonSet has and keeps.
     PortTaken {
         /// The port.
-        port: u64,
+        port: u32,
     },
     /// The pod is outdated, and the strategy is `OnDelete`: it stays until somebody deletes it.
     OnDelete,

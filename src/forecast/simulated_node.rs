@@ -43,7 +43,7 @@ pub(crate) struct SimulatedPod {
     /// Whether the pod is assumed never to start.
     pub(crate) fails: bool,
     /// The port of the node that the pod needs, and the pod that has it.
-    pub(crate) waits_for: Option<(u64, Text)>,
+    pub(crate) waits_for: Option<(u32, Text)>,
 }
 
 /// How a node is counted.
@@ -90,7 +90,7 @@ impl SimulatedNode {
         }
     }
 
-    pub(super) fn set_wait(&mut self, name: &Text, waits_for: Option<(u64, Text)>) {
+    pub(super) fn set_wait(&mut self, name: &Text, waits_for: Option<(u32, Text)>) {
         if let Some(pod) = self.pods.iter_mut().find(|pod| pod.name == *name) {
             pod.waits_for = waits_for;
         }

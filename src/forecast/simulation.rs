@@ -231,7 +231,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Returns the port that a new pod cannot have, and the other pod on the node that has it.
-    fn port_holder(&self, node: &Text, name: &Text) -> Option<(u64, Text)> {
+    fn port_holder(&self, node: &Text, name: &Text) -> Option<(u32, Text)> {
         let template = &self.cluster.daemonset(&self.key).unwrap_or(self.daemonset).template;
         let others = self.nodes.get(node)?.pods.iter().filter(|pod| pod.name != *name && pod.waits_for.is_none());
         let mut running = others.filter_map(|pod| self.cluster.pod(&self.key_of(&pod.name)));

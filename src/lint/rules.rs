@@ -378,7 +378,7 @@ fn strategy(snapshot: &Snapshot<'_>, desired: usize) -> Vec<Finding> {
                 .with_fix("set maxUnavailable to a part of the nodes, such as 10%"),
         );
     }
-    if let Some(HostPort { field, number, .. }) =
+    if let Some((field, HostPort { number, .. })) =
         daemonset.template.host_ports().first().filter(|_| !is_none(max_surge))
     {
         findings.push(

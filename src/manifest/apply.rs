@@ -226,6 +226,8 @@ pub(super) fn node(live: &Node, new: Node) -> Node {
         labels: merge(&live.labels, &new.labels),
         taints: if new.taints.is_empty() { live.taints.clone() } else { new.taints },
         deleted: live.deleted,
+        unschedulable: live.unschedulable || new.unschedulable,
+        allocatable: new.allocatable.or_else(|| live.allocatable.clone()),
     }
 }
 
@@ -233,7 +235,8 @@ pub(super) fn namespace(live: &Namespace, new: Namespace) -> Namespace {
     if !new.uid.is_empty() {
         return new;
     }
-    Namespace { annotations: merge(&live.annotations, &new.annotations), ..live.clone() }
+    let (labels, annotations) = (merge(&live.labels, &new.labels), merge(&live.annotations, &new.annotations));
+    Namespace { labels, annotations, ..live.clone() }
 }
 
 fn merge(live: &Labels, new: &Labels) -> Labels {

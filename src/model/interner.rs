@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Labels, Node, Pod, PodSpec, Text, labels::Keys},
+    model::{Labels, Node, Pod, PodSpec, ResourceList, Text, labels::Keys},
     util::shared_values::SharedValues,
 };
 
@@ -28,6 +28,7 @@ pub struct Interner {
     keys: SharedValues<Arc<Keys>>,
     labels: SharedValues<Labels>,
     specs: SharedValues<Arc<PodSpec>>,
+    allocatable: SharedValues<Arc<ResourceList>>,
     /// Keys and values of taints, names and uids of controllers.
     texts: SharedValues<Text>,
 }
@@ -36,6 +37,9 @@ impl Interner {
     pub(crate) fn share_node(&mut self, node: &mut Node) {
         if let Some(keys) = node.labels.keys_mut() {
             self.keys.share(keys);
+        }
+        if let Some(allocatable) = &mut node.allocatable {
+            self.allocatable.share(allocatable);
         }
         for taint in &mut node.taints {
             self.texts.share(&mut taint.key);

@@ -14,7 +14,7 @@ use crate::model::{Labels, Operator, Requirement, RequirementError, requirement:
 /// let malformed = r#"{"matchExpressions": [{"key": "a", "operator": "Near"}]}"#;
 /// assert!(serde_json::from_str::<LabelSelector>(malformed).is_err());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "SelectorWire", into = "SelectorWire")]
 pub struct LabelSelector {
     match_labels: Labels,
@@ -45,6 +45,11 @@ impl LabelSelector {
         let mut requirements = pairs.collect::<Result<Vec<_>, _>>()?;
         requirements.extend(match_expressions.iter().cloned());
         Ok(Self { match_labels, match_expressions, requirements })
+    }
+
+    /// Returns a selector that has these requirements, too.
+    pub(crate) fn and(&self, more: impl IntoIterator<Item = Requirement>) -> Result<Self, RequirementError> {
+        Self::new(self.match_labels.clone(), self.match_expressions.iter().cloned().chain(more).collect())
     }
 
     /// Returns `matchLabels`.

@@ -8,6 +8,7 @@
 //!   [`manifest`](crate::manifest) names file, object and field of each error.
 //! - Input that Kubernetes accepts and then ignores, such as a malformed node affinity term, is kept and reported.
 
+mod admission;
 mod controller_revision;
 mod daemon_set;
 mod interner;
@@ -18,17 +19,22 @@ mod namespace;
 mod node;
 mod node_selector;
 mod pod;
+mod pod_scheduling;
 mod pod_spec;
 mod pod_template;
 mod pod_wire;
 mod quantity;
 mod requirement;
 mod resource;
+mod storage;
 mod syntax;
 mod taint;
 mod text;
 pub mod well_known;
 
+pub use admission::{
+    LimitRange, LimitRangeItem, PodDisruptionBudget, PriorityClass, QuotaScope, ResourceQuota, RuntimeClass,
+};
 pub use controller_revision::ControllerRevision;
 pub use daemon_set::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent, UpdateStrategy};
 pub use interner::Interner;
@@ -41,13 +47,21 @@ pub use node::Node;
 pub use node_selector::{FieldRequirement, NodeSelector, NodeSelectorTerm};
 pub(crate) use node_selector::{affinity_to, required_affinity_to};
 pub use pod::{Pod, PodNode, PodPhase, PodProblem, Readiness};
-pub use pod_spec::{Container, PodSpec};
-pub use pod_template::{HostPort, PodTemplate, PodTemplateError};
+pub use pod_scheduling::{ActualResources, AssignedResources, PodScheduling};
+pub use pod_spec::{
+    Container, HostPort, PodAffinityTerm, PodSpec, PodVolume, ResourceList, ResourceRequirements,
+    TopologySpreadConstraint,
+};
+pub use pod_template::{PodTemplate, PodTemplateError};
 pub use quantity::{InvalidQuantity, Quantity};
 pub(crate) use requirement::parse_bound;
 pub use requirement::{Operator, Requirement, RequirementError};
 pub(crate) use resource::api_group;
 pub use resource::{ConversionError, Key, Kind, Object, ObjectRef, Resource, UnknownKind};
+pub use storage::{
+    ClaimRef, CsiDriver, CsiNode, CsiStorageCapacity, PersistentVolume, PersistentVolumeClaim, StorageClass,
+    VolumeAttachment,
+};
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator};
 pub use text::Text;
 pub use well_known::{HASH_LABEL, TEMPLATE_GENERATION_LABEL};
@@ -88,11 +102,14 @@ mod tests {
         (pod.uid, pod.labels, pod.created, pod.deleted) = ("uid-pod".into(), labels.clone(), time, time);
         (pod.controller, pod.phase) = (controller.clone(), PodPhase::Running);
         pod.ready = Readiness::Ready { since: time };
-        let container = |name: &str| Container { name: name.into(), image: "example.com/agent:1".into() };
+        let container = |name: &str| Container::new(name, "example.com/agent:1");
         let (init_containers, containers) = (vec![container("set-up")], vec![container("agent")]);
-        pod.spec = Some(PodSpec { init_containers, containers }.into());
+        let mut spec = PodSpec::default();
+        (spec.init_containers, spec.containers) = (init_containers, containers);
+        pod.started = time;
         for node in [PodNode::Bound("node-7".into()), PodNode::Intended("node-7".into()), PodNode::None] {
-            assert_round_trip(&Pod { node, ..pod.clone() });
+            spec.is_for_one_node = node.name().is_some();
+            assert_round_trip(&Pod { node, spec: Some(spec.clone().into()), ..pod.clone() });
         }
 
         let mut revision = ControllerRevision::new("prod", "agent-one", 7, json!({"spec": {"template": {}}}));

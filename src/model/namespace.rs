@@ -22,6 +22,8 @@ pub struct Namespace {
     pub name: Text,
     /// `metadata.uid`.
     pub uid: Text,
+    /// `metadata.labels`.
+    pub labels: Labels,
     /// `metadata.annotations`.
     pub annotations: Labels,
     /// `metadata.deletionTimestamp`; set while the namespace is being deleted.
@@ -29,9 +31,10 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Returns a namespace without annotations.
+    /// Returns a namespace without labels and annotations.
     pub fn new(name: impl Into<Text>) -> Self {
-        Self { name: name.into(), uid: Text::default(), annotations: Labels::default(), deleted: None }
+        let (uid, labels, annotations) = (Text::default(), Labels::default(), Labels::default());
+        Self { name: name.into(), uid, labels, annotations, deleted: None }
     }
 }
 
@@ -53,6 +56,7 @@ impl TryFrom<NamespaceWire> for Namespace {
         Ok(Self {
             name: wire.metadata.take_name()?,
             uid: wire.metadata.uid.unwrap_or_default(),
+            labels: wire.metadata.labels.unwrap_or_default(),
             annotations: wire.metadata.annotations.unwrap_or_default(),
             deleted: wire.metadata.deletion_timestamp,
         })
@@ -64,6 +68,7 @@ impl From<Namespace> for NamespaceWire {
         let metadata = Metadata {
             name: Some(namespace.name),
             uid: unless_default(namespace.uid),
+            labels: unless_default(namespace.labels),
             annotations: unless_default(namespace.annotations),
             deletion_timestamp: namespace.deleted,
             ..Metadata::default()

@@ -1,15 +1,18 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Labels, Taint, Text,
+    Labels, ResourceList, Taint, Text,
     metadata::{Metadata, MissingName, unless_default},
     resource::{ApiVersion, KindName},
 };
 
 /// A node: the fields that decide whether a DaemonSet's pod runs on it.
 ///
-/// `spec.unschedulable` is ignored: a cordoned node has the taint `node.kubernetes.io/unschedulable`.
+/// DaemonSets ignore `spec.unschedulable`: a cordoned node has the taint `node.kubernetes.io/unschedulable`, which they
+/// tolerate. The scheduler looks at both.
 ///
 /// ```
 /// use daemonplan::model::{Labels, Node};
@@ -31,12 +34,25 @@ pub struct Node {
     pub taints: Vec<Taint>,
     /// `metadata.deletionTimestamp`; set while the node is being deleted.
     pub deleted: Option<Timestamp>,
+    /// `spec.unschedulable`: whether the node is cordoned.
+    pub unschedulable: bool,
+    /// `status.allocatable`: what pods can request, `status.capacity` by default; `None` if that is not known. Nodes of one
+    /// shape can share it.
+    pub allocatable: Option<Arc<ResourceList>>,
 }
 
 impl Node {
     /// Returns a node without labels and taints.
     pub fn new(name: impl Into<Text>) -> Self {
-        Self { name: name.into(), uid: Text::default(), labels: Labels::default(), taints: Vec::new(), deleted: None }
+        Self {
+            name: name.into(),
+            uid: Text::default(),
+            labels: Labels::default(),
+            taints: Vec::new(),
+            deleted: None,
+            unschedulable: false,
+            allocatable: None,
+        }
     }
 }
 
@@ -51,24 +67,41 @@ struct NodeWire {
     metadata: Metadata,
     #[serde(default)]
     spec: Option<NodeSpecWire>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<NodeStatusWire>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct NodeSpecWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     taints: Option<Vec<Taint>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unschedulable: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NodeStatusWire {
+    allocatable: Option<ResourceList>,
+    #[serde(skip_serializing)]
+    capacity: Option<ResourceList>,
 }
 
 impl TryFrom<NodeWire> for Node {
     type Error = MissingName;
 
     fn try_from(mut wire: NodeWire) -> Result<Self, MissingName> {
+        let spec = wire.spec.unwrap_or_default();
         Ok(Self {
             name: wire.metadata.take_name()?,
             uid: wire.metadata.uid.unwrap_or_default(),
             deleted: wire.metadata.deletion_timestamp,
             labels: wire.metadata.labels.unwrap_or_default(),
-            taints: wire.spec.and_then(|spec| spec.taints).unwrap_or_default(),
+            taints: spec.taints.unwrap_or_default(),
+            unschedulable: spec.unschedulable.unwrap_or_default(),
+            allocatable: wire
+                .status
+                .and_then(|status| status.allocatable.or(status.capacity))
+                .map(|own| Arc::new(own.rounded_up())),
         })
     }
 }
@@ -85,7 +118,13 @@ impl From<Node> for NodeWire {
                 deletion_timestamp: node.deleted,
                 ..Metadata::default()
             },
-            spec: Some(NodeSpecWire { taints: unless_default(node.taints) }),
+            spec: Some(NodeSpecWire {
+                taints: unless_default(node.taints),
+                unschedulable: node.unschedulable.then_some(true),
+            }),
+            status: node
+                .allocatable
+                .map(|own| NodeStatusWire { allocatable: Some(Arc::unwrap_or_clone(own)), capacity: None }),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::model::{Requirement, RequirementError, Text, requirement::RawRequirem
 /// assert!(selector.matches(&Node::new("node-7")));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(from = "RawSelector")]
 pub struct NodeSelector {
     terms: Vec<NodeSelectorTerm>,
@@ -31,7 +31,7 @@ pub struct NodeSelector {
 /// let term = NodeSelectorTerm::All { expressions: vec![gpu], fields: vec![] };
 /// assert!(!term.matches(&Node::new("node-7")));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NodeSelectorTerm {
     /// All requirements must hold.
     All {
@@ -53,7 +53,7 @@ pub enum NodeSelectorTerm {
 /// let requirement = FieldRequirement { key: "metadata.name".into(), equal: false, value: "node-7".into() };
 /// assert_eq!(requirement.to_string(), "field metadata.name!=node-7");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldRequirement {
     /// The field, such as `metadata.name`.
@@ -84,17 +84,60 @@ impl fmt::Display for FieldRequirement {
     }
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawSelector {
     pub(super) node_selector_terms: Option<Vec<RawTerm>>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawTerm {
+    #[serde(skip_serializing_if = "Option::is_none")]
     match_expressions: Option<Vec<RawRequirement>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) match_fields: Option<Vec<RawRequirement>>,
+}
+
+impl RawSelector {
+    /// Returns a selector as Kubernetes writes it, each term of which also requires `node`. Malformed terms, which match
+    /// nothing, become empty ones, which do so, too.
+    pub(super) fn new(selector: Option<&NodeSelector>, node: Option<&Text>) -> Self {
+        let any = [NodeSelectorTerm::All { expressions: Vec::new(), fields: Vec::new() }];
+        let terms = selector.map_or(&any[..], NodeSelector::terms);
+        Self { node_selector_terms: Some(terms.iter().map(|term| RawTerm::new(term, node)).collect()) }
+    }
+}
+
+impl RawTerm {
+    fn new(term: &NodeSelectorTerm, node: Option<&Text>) -> Self {
+        let NodeSelectorTerm::All { expressions, fields } = term else {
+            return Self { match_expressions: None, match_fields: None };
+        };
+        let expressions: Vec<_> = expressions.iter().map(RawRequirement::from).collect();
+        let fields = fields.iter().map(|FieldRequirement { key, equal, value }| RawRequirement {
+            key: key.clone(),
+            operator: if *equal { "In" } else { "NotIn" }.into(),
+            values: Some(vec![value.clone()]),
+        });
+        let fields: Vec<_> = fields.chain(node.map(RawRequirement::name_of)).collect();
+        Self {
+            match_expressions: (!expressions.is_empty()).then_some(expressions),
+            match_fields: (!fields.is_empty()).then_some(fields),
+        }
+    }
+
+    /// Whether the only requirement on fields is the name of this node.
+    pub(super) fn names_only(&self, node: &Text) -> bool {
+        self.match_fields.as_deref() == Some(&[RawRequirement::name_of(node)])
+    }
+}
+
+impl RawRequirement {
+    /// Returns the requirement that the field `metadata.name` is this name.
+    fn name_of(node: &Text) -> Self {
+        Self { key: "metadata.name".into(), operator: "In".into(), values: Some(vec![node.clone()]) }
+    }
 }
 
 impl From<RawSelector> for NodeSelector {

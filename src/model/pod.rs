@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ControllerRef, Labels, PodSpec, Text, pod_wire::PodWire};
+use crate::model::{ControllerRef, Labels, PodScheduling, PodSpec, Text, pod_wire::PodWire};
 
 /// A pod: the fields that decide whether a DaemonSet claims it, which node it runs on and whether it works.
 ///
@@ -35,6 +35,10 @@ pub struct Pod {
     pub node: PodNode,
     /// What the pod has from its template; `None` if that is not known.
     pub spec: Option<Arc<PodSpec>>,
+    /// What the status says about the pod's place on a node, if it says more than the spec.
+    pub scheduling: Option<Box<PodScheduling>>,
+    /// `status.startTime`: when the kubelet accepted the pod.
+    pub started: Option<Timestamp>,
     /// `status.phase`.
     pub phase: PodPhase,
     /// The condition `Ready`.
@@ -75,6 +79,8 @@ pub struct PodProblem {
     pub exit_code: Option<i32>,
     /// The message of the condition `PodScheduled` if it is `False`: why the scheduler does not bind the pod.
     pub unschedulable: Text,
+    /// The reason of that condition, such as `Unschedulable` or `SchedulingGated`.
+    pub unschedulable_reason: Text,
     /// `lastTransitionTime` of that condition.
     pub unschedulable_since: Option<Timestamp>,
     /// `metadata.finalizers` of a pod that is being deleted: they keep it, even if its deletion is forced.
@@ -178,6 +184,8 @@ impl Pod {
             controller: None,
             node: PodNode::None,
             spec: None,
+            scheduling: None,
+            started: None,
             phase: PodPhase::default(),
             ready: Readiness::default(),
             problem: None,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value, json};
 
-use crate::model::{Labels, NodeSelector, Text, Toleration};
+use crate::model::{HostPort, Labels, NodeSelector, Text, Toleration};
 
 /// A DaemonSet's pod template, with typed access to the fields that decide where pods run.
 ///
@@ -28,39 +28,6 @@ struct Inner {
     required_affinity: Option<NodeSelector>,
     tolerations: Vec<Toleration>,
     host_network: bool,
-}
-
-/// A port of the node that a pod takes, so that no other pod can have it there.
-///
-/// ```
-/// use daemonplan::model::PodTemplate;
-/// let template: PodTemplate = serde_json::from_str(
-///     r#"{"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 80, "hostPort": 8080}]}]}}"#,
-/// ).unwrap();
-/// let port = &template.host_ports()[0];
-/// assert_eq!((port.number, port.field.as_str()), (8080, "spec.containers[0].ports[0].hostPort"));
-/// assert!(port.conflicts_with(port));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HostPort {
-    /// The number.
-    pub number: u64,
-    /// `TCP`, `UDP` or `SCTP`.
-    pub protocol: String,
-    /// The address; empty or `0.0.0.0` for all addresses.
-    pub ip: String,
-    /// The path of the field within the template.
-    pub field: String,
-}
-
-impl HostPort {
-    /// Whether two pods with these ports cannot run on the same node.
-    pub fn conflicts_with(&self, other: &Self) -> bool {
-        let is_any = |ip: &str| ip.is_empty() || ip == "0.0.0.0";
-        let same_address = self.ip == other.ip || is_any(&self.ip) || is_any(&other.ip);
-        self.number == other.number && self.protocol == other.protocol && same_address
-    }
 }
 
 /// The error for a malformed field of a template.
@@ -191,9 +158,18 @@ impl PodTemplate {
         &self.0.tolerations
     }
 
-    /// Returns the ports of the node that a pod takes: those of its containers and sidecars. On the network of the node
-    /// (`hostNetwork`) each port of a container is one.
-    pub fn host_ports(&self) -> Vec<HostPort> {
+    /// Returns the ports of the node that a pod takes, each with the path of its field: those of its containers and
+    /// sidecars. On the network of the node (`hostNetwork`) each port of a container is one.
+    ///
+    /// ```
+    /// use daemonplan::model::PodTemplate;
+    /// let template: PodTemplate = serde_json::from_str(
+    ///     r#"{"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 80, "hostPort": 8080}]}]}}"#,
+    /// ).unwrap();
+    /// let (field, port) = &template.host_ports()[0];
+    /// assert_eq!((port.number, field.as_str()), (8080, "spec.containers[0].ports[0].hostPort"));
+    /// ```
+    pub fn host_ports(&self) -> Vec<(String, HostPort)> {
         let field = if self.host_network() { "containerPort" } else { "hostPort" };
         let spec = self.json().get("spec");
         let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
@@ -208,12 +184,11 @@ impl PodTemplate {
                 found.extend(list(container.get("ports")).iter().enumerate().filter_map(|(place, port)| {
                     let text = |name: &str| port.get(name).and_then(Value::as_str).unwrap_or_default();
                     let protocol = Some(text("protocol")).filter(|protocol| !protocol.is_empty()).unwrap_or("TCP");
-                    Some(HostPort {
-                        number: port.get(field)?.as_u64().filter(|port| *port > 0)?,
-                        protocol: protocol.to_owned(),
-                        ip: text("hostIP").to_owned(),
-                        field: format!("spec.{kind}[{number}].ports[{place}].{field}"),
-                    })
+                    let host_port = port.get(field)?.as_u64().and_then(|port| u32::try_from(port).ok())?;
+                    let (protocol, ip) = (protocol.into(), text("hostIP").into());
+                    let port = HostPort { number: host_port, protocol, ip };
+                    let path = format!("spec.{kind}[{number}].ports[{place}].{field}");
+                    (host_port > 0).then_some((path, port))
                 }));
             }
         }

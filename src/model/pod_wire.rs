@@ -1,14 +1,13 @@
 //! A pod as Kubernetes writes it.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Container, Pod, PodNode, PodPhase, PodProblem, PodSpec, Readiness, Text,
+    ActualResources, AssignedResources, Pod, PodNode, PodPhase, PodProblem, PodScheduling, PodSpec, Readiness,
+    ResourceList, Text,
     metadata::{Metadata, MissingName, unless_default},
-    node_selector::RawSelector,
+    pod_spec::PodSpecWire,
     resource::{ApiVersion, KindName},
 };
 
@@ -27,35 +26,16 @@ pub(super) struct PodWire {
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PodSpecWire {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node_name: Option<Text>,
-    #[serde(skip_serializing)]
-    affinity: Option<Affinity>,
-    #[serde(rename(serialize = "affinity"), skip_deserializing, skip_serializing_if = "Option::is_none")]
-    intended: Option<serde_json::Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    init_containers: Option<Vec<Container>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    containers: Option<Vec<Container>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Affinity {
-    node_affinity: Option<NodeAffinity>,
-}
-
-#[derive(Deserialize)]
-struct NodeAffinity {
-    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    required: Option<RawSelector>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct PodStatusWire {
     phase: Option<PodPhase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nominated_node_name: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocated_resources: Option<ResourceList>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<ActualResources>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,10 +51,18 @@ struct PodStatusWire {
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ContainerStatus {
+    #[serde(skip_serializing_if = "Option::is_none")]
     restart_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<ContainerState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_state: Option<ContainerState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocated_resources: Option<ResourceList>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<ActualResources>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -96,13 +84,15 @@ struct Waiting {
     reason: Option<Text>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ConditionWire {
     #[serde(default)]
     r#type: Text,
     #[serde(default)]
     status: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +108,10 @@ impl TryFrom<PodWire> for Pod {
         let mut status = wire.status.unwrap_or_default();
         let finalizers = wire.metadata.finalizers.take().filter(|_| wire.metadata.deletion_timestamp.is_some());
         let problem = status.take_problem(finalizers.unwrap_or_default());
-        let mut spec = wire.spec.unwrap_or_default();
+        let spec = wire.spec.unwrap_or_default();
+        let node = spec.node();
+        let spec = spec.into_pod_spec(&node);
+        let scheduling = status.take_scheduling(&node, spec.as_deref());
         let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
         Ok(Self {
             namespace,
@@ -128,8 +121,10 @@ impl TryFrom<PodWire> for Pod {
             labels: wire.metadata.labels.unwrap_or_default(),
             created: wire.metadata.creation_timestamp,
             deleted: wire.metadata.deletion_timestamp,
-            spec: spec.take_shared(),
-            node: spec.node(),
+            started: status.start_time,
+            spec,
+            node,
+            scheduling,
             phase: status.phase.unwrap_or_default(),
             ready: match condition {
                 Some(condition) if condition.status == "True" => {
@@ -149,7 +144,7 @@ impl PodStatusWire {
         let containers = all
             .into_iter()
             .flat_map(|(containers, is_init)| containers.iter().flatten().map(move |container| (container, is_init)));
-        for (ContainerStatus { restart_count, state, last_state }, is_init) in containers {
+        for (ContainerStatus { restart_count, state, last_state, .. }, is_init) in containers {
             problem.restarts = problem.restarts.saturating_add(restart_count.unwrap_or_default());
             let reason = state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_ref());
             if let Some(reason) = reason.filter(|reason| !STARTING.contains(&&***reason) && problem.waiting.is_empty())
@@ -164,14 +159,84 @@ impl PodStatusWire {
         let mut conditions = self.conditions.iter_mut().flatten();
         if let Some(condition) = conditions.find(|c| c.r#type == "PodScheduled" && c.status == "False") {
             problem.unschedulable = condition.message.take().unwrap_or_default();
+            problem.unschedulable_reason = condition.reason.take().unwrap_or_default();
             problem.unschedulable_since = condition.last_transition_time;
         }
         (problem != PodProblem::default()).then(|| Box::new(problem))
     }
 
+    /// Takes what says more than the spec about the pod's place on a node.
+    fn take_scheduling(&mut self, node: &PodNode, spec: Option<&PodSpec>) -> Option<Box<PodScheduling>> {
+        let condition = |kind: &str, reason: &str| {
+            let mut conditions = self.conditions.iter().flatten();
+            let condition = conditions.find(|c| c.r#type == kind && c.status == "True");
+            condition.is_some_and(|c| c.reason.as_deref() == Some(reason))
+        };
+        let mut scheduling = PodScheduling {
+            is_preempted: condition("DisruptionTarget", "PreemptionByScheduler"),
+            resize_is_infeasible: node.is_bound() && condition("PodResizePending", "Infeasible"),
+            ..PodScheduling::default()
+        };
+        if !node.is_bound() {
+            scheduling.nominated_node = self.nominated_node_name.take().unwrap_or_default();
+        } else if let Some(spec) = spec {
+            let mut containers = spec.all_containers();
+            let statuses = [&mut self.init_container_statuses, &mut self.container_statuses];
+            for status in statuses.into_iter().flatten().flatten().filter(|status| status.resources.is_some()) {
+                let assigned = AssignedResources {
+                    name: status.name.take().unwrap_or_default(),
+                    allocated: status.allocated_resources.take().unwrap_or_default().rounded_up(),
+                    resources: rounded_up(status.resources.take()),
+                };
+                let own = containers.find(|container| container.name == assigned.name);
+                if scheduling.resize_is_infeasible
+                    || own.is_none_or(|own| assigned.differs_from(&own.resources.requests))
+                {
+                    containers = spec.all_containers();
+                    scheduling.containers.push(assigned);
+                }
+            }
+            let pod = AssignedResources {
+                name: Text::default(),
+                allocated: self.allocated_resources.take().unwrap_or_default().rounded_up(),
+                resources: rounded_up(self.resources.take()),
+            };
+            let is_reported = pod.resources.is_some() || !pod.allocated.is_empty();
+            scheduling.pod = Some(pod).filter(|pod| is_reported && pod.differs_from(&spec.resources.requests));
+        }
+        (scheduling != PodScheduling::default()).then(|| Box::new(scheduling))
+    }
+
+    fn set_scheduling(&mut self, scheduling: PodScheduling) {
+        let PodScheduling { nominated_node, is_preempted, resize_is_infeasible, containers, pod } = scheduling;
+        self.nominated_node_name = unless_default(nominated_node);
+        let condition = |kind: &str, reason: &str| ConditionWire {
+            r#type: kind.into(),
+            status: "True".into(),
+            reason: Some(reason.into()),
+            ..ConditionWire::default()
+        };
+        let preempted = is_preempted.then(|| condition("DisruptionTarget", "PreemptionByScheduler"));
+        let infeasible = resize_is_infeasible.then(|| condition("PodResizePending", "Infeasible"));
+        for condition in preempted.into_iter().chain(infeasible) {
+            self.conditions.get_or_insert_default().push(condition);
+        }
+        for AssignedResources { name, allocated, resources } in containers {
+            self.container_statuses.get_or_insert_default().push(ContainerStatus {
+                name: unless_default(name),
+                allocated_resources: unless_default(allocated),
+                resources,
+                ..ContainerStatus::default()
+            });
+        }
+        if let Some(AssignedResources { allocated, resources, .. }) = pod {
+            (self.allocated_resources, self.resources) = (unless_default(allocated), resources);
+        }
+    }
+
     fn set_problem(&mut self, problem: PodProblem) {
         let PodProblem { reason, message, restarts, waiting, is_init, exit_code, .. } = problem;
-        let PodProblem { unschedulable, unschedulable_since, .. } = problem;
+        let PodProblem { unschedulable, unschedulable_reason, unschedulable_since, .. } = problem;
         (self.reason, self.message) = (unless_default(reason), unless_default(message));
         if restarts > 0 || !waiting.is_empty() {
             let waiting = unless_default(waiting).map(|reason| Waiting { reason: Some(reason) });
@@ -180,13 +245,15 @@ impl PodStatusWire {
                 restart_count: Some(restarts),
                 state: Some(ContainerState { waiting, terminated: None }),
                 last_state: ended.map(|terminated| ContainerState { waiting: None, terminated: Some(terminated) }),
+                ..ContainerStatus::default()
             }]);
             *(if is_init { &mut self.init_container_statuses } else { &mut self.container_statuses }) = containers;
         }
-        if !unschedulable.is_empty() || unschedulable_since.is_some() {
+        if !unschedulable.is_empty() || !unschedulable_reason.is_empty() || unschedulable_since.is_some() {
             self.conditions.get_or_insert_default().push(ConditionWire {
                 r#type: "PodScheduled".into(),
                 status: "False".into(),
+                reason: unless_default(unschedulable_reason),
                 message: unless_default(unschedulable),
                 last_transition_time: unschedulable_since,
             });
@@ -197,30 +264,8 @@ impl PodStatusWire {
 /// The reasons why containers wait during a normal start.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-impl PodSpecWire {
-    /// What the pod has from its template. A pod always has containers; where they are left out, they are not known.
-    fn take_shared(&mut self) -> Option<Arc<PodSpec>> {
-        let containers = self.containers.take().filter(|containers| !containers.is_empty())?;
-        let init_containers = self.init_containers.take().unwrap_or_default();
-        Some(Arc::new(PodSpec { init_containers, containers }))
-    }
-
-    fn node(self) -> PodNode {
-        if let Some(node) = self.node_name.filter(|node| !node.is_empty()) {
-            return PodNode::Bound(node);
-        }
-        let required = self.affinity.and_then(|affinity| affinity.node_affinity?.required);
-        let terms = required.and_then(|selector| selector.node_selector_terms).unwrap_or_default();
-        let mut fields = terms.into_iter().flat_map(|term| term.match_fields.unwrap_or_default());
-        // As in Kubernetes, the first such requirement decides, even if it does not name exactly one node.
-        match fields.find(|field| field.key == "metadata.name" && field.operator == "In") {
-            Some(field) => match <[Text; 1]>::try_from(field.values.unwrap_or_default()) {
-                Ok([node]) => PodNode::Intended(node),
-                Err(_) => PodNode::None,
-            },
-            None => PodNode::None,
-        }
-    }
+fn rounded_up(actual: Option<ActualResources>) -> Option<ActualResources> {
+    actual.map(|ActualResources { requests }| ActualResources { requests: requests.rounded_up() })
 }
 
 impl From<Pod> for PodWire {
@@ -236,24 +281,17 @@ impl From<Pod> for PodWire {
             ..Metadata::default()
         };
         metadata.set_controller(pod.controller);
-        let mut spec = PodSpecWire::default();
-        match pod.node {
-            PodNode::Bound(node) => spec.node_name = Some(node),
-            PodNode::Intended(node) => spec.intended = Some(super::affinity_to(&node)),
-            PodNode::None => {}
-        }
-        if let Some(PodSpec { init_containers, containers }) = pod.spec.map(Arc::unwrap_or_clone) {
-            spec.init_containers = unless_default(init_containers);
-            spec.containers = Some(containers);
-        }
+        let spec = PodSpecWire::of_pod(pod.spec, pod.node);
         let conditions = match pod.ready {
             Readiness::NotReady => None,
             Readiness::Ready { since } => {
                 let (r#type, status) = ("Ready".into(), "True".into());
-                Some(vec![ConditionWire { r#type, status, message: None, last_transition_time: since }])
+                Some(vec![ConditionWire { r#type, status, last_transition_time: since, ..ConditionWire::default() }])
             }
         };
-        let mut status = PodStatusWire { phase: Some(pod.phase), conditions, ..PodStatusWire::default() };
+        let phase = Some(pod.phase);
+        let mut status = PodStatusWire { phase, conditions, start_time: pod.started, ..PodStatusWire::default() };
+        status.set_scheduling(pod.scheduling.map(|scheduling| *scheduling).unwrap_or_default());
         status.set_problem(pod.problem.map(|problem| *problem).unwrap_or_default());
         Self {
             api_version: ApiVersion::default(),

@@ -127,12 +127,28 @@ impl Quantity {
     /// # Errors
     /// If the text is no quantity.
     pub fn rounded_up_to_milli(text: &str) -> Result<String, InvalidQuantity> {
-        const MILLI: i128 = ONE / 1000;
         let quantity: Self = text.trim().parse()?;
-        if quantity.nanos % MILLI == 0 {
-            return Self::canonical(text);
+        let rounded = quantity.rounded_to_milli();
+        if rounded == quantity { Self::canonical(text) } else { Ok(rounded.to_string()) }
+    }
+
+    /// Rounds the amount up to thousandths.
+    pub(crate) fn rounded_to_milli(self) -> Self {
+        const MILLI: i128 = ONE / 1000;
+        if self.nanos % MILLI == 0 {
+            return self;
         }
-        Ok(Self { nanos: quantity.milli().saturating_mul(MILLI), ..quantity }.to_string())
+        Self { nanos: self.milli().saturating_mul(MILLI), ..self }
+    }
+
+    /// Returns a number of thousandths.
+    pub(crate) fn from_milli(milli: i64) -> Self {
+        Self { nanos: i128::from(milli) * (ONE / 1000), format: Notation::DecimalSi }
+    }
+
+    /// Returns a number of bytes, which is written with a binary suffix.
+    pub(crate) fn from_bytes(bytes: i64) -> Self {
+        Self { nanos: i128::from(bytes) * ONE, format: Notation::BinarySi }
     }
 
     fn plus(self, nanos: i128, format: Notation) -> Self {
@@ -208,6 +224,12 @@ impl PartialEq for Quantity {
 }
 
 impl Eq for Quantity {}
+
+impl std::hash::Hash for Quantity {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.nanos.hash(state);
+    }
+}
 
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

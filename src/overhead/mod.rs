@@ -1,20 +1,16 @@
 //! Computes which DaemonSets would run on a node that does not exist yet, and what they would request there.
 
-mod requests;
-
 use std::{borrow::Borrow, collections::HashSet, fmt};
 
-use serde::{Serialize, ser::SerializeStruct};
+use serde::{Serialize, de::Error, ser::SerializeStruct};
 
 use crate::{
     context::SyncMode,
-    model::{DaemonSet, Key, Namespace, Node, Quantity, Resource, Text},
+    model::{DaemonSet, Key, Namespace, Node, PodSpec, PodTemplate, Quantity, Resource, ResourceList, Text},
     placement::{PlacementReason, PlacementRules},
     planner::Snapshot,
     settings::Settings,
 };
-
-use requests::Resources;
 
 /// All DaemonSets of a cluster, to compute which of them would run on a node that does not exist yet. Autoscalers use
 /// this to know what is left of a new node.
@@ -57,7 +53,7 @@ struct FleetMember {
     key: Key,
     /// The index of its group.
     group: usize,
-    requests: Amounts,
+    requests: AmountsByIndex,
 }
 
 /// DaemonSets with equal rules, and the sum of their requests.
@@ -66,11 +62,11 @@ struct PlacementGroup {
     rules: PlacementRules,
     mode: SyncMode,
     count: usize,
-    requests: Amounts,
+    requests: AmountsByIndex,
 }
 
 /// Amounts by the index of the fleet's resources.
-type Amounts = Vec<Quantity>;
+type AmountsByIndex = Vec<Quantity>;
 
 /// The DaemonSets of a [`DaemonSetFleet`] that would run on a node, and their requests.
 ///
@@ -86,7 +82,7 @@ pub struct Overhead<'f> {
     /// Whether the DaemonSets of each group would run.
     run: Vec<bool>,
     count: usize,
-    sums: Amounts,
+    sums: AmountsByIndex,
 }
 
 /// Why a DaemonSet would not run on a node.
@@ -143,7 +139,7 @@ impl DaemonSetFleet {
         Self::build(daemonsets.into_iter().map(|(daemonset, namespace)| {
             let (daemonset, namespace) = (daemonset.borrow(), namespace.borrow());
             let mode = SyncMode::of(daemonset, namespace);
-            (daemonset.key(), rules(daemonset, namespace), mode, requests::of_template(&daemonset.template))
+            (daemonset.key(), rules(daemonset, namespace), mode, requests_of(&daemonset.template))
         }))
     }
 
@@ -152,31 +148,31 @@ impl DaemonSetFleet {
         Self::build(snapshots.into_iter().map(|snapshot| {
             let daemonset = snapshot.daemonset;
             let mode = SyncMode::of(daemonset, snapshot.namespace);
-            (daemonset.key(), snapshot.placement_rules(), mode, requests::of_template(&daemonset.template))
+            (daemonset.key(), snapshot.placement_rules(), mode, requests_of(&daemonset.template))
         }))
     }
 
     fn build(
-        daemonsets: impl Iterator<Item = (Key, PlacementRules, SyncMode, Result<Resources, serde_json::Error>)>,
+        daemonsets: impl Iterator<Item = (Key, PlacementRules, SyncMode, Result<ResourceList, serde_json::Error>)>,
     ) -> Self {
         let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
         let mut all: Vec<_> = daemonsets
             .map(|(key, rules, mode, requests)| {
                 let requests = requests.unwrap_or_else(|source| {
                     fleet.problems.push(RequestsError { daemonset: key.clone(), source });
-                    Resources::new()
+                    ResourceList::default()
                 });
                 (key, rules, mode, requests)
             })
             .collect();
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         fleet.problems.sort_by(|a, b| a.daemonset.cmp(&b.daemonset));
-        fleet.resources = all.iter().flat_map(|(.., requests)| requests.keys().cloned()).collect();
+        fleet.resources =
+            all.iter().flat_map(|(.., requests)| requests.iter().map(|(resource, _)| resource.clone())).collect();
         fleet.resources.sort();
         fleet.resources.dedup();
         for (key, rules, mode, requests) in all {
-            let amounts = fleet.resources.iter().map(|resource| requests.get(resource).copied().unwrap_or_default());
-            let amounts = amounts.collect();
+            let amounts = fleet.resources.iter().map(|resource| requests.get(resource)).collect();
             fleet.add(key, rules, mode, amounts);
         }
         fleet
@@ -187,7 +183,7 @@ impl DaemonSetFleet {
         &self.problems
     }
 
-    fn add(&mut self, key: Key, rules: PlacementRules, mode: SyncMode, requests: Amounts) {
+    fn add(&mut self, key: Key, rules: PlacementRules, mode: SyncMode, requests: AmountsByIndex) {
         let known = self.groups.iter_mut().enumerate();
         let mut known = known.filter(|(_, group)| group.mode == mode && group.rules == rules);
         let group = if let Some((index, group)) = known.next() {
@@ -223,7 +219,21 @@ impl DaemonSetFleet {
     }
 }
 
-fn add(sums: &mut Amounts, more: &Amounts) {
+/// Computes what a pod of a template requests. The API server refuses negative amounts.
+fn requests_of(template: &PodTemplate) -> Result<ResourceList, serde_json::Error> {
+    let spec = PodSpec::of(template)?;
+    let containers = spec.init_containers.iter().chain(&spec.containers).map(|container| &container.resources);
+    let lists = containers.chain([&spec.resources]).flat_map(|resources| [&resources.requests, &resources.limits]);
+    let mut amounts = lists.chain([&spec.overhead]).flatten();
+    match amounts.find(|(_, amount)| **amount < Quantity::default()) {
+        Some((resource, amount)) => Err(serde_json::Error::custom(format_args!(
+            "{resource}: expected a quantity of at least 0, found {amount}"
+        ))),
+        None => Ok(spec.requests()),
+    }
+}
+
+fn add(sums: &mut AmountsByIndex, more: &AmountsByIndex) {
     for (sum, amount) in sums.iter_mut().zip(more).filter(|(_, amount)| !amount.is_zero()) {
         *sum += *amount;
     }
@@ -307,7 +317,7 @@ impl Serialize for Overhead<'_> {
         #[serde(rename_all = "camelCase")]
         struct Running<'a> {
             daemon_set: &'a Key,
-            requests: Resources,
+            requests: ResourceList,
         }
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -325,7 +335,7 @@ impl Serialize for Overhead<'_> {
             let message = refusal.to_string();
             Refused { daemon_set, refusal, message }
         });
-        let sums = self.requests().map(|(resource, amount)| (Text::from(resource), amount)).collect::<Resources>();
+        let sums = self.requests().map(|(resource, amount)| (Text::from(resource), amount)).collect::<ResourceList>();
         let unknown: Vec<_> = self.unknown().map(ToString::to_string).collect();
         let mut fields = serializer.serialize_struct("Overhead", 5)?;
         fields.serialize_field("node", &self.node.name)?;
@@ -338,5 +348,26 @@ impl Serialize for Overhead<'_> {
             fields.serialize_field("unknown", &unknown)?;
         }
         fields.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn negative_amounts_are_refused() {
+        for spec in [
+            json!({"containers": [{"resources": {"requests": {"cpu": "-250m"}}}]}),
+            json!({"initContainers": [{"resources": {"limits": {"cpu": "-1"}}}]}),
+            json!({"overhead": {"cpu": "-1"}}),
+            json!({"resources": {"requests": {"cpu": "-1"}}}),
+        ] {
+            let template: PodTemplate = from_value(json!({"spec": spec})).unwrap();
+            let error = requests_of(&template).unwrap_err().to_string();
+            assert!(error.starts_with("cpu: expected a quantity of at least 0, found -"), "{error}");
+        }
     }
 }

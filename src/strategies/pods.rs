@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::strategies::{ago, hash_labels, with_hash};
 use crate::{
     model::{
-        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Labels, Namespace, Node, Pod, PodNode, PodPhase,
-        PodProblem, PodSpec, PodTemplate, Readiness, TEMPLATE_GENERATION_LABEL, Text,
+        Container, ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Labels, Namespace, Node, Pod, PodNode,
+        PodPhase, PodProblem, PodSpec, PodTemplate, Readiness, TEMPLATE_GENERATION_LABEL, Text,
     },
     planner::Snapshot,
 };
@@ -141,10 +141,10 @@ pub(super) fn arbitrary_pods(
     ];
     let namespaces = prop_oneof![20 => Just(daemonset.namespace.clone()), 1 => Just("elsewhere".into())];
     let metadata = (namespaces, controllers(daemonset), selected(), select(hashes(daemonset, revisions)), ages());
-    let state = (place, phases, readiness(), prop::bool::weighted(0.1), problems(), specs());
+    let state = (place, phases, readiness(), prop::bool::weighted(0.1), problems(), containers());
     let pod = (metadata, template_generations(), state).prop_map(|(metadata, generation, state)| {
         let (namespace, controller, labels, hash, created) = metadata;
-        let (node, phase, ready, deleted, problem, spec) = state;
+        let (node, phase, ready, deleted, problem, container) = state;
         let mut pod = Pod::new(namespace, "");
         let labels = with_hash(&labels, hash);
         pod.labels = match generation {
@@ -152,11 +152,16 @@ pub(super) fn arbitrary_pods(
             None => labels,
         };
         pod.controller = controller;
+        // Pods of a DaemonSet are for one node, also as they are read again.
+        pod.spec = container.map(|container| {
+            let mut spec = PodSpec::default();
+            (spec.containers, spec.is_for_one_node) = (vec![container], node.name().is_some());
+            Arc::new(spec)
+        });
         pod.node = node;
         pod.phase = phase;
         pod.ready = ready;
         pod.problem = problem;
-        pod.spec = spec;
         pod.created = created;
         pod.deleted = deleted.then(|| ago(10));
         pod
@@ -202,10 +207,9 @@ fn ages() -> impl Strategy<Value = Option<Timestamp>> + Clone {
 }
 
 /// Containers as those of the generated templates, and others.
-fn specs() -> impl Strategy<Value = Option<Arc<PodSpec>>> + Clone {
-    let spec = (select(vec!["agent", "other"]), select(vec!["agent:1", "agent:2"]));
-    let spec = spec.prop_map(|(name, image)| PodSpec::of(&PodTemplate::default().with_container(name, image)).into());
-    option::weighted(0.8, spec)
+fn containers() -> impl Strategy<Value = Option<Container>> + Clone {
+    let container = (select(vec!["agent", "other"]), select(vec!["agent:1", "agent:2"]));
+    option::weighted(0.8, container.prop_map(|(name, image)| Container::new(name, image)))
 }
 
 fn problems() -> impl Strategy<Value = Option<Box<PodProblem>>> + Clone {

@@ -1,11 +1,11 @@
 //! Writes objects as `kubectl get -o json` does, with the fields that planning does not need.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Serializer, Value, json, ser::PrettyFormatter};
 
-use crate::model::{Node, Pod, PodPhase, Readiness};
+use crate::model::{Node, Pod, PodPhase, PodSpec, Readiness};
 use crate::synthetic::{SyntheticCluster, now};
 
 impl SyntheticCluster {
@@ -66,7 +66,7 @@ fn complete_node(node: &Node) -> Value {
         let name = format!("registry.example.com/platform/image-{number}");
         json!({"names": [format!("{name}@sha256:{:064x}", number), format!("{name}:1.{number}.0")], "sizeBytes": 100_000_000 + number})
     };
-    let amounts = json!({"cpu": "8", "ephemeral-storage": "104845292Ki", "memory": "32386544Ki", "pods": "110"});
+    let amounts = json!(node.allocatable.as_deref());
     let status = json!({
         "addresses": [{"address": address, "type": "InternalIP"}, {"address": node.name, "type": "Hostname"}],
         "allocatable": amounts,
@@ -90,14 +90,31 @@ fn complete_node(node: &Node) -> Value {
     complete
 }
 
+/// Returns what the pods of an application have in common.
+pub(super) fn spec_of(pod: &Pod) -> Option<Arc<PodSpec>> {
+    let name = application(pod);
+    let spec = pod_spec(name, &image(name));
+    let is_of_daemonset = pod.controller.as_ref().is_some_and(|controller| controller.kind == "DaemonSet");
+    PodSpec::of_pod(&spec, is_of_daemonset, &pod.labels)
+}
+
+fn application(pod: &Pod) -> &str {
+    pod.labels.get("app.kubernetes.io/name").unwrap_or_default()
+}
+
+fn image(name: &str) -> String {
+    format!("registry.example.com/platform/{name}:1.2.0")
+}
+
 fn complete_pod(pod: &Pod) -> Value {
-    let name = pod.labels.get("app.kubernetes.io/name").unwrap_or_default();
-    let image = format!("registry.example.com/platform/{name}:1.2.0");
+    let name = application(pod);
+    let image = image(name);
     let mut complete = json!(pod);
     if let Some(complete) = complete.as_object_mut() {
         let mut spec = pod_spec(name, &image);
         if let (Some(spec), Some(Value::Object(minimal))) = (spec.as_object_mut(), complete.remove("spec")) {
-            spec.extend(minimal);
+            // The place of the pod; everything else is part of the complete spec.
+            spec.extend(minimal.into_iter().filter(|(field, _)| field == "nodeName" || field == "affinity"));
         }
         complete.insert("spec".into(), spec);
         complete.insert("status".into(), pod_status(pod, &image));

@@ -17,6 +17,8 @@ mod manifest;
 mod nodes;
 mod random;
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -132,6 +134,12 @@ impl Synthetic {
             cluster.pods.push(pod);
         }
         // As when they are read from manifests.
+        let mut specs = HashMap::new();
+        for pod in &mut cluster.pods {
+            let application = pod.controller.as_ref().map(|own| (own.kind.clone(), own.name.clone()));
+            pod.spec.clone_from(specs.entry(application).or_insert_with(|| manifest::spec_of(pod)));
+            pod.started = pod.created;
+        }
         let mut interner = Interner::default();
         for node in &mut cluster.nodes {
             interner.share(node);

@@ -1,4 +1,6 @@
-use crate::model::{Labels, Node, Taint, TaintEffect};
+use std::sync::Arc;
+
+use crate::model::{Labels, Node, Quantity, ResourceList, Taint, TaintEffect};
 use crate::synthetic::random::Random;
 
 /// A pool of nodes: its share in percent, its instance type and its taint.
@@ -6,19 +8,34 @@ struct Pool {
     name: &'static str,
     share: u32,
     instance: &'static str,
+    /// Cores, and GiB of memory.
+    size: (i64, i64),
     taint: Option<(&'static str, &'static str)>,
 }
 
 const POOLS: [Pool; 6] = [
-    Pool { name: "general", share: 60, instance: "m7.2xlarge", taint: None },
-    Pool { name: "memory", share: 20, instance: "r7.4xlarge", taint: None },
-    Pool { name: "gpu", share: 8, instance: "g6.12xlarge", taint: Some(("nvidia.com/gpu", "present")) },
-    Pool { name: "ingress", share: 4, instance: "c7.xlarge", taint: Some(("dedicated", "ingress")) },
-    Pool { name: "infra", share: 5, instance: "m7.4xlarge", taint: Some(("node-role.kubernetes.io/infra", "")) },
+    Pool { name: "general", share: 60, instance: "m7.2xlarge", size: (8, 32), taint: None },
+    Pool { name: "memory", share: 20, instance: "r7.4xlarge", size: (16, 128), taint: None },
+    Pool {
+        name: "gpu",
+        share: 8,
+        instance: "g6.12xlarge",
+        size: (48, 192),
+        taint: Some(("nvidia.com/gpu", "present")),
+    },
+    Pool { name: "ingress", share: 4, instance: "c7.xlarge", size: (4, 8), taint: Some(("dedicated", "ingress")) },
+    Pool {
+        name: "infra",
+        share: 5,
+        instance: "m7.4xlarge",
+        size: (16, 64),
+        taint: Some(("node-role.kubernetes.io/infra", "")),
+    },
     Pool {
         name: "control-plane",
         share: 3,
         instance: "m7.xlarge",
+        size: (4, 16),
         taint: Some(("node-role.kubernetes.io/control-plane", "")),
     },
 ];
@@ -56,7 +73,21 @@ fn node(number: usize, random: &mut Random) -> Node {
         ("topology.kubernetes.io/zone", zone),
     ]);
     node.taints = taints(pool, random);
+    node.unschedulable = node.taints.iter().any(Taint::is_cordon);
+    node.allocatable = Some(Arc::new(allocatable(pool)));
     node
+}
+
+/// What pods can request, after what the kubelet keeps for itself.
+fn allocatable(pool: &Pool) -> ResourceList {
+    const GIB: i64 = 1 << 30;
+    let (cores, memory) = pool.size;
+    ResourceList::from_iter([
+        ("cpu", Quantity::from_milli(cores * 1000 - 80)),
+        ("ephemeral-storage", Quantity::from_bytes(100 * GIB)),
+        ("memory", Quantity::from_bytes((memory - 1) * GIB)),
+        ("pods", Quantity::from(110_i64)),
+    ])
 }
 
 /// Returns the pool at this percentage of all nodes.

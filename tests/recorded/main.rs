@@ -4,5 +4,7 @@
 
 mod conformance;
 mod quantities;
+mod requests;
 mod scalars;
+mod scheduling;
 mod validation;

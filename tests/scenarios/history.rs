@@ -166,7 +166,7 @@ fn a_relabelling_of_pods_of_another_template_is_warned_of() {
 fn pods_that_have_the_current_label_and_run_another_image_are_named() {
     let runs = |name: &str, image: &str| {
         let spec = PodSpec::of(&PodTemplate::default().with_container("agent", image));
-        pod(name, name).of("two").but(|pod| pod.spec = Some(spec.into()))
+        pod(name, name).of("two").but(|pod| pod.spec = Some(spec.unwrap().into()))
     };
     let warnings = |pods: &[Pod]| {
         let cluster = cluster([node("a"), node("b")]).with_new_template().with_pods(pods.iter().cloned());

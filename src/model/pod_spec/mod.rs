@@ -1,0 +1,150 @@
+//! What a pod has from its template: containers, resources, and what the scheduler and admission look at.
+
+mod affinity;
+mod requests;
+mod resources;
+mod volume;
+mod wire;
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::{Labels, NodeSelector, PodTemplate, Text, Toleration};
+
+pub use affinity::{PodAffinityTerm, TopologySpreadConstraint};
+pub use resources::{HostPort, ResourceList, ResourceRequirements};
+pub use volume::PodVolume;
+pub(super) use wire::PodSpecWire;
+
+/// The parts of a pod's spec that it has in common with the other pods of its template.
+///
+/// ```
+/// use daemonplan::model::Pod;
+/// let pod: Pod = serde_json::from_str(r#"{
+///     "metadata": {"name": "agent-x2k"}, "spec": {"containers": [{"name": "agent", "image": "example.com/agent:2"}]}
+/// }"#)?;
+/// assert_eq!(pod.spec.unwrap().containers[0].image, "example.com/agent:2");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct PodSpec {
+    /// `spec.initContainers`.
+    pub init_containers: Vec<Container>,
+    /// `spec.containers`.
+    pub containers: Vec<Container>,
+    /// `spec.resources`: those of the pod itself, which replace what its containers request.
+    pub resources: ResourceRequirements,
+    /// `spec.overhead`: what the RuntimeClass adds.
+    pub overhead: ResourceList,
+    /// `spec.nodeSelector`.
+    pub node_selector: Labels,
+    /// The required node affinity; `None` if any node will do.
+    pub node_affinity: Option<NodeSelector>,
+    /// Whether each term of `node_affinity` also requires the node of [`Pod::node`](super::Pod::node), as in the pods of a
+    /// DaemonSet. That requirement is left out of the terms, so that pods for different nodes can share them.
+    pub is_for_one_node: bool,
+    /// `spec.tolerations`.
+    pub tolerations: Vec<Toleration>,
+    /// The required pod affinity.
+    pub pod_affinity: Vec<PodAffinityTerm>,
+    /// The required pod anti-affinity.
+    pub pod_anti_affinity: Vec<PodAffinityTerm>,
+    /// The constraints of `spec.topologySpreadConstraints` with `whenUnsatisfiable: DoNotSchedule`.
+    pub topology_spread: Vec<TopologySpreadConstraint>,
+    /// The volumes that can keep a pod off a node.
+    pub volumes: Vec<PodVolume>,
+    /// `spec.schedulerName`; empty for the default scheduler.
+    pub scheduler: Text,
+    /// The names in `spec.schedulingGates`.
+    pub scheduling_gates: Vec<Text>,
+    /// `spec.priority`, which admission sets from the PriorityClass.
+    pub priority: Option<i32>,
+    /// `spec.priorityClassName`; often empty.
+    pub priority_class: Text,
+    /// Whether `spec.preemptionPolicy` is `Never`: the pod never takes the place of others.
+    pub never_preempts: bool,
+    /// `spec.runtimeClassName`; often empty.
+    pub runtime_class: Text,
+}
+
+/// A container of a [`PodSpec`].
+///
+/// ```
+/// use daemonplan::model::{PodSpec, PodTemplate};
+/// let template = PodTemplate::default().with_container("agent", "example.com/agent:1");
+/// let container = &PodSpec::of(&template)?.containers[0];
+/// assert_eq!((&*container.name, &*container.image), ("agent", "example.com/agent:1"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Container {
+    /// The name.
+    pub name: Text,
+    /// The image. An update of a pod can change it, and of the other fields here only the resources.
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/#pod-update-and-replacement>
+    pub image: Text,
+    /// The requests and limits.
+    pub resources: ResourceRequirements,
+    /// The ports of the node that the container takes.
+    pub host_ports: Vec<HostPort>,
+    /// Whether an init container keeps running beside the containers: its `restartPolicy` is `Always`.
+    pub is_sidecar: bool,
+}
+
+/// The name of the default scheduler.
+const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
+impl PodSpec {
+    /// Returns what a template says, with the API server's defaults.
+    ///
+    /// # Errors
+    /// If a field has the wrong type, such as a quantity that cannot be read. The API server refuses such a template.
+    pub fn of(template: &PodTemplate) -> Result<Self, serde_json::Error> {
+        let spec = template.json().get("spec").unwrap_or(&Value::Null);
+        Ok(Option::<PodSpecWire>::deserialize(spec)?.unwrap_or_default().into_spec(false))
+    }
+
+    /// Returns what the created pods with these labels have in common, as the API server stores them. `None` if the spec
+    /// cannot be read.
+    pub(crate) fn of_pod(spec: &Value, is_of_daemonset: bool, labels: &Labels) -> Option<Arc<Self>> {
+        let mut spec = PodSpecWire::deserialize(spec).ok()?.into_spec(is_of_daemonset);
+        if is_of_daemonset {
+            // The name of the node replaces the required node affinity.
+            spec.node_affinity = None;
+        }
+        for term in spec.pod_affinity.iter_mut().chain(&mut spec.pod_anti_affinity) {
+            term.merge_label_keys(labels);
+        }
+        for constraint in &mut spec.topology_spread {
+            constraint.merge_label_keys(labels);
+        }
+        Some(Arc::new(spec))
+    }
+
+    /// Whether the default scheduler is to bind the pod.
+    pub fn is_of_default_scheduler(&self) -> bool {
+        self.scheduler.is_empty()
+    }
+
+    /// Iterates over all containers, init containers first.
+    pub(crate) fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
+    }
+
+    /// Iterates over the ports of the node that the pod takes: those of its containers and sidecars.
+    pub fn host_ports(&self) -> impl Iterator<Item = &HostPort> {
+        let sidecars = self.init_containers.iter().filter(|container| container.is_sidecar);
+        self.containers.iter().chain(sidecars).flat_map(|container| &container.host_ports)
+    }
+}
+
+impl Container {
+    /// Returns a container without resources and ports.
+    pub fn new(name: impl Into<Text>, image: impl Into<Text>) -> Self {
+        Self { name: name.into(), image: image.into(), ..Self::default() }
+    }
+}

@@ -1,0 +1,77 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Preemption, SchedulingBlocker};
+use crate::model::Text;
+
+/// Whether the default scheduler would bind a pod, to which node, and if not, why.
+///
+/// It displays as the scheduler's own words.
+///
+/// ```
+/// use daemonplan::{model::Pod, scheduling::{ClusterState, SchedulingObjects, SchedulingVerdict}};
+/// let objects = SchedulingObjects::default();
+/// let feasibility = ClusterState::new([], [], [], &objects).feasibility(&Pod::new("prod", "agent-x2k"));
+/// assert_eq!(feasibility.verdict, SchedulingVerdict::Error);
+/// assert_eq!(feasibility.to_string(), "no nodes available to schedule pods");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Feasibility {
+    /// The node that the pod is for, or the only node that would do.
+    pub node: Option<Text>,
+    /// What becomes of the pod.
+    pub verdict: SchedulingVerdict,
+    /// Whether the scheduler finds a node, also where it would not look for one: for pods that are gated or of another
+    /// scheduler.
+    pub would_fit: bool,
+    /// Every plugin that refuses the pod's node on its own. Empty for pods that are for no node in particular.
+    pub blockers: Vec<SchedulingBlocker>,
+    /// The message of the condition `PodScheduled`, if the scheduler looks for a node and finds none.
+    pub message: Option<String>,
+    /// Whether the pod would take the place of others, if it fits nowhere. `None` where the scheduler does not try.
+    pub preemption: Option<Preemption>,
+}
+
+/// What becomes of a pod in the default scheduler.
+///
+/// ```
+/// use daemonplan::scheduling::SchedulingVerdict;
+/// assert_eq!(serde_json::to_value(SchedulingVerdict::OtherScheduler)?, "otherScheduler");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum SchedulingVerdict {
+    /// The scheduler binds it.
+    Fits,
+    /// No node will do.
+    Unschedulable,
+    /// It does not enter the queue before its scheduling gates are removed.
+    Gated,
+    /// `spec.schedulerName` names another scheduler, which decides.
+    OtherScheduler,
+    /// The cluster has no nodes.
+    Error,
+}
+
+impl fmt::Display for Feasibility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.verdict, &self.message) {
+            (_, Some(message)) => f.write_str(message),
+            (SchedulingVerdict::Error, None) => f.write_str("no nodes available to schedule pods"),
+            (SchedulingVerdict::Fits, None) => match &self.node {
+                Some(node) => write!(f, "fits on {node}"),
+                None => f.write_str("fits"),
+            },
+            (SchedulingVerdict::OtherScheduler, None) => f.write_str("left to another scheduler"),
+            (SchedulingVerdict::Gated | SchedulingVerdict::Unschedulable, None) => {
+                let reasons: Vec<_> = self.blockers.iter().map(ToString::to_string).collect();
+                f.write_str(&reasons.join(", "))
+            }
+        }
+    }
+}

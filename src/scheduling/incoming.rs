@@ -1,0 +1,194 @@
+//! A pod that is to be scheduled, and what is the same for all nodes.
+
+use std::borrow::Cow;
+
+use super::{
+    Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage,
+    cluster_state::{NodeInfo, is_same, priority},
+    plugins::{
+        affinity::AffinityCounts, binding::PodClaims, check_node_affinity, check_ports, check_resources, check_taints,
+        check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
+    },
+};
+use crate::model::{HostPort, Pod, PodSpec};
+
+/// What the scheduler works out about a pod before it looks at nodes.
+pub(super) struct Incoming<'s> {
+    pub(super) state: &'s ClusterState<'s>,
+    pub(super) pod: &'s Pod,
+    pub(super) spec: Cow<'s, PodSpec>,
+    pub(super) requests: Amounts,
+    pub(super) claims: PodClaims<'s>,
+    pub(super) zones: Zones<'s>,
+    counts: Counts,
+    /// What refuses all nodes, in the order in which the plugins are asked.
+    pub(super) refusals: Vec<SchedulingBlocker>,
+}
+
+/// What the scheduler counts of the pods in the cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) affinity: AffinityCounts,
+    pub(super) spread: SpreadCounts,
+    /// How many pods use a claim of the pod that only one pod may use.
+    pub(super) claim_users: i64,
+}
+
+#[derive(Clone)]
+/// A node as it would be if some of its pods left and others came.
+pub(super) struct Trial<'t, 's> {
+    pub(super) incoming: &'t Incoming<'s>,
+    pub(super) info: &'t NodeInfo<'s>,
+    pub(super) pods: Cow<'t, [&'s Pod]>,
+    pub(super) requested: Cow<'t, Amounts>,
+    pub(super) counts: Cow<'t, Counts>,
+    /// The ports of pods that have left. As in the scheduler, they are free even if another pod has them, too.
+    pub(super) released: Vec<HostPort>,
+}
+
+/// The plugins in the order in which they are asked about a node.
+const FILTERS: [Plugin; 11] = [
+    Plugin::NodeUnschedulable,
+    Plugin::TaintToleration,
+    Plugin::NodeAffinity,
+    Plugin::NodePorts,
+    Plugin::NodeResourcesFit,
+    Plugin::VolumeRestrictions,
+    Plugin::NodeVolumeLimits,
+    Plugin::VolumeBinding,
+    Plugin::VolumeZone,
+    Plugin::PodTopologySpread,
+    Plugin::InterPodAffinity,
+];
+
+impl<'s> Incoming<'s> {
+    pub(super) fn new(state: &'s ClusterState<'_>, pod: &'s Pod) -> Self {
+        let spec = pod.spec.as_deref().map_or_else(Cow::default, Cow::Borrowed);
+        let requests = Amounts::from(&spec.requests());
+        let mut refusals = Vec::new();
+        if let Err(blocker) = restrictions::single_claims(state, pod, &spec) {
+            refusals.push(blocker);
+        }
+        let claims = PodClaims::new(state, pod, &spec).unwrap_or_else(|blocker| {
+            refusals.push(blocker);
+            PodClaims::default()
+        });
+        let zones = Zones::new(state, pod, &spec).unwrap_or_else(|blocker| {
+            refusals.push(blocker);
+            Zones::default()
+        });
+        let mut incoming = Self { state, pod, spec, requests, claims, zones, counts: Counts::default(), refusals };
+        incoming.counts = Counts {
+            affinity: AffinityCounts::new(&incoming),
+            spread: SpreadCounts::new(&incoming),
+            claim_users: restrictions::claim_users(&incoming),
+        };
+        incoming
+    }
+
+    pub(super) fn priority(&self) -> i32 {
+        priority(self.pod)
+    }
+
+    pub(super) fn host_ports(&self) -> impl Iterator<Item = &HostPort> {
+        self.spec.host_ports()
+    }
+
+    /// Returns the other pods on a node.
+    pub(super) fn others<'t>(&self, info: &'t NodeInfo<'s>) -> Cow<'t, [&'s Pod]> {
+        if info.pods.iter().any(|other| is_same(other, self.pod)) {
+            Cow::Owned(info.pods.iter().copied().filter(|other| !is_same(other, self.pod)).collect())
+        } else {
+            Cow::Borrowed(&info.pods)
+        }
+    }
+
+    /// Returns why the pod does not enter the queue.
+    pub(super) fn gated(&self) -> Option<SchedulingBlocker> {
+        let gates = &self.spec.scheduling_gates;
+        (!gates.is_empty()).then(|| {
+            let code = Code::UnschedulableAndUnresolvable;
+            SchedulingBlocker::new(
+                Plugin::SchedulingGates,
+                Stage::PreEnqueue,
+                code,
+                vec![Cause::Gated { gates: gates.clone() }],
+            )
+        })
+    }
+
+    /// Asks every plugin on its own about a node; if there is none, those that refuse all nodes.
+    pub(super) fn blockers(&self, node: Option<&NodeInfo<'s>>) -> Vec<SchedulingBlocker> {
+        let trial = node.map(|info| Trial::new(self, info));
+        let filter = |plugin: Plugin| {
+            let refusal = self.refusals.iter().find(|blocker| blocker.plugin == plugin);
+            refusal.cloned().or_else(|| trial.as_ref()?.check(plugin))
+        };
+        self.gated().into_iter().chain(FILTERS.into_iter().filter_map(filter)).collect()
+    }
+}
+
+fn ports(pod: &Pod) -> impl Iterator<Item = &HostPort> {
+    pod.spec.iter().flat_map(|spec| spec.host_ports())
+}
+
+impl<'t, 's> Trial<'t, 's> {
+    pub(super) fn new(incoming: &'t Incoming<'s>, info: &'t NodeInfo<'s>) -> Self {
+        let pods = incoming.others(info);
+        let mut requested = Cow::Borrowed(&info.requested);
+        if pods.len() < info.pods.len() {
+            requested.to_mut().subtract(&super::cluster_state::assigned(incoming.pod));
+        }
+        let mut counts = Cow::Borrowed(&incoming.counts);
+        if incoming.counts.spread.depends_on_node() {
+            counts.to_mut().spread.count_on(incoming, info);
+        }
+        Self { incoming, info, pods, requested, counts, released: Vec::new() }
+    }
+
+    /// Returns the refusal of the first plugin that refuses the node.
+    pub(super) fn refusal(&self) -> Option<SchedulingBlocker> {
+        FILTERS.into_iter().find_map(|plugin| self.check(plugin))
+    }
+
+    fn check(&self, plugin: Plugin) -> Option<SchedulingBlocker> {
+        match plugin {
+            Plugin::NodeUnschedulable => check_unschedulable(self),
+            Plugin::TaintToleration => check_taints(self),
+            Plugin::NodeAffinity => check_node_affinity(self),
+            Plugin::NodePorts => check_ports(self),
+            Plugin::NodeResourcesFit => check_resources(self),
+            Plugin::VolumeRestrictions => restrictions::check(self),
+            Plugin::NodeVolumeLimits => volume_limits::check(self),
+            Plugin::VolumeBinding => self.incoming.claims.check(self.incoming.state, self.info.node),
+            Plugin::VolumeZone => self.incoming.zones.check(self.info.node),
+            Plugin::PodTopologySpread => self.counts.spread.check(self),
+            Plugin::InterPodAffinity => self.counts.affinity.check(self),
+            Plugin::SchedulingGates => None,
+        }
+    }
+
+    /// Lets a pod come to the node.
+    pub(super) fn add(&mut self, pod: &'s Pod) {
+        self.pods.to_mut().push(pod);
+        self.released.retain(|port| !ports(pod).any(|own| own.is_same(port)));
+        self.requested.to_mut().add(&super::cluster_state::assigned(pod));
+        self.count(pod, 1);
+    }
+
+    /// Lets a pod leave the node.
+    pub(super) fn remove(&mut self, pod: &Pod) {
+        self.pods.to_mut().retain(|other| !is_same(other, pod));
+        self.released.extend(ports(pod).cloned());
+        self.requested.to_mut().subtract(&super::cluster_state::assigned(pod));
+        self.count(pod, -1);
+    }
+
+    fn count(&mut self, pod: &Pod, by: i64) {
+        let (incoming, node) = (self.incoming, self.info.node);
+        let counts = self.counts.to_mut();
+        counts.affinity.count(incoming, pod, node, by);
+        counts.spread.count(incoming, pod, node, by);
+        counts.claim_users += by * restrictions::single_claims_used_by(incoming, pod);
+    }
+}

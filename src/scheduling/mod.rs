@@ -1,0 +1,25 @@
+//! The default scheduler's half: whether it would bind a pod to a node, and if not, why and what would help.
+//!
+//! A DaemonSet's pods are created for their nodes, and bound by the default scheduler. [`ClusterState`] holds what it looks
+//! at; [`ClusterState::feasibility`] runs one cycle of it for a pod. No `Snapshot` is needed, and the pod need not be of a
+//! DaemonSet.
+//!
+//! The rules are those of Kubernetes 1.36 with its default configuration and feature gates. Not covered are dynamic resource
+//! allocation, the scores by which the scheduler picks one of several nodes, and extenders.
+
+mod amounts;
+mod blocker;
+mod cluster_state;
+mod cycle;
+mod feasibility;
+mod incoming;
+mod objects;
+mod plugins;
+mod preemption;
+
+pub use amounts::Amounts;
+pub use blocker::{Cause, Code, Plugin, SchedulingBlocker, Stage};
+pub use cluster_state::ClusterState;
+pub use feasibility::{Feasibility, SchedulingVerdict};
+pub use objects::{SchedulingObject, SchedulingObjects};
+pub use preemption::{NoVictims, Preemption};

@@ -1,0 +1,147 @@
+//! Required affinity and anti-affinity between pods.
+
+use std::collections::HashMap;
+
+use super::super::{
+    Cause, ClusterState, Code, Plugin, SchedulingBlocker,
+    cluster_state::{is_same, key},
+    incoming::{Incoming, Trial},
+};
+use crate::model::{Node, Pod, PodAffinityTerm, Text};
+
+/// The pods that count for each label and value of their nodes.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct AffinityCounts {
+    /// Pods that match all terms of the incoming pod's affinity.
+    affinity: Topology,
+    /// Pods that match a term of its anti-affinity.
+    anti_affinity: Topology,
+    /// Pods that have a term of anti-affinity which the incoming pod matches.
+    existing: Topology,
+    /// Whether the scheduler leaves the plugin out, because nothing counts before other pods come to a node.
+    is_skipped: bool,
+}
+
+type Topology = HashMap<(Text, Text), i64>;
+
+impl AffinityCounts {
+    pub(in super::super) fn new(incoming: &Incoming<'_>) -> Self {
+        let mut counts = Self::default();
+        for info in incoming.state.nodes.values() {
+            for pod in info.pods.iter().filter(|pod| !is_same(pod, incoming.pod)) {
+                counts.count(incoming, pod, info.node, 1);
+            }
+        }
+        let own = &incoming.spec;
+        counts.is_skipped =
+            own.pod_affinity.is_empty() && own.pod_anti_affinity.is_empty() && counts.existing.is_empty();
+        counts
+    }
+
+    /// Counts a pod on a node, or one less if `by` is negative.
+    pub(in super::super) fn count(&mut self, incoming: &Incoming<'_>, pod: &Pod, node: &Node, by: i64) {
+        let state = incoming.state;
+        for term in pod.spec.iter().flat_map(|spec| &spec.pod_anti_affinity) {
+            if selects(state, term, pod, incoming.pod) {
+                add(&mut self.existing, term, node, by);
+            }
+        }
+        let own = &incoming.spec.pod_affinity;
+        if !own.is_empty() && own.iter().all(|term| selects(state, term, incoming.pod, pod)) {
+            for term in own {
+                add(&mut self.affinity, term, node, by);
+            }
+        }
+        for term in &incoming.spec.pod_anti_affinity {
+            if selects(state, term, incoming.pod, pod) {
+                add(&mut self.anti_affinity, term, node, by);
+            }
+        }
+    }
+
+    pub(in super::super) fn check(&self, trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+        if self.is_skipped {
+            return None;
+        }
+        let blocker = |code, cause| Some(SchedulingBlocker::of(Plugin::InterPodAffinity, code, cause));
+        if let Some(cause) = self.unmet_affinity(trial) {
+            return blocker(Code::UnschedulableAndUnresolvable, cause);
+        }
+        let (incoming, labels) = (trial.incoming, &trial.info.node.labels);
+        let is_counted = |counts: &Topology, key: &Text| {
+            let value = labels.get_text(key);
+            value.is_some_and(|value| counts.get(&(key.clone(), value.clone())).is_some_and(|count| *count > 0))
+        };
+        let own = incoming.spec.pod_anti_affinity.iter();
+        if let Some(term) = own.clone().find(|term| is_counted(&self.anti_affinity, &term.topology_key)) {
+            let selected = |pod: &Pod| {
+                let key = &term.topology_key;
+                let mut terms = own.clone().filter(|other| other.topology_key == *key);
+                terms.any(|term| selects(incoming.state, term, incoming.pod, pod))
+            };
+            let (key, pod) = (term.topology_key.clone(), near(trial, &term.topology_key, selected)?);
+            return blocker(Code::Unschedulable, Cause::PodAntiAffinity { key, pod });
+        }
+        let topology = labels.iter().find(|(key, _)| is_counted(&self.existing, key))?.0;
+        let excludes = |pod: &Pod| {
+            let terms = pod.spec.iter().flat_map(|spec| &spec.pod_anti_affinity);
+            let mut terms = terms.filter(|term| term.topology_key == *topology);
+            terms.any(|term| selects(incoming.state, term, pod, incoming.pod))
+        };
+        let pod = near(trial, topology, excludes)?;
+        blocker(Code::Unschedulable, Cause::ExistingAntiAffinity { key: topology.clone(), pod })
+    }
+
+    fn unmet_affinity(&self, trial: &Trial<'_, '_>) -> Option<Cause> {
+        let (incoming, labels) = (trial.incoming, &trial.info.node.labels);
+        let own = &incoming.spec.pod_affinity;
+        if let Some(term) = own.iter().find(|term| !labels.contains_key(&term.topology_key)) {
+            return Some(Cause::PodAffinity { key: term.topology_key.clone(), has_label: false });
+        }
+        let is_met = |term: &PodAffinityTerm| {
+            let value = labels.get_text(&term.topology_key);
+            let place = value.map(|value| (term.topology_key.clone(), value.clone()));
+            place.is_some_and(|place| self.affinity.get(&place).is_some_and(|count| *count > 0))
+        };
+        let unmet = own.iter().find(|term| !is_met(term))?;
+        // The first pod of a group that wants to be together may go anywhere.
+        let is_first = self.affinity.is_empty()
+            && own.iter().all(|term| selects(incoming.state, term, incoming.pod, incoming.pod));
+        (!is_first).then(|| Cause::PodAffinity { key: unmet.topology_key.clone(), has_label: true })
+    }
+}
+
+fn add(counts: &mut Topology, term: &PodAffinityTerm, node: &Node, by: i64) {
+    let Some(value) = node.labels.get_text(&term.topology_key) else { return };
+    let place = (term.topology_key.clone(), value.clone());
+    let count = counts.entry(place.clone()).or_default();
+    *count += by;
+    if *count == 0 {
+        counts.remove(&place);
+    }
+}
+
+/// Whether a term of a pod selects another pod.
+fn selects(state: &ClusterState<'_>, term: &PodAffinityTerm, owner: &Pod, other: &Pod) -> bool {
+    let is_selected = || term.selector.as_ref().is_some_and(|selector| selector.matches(&other.labels));
+    let in_namespace = || match &term.namespace_selector {
+        None if term.namespaces.is_empty() => owner.namespace == other.namespace,
+        None => term.namespaces.contains(&other.namespace),
+        Some(selector) => {
+            term.namespaces.contains(&other.namespace) || selector.matches(&state.namespace_labels(&other.namespace))
+        }
+    };
+    is_selected() && in_namespace()
+}
+
+/// Returns a pod that meets a condition, on this node first, or on any with the same value of a label.
+fn near(trial: &Trial<'_, '_>, topology: &Text, condition: impl Fn(&Pod) -> bool) -> Option<crate::model::Key> {
+    let (state, own) = (trial.incoming.state, trial.info.node);
+    if let Some(pod) = trial.pods.iter().find(|pod| condition(pod)) {
+        return Some(key(pod));
+    }
+    let value = own.labels.get_text(topology);
+    let is_near = |node: &Node| node.name != own.name && node.labels.get_text(topology) == value;
+    let mut pods = state.nodes.values().filter(|info| is_near(info.node)).flat_map(|info| &info.pods);
+    pods.find(|pod| !is_same(pod, trial.incoming.pod) && condition(pod)).map(|pod| key(pod))
+}

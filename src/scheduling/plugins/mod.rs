@@ -1,0 +1,74 @@
+//! What each plugin of the scheduler refuses.
+
+pub(super) mod affinity;
+pub(super) mod binding;
+pub(super) mod restrictions;
+pub(super) mod spread;
+pub(super) mod volume_limits;
+pub(super) mod zones;
+
+use super::{Cause, Code, Plugin, SchedulingBlocker, cluster_state::key, incoming::Trial};
+use crate::{
+    model::{HostPort, Node, PodNode, PodSpec, Taint, TaintEffect, well_known::UNSCHEDULABLE_TAINT},
+    selector::untolerated,
+};
+
+/// A cordoned node, unless the pod tolerates the taint that comes with that, as those of DaemonSets do.
+pub(super) fn check_unschedulable(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+    let taint = Taint::new(UNSCHEDULABLE_TAINT, "", TaintEffect::NoSchedule);
+    let is_tolerated = || trial.incoming.spec.tolerations.iter().any(|own| own.tolerates(&taint, false));
+    let refuses = trial.info.node.unschedulable && !is_tolerated();
+    refuses
+        .then(|| SchedulingBlocker::of(Plugin::NodeUnschedulable, Code::UnschedulableAndUnresolvable, Cause::Cordoned))
+}
+
+pub(super) fn check_taints(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+    let taint = untolerated(&trial.info.node.taints, &trial.incoming.spec.tolerations, false).next()?.clone();
+    Some(SchedulingBlocker::of(Plugin::TaintToleration, Code::UnschedulableAndUnresolvable, Cause::Taint { taint }))
+}
+
+pub(super) fn check_node_affinity(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+    let refuses = !allows_node(&trial.incoming.spec, &trial.incoming.pod.node, trial.info.node);
+    refuses
+        .then(|| SchedulingBlocker::of(Plugin::NodeAffinity, Code::UnschedulableAndUnresolvable, Cause::NodeAffinity))
+}
+
+/// Whether the node selector and the required node affinity of a pod for the node `own` allow a node.
+pub(super) fn allows_node(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
+    let is_own = || own.name().is_some_and(|name| *name == node.name);
+    (!spec.is_for_one_node || is_own())
+        && spec.node_selector.iter().all(|(key, value)| node.labels.get_text(key) == Some(value))
+        && spec.node_affinity.as_ref().is_none_or(|affinity| affinity.matches(node))
+}
+
+pub(super) fn check_ports(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+    let holder = trial.incoming.host_ports().find_map(|port| {
+        let mut others = trial.pods.iter().filter_map(|pod| Some((pod, pod.spec.as_ref()?)));
+        let is_held = |taken: &HostPort| !trial.released.iter().any(|released| released.is_same(taken));
+        let (pod, _) =
+            others.find(|(_, spec)| spec.host_ports().any(|taken| port.conflicts_with(taken) && is_held(taken)))?;
+        Some(Cause::HostPort { port: port.clone(), pod: key(pod) })
+    });
+    Some(SchedulingBlocker::of(Plugin::NodePorts, Code::Unschedulable, holder?))
+}
+
+/// Too little of a resource; unresolvable if the whole node has too little of one. Requests of 0 always fit.
+pub(super) fn check_resources(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+    let allocatable = trial.info.allocatable.as_ref()?;
+    let (pods, allowed) = (trial.pods.len(), allocatable.pods);
+    let mut causes = Vec::new();
+    if i64::try_from(pods).is_ok_and(|pods| pods + 1 > allowed) {
+        causes.push(Cause::TooManyPods { pods, allowed });
+    }
+    let mut code = Code::Unschedulable;
+    for (resource, requested) in trial.incoming.requests.iter() {
+        let (used, allocatable) = (trial.requested.get(resource), allocatable.amounts.get(resource));
+        if requested > 0 && requested > allocatable.saturating_sub(used) {
+            causes.push(Cause::Insufficient { resource: resource.into(), requested, used, allocatable });
+            if requested > allocatable {
+                code = Code::UnschedulableAndUnresolvable;
+            }
+        }
+    }
+    (!causes.is_empty()).then(|| SchedulingBlocker::new(Plugin::NodeResourcesFit, super::Stage::Filter, code, causes))
+}

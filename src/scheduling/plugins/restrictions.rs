@@ -1,0 +1,85 @@
+//! Disks that pods on a node cannot share, and claims that only one pod may use.
+
+use super::super::{
+    Cause, ClusterState, Code, Plugin, SchedulingBlocker,
+    cluster_state::{is_same, key},
+    incoming::{Incoming, Trial},
+};
+use crate::model::{Key, Pod, PodSpec, PodVolume, Text};
+
+/// The names of a pod's claims, without those of ephemeral volumes.
+fn named_claims(spec: &PodSpec) -> impl Iterator<Item = &Text> {
+    spec.volumes.iter().filter_map(|volume| match volume {
+        PodVolume::Claim { claim } => Some(claim),
+        _ => None,
+    })
+}
+
+/// Returns the claims of a pod that only one pod may use.
+pub(in super::super) fn single_claims<'p>(
+    state: &ClusterState<'_>,
+    pod: &Pod,
+    spec: &'p PodSpec,
+) -> Result<Vec<&'p Text>, SchedulingBlocker> {
+    let mut single = Vec::new();
+    for name in named_claims(spec) {
+        match state.objects.claims.get(&Key::new(&pod.namespace, name)) {
+            None => {
+                return Err(SchedulingBlocker::of_all(
+                    Plugin::VolumeRestrictions,
+                    Cause::ClaimNotFound { claim: name.clone() },
+                ));
+            }
+            Some(claim) if claim.access_modes.iter().any(|mode| mode == "ReadWriteOncePod") => single.push(name),
+            Some(_) => {}
+        }
+    }
+    Ok(single)
+}
+
+/// How many of the claims that only one pod may use are used by another pod, anywhere.
+pub(in super::super) fn claim_users(incoming: &Incoming<'_>) -> i64 {
+    let single = single_claims(incoming.state, incoming.pod, &incoming.spec).unwrap_or_default();
+    let used = single.into_iter().filter(|claim| user_of(incoming, claim).is_some()).count();
+    i64::try_from(used).unwrap_or(i64::MAX)
+}
+
+/// Returns a pod on any node that uses the claim.
+fn user_of<'s>(incoming: &Incoming<'s>, claim: &Text) -> Option<&'s Pod> {
+    let mut pods = incoming.state.nodes.values().flat_map(|info| info.pods.iter().copied());
+    pods.find(|pod| {
+        let volumes = pod.spec.iter().flat_map(|spec| &spec.volumes);
+        pod.namespace == incoming.pod.namespace
+            && !is_same(pod, incoming.pod)
+            && volumes.filter_map(|volume| volume.claim(&pod.name)).any(|own| own == *claim)
+    })
+}
+
+/// How many volumes of `pod` are claims of the incoming pod that only one pod may use.
+pub(in super::super) fn single_claims_used_by(incoming: &Incoming<'_>, pod: &Pod) -> i64 {
+    if pod.namespace != incoming.pod.namespace || incoming.spec.volumes.is_empty() {
+        return 0;
+    }
+    let single = single_claims(incoming.state, incoming.pod, &incoming.spec).unwrap_or_default();
+    let used = pod.spec.iter().flat_map(|spec| named_claims(spec)).filter(|claim| single.contains(claim));
+    i64::try_from(used.count()).unwrap_or(i64::MAX)
+}
+
+pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+    let incoming = trial.incoming;
+    let shares_disk = |pod: &&&Pod| {
+        let others = || pod.spec.iter().flat_map(|spec| &spec.volumes);
+        incoming.spec.volumes.iter().any(|volume| others().any(|other| volume.conflicts_with(other)))
+    };
+    let blocker = |cause| Some(SchedulingBlocker::of(Plugin::VolumeRestrictions, Code::Unschedulable, cause));
+    if let Some(pod) = trial.pods.iter().find(shares_disk) {
+        return blocker(Cause::DiskInUse { pod: key(pod) });
+    }
+    if trial.counts.claim_users <= 0 {
+        return None;
+    }
+    let single = single_claims(incoming.state, incoming.pod, &incoming.spec).unwrap_or_default();
+    let users = single.into_iter().map(|claim| (claim, user_of(incoming, claim)));
+    let (claim, pod) = users.max_by_key(|(_, user)| user.is_some())?;
+    blocker(Cause::ClaimInUse { claim: claim.clone(), pod: pod.map(key) })
+}

@@ -1,0 +1,133 @@
+//! The constraints on how pods spread over the values of a node label.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{
+        Cause, Code, Plugin, SchedulingBlocker,
+        cluster_state::{NodeInfo, is_same},
+        incoming::{Incoming, Trial},
+    },
+    allows_node,
+};
+use crate::{
+    model::{Node, Pod, Text, TopologySpreadConstraint},
+    selector::untolerated,
+};
+
+/// The matching pods for each value of a label, for each constraint of the incoming pod.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct SpreadCounts(Vec<Domains>);
+
+#[derive(Clone, Debug)]
+enum Domains {
+    /// The same for all nodes.
+    Of(BTreeMap<Text, i64>),
+    /// Only the node counts that is looked at, because the pod is for one node.
+    OfNode,
+}
+
+impl SpreadCounts {
+    pub(in super::super) fn new(incoming: &Incoming<'_>) -> Self {
+        let count = |constraint: &TopologySpreadConstraint| {
+            if incoming.spec.is_for_one_node && !constraint.counts_excluded_nodes {
+                return Domains::OfNode;
+            }
+            Domains::Of(count(incoming, constraint, incoming.state.nodes.values()))
+        };
+        Self(incoming.spec.topology_spread.iter().map(count).collect())
+    }
+
+    pub(in super::super) fn depends_on_node(&self) -> bool {
+        self.0.iter().any(|domains| matches!(domains, Domains::OfNode))
+    }
+
+    /// Counts the pods of the node that is looked at, where only these count.
+    pub(in super::super) fn count_on(&mut self, incoming: &Incoming<'_>, info: &NodeInfo<'_>) {
+        for (domains, constraint) in self.0.iter_mut().zip(&incoming.spec.topology_spread) {
+            if matches!(domains, Domains::OfNode) {
+                *domains = Domains::Of(count(incoming, constraint, [info]));
+            }
+        }
+    }
+
+    /// Counts a pod that comes to a node, or leaves it if `by` is negative.
+    ///
+    /// As in the scheduler, here terminating pods count, and an empty selector selects all.
+    pub(in super::super) fn count(&mut self, incoming: &Incoming<'_>, pod: &Pod, node: &Node, by: i64) {
+        let constraints = &incoming.spec.topology_spread;
+        if pod.namespace != incoming.pod.namespace || !has_all_labels(constraints, node) {
+            return;
+        }
+        for (domains, constraint) in self.0.iter_mut().zip(constraints) {
+            let selects = constraint.selector.as_ref().is_some_and(|selector| selector.matches(&pod.labels));
+            if let (Domains::Of(domains), Some(value)) = (domains, node.labels.get_text(&constraint.topology_key))
+                && selects
+                && counts_node(incoming, constraint, node)
+            {
+                *domains.entry(value.clone()).or_default() += by;
+            }
+        }
+    }
+
+    pub(in super::super) fn check(&self, trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+        let (incoming, labels) = (trial.incoming, &trial.info.node.labels);
+        for (domains, constraint) in self.0.iter().zip(&incoming.spec.topology_spread) {
+            let key = constraint.topology_key.clone();
+            let Some(value) = labels.get_text(&key) else {
+                let (plugin, code) = (Plugin::PodTopologySpread, Code::UnschedulableAndUnresolvable);
+                return Some(SchedulingBlocker::of(plugin, code, Cause::SpreadWithoutLabel { key }));
+            };
+            let Domains::Of(domains) = domains else { continue };
+            let is_few = i64::try_from(domains.len()).is_ok_and(|count| count < i64::from(constraint.min_domains));
+            // Without any value the scheduler takes the largest number, and so allows the pod.
+            let smallest = domains.values().min().copied().unwrap_or(i64::from(i32::MAX));
+            let smallest = if is_few { 0 } else { smallest };
+            let selects_itself = constraint.selector.as_ref().is_some_and(|own| own.matches(&incoming.pod.labels));
+            let pods = domains.get(value).copied().unwrap_or_default() + i64::from(selects_itself);
+            if pods - smallest > i64::from(constraint.max_skew) {
+                let (value, max_skew) = (value.clone(), constraint.max_skew);
+                let cause = Cause::Spread { key, value, pods, smallest, max_skew };
+                return Some(SchedulingBlocker::of(Plugin::PodTopologySpread, Code::Unschedulable, cause));
+            }
+        }
+        None
+    }
+}
+
+/// Counts the matching pods for each value of the label. Terminating pods do not count, and an empty selector selects none.
+fn count<'n, 's: 'n>(
+    incoming: &Incoming<'s>,
+    constraint: &TopologySpreadConstraint,
+    nodes: impl IntoIterator<Item = &'n NodeInfo<'s>>,
+) -> BTreeMap<Text, i64> {
+    let mut domains = BTreeMap::new();
+    for info in nodes {
+        let (node, labels) = (info.node, &info.node.labels);
+        let Some(value) = labels.get_text(&constraint.topology_key) else { continue };
+        if !has_all_labels(&incoming.spec.topology_spread, node) || !counts_node(incoming, constraint, node) {
+            continue;
+        }
+        let selector = constraint.selector.as_ref().filter(|selector| !selector.is_empty());
+        let matches = |pod: &&&Pod| {
+            pod.namespace == incoming.pod.namespace
+                && !pod.is_being_deleted()
+                && !is_same(pod, incoming.pod)
+                && selector.is_some_and(|selector| selector.matches(&pod.labels))
+        };
+        let pods = i64::try_from(info.pods.iter().filter(matches).count()).unwrap_or(i64::MAX);
+        *domains.entry(value.clone()).or_default() += pods;
+    }
+    domains
+}
+
+/// Whether a node has the labels of all constraints. Others count for none.
+fn has_all_labels(constraints: &[TopologySpreadConstraint], node: &Node) -> bool {
+    constraints.iter().all(|constraint| node.labels.contains_key(&constraint.topology_key))
+}
+
+fn counts_node(incoming: &Incoming<'_>, constraint: &TopologySpreadConstraint, node: &Node) -> bool {
+    (constraint.counts_excluded_nodes || allows_node(&incoming.spec, &incoming.pod.node, node))
+        && !(constraint.omits_tainted_nodes
+            && untolerated(&node.taints, &incoming.spec.tolerations, false).next().is_some())
+}
