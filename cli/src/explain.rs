@@ -18,7 +18,7 @@ use super::{
     change::node_name,
     facts::{ALL_KINDS, FactArgs},
     output::{self, Format, daemonset_name, escape_control, write_error},
-    report,
+    pod, report,
     selection::Selection,
     style::{BOLD, DIM, SHOWN, WARN, did_you_mean, names, plural},
 };
@@ -29,7 +29,9 @@ use super::{
     daemonplan explain -n monitoring agent --node node-7\n\n\
     The same from a file:\n  \
     kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json > cluster.json\n  \
-    daemonplan explain -f cluster.json -n monitoring agent --node node-7")]
+    daemonplan explain -f cluster.json -n monitoring agent --node node-7\n\n\
+    Why is a pod Pending, and what would help?\n  \
+    daemonplan explain pod/monitoring/agent-x2k")]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     selection: Selection,
@@ -54,6 +56,12 @@ pub(super) struct ExplainArgs {
 type Explained<'a> = (Snapshot<'a>, Explanation);
 
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
+    if let Some(name) = args.selection.pod()? {
+        if args.node.is_some() {
+            return Err(Failure("--node is for DaemonSets: a pod is explained for its own node".into()));
+        }
+        return pod::run(&name, &args.facts.read_for_pod(&args.selection)?, args.output);
+    }
     let facts = args.facts.read(ALL_KINDS, &args.selection)?;
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes])?;
     let mut explanations: Vec<_> = selected.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();

@@ -235,6 +235,15 @@ impl FactArgs {
         if refused > 0 { Err(refuses(refused, "change")) } else { Ok(facts) }
     }
 
+    /// Reads what the scheduler looks at: nodes, the pods of all namespaces, and the objects of storage and admission.
+    pub(super) fn read_for_pod(&self, selection: &Selection) -> Result<Facts, Failure> {
+        let facts = self.input.read_all(&[Kind::Node, Kind::Pod, Kind::Namespace], selection, None, true)?;
+        if self.changes.is_empty() {
+            return Ok(facts);
+        }
+        Err(Failure("changes are for DaemonSets: to explain a pod, edit the input".into()))
+    }
+
     /// Reads the same, also with changes that the API server refuses.
     pub(super) fn read_unchecked(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
         self.input.read(kinds, selection)?.changed(&self.changes, selection)
@@ -244,6 +253,17 @@ impl FactArgs {
 impl InputArgs {
     /// Reads the files, or else these kinds from the cluster.
     pub(super) fn read(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
+        self.read_all(kinds, selection, selection.only_namespace()?.as_deref(), false)
+    }
+
+    /// Reads the files, or else these kinds from a namespace of the cluster, or from all; and what the scheduler looks at.
+    fn read_all(
+        &self,
+        kinds: &[Kind],
+        selection: &Selection,
+        namespace: Option<&str>,
+        with_scheduling: bool,
+    ) -> Result<Facts, Failure> {
         let settings = self.settings()?;
         let mut manifests = Manifests::default();
         if let Some(namespace) = selection.namespace() {
@@ -254,7 +274,10 @@ impl InputArgs {
             if has_piped_input() {
                 note(format_args!("standard input is not read; -f - reads it"));
             }
-            self.kubectl.read(&mut manifests, kinds, selection.only_namespace()?.as_deref())?;
+            self.kubectl.read(&mut manifests, kinds, namespace)?;
+            if with_scheduling {
+                self.kubectl.read_scheduling_objects(&mut manifests);
+            }
         } else {
             is_readable = input::read(&mut manifests, &self.filename, self.recursive)?;
         }

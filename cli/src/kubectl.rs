@@ -26,6 +26,22 @@ pub(super) struct KubectlArgs {
     context: Option<String>,
 }
 
+/// The resources that only the scheduler and admission look at.
+const SCHEDULING_RESOURCES: [&str; 12] = [
+    "persistentvolumes",
+    "persistentvolumeclaims",
+    "storageclasses.storage.k8s.io",
+    "csinodes.storage.k8s.io",
+    "csidrivers.storage.k8s.io",
+    "csistoragecapacities.storage.k8s.io",
+    "volumeattachments.storage.k8s.io",
+    "poddisruptionbudgets.policy",
+    "priorityclasses.scheduling.k8s.io",
+    "runtimeclasses.node.k8s.io",
+    "limitranges",
+    "resourcequotas",
+];
+
 /// Kubernetes' word for objects of a kind.
 fn resource(kind: Kind) -> &'static str {
     match kind {
@@ -68,6 +84,14 @@ impl KubectlArgs {
             }
         }
         self.get_all(manifests, &namespaced, &["--namespace", namespace])
+    }
+
+    /// Reads the objects that only the scheduler and admission look at. What may not be read is not known.
+    pub(super) fn read_scheduling_objects(&self, manifests: &mut Manifests) {
+        let resources = SCHEDULING_RESOURCES.join(",");
+        if let Err(Failure(problem)) = self.get(manifests, &[], &[&resources, "--all-namespaces"]) {
+            note(format_args!("storage, priorities, quotas and limits are not known: {problem}"));
+        }
     }
 
     fn get_all(&self, manifests: &mut Manifests, kinds: &[Kind], scope: &[&str]) -> Result<(), Failure> {

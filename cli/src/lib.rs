@@ -14,6 +14,7 @@ mod lint;
 mod output;
 mod overhead;
 mod plan;
+mod pod;
 mod report;
 mod sarif;
 mod schema;

@@ -37,6 +37,17 @@ struct DaemonSetName {
     name: String,
 }
 
+/// A pod as the command line names it.
+#[derive(Debug)]
+pub(super) struct PodName {
+    pub(super) namespace: Option<String>,
+    pub(super) name: String,
+}
+
+fn is_pod_kind(text: &str) -> bool {
+    ["po", "pod", "pods"].contains(&text.to_ascii_lowercase().as_str())
+}
+
 /// Whether kubectl reads this as the kind DaemonSet.
 pub(super) fn is_daemonset_kind(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
@@ -60,6 +71,27 @@ impl Selection {
     /// Whether DaemonSets are selected at all, rather than all of them.
     pub(super) fn is_limited(&self) -> bool {
         !self.daemonsets.is_empty() || self.namespace.is_some() || self.selector.is_some()
+    }
+
+    /// Returns the pod, if one is named instead of DaemonSets: as `pod/NAME`, `pod/NAMESPACE/NAME` or `pod NAME`.
+    pub(super) fn pod(&self) -> Result<Option<PodName>, Failure> {
+        let is_pod = |text: &String| text.split_once('/').is_some_and(|(kind, _)| is_pod_kind(kind));
+        let name = match self.daemonsets.as_slice() {
+            [kind, name] if is_pod_kind(kind) => name.as_str(),
+            [name] if is_pod(name) => name.split_once('/').map_or("", |(_, name)| name),
+            names if names.iter().any(is_pod) => {
+                return Err(Failure("expected one pod, or DaemonSets, found several names with a pod".into()));
+            }
+            _ => return Ok(None),
+        };
+        let (namespace, name) = match name.split_once('/') {
+            Some((namespace, name)) => (Some(namespace.to_owned()), name),
+            None => (self.namespace.clone(), name),
+        };
+        if name.is_empty() || name.contains('/') {
+            return Err(Failure(format!("{name:?}: expected pod/NAME or pod/NAMESPACE/NAME")));
+        }
+        Ok(Some(PodName { namespace, name: name.to_owned() }))
     }
 
     /// Reads `NAME`, `NAMESPACE/NAME`, `KIND/NAME` and `KIND NAME`.

@@ -9,6 +9,7 @@ use crate::{
     },
     plan::MissingFact,
     planner::Snapshot,
+    scheduling::SchedulingObjects,
     util::by_name::ByName,
 };
 
@@ -56,6 +57,7 @@ pub struct Manifests {
     /// The namespace of manifests without one.
     default_namespace: Option<Text>,
     interner: Interner,
+    pub(super) scheduling: SchedulingObjects,
 }
 
 /// A change of a DaemonSet by a manifest.
@@ -99,8 +101,8 @@ pub(super) enum Added {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Contents {
-    namespace: Option<Namespace>,
+pub(super) struct Contents {
+    pub(super) namespace: Option<Namespace>,
     /// The substitute for a missing namespace.
     unannotated: Option<Namespace>,
     daemonsets: BTreeMap<Text, DaemonSet>,
@@ -112,7 +114,7 @@ struct Contents {
     merged: BTreeMap<Text, Value>,
     /// The manifests of changed DaemonSets before the change.
     before: BTreeMap<Text, Value>,
-    pods: ByName<Text, Pod>,
+    pub(super) pods: ByName<Text, Pod>,
     revisions: ByName<Text, ControllerRevision>,
 }
 
@@ -156,6 +158,7 @@ impl Manifests {
     pub fn complete(mut self) -> Self {
         let all = [Kind::Node, Kind::Pod, Kind::Namespace, Kind::DaemonSet, Kind::ControllerRevision];
         self.known.extend(all);
+        self.scheduling.has_all_storage = true;
         self
     }
 
@@ -481,12 +484,17 @@ impl Manifests {
                 contents.revisions.insert(revision.name.clone(), revision);
             }
         }
+        self.scheduling.extend(changes.scheduling);
         self.problems.extend(changes.problems);
         self.warnings.extend(changes.warnings);
         self.skipped.extend(changes.skipped);
         self.set_aside.extend(changes.set_aside);
         self.places.extend(changes.places);
         self
+    }
+
+    pub(super) fn contents_by_namespace(&self) -> impl Iterator<Item = &Contents> {
+        self.namespaces.values()
     }
 
     pub(super) fn count_document(&mut self) {

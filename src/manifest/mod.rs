@@ -7,6 +7,7 @@
 mod apply;
 mod collection;
 mod error;
+mod facts;
 mod head;
 mod lines;
 mod reader;

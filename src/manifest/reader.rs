@@ -52,9 +52,9 @@ impl Manifests {
 }
 
 /// The destination of objects, with the current place in the input.
-struct Sink<'m> {
-    manifests: &'m mut Manifests,
-    place: Place,
+pub(super) struct Sink<'m> {
+    pub(super) manifests: &'m mut Manifests,
+    pub(super) place: Place,
     /// The kind of the current list. `PodList` implies the kind of items without a kind.
     kind: Option<Text>,
     /// The nesting depth of lists.
@@ -238,6 +238,9 @@ impl Sink<'_> {
             ("Pod", "") => self.parse::<Pod>(text, None),
             ("Namespace", "") => self.parse::<Namespace>(text, None),
             (kind, group) => {
+                if let Some(result) = self.fact(kind, group, text) {
+                    return result;
+                }
                 let known = Kind::ALL.iter().find(|known| known.to_string().eq_ignore_ascii_case(kind));
                 let full = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
                 let header = serde_json::from_slice::<Header>(text.raw_value()?);
@@ -373,7 +376,7 @@ impl Sink<'_> {
         self.manifests.warn(ManifestWarning { place: self.place.clone(), text: shortened(text) });
     }
 
-    fn report(&mut self, scope: Scope, problem: String) {
+    pub(super) fn report(&mut self, scope: Scope, problem: String) {
         let problem = shortened(problem);
         self.manifests.report(ManifestError { place: self.place.clone(), problem, scope });
     }
@@ -391,7 +394,7 @@ fn lenient(value: Value) -> Value {
 }
 
 /// Writes numbers without a fraction as integers, as kubectl does.
-fn integers(value: Value) -> Value {
+pub(super) fn integers(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => {
             let float = number.as_f64().filter(|float| float.fract() == 0.0);
@@ -431,7 +434,7 @@ fn scope_of_text(text: &[u8]) -> Scope {
     if kinds.filter(|kind| *kind != Kind::DaemonSet).count() > 0 { Scope::Everything } else { Scope::Nothing }
 }
 
-fn names_no_namespace(json: &[u8]) -> bool {
+pub(super) fn names_no_namespace(json: &[u8]) -> bool {
     serde_json::from_slice::<Header>(json)
         .is_ok_and(|header| header.metadata.is_none_or(|metadata| metadata.namespace.is_none()))
 }
@@ -446,7 +449,7 @@ fn is_list(kind: &str) -> bool {
 }
 
 /// Rephrases an error of serde as "expected …, found …".
-fn plain(error: &impl fmt::Display) -> String {
+pub(super) fn plain(error: &impl fmt::Display) -> String {
     let message = without_positions(&error.to_string());
     let parts = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.split_once(prefix));
     let parts = parts.and_then(|(field, rest)| Some((field, rest.rsplit_once(", expected ")?)));
@@ -465,7 +468,7 @@ fn plain(error: &impl fmt::Display) -> String {
 }
 
 /// Replaces the middle of a long message with an ellipsis.
-fn shortened(message: String) -> String {
+pub(super) fn shortened(message: String) -> String {
     const MAX_LENGTH: usize = 400;
     const KEPT: usize = 180;
     let is_boundary = |at: &usize| message.is_char_boundary(*at);

@@ -3,17 +3,17 @@
 use serde::Deserialize;
 
 use crate::model::{
-    LabelSelector, Labels, ResourceList, Text, Toleration,
+    LabelSelector, Labels, PreemptionPolicy, ResourceList, Text, Toleration,
     metadata::{Metadata, MissingName},
 };
 
 /// A PriorityClass. <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/>
 ///
 /// ```
-/// use daemonplan::model::PriorityClass;
+/// use daemonplan::model::{PreemptionPolicy, PriorityClass};
 /// let text = r#"{"metadata": {"name": "high"}, "value": 1000, "preemptionPolicy": "Never"}"#;
 /// let class: PriorityClass = serde_json::from_str(text)?;
-/// assert!(class.value == 1000 && class.never_preempts);
+/// assert_eq!((class.value, class.preemption_policy), (1000, PreemptionPolicy::Never));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -26,8 +26,8 @@ pub struct PriorityClass {
     pub value: i32,
     /// `globalDefault`: whether pods without a class are of this one.
     pub is_global_default: bool,
-    /// Whether `preemptionPolicy` is `Never`.
-    pub never_preempts: bool,
+    /// `preemptionPolicy`.
+    pub preemption_policy: PreemptionPolicy,
 }
 
 /// A RuntimeClass. <https://kubernetes.io/docs/concepts/containers/runtime-class/>
@@ -179,7 +179,7 @@ struct PriorityClassWire {
     metadata: Metadata,
     value: Option<i32>,
     global_default: Option<bool>,
-    preemption_policy: Option<Text>,
+    preemption_policy: Option<PreemptionPolicy>,
 }
 
 #[derive(Deserialize)]
@@ -289,7 +289,7 @@ impl TryFrom<PriorityClassWire> for PriorityClass {
             name: wire.metadata.take_name()?,
             value: wire.value.unwrap_or_default(),
             is_global_default: wire.global_default.unwrap_or_default(),
-            never_preempts: wire.preemption_policy.is_some_and(|policy| policy == "Never"),
+            preemption_policy: wire.preemption_policy.unwrap_or_default(),
         })
     }
 }
@@ -318,15 +318,26 @@ impl TryFrom<LimitRangeWire> for LimitRange {
 }
 
 impl From<LimitRangeItemWire> for LimitRangeItem {
+    /// Reads an item with the API server's defaults for containers: the largest limit is the default limit, the default
+    /// limit or else the smallest request is the default request.
     fn from(wire: LimitRangeItemWire) -> Self {
-        Self {
+        let mut item = Self {
             kind: wire.r#type,
             max: rounded(wire.max),
             min: rounded(wire.min),
             default_limits: rounded(wire.default),
             default_requests: rounded(wire.default_request),
             max_ratio: rounded(wire.max_limit_request_ratio),
+        };
+        if item.kind == "Container" {
+            for (resource, amount) in &item.max {
+                item.default_limits.set_missing(resource, *amount);
+            }
+            for (resource, amount) in item.default_limits.iter().chain(&item.min) {
+                item.default_requests.set_missing(resource, *amount);
+            }
         }
+        item
     }
 }
 

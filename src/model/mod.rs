@@ -49,7 +49,7 @@ pub(crate) use node_selector::{affinity_to, required_affinity_to};
 pub use pod::{Pod, PodNode, PodPhase, PodProblem, Readiness};
 pub use pod_scheduling::{ActualResources, AssignedResources, PodScheduling};
 pub use pod_spec::{
-    Container, HostPort, PodAffinityTerm, PodSpec, PodVolume, ResourceList, ResourceRequirements,
+    Container, HostPort, PodAffinityTerm, PodSpec, PodVolume, PreemptionPolicy, ResourceList, ResourceRequirements,
     TopologySpreadConstraint,
 };
 pub use pod_template::{PodTemplate, PodTemplateError};

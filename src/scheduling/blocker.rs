@@ -90,7 +90,9 @@ pub enum Stage {
 /// assert_eq!(blockers[0].to_string(), "Too many pods"); // the node allows none
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+///
+/// It serialises with `reasons`, the scheduler's own words, and an `explanation` of each cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SchedulingBlocker {
     /// The plugin.
@@ -367,6 +369,28 @@ impl SchedulingBlocker {
     }
 }
 
+impl Serialize for SchedulingBlocker {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Explained<'c> {
+            #[serde(flatten)]
+            cause: &'c Cause,
+            explanation: String,
+        }
+        #[derive(Serialize)]
+        struct BlockerFields<'b> {
+            plugin: Plugin,
+            stage: Stage,
+            code: Code,
+            reasons: Vec<String>,
+            causes: Vec<Explained<'b>>,
+        }
+        let Self { plugin, stage, code, ref causes } = *self;
+        let causes = causes.iter().map(|cause| Explained { cause, explanation: cause.explain() }).collect();
+        BlockerFields { plugin, stage, code, reasons: self.reasons(), causes }.serialize(serializer)
+    }
+}
+
 impl fmt::Display for SchedulingBlocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reasons().join(", "))
@@ -474,7 +498,8 @@ impl Cause {
                 }
             },
             Self::VolumeLimit { driver, requested, used, limit } => {
-                format!("needs {requested} more volumes of {driver}, which has attached {used} of at most {limit}")
+                let volumes = if *requested == 1 { "volume" } else { "volumes" };
+                format!("needs {requested} more {volumes} of {driver}, which has attached {used} of at most {limit}")
             }
             Self::ClaimLookup { claim } => format!("the claim {claim} does not exist"),
             Self::ClaimNotFound { claim } => format!("the claim {claim} does not exist"),

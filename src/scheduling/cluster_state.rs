@@ -2,8 +2,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{Amounts, Feasibility, SchedulingBlocker, SchedulingObjects, cycle, incoming::Incoming};
-use crate::model::{Key, Labels, Namespace, Node, Pod, PodNode, PodSpec, Text};
+use super::{
+    Amounts, Feasibility, SchedulingBlocker, SchedulingObjects, SchedulingRemedy, cycle, incoming::Incoming,
+    remedy::remedies,
+};
+use crate::model::{Key, Labels, Namespace, Node, Pod, PodNode, PodSpec, ResourceList, Text};
 
 /// What the default scheduler knows of a cluster: nodes, the pods on them, and the objects that volumes and budgets need.
 ///
@@ -116,6 +119,39 @@ impl<'a> ClusterState<'a> {
     pub fn blockers(&self, pod: &Pod, node: &str) -> Vec<SchedulingBlocker> {
         let incoming = Incoming::new(self, pod);
         incoming.blockers(self.nodes.get(node))
+    }
+
+    /// Finds what would make a pod fit on its node: pods that leave, and changes of the pod and the node. Each remedy was
+    /// tried out and helps alone. Empty for pods that fit, and for those that are for no node in particular.
+    pub fn remedies(&self, pod: &Pod) -> Vec<SchedulingRemedy> {
+        let incoming = Incoming::new(self, pod);
+        let target = cycle::target(&incoming).and_then(|node| self.nodes.get(node.as_str()));
+        target.map(|info| remedies(&incoming, info)).unwrap_or_default()
+    }
+
+    /// Returns what is left on a node for further pods: what they can request less what the pods there request, and less than
+    /// 0 where these request more than there is. `None` if that is not known.
+    ///
+    /// ```
+    /// use daemonplan::{model::Node, scheduling::{ClusterState, SchedulingObjects}};
+    /// let node: Node = serde_json::from_str(
+    ///     r#"{"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "1", "pods": "110"}}}"#,
+    /// )?;
+    /// let objects = SchedulingObjects::default();
+    /// let left = ClusterState::new([&node], [], [], &objects).left_on("a").unwrap();
+    /// assert_eq!((left.get("cpu").to_string(), left.get("pods").to_string()), ("1".into(), "110".into()));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn left_on(&self, node: &str) -> Option<ResourceList> {
+        let info = self.nodes.get(node)?;
+        let Allocatable { amounts, pods } = info.allocatable.as_ref()?;
+        let mut left = amounts.clone();
+        left.subtract(&info.requested);
+        let mut list: ResourceList =
+            left.iter().map(|(resource, amount)| (resource, Amounts::quantity(resource, amount))).collect();
+        let pods = pods.saturating_sub(i64::try_from(info.pods.len()).unwrap_or(i64::MAX));
+        list.set("pods".into(), pods.into());
+        Some(list)
     }
 
     /// Returns the pods for which a node is kept free and that a pod must not displace: those of the same or a higher

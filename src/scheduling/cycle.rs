@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 
 use super::{
-    Feasibility, Plugin, Preemption, SchedulingBlocker, SchedulingVerdict,
+    Feasibility, Plugin, Preemption, SchedulingBlocker, SchedulingVerdict, UnknownFact,
     cluster_state::NodeInfo,
     incoming::{Incoming, Trial},
     preemption,
@@ -22,9 +22,15 @@ pub(super) struct Cycle<'s> {
     feasible: Vec<&'s NodeInfo<'s>>,
 }
 
+/// Returns the node that the pod is for, or on.
+pub(super) fn target<'s>(incoming: &Incoming<'s>) -> Option<&'s Text> {
+    let pod = incoming.pod;
+    pod.node.name().filter(|_| incoming.spec.is_for_one_node || pod.node.is_bound())
+}
+
 pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
-    let (state, pod) = (incoming.state, incoming.pod);
-    let target = pod.node.name().filter(|_| incoming.spec.is_for_one_node || pod.node.is_bound()).cloned();
+    let state = incoming.state;
+    let target = target(incoming).cloned();
     let gated = incoming.gated();
     let mut result = Feasibility {
         node: target.clone(),
@@ -32,6 +38,11 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         would_fit: false,
         blockers: Vec::new(),
         message: None,
+        unknown: match target.as_ref().and_then(|node| state.nodes.get(node.as_str())) {
+            _ if state.nodes.is_empty() => vec![UnknownFact::Nodes],
+            Some(info) => incoming.unknown([info]),
+            None => incoming.unknown(state.nodes.values().filter(|_| target.is_none())),
+        },
         preemption: None,
     };
     result.blockers = incoming.blockers(target.as_ref().and_then(|node| state.nodes.get(node.as_str())));
@@ -41,7 +52,7 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
     let mut message = None;
     if let Some(refusal) = incoming.refusals.first() {
         // The scheduler fails before it comes to preemption.
-        result.preemption = incoming.spec.never_preempts.then_some(Preemption::Never);
+        result.preemption = incoming.spec.never_preempts().then_some(Preemption::Never);
         message =
             Some(format!("0/{} nodes are available: {}. not found", state.nodes.len(), refusal.reasons().join(", ")));
     } else {

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Preemption, SchedulingBlocker};
+use super::{Preemption, SchedulingBlocker, UnknownFact};
 use crate::model::Text;
 
 /// Whether the default scheduler would bind a pod, to which node, and if not, why.
@@ -31,6 +31,9 @@ pub struct Feasibility {
     pub blockers: Vec<SchedulingBlocker>,
     /// The message of the condition `PodScheduled`, if the scheduler looks for a node and finds none.
     pub message: Option<String>,
+    /// What is not known that the answer would need. The answer is sure only if there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_texts")]
+    pub unknown: Vec<UnknownFact>,
     /// Whether the pod would take the place of others, if it fits nowhere. `None` where the scheduler does not try.
     pub preemption: Option<Preemption>,
 }
@@ -56,6 +59,44 @@ pub enum SchedulingVerdict {
     OtherScheduler,
     /// The cluster has no nodes.
     Error,
+}
+
+/// How the last message of the scheduler compares with the answer by the facts given.
+///
+/// ```
+/// use daemonplan::{model::Pod, scheduling::{Agreement, ClusterState, SchedulingObjects}};
+/// let objects = SchedulingObjects::default();
+/// let feasibility = ClusterState::new([], [], [], &objects).feasibility(&Pod::new("prod", "agent-x2k"));
+/// assert_eq!(feasibility.agreement("0/1 nodes are available: 1 Too many pods."), Agreement::Differs);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Agreement {
+    /// It would say the same now.
+    Same,
+    /// The pod would fit now.
+    FitsNow,
+    /// It would say something else now.
+    Differs,
+}
+
+impl Feasibility {
+    /// Compares the answer with the message that the scheduler wrote into the condition `PodScheduled`.
+    pub fn agreement(&self, message: &str) -> Agreement {
+        if self.verdict == SchedulingVerdict::Fits {
+            Agreement::FitsNow
+        } else if self.message.as_deref() == Some(message) || self.verdict == SchedulingVerdict::Gated {
+            Agreement::Same
+        } else {
+            Agreement::Differs
+        }
+    }
+}
+
+// The signature is that of serde's `serialize_with`.
+#[allow(clippy::ptr_arg)]
+fn as_texts<S: serde::Serializer>(facts: &Vec<UnknownFact>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(facts.iter().map(ToString::to_string))
 }
 
 impl fmt::Display for Feasibility {

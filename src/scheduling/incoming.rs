@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use super::{
-    Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage,
+    Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
     cluster_state::{NodeInfo, is_same, priority},
     plugins::{
         affinity::AffinityCounts, binding::PodClaims, check_node_affinity, check_ports, check_resources, check_taints,
         check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
     },
 };
-use crate::model::{HostPort, Pod, PodSpec};
+use crate::model::{HostPort, Pod, PodSpec, PodVolume};
 
 /// What the scheduler works out about a pod before it looks at nodes.
 pub(super) struct Incoming<'s> {
@@ -23,6 +23,8 @@ pub(super) struct Incoming<'s> {
     counts: Counts,
     /// What refuses all nodes, in the order in which the plugins are asked.
     pub(super) refusals: Vec<SchedulingBlocker>,
+    /// Whether the pod has no claims, or storage is known.
+    pub(super) knows_volumes: bool,
 }
 
 /// What the scheduler counts of the pods in the cluster.
@@ -46,6 +48,12 @@ pub(super) struct Trial<'t, 's> {
     pub(super) released: Vec<HostPort>,
 }
 
+/// Whether a pod has volumes that claims stand for.
+fn has_claims(spec: &PodSpec) -> bool {
+    let mut volumes = spec.volumes.iter();
+    volumes.any(|volume| matches!(volume, PodVolume::Claim { .. } | PodVolume::Ephemeral { .. }))
+}
+
 /// The plugins in the order in which they are asked about a node.
 const FILTERS: [Plugin; 11] = [
     Plugin::NodeUnschedulable,
@@ -65,25 +73,47 @@ impl<'s> Incoming<'s> {
     pub(super) fn new(state: &'s ClusterState<'_>, pod: &'s Pod) -> Self {
         let spec = pod.spec.as_deref().map_or_else(Cow::default, Cow::Borrowed);
         let requests = Amounts::from(&spec.requests());
-        let mut refusals = Vec::new();
-        if let Err(blocker) = restrictions::single_claims(state, pod, &spec) {
-            refusals.push(blocker);
+        let (mut refusals, mut claims, mut zones) = (Vec::new(), PodClaims::default(), Zones::default());
+        let knows_volumes = state.objects.knows_storage() || !has_claims(&spec);
+        if knows_volumes {
+            refusals.extend(restrictions::single_claims(state, pod, &spec).err());
+            let mut keep = |blocker| refusals.push(blocker);
+            PodClaims::new(state, pod, &spec).map_or_else(&mut keep, |own| claims = own);
+            Zones::new(state, pod, &spec).map_or_else(keep, |own| zones = own);
         }
-        let claims = PodClaims::new(state, pod, &spec).unwrap_or_else(|blocker| {
-            refusals.push(blocker);
-            PodClaims::default()
-        });
-        let zones = Zones::new(state, pod, &spec).unwrap_or_else(|blocker| {
-            refusals.push(blocker);
-            Zones::default()
-        });
-        let mut incoming = Self { state, pod, spec, requests, claims, zones, counts: Counts::default(), refusals };
+        let counts = Counts::default();
+        let mut incoming = Self { state, pod, spec, requests, claims, zones, counts, refusals, knows_volumes };
         incoming.counts = Counts {
             affinity: AffinityCounts::new(&incoming),
             spread: SpreadCounts::new(&incoming),
             claim_users: restrictions::claim_users(&incoming),
         };
         incoming
+    }
+
+    /// Returns what is not known that a decision about these nodes would need.
+    pub(super) fn unknown<'n>(&self, nodes: impl IntoIterator<Item = &'n NodeInfo<'s>>) -> Vec<UnknownFact>
+    where
+        's: 'n,
+    {
+        let mut unknown = Vec::new();
+        if self.pod.spec.is_none() {
+            unknown.push(UnknownFact::OwnSpec);
+        }
+        for info in nodes {
+            let node = info.node.name.clone();
+            let pods = info.pods.iter().filter(|pod| pod.spec.is_none()).count();
+            if pods > 0 {
+                unknown.push(UnknownFact::PodSpecs { node: node.clone(), pods });
+            }
+            if info.allocatable.is_none() {
+                unknown.push(UnknownFact::Allocatable { node });
+            }
+        }
+        if !self.knows_volumes {
+            unknown.push(UnknownFact::Storage);
+        }
+        unknown
     }
 
     pub(super) fn priority(&self) -> i32 {
@@ -159,12 +189,12 @@ impl<'t, 's> Trial<'t, 's> {
             Plugin::NodePorts => check_ports(self),
             Plugin::NodeResourcesFit => check_resources(self),
             Plugin::VolumeRestrictions => restrictions::check(self),
-            Plugin::NodeVolumeLimits => volume_limits::check(self),
+            Plugin::NodeVolumeLimits if self.incoming.knows_volumes => volume_limits::check(self),
             Plugin::VolumeBinding => self.incoming.claims.check(self.incoming.state, self.info.node),
             Plugin::VolumeZone => self.incoming.zones.check(self.info.node),
             Plugin::PodTopologySpread => self.counts.spread.check(self),
             Plugin::InterPodAffinity => self.counts.affinity.check(self),
-            Plugin::SchedulingGates => None,
+            Plugin::NodeVolumeLimits | Plugin::SchedulingGates => None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! The rules are those of Kubernetes 1.36 with its default configuration and feature gates. Not covered are dynamic resource
 //! allocation, the scores by which the scheduler picks one of several nodes, and extenders.
 
+mod admission;
 mod amounts;
 mod blocker;
 mod cluster_state;
@@ -16,10 +17,17 @@ mod incoming;
 mod objects;
 mod plugins;
 mod preemption;
+mod remedy;
 
+pub use admission::{
+    AdmissionChange, AdmissionRefusal, AdmissionStage, AdmissionStatus, Admitted, PodAdmission, QuotaRoom,
+};
 pub use amounts::Amounts;
 pub use blocker::{Cause, Code, Plugin, SchedulingBlocker, Stage};
 pub use cluster_state::ClusterState;
-pub use feasibility::{Feasibility, SchedulingVerdict};
-pub use objects::{SchedulingObject, SchedulingObjects};
+pub use feasibility::{Agreement, Feasibility, SchedulingVerdict};
+#[cfg(feature = "manifest")]
+pub(crate) use objects::{ObjectVisitor, visit};
+pub use objects::{SchedulingObject, SchedulingObjects, UnknownFact};
 pub use preemption::{NoVictims, Preemption};
+pub use remedy::{RemedyChange, SchedulingRemedy};

@@ -1,4 +1,7 @@
+use std::fmt;
+
 use indexmap::IndexMap;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::model::{
     CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim,
@@ -7,7 +10,8 @@ use crate::model::{
 
 /// The objects besides nodes, pods and namespaces that the scheduler and admission look at.
 ///
-/// What is not here does not exist, for the scheduler: add all objects of a kind, or none of them and no pod that names one.
+/// What is not here does not exist. Without any object of storage (volumes, claims, classes and the objects of CSI), nothing
+/// is known about storage: plugins that need it are left out, and answers [say so](UnknownFact::Storage).
 ///
 /// ```
 /// use daemonplan::{model::StorageClass, scheduling::SchedulingObjects};
@@ -44,6 +48,51 @@ pub struct SchedulingObjects {
     pub limit_ranges: IndexMap<Key, LimitRange>,
     /// ResourceQuotas.
     pub quotas: IndexMap<Key, ResourceQuota>,
+    /// Whether all objects of storage are here, even if there are none.
+    pub has_all_storage: bool,
+}
+
+/// A fact that an answer would need.
+///
+/// ```
+/// use daemonplan::scheduling::UnknownFact;
+/// assert_eq!(UnknownFact::Allocatable { node: "a".into() }.to_string(), "what pods can request on node a");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(tag = "unknown", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum UnknownFact {
+    /// The nodes of the cluster.
+    Nodes,
+    /// `status.allocatable` of a node.
+    Allocatable {
+        /// The node.
+        node: Text,
+    },
+    /// The specs of pods on a node.
+    PodSpecs {
+        /// The node.
+        node: Text,
+        /// How many of its pods.
+        pods: usize,
+    },
+    /// The spec of the pod itself.
+    OwnSpec,
+    /// The objects of storage, which the pod's claims need.
+    Storage,
+}
+
+impl fmt::Display for UnknownFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nodes => f.write_str("the nodes of the cluster"),
+            Self::Allocatable { node } => write!(f, "what pods can request on node {node}"),
+            Self::PodSpecs { node, pods: 1 } => write!(f, "what a pod on node {node} requests"),
+            Self::PodSpecs { node, pods } => write!(f, "what {pods} pods on node {node} request"),
+            Self::OwnSpec => f.write_str("what the pod requests"),
+            Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
+        }
+    }
 }
 
 /// An object that [`SchedulingObjects`] hold.
@@ -52,49 +101,102 @@ pub struct SchedulingObjects {
 /// use daemonplan::{model::PriorityClass, scheduling::SchedulingObject};
 /// assert_eq!(<PriorityClass as SchedulingObject>::KIND, "PriorityClass");
 /// ```
-pub trait SchedulingObject: Sized {
+pub trait SchedulingObject: DeserializeOwned {
     /// The kind.
     const KIND: &'static str;
 
     /// The API group; empty for the core group.
     const GROUP: &'static str;
 
+    /// Returns the namespace; `None` for objects that are in none.
+    fn namespace_mut(&mut self) -> Option<&mut Text>;
+
     /// Adds the object. It replaces one of its name. Returns whether there was one.
     fn add_to(self, objects: &mut SchedulingObjects) -> bool;
 }
 
-macro_rules! objects {
-    ($($object:ident, $kind:literal of $group:literal in $field:ident by $key:expr;)+) => {$(
-        impl SchedulingObject for $object {
-            const KIND: &'static str = $kind;
-            const GROUP: &'static str = $group;
+#[cfg(feature = "manifest")]
+/// A way to read an object whose kind is not known before.
+pub(crate) trait ObjectVisitor {
+    type Output;
 
-            fn add_to(self, objects: &mut SchedulingObjects) -> bool {
-                let key: fn(&Self) -> _ = $key;
-                objects.$field.insert(key(&self), self).is_some()
+    fn visit<T: SchedulingObject>(self) -> Self::Output;
+}
+
+macro_rules! objects {
+    ($($object:ident, $kind:literal of $group:literal in $field:ident, $scope:ident;)+) => {
+        $(
+            impl SchedulingObject for $object {
+                const KIND: &'static str = $kind;
+                const GROUP: &'static str = $group;
+
+                fn namespace_mut(&mut self) -> Option<&mut Text> {
+                    objects!(@namespace self $scope)
+                }
+
+                fn add_to(self, objects: &mut SchedulingObjects) -> bool {
+                    objects.$field.insert(objects!(@key self $scope), self).is_some()
+                }
+            }
+        )+
+
+        impl SchedulingObjects {
+            #[cfg(feature = "manifest")]
+            fn add_all_to(self, objects: &mut Self) {
+                objects.has_all_storage |= self.has_all_storage;
+                $(objects.$field.extend(self.$field);)+
             }
         }
-    )+};
+
+        #[cfg(feature = "manifest")]
+        /// Lets a visitor read an object of a kind, unless none of that kind are held.
+        pub(crate) fn visit<V: ObjectVisitor>(kind: &str, group: &str, visitor: V) -> Option<V::Output> {
+            match (kind, group) {
+                $(($kind, $group) => Some(visitor.visit::<$object>()),)+
+                _ => None,
+            }
+        }
+    };
+    (@namespace $object:ident namespaced) => { Some(&mut $object.namespace) };
+    (@namespace $object:ident cluster_wide) => { None };
+    (@key $object:ident namespaced) => { Key::new(&$object.namespace, &$object.name) };
+    (@key $object:ident cluster_wide) => { $object.name.clone() };
 }
 
 objects! {
-    PersistentVolume, "PersistentVolume" of "" in volumes by |volume| volume.name.clone();
-    PersistentVolumeClaim, "PersistentVolumeClaim" of "" in claims by |claim| Key::new(&claim.namespace, &claim.name);
-    StorageClass, "StorageClass" of "storage.k8s.io" in storage_classes by |class| class.name.clone();
-    CsiNode, "CSINode" of "storage.k8s.io" in csi_nodes by |node| node.name.clone();
-    CsiDriver, "CSIDriver" of "storage.k8s.io" in csi_drivers by |driver| driver.name.clone();
-    CsiStorageCapacity, "CSIStorageCapacity" of "storage.k8s.io" in capacities by |own| Key::new(&own.namespace, &own.name);
-    VolumeAttachment, "VolumeAttachment" of "storage.k8s.io" in attachments by |attachment| attachment.name.clone();
-    PodDisruptionBudget, "PodDisruptionBudget" of "policy" in budgets by |budget| Key::new(&budget.namespace, &budget.name);
-    PriorityClass, "PriorityClass" of "scheduling.k8s.io" in priority_classes by |class| class.name.clone();
-    RuntimeClass, "RuntimeClass" of "node.k8s.io" in runtime_classes by |class| class.name.clone();
-    LimitRange, "LimitRange" of "" in limit_ranges by |range| Key::new(&range.namespace, &range.name);
-    ResourceQuota, "ResourceQuota" of "" in quotas by |quota| Key::new(&quota.namespace, &quota.name);
+    PersistentVolume, "PersistentVolume" of "" in volumes, cluster_wide;
+    PersistentVolumeClaim, "PersistentVolumeClaim" of "" in claims, namespaced;
+    StorageClass, "StorageClass" of "storage.k8s.io" in storage_classes, cluster_wide;
+    CsiNode, "CSINode" of "storage.k8s.io" in csi_nodes, cluster_wide;
+    CsiDriver, "CSIDriver" of "storage.k8s.io" in csi_drivers, cluster_wide;
+    CsiStorageCapacity, "CSIStorageCapacity" of "storage.k8s.io" in capacities, namespaced;
+    VolumeAttachment, "VolumeAttachment" of "storage.k8s.io" in attachments, cluster_wide;
+    PodDisruptionBudget, "PodDisruptionBudget" of "policy" in budgets, namespaced;
+    PriorityClass, "PriorityClass" of "scheduling.k8s.io" in priority_classes, cluster_wide;
+    RuntimeClass, "RuntimeClass" of "node.k8s.io" in runtime_classes, cluster_wide;
+    LimitRange, "LimitRange" of "" in limit_ranges, namespaced;
+    ResourceQuota, "ResourceQuota" of "" in quotas, namespaced;
 }
 
 impl SchedulingObjects {
     /// Adds an object. It replaces one of its name. Returns whether there was one.
     pub fn add(&mut self, object: impl SchedulingObject) -> bool {
         object.add_to(self)
+    }
+
+    /// Adds the objects of others. They replace those of their names.
+    #[cfg(feature = "manifest")]
+    pub(crate) fn extend(&mut self, other: Self) {
+        other.add_all_to(self);
+    }
+
+    /// Whether anything is known about storage.
+    pub fn knows_storage(&self) -> bool {
+        self.has_all_storage
+            || !self.volumes.is_empty()
+            || !self.claims.is_empty()
+            || !self.storage_classes.is_empty()
+            || !self.csi_nodes.is_empty()
+            || !self.csi_drivers.is_empty()
     }
 }

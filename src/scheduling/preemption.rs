@@ -31,8 +31,9 @@ use crate::model::{Key, Pod, PodDisruptionBudget, Text};
 /// assert_eq!(preemption.to_string(), "preempts default/web");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "outcome", rename_all = "camelCase", rename_all_fields = "camelCase")]
+///
+/// It serialises with the fields `outcome`, `victims` (also if there are none), `node`, `budgetViolations` and `reason`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Preemption {
     /// `preemptionPolicy` is `Never`.
@@ -40,7 +41,6 @@ pub enum Preemption {
     /// A pod that the scheduler has preempted is still terminating on the node that is kept free.
     Waits {
         /// That pod.
-        #[serde(serialize_with = "as_text")]
         pod: Key,
     },
     /// The pods of these nodes leave their place.
@@ -48,7 +48,6 @@ pub enum Preemption {
         /// The node.
         node: Text,
         /// The pods, by priority descending. Some may be terminating already.
-        #[serde(serialize_with = "as_texts")]
         victims: Vec<Key>,
         /// How many of them a PodDisruptionBudget protects, which does not help them.
         budget_violations: usize,
@@ -66,8 +65,7 @@ pub enum Preemption {
 /// use daemonplan::scheduling::NoVictims;
 /// assert_eq!(NoVictims::NoneOfLowerPriority.to_string(), "No preemption victims found for incoming pod");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "reason", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoVictims {
     /// All pods there have the same or a higher priority.
@@ -107,6 +105,30 @@ impl Preemption {
                 format!("{START} {}", histogram(nodes, counts))
             }
         }
+    }
+}
+
+impl Serialize for Preemption {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct PreemptionFields<'p> {
+            outcome: &'static str,
+            victims: Vec<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            node: Option<&'p Text>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            budget_violations: Option<usize>,
+            reason: String,
+        }
+        let (outcome, node, budget_violations) = match self {
+            Self::Never => ("never", None, None),
+            Self::Waits { .. } => ("waits", None, None),
+            Self::Preempts { node, budget_violations, .. } => ("preempts", Some(node), Some(*budget_violations)),
+            Self::NotHelpful { .. } => ("notHelpful", None, None),
+        };
+        let victims = self.victims().iter().map(ToString::to_string).collect();
+        PreemptionFields { outcome, victims, node, budget_violations, reason: self.to_string() }.serialize(serializer)
     }
 }
 
@@ -156,7 +178,7 @@ impl std::fmt::Display for Preemption {
 
 /// Decides whose place the pod takes.
 pub(super) fn preempt(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Preemption {
-    if incoming.spec.never_preempts {
+    if incoming.spec.never_preempts() {
         return Preemption::Never;
     }
     if let Some(pod) = awaited(incoming, cycle) {
@@ -280,14 +302,4 @@ fn split_by_budgets<'s>(incoming: &Incoming<'_>, pods: Vec<&'s Pod>) -> (Vec<&'s
 fn protects(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
     let selects = budget.selector.as_ref().is_some_and(|own| !own.is_empty() && own.matches(&pod.labels));
     budget.namespace == pod.namespace && !pod.labels.is_empty() && selects && !budget.disrupted.contains(&pod.name)
-}
-
-fn as_text<S: Serializer>(key: &Key, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(key)
-}
-
-// The signature is that of serde's `serialize_with`.
-#[allow(clippy::ptr_arg)]
-fn as_texts<S: Serializer>(keys: &Vec<Key>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(keys.iter().map(ToString::to_string))
 }

@@ -8,7 +8,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{Labels, NodeSelector, PodTemplate, Text, Toleration};
@@ -64,10 +64,27 @@ pub struct PodSpec {
     pub priority: Option<i32>,
     /// `spec.priorityClassName`; often empty.
     pub priority_class: Text,
-    /// Whether `spec.preemptionPolicy` is `Never`: the pod never takes the place of others.
-    pub never_preempts: bool,
+    /// `spec.preemptionPolicy`, which admission sets from the PriorityClass.
+    pub preemption_policy: Option<PreemptionPolicy>,
     /// `spec.runtimeClassName`; often empty.
     pub runtime_class: Text,
+}
+
+/// Whether a pod that fits nowhere takes the place of pods of lower priority.
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/#non-preempting-priority-class>
+///
+/// ```
+/// use daemonplan::model::PreemptionPolicy;
+/// assert_eq!(serde_json::from_str::<PreemptionPolicy>(r#""Never""#)?, PreemptionPolicy::Never);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PreemptionPolicy {
+    /// It does.
+    #[default]
+    PreemptLowerPriority,
+    /// It waits.
+    Never,
 }
 
 /// A container of a [`PodSpec`].
@@ -123,6 +140,11 @@ impl PodSpec {
             constraint.merge_label_keys(labels);
         }
         Some(Arc::new(spec))
+    }
+
+    /// Whether the pod never takes the place of others.
+    pub fn never_preempts(&self) -> bool {
+        self.preemption_policy == Some(PreemptionPolicy::Never)
     }
 
     /// Whether the default scheduler is to bind the pod.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Container, DEFAULT_SCHEDULER, HostPort, PodAffinityTerm, PodSpec, ResourceList, ResourceRequirements,
-    TopologySpreadConstraint, resources::or_default, volume::VolumeWire,
+    Container, DEFAULT_SCHEDULER, HostPort, PodAffinityTerm, PodSpec, PreemptionPolicy, ResourceList,
+    ResourceRequirements, TopologySpreadConstraint, resources::or_default, volume::VolumeWire,
 };
 use crate::model::{
     Labels, NodeSelector, NodeSelectorTerm, PodNode, Text, Toleration,
@@ -48,7 +48,7 @@ pub(crate) struct PodSpecWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     priority_class_name: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    preemption_policy: Option<Text>,
+    preemption_policy: Option<PreemptionPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     runtime_class_name: Option<Text>,
 }
@@ -197,7 +197,7 @@ impl PodSpecWire {
             scheduling_gates: gates.map(|gate| gate.name).collect(),
             priority: self.priority,
             priority_class: self.priority_class_name.unwrap_or_default(),
-            never_preempts: self.preemption_policy.is_some_and(|policy| policy == "Never"),
+            preemption_policy: self.preemption_policy,
             runtime_class: self.runtime_class_name.unwrap_or_default(),
         };
         spec.set_default_requests();
@@ -246,7 +246,7 @@ impl PodSpecWire {
             scheduling_gates: (!gates.is_empty()).then_some(gates),
             priority: spec.priority,
             priority_class_name: unless_default(spec.priority_class),
-            preemption_policy: spec.never_preempts.then(|| "Never".into()),
+            preemption_policy: spec.preemption_policy,
             runtime_class_name: unless_default(spec.runtime_class),
         }
     }

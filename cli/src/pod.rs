@@ -1,0 +1,197 @@
+//! `daemonplan explain pod/NAME`: what the default scheduler makes of a pod, and what the pod's status says.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use daemonplan::{
+    Key, Resource,
+    model::{ControllerRef, Pod, PodPhase, ResourceList, Text},
+    scheduling::{Agreement, ClusterState, Feasibility, SchedulingRemedy, SchedulingVerdict},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    Failure,
+    facts::Facts,
+    output::{self, Format, escape_control, print_error, write_error},
+    selection::PodName,
+    style::{BOLD, DIM, WARN, did_you_mean},
+};
+
+/// What the command says about a pod.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PodReport<'p> {
+    pod: Key,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<Controller<'p>>,
+    node: Option<&'p Text>,
+    is_bound: bool,
+    phase: PodPhase,
+    /// What the spec requests.
+    requests: ResourceList,
+    /// What the pod takes from its node, if that differs: during a resize.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assigned: Option<ResourceList>,
+    scheduling: Scheduling<'p>,
+    /// The condition `PodScheduled`, if it is `False`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported: Option<ReportedCondition<'p>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Controller<'p> {
+    kind: &'p Text,
+    name: &'p Text,
+}
+
+#[derive(Serialize)]
+struct Scheduling<'p> {
+    #[serde(flatten)]
+    feasibility: &'p Feasibility,
+    remedies: Vec<ToldRemedy<'p>>,
+}
+
+#[derive(Serialize)]
+struct ToldRemedy<'p> {
+    #[serde(flatten)]
+    remedy: &'p SchedulingRemedy,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct ReportedCondition<'p> {
+    reason: &'p Text,
+    message: &'p Text,
+    since: Option<Timestamp>,
+    agreement: Agreement,
+}
+
+pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitCode, Failure> {
+    let pod = find(name, facts)?;
+    let state = facts.manifests.cluster_state();
+    let feasibility = state.feasibility(pod);
+    let remedies = state.remedies(pod);
+    match format {
+        Format::Text => write(&mut output::text(), pod, &state, &feasibility, &remedies),
+        Format::Json => output::write_json(&mut output::stdout(), &report(pod, &feasibility, &remedies)),
+        Format::Yaml => output::write_yaml(&mut output::stdout(), &report(pod, &feasibility, &remedies)),
+    }
+    .map_err(write_error)?;
+    if feasibility.unknown.is_empty() {
+        return Ok(facts.exit_code());
+    }
+    let unknown: Vec<_> = feasibility.unknown.iter().map(ToString::to_string).collect();
+    print_error(&format_args!("the input does not say {}: the answer is not sure", unknown.join(" and ")));
+    Ok(ExitCode::FAILURE)
+}
+
+fn find<'f>(name: &PodName, facts: &'f Facts) -> Result<&'f Pod, Failure> {
+    let is_named = |pod: &&Pod| {
+        *pod.name == *name.name && name.namespace.as_ref().is_none_or(|namespace| *pod.namespace == **namespace)
+    };
+    let mut found = facts.manifests.pods().filter(is_named);
+    match (found.next(), found.next()) {
+        (Some(pod), None) => Ok(pod),
+        (Some(one), Some(other)) => {
+            let (one, other) = (&one.namespace, &other.namespace);
+            Err(Failure(format!("pod {}: there is one in {one} and one in {other}; -n says which", name.name)))
+        }
+        (None, _) => {
+            let hint = did_you_mean(&name.name, facts.manifests.pods().map(|pod| pod.name.as_str()));
+            let namespace = name.namespace.as_ref().map(|name| format!(" in namespace {name}")).unwrap_or_default();
+            Err(Failure(format!("no pod {}{namespace} found{hint}", name.name)))
+        }
+    }
+}
+
+fn report<'p>(pod: &'p Pod, feasibility: &'p Feasibility, remedies: &'p [SchedulingRemedy]) -> PodReport<'p> {
+    let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
+    let reported = pod.problem.as_deref().filter(|problem| !problem.unschedulable_reason.is_empty());
+    PodReport {
+        pod: pod.key(),
+        controller: pod.controller.as_ref().map(|ControllerRef { kind, name, .. }| Controller { kind, name }),
+        node: pod.node.name(),
+        is_bound: pod.node.is_bound(),
+        phase: pod.phase,
+        assigned: pod.assigned_requests().filter(|assigned| *assigned != requests),
+        requests,
+        scheduling: Scheduling {
+            feasibility,
+            remedies: remedies.iter().map(|remedy| ToldRemedy { remedy, text: remedy.to_string() }).collect(),
+        },
+        reported: reported.map(|problem| ReportedCondition {
+            reason: &problem.unschedulable_reason,
+            message: &problem.unschedulable,
+            since: problem.unschedulable_since,
+            agreement: feasibility.agreement(&problem.unschedulable),
+        }),
+        problem: pod.problem.as_ref().map(ToString::to_string),
+    }
+}
+
+fn write(
+    out: &mut impl Write,
+    pod: &Pod,
+    state: &ClusterState<'_>,
+    feasibility: &Feasibility,
+    remedies: &[SchedulingRemedy],
+) -> io::Result<()> {
+    let key = pod.key();
+    let place = match pod.node.name() {
+        Some(node) if pod.node.is_bound() => format!(" on {node}"),
+        Some(node) => format!(" for {node}"),
+        None => String::new(),
+    };
+    let controller =
+        pod.controller.as_ref().map(|owner| format!(" of {} {}", owner.kind, owner.name)).unwrap_or_default();
+    let head = escape_control(format_args!("pod {key}{controller}{place}"));
+    writeln!(out, "{BOLD}{head}{BOLD:#}: {:?}", pod.phase)?;
+    let problem = pod.problem.as_deref();
+    if let Some(problem) = problem.filter(|problem| !problem.unschedulable.is_empty()) {
+        let since = problem.unschedulable_since.map(|since| format!(" at {since}")).unwrap_or_default();
+        writeln!(out, "  the scheduler said{since}: {}", escape_control(&problem.unschedulable))?;
+        match feasibility.agreement(&problem.unschedulable) {
+            Agreement::Same => writeln!(out, "  by the facts given it says the same now")?,
+            Agreement::FitsNow => writeln!(out, "  {WARN}by the facts given it would fit now{WARN:#}")?,
+            Agreement::Differs => {
+                writeln!(out, "  {WARN}by the facts given it would say now{WARN:#}: {}", escape_control(feasibility))?;
+            }
+        }
+    } else if pod.node.is_bound() {
+        let is_possible = if feasibility.would_fit { "would" } else { "would not" };
+        writeln!(out, "  bound; the scheduler {is_possible} bind a pod like it there again")?;
+    } else {
+        writeln!(out, "  by the facts given: {}", escape_control(feasibility))?;
+    }
+    if feasibility.verdict == SchedulingVerdict::OtherScheduler {
+        let name = pod.spec.as_ref().map(|spec| spec.scheduler.as_str()).unwrap_or_default();
+        let fits = if feasibility.would_fit { "would" } else { "would not" };
+        writeln!(out, "  the scheduler {} decides; the default one {fits} bind it", escape_control(name))?;
+    }
+    for blocker in &feasibility.blockers {
+        for cause in &blocker.causes {
+            writeln!(out, "  {WARN}✗{WARN:#} {}: {}", blocker.plugin, escape_control(cause.explain()))?;
+        }
+    }
+    if let Some(preemption) = &feasibility.preemption {
+        writeln!(out, "  {}", escape_control(preemption))?;
+    }
+    for remedy in remedies {
+        writeln!(out, "  → {}", escape_control(remedy))?;
+    }
+    let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
+    let amounts: Vec<_> = requests.iter().map(|(resource, amount)| format!("{resource} {amount}")).collect();
+    let amounts = if amounts.is_empty() { "nothing".to_owned() } else { amounts.join(", ") };
+    writeln!(out, "  {DIM}requests {}{DIM:#}", escape_control(amounts))?;
+    if let Some(left) = pod.node.name().and_then(|node| state.left_on(node)) {
+        let left: Vec<_> = left.iter().map(|(resource, amount)| format!("{resource} {amount}")).collect();
+        writeln!(out, "  {DIM}left on the node: {}{DIM:#}", escape_control(left.join(", ")))?;
+    }
+    out.flush()
+}

@@ -1,0 +1,257 @@
+//! What would make a pod fit on its node.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    Amounts, Cause,
+    cluster_state::{Allocatable, NodeInfo, assigned, key, priority},
+    cycle::refusal,
+    incoming::{Incoming, Trial},
+};
+use crate::model::{Key, Pod, Taint, Text, Toleration};
+
+/// Changes that together make a pod fit on its node. All were tried out.
+///
+/// ```
+/// use daemonplan::{model::{Node, Pod}, scheduling::{ClusterState, SchedulingObjects}};
+/// let node: Node = serde_json::from_str(
+///     r#"{"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "1", "pods": "110"}}}"#,
+/// )?;
+/// let pod = |name: &str, cpu: &str| serde_json::from_str::<Pod>(&format!(
+///     r#"{{"metadata": {{"name": "{name}"}}, "spec": {{"nodeName": "a", "containers": [
+///         {{"name": "main", "resources": {{"requests": {{"cpu": "{cpu}"}}}}}}]}}}}"#,
+/// ));
+/// let web = pod("web", "800m")?;
+/// let objects = SchedulingObjects::default();
+/// let state = ClusterState::new([&node], [&web], [], &objects);
+/// let remedies: Vec<_> = state.remedies(&pod("agent", "300m")?).iter().map(ToString::to_string).collect();
+/// assert_eq!(remedies, [
+///     "fits if default/web leaves (cpu 800m)",
+///     "fits if it requests 100m less cpu, or the node has 100m more",
+/// ]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SchedulingRemedy {
+    /// The changes, all of which are needed.
+    pub changes: Vec<RemedyChange>,
+}
+
+/// A change of a [`SchedulingRemedy`].
+///
+/// ```
+/// use daemonplan::scheduling::RemedyChange;
+/// assert_eq!(RemedyChange::Uncordon.to_string(), "the node is uncordoned");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum RemedyChange {
+    /// Another pod leaves the node.
+    PodLeaves {
+        /// The pod.
+        #[serde(serialize_with = "as_text")]
+        pod: Key,
+        /// What it releases of what is lacking, such as `cpu 200m`; empty if resources are not what is lacking.
+        releases: String,
+    },
+    /// The pod requests less of a resource, or the node has more of it.
+    Resource {
+        /// The resource.
+        resource: Text,
+        /// How much, as a quantity.
+        amount: String,
+        /// Whether the pod requests that much.
+        is_requested: bool,
+    },
+    /// The node allows more pods.
+    MorePods {
+        /// How many more.
+        count: i64,
+    },
+    /// The pod tolerates a taint, or the node loses it.
+    Tolerate {
+        /// The taint.
+        #[serde(serialize_with = "as_text")]
+        taint: Taint,
+    },
+    /// The node is uncordoned.
+    Uncordon,
+    /// The scheduling gates are removed.
+    RemoveGates {
+        /// The gates.
+        gates: Vec<Text>,
+    },
+}
+
+/// How many remedies by pods that leave are named.
+const MAX_PODS: usize = 3;
+
+impl fmt::Display for SchedulingRemedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes: Vec<_> = self.changes.iter().map(ToString::to_string).collect();
+        write!(f, "fits if {}", changes.join(", and "))
+    }
+}
+
+impl fmt::Display for RemedyChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PodLeaves { pod, releases } if releases.is_empty() => write!(f, "{pod} leaves"),
+            Self::PodLeaves { pod, releases } => write!(f, "{pod} leaves ({releases})"),
+            Self::Resource { resource, amount, is_requested: true } => {
+                write!(f, "it requests {amount} less {resource}, or the node has {amount} more")
+            }
+            Self::Resource { resource, amount, is_requested: false } => {
+                write!(f, "the node has {amount} more {resource}")
+            }
+            Self::MorePods { count: 1 } => f.write_str("the node allows 1 pod more"),
+            Self::MorePods { count } => write!(f, "the node allows {count} pods more"),
+            Self::Tolerate { taint } => write!(f, "it tolerates the taint {taint}"),
+            Self::Uncordon => f.write_str("the node is uncordoned"),
+            Self::RemoveGates { gates } => write!(f, "the scheduling gates {} are removed", gates.join(", ")),
+        }
+    }
+}
+
+/// Finds what would make the pod fit on a node: pods that leave, and changes of the pod and the node.
+pub(super) fn remedies(incoming: &Incoming<'_>, info: &NodeInfo<'_>) -> Vec<SchedulingRemedy> {
+    let blockers = incoming.blockers(Some(info));
+    if blockers.is_empty() || !incoming.refusals.is_empty() {
+        return Vec::new();
+    }
+    // What pods that leave do not change.
+    let (fixed, movable): (Vec<_>, Vec<_>) = blockers.iter().flat_map(|blocker| &blocker.causes).partition(|cause| {
+        matches!(cause, Cause::Taint { .. } | Cause::Cordoned | Cause::Gated { .. } | Cause::NodeAffinity)
+    });
+    let Some(fixed) = fixed_changes(incoming, info, &fixed) else { return Vec::new() };
+    let mut remedies = Vec::new();
+    if !movable.is_empty() {
+        for pods in leaving(incoming, info, &fixed) {
+            let lacking = movable.iter().filter_map(|cause| cause.short_by()).map(|(resource, _)| resource);
+            let lacking: Vec<_> = lacking.collect();
+            let leave =
+                pods.iter().map(|pod| RemedyChange::PodLeaves { pod: key(pod), releases: releases(pod, &lacking) });
+            remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain(leave).collect() });
+        }
+    }
+    let more: Option<Vec<_>> = movable.into_iter().map(larger).collect();
+    if let Some(more) = more {
+        let changes: Vec<_> = fixed.into_iter().chain(more).collect();
+        if fits_with(incoming, info, &changes, &[]) {
+            remedies.push(SchedulingRemedy { changes });
+        }
+    }
+    remedies
+}
+
+/// The changes against what pods that leave do not change; `None` if there are none.
+fn fixed_changes(incoming: &Incoming<'_>, info: &NodeInfo<'_>, causes: &[&Cause]) -> Option<Vec<RemedyChange>> {
+    let mut changes = Vec::new();
+    for cause in causes {
+        match cause {
+            Cause::Gated { gates } => changes.push(RemedyChange::RemoveGates { gates: gates.clone() }),
+            Cause::Cordoned => changes.push(RemedyChange::Uncordon),
+            Cause::Taint { .. } => {
+                let taints = crate::selector::untolerated(&info.node.taints, &incoming.spec.tolerations, false);
+                let taints = taints.filter(|taint| !(info.node.unschedulable && taint.is_cordon()));
+                changes.extend(taints.map(|taint| RemedyChange::Tolerate { taint: taint.clone() }));
+            }
+            _ => return None,
+        }
+    }
+    Some(changes)
+}
+
+/// The change of pod or node that removes a lack of resources.
+fn larger(cause: &Cause) -> Option<RemedyChange> {
+    match cause {
+        Cause::TooManyPods { pods, allowed } => {
+            let count = i64::try_from(*pods).ok()?.saturating_add(1).saturating_sub(*allowed);
+            Some(RemedyChange::MorePods { count })
+        }
+        other => {
+            let (resource, missing) = other.short_by()?;
+            let is_requested = matches!(other, Cause::Insufficient { resource, requested, .. }
+                if missing <= Amounts::quantity(resource, *requested));
+            let amount = missing.to_string();
+            Some(RemedyChange::Resource { resource: resource.clone(), amount, is_requested })
+        }
+    }
+}
+
+/// Finds pods whose leaving makes the pod fit: single ones, those that release least first, or else a few of low priority.
+fn leaving<'s>(incoming: &Incoming<'s>, info: &NodeInfo<'s>, fixed: &[RemedyChange]) -> Vec<Vec<&'s Pod>> {
+    let others = incoming.others(info);
+    let mut pods: Vec<_> = others.iter().copied().filter(|pod| !pod.is_being_deleted()).collect();
+    pods.sort_by_cached_key(|pod| {
+        let amounts = assigned(pod);
+        (priority(pod), amounts.milli_cpu, amounts.memory, key(pod))
+    });
+    let single = pods.iter().filter(|pod| fits_with(incoming, info, fixed, &[**pod]));
+    let single: Vec<_> = single.take(MAX_PODS).map(|pod| vec![*pod]).collect();
+    if !single.is_empty() || !fits_with(incoming, info, fixed, &pods) {
+        return single;
+    }
+    // All together help: as many as possible stay, the most important ones first.
+    let mut leaving = pods;
+    for index in (0..leaving.len()).rev() {
+        let mut fewer = leaving.clone();
+        fewer.remove(index);
+        if fits_with(incoming, info, fixed, &fewer) {
+            leaving = fewer;
+        }
+    }
+    vec![leaving]
+}
+
+/// Writes what a pod releases of some resources.
+fn releases(pod: &Pod, resources: &[&Text]) -> String {
+    let amounts = assigned(pod);
+    let released = resources.iter().map(|resource| (resource, amounts.get(resource))).filter(|(_, amount)| *amount > 0);
+    let released = released.map(|(resource, amount)| format!("{resource} {}", Amounts::quantity(resource, amount)));
+    released.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the pod fits with changes and without some pods.
+fn fits_with(incoming: &Incoming<'_>, info: &NodeInfo<'_>, changes: &[RemedyChange], without: &[&Pod]) -> bool {
+    let (mut pod, mut node) = (incoming.pod.clone(), info.node.clone());
+    let mut spec = incoming.spec.clone().into_owned();
+    let mut allocatable = info.allocatable.clone();
+    for change in changes {
+        match change {
+            RemedyChange::Uncordon => {
+                node.unschedulable = false;
+                node.taints.retain(|taint| !taint.is_cordon());
+            }
+            RemedyChange::RemoveGates { .. } => spec.scheduling_gates.clear(),
+            RemedyChange::Tolerate { taint } => spec.tolerations.push(Toleration::new(taint.key.clone())),
+            RemedyChange::MorePods { count } => {
+                if let Some(Allocatable { pods, .. }) = &mut allocatable {
+                    *pods = pods.saturating_add(*count);
+                }
+            }
+            RemedyChange::Resource { resource, amount, .. } => {
+                if let (Some(Allocatable { amounts, .. }), Ok(amount)) = (&mut allocatable, amount.parse()) {
+                    amounts.add(&Amounts::from(&[(resource.clone(), amount)].into_iter().collect()));
+                }
+            }
+            RemedyChange::PodLeaves { .. } => {}
+        }
+    }
+    pod.spec = Some(spec.into());
+    let later = Incoming::new(incoming.state, &pod);
+    let info = NodeInfo { node: &node, pods: info.pods.clone(), requested: info.requested.clone(), allocatable };
+    let mut then = Trial::new(&later, &info);
+    for pod in without {
+        then.remove(pod);
+    }
+    refusal(&then).is_none()
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
