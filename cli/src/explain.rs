@@ -9,8 +9,9 @@ use anstyle::{AnsiColor, Style};
 use clap::Args;
 use daemonplan::{
     Explanation, MissingFact, Snapshot,
-    explain::{NodeExplanation, UpdateState},
+    explain::{AdmissionExplanation, NodeExplanation, SchedulingExplanation, UpdateState},
     policy::RolloutStatus,
+    scheduling::{AdmissionChange, Feasibility, QuotaRoom},
 };
 
 use super::{
@@ -64,7 +65,9 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     }
     let facts = args.facts.read(ALL_KINDS, &args.selection)?;
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes])?;
-    let mut explanations: Vec<_> = selected.into_iter().map(|snapshot| (snapshot, snapshot.explain())).collect();
+    let state = facts.cluster_state();
+    let selected = selected.into_iter().map(|snapshot| snapshot.scheduling(&state));
+    let mut explanations: Vec<_> = selected.map(|snapshot| (snapshot, snapshot.explain())).collect();
     if let Some(node) = args.node.as_deref().map(node_name) {
         for (_, explanation) in &mut explanations {
             explanation.nodes.retain(|explained| *explained.node == *node);
@@ -104,6 +107,7 @@ fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool
         for warning in &explanation.warnings {
             writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(warning))?;
         }
+        admission(out, explanation)?;
         if is_one_node {
             explanation.nodes.iter().try_for_each(|node| one_node(out, node))?;
         } else {
@@ -143,6 +147,12 @@ fn nodes(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Resu
         writeln!(out, "  {}: {}", plural(nodes.len(), "node"), escape_control(sentence))?;
         let all_names: Vec<_> = nodes.iter().map(|node| escape_control(&node.node)).collect();
         writeln!(out, "    {DIM}{}{DIM:#}", names(&all_names, all))?;
+        // The numbers differ from node to node.
+        if let [node] = nodes.as_slice() {
+            for scheduling in scheduled(node) {
+                scheduling_details(out, scheduling)?;
+            }
+        }
     }
     Ok(())
 }
@@ -164,6 +174,57 @@ fn claims(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Res
         writeln!(out, "    {:width$}  {}", escape_control(&claim.pod), escape_control(&claim.reason))?;
     }
     more(out, claims.len().saturating_sub(shown))
+}
+
+/// Says what admission makes of the pods that are created, where the DaemonSet controller would not expect it.
+fn admission(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
+    let Some(AdmissionExplanation { changes, refusal, quotas, .. }) = &explanation.admission else { return Ok(()) };
+    if let Some(refusal) = refusal {
+        let plugin = refusal.plugin;
+        writeln!(out, "  {WARN}! admission refuses new pods ({plugin}): {}{WARN:#}", escape_control(refusal))?;
+    }
+    for change in changes.iter().filter(|change| !matches!(change, AdmissionChange::Priority { .. })) {
+        writeln!(out, "  {DIM}admission: {}{DIM:#}", escape_control(change))?;
+    }
+    let wanted = explanation.nodes.iter().filter(|node| node.creation.is_some()).count();
+    let is_short = |room: &&QuotaRoom| usize::try_from(room.pods).is_ok_and(|pods| pods < wanted);
+    for room in quotas.iter().filter(|_| refusal.is_none()).filter(is_short) {
+        let QuotaRoom { quota, pods, resource, used, hard, .. } = room;
+        writeln!(
+            out,
+            "  {WARN}! ResourceQuota {} has room for {pods} of the {} that are created next ({} {used} of {hard} used){WARN:#}",
+            escape_control(quota),
+            plural(wanted, "pod"),
+            escape_control(resource)
+        )?;
+    }
+    Ok(())
+}
+
+/// The pods of a node that the scheduler has yet to bind.
+fn scheduled(node: &NodeExplanation) -> impl Iterator<Item = &SchedulingExplanation> {
+    let waiting = node.pods.iter().filter(|pod| pod.deletion.is_none()).filter_map(|pod| pod.scheduling.as_ref());
+    waiting.chain(node.new_pod.as_ref())
+}
+
+/// Says by names and numbers why a pod is not bound, and what would help.
+pub(super) fn scheduling_details(out: &mut impl Write, scheduling: &SchedulingExplanation) -> io::Result<()> {
+    let Feasibility { blockers, preemption, unknown, .. } = &scheduling.feasibility;
+    for blocker in blockers {
+        for cause in &blocker.causes {
+            writeln!(out, "    {BAD}✗{BAD:#} {}: {}", blocker.plugin, escape_control(cause.explain()))?;
+        }
+    }
+    if let Some(preemption) = preemption {
+        writeln!(out, "    {}", escape_control(preemption))?;
+    }
+    for remedy in &scheduling.remedies {
+        writeln!(out, "    → {}", escape_control(&remedy.text))?;
+    }
+    for unknown in unknown {
+        writeln!(out, "    {WARN}not known: {}{WARN:#}", escape_control(unknown))?;
+    }
+    Ok(())
 }
 
 /// Writes everything about one node.
@@ -211,6 +272,9 @@ fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
             escape_control(&pod.pod),
             escape_control(pod.state)
         )?;
+    }
+    for scheduling in scheduled(node) {
+        scheduling_details(out, scheduling)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use daemonplan::{
     lint::{Lint, lint_manifest},
     manifest::{ManifestChange, Manifests, SkipReason},
     model::DaemonSet,
+    scheduling::ClusterState,
 };
 use jiff::Timestamp;
 
@@ -98,6 +99,11 @@ impl Facts {
             let snapshot = snapshot.at(self.now).settings(&self.settings);
             if self.expectations_unsatisfied { snapshot.expectations_unsatisfied() } else { snapshot }
         })
+    }
+
+    /// Returns what the default scheduler knows of the input.
+    pub(super) fn cluster_state(&self) -> ClusterState<'_> {
+        self.manifests.cluster_state()
     }
 
     /// Whether it is known that there are no DaemonSets at all.

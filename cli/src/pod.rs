@@ -7,14 +7,16 @@ use std::{
 
 use daemonplan::{
     Key, Resource,
+    explain::SchedulingExplanation,
     model::{ControllerRef, Pod, PodPhase, ResourceList, Text},
-    scheduling::{Agreement, ClusterState, Feasibility, SchedulingRemedy, SchedulingVerdict},
+    scheduling::{Agreement, ClusterState, SchedulingVerdict},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
     Failure,
+    explain::scheduling_details,
     facts::Facts,
     output::{self, Format, escape_control, print_error, write_error},
     selection::PodName,
@@ -36,7 +38,7 @@ struct PodReport<'p> {
     /// What the pod takes from its node, if that differs: during a resize.
     #[serde(skip_serializing_if = "Option::is_none")]
     assigned: Option<ResourceList>,
-    scheduling: Scheduling<'p>,
+    scheduling: &'p SchedulingExplanation,
     /// The condition `PodScheduled`, if it is `False`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reported: Option<ReportedCondition<'p>>,
@@ -51,42 +53,27 @@ struct Controller<'p> {
 }
 
 #[derive(Serialize)]
-struct Scheduling<'p> {
-    #[serde(flatten)]
-    feasibility: &'p Feasibility,
-    remedies: Vec<ToldRemedy<'p>>,
-}
-
-#[derive(Serialize)]
-struct ToldRemedy<'p> {
-    #[serde(flatten)]
-    remedy: &'p SchedulingRemedy,
-    text: String,
-}
-
-#[derive(Serialize)]
 struct ReportedCondition<'p> {
     reason: &'p Text,
     message: &'p Text,
     since: Option<Timestamp>,
-    agreement: Agreement,
 }
 
 pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitCode, Failure> {
     let pod = find(name, facts)?;
     let state = facts.manifests.cluster_state();
-    let feasibility = state.feasibility(pod);
-    let remedies = state.remedies(pod);
+    let scheduling = SchedulingExplanation::new(&state, pod);
     match format {
-        Format::Text => write(&mut output::text(), pod, &state, &feasibility, &remedies),
-        Format::Json => output::write_json(&mut output::stdout(), &report(pod, &feasibility, &remedies)),
-        Format::Yaml => output::write_yaml(&mut output::stdout(), &report(pod, &feasibility, &remedies)),
+        Format::Text => write(&mut output::text(), pod, &state, &scheduling),
+        Format::Json => output::write_json(&mut output::stdout(), &report(pod, &scheduling)),
+        Format::Yaml => output::write_yaml(&mut output::stdout(), &report(pod, &scheduling)),
     }
     .map_err(write_error)?;
-    if feasibility.unknown.is_empty() {
+    let unknown = &scheduling.feasibility.unknown;
+    if unknown.is_empty() {
         return Ok(facts.exit_code());
     }
-    let unknown: Vec<_> = feasibility.unknown.iter().map(ToString::to_string).collect();
+    let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
     print_error(&format_args!("the input does not say {}: the answer is not sure", unknown.join(" and ")));
     Ok(ExitCode::FAILURE)
 }
@@ -110,7 +97,7 @@ fn find<'f>(name: &PodName, facts: &'f Facts) -> Result<&'f Pod, Failure> {
     }
 }
 
-fn report<'p>(pod: &'p Pod, feasibility: &'p Feasibility, remedies: &'p [SchedulingRemedy]) -> PodReport<'p> {
+fn report<'p>(pod: &'p Pod, scheduling: &'p SchedulingExplanation) -> PodReport<'p> {
     let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
     let reported = pod.problem.as_deref().filter(|problem| !problem.unschedulable_reason.is_empty());
     PodReport {
@@ -121,15 +108,11 @@ fn report<'p>(pod: &'p Pod, feasibility: &'p Feasibility, remedies: &'p [Schedul
         phase: pod.phase,
         assigned: pod.assigned_requests().filter(|assigned| *assigned != requests),
         requests,
-        scheduling: Scheduling {
-            feasibility,
-            remedies: remedies.iter().map(|remedy| ToldRemedy { remedy, text: remedy.to_string() }).collect(),
-        },
+        scheduling,
         reported: reported.map(|problem| ReportedCondition {
             reason: &problem.unschedulable_reason,
             message: &problem.unschedulable,
             since: problem.unschedulable_since,
-            agreement: feasibility.agreement(&problem.unschedulable),
         }),
         problem: pod.problem.as_ref().map(ToString::to_string),
     }
@@ -139,9 +122,9 @@ fn write(
     out: &mut impl Write,
     pod: &Pod,
     state: &ClusterState<'_>,
-    feasibility: &Feasibility,
-    remedies: &[SchedulingRemedy],
+    scheduling: &SchedulingExplanation,
 ) -> io::Result<()> {
+    let feasibility = &scheduling.feasibility;
     let key = pod.key();
     let place = match pod.node.name() {
         Some(node) if pod.node.is_bound() => format!(" on {node}"),
@@ -158,6 +141,9 @@ fn write(
         writeln!(out, "  the scheduler said{since}: {}", escape_control(&problem.unschedulable))?;
         match feasibility.agreement(&problem.unschedulable) {
             Agreement::Same => writeln!(out, "  by the facts given it says the same now")?,
+            Agreement::NotKnown => {
+                writeln!(out, "  by the facts given nothing refuses it now, but not everything is known")?;
+            }
             Agreement::FitsNow => writeln!(out, "  {WARN}by the facts given it would fit now{WARN:#}")?,
             Agreement::Differs => {
                 writeln!(out, "  {WARN}by the facts given it would say now{WARN:#}: {}", escape_control(feasibility))?;
@@ -174,17 +160,7 @@ fn write(
         let fits = if feasibility.would_fit { "would" } else { "would not" };
         writeln!(out, "  the scheduler {} decides; the default one {fits} bind it", escape_control(name))?;
     }
-    for blocker in &feasibility.blockers {
-        for cause in &blocker.causes {
-            writeln!(out, "  {WARN}✗{WARN:#} {}: {}", blocker.plugin, escape_control(cause.explain()))?;
-        }
-    }
-    if let Some(preemption) = &feasibility.preemption {
-        writeln!(out, "  {}", escape_control(preemption))?;
-    }
-    for remedy in remedies {
-        writeln!(out, "  → {}", escape_control(remedy))?;
-    }
+    scheduling_details(out, scheduling)?;
     let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
     let amounts: Vec<_> = requests.iter().map(|(resource, amount)| format!("{resource} {amount}")).collect();
     let amounts = if amounts.is_empty() { "nothing".to_owned() } else { amounts.join(", ") };

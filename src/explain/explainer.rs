@@ -94,6 +94,7 @@ impl<'e> Explainer<'e> {
             remedies: node.map(|node| placement.remedies(node)).unwrap_or_default(),
             pods: pods.iter().map(|claimed| self.pod(claimed)).collect(),
             creation: self.creations.get(name).copied(),
+            new_pod: None,
             ended_pods: self.ended.get(name).cloned().unwrap_or_default(),
             pods_are_known: !self.missing.contains(MissingFact::Pods),
             is_managed: self.mode == SyncMode::Reconcile,
@@ -131,6 +132,7 @@ impl<'e> Explainer<'e> {
             state: self.context.pod_state(claimed),
             problem: claimed.pod.problem.as_ref().map(ToString::to_string),
             deletion: self.deletions.get(&claimed.pod.name).map(|reason| (*reason).clone()),
+            scheduling: None,
         }
     }
 

@@ -7,6 +7,7 @@
 mod explainer;
 mod pod;
 mod pod_warnings;
+mod scheduling;
 mod text;
 mod update;
 
@@ -35,6 +36,7 @@ use explainer::Explainer;
 
 pub use crate::node::pod_state::PodState;
 pub use pod::{ClaimReason, PodClaim, PodExplanation, PodRevision};
+pub use scheduling::{AdmissionExplanation, ExplainedRemedy, SchedulingExplanation};
 pub use update::{Blocker, BlockerCause, UpdateState};
 
 /// The full explanation of one DaemonSet, as [`Snapshot::explain`] returns it.
@@ -62,6 +64,9 @@ pub struct Explanation {
     pub rollout: Option<RolloutStatus>,
     /// The warnings of the plan, and those [about pods](Snapshot::pod_warnings).
     pub warnings: Vec<Warning>,
+    /// What admission makes of the pods that are created; `None` without [scheduling facts](Snapshot::scheduling).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admission: Option<AdmissionExplanation>,
 }
 
 /// Why pods of the DaemonSet run on a node or not, and why they are created or deleted there.
@@ -104,6 +109,9 @@ pub struct NodeExplanation {
     /// Why a pod is created here next.
     #[serde(serialize_with = "as_text")]
     pub creation: Option<CreateReason>,
+    /// What the default scheduler would make of that pod; `None` without [scheduling facts](Snapshot::scheduling).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_pod: Option<SchedulingExplanation>,
     /// The recent failures of pods on the node, by reason.
     pub failures: Vec<NodeFailures>,
     /// How the rollout policy treats the node; `None` without a policy.
@@ -262,7 +270,11 @@ impl Snapshot<'_> {
         let claims = if mode == SyncMode::Reconcile { pod::claims(self.daemonset, self.pods) } else { Vec::new() };
         let mut warnings = plan.warnings;
         warnings.extend(self.pod_warnings_by(&context.rules.history));
-        Explanation { nodes, claims, update, rollout: plan.rollout, warnings }
+        let mut explanation = Explanation { nodes, claims, update, rollout: plan.rollout, warnings, admission: None };
+        if let Some(state) = self.scheduling.filter(|_| mode == SyncMode::Reconcile) {
+            self.explain_scheduling(state, &mut explanation);
+        }
+        explanation
     }
 }
 

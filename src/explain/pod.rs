@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::as_text;
+use super::{SchedulingExplanation, as_text};
 use crate::{
     adoption::claim::{Claim, claim_pod_if, selects},
     model::{DaemonSet, Pod, Text},
@@ -39,6 +39,10 @@ pub struct PodExplanation {
     /// Why the pod is deleted next.
     #[serde(serialize_with = "as_text")]
     pub deletion: Option<DeleteReason>,
+    /// What the default scheduler makes of a pod that it has not bound; `None` for others, and without
+    /// [scheduling facts](crate::Snapshot::scheduling).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduling: Option<SchedulingExplanation>,
 }
 
 /// The revision that a pod runs.

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use crate::explain::{
-    Blocker, BlockerCause, ClaimReason, NodeExplanation, NodeFailures, NodeRollout, PodState, UpdateState,
+    Blocker, BlockerCause, ClaimReason, NodeExplanation, NodeFailures, NodeRollout, PodState, SchedulingExplanation,
+    UpdateState,
 };
 use crate::{
     model::{Taint, well_known::UNREACHABLE_TAINT},
     placement::Verdict,
+    scheduling::Agreement,
     util::duration::words,
 };
 
@@ -27,6 +29,9 @@ impl fmt::Display for NodeExplanation {
                     if let Some(problem) = &pod.problem {
                         write!(f, " ({problem})")?;
                     }
+                    if let Some(scheduling) = pod.scheduling.as_ref().filter(|_| pod.deletion.is_none()) {
+                        write_scheduling(f, scheduling)?;
+                    }
                     if let Some(deletion) = &pod.deletion {
                         write!(f, ", deleted next: {deletion}")?;
                     }
@@ -39,6 +44,7 @@ impl fmt::Display for NodeExplanation {
                 }
                 if let Some(creation) = self.creation {
                     write!(f, "; a pod is created next: {creation}")?;
+                    write_new_pod(f, self.new_pod.as_ref())?;
                 }
             }
             (true, Some(failure)) => {
@@ -52,7 +58,10 @@ impl fmt::Display for NodeExplanation {
                 }
             }
             (true, None) => match self.creation {
-                Some(creation) => write!(f, "a pod is created next: {creation}")?,
+                Some(creation) => {
+                    write!(f, "a pod is created next: {creation}")?;
+                    write_new_pod(f, self.new_pod.as_ref())?;
+                }
                 None if !self.is_managed => f.write_str("no pod, and none is created")?,
                 None if !self.pods_are_known => f.write_str("a pod should run here; whether one does is not known")?,
                 None if self.backoff.is_some() => f.write_str("no pod: the API server refused to create one")?,
@@ -80,6 +89,30 @@ impl fmt::Display for NodeExplanation {
         for failures in self.failures.iter().filter(|failures| failures.count > 1) {
             write!(f, "; {failures}")?;
         }
+        Ok(())
+    }
+}
+
+/// Says what the scheduler would say now, where that is not what it has said.
+fn write_scheduling(f: &mut fmt::Formatter<'_>, scheduling: &SchedulingExplanation) -> fmt::Result {
+    match scheduling.agreement {
+        Some(Agreement::Same | Agreement::NotKnown) => Ok(()),
+        Some(Agreement::FitsNow) => f.write_str("; by the facts given it would fit now"),
+        _ if !scheduling.feasibility.would_fit => write!(f, "; by the facts given: {}", scheduling.reasons()),
+        _ if scheduling.feasibility.unknown.is_empty() => f.write_str("; by the facts given it fits"),
+        _ => Ok(()),
+    }
+}
+
+/// Says what becomes of the pod that is created next, unless it fits.
+fn write_new_pod(f: &mut fmt::Formatter<'_>, new: Option<&SchedulingExplanation>) -> fmt::Result {
+    let Some(new) = new else { return Ok(()) };
+    let victims = new.feasibility.preempts().len();
+    if new.is_refused() {
+        write!(f, "; it would stay Pending: {}", new.reasons())
+    } else if victims > 0 {
+        write!(f, "; it would take the place of {victims} pod{}", if victims == 1 { "" } else { "s" })
+    } else {
         Ok(())
     }
 }

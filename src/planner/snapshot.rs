@@ -26,6 +26,7 @@ use crate::{
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod},
     placement::{NodeIndex, Placement, PlacementRules},
     plan::{Action, MissingFact, MissingFacts, Plan, Warning},
+    scheduling::ClusterState,
     settings::Settings,
 };
 
@@ -62,6 +63,7 @@ pub struct Snapshot<'a> {
     pub(crate) missing: MissingFacts,
     /// The DaemonSet's manifest, and the one before, if it is a change.
     pub(crate) manifest: Option<(&'a Value, Option<&'a Value>)>,
+    pub(crate) scheduling: Option<&'a ClusterState<'a>>,
 }
 
 /// A snapshot with its rules compiled and its nodes indexed.
@@ -98,6 +100,7 @@ impl<'a> Snapshot<'a> {
             expectations_satisfied: true,
             missing: MissingFacts::default(),
             manifest: None,
+            scheduling: None,
         }
     }
 
@@ -114,6 +117,13 @@ impl<'a> Snapshot<'a> {
     #[must_use]
     pub fn manifest(self, manifest: &'a Value, before: Option<&'a Value>) -> Self {
         Self { manifest: Some((manifest, before)), ..self }
+    }
+
+    /// Sets what the default scheduler knows of the cluster: explanations, forecasts and diffs then say whether pods will be
+    /// bound. Plans do not depend on it.
+    #[must_use]
+    pub fn scheduling(self, state: &'a ClusterState<'a>) -> Self {
+        Self { scheduling: Some(state), ..self }
     }
 
     /// Iterates over the facts that [are not known](Self::without).

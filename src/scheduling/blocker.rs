@@ -469,6 +469,7 @@ impl Cause {
             Self::Taint { taint } => format!("the pod does not tolerate the taint {taint}"),
             Self::NodeAffinity => "the pod's node selector or required node affinity excludes the node".into(),
             Self::HostPort { port, pod } => format!("port {port} is taken by {pod}"),
+            Self::TooManyPods { pods: 1, allowed } => format!("the node has 1 pod and allows {allowed}"),
             Self::TooManyPods { pods, allowed } => format!("the node has {pods} pods and allows {allowed}"),
             Self::Insufficient { resource, requested, used, allocatable } => {
                 let amount = |amount: i64| Amounts::quantity(resource, amount);

@@ -3,7 +3,7 @@ use std::{collections::HashMap, sync::Arc};
 use indexmap::IndexMap;
 
 use super::{
-    Amounts, Feasibility, SchedulingBlocker, SchedulingObjects, SchedulingRemedy, cycle, incoming::Incoming,
+    Amounts, Feasibility, PodsAlike, SchedulingBlocker, SchedulingObjects, SchedulingRemedy, cycle, incoming::Incoming,
     remedy::remedies,
 };
 use crate::model::{Key, Labels, Namespace, Node, Pod, PodNode, PodSpec, ResourceList, Text};
@@ -41,6 +41,8 @@ pub struct ClusterState<'a> {
     namespaces: HashMap<&'a str, &'a Labels>,
     /// Pods without a node for which the scheduler keeps one free.
     nominated: Vec<&'a Pod>,
+    /// The pods on nodes whose anti-affinity can exclude others, with the names of the nodes.
+    pub(super) excluding: Vec<(&'a str, &'a Pod)>,
     /// What pods of each spec request, because pods alike share it.
     requests: HashMap<*const PodSpec, Amounts>,
 }
@@ -75,6 +77,7 @@ impl<'a> ClusterState<'a> {
             objects,
             namespaces: namespaces.into_iter().map(|namespace| (namespace.name.as_str(), &namespace.labels)).collect(),
             nominated: Vec::new(),
+            excluding: Vec::new(),
             requests: HashMap::new(),
         };
         state.nodes.sort_unstable_keys();
@@ -97,6 +100,9 @@ impl<'a> ClusterState<'a> {
                         _ => info.requested.add(&assigned(pod)),
                     }
                     info.pods.push(pod);
+                    if pod.spec.as_ref().is_some_and(|spec| !spec.pod_anti_affinity.is_empty()) {
+                        self.excluding.push((node.as_str(), pod));
+                    }
                 }
             }
             PodNode::Intended(_) | PodNode::None => {
@@ -107,12 +113,38 @@ impl<'a> ClusterState<'a> {
         }
     }
 
+    /// Returns the objects besides nodes, pods and namespaces.
+    pub fn objects(&self) -> &'a SchedulingObjects {
+        self.objects
+    }
+
     /// Decides whether the default scheduler would bind a pod, to which node, and if not, why.
     ///
     /// The pod need not be one of the pods of this state. If it is, it does not stand in its own way. A pod for one node, as
     /// those of DaemonSets, is held against that node, bound or not; other pods against all nodes.
     pub fn feasibility(&self, pod: &Pod) -> Feasibility {
         cycle::feasibility(&Incoming::new(self, pod))
+    }
+
+    /// Returns the means to decide about many pods like `pod`, each for another node: those of a DaemonSet.
+    ///
+    /// ```
+    /// use daemonplan::{model::{Node, Pod}, scheduling::{ClusterState, SchedulingObjects}};
+    /// let node = |name: &str, pods: u32| serde_json::from_str::<Node>(&format!(
+    ///     r#"{{"metadata": {{"name": "{name}"}}, "status": {{"allocatable": {{"pods": "{pods}"}}}}}}"#,
+    /// ));
+    /// let nodes = [node("a", 110)?, node("b", 0)?];
+    /// let objects = SchedulingObjects::default();
+    /// let state = ClusterState::new(&nodes, [], [], &objects);
+    /// let pod: Pod = serde_json::from_str(
+    ///     r#"{"metadata": {"name": "agent"}, "spec": {"containers": [{"name": "agent"}]}}"#,
+    /// )?;
+    /// let mut alike = state.pods_like(&pod);
+    /// assert!(alike.on("a").would_fit && !alike.on("b").would_fit);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn pods_like<'s>(&'s self, pod: &'s Pod) -> PodsAlike<'s> {
+        PodsAlike::new(self, pod)
     }
 
     /// Asks every plugin on its own whether it refuses a node for a pod. Nodes kept free for other pods are ignored.

@@ -23,9 +23,8 @@ pub(super) struct Cycle<'s> {
 }
 
 /// Returns the node that the pod is for, or on.
-pub(super) fn target<'s>(incoming: &Incoming<'s>) -> Option<&'s Text> {
-    let pod = incoming.pod;
-    pod.node.name().filter(|_| incoming.spec.is_for_one_node || pod.node.is_bound())
+pub(super) fn target<'i>(incoming: &'i Incoming<'_>) -> Option<&'i Text> {
+    incoming.node.name().filter(|_| incoming.spec.is_for_one_node || incoming.node.is_bound())
 }
 
 pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
@@ -97,11 +96,14 @@ impl<'s> Cycle<'s> {
             let refusal = cycle.refused.values().next();
             cycle.absent.extend(refusal.map(|refusal| refusal.plugin.as_str()));
         }
-        let infos = state.nodes.values();
-        for info in infos.filter(|info| narrowed.as_ref().is_none_or(|names| names.contains(&info.node.name))) {
+        let mut look_at = |info: &'s NodeInfo<'s>| {
             if cycle.feasible.iter().all(|known| known.node.name != info.node.name) {
                 cycle.look_at(incoming, info);
             }
+        };
+        match &narrowed {
+            Some(names) => names.iter().filter_map(|name| state.nodes.get(name.as_str())).for_each(&mut look_at),
+            None => state.nodes.values().for_each(&mut look_at),
         }
         cycle
     }

@@ -2,8 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Preemption, SchedulingBlocker, UnknownFact};
-use crate::model::Text;
+use super::{Preemption, SchedulingBlocker, Stage, UnknownFact};
+use crate::model::{Key, Text};
 
 /// Whether the default scheduler would bind a pod, to which node, and if not, why.
 ///
@@ -76,16 +76,37 @@ pub enum Agreement {
     Same,
     /// The pod would fit now.
     FitsNow,
+    /// Nothing that is known refuses the pod now, but not everything is known.
+    NotKnown,
     /// It would say something else now.
     Differs,
 }
 
 impl Feasibility {
-    /// Compares the answer with the message that the scheduler wrote into the condition `PodScheduled`.
+    /// Returns the pods whose place the pod would take.
+    pub fn preempts(&self) -> &[Key] {
+        self.preemption.as_ref().map(Preemption::victims).unwrap_or_default()
+    }
+
+    /// Returns the answer as it is once nothing refuses the node.
+    pub(super) fn that_fits(mut self) -> Self {
+        if self.verdict == SchedulingVerdict::Unschedulable {
+            self.verdict = SchedulingVerdict::Fits;
+        }
+        self.blockers.retain(|blocker| blocker.stage == Stage::PreEnqueue);
+        Self { would_fit: true, message: None, preemption: None, ..self }
+    }
+
+    /// Compares the answer with the message that the scheduler wrote into the condition `PodScheduled`. Schedulers of
+    /// different versions write the same reasons into different sentences.
     pub fn agreement(&self, message: &str) -> Agreement {
+        let says = |blocker: &SchedulingBlocker| blocker.reasons().iter().all(|reason| message.contains(reason));
         if self.verdict == SchedulingVerdict::Fits {
-            Agreement::FitsNow
-        } else if self.message.as_deref() == Some(message) || self.verdict == SchedulingVerdict::Gated {
+            if self.unknown.is_empty() { Agreement::FitsNow } else { Agreement::NotKnown }
+        } else if self.message.as_deref() == Some(message)
+            || self.verdict == SchedulingVerdict::Gated
+            || self.blockers.iter().any(says)
+        {
             Agreement::Same
         } else {
             Agreement::Differs

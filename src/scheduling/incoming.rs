@@ -10,12 +10,15 @@ use super::{
         check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
     },
 };
-use crate::model::{HostPort, Pod, PodSpec, PodVolume};
+use crate::model::{HostPort, Pod, PodNode, PodSpec, PodVolume};
 
 /// What the scheduler works out about a pod before it looks at nodes.
+#[derive(Debug)]
 pub(super) struct Incoming<'s> {
     pub(super) state: &'s ClusterState<'s>,
     pub(super) pod: &'s Pod,
+    /// The node that the pod is for, or on.
+    pub(super) node: Cow<'s, PodNode>,
     pub(super) spec: Cow<'s, PodSpec>,
     pub(super) requests: Amounts,
     pub(super) claims: PodClaims<'s>,
@@ -71,7 +74,14 @@ const FILTERS: [Plugin; 11] = [
 
 impl<'s> Incoming<'s> {
     pub(super) fn new(state: &'s ClusterState<'_>, pod: &'s Pod) -> Self {
-        let spec = pod.spec.as_deref().map_or_else(Cow::default, Cow::Borrowed);
+        let unknown = || {
+            let is_for_one_node = matches!(pod.node, PodNode::Intended(_));
+            Cow::Owned(PodSpec { is_for_one_node, ..PodSpec::default() })
+        };
+        Self::with_spec(state, pod, pod.spec.as_deref().map_or_else(unknown, Cow::Borrowed))
+    }
+
+    pub(super) fn with_spec(state: &'s ClusterState<'_>, pod: &'s Pod, spec: Cow<'s, PodSpec>) -> Self {
         let requests = Amounts::from(&spec.requests());
         let (mut refusals, mut claims, mut zones) = (Vec::new(), PodClaims::default(), Zones::default());
         let knows_volumes = state.objects.knows_storage() || !has_claims(&spec);
@@ -82,7 +92,8 @@ impl<'s> Incoming<'s> {
             Zones::new(state, pod, &spec).map_or_else(keep, |own| zones = own);
         }
         let counts = Counts::default();
-        let mut incoming = Self { state, pod, spec, requests, claims, zones, counts, refusals, knows_volumes };
+        let node = Cow::Borrowed(&pod.node);
+        let mut incoming = Self { state, pod, node, spec, requests, claims, zones, counts, refusals, knows_volumes };
         incoming.counts = Counts {
             affinity: AffinityCounts::new(&incoming),
             spread: SpreadCounts::new(&incoming),

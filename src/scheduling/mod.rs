@@ -8,6 +8,7 @@
 //! allocation, the scores by which the scheduler picks one of several nodes, and extenders.
 
 mod admission;
+mod alike;
 mod amounts;
 mod blocker;
 mod cluster_state;
@@ -22,6 +23,7 @@ mod remedy;
 pub use admission::{
     AdmissionChange, AdmissionRefusal, AdmissionStage, AdmissionStatus, Admitted, PodAdmission, QuotaRoom,
 };
+pub use alike::PodsAlike;
 pub use amounts::Amounts;
 pub use blocker::{Cause, Code, Plugin, SchedulingBlocker, Stage};
 pub use cluster_state::ClusterState;

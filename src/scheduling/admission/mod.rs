@@ -36,12 +36,12 @@ pub use quota::QuotaRoom;
 /// );
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PodAdmission<'a> {
     namespace: &'a Namespace,
     objects: &'a SchedulingObjects,
     /// The default node selector of projects, if the plugins of OpenShift are on.
-    open_shift: Option<&'a str>,
+    open_shift: Option<String>,
     /// The scopes whose pods need a quota that covers them.
     limited_scopes: &'a [QuotaScope],
 }
@@ -220,8 +220,8 @@ impl<'a> PodAdmission<'a> {
     /// `default_node_selector`, `spec.defaultNodeSelector` of the Scheduler of `config.openshift.io`, in namespaces without
     /// the annotation `openshift.io/node-selector`.
     #[must_use]
-    pub fn open_shift(self, default_node_selector: &'a str) -> Self {
-        Self { open_shift: Some(default_node_selector), ..self }
+    pub fn open_shift(self, default_node_selector: impl Into<String>) -> Self {
+        Self { open_shift: Some(default_node_selector.into()), ..self }
     }
 
     /// Adds scopes whose pods need a ResourceQuota that covers them: `limitedResources` in the configuration of the plugin
@@ -248,7 +248,7 @@ impl<'a> PodAdmission<'a> {
         }
         priority::mutate(self, admitted)?;
         runtime_class::mutate(self, admitted)?;
-        match self.open_shift {
+        match &self.open_shift {
             Some(default) => node_selector::mutate_by_project(self, default, admitted),
             None => Ok(()),
         }

@@ -26,15 +26,25 @@ type Topology = HashMap<(Text, Text), i64>;
 
 impl AffinityCounts {
     pub(in super::super) fn new(incoming: &Incoming<'_>) -> Self {
-        let mut counts = Self::default();
-        for info in incoming.state.nodes.values() {
-            for pod in info.pods.iter().filter(|pod| !is_same(pod, incoming.pod)) {
-                counts.count(incoming, pod, info.node, 1);
+        let (mut counts, state) = (Self::default(), incoming.state);
+        let mut add = |node: &Node, pod: &Pod| {
+            if !is_same(pod, incoming.pod) {
+                counts.count(incoming, pod, node, 1);
+            }
+        };
+        let has_terms = !incoming.spec.pod_affinity.is_empty() || !incoming.spec.pod_anti_affinity.is_empty();
+        if has_terms {
+            for info in state.nodes.values() {
+                info.pods.iter().for_each(|pod| add(info.node, pod));
+            }
+        } else {
+            for (node, pod) in &state.excluding {
+                if let Some(info) = state.nodes.get(node) {
+                    add(info.node, pod);
+                }
             }
         }
-        let own = &incoming.spec;
-        counts.is_skipped =
-            own.pod_affinity.is_empty() && own.pod_anti_affinity.is_empty() && counts.existing.is_empty();
+        counts.is_skipped = !has_terms && counts.existing.is_empty();
         counts
     }
 

@@ -28,7 +28,7 @@ pub(super) fn check_taints(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
 }
 
 pub(super) fn check_node_affinity(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let refuses = !allows_node(&trial.incoming.spec, &trial.incoming.pod.node, trial.info.node);
+    let refuses = !allows_node(&trial.incoming.spec, &trial.incoming.node, trial.info.node);
     refuses
         .then(|| SchedulingBlocker::of(Plugin::NodeAffinity, Code::UnschedulableAndUnresolvable, Cause::NodeAffinity))
 }

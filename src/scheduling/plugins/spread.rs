@@ -127,7 +127,7 @@ fn has_all_labels(constraints: &[TopologySpreadConstraint], node: &Node) -> bool
 }
 
 fn counts_node(incoming: &Incoming<'_>, constraint: &TopologySpreadConstraint, node: &Node) -> bool {
-    (constraint.counts_excluded_nodes || allows_node(&incoming.spec, &incoming.pod.node, node))
+    (constraint.counts_excluded_nodes || allows_node(&incoming.spec, &incoming.node, node))
         && !(constraint.omits_tainted_nodes
             && untolerated(&node.taints, &incoming.spec.tolerations, false).next().is_some())
 }

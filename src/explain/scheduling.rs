@@ -1,0 +1,157 @@
+//! What the default scheduler and admission make of the DaemonSet's pods.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::{Explanation, NodeExplanation, PodExplanation};
+use crate::{
+    model::{Pod, Text},
+    plan::MissingFact,
+    planner::Snapshot,
+    scheduling::{
+        AdmissionChange, AdmissionRefusal, Admitted, Agreement, ClusterState, Feasibility, PodsAlike, QuotaRoom,
+        SchedulingRemedy,
+    },
+};
+
+/// What the default scheduler makes of a pod, and what would help.
+///
+/// ```
+/// use daemonplan::{explain::SchedulingExplanation, model::{Node, Pod}, scheduling::{ClusterState, SchedulingObjects}};
+/// let node: Node = serde_json::from_str(r#"{"metadata": {"name": "a"}, "status": {"allocatable": {"pods": "0"}}}"#)?;
+/// let pod: Pod = serde_json::from_str(
+///     r#"{"metadata": {"name": "agent"}, "spec": {"nodeName": "a", "containers": [{"name": "agent"}]}}"#,
+/// )?;
+/// let objects = SchedulingObjects::default();
+/// let explanation = SchedulingExplanation::new(&ClusterState::new([&node], [], [], &objects), &pod);
+/// assert_eq!(explanation.remedies[0].text, "fits if the node allows 1 pod more");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct SchedulingExplanation {
+    /// What becomes of the pod, and why.
+    #[serde(flatten)]
+    pub feasibility: Feasibility,
+    /// What would make the pod fit on its node.
+    pub remedies: Vec<ExplainedRemedy>,
+    /// How the pod's condition `PodScheduled` compares; `None` if the condition says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
+}
+
+/// A remedy, and its text.
+///
+/// ```
+/// use daemonplan::{explain::SchedulingExplanation, model::Pod, scheduling::{ClusterState, SchedulingObjects}};
+/// let objects = SchedulingObjects::default();
+/// let state = ClusterState::new([], [], [], &objects);
+/// assert!(SchedulingExplanation::new(&state, &Pod::new("prod", "agent")).remedies.is_empty());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExplainedRemedy {
+    /// The changes.
+    #[serde(flatten)]
+    pub remedy: SchedulingRemedy,
+    /// A sentence, such as `fits if prod/web leaves (cpu 200m)`.
+    pub text: String,
+}
+
+/// What admission makes of the pods that are created.
+///
+/// ```
+/// use daemonplan::{Snapshot, model::{DaemonSet, Namespace}, scheduling::{ClusterState, SchedulingObjects}};
+/// let (daemonset, namespace) = (DaemonSet::new("prod", "agent", [("app", "agent")])?, Namespace::new("prod"));
+/// let objects = SchedulingObjects::default();
+/// let state = ClusterState::new([], [], [], &objects);
+/// let explanation = Snapshot::new(&daemonset, &[], &[], &namespace).scheduling(&state).explain();
+/// assert!(explanation.admission.unwrap().refusal.is_none());
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AdmissionExplanation {
+    /// What it changes, which the DaemonSet controller does not see.
+    pub changes: Vec<AdmissionChange>,
+    /// Why it refuses the pods; `None` if it admits them.
+    pub refusal: Option<AdmissionRefusal>,
+    /// How many more of them each ResourceQuota has room for.
+    pub quotas: Vec<QuotaRoom>,
+}
+
+impl SchedulingExplanation {
+    /// Asks the default scheduler about a pod.
+    pub fn new(state: &ClusterState<'_>, pod: &Pod) -> Self {
+        let feasibility = state.feasibility(pod);
+        let remedies = state.remedies(pod);
+        Self::of(feasibility, remedies, pod)
+    }
+
+    fn of(feasibility: Feasibility, remedies: Vec<SchedulingRemedy>, pod: &Pod) -> Self {
+        let said = pod.problem.as_ref().map(|problem| &problem.unschedulable).filter(|said| !said.is_empty());
+        let agreement = said.map(|said| feasibility.agreement(said));
+        let remedies = remedies.into_iter().map(|remedy| ExplainedRemedy { text: remedy.to_string(), remedy });
+        Self { remedies: remedies.collect(), agreement, feasibility }
+    }
+
+    /// Returns the scheduler's own reasons why the pod's node is refused, such as `Insufficient cpu`.
+    pub fn reasons(&self) -> String {
+        let reasons: Vec<_> = self.feasibility.blockers.iter().map(ToString::to_string).collect();
+        reasons.join(", ")
+    }
+
+    /// Whether it is sure that the pod is not bound: nothing that is not known could change that, nor would it take the place
+    /// of others.
+    pub fn is_refused(&self) -> bool {
+        !self.feasibility.would_fit && self.feasibility.preempts().is_empty() && !self.feasibility.blockers.is_empty()
+    }
+}
+
+impl Snapshot<'_> {
+    /// Adds what the scheduler and admission make of the pods.
+    pub(super) fn explain_scheduling(&self, state: &ClusterState<'_>, explanation: &mut Explanation) {
+        let Some((new, Admitted { spec, changes, refusal })) = self.admitted_pod(state.objects()) else { return };
+        let quotas = self.admission(state.objects()).quota_room(&spec);
+        explanation.admission = Some(AdmissionExplanation { changes, refusal, quotas });
+        if self.missing.contains(MissingFact::Pods) || self.missing.contains(MissingFact::Nodes) {
+            return;
+        }
+        let pods: HashMap<&Text, &Pod> = self.pods.iter().map(|pod| (&pod.name, pod)).collect();
+        let waiting = |pod: &PodExplanation| pods.get(&pod.pod).copied().filter(|pod| is_waiting(pod));
+        let mut alike = state.pods_like(&new);
+        for node in explanation.nodes.iter_mut().filter(|node| node.exists) {
+            for pod in &mut node.pods {
+                pod.scheduling = waiting(pod).map(|pod| match pod.spec {
+                    Some(_) => SchedulingExplanation::new(state, pod),
+                    // It is taken to be as its template says.
+                    None => SchedulingExplanation::new(state, &Pod { spec: new.spec.clone(), ..pod.clone() }),
+                });
+            }
+            if node.creation.is_some() {
+                node.new_pod = Some(new_pod_on(node, &mut alike, &pods, &new));
+            }
+        }
+    }
+}
+
+/// A pod that the scheduler has yet to bind.
+fn is_waiting(pod: &Pod) -> bool {
+    !pod.node.is_bound() && !pod.is_terminal() && !pod.is_being_deleted()
+}
+
+/// Decides about the pod that is created on a node: pods that are deleted there before it release what they hold.
+fn new_pod_on(
+    node: &NodeExplanation,
+    alike: &mut PodsAlike<'_>,
+    pods: &HashMap<&Text, &Pod>,
+    new: &Pod,
+) -> SchedulingExplanation {
+    let going = node.pods.iter().filter(|pod| pod.deletion.is_some()).filter_map(|pod| pods.get(&pod.pod).copied());
+    let going: Vec<_> = going.filter(|pod| pod.node.is_bound()).collect();
+    let feasibility = alike.on_without(node.node.clone(), &going);
+    let remedies = if feasibility.would_fit { Vec::new() } else { alike.remedies(node.node.clone()) };
+    SchedulingExplanation::of(feasibility, remedies, new)
+}

@@ -1,0 +1,82 @@
+use std::borrow::Cow;
+
+use super::{
+    ClusterState, Feasibility, SchedulingRemedy,
+    cluster_state::is_same,
+    cycle::{self, refusal},
+    incoming::{Incoming, Trial},
+    remedy::remedies,
+};
+use crate::model::{Pod, PodNode, PodVolume, Text};
+
+/// Pods that differ only in the node they are for, as those of a DaemonSet: what is the same for all is worked out once.
+///
+/// ```
+/// use daemonplan::{model::Pod, scheduling::{ClusterState, SchedulingObjects}};
+/// let objects = SchedulingObjects::default();
+/// let state = ClusterState::new([], [], [], &objects);
+/// let pod = Pod::new("prod", "agent");
+/// assert!(!state.pods_like(&pod).on("a").would_fit); // there is no such node
+/// ```
+#[derive(Debug)]
+pub struct PodsAlike<'s> {
+    incoming: Incoming<'s>,
+}
+
+impl<'s> PodsAlike<'s> {
+    pub(super) fn new(state: &'s ClusterState<'_>, pod: &'s Pod) -> Self {
+        let mut spec = pod.spec.as_deref().map_or_else(Cow::default, Cow::Borrowed);
+        if !spec.is_for_one_node {
+            spec.to_mut().is_for_one_node = true;
+        }
+        // The claims of ephemeral volumes are created with each pod.
+        if spec.volumes.iter().any(|volume| matches!(volume, PodVolume::Ephemeral { .. })) {
+            spec.to_mut().volumes.retain(|volume| !matches!(volume, PodVolume::Ephemeral { .. }));
+        }
+        Self { incoming: Incoming::with_spec(state, pod, spec) }
+    }
+
+    /// Decides whether such a pod would be bound to a node.
+    pub fn on(&mut self, node: impl Into<Text>) -> Feasibility {
+        self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
+        cycle::feasibility(&self.incoming)
+    }
+
+    /// Decides whether such a pod would be bound to a node that some pods have left.
+    pub fn on_without(&mut self, node: impl Into<Text>, leave: &[&Pod]) -> Feasibility {
+        let node = node.into();
+        if leave.is_empty() || self.refusal_after(&node, leave, &[]).is_some() {
+            return self.on(node);
+        }
+        self.on(node).that_fits()
+    }
+
+    /// Finds what would make such a pod fit on a node.
+    pub fn remedies(&mut self, node: impl Into<Text>) -> Vec<SchedulingRemedy> {
+        self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
+        let target = cycle::target(&self.incoming).and_then(|node| self.incoming.state.nodes.get(node.as_str()));
+        target.map(|info| remedies(&self.incoming, info)).unwrap_or_default()
+    }
+
+    /// Decides whether such a pod would be bound to a node if some of the pods there left and others came. Returns what the
+    /// scheduler says if not; `None` also if there is no such node.
+    ///
+    /// Preemption is not considered.
+    pub fn refusal_after(&mut self, node: &str, leave: &[&Pod], come: &[&'s Pod]) -> Option<super::SchedulingBlocker> {
+        self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
+        if let Some(refusal) = self.incoming.refusals.first() {
+            return Some(refusal.clone());
+        }
+        let info = self.incoming.state.nodes.get(node)?;
+        let mut trial = Trial::new(&self.incoming, info);
+        for pod in leave {
+            if trial.pods.iter().any(|other| is_same(other, pod)) {
+                trial.remove(pod);
+            }
+        }
+        for pod in come {
+            trial.add(pod);
+        }
+        refusal(&trial)
+    }
+}
