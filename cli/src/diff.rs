@@ -24,6 +24,7 @@ use super::{
     Failure,
     facts::{ALL_KINDS, FactArgs},
     fields::{Field, fields},
+    forecast::by_cause,
     output::{self, Format, daemonset_name, escape_control, note, print_error, write_error},
     report,
     selection::Selection,
@@ -131,11 +132,14 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.input.read(ALL_KINDS, &args.selection)?;
     let changed = facts.with(&args.facts.changes, &args.selection)?;
     let key = |snapshot: &Snapshot<'_>| (snapshot.daemonset().namespace.clone(), snapshot.daemonset().name.clone());
-    let before: IndexMap<_, _> = facts.snapshots().map(|snapshot| (key(&snapshot), snapshot)).collect();
+    let (state, changed_state) = (facts.cluster_state(), changed.cluster_state());
+    let before = facts.snapshots().map(|snapshot| (key(&snapshot), snapshot.scheduling(&state)));
+    let before: IndexMap<_, _> = before.collect();
     let differences: Vec<_> = changed
         .selected(&args.selection, &[])?
         .into_iter()
         .map(|after| {
+            let after = after.scheduling(&changed_state);
             let before = before.get(&key(&after));
             let mut difference = Difference::between(before, &after);
             difference.refuse(changed.refusals(after.daemonset()));
@@ -266,7 +270,11 @@ impl DiffArgs {
                 deny(format!("{name}: takes down {nodes} at a time, more than --max-unavailable {most} allows"));
             }
             if has_limit && !diff.stuck.is_empty() {
-                deny(format!("{name}: the update is stuck for ever"));
+                let nodes = plural(diff.stuck.len(), "node");
+                deny(format!(
+                    "{name}: stuck on {nodes}: {}",
+                    diff.stuck.first().map(|stuck| stuck.cause.to_string()).unwrap_or_default()
+                ));
             }
             if has_limit && diff.is_restless {
                 deny(format!("{name}: its steps repeat without end"));
@@ -385,9 +393,9 @@ fn write(
             }
             None => {}
         }
-        if let Some(stuck) = difference.diff.stuck.first() {
-            let nodes = plural(difference.diff.stuck.len(), "node");
-            writeln!(out, "  {WARN}! the update is stuck for ever on {nodes}: {}{WARN:#}", stuck.cause)?;
+        for (cause, nodes) in by_cause(&difference.diff.stuck) {
+            writeln!(out, "  {WARN}! stuck on {}: {cause}{WARN:#}", plural(nodes.len(), "node"))?;
+            writeln!(out, "    {DIM}{}{DIM:#}", names(&nodes, all))?;
         }
         if difference.diff.is_restless {
             writeln!(out, "  {WARN}! never settles: its steps repeat without end{WARN:#}")?;

@@ -9,7 +9,7 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    forecast::{Assumptions, EndState, SimulatedNode, Simulation, StuckCause, StuckNode},
+    forecast::{Assumptions, EndState, SimulatedNode, Simulation, StuckNode, fits::Fits},
     model::Text,
     placement::{PlacementReason, Verdict},
     plan::{DeleteReason, MissingFact},
@@ -181,9 +181,9 @@ impl Snapshot<'_> {
             return Diff { nodes, most_unavailable: 0, desired: 0, is_restless: false, stuck, missing, rests_on };
         }
         let ideal = Assumptions::ideal();
-        let mut changed = Simulation::new(after, &ideal);
+        let mut changed = Simulation::new(&unscheduled(after), &ideal);
         let end = changed.run();
-        let mut unchanged = before.map(|before| Simulation::new(before, &ideal));
+        let mut unchanged = before.map(|before| Simulation::new(&unscheduled(before), &ideal));
         if let Some(unchanged) = &mut unchanged {
             unchanged.run();
         }
@@ -214,9 +214,14 @@ impl Snapshot<'_> {
             Some(NodeDiff { change: change?, pods, deleted, node })
         });
         let nodes: Vec<_> = nodes.collect();
+        let fits = Fits::new(after);
+        let surges = after.daemonset.update_strategy.surges();
         let stuck = changed.nodes.iter().filter_map(|(node, simulated)| {
-            let (port, _) = simulated.pods.iter().find_map(|pod| pod.waits_for.as_ref())?;
-            Some(StuckNode { node: node.clone(), cause: StuckCause::PortTaken { port: *port } })
+            let port = simulated.pods.iter().find_map(|pod| pod.waits_for.as_ref());
+            let is_new = matches!(End::of(Some(simulated)), End::NewPod);
+            let is_beside = surges && simulated.deletion.is_some();
+            let refusal = || fits.refusal(node, is_beside).filter(|_| is_new);
+            Some(StuckNode { node: node.clone(), cause: port.or_else(refusal)?.clone() })
         });
         let stuck = stuck.filter(|stuck| nodes.iter().any(|node| node.node == stuck.node)).collect();
         // Only what the change touches counts, not an update that is under way.
@@ -237,6 +242,12 @@ impl Snapshot<'_> {
     }
 }
 
+/// A snapshot of a cluster where every new pod starts: a diff lists all nodes that a change touches, also those that it comes
+/// to only if no pod is stuck.
+fn unscheduled<'a>(snapshot: &Snapshot<'a>) -> Snapshot<'a> {
+    Snapshot { scheduling: None, ..*snapshot }
+}
+
 /// The pods of the start that no longer exist at the end.
 fn gone(simulated: &SimulatedNode) -> Vec<Text> {
     let stays = |name: &Text| simulated.pods.iter().any(|pod| pod.name == *name && !pod.is_being_deleted);
@@ -245,7 +256,7 @@ fn gone(simulated: &SimulatedNode) -> Vec<Text> {
 
 /// The most of these nodes that are without an available pod at the same time.
 fn most_unavailable_of(snapshot: &Snapshot<'_>, assumptions: &Assumptions, nodes: &BTreeSet<Text>) -> usize {
-    let mut simulation = Simulation::new(snapshot, assumptions);
+    let mut simulation = Simulation::new(&unscheduled(snapshot), assumptions);
     simulation.count_only(nodes);
     simulation.run();
     simulation.most_unavailable

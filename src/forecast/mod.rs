@@ -2,6 +2,7 @@
 
 mod assumptions;
 mod diff;
+mod fits;
 mod simulated_node;
 mod simulation;
 mod text;
@@ -234,6 +235,20 @@ pub enum StuckCause {
         /// The pod's name.
         pod: Text,
     },
+    /// The scheduler does not bind the new pod.
+    Unschedulable {
+        /// The scheduler's own words, such as `Insufficient cpu`.
+        reasons: Vec<String>,
+        /// The reasons with names and numbers.
+        explanation: String,
+    },
+    /// Admission refuses the new pod.
+    NotCreated {
+        /// The plugin, such as `ResourceQuota`.
+        plugin: Text,
+        /// What it says.
+        message: String,
+    },
     /// No pod was created.
     NoPod,
     /// The pod is outdated, and the update does not reach it.
@@ -399,7 +414,7 @@ impl StuckCause {
         match (&simulated.taint, deleting, unready) {
             (Some(taint), ..) => Self::NodeNotReady { taint: taint.clone() },
             (None, Some(pod), _) => Self::PodStaysInDeletion { pod: pod.name.clone() },
-            (None, None, Some(SimulatedPod { waits_for: Some((port, _)), .. })) => Self::PortTaken { port: *port },
+            (None, None, Some(SimulatedPod { waits_for: Some(cause), .. })) => cause.clone(),
             (None, None, Some(pod)) if pod.fails => Self::PodNeverStarts,
             (None, None, Some(pod)) => Self::PodStaysUnready { pod: pod.name.clone() },
             (None, None, None) if simulated.pods.is_empty() && simulated.verdict == Verdict::Run => Self::NoPod,

@@ -3,7 +3,7 @@
 use oorandom::Rand64;
 
 use crate::{
-    forecast::assumptions::rng,
+    forecast::{StuckCause, assumptions::rng},
     model::{Taint, Text},
     placement::Verdict,
     plan::{CreateReason, DeleteReason},
@@ -42,8 +42,8 @@ pub(crate) struct SimulatedPod {
     pub(crate) is_being_deleted: bool,
     /// Whether the pod is assumed never to start.
     pub(crate) fails: bool,
-    /// The port of the node that the pod needs, and the pod that has it.
-    pub(crate) waits_for: Option<(u32, Text)>,
+    /// What keeps the pod from starting.
+    pub(crate) waits_for: Option<StuckCause>,
 }
 
 /// How a node is counted.
@@ -90,7 +90,7 @@ impl SimulatedNode {
         }
     }
 
-    pub(super) fn set_wait(&mut self, name: &Text, waits_for: Option<(u32, Text)>) {
+    pub(super) fn set_wait(&mut self, name: &Text, waits_for: Option<StuckCause>) {
         if let Some(pod) = self.pods.iter_mut().find(|pod| pod.name == *name) {
             pod.waits_for = waits_for;
         }

@@ -9,7 +9,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::forecast::{
+    StuckCause,
     assumptions::Assumptions,
+    fits::Fits,
     simulated_node::{SimulatedNode, SimulatedPod, SimulatedState, StateCounts},
 };
 use crate::{
@@ -59,6 +61,8 @@ pub(crate) struct Simulation<'a> {
     roll_backs: usize,
     /// The hash label of updated pods.
     hash: Text,
+    /// What the scheduler and admission say about new pods.
+    fits: Fits,
 }
 
 /// How a simulation ends.
@@ -137,8 +141,10 @@ impl<'a> Simulation<'a> {
             rollout: None,
             roll_backs: 0,
             hash: snapshot.history().hash,
+            fits: Fits::new(snapshot),
         };
-        simulation.load(snapshot.at(now).explain(), snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
+        let unscheduled = Snapshot { scheduling: None, ..snapshot.at(now) };
+        simulation.load(unscheduled.explain(), snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
         simulation
     }
 
@@ -212,7 +218,7 @@ impl<'a> Simulation<'a> {
         self.change(node, |simulated| simulated.pods.push(pod));
     }
 
-    /// Schedules the start of pods that are not bound yet, unless they wait for a port of the node.
+    /// Schedules the start of pods that are not bound yet, unless something keeps them from it.
     fn load_waits(&mut self, node: &Text) {
         let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
         let unbound = pods.filter(|pod| {
@@ -220,7 +226,7 @@ impl<'a> Simulation<'a> {
             !pod.is_being_deleted && known.is_some_and(|pod| !pod.node.is_bound() && pod.phase == PodPhase::Pending)
         });
         for name in unbound.map(|pod| pod.name.clone()).collect::<Vec<_>>() {
-            let waits_for = self.port_holder(node, &name);
+            let waits_for = self.wait(node, &name);
             let created = self.cluster.pod(&self.key_of(&name)).and_then(|pod| pod.created);
             let age = created.and_then(|created| Duration::try_from(self.now.duration_since(created)).ok());
             if waits_for.is_none() && age.is_none_or(|age| age < self.assumptions.patience) {
@@ -230,16 +236,19 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Returns the port that a new pod cannot have, and the other pod on the node that has it.
-    fn port_holder(&self, node: &Text, name: &Text) -> Option<(u32, Text)> {
+    /// Returns what keeps a new pod from starting: a port that another pod of the DaemonSet has, the scheduler or admission.
+    fn wait(&self, node: &Text, name: &Text) -> Option<StuckCause> {
+        let simulated = self.nodes.get(node)?;
         let template = &self.cluster.daemonset(&self.key).unwrap_or(self.daemonset).template;
-        let others = self.nodes.get(node)?.pods.iter().filter(|pod| pod.name != *name && pod.waits_for.is_none());
+        let others = simulated.pods.iter().filter(|pod| pod.name != *name && pod.waits_for.is_none());
         let mut running = others.filter_map(|pod| self.cluster.pod(&self.key_of(&pod.name)));
-        running.find_map(|pod| {
+        let port = running.clone().find_map(|pod| {
             let hash = pod.labels.get(HASH_LABEL).unwrap_or_default();
-            let port = shared_port(template, self.cluster.revisions(), hash).filter(|_| !pod.is_terminal())?;
-            Some((port, pod.name.clone()))
-        })
+            shared_port(template, self.cluster.revisions(), hash).filter(|_| !pod.is_terminal())
+        });
+        let is_beside = running.any(|pod| pod.node.is_bound() && !pod.is_terminal());
+        let refusal = || self.fits.refusal(node, is_beside).cloned();
+        port.map(|port| StuckCause::PortTaken { port }).or_else(refusal)
     }
 
     /// Counts only these nodes as newly unavailable.
@@ -381,17 +390,18 @@ impl<'a> Simulation<'a> {
 
     fn create(&mut self, node: &Text, mut pod: Pod, reason: CreateReason) {
         pod.created = Some(self.now);
-        pod.node = PodNode::Bound(node.clone());
         let name = pod.name.clone();
+        let is_new = reason != CreateReason::HeldBack;
+        let waits_for = self.fits.take_room().or_else(|| self.wait(node, &name).filter(|_| is_new));
+        let place = if waits_for.is_none() { PodNode::Bound } else { PodNode::Intended };
+        pod.node = place(node.clone());
         self.cluster.apply(pod);
         self.open_step(node, reason.is_update());
         let Assumptions { seed, failure_rate, .. } = *self.assumptions;
-        let is_new = reason != CreateReason::HeldBack;
         // The older template is known to work.
         let may_fail = is_new && !self.was_rolled_back();
         let fails = may_fail
             && self.nodes.get_mut(node).is_some_and(|simulated| simulated.draw(seed, node).rand_float() < failure_rate);
-        let waits_for = self.port_holder(node, &name);
         if waits_for.is_none() {
             self.schedule_start(node, &name, fails);
         }
@@ -460,22 +470,32 @@ impl<'a> Simulation<'a> {
             SimEvent::Gone(node, name) => {
                 self.cluster.delete::<Pod>(self.key_of(&name));
                 self.change(&node, |simulated| simulated.remove_pod(&name));
+                self.fits.give_room();
                 self.end_waits(&node);
             }
         }
     }
 
-    /// Lets pods start that no longer wait for a port of the node.
+    /// Lets pods start that nothing keeps from it any more: on a node, or where they only waited for room in a quota.
     fn end_waits(&mut self, node: &Text) {
-        let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
-        let waiting: Vec<_> =
-            pods.filter(|pod| pod.waits_for.is_some()).map(|pod| (pod.name.clone(), pod.fails)).collect();
-        for (name, fails) in waiting {
-            let waits_for = self.port_holder(node, &name);
-            if waits_for.is_none() {
-                self.schedule_start(node, &name, fails);
+        let is_refused = |pod: &SimulatedPod| matches!(pod.waits_for, Some(StuckCause::NotCreated { .. }));
+        let elsewhere = self.nodes.iter().filter(|(other, simulated)| {
+            *other != node && self.fits.has_room() && simulated.pods.iter().any(is_refused)
+        });
+        let nodes: Vec<_> = elsewhere.map(|(other, _)| other.clone()).collect();
+        for node in [node.clone()].into_iter().chain(nodes) {
+            let pods = self.nodes.get(&node).into_iter().flat_map(|simulated| &simulated.pods);
+            let waiting = pods.filter(|pod| pod.waits_for.is_some());
+            let waiting: Vec<_> = waiting.map(|pod| (pod.name.clone(), pod.fails, is_refused(pod))).collect();
+            for (name, fails, is_refused) in waiting {
+                let room = if is_refused { self.fits.take_room() } else { None };
+                let waits_for = room.or_else(|| self.wait(&node, &name));
+                if waits_for.is_none() {
+                    self.edit(&name, |pod| pod.node = PodNode::Bound(node.clone()));
+                    self.schedule_start(&node, &name, fails);
+                }
+                self.change(&node, |simulated| simulated.set_wait(&name, waits_for));
             }
-            self.change(node, |simulated| simulated.set_wait(&name, waits_for));
         }
     }
 

@@ -59,6 +59,8 @@ impl fmt::Display for StuckCause {
                 "the new pod waits for port {port} of the node, which the old pod keeps until the new one is available: set \
                  maxSurge to 0 and maxUnavailable to 1 or more"
             ),
+            Self::Unschedulable { reasons, .. } => write!(f, "the new pod stays Pending: {}", reasons.join(", ")),
+            Self::NotCreated { plugin, message } => write!(f, "admission refuses the new pod ({plugin}): {message}"),
             Self::OnDelete => {
                 f.write_str("an outdated pod, which OnDelete replaces only once kubectl delete pod removed it")
             }

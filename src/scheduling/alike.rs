@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::{
-    ClusterState, Feasibility, SchedulingRemedy,
+    ClusterState, Feasibility, SchedulingBlocker, SchedulingRemedy,
     cluster_state::is_same,
     cycle::{self, refusal},
     incoming::{Incoming, Trial},
@@ -45,7 +45,7 @@ impl<'s> PodsAlike<'s> {
     /// Decides whether such a pod would be bound to a node that some pods have left.
     pub fn on_without(&mut self, node: impl Into<Text>, leave: &[&Pod]) -> Feasibility {
         let node = node.into();
-        if leave.is_empty() || self.refusal_after(&node, leave, &[]).is_some() {
+        if leave.is_empty() || self.refusal_after(&node, leave).is_some() {
             return self.on(node);
         }
         self.on(node).that_fits()
@@ -58,14 +58,14 @@ impl<'s> PodsAlike<'s> {
         target.map(|info| remedies(&self.incoming, info)).unwrap_or_default()
     }
 
-    /// Decides whether such a pod would be bound to a node if some of the pods there left and others came. Returns what the
-    /// scheduler says if not; `None` also if there is no such node.
+    /// Returns why such a pod would not be bound to a node after some of the pods there have left; `None` if it would be, or
+    /// if there is no such node.
     ///
     /// Preemption is not considered.
-    pub fn refusal_after(&mut self, node: &str, leave: &[&Pod], come: &[&'s Pod]) -> Option<super::SchedulingBlocker> {
+    pub fn refusal_after(&mut self, node: &str, leave: &[&Pod]) -> Option<SchedulingBlocker> {
         self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
-        if let Some(refusal) = self.incoming.refusals.first() {
-            return Some(refusal.clone());
+        if let Some(refusal) = self.incoming.gated().or_else(|| self.incoming.refusals.first().cloned()) {
+            return Some(refusal);
         }
         let info = self.incoming.state.nodes.get(node)?;
         let mut trial = Trial::new(&self.incoming, info);
@@ -73,9 +73,6 @@ impl<'s> PodsAlike<'s> {
             if trial.pods.iter().any(|other| is_same(other, pod)) {
                 trial.remove(pod);
             }
-        }
-        for pod in come {
-            trial.add(pod);
         }
         refusal(&trial)
     }

@@ -4,6 +4,7 @@
 
 mod admission;
 mod conformance;
+mod forecasts;
 mod quantities;
 mod requests;
 mod scalars;

@@ -10,12 +10,12 @@ use flate2::read::GzDecoder;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-fn cases() -> impl Iterator<Item = Value> {
+pub(crate) fn cases() -> impl Iterator<Item = Value> {
     let text = BufReader::new(GzDecoder::new(&include_bytes!("scheduling.jsonl.gz")[..]));
     text.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
 }
 
-fn read<T: DeserializeOwned>(case: &Value, field: &str) -> Vec<T> {
+pub(crate) fn read<T: DeserializeOwned>(case: &Value, field: &str) -> Vec<T> {
     serde_json::from_value(case[field].clone()).unwrap()
 }
 
@@ -25,7 +25,7 @@ fn add<T: SchedulingObject + DeserializeOwned>(objects: &mut SchedulingObjects, 
     }
 }
 
-fn objects(case: &Value) -> SchedulingObjects {
+pub(crate) fn objects(case: &Value) -> SchedulingObjects {
     use daemonplan::model as m;
     let mut objects = SchedulingObjects::default();
     add::<m::PersistentVolume>(&mut objects, case, "pvs");

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use daemonplan::{
     Forecast, MissingFact, Snapshot, Warning,
-    forecast::{StuckNode, TimelinePoint, Wave, WaveKind},
+    forecast::{StuckCause, StuckNode, TimelinePoint, Wave, WaveKind},
 };
 use indexmap::IndexMap;
 
@@ -148,10 +148,20 @@ fn stuck(out: &mut impl Write, stuck: &[StuckNode], all: bool) -> io::Result<()>
 }
 
 /// Groups the names of stuck nodes by cause.
-pub(super) fn by_cause(stuck: &[StuckNode]) -> IndexMap<String, Vec<String>> {
+pub(crate) fn by_cause(stuck: &[StuckNode]) -> IndexMap<String, Vec<String>> {
     let mut causes = IndexMap::<_, Vec<_>>::new();
     for node in stuck {
-        causes.entry(escape_control(&node.cause)).or_default().push(escape_control(&node.node));
+        causes.entry(escape_control(&node.cause)).or_default().push(node);
     }
-    causes
+    let causes = causes.into_iter().map(|(cause, nodes)| {
+        // The numbers differ from node to node.
+        let cause = match nodes.as_slice() {
+            [StuckNode { cause: StuckCause::Unschedulable { explanation, .. }, .. }] => {
+                format!("{cause} ({})", escape_control(explanation))
+            }
+            _ => cause,
+        };
+        (cause, nodes.iter().map(|node| escape_control(&node.node)).collect())
+    });
+    causes.collect()
 }

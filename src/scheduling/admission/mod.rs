@@ -110,12 +110,14 @@ pub enum AdmissionChange {
 /// Why admission refuses a pod. It displays as the part of the API server's message after `is forbidden: `.
 ///
 /// ```
-/// use daemonplan::{model::{Namespace, PodSpec}, scheduling::{PodAdmission, SchedulingObjects}};
-/// let (namespace, objects, mut spec) = (Namespace::new("prod"), SchedulingObjects::default(), PodSpec::default());
+/// use daemonplan::{model::{Namespace, PodSpec, PriorityClass}, scheduling::{PodAdmission, SchedulingObjects}};
+/// let (namespace, mut objects, mut spec) = (Namespace::new("prod"), SchedulingObjects::default(), PodSpec::default());
+/// objects.add(serde_json::from_str::<PriorityClass>(r#"{"metadata": {"name": "high"}, "value": 1000}"#)?);
 /// spec.priority_class = "urgent".into();
 /// let refusal = PodAdmission::new(&namespace, &objects).admit(&spec).refusal.unwrap();
 /// assert_eq!(refusal.to_string(), "no PriorityClass with name urgent was found");
 /// assert_eq!(refusal.plugin, "Priority");
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -231,7 +233,8 @@ impl<'a> PodAdmission<'a> {
         Self { limited_scopes: scopes, ..self }
     }
 
-    /// Runs a pod through all plugins.
+    /// Runs a pod through all plugins. Without any PriorityClass or RuntimeClass those of the cluster are not known, and their
+    /// plugins refuse nothing.
     ///
     /// Of several LimitRanges or ResourceQuotas Kubernetes picks one after the other by chance, which can decide what
     /// becomes of a pod. Here they come by name.

@@ -9,10 +9,15 @@ fn class_of<'a>(admission: &PodAdmission<'a>, spec: &PodSpec) -> Option<&'a Runt
     admission.objects.runtime_classes.get(&spec.runtime_class)
 }
 
+/// Whether the RuntimeClasses of the cluster are not known.
+fn are_unknown(admission: &PodAdmission<'_>) -> bool {
+    admission.objects.runtime_classes.is_empty()
+}
+
 pub(super) fn mutate(admission: &PodAdmission<'_>, admitted: &mut Admitted) -> Checked {
     let refuse = |reason: String| Err(AdmissionRefusal::mutating(PLUGIN, reason));
     let spec = &mut admitted.spec;
-    if spec.runtime_class.is_empty() {
+    if spec.runtime_class.is_empty() || are_unknown(admission) {
         return Ok(());
     }
     let Some(class) = class_of(admission, spec) else {
@@ -59,6 +64,9 @@ pub(super) fn mutate(admission: &PodAdmission<'_>, admitted: &mut Admitted) -> C
 }
 
 pub(super) fn validate(admission: &PodAdmission<'_>, spec: &PodSpec) -> Checked {
+    if are_unknown(admission) {
+        return Ok(());
+    }
     let expected = class_of(admission, spec).map(|class| &class.overhead).filter(|overhead| !overhead.is_empty());
     let reason = match expected {
         Some(expected) if *expected != spec.overhead => {
