@@ -11,7 +11,8 @@ use clap::Args;
 use daemonplan::{
     Kind, MissingFact,
     manifest::Manifests,
-    overhead::{DaemonSetFleet, Overhead},
+    model::Taint,
+    overhead::{DaemonSetFleet, Overhead, PendingDaemonSet},
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -38,6 +39,10 @@ pub(super) struct OverheadArgs {
     /// A manifest with one or more nodes, as they will be in use; repeatable
     #[arg(long, value_name = "FILE", required = true)]
     node: Vec<PathBuf>,
+
+    /// A taint that the nodes lose once they have started, such as node.cilium.io/agent-not-ready; repeatable
+    #[arg(long, value_name = "KEY[=VALUE][:EFFECT]")]
+    startup_taint: Vec<StartupTaint>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
@@ -66,7 +71,13 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     if new_nodes.nodes().is_empty() {
         return Err(Failure("--node: expected a Node, found none".into()));
     }
+    let mut nodes = new_nodes.nodes().to_vec();
+    for node in &mut nodes {
+        node.taints.retain(|taint| !args.startup_taint.iter().any(|startup| startup.is(taint)));
+    }
+    let state = facts.cluster_state();
     let selected = facts.selected(&args.selection, &[])?;
+    let selected: Vec<_> = selected.into_iter().map(|snapshot| snapshot.scheduling(&state)).collect();
     let lacking = selected.iter().filter(|snapshot| snapshot.missing().any(|fact| fact == MissingFact::Namespace));
     let lacking: BTreeSet<_> = lacking.map(|snapshot| &snapshot.daemonset().namespace).collect();
     let rests_on: Vec<_> = lacking.first().map(|_| MissingFact::Namespace).into_iter().collect();
@@ -77,12 +88,12 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     for problem in fleet.problems() {
         print_error(problem);
     }
-    let overheads: Vec<_> = new_nodes.nodes().iter().map(|node| (&node.name, fleet.overhead(node))).collect();
+    let overheads: Vec<_> = nodes.iter().map(|node| (&node.name, fleet.overhead(node))).collect();
     let reported = overheads.iter().map(|(_, overhead)| Reported { overhead, rests_on: &rests_on });
     let report = || IndexMap::from([("overheads", reported.clone().collect::<Vec<_>>())]);
     let mut out = output::stdout();
     match args.output {
-        Format::Text => write(&mut output::text(), &facts.manifests, &overheads, args.all),
+        Format::Text => write(&mut output::text(), &overheads, args.all),
         Format::Json => output::write_json(&mut out, &report()),
         Format::Yaml => output::write_yaml(&mut out, &report()),
     }
@@ -101,35 +112,7 @@ struct Reported<'o> {
     rests_on: &'o [MissingFact],
 }
 
-/// The pairs of DaemonSets that need the same port of the node.
-fn conflicts(manifests: &Manifests, overhead: &Overhead<'_>) -> Vec<String> {
-    let running: Vec<_> = overhead
-        .running()
-        .filter_map(|key| {
-            manifests
-                .daemonsets()
-                .find(|daemonset| (&daemonset.namespace, &daemonset.name) == (&key.namespace, &key.name))
-        })
-        .map(|daemonset| (format!("{}/{}", daemonset.namespace, daemonset.name), daemonset.template.host_ports()))
-        .collect();
-    let mut found = Vec::new();
-    for (index, (one, ports)) in running.iter().enumerate() {
-        for (other, taken) in running.iter().skip(index + 1) {
-            let shared = ports.iter().find(|(_, port)| taken.iter().any(|(_, taken)| port.conflicts_with(taken)));
-            if let Some((_, port)) = shared {
-                found.push(format!("{one} and {other} both need port {}: one of their pods never starts", port.number));
-            }
-        }
-    }
-    found
-}
-
-fn write(
-    out: &mut impl Write,
-    manifests: &Manifests,
-    overheads: &[(&daemonplan::model::Text, Overhead<'_>)],
-    all: bool,
-) -> io::Result<()> {
+fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<'_>)], all: bool) -> io::Result<()> {
     for (number, (node, overhead)) in overheads.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
@@ -144,17 +127,80 @@ fn write(
             let line = format!("  {name:width$}  {}", requests.join(", "));
             writeln!(out, "{}", line.trim_end())?;
         }
-        for conflict in conflicts(manifests, overhead) {
-            writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(conflict))?;
-        }
+        room(out, overhead, all)?;
         let mut refused = IndexMap::<_, Vec<_>>::new();
         for (key, refusal) in overhead.refused() {
             let name = escape_control(key);
-            refused.entry(escape_control(refusal)).or_default().push(name);
+            let mut reasons = overhead.reasons_against(key);
+            if reasons.is_empty() {
+                reasons.push(refusal.to_string());
+            }
+            refused.entry(escape_control(reasons.join("; "))).or_default().push(name);
         }
         for (refusal, daemonsets) in refused {
             writeln!(out, "  {DIM}not {}: {refusal}{DIM:#}", names(&daemonsets, all))?;
         }
     }
     out.flush()
+}
+
+/// Says whether all fit, or what is lacking.
+fn room(out: &mut impl Write, overhead: &Overhead<'_>, all: bool) -> io::Result<()> {
+    for (one, other, port) in overhead.port_conflicts() {
+        let number = port.number;
+        let text = format!("{one} and {other} both need port {number}: one of their pods never starts");
+        writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(text))?;
+    }
+    let Some(lacking) = overhead.lacking() else {
+        return writeln!(out, "  {DIM}the node has no status.allocatable: whether they fit is not known{DIM:#}");
+    };
+    if !lacking.is_empty() {
+        let lacking: Vec<_> = lacking.iter().map(ToString::to_string).collect();
+        writeln!(out, "  {WARN}! do not fit: {}{WARN:#}", escape_control(lacking.join(", ")))?;
+    }
+    let mut pending = IndexMap::<_, Vec<_>>::new();
+    for PendingDaemonSet { daemon_set, reasons, .. } in overhead.pending() {
+        pending.entry(escape_control(reasons.join(", "))).or_default().push(escape_control(daemon_set));
+    }
+    for (reasons, daemonsets) in pending {
+        writeln!(
+            out,
+            "  {WARN}! Pending, if bound by priority and name: {}: {reasons}{WARN:#}",
+            names(&daemonsets, all)
+        )?;
+    }
+    let left = overhead.left().unwrap_or_default();
+    let left: Vec<_> = left.iter().map(|(resource, amount)| format!("{} {amount}", escape_control(resource))).collect();
+    writeln!(out, "  {DIM}left: {}{DIM:#}", left.join(", "))
+}
+
+/// A taint that a node has only while it starts.
+#[derive(Clone, Debug)]
+struct StartupTaint {
+    key: String,
+    value: Option<String>,
+    effect: Option<String>,
+}
+
+impl std::str::FromStr for StartupTaint {
+    type Err = String;
+
+    /// Reads the notation of `kubectl taint`, of which value and effect may be left out: `key=value:Effect`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (start, effect) = text.split_once(':').map_or((text, None), |(start, effect)| (start, Some(effect)));
+        let (key, value) = start.split_once('=').map_or((start, None), |(key, value)| (key, Some(value)));
+        let is_effect = |effect: &str| ["NoSchedule", "NoExecute", "PreferNoSchedule"].contains(&effect);
+        if key.is_empty() || !effect.is_none_or(is_effect) {
+            return Err("expected KEY, KEY=VALUE or KEY=VALUE:EFFECT, such as node.cilium.io/agent-not-ready".into());
+        }
+        Ok(Self { key: key.into(), value: value.map(Into::into), effect: effect.map(Into::into) })
+    }
+}
+
+impl StartupTaint {
+    fn is(&self, taint: &Taint) -> bool {
+        taint.key == *self.key
+            && self.value.as_ref().is_none_or(|value| taint.value == **value)
+            && self.effect.as_ref().is_none_or(|effect| taint.effect.to_string() == *effect)
+    }
 }

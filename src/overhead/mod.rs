@@ -1,16 +1,21 @@
 //! Computes which DaemonSets would run on a node that does not exist yet, and what they would request there.
 
+mod room;
+
 use std::{borrow::Borrow, collections::HashSet, fmt};
 
 use serde::{Serialize, de::Error, ser::SerializeStruct};
 
 use crate::{
     context::SyncMode,
-    model::{DaemonSet, Key, Namespace, Node, PodSpec, PodTemplate, Quantity, Resource, ResourceList, Text},
+    model::{DaemonSet, HostPort, Key, Namespace, Node, PodSpec, PodTemplate, Quantity, Resource, ResourceList, Text},
     placement::{PlacementReason, PlacementRules},
     planner::Snapshot,
+    scheduling::ClusterState,
     settings::Settings,
 };
+
+pub use room::{Lacking, PendingDaemonSet};
 
 /// All DaemonSets of a cluster, to compute which of them would run on a node that does not exist yet. Autoscalers use
 /// this to know what is left of a new node.
@@ -54,6 +59,8 @@ struct FleetMember {
     /// The index of its group.
     group: usize,
     requests: AmountsByIndex,
+    ports: Vec<HostPort>,
+    priority: i32,
 }
 
 /// DaemonSets with equal rules, and the sum of their requests.
@@ -135,45 +142,56 @@ impl DaemonSetFleet {
         daemonsets: impl IntoIterator<Item = (D, N)>,
         settings: &Settings,
     ) -> Self {
-        let rules = |daemonset: &DaemonSet, namespace: &Namespace| PlacementRules::new(daemonset, namespace, settings);
         Self::build(daemonsets.into_iter().map(|(daemonset, namespace)| {
             let (daemonset, namespace) = (daemonset.borrow(), namespace.borrow());
-            let mode = SyncMode::of(daemonset, namespace);
-            (daemonset.key(), rules(daemonset, namespace), mode, requests_of(&daemonset.template))
+            Candidate {
+                key: daemonset.key(),
+                rules: PlacementRules::new(daemonset, namespace, settings),
+                mode: SyncMode::of(daemonset, namespace),
+                spec: spec_of(&daemonset.template),
+            }
         }))
     }
 
-    /// Creates a fleet from the DaemonSets of snapshots of one cluster, each with its settings.
+    /// Creates a fleet from the DaemonSets of snapshots of one cluster, each with its settings. With
+    /// [scheduling facts](Snapshot::scheduling) it counts what admission makes of the pods: what LimitRanges and RuntimeClasses
+    /// add.
     pub fn of<'a>(snapshots: impl IntoIterator<Item = Snapshot<'a>>) -> Self {
         Self::build(snapshots.into_iter().map(|snapshot| {
             let daemonset = snapshot.daemonset;
-            let mode = SyncMode::of(daemonset, snapshot.namespace);
-            (daemonset.key(), snapshot.placement_rules(), mode, requests_of(&daemonset.template))
+            let admitted = |state: &ClusterState<'_>| Some(snapshot.admitted_pod(state.objects())?.1.spec);
+            let spec = spec_of(&daemonset.template);
+            Candidate {
+                key: daemonset.key(),
+                rules: snapshot.placement_rules(),
+                mode: SyncMode::of(daemonset, snapshot.namespace),
+                spec: spec.map(|spec| snapshot.scheduling.and_then(admitted).unwrap_or(spec)),
+            }
         }))
     }
 
-    fn build(
-        daemonsets: impl Iterator<Item = (Key, PlacementRules, SyncMode, Result<ResourceList, serde_json::Error>)>,
-    ) -> Self {
+    fn build(candidates: impl Iterator<Item = Candidate>) -> Self {
         let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
-        let mut all: Vec<_> = daemonsets
-            .map(|(key, rules, mode, requests)| {
-                let requests = requests.unwrap_or_else(|source| {
+        let mut all: Vec<_> = candidates
+            .map(|Candidate { key, rules, mode, spec }| {
+                let spec = spec.unwrap_or_else(|source| {
                     fleet.problems.push(RequestsError { daemonset: key.clone(), source });
-                    ResourceList::default()
+                    PodSpec::default()
                 });
-                (key, rules, mode, requests)
+                (key, rules, mode, spec.requests(), spec)
             })
             .collect();
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         fleet.problems.sort_by(|a, b| a.daemonset.cmp(&b.daemonset));
-        fleet.resources =
-            all.iter().flat_map(|(.., requests)| requests.iter().map(|(resource, _)| resource.clone())).collect();
+        let resources = all.iter().flat_map(|(.., requests, _)| requests.iter());
+        fleet.resources = resources.map(|(resource, _)| resource.clone()).collect();
         fleet.resources.sort();
         fleet.resources.dedup();
-        for (key, rules, mode, requests) in all {
-            let amounts = fleet.resources.iter().map(|resource| requests.get(resource)).collect();
-            fleet.add(key, rules, mode, amounts);
+        for (key, rules, mode, requests, spec) in all {
+            let requests: Vec<_> = fleet.resources.iter().map(|resource| requests.get(resource)).collect();
+            let (ports, priority) = (spec.host_ports().cloned().collect(), spec.priority.unwrap_or_default());
+            let group = fleet.group(rules, mode, &requests);
+            fleet.members.push(FleetMember { key, group, requests, ports, priority });
         }
         fleet
     }
@@ -183,19 +201,18 @@ impl DaemonSetFleet {
         &self.problems
     }
 
-    fn add(&mut self, key: Key, rules: PlacementRules, mode: SyncMode, requests: AmountsByIndex) {
+    /// Adds a DaemonSet with these rules to its group. Returns the group's index.
+    fn group(&mut self, rules: PlacementRules, mode: SyncMode, requests: &AmountsByIndex) -> usize {
         let known = self.groups.iter_mut().enumerate();
         let mut known = known.filter(|(_, group)| group.mode == mode && group.rules == rules);
-        let group = if let Some((index, group)) = known.next() {
+        if let Some((index, group)) = known.next() {
             group.count += 1;
-            add(&mut group.requests, &requests);
-            index
-        } else {
-            drop(known);
-            self.groups.push(PlacementGroup { rules, mode, count: 1, requests: requests.clone() });
-            self.groups.len() - 1
-        };
-        self.members.push(FleetMember { key, group, requests });
+            add(&mut group.requests, requests);
+            return index;
+        }
+        drop(known);
+        self.groups.push(PlacementGroup { rules, mode, count: 1, requests: requests.clone() });
+        self.groups.len() - 1
     }
 
     /// Computes which DaemonSets would run on `node`, and what they would request there.
@@ -219,18 +236,24 @@ impl DaemonSetFleet {
     }
 }
 
-/// Computes what a pod of a template requests. The API server refuses negative amounts.
-fn requests_of(template: &PodTemplate) -> Result<ResourceList, serde_json::Error> {
+/// A DaemonSet that is to be counted.
+struct Candidate {
+    key: Key,
+    rules: PlacementRules,
+    mode: SyncMode,
+    spec: Result<PodSpec, serde_json::Error>,
+}
+
+/// Reads what the pods of a template request. The API server refuses negative amounts.
+fn spec_of(template: &PodTemplate) -> Result<PodSpec, serde_json::Error> {
     let spec = PodSpec::of(template)?;
     let containers = spec.init_containers.iter().chain(&spec.containers).map(|container| &container.resources);
     let lists = containers.chain([&spec.resources]).flat_map(|resources| [&resources.requests, &resources.limits]);
-    let mut amounts = lists.chain([&spec.overhead]).flatten();
-    match amounts.find(|(_, amount)| **amount < Quantity::default()) {
-        Some((resource, amount)) => Err(serde_json::Error::custom(format_args!(
-            "{resource}: expected a quantity of at least 0, found {amount}"
-        ))),
-        None => Ok(spec.requests()),
-    }
+    let negative = lists.chain([&spec.overhead]).flatten().find(|(_, amount)| **amount < Quantity::default());
+    let problem = negative.map(|(resource, amount)| {
+        serde_json::Error::custom(format_args!("{resource}: expected a quantity of at least 0, found {amount}"))
+    });
+    problem.map_or(Ok(spec), Err)
 }
 
 fn add(sums: &mut AmountsByIndex, more: &AmountsByIndex) {
@@ -242,8 +265,7 @@ fn add(sums: &mut AmountsByIndex, more: &AmountsByIndex) {
 impl<'f> Overhead<'f> {
     /// Returns the DaemonSets that would run, by namespace and name.
     pub fn running(&self) -> impl Iterator<Item = &'f Key> {
-        let members = self.fleet.members.iter();
-        members.filter(|member| self.run.get(member.group) == Some(&true)).map(|member| &member.key)
+        self.members().map(|member| &member.key)
     }
 
     /// Returns those that would run and whose requests are not known, because they cannot be read. The sum leaves them
@@ -326,22 +348,28 @@ impl Serialize for Overhead<'_> {
             #[serde(flatten)]
             refusal: Refusal,
             message: String,
+            reasons: Vec<String>,
         }
         let running = self.running().map(|daemon_set| Running {
             daemon_set,
             requests: self.requests_of(daemon_set).map(|(resource, amount)| (resource.clone(), amount)).collect(),
         });
         let refused = self.refused().map(|(daemon_set, refusal)| {
-            let message = refusal.to_string();
-            Refused { daemon_set, refusal, message }
+            let (message, reasons) = (refusal.to_string(), self.reasons_against(daemon_set));
+            Refused { daemon_set, refusal, message, reasons }
         });
         let sums = self.requests().map(|(resource, amount)| (Text::from(resource), amount)).collect::<ResourceList>();
         let unknown: Vec<_> = self.unknown().map(ToString::to_string).collect();
-        let mut fields = serializer.serialize_struct("Overhead", 5)?;
+        let mut fields = serializer.serialize_struct("Overhead", 10)?;
         fields.serialize_field("node", &self.node.name)?;
         fields.serialize_field("requests", &sums)?;
         fields.serialize_field("running", &running.collect::<Vec<_>>())?;
         fields.serialize_field("refused", &refused.collect::<Vec<_>>())?;
+        fields.serialize_field("allocatable", &self.node.allocatable.as_deref())?;
+        fields.serialize_field("left", &self.left())?;
+        fields.serialize_field("fits", &self.fits())?;
+        fields.serialize_field("lacking", &self.lacking().unwrap_or_default())?;
+        fields.serialize_field("pending", &self.pending())?;
         if unknown.is_empty() {
             fields.skip_field("unknown")?;
         } else {
@@ -366,7 +394,7 @@ mod tests {
             json!({"resources": {"requests": {"cpu": "-1"}}}),
         ] {
             let template: PodTemplate = from_value(json!({"spec": spec})).unwrap();
-            let error = requests_of(&template).unwrap_err().to_string();
+            let error = spec_of(&template).unwrap_err().to_string();
             assert!(error.starts_with("cpu: expected a quantity of at least 0, found -"), "{error}");
         }
     }

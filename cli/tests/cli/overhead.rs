@@ -14,6 +14,7 @@ fn it_lists_which_daemonsets_would_run_on_a_new_node_and_why() {
   logging/log-agent         cpu 50m, memory 64Mi
   mesh/mesh-proxy           cpu 50m, memory 64Mi
   monitoring/node-exporter  cpu 50m, memory 64Mi
+  left: cpu 3770m, memory 15168Mi, pods 107
   not trap/trapped: annotation openshift.io/node-selector: role=infra is required, the node has role=worker
 "
     );
@@ -21,6 +22,52 @@ fn it_lists_which_daemonsets_would_run_on_a_new_node_and_why() {
     let overhead = &report["overheads"][0];
     assert_eq!((&overhead["node"], &overhead["requests"]["memory"]), (&"new-worker".into(), &"192Mi".into()));
     assert_eq!(overhead["refused"][0]["refusal"], "NotPlaced");
+}
+
+/// DaemonSets with their requests of cpu and their host ports, in a namespace with a LimitRange.
+fn fleet(daemonsets: &[(&str, &str, u32)]) -> String {
+    let head = String::from(
+        "kind: Namespace\nmetadata: {name: mon}\n---\nkind: LimitRange\nmetadata: {name: a, namespace: mon}\n\
+         spec: {limits: [{type: Container, defaultRequest: {memory: 1Gi}}]}\n",
+    );
+    let daemonsets = daemonsets.iter().map(|(name, cpu, port)| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: {name}, namespace: mon}}\nspec:\n  \
+             selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
+             spec: {{containers: [{{name: main, image: a, resources: {{requests: {{cpu: {cpu}}}}}, \
+             ports: [{{containerPort: 80, hostPort: {port}}}]}}]}}\n"
+        )
+    });
+    [head].into_iter().chain(daemonsets).collect()
+}
+
+#[test]
+fn it_says_what_does_not_fit_and_what_is_left() {
+    let (_folder, input) = file(&fleet(&[("a", "1500m", 9100), ("b", "1", 9200), ("c", "100m", 9100)]));
+    let node = "kind: Node\nmetadata: {name: small}\nspec: {taints: [{key: starting, effect: NoExecute}]}\n\
+                status: {allocatable: {cpu: 2, memory: 8Gi, pods: 110}}";
+    let (_other_folder, node) = file(node);
+    let args = ["overhead", "-f", &input, "--node", &node, "--startup-taint", "starting:NoExecute"];
+    let (out, errors, code) = run(&mut daemonplan(&args));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert_eq!(
+        out,
+        "small: 3 of 3 DaemonSets would run: cpu 2600m, memory 3Gi, pods 3
+  mon/a  cpu 1500m, memory 1Gi
+  mon/b  cpu 1, memory 1Gi
+  mon/c  cpu 100m, memory 1Gi
+  ! mon/a and mon/c both need port 9100: one of their pods never starts
+  ! do not fit: cpu 2600m of 2
+  ! Pending, if bound by priority and name: mon/b: Insufficient cpu
+  ! Pending, if bound by priority and name: mon/c: node(s) didn't have free ports for the requested pod ports
+  left: cpu -600m, memory 5Gi, pods 107
+"
+    );
+    let report = &json(&args)["overheads"][0];
+    assert_eq!((&report["fits"], &report["lacking"][0]["requested"]), (&false.into(), &"2600m".into()));
+    assert_eq!(report["left"]["memory"], "5Gi");
+    let (out, ..) = run(&mut daemonplan(&args[..5]));
+    assert!(out.contains("taint starting:NoExecute is not tolerated"), "{out}");
 }
 
 #[test]

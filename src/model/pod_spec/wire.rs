@@ -1,8 +1,11 @@
 //! The spec of a pod or a template as Kubernetes writes it.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, Visitor},
+};
 
 use super::{
     Container, DEFAULT_SCHEDULER, HostPort, PodAffinityTerm, PodSpec, PreemptionPolicy, ResourceList,
@@ -82,9 +85,9 @@ struct SchedulingGate {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ContainerWire {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "scalar")]
     name: Text,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "scalar")]
     image: Text,
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "is_default")]
     resources: ResourceRequirements,
@@ -105,6 +108,35 @@ struct PortWire {
     host_ip: Option<Text>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     protocol: Option<Text>,
+}
+
+/// Reads a name. In YAML a name such as `n` is a boolean: the API server refuses it, but it does not matter to requests.
+fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+    struct Scalar;
+    impl Visitor<'_> for Scalar {
+        type Value = Text;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+            Ok(text.into())
+        }
+
+        fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
+            Ok(value.to_string().into())
+        }
+
+        fn visit_u64<E: Error>(self, value: u64) -> Result<Text, E> {
+            Ok(value.to_string().into())
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Text, E> {
+            Ok(Text::default())
+        }
+    }
+    deserializer.deserialize_any(Scalar)
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

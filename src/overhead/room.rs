@@ -1,0 +1,154 @@
+//! Whether the DaemonSets that would run on a node fit there, and what is left.
+
+use serde::Serialize;
+
+use super::{FleetMember, Overhead, PlacementGroup};
+use crate::{
+    context::SyncMode,
+    model::{HostPort, Key, Quantity, ResourceList, Text},
+};
+
+/// A resource of which the DaemonSets on a node request more than there is.
+///
+/// ```
+/// use daemonplan::overhead::Lacking;
+/// let lacking = Lacking { resource: "cpu".into(), requested: "2500m".parse()?, allocatable: 2_i64.into() };
+/// assert_eq!(lacking.to_string(), "cpu 2500m of 2");
+/// # Ok::<(), daemonplan::model::InvalidQuantity>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lacking {
+    /// The resource; `pods` for the number of pods.
+    pub resource: Text,
+    /// What the DaemonSets request together.
+    pub requested: Quantity,
+    /// What pods can request on the node.
+    pub allocatable: Quantity,
+}
+
+/// A DaemonSet whose pod is created for a node and not bound to it, because there is too little room.
+///
+/// ```
+/// use daemonplan::{model::Node, overhead::DaemonSetFleet};
+/// let fleet = DaemonSetFleet::of([]);
+/// assert!(fleet.overhead(&Node::new("node-7")).pending().is_empty());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PendingDaemonSet {
+    /// The DaemonSet.
+    pub daemon_set: Key,
+    /// Why, in the scheduler's own words, such as `Insufficient cpu`.
+    pub reasons: Vec<String>,
+}
+
+impl std::fmt::Display for Lacking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { resource, requested, allocatable } = self;
+        write!(f, "{resource} {requested} of {allocatable}")
+    }
+}
+
+impl<'f> Overhead<'f> {
+    /// Returns what is left of the node for other pods; less than 0 where the DaemonSets request more than there is. `None` if
+    /// the node does not say what pods can request there (`status.allocatable`).
+    pub fn left(&self) -> Option<ResourceList> {
+        let mut left = ResourceList::clone(self.node.allocatable.as_deref()?);
+        for (resource, requested) in self.requests() {
+            left.set(resource.into(), left.get(resource) - requested);
+        }
+        Some(left)
+    }
+
+    /// Returns the resources of which the DaemonSets request more than there is; `None` if that is not known.
+    pub fn lacking(&self) -> Option<Vec<Lacking>> {
+        let allocatable = self.node.allocatable.as_deref()?;
+        let all = self.requests().map(|(resource, requested)| Lacking {
+            resource: resource.into(),
+            requested,
+            allocatable: allocatable.get(resource),
+        });
+        Some(all.filter(|lacking| lacking.requested > lacking.allocatable).collect())
+    }
+
+    /// Whether all DaemonSets that would run fit on the node; `None` if that is not known.
+    pub fn fits(&self) -> Option<bool> {
+        let lacking = self.lacking()?;
+        Some(lacking.is_empty() && self.port_conflicts().is_empty())
+    }
+
+    /// Returns pairs of DaemonSets that need the same port of the node, so that one of their pods is not bound.
+    pub fn port_conflicts(&self) -> Vec<(&'f Key, &'f Key, &'f HostPort)> {
+        let with_ports: Vec<_> = self.members().filter(|member| !member.ports.is_empty()).collect();
+        let mut conflicts = Vec::new();
+        for (index, one) in with_ports.iter().enumerate() {
+            for other in with_ports.iter().skip(index + 1) {
+                let shared = one.ports.iter().find(|port| other.ports.iter().any(|taken| port.conflicts_with(taken)));
+                conflicts.extend(shared.map(|port| (&one.key, &other.key, port)));
+            }
+        }
+        conflicts
+    }
+
+    /// Returns the DaemonSets whose pods would not be bound, if the pods are bound by priority, and by name where that is
+    /// equal. Among equals the scheduler takes the pod first that was created first, so that others may be left out.
+    pub fn pending(&self) -> Vec<PendingDaemonSet> {
+        if self.fits() == Some(true) {
+            return Vec::new();
+        }
+        let mut left = self.node.allocatable.as_deref().cloned();
+        let mut members: Vec<_> = self.members().collect();
+        members.sort_by_key(|member| std::cmp::Reverse(member.priority));
+        let (mut taken, mut pending) = (Vec::<&HostPort>::new(), Vec::new());
+        for member in members {
+            let mut reasons = Vec::new();
+            if member.ports.iter().any(|port| taken.iter().any(|taken| port.conflicts_with(taken))) {
+                reasons.push("node(s) didn't have free ports for the requested pod ports".to_owned());
+            }
+            if let Some(left) = &left {
+                reasons.extend(self.lacking_for(member, left));
+            }
+            if reasons.is_empty() {
+                taken.extend(&member.ports);
+                if let Some(left) = &mut left {
+                    for (resource, amount) in self.amounts_of(member) {
+                        left.set(resource.clone(), left.get(resource) - amount);
+                    }
+                    left.set("pods".into(), left.get("pods") - Quantity::from(1_i64));
+                }
+            } else {
+                pending.push(PendingDaemonSet { daemon_set: member.key.clone(), reasons });
+            }
+        }
+        pending.sort_by(|a, b| a.daemon_set.cmp(&b.daemon_set));
+        pending
+    }
+
+    fn lacking_for(&self, member: &'f FleetMember, left: &ResourceList) -> Vec<String> {
+        let too_many = left.get("pods") < Quantity::from(1_i64);
+        let lacking = self.amounts_of(member).filter(|(resource, amount)| *amount > left.get(resource));
+        let lacking = lacking.map(|(resource, _)| format!("Insufficient {resource}"));
+        too_many.then(|| "Too many pods".to_owned()).into_iter().chain(lacking).collect()
+    }
+
+    fn amounts_of(&self, member: &'f FleetMember) -> impl Iterator<Item = (&'f Text, Quantity)> + use<'f> {
+        let amounts = self.fleet.resources.iter().zip(member.requests.iter().copied());
+        amounts.filter(|(_, amount)| !amount.is_zero())
+    }
+
+    /// The DaemonSets that would run, by namespace and name.
+    pub(super) fn members(&self) -> impl Iterator<Item = &'f FleetMember> {
+        let members = self.fleet.members.iter();
+        members.filter(|member| self.run.get(member.group) == Some(&true))
+    }
+
+    /// Returns all reasons why a DaemonSet would not run: each placement rule that does not hold.
+    pub fn reasons_against(&self, daemonset: &Key) -> Vec<String> {
+        let member = self.fleet.members.iter().find(|member| member.key == *daemonset);
+        let group = member.and_then(|member| self.fleet.groups.get(member.group));
+        let Some(PlacementGroup { mode: SyncMode::Reconcile, rules, .. }) = group else { return Vec::new() };
+        let failures = rules.checks(self.node).into_iter().filter_map(|check| check.failure);
+        failures.map(|failure| failure.to_string()).collect()
+    }
+}
