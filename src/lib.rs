@@ -90,7 +90,8 @@
 //! # Guides
 //!
 //! [Embed](guide::embed) the planner in a controller, [test](guide::testing) a controller with it, rollout
-//! [policies](guide::policies), the [differences](guide::differences) from the built-in controller, a
+//! [policies](guide::policies), the [differences](guide::differences) from the built-in controller,
+//! [what the scheduler will say](guide::scheduling), a
 //! [cookbook](guide::cookbook) for the command line, and its [output](guide::output) for programs.
 //!
 //! # Features

@@ -142,7 +142,9 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let snapshots = if only_set_aside { Vec::new() } else { facts.selected(&args.selection, &[])? };
     let selected: BTreeSet<_> = snapshots.iter().map(|snapshot| snapshot.daemonset().key()).collect();
     // The selectors of other DaemonSets may overlap, too.
-    let of_snapshots = daemonplan::lint::lint(&facts.snapshots().collect::<Vec<_>>());
+    let state = facts.cluster_state();
+    let all = facts.snapshots().map(|snapshot| snapshot.scheduling(&state));
+    let of_snapshots = daemonplan::lint::lint(&all.collect::<Vec<_>>());
     let of_selected = of_snapshots.into_iter().filter(|finding| selected.contains(&finding.daemon_set));
     of_selected.for_each(|finding| add(&mut findings, finding));
     checked.extend(selected);

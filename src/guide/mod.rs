@@ -186,6 +186,10 @@ pub mod policies {}
 pub mod differences {}
 
 #[allow(clippy::doc_markdown)] // prose with many Kubernetes names
+#[doc = include_str!("scheduling.md")]
+pub mod scheduling {}
+
+#[allow(clippy::doc_markdown)] // prose with many Kubernetes names
 #[doc = include_str!("cookbook.md")]
 pub mod cookbook {}
 

@@ -6,6 +6,7 @@ mod nodes;
 mod pods;
 mod policy;
 mod ports;
+mod room;
 mod rules;
 mod update;
 
@@ -110,6 +111,10 @@ macro_rules! lints {
                     | Self::IdlePolicy
                     | Self::VirtualNodes
                     | Self::EvictedRepeatedly
+                    | Self::NeverFits
+                    | Self::SurgeNeverFits
+                    | Self::AdmissionExcludesNodes
+                    | Self::QuotaTooSmall
                     | Self::SeveralOperatingSystems => &[Nodes],
                     Self::ProjectSelectorConflict => &[Nodes, Namespace],
                     Self::InvalidNamespaceSelector => &[Namespace],
@@ -217,6 +222,17 @@ lints! {
     /// Pods have the hash label of the current template, but run other images: they were relabelled because of duplicate
     /// revisions, or edited. They count as up to date, and are not updated.
     RunsOtherImage, Warning, "runs-other-image", "Pods that count as up to date run other images.";
+    /// A pod requests more than a whole node has on which the DaemonSet wants one: it stays Pending there for ever.
+    NeverFits, Error, "never-fits", "A pod requests more than a node has.";
+    /// The update surges, and two pods request more than a whole node has: it never ends.
+    SurgeNeverFits, Error, "surge-never-fits", "Two pods do not fit on a node, and the update surges.";
+    /// An admission plugin refuses the pods: none is created.
+    AdmissionRefuses, Error, "admission-refuses", "Admission refuses the pods.";
+    /// An admission plugin adds a node selector that the controller does not see: it creates pods on other nodes, too, where
+    /// they stay Pending.
+    AdmissionExcludesNodes, Warning, "admission-excludes-nodes", "Admission keeps pods off nodes that want one.";
+    /// A ResourceQuota has too little room for the pods that are lacking.
+    QuotaTooSmall, Error, "quota-too-small", "A ResourceQuota has too little room for the pods.";
 }
 
 /// Checks DaemonSets, each alone and all together. Returns the findings by namespace and name, the most severe first.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Finding, Lint,
     builder::{count, first_few, found},
-    manifest, nodes, pods, policy, update,
+    manifest, nodes, pods, policy, room, update,
 };
 use crate::{
     adoption::claim::{controls_pod, selects},
@@ -33,7 +33,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let placements: Vec<_> = snapshot.placements().collect();
     let desired = placements.iter().filter(|placement| placement.verdict.should_run());
     let desired: HashSet<_> = desired.map(|placement| &placement.node).collect();
-    let explanation = snapshot.explain();
+    let explanation = Snapshot { scheduling: None, ..*snapshot }.explain();
     let mut findings = Vec::new();
     findings.extend(manifest::check(snapshot));
     findings.extend(project_selector(snapshot, &placements));
@@ -52,6 +52,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(strategy(snapshot, desired.len()));
     findings.extend(policy::check(snapshot, &desired));
     findings.extend(nodes::check(snapshot, &desired));
+    findings.extend(room::check(snapshot, &desired));
     findings.extend(pods::rejected(snapshot, &explanation));
     findings.extend(revisions(snapshot, &explanation));
     findings

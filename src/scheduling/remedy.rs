@@ -242,7 +242,7 @@ fn fits_with(incoming: &Incoming<'_>, info: &NodeInfo<'_>, changes: &[RemedyChan
             RemedyChange::PodLeaves { .. } => {}
         }
     }
-    pod.spec = Some(spec.into());
+    (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
     let later = Incoming::new(incoming.state, &pod);
     let info = NodeInfo { node: &node, pods: info.pods.clone(), requested: info.requested.clone(), allocatable };
     let mut then = Trial::new(&later, &info);

@@ -26,6 +26,7 @@ mod ownership;
 mod placement;
 mod policies;
 mod rollback;
+mod room;
 mod status;
 mod stops;
 mod updates;

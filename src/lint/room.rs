@@ -1,0 +1,122 @@
+//! Room for the pods: on the nodes that want one, and in admission.
+
+use std::collections::HashSet;
+
+use super::{
+    Finding, Lint,
+    builder::{count, first_few, found},
+};
+use crate::{
+    model::{Node, PodSpec, Quantity, Text},
+    planner::Snapshot,
+    scheduling::{AdmissionChange, Admitted, Amounts, SchedulingObjects},
+};
+
+pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
+    let none = SchedulingObjects::default();
+    let objects = snapshot.scheduling.map_or(&none, |state| state.objects());
+    let Some((_, Admitted { spec, changes, refusal })) = snapshot.admitted_pod(objects) else { return Vec::new() };
+    let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
+    let mut findings = Vec::new();
+    if let Some(refusal) = refusal.filter(|refusal| refusal.plugin != "ResourceQuota") {
+        let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
+        let fix = "change the template, or what the plugin looks at: no pod is created as it is";
+        findings.push(finding.with_message(format!("{}: {refusal}", refusal.plugin)).with_fix(fix));
+    }
+    findings.extend(excluded_by_admission(snapshot, &changes, &spec, &nodes));
+    findings.extend(never_fits(snapshot, &spec, &nodes));
+    findings.extend(surge_never_fits(snapshot, &spec, &nodes));
+    findings.extend(quota(snapshot, &spec, objects, nodes.len()));
+    findings
+}
+
+/// The node selector of a RuntimeClass is not part of the template: the controller creates pods where it does not hold.
+fn excluded_by_admission(
+    snapshot: &Snapshot<'_>,
+    changes: &[AdmissionChange],
+    spec: &PodSpec,
+    nodes: &[&Node],
+) -> Option<Finding> {
+    let (plugin, labels) = changes.iter().find_map(|change| match change {
+        AdmissionChange::NodeSelector { plugin, labels } => Some((plugin, labels)),
+        _ => None,
+    })?;
+    let has_labels =
+        |node: &Node| spec.node_selector.iter().all(|(key, value)| node.labels.get_text(key) == Some(value));
+    let excluded: Vec<_> = nodes.iter().filter(|node| !has_labels(node)).map(|node| node.name.clone()).collect();
+    let finding = found(snapshot, Lint::AdmissionExcludesNodes, "spec.template.spec.runtimeClassName");
+    let message = format!(
+        "{plugin} adds the node selector {labels} to pods, which the controller does not see: it creates pods on {} where they \
+         stay Pending ({})",
+        count(excluded.len(), "node"),
+        first_few(&excluded)
+    );
+    let fix = format!("set the same nodeSelector in the template: {labels}");
+    (!excluded.is_empty()).then(|| finding.with_message(message).with_fix(fix).on_nodes(excluded))
+}
+
+/// The resource of which `times` pods request more than a whole node has.
+fn lacking(spec: &PodSpec, node: &Node, times: i64) -> Option<(String, Quantity, Quantity)> {
+    let allocatable = Amounts::from(node.allocatable.as_deref()?);
+    let requests = Amounts::from(&spec.requests());
+    requests.iter().find_map(|(resource, requested)| {
+        let (requested, there) = (requested.saturating_mul(times), allocatable.get(resource));
+        let quantity = |amount| Amounts::quantity(resource, amount);
+        (requested > there).then(|| (resource.to_owned(), quantity(requested), quantity(there)))
+    })
+}
+
+/// Finds the nodes on which a number of pods do not fit, and for the first of them what is lacking.
+fn too_small(spec: &PodSpec, nodes: &[&Node], times: i64) -> Option<(Vec<Text>, String)> {
+    let small: Vec<_> = nodes.iter().filter_map(|node| Some((&node.name, lacking(spec, node, times)?))).collect();
+    let (node, (resource, requested, there)) = small.first()?;
+    let lack = format!("{resource} {requested}, and {node} has {there}");
+    Some((small.iter().map(|(node, _)| (*node).clone()).collect(), lack))
+}
+
+fn never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) -> Option<Finding> {
+    let (small, lack) = too_small(spec, nodes, 1)?;
+    let message = format!(
+        "wanted on {} that are too small even without any other pod ({}): a pod requests {lack}",
+        count(small.len(), "node"),
+        first_few(&small)
+    );
+    let fix = "request less, or keep the pods off these nodes with a node selector or affinity";
+    let finding = found(snapshot, Lint::NeverFits, "spec.template.spec.containers");
+    Some(finding.with_message(message).with_fix(fix).on_nodes(small))
+}
+
+/// During a surge two pods run on a node, so that both must fit there.
+fn surge_never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) -> Option<Finding> {
+    if !snapshot.daemonset.update_strategy.surges() {
+        return None;
+    }
+    let (small, lack) = too_small(spec, nodes, 2).filter(|_| too_small(spec, nodes, 1).is_none())?;
+    let message = format!(
+        "during an update the old and the new pod request {lack}: on {} the new pod stays Pending, and the update stops ({})",
+        count(small.len(), "node"),
+        first_few(&small)
+    );
+    let fix = "set maxSurge to 0 and maxUnavailable to 1 or more, or request less";
+    let finding = found(snapshot, Lint::SurgeNeverFits, "spec.updateStrategy.rollingUpdate.maxSurge");
+    Some(finding.with_message(message).with_fix(fix).on_nodes(small))
+}
+
+/// Finds a ResourceQuota that has no room for a pod on every node, even if nothing else used it.
+fn quota(snapshot: &Snapshot<'_>, spec: &PodSpec, objects: &SchedulingObjects, wanted: usize) -> Option<Finding> {
+    let all = snapshot.admission(objects).quota_room(spec);
+    let existing = snapshot.daemonset.status.current_number_scheduled;
+    let missing = u64::try_from(wanted).ok()?.saturating_sub(u64::try_from(existing.max(0)).unwrap_or_default());
+    let room = all.into_iter().filter(|room| room.pods < missing).min_by_key(|room| room.pods)?;
+    let message = format!(
+        "ResourceQuota {} has room for {} more, and {} lack one ({} {} of {} used)",
+        room.quota,
+        count(usize::try_from(room.pods).unwrap_or(usize::MAX), "pod"),
+        count(usize::try_from(missing).unwrap_or(usize::MAX), "node"),
+        room.resource,
+        room.used,
+        room.hard
+    );
+    let fix = format!("raise {} in ResourceQuota {}", room.resource, room.quota);
+    Some(found(snapshot, Lint::QuotaTooSmall, "spec.template.spec").with_message(message).with_fix(fix))
+}
