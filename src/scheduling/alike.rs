@@ -71,7 +71,7 @@ impl<'s> PodsAlike<'s> {
         let mut trial = Trial::new(&self.incoming, info);
         for pod in leave {
             if trial.pods.iter().any(|other| is_same(other, pod)) {
-                trial.remove(pod);
+                trial.remove_for_good(pod);
             }
         }
         refusal(&trial)

@@ -214,22 +214,30 @@ impl<'t, 's> Trial<'t, 's> {
         self.pods.to_mut().push(pod);
         self.released.retain(|port| !ports(pod).any(|own| own.is_same(port)));
         self.requested.to_mut().add(&super::cluster_state::assigned(pod));
-        self.count(pod, 1);
+        self.count(pod, 1, true);
     }
 
-    /// Lets a pod leave the node.
+    /// Lets a pod leave the node for good: what the scheduler would count without it.
+    pub(super) fn remove_for_good(&mut self, pod: &Pod) {
+        self.pods.to_mut().retain(|other| !is_same(other, pod));
+        self.requested.to_mut().subtract(&super::cluster_state::assigned(pod));
+        self.count(pod, -1, false);
+    }
+
+    /// Lets a pod leave the node, as the scheduler does while it looks for victims.
     pub(super) fn remove(&mut self, pod: &Pod) {
         self.pods.to_mut().retain(|other| !is_same(other, pod));
         self.released.extend(ports(pod).cloned());
         self.requested.to_mut().subtract(&super::cluster_state::assigned(pod));
-        self.count(pod, -1);
+        self.count(pod, -1, true);
     }
 
-    fn count(&mut self, pod: &Pod, by: i64) {
+    /// Counts a pod that comes or leaves, in a dry run of the scheduler or for good.
+    fn count(&mut self, pod: &Pod, by: i64, is_dry_run: bool) {
         let (incoming, node) = (self.incoming, self.info.node);
         let counts = self.counts.to_mut();
         counts.affinity.count(incoming, pod, node, by);
-        counts.spread.count(incoming, pod, node, by);
+        counts.spread.count(incoming, pod, node, by, is_dry_run);
         counts.claim_users += by * restrictions::single_claims_used_by(incoming, pod);
     }
 }

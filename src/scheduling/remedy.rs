@@ -247,7 +247,7 @@ fn fits_with(incoming: &Incoming<'_>, info: &NodeInfo<'_>, changes: &[RemedyChan
     let info = NodeInfo { node: &node, pods: info.pods.clone(), requested: info.requested.clone(), allocatable };
     let mut then = Trial::new(&later, &info);
     for pod in without {
-        then.remove(pod);
+        then.remove_for_good(pod);
     }
     refusal(&then).is_none()
 }

@@ -14,6 +14,7 @@ mod incremental;
 mod k8s_openapi;
 mod plan_properties;
 mod reference_agreement;
+mod scheduling;
 mod state_machine;
 mod synthetic;
 mod yaml;

@@ -11,6 +11,7 @@ mod facts;
 mod history;
 mod nodes;
 mod policy;
+pub mod scheduling;
 mod selectors;
 mod template;
 mod update;

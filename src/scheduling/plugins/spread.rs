@@ -53,14 +53,23 @@ impl SpreadCounts {
 
     /// Counts a pod that comes to a node, or leaves it if `by` is negative.
     ///
-    /// As in the scheduler, here terminating pods count, and an empty selector selects all.
-    pub(in super::super) fn count(&mut self, incoming: &Incoming<'_>, pod: &Pod, node: &Node, by: i64) {
+    /// In a dry run of the scheduler terminating pods count, too, and an empty selector selects all.
+    pub(in super::super) fn count(
+        &mut self,
+        incoming: &Incoming<'_>,
+        pod: &Pod,
+        node: &Node,
+        by: i64,
+        is_dry_run: bool,
+    ) {
         let constraints = &incoming.spec.topology_spread;
         if pod.namespace != incoming.pod.namespace || !has_all_labels(constraints, node) {
             return;
         }
         for (domains, constraint) in self.0.iter_mut().zip(constraints) {
-            let selects = constraint.selector.as_ref().is_some_and(|selector| selector.matches(&pod.labels));
+            let selector = constraint.selector.as_ref();
+            let counts = |empty: bool| is_dry_run || !empty && !pod.is_being_deleted();
+            let selects = selector.is_some_and(|own| own.matches(&pod.labels) && counts(own.is_empty()));
             if let (Domains::Of(domains), Some(value)) = (domains, node.labels.get_text(&constraint.topology_key))
                 && selects
                 && counts_node(incoming, constraint, node)
