@@ -6,6 +6,8 @@
 mod common;
 #[path = "../reference/mod.rs"]
 mod reference;
+#[path = "../reference/scheduling.rs"]
+mod reference_scheduler;
 
 mod analysis_properties;
 mod api_server;

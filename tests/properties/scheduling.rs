@@ -9,7 +9,7 @@ use daemonplan::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::reference::scheduling::{Facts, blockers};
+use super::reference_scheduler::{Facts, blockers};
 
 fn labels() -> impl Strategy<Value = Value> {
     let pairs = (select(vec!["web", "agent"]), option::of(select(vec!["front", "back"])));

@@ -11,7 +11,6 @@ mod facts;
 mod history;
 mod nodes;
 mod policy;
-pub mod scheduling;
 mod selectors;
 mod template;
 mod update;

@@ -1,5 +1,7 @@
 //! What the plugins of the default scheduler refuse, a second time: slow, and on Kubernetes' JSON as it is.
 
+#![allow(unreachable_pub)] // tests have no public API
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use daemonplan::model::Quantity;
