@@ -29,7 +29,7 @@ pub struct SettingsFlags {
     #[arg(long, value_name = "N", default_value_t = Settings::default().burst)]
     burst: usize,
 
-    /// The cluster's default project node selector (OpenShift), such as role=worker
+    /// The cluster's default project node selector (OpenShift: defaultNodeSelector of the Scheduler), such as role=worker
     #[arg(long, value_name = "SELECTOR")]
     project_node_selector: Option<SelectorExpression>,
 

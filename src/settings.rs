@@ -25,7 +25,8 @@ pub struct Settings {
     /// and delete none, and [say so](crate::plan::Warning::NoBurst).
     pub burst: usize,
     /// The default project node selector, which applies in namespaces without a node selector annotation:
-    /// `spec.defaultNodeSelector` of OpenShift's Scheduler configuration.
+    /// `spec.defaultNodeSelector` of OpenShift's Scheduler configuration, which
+    /// [`SchedulingObjects`](crate::scheduling::SchedulingObjects::project_node_selector) read.
     pub project_node_selector: Option<SelectorExpression>,
     /// The Kubernetes default node selector: `clusterDefaultNodeSelector` of the admission plugin `PodNodeSelector`. It
     /// applies in namespaces without the annotation `scheduler.alpha.kubernetes.io/node-selector`.

@@ -270,7 +270,7 @@ impl InputArgs {
         namespace: Option<&str>,
         with_scheduling: bool,
     ) -> Result<Facts, Failure> {
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         let mut manifests = Manifests::default();
         if let Some(namespace) = selection.namespace() {
             manifests.set_default_namespace(namespace);
@@ -290,6 +290,11 @@ impl InputArgs {
         let now = self.now.unwrap_or_else(Timestamp::now);
         if self.complete {
             manifests = manifests.complete();
+        }
+        if settings.project_node_selector.is_none() {
+            let selector = manifests.scheduling_objects().project_node_selector();
+            let in_field = |error| Failure(format!("Scheduler cluster: spec.defaultNodeSelector: {error}"));
+            settings.project_node_selector = selector.map_err(in_field)?;
         }
         input::print_problems(&manifests);
         self.print_skipped(&manifests);

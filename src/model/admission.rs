@@ -52,6 +52,25 @@ pub struct RuntimeClass {
     pub tolerations: Vec<Toleration>,
 }
 
+/// The configuration of the scheduler of an OpenShift cluster: a Scheduler of `config.openshift.io`, whose name is
+/// `cluster`. <https://github.com/openshift/api/blob/master/config/v1/types_scheduling.go>
+///
+/// ```
+/// use daemonplan::model::SchedulerConfig;
+/// let text = r#"{"metadata": {"name": "cluster"}, "spec": {"defaultNodeSelector": "role=worker"}}"#;
+/// assert_eq!(&*serde_json::from_str::<SchedulerConfig>(text)?.default_node_selector, "role=worker");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "SchedulerConfigWire")]
+#[non_exhaustive]
+pub struct SchedulerConfig {
+    /// `metadata.name`.
+    pub name: Text,
+    /// `spec.defaultNodeSelector`: the node selector of projects that have none of their own. Empty: none.
+    pub default_node_selector: Text,
+}
+
 /// A LimitRange. <https://kubernetes.io/docs/concepts/policy/limit-range/>
 ///
 /// ```
@@ -183,6 +202,19 @@ struct PriorityClassWire {
 }
 
 #[derive(Deserialize)]
+struct SchedulerConfigWire {
+    #[serde(default)]
+    metadata: Metadata,
+    spec: Option<SchedulerSpecWire>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SchedulerSpecWire {
+    default_node_selector: Option<Text>,
+}
+
+#[derive(Deserialize)]
 struct RuntimeClassWire {
     #[serde(default)]
     metadata: Metadata,
@@ -291,6 +323,15 @@ impl TryFrom<PriorityClassWire> for PriorityClass {
             is_global_default: wire.global_default.unwrap_or_default(),
             preemption_policy: wire.preemption_policy.unwrap_or_default(),
         })
+    }
+}
+
+impl TryFrom<SchedulerConfigWire> for SchedulerConfig {
+    type Error = MissingName;
+
+    fn try_from(mut wire: SchedulerConfigWire) -> Result<Self, MissingName> {
+        let default_node_selector = wire.spec.and_then(|spec| spec.default_node_selector).unwrap_or_default();
+        Ok(Self { name: wire.metadata.take_name()?, default_node_selector })
     }
 }
 

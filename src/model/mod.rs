@@ -34,6 +34,7 @@ pub mod well_known;
 
 pub use admission::{
     LimitRange, LimitRangeItem, PodDisruptionBudget, PriorityClass, QuotaScope, ResourceQuota, RuntimeClass,
+    SchedulerConfig,
 };
 pub use controller_revision::ControllerRevision;
 pub use daemon_set::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent, UpdateStrategy};

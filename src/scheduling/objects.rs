@@ -3,9 +3,13 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::model::{
-    CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim,
-    PodDisruptionBudget, PriorityClass, ResourceQuota, RuntimeClass, StorageClass, Text, VolumeAttachment,
+use crate::{
+    model::{
+        CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim,
+        PodDisruptionBudget, PriorityClass, ResourceQuota, RuntimeClass, SchedulerConfig, StorageClass, Text,
+        VolumeAttachment,
+    },
+    selector::{ExpressionError, SelectorExpression},
 };
 
 /// The objects besides nodes, pods and namespaces that the scheduler and admission look at.
@@ -48,6 +52,8 @@ pub struct SchedulingObjects {
     pub limit_ranges: IndexMap<Key, LimitRange>,
     /// ResourceQuotas.
     pub quotas: IndexMap<Key, ResourceQuota>,
+    /// Configurations of the scheduler (OpenShift), by name.
+    pub scheduler_configs: IndexMap<Text, SchedulerConfig>,
     /// Whether all objects of storage are here, even if there are none.
     pub has_all_storage: bool,
 }
@@ -176,6 +182,7 @@ objects! {
     RuntimeClass, "RuntimeClass" of "node.k8s.io" in runtime_classes, cluster_wide;
     LimitRange, "LimitRange" of "" in limit_ranges, namespaced;
     ResourceQuota, "ResourceQuota" of "" in quotas, namespaced;
+    SchedulerConfig, "Scheduler" of "config.openshift.io" in scheduler_configs, cluster_wide;
 }
 
 impl SchedulingObjects {
@@ -188,6 +195,26 @@ impl SchedulingObjects {
     #[cfg(feature = "manifest")]
     pub(crate) fn extend(&mut self, other: Self) {
         other.add_all_to(self);
+    }
+
+    /// Returns the node selector of OpenShift projects that have none of their own: what belongs into
+    /// [`Settings::project_node_selector`](crate::Settings::project_node_selector). `None` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    ///
+    /// ```
+    /// use daemonplan::{model::SchedulerConfig, scheduling::SchedulingObjects};
+    /// let text = r#"{"metadata": {"name": "cluster"}, "spec": {"defaultNodeSelector": "role=worker"}}"#;
+    /// let mut objects = SchedulingObjects::default();
+    /// objects.add(serde_json::from_str::<SchedulerConfig>(text).unwrap());
+    /// assert_eq!(objects.project_node_selector()?.unwrap().to_string(), "role=worker");
+    /// # Ok::<(), daemonplan::selector::ExpressionError>(())
+    /// ```
+    pub fn project_node_selector(&self) -> Result<Option<SelectorExpression>, ExpressionError> {
+        let config = self.scheduler_configs.get("cluster");
+        let text = config.map(|config| &config.default_node_selector).filter(|text| !text.is_empty());
+        text.map(|text| text.parse()).transpose()
     }
 
     /// Whether anything is known about storage.

@@ -186,6 +186,32 @@ fn settings_are_flags() {
 }
 
 #[test]
+fn the_scheduler_of_open_shift_has_the_default_node_selector_of_projects() {
+    let scheduler = |selector: &str| {
+        format!(
+            "apiVersion: config.openshift.io/v1\nkind: Scheduler\nmetadata: {{name: cluster}}\nspec: {{defaultNodeSelector: '{selector}'}}\n"
+        )
+    };
+    let plan = |selector: &str, flags: &[&str]| {
+        let args = [&["-f", "examples/hello", "-f", "-", "--complete"], flags].concat();
+        run(daemonplan(&args).write_stdin(scheduler(selector)))
+    };
+    let by_flag = |selector: &str| {
+        run(&mut daemonplan(&["-f", "examples/hello", "--complete", "--project-node-selector", selector]))
+    };
+    assert_eq!(plan("region=east", &[]), by_flag("region=east"));
+    assert_eq!(
+        plan("region=east", &["--project-node-selector", "region=west"]),
+        by_flag("region=west"),
+        "the flag goes first"
+    );
+    assert_eq!(plan("", &[]), run(&mut daemonplan(&["-f", "examples/hello", "--complete"])));
+    let (_, errors, code) = plan("a b", &[]);
+    assert_eq!(code, 1);
+    assert!(errors.starts_with("error: Scheduler cluster: spec.defaultNodeSelector: "), "{errors}");
+}
+
+#[test]
 fn revisions_count_as_known_only_if_present_or_the_input_is_complete() {
     let hello = ["-f", "examples/hello"];
     let report = |args: &[&str]| -> Value {
