@@ -74,7 +74,7 @@ fn check(page: &str) -> usize {
 
 #[test]
 fn the_cookbook_shows_real_output() {
-    assert!(check("src/guide/cookbook.md") >= 12);
+    assert!(check("src/guide/cookbook.md") >= 22);
 }
 
 #[test]
