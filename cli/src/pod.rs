@@ -42,7 +42,6 @@ struct PodReport<'p> {
     /// The condition `PodScheduled`, if it is `False`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reported: Option<ReportedCondition<'p>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
 

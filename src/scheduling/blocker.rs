@@ -130,7 +130,16 @@ pub enum Cause {
         #[serde(serialize_with = "as_text")]
         taint: Taint,
     },
-    /// The node selector or the required node affinity excludes the node.
+    /// The node lacks a label that the pod's node selector requires.
+    NodeSelector {
+        /// The label.
+        key: Text,
+        /// Its value.
+        required: Text,
+        /// The value that the node has, if it has the label.
+        found: Option<Text>,
+    },
+    /// The required node affinity excludes the node.
     NodeAffinity,
     /// Another pod has a host port that the pod needs.
     HostPort {
@@ -429,7 +438,7 @@ impl fmt::Display for Cause {
             }
             Self::Cordoned => "node(s) were unschedulable",
             Self::Taint { .. } => "node(s) had untolerated taint(s)",
-            Self::NodeAffinity => "node(s) didn't match Pod's node affinity/selector",
+            Self::NodeSelector { .. } | Self::NodeAffinity => "node(s) didn't match Pod's node affinity/selector",
             Self::HostPort { .. } => "node(s) didn't have free ports for the requested pod ports",
             Self::TooManyPods { .. } => "Too many pods",
             Self::DiskInUse { .. } => "node(s) had no available disk",
@@ -467,7 +476,13 @@ impl Cause {
             }
             Self::Cordoned => "the node is cordoned, and the pod does not tolerate that".into(),
             Self::Taint { taint } => format!("the pod does not tolerate the taint {taint}"),
-            Self::NodeAffinity => "the pod's node selector or required node affinity excludes the node".into(),
+            Self::NodeSelector { key, required, found: Some(found) } => {
+                format!("the pod's node selector requires {key}={required}, the node has {key}={found}")
+            }
+            Self::NodeSelector { key, required, found: None } => {
+                format!("the pod's node selector requires {key}={required}, the node has no label {key}")
+            }
+            Self::NodeAffinity => "the pod's required node affinity excludes the node".into(),
             Self::HostPort { port, pod } => format!("port {port} is taken by {pod}"),
             Self::TooManyPods { pods: 1, allowed } => format!("the node has 1 pod and allows {allowed}"),
             Self::TooManyPods { pods, allowed } => format!("the node has {pods} pods and allows {allowed}"),

@@ -125,7 +125,8 @@ pub(super) fn remedies(incoming: &Incoming<'_>, info: &NodeInfo<'_>) -> Vec<Sche
     }
     // What pods that leave do not change.
     let (fixed, movable): (Vec<_>, Vec<_>) = blockers.iter().flat_map(|blocker| &blocker.causes).partition(|cause| {
-        matches!(cause, Cause::Taint { .. } | Cause::Cordoned | Cause::Gated { .. } | Cause::NodeAffinity)
+        use Cause::{Cordoned, Gated, NodeAffinity, NodeSelector, Taint};
+        matches!(cause, Taint { .. } | Cordoned | Gated { .. } | NodeSelector { .. } | NodeAffinity)
     });
     let Some(fixed) = fixed_changes(incoming, info, &fixed) else { return Vec::new() };
     let mut remedies = Vec::new();

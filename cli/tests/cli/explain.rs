@@ -58,3 +58,34 @@ fn an_unknown_object_is_an_error() {
         assert!(errors.contains(expected), "{errors}");
     }
 }
+
+#[test]
+fn a_waiting_pod_is_told_which_plugins_refuse_it_and_why() {
+    let report = |pod: &str| -> Value {
+        let name = format!("pod/prod/{pod}");
+        let (out, errors, code) =
+            run(&mut explain(&[&name, "-f", "examples/waiting.yaml", "--complete", "-o", "json"]));
+        assert_eq!((errors.as_str(), code), ("", 0), "{pod}");
+        serde_json::from_str(&out).unwrap()
+    };
+    for (pod, verdict, plugins, causes) in [
+        ("cpu", "unschedulable", "NodeResourcesFit", "insufficient"),
+        ("pods", "unschedulable", "NodeResourcesFit", "tooManyPods"),
+        ("port", "unschedulable", "NodePorts", "hostPort"),
+        ("taint", "unschedulable", "TaintToleration", "taint"),
+        ("selector", "unschedulable", "NodeAffinity", "nodeSelector"),
+        ("noisy", "unschedulable", "InterPodAffinity", "existingAntiAffinity"),
+        ("gated", "gated", "SchedulingGates", "gated"),
+    ] {
+        let report = report(pod);
+        let blockers = report["scheduling"]["blockers"].as_array().unwrap();
+        assert_eq!(report["scheduling"]["verdict"], verdict, "{pod}");
+        assert_eq!(blockers.len(), 1, "{report:#}");
+        assert_eq!(blockers[0]["plugin"], plugins, "{pod}");
+        assert_eq!(blockers[0]["causes"][0]["cause"], causes, "{pod}");
+    }
+    let preemption = &report("important")["scheduling"]["preemption"];
+    assert_eq!(preemption["victims"], serde_json::json!(["prod/app-7"]));
+    let (_, errors, code) = run(&mut explain(&["pod/prod/gone", "-f", "examples/waiting.yaml"]));
+    assert_eq!((errors.as_str(), code), ("error: no pod gone in namespace prod found\n", 1));
+}

@@ -9,7 +9,7 @@ pub(super) mod zones;
 
 use super::{Cause, Code, Plugin, SchedulingBlocker, cluster_state::key, incoming::Trial};
 use crate::{
-    model::{HostPort, Node, PodNode, PodSpec, Taint, TaintEffect, well_known::UNSCHEDULABLE_TAINT},
+    model::{HostPort, Node, PodNode, PodSpec, Taint, TaintEffect, Text, well_known::UNSCHEDULABLE_TAINT},
     selector::untolerated,
 };
 
@@ -28,16 +28,28 @@ pub(super) fn check_taints(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
 }
 
 pub(super) fn check_node_affinity(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let refuses = !allows_node(&trial.incoming.spec, &trial.incoming.node, trial.info.node);
-    refuses
-        .then(|| SchedulingBlocker::of(Plugin::NodeAffinity, Code::UnschedulableAndUnresolvable, Cause::NodeAffinity))
+    let (spec, node) = (&trial.incoming.spec, trial.info.node);
+    let cause = match missing_label(spec, node) {
+        Some((key, required)) => {
+            let found = node.labels.get_text(key).cloned();
+            Cause::NodeSelector { key: key.clone(), required: required.clone(), found }
+        }
+        None if allows_node(spec, &trial.incoming.node, node) => return None,
+        None => Cause::NodeAffinity,
+    };
+    Some(SchedulingBlocker::of(Plugin::NodeAffinity, Code::UnschedulableAndUnresolvable, cause))
+}
+
+/// Returns the first label of the pod's node selector that the node lacks.
+fn missing_label<'s>(spec: &'s PodSpec, node: &Node) -> Option<(&'s Text, &'s Text)> {
+    spec.node_selector.iter().find(|(key, value)| node.labels.get_text(key) != Some(*value))
 }
 
 /// Whether the node selector and the required node affinity of a pod for the node `own` allow a node.
 pub(super) fn allows_node(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
     let is_own = || own.name().is_some_and(|name| *name == node.name);
     (!spec.is_for_one_node || is_own())
-        && spec.node_selector.iter().all(|(key, value)| node.labels.get_text(key) == Some(value))
+        && missing_label(spec, node).is_none()
         && spec.node_affinity.as_ref().is_none_or(|affinity| affinity.matches(node))
 }
 
