@@ -74,7 +74,7 @@ fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
 }
 
 #[library_benchmark]
-#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(856_000))]
+#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(901_000))]
 fn node_is_relabelled(mut kept: Kept) -> (Kept, usize) {
     kept.cluster.apply(kept.node.clone());
     let plans = kept.keys.iter().filter_map(|key| Some(kept.cluster.plan(black_box(key), kept.now)?.actions.len()));
