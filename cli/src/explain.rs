@@ -5,13 +5,12 @@ use std::{
     process::ExitCode,
 };
 
-use anstyle::{AnsiColor, Style};
 use clap::Args;
 use daemonplan::{
     Explanation, MissingFact, Snapshot,
     explain::{AdmissionExplanation, NodeExplanation, SchedulingExplanation, UpdateState},
     policy::RolloutStatus,
-    scheduling::{AdmissionChange, Feasibility, QuotaRoom},
+    scheduling::{AdmissionChange, QuotaRoom},
 };
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     output::{self, Format, daemonset_name, escape_control, write_error},
     pod, report,
     selection::Selection,
-    style::{BOLD, DIM, SHOWN, WARN, did_you_mean, names, plural},
+    style::{BAD, BOLD, DIM, GOOD, SHOWN, WARN, did_you_mean, names, plural},
 };
 
 /// Explain where a DaemonSet's pods run, where they do not, and why.
@@ -93,9 +92,6 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     Ok(facts.exit_code_of(explanations.iter().map(|(snapshot, _)| snapshot), needed))
 }
 
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
-
 fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool, all: bool) -> io::Result<()> {
     for (number, (snapshot, explanation)) in explanations.iter().enumerate() {
         if number > 0 {
@@ -150,7 +146,7 @@ fn nodes(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Resu
         // The numbers differ from node to node.
         if let [node] = nodes.as_slice() {
             for scheduling in scheduled(node) {
-                scheduling_details(out, scheduling)?;
+                pod::scheduling_details(out, scheduling)?;
             }
         }
     }
@@ -207,26 +203,6 @@ fn scheduled(node: &NodeExplanation) -> impl Iterator<Item = &SchedulingExplanat
     waiting.chain(node.new_pod.as_ref())
 }
 
-/// Says by names and numbers why a pod is not bound, and what would help.
-pub(super) fn scheduling_details(out: &mut impl Write, scheduling: &SchedulingExplanation) -> io::Result<()> {
-    let Feasibility { blockers, preemption, unknown, .. } = &scheduling.feasibility;
-    for blocker in blockers {
-        for cause in &blocker.causes {
-            writeln!(out, "    {BAD}✗{BAD:#} {}: {}", blocker.plugin, escape_control(cause.explain()))?;
-        }
-    }
-    if let Some(preemption) = preemption {
-        writeln!(out, "    {}", escape_control(preemption))?;
-    }
-    for remedy in &scheduling.remedies {
-        writeln!(out, "    → {}", escape_control(&remedy.text))?;
-    }
-    for unknown in unknown {
-        writeln!(out, "    {WARN}not known: {}{WARN:#}", escape_control(unknown))?;
-    }
-    Ok(())
-}
-
 /// Writes everything about one node.
 fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
     writeln!(out, "  {BOLD}{}{BOLD:#}: {}", escape_control(&node.node), escape_control(node))?;
@@ -274,7 +250,7 @@ fn one_node(out: &mut impl Write, node: &NodeExplanation) -> io::Result<()> {
         )?;
     }
     for scheduling in scheduled(node) {
-        scheduling_details(out, scheduling)?;
+        pod::scheduling_details(out, scheduling)?;
     }
     Ok(())
 }

@@ -145,6 +145,12 @@ pub(super) fn daemonset_name(daemonset: &DaemonSet) -> String {
     escape_control(format_args!("{}/{}", daemonset.namespace, daemonset.name))
 }
 
+/// Lists amounts of resources, without control characters.
+pub(super) fn amounts(all: impl Iterator<Item = (impl fmt::Display, impl fmt::Display)>) -> String {
+    let all: Vec<_> = all.map(|(resource, amount)| format!("{resource} {amount}")).collect();
+    escape_control(all.join(", "))
+}
+
 pub(super) fn note(text: fmt::Arguments<'_>) {
     let style = anstyle::AnsiColor::Yellow.on_default();
     let _ = writeln!(AutoStream::auto(io::stderr()), "{style}note:{style:#} {}", escape_control(text));

@@ -22,7 +22,7 @@ use super::{
     change::check_nodes,
     facts::FactArgs,
     input,
-    output::{self, Format, escape_control, note, print_error, write_error},
+    output::{self, Format, amounts, escape_control, note, print_error, write_error},
     selection::Selection,
     style::{BOLD, DIM, WARN, names},
 };
@@ -121,10 +121,7 @@ fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<
         let running: Vec<_> = overhead.running().map(|key| (key, escape_control(key))).collect();
         let width = running.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
         for (key, name) in running {
-            let requests =
-                overhead.requests_of(key).map(|(resource, amount)| format!("{} {amount}", escape_control(resource)));
-            let requests: Vec<_> = requests.collect();
-            let line = format!("  {name:width$}  {}", requests.join(", "));
+            let line = format!("  {name:width$}  {}", amounts(overhead.requests_of(key)));
             writeln!(out, "{}", line.trim_end())?;
         }
         room(out, overhead, all)?;
@@ -170,8 +167,7 @@ fn room(out: &mut impl Write, overhead: &Overhead<'_>, all: bool) -> io::Result<
         )?;
     }
     let left = overhead.left().unwrap_or_default();
-    let left: Vec<_> = left.iter().map(|(resource, amount)| format!("{} {amount}", escape_control(resource))).collect();
-    writeln!(out, "  {DIM}left: {}{DIM:#}", left.join(", "))
+    writeln!(out, "  {DIM}left: {}{DIM:#}", amounts(left.iter()))
 }
 
 /// A taint that a node has only while it starts.

@@ -9,18 +9,17 @@ use daemonplan::{
     Key, Resource,
     explain::SchedulingExplanation,
     model::{ControllerRef, Pod, PodPhase, ResourceList, Text},
-    scheduling::{Agreement, ClusterState, SchedulingVerdict},
+    scheduling::{Agreement, ClusterState, Feasibility, SchedulingVerdict},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
     Failure,
-    explain::scheduling_details,
     facts::Facts,
-    output::{self, Format, escape_control, print_error, write_error},
+    output::{self, Format, amounts, escape_control, print_error, write_error},
     selection::PodName,
-    style::{BOLD, DIM, WARN, did_you_mean},
+    style::{BAD, BOLD, DIM, WARN, did_you_mean},
 };
 
 /// What the command says about a pod.
@@ -60,7 +59,7 @@ struct ReportedCondition<'p> {
 
 pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitCode, Failure> {
     let pod = find(name, facts)?;
-    let state = facts.manifests.cluster_state();
+    let state = facts.cluster_state();
     let scheduling = SchedulingExplanation::new(&state, pod);
     match format {
         Format::Text => write(&mut output::text(), pod, &state, &scheduling),
@@ -161,12 +160,30 @@ fn write(
     }
     scheduling_details(out, scheduling)?;
     let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
-    let amounts: Vec<_> = requests.iter().map(|(resource, amount)| format!("{resource} {amount}")).collect();
-    let amounts = if amounts.is_empty() { "nothing".to_owned() } else { amounts.join(", ") };
-    writeln!(out, "  {DIM}requests {}{DIM:#}", escape_control(amounts))?;
+    let requests = if requests.is_empty() { "nothing".into() } else { amounts(requests.iter()) };
+    writeln!(out, "  {DIM}requests {requests}{DIM:#}")?;
     if let Some(left) = pod.node.name().and_then(|node| state.left_on(node)) {
-        let left: Vec<_> = left.iter().map(|(resource, amount)| format!("{resource} {amount}")).collect();
-        writeln!(out, "  {DIM}left on the node: {}{DIM:#}", escape_control(left.join(", ")))?;
+        writeln!(out, "  {DIM}left on the node: {}{DIM:#}", amounts(left.iter()))?;
     }
     out.flush()
+}
+
+/// Says by names and numbers why a pod is not bound, and what would help.
+pub(super) fn scheduling_details(out: &mut impl Write, scheduling: &SchedulingExplanation) -> io::Result<()> {
+    let Feasibility { blockers, preemption, unknown, .. } = &scheduling.feasibility;
+    for blocker in blockers {
+        for cause in &blocker.causes {
+            writeln!(out, "    {BAD}✗{BAD:#} {}: {}", blocker.plugin, escape_control(cause.explain()))?;
+        }
+    }
+    if let Some(preemption) = preemption {
+        writeln!(out, "    {}", escape_control(preemption))?;
+    }
+    for remedy in &scheduling.remedies {
+        writeln!(out, "    → {}", escape_control(&remedy.text))?;
+    }
+    for unknown in unknown {
+        writeln!(out, "    {WARN}not known: {}{WARN:#}", escape_control(unknown))?;
+    }
+    Ok(())
 }

@@ -9,6 +9,8 @@ use jiff::SignedDuration;
 pub(super) const BOLD: Style = Style::new().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
 
 /// The number of similar lines to show; the others are summarized.
 pub(super) const SHOWN: usize = 8;

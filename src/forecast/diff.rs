@@ -181,9 +181,10 @@ impl Snapshot<'_> {
             return Diff { nodes, most_unavailable: 0, desired: 0, is_restless: false, stuck, missing, rests_on };
         }
         let ideal = Assumptions::ideal();
-        let mut changed = Simulation::new(&unscheduled(after), &ideal);
+        // All nodes that the change touches, also those that it comes to only if no pod is stuck.
+        let mut changed = Simulation::new(&after.unscheduled(), &ideal);
         let end = changed.run();
-        let mut unchanged = before.map(|before| Simulation::new(&unscheduled(before), &ideal));
+        let mut unchanged = before.map(|before| Simulation::new(&before.unscheduled(), &ideal));
         if let Some(unchanged) = &mut unchanged {
             unchanged.run();
         }
@@ -242,12 +243,6 @@ impl Snapshot<'_> {
     }
 }
 
-/// A snapshot of a cluster where every new pod starts: a diff lists all nodes that a change touches, also those that it comes
-/// to only if no pod is stuck.
-fn unscheduled<'a>(snapshot: &Snapshot<'a>) -> Snapshot<'a> {
-    Snapshot { scheduling: None, ..*snapshot }
-}
-
 /// The pods of the start that no longer exist at the end.
 fn gone(simulated: &SimulatedNode) -> Vec<Text> {
     let stays = |name: &Text| simulated.pods.iter().any(|pod| pod.name == *name && !pod.is_being_deleted);
@@ -256,7 +251,7 @@ fn gone(simulated: &SimulatedNode) -> Vec<Text> {
 
 /// The most of these nodes that are without an available pod at the same time.
 fn most_unavailable_of(snapshot: &Snapshot<'_>, assumptions: &Assumptions, nodes: &BTreeSet<Text>) -> usize {
-    let mut simulation = Simulation::new(&unscheduled(snapshot), assumptions);
+    let mut simulation = Simulation::new(&snapshot.unscheduled(), assumptions);
     simulation.count_only(nodes);
     simulation.run();
     simulation.most_unavailable

@@ -143,8 +143,8 @@ impl<'a> Simulation<'a> {
             hash: snapshot.history().hash,
             fits: Fits::new(snapshot),
         };
-        let unscheduled = Snapshot { scheduling: None, ..snapshot.at(now) };
-        simulation.load(unscheduled.explain(), snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
+        let explanation = snapshot.at(now).unscheduled().explain();
+        simulation.load(explanation, snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
         simulation
     }
 

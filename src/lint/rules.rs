@@ -33,7 +33,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     let placements: Vec<_> = snapshot.placements().collect();
     let desired = placements.iter().filter(|placement| placement.verdict.should_run());
     let desired: HashSet<_> = desired.map(|placement| &placement.node).collect();
-    let explanation = Snapshot { scheduling: None, ..*snapshot }.explain();
+    let explanation = snapshot.unscheduled().explain();
     let mut findings = Vec::new();
     findings.extend(manifest::check(snapshot));
     findings.extend(project_selector(snapshot, &placements));

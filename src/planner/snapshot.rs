@@ -126,6 +126,11 @@ impl<'a> Snapshot<'a> {
         Self { scheduling: Some(state), ..self }
     }
 
+    /// Returns the same snapshot of a cluster where every new pod starts.
+    pub(crate) fn unscheduled(self) -> Self {
+        Self { scheduling: None, ..self }
+    }
+
     /// Iterates over the facts that [are not known](Self::without).
     pub fn missing(&self) -> impl Iterator<Item = MissingFact> + use<> {
         self.missing.iter()

@@ -36,9 +36,13 @@ impl<'s> PodsAlike<'s> {
         Self { incoming: Incoming::with_spec(state, pod, spec) }
     }
 
+    fn aim_at(&mut self, node: impl Into<Text>) {
+        self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
+    }
+
     /// Decides whether such a pod would be bound to a node.
     pub fn on(&mut self, node: impl Into<Text>) -> Feasibility {
-        self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
+        self.aim_at(node);
         cycle::feasibility(&self.incoming)
     }
 
@@ -53,9 +57,8 @@ impl<'s> PodsAlike<'s> {
 
     /// Finds what would make such a pod fit on a node.
     pub fn remedies(&mut self, node: impl Into<Text>) -> Vec<SchedulingRemedy> {
-        self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
-        let target = cycle::target(&self.incoming).and_then(|node| self.incoming.state.nodes.get(node.as_str()));
-        target.map(|info| remedies(&self.incoming, info)).unwrap_or_default()
+        self.aim_at(node);
+        remedies(&self.incoming)
     }
 
     /// Returns why such a pod would not be bound to a node after some of the pods there have left; `None` if it would be, or
@@ -63,7 +66,7 @@ impl<'s> PodsAlike<'s> {
     ///
     /// Preemption is not considered.
     pub fn refusal_after(&mut self, node: &str, leave: &[&Pod]) -> Option<SchedulingBlocker> {
-        self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
+        self.aim_at(node);
         if let Some(refusal) = self.incoming.gated().or_else(|| self.incoming.refusals.first().cloned()) {
             return Some(refusal);
         }

@@ -6,7 +6,7 @@ use super::{
     Amounts, Feasibility, PodsAlike, SchedulingBlocker, SchedulingObjects, SchedulingRemedy, cycle, incoming::Incoming,
     remedy::remedies,
 };
-use crate::model::{Key, Labels, Namespace, Node, Pod, PodNode, PodSpec, ResourceList, Text};
+use crate::model::{Labels, Namespace, Node, Pod, PodNode, PodSpec, ResourceList, Text};
 
 /// What the default scheduler knows of a cluster: nodes, the pods on them, and the objects that volumes and budgets need.
 ///
@@ -157,8 +157,7 @@ impl<'a> ClusterState<'a> {
     /// tried out and helps alone. Empty for pods that fit, and for those that are for no node in particular.
     pub fn remedies(&self, pod: &Pod) -> Vec<SchedulingRemedy> {
         let incoming = Incoming::new(self, pod);
-        let target = cycle::target(&incoming).and_then(|node| self.nodes.get(node.as_str()));
-        target.map(|info| remedies(&incoming, info)).unwrap_or_default()
+        remedies(&incoming)
     }
 
     /// Returns what is left on a node for further pods: what they can request less what the pods there request, and less than
@@ -189,14 +188,11 @@ impl<'a> ClusterState<'a> {
     /// Returns the pods for which a node is kept free and that a pod must not displace: those of the same or a higher
     /// priority.
     pub(super) fn nominated_to(&self, node: &str, pod: &Pod) -> impl Iterator<Item = &'a Pod> {
-        let priority = priority(pod);
+        let own = priority(pod);
         self.nominated.iter().copied().filter(move |other| {
             let nominated = other.scheduling.as_ref().is_some_and(|status| status.nominated_node == *node);
             let is_default = other.spec.as_ref().is_none_or(|spec| spec.is_of_default_scheduler());
-            nominated
-                && is_default
-                && crate::scheduling::cluster_state::priority(other) >= priority
-                && !is_same(other, pod)
+            nominated && is_default && priority(other) >= own && !is_same(other, pod)
         })
     }
 
@@ -227,10 +223,6 @@ pub(super) fn assigned(pod: &Pod) -> Amounts {
 
 pub(super) fn priority(pod: &Pod) -> i32 {
     pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default()
-}
-
-pub(super) fn key(pod: &Pod) -> Key {
-    Key::new(&pod.namespace, &pod.name)
 }
 
 pub(super) fn is_same(a: &Pod, b: &Pod) -> bool {

@@ -22,29 +22,25 @@ pub(super) struct Cycle<'s> {
     feasible: Vec<&'s NodeInfo<'s>>,
 }
 
-/// Returns the node that the pod is for, or on.
-pub(super) fn target<'i>(incoming: &'i Incoming<'_>) -> Option<&'i Text> {
-    incoming.node.name().filter(|_| incoming.spec.is_for_one_node || incoming.node.is_bound())
-}
-
 pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
     let state = incoming.state;
-    let target = target(incoming).cloned();
+    let target = incoming.target();
+    let info = incoming.target_info();
     let gated = incoming.gated();
     let mut result = Feasibility {
-        node: target.clone(),
+        node: target.cloned(),
         verdict: SchedulingVerdict::Error,
         would_fit: false,
         blockers: Vec::new(),
         message: None,
-        unknown: match target.as_ref().and_then(|node| state.nodes.get(node.as_str())) {
+        unknown: match info {
             _ if state.nodes.is_empty() => vec![UnknownFact::Nodes],
             Some(info) => incoming.unknown([info]),
             None => incoming.unknown(state.nodes.values().filter(|_| target.is_none())),
         },
         preemption: None,
     };
-    result.blockers = incoming.blockers(target.as_ref().and_then(|node| state.nodes.get(node.as_str())));
+    result.blockers = incoming.blockers(info);
     if state.nodes.is_empty() {
         return result;
     }
@@ -55,7 +51,7 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         message =
             Some(format!("0/{} nodes are available: {}. not found", state.nodes.len(), refusal.reasons().join(", ")));
     } else {
-        let cycle = Cycle::run(incoming, target.as_ref());
+        let cycle = Cycle::run(incoming, target);
         result.would_fit = !cycle.feasible.is_empty();
         match cycle.feasible.as_slice() {
             [] => {

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use super::{
     Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
-    cluster_state::{NodeInfo, is_same, priority},
+    cluster_state::{NodeInfo, assigned, is_same, priority},
     plugins::{
         affinity::AffinityCounts, binding::PodClaims, check_node_affinity, check_ports, check_resources, check_taints,
         check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
     },
 };
-use crate::model::{HostPort, Pod, PodNode, PodSpec, PodVolume};
+use crate::model::{HostPort, Pod, PodNode, PodSpec, PodVolume, Text};
 
 /// What the scheduler works out about a pod before it looks at nodes.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Incoming<'s> {
     pub(super) spec: Cow<'s, PodSpec>,
     pub(super) requests: Amounts,
     pub(super) claims: PodClaims<'s>,
+    /// The claims of the pod that only one pod may use.
+    pub(super) single_claims: Vec<Text>,
     pub(super) zones: Zones<'s>,
     counts: Counts,
     /// What refuses all nodes, in the order in which the plugins are asked.
@@ -39,8 +41,8 @@ pub(super) struct Counts {
     pub(super) claim_users: i64,
 }
 
-#[derive(Clone)]
 /// A node as it would be if some of its pods left and others came.
+#[derive(Clone)]
 pub(super) struct Trial<'t, 's> {
     pub(super) incoming: &'t Incoming<'s>,
     pub(super) info: &'t NodeInfo<'s>,
@@ -84,16 +86,18 @@ impl<'s> Incoming<'s> {
     pub(super) fn with_spec(state: &'s ClusterState<'_>, pod: &'s Pod, spec: Cow<'s, PodSpec>) -> Self {
         let requests = Amounts::from(&spec.requests());
         let (mut refusals, mut claims, mut zones) = (Vec::new(), PodClaims::default(), Zones::default());
+        let mut single_claims = Vec::new();
         let knows_volumes = state.objects.knows_storage() || !has_claims(&spec);
         if knows_volumes {
-            refusals.extend(restrictions::single_claims(state, pod, &spec).err());
             let mut keep = |blocker| refusals.push(blocker);
+            restrictions::single_claims(state, pod, &spec).map_or_else(&mut keep, |own| single_claims = own);
             PodClaims::new(state, pod, &spec).map_or_else(&mut keep, |own| claims = own);
             Zones::new(state, pod, &spec).map_or_else(keep, |own| zones = own);
         }
         let counts = Counts::default();
         let node = Cow::Borrowed(&pod.node);
-        let mut incoming = Self { state, pod, node, spec, requests, claims, zones, counts, refusals, knows_volumes };
+        let mut incoming =
+            Self { state, pod, node, spec, requests, claims, single_claims, zones, counts, refusals, knows_volumes };
         incoming.counts = Counts {
             affinity: AffinityCounts::new(&incoming),
             spread: SpreadCounts::new(&incoming),
@@ -133,6 +137,16 @@ impl<'s> Incoming<'s> {
 
     pub(super) fn host_ports(&self) -> impl Iterator<Item = &HostPort> {
         self.spec.host_ports()
+    }
+
+    /// Returns the node that the pod is for, or on.
+    pub(super) fn target(&self) -> Option<&Text> {
+        self.node.name().filter(|_| self.spec.is_for_one_node || self.node.is_bound())
+    }
+
+    /// Returns that node, if it is known.
+    pub(super) fn target_info(&self) -> Option<&'s NodeInfo<'s>> {
+        self.target().and_then(|node| self.state.nodes.get(node.as_str()))
     }
 
     /// Returns the other pods on a node.
@@ -178,7 +192,7 @@ impl<'t, 's> Trial<'t, 's> {
         let pods = incoming.others(info);
         let mut requested = Cow::Borrowed(&info.requested);
         if pods.len() < info.pods.len() {
-            requested.to_mut().subtract(&super::cluster_state::assigned(incoming.pod));
+            requested.to_mut().subtract(&assigned(incoming.pod));
         }
         let mut counts = Cow::Borrowed(&incoming.counts);
         if incoming.counts.spread.depends_on_node() {
@@ -213,23 +227,25 @@ impl<'t, 's> Trial<'t, 's> {
     pub(super) fn add(&mut self, pod: &'s Pod) {
         self.pods.to_mut().push(pod);
         self.released.retain(|port| !ports(pod).any(|own| own.is_same(port)));
-        self.requested.to_mut().add(&super::cluster_state::assigned(pod));
+        self.requested.to_mut().add(&assigned(pod));
         self.count(pod, 1, true);
     }
 
     /// Lets a pod leave the node for good: what the scheduler would count without it.
     pub(super) fn remove_for_good(&mut self, pod: &Pod) {
-        self.pods.to_mut().retain(|other| !is_same(other, pod));
-        self.requested.to_mut().subtract(&super::cluster_state::assigned(pod));
-        self.count(pod, -1, false);
+        self.take_off(pod, false);
     }
 
     /// Lets a pod leave the node, as the scheduler does while it looks for victims.
     pub(super) fn remove(&mut self, pod: &Pod) {
-        self.pods.to_mut().retain(|other| !is_same(other, pod));
         self.released.extend(ports(pod).cloned());
-        self.requested.to_mut().subtract(&super::cluster_state::assigned(pod));
-        self.count(pod, -1, true);
+        self.take_off(pod, true);
+    }
+
+    fn take_off(&mut self, pod: &Pod, is_dry_run: bool) {
+        self.pods.to_mut().retain(|other| !is_same(other, pod));
+        self.requested.to_mut().subtract(&assigned(pod));
+        self.count(pod, -1, is_dry_run);
     }
 
     /// Counts a pod that comes or leaves, in a dry run of the scheduler or for good.

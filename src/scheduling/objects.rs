@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     model::{
-        CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim,
+        CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim, Pod,
         PodDisruptionBudget, PriorityClass, ResourceQuota, RuntimeClass, SchedulerConfig, StorageClass, Text,
         VolumeAttachment,
     },
@@ -215,6 +215,11 @@ impl SchedulingObjects {
         let config = self.scheduler_configs.get("cluster");
         let text = config.map(|config| &config.default_node_selector).filter(|text| !text.is_empty());
         text.map(|text| text.parse()).transpose()
+    }
+
+    /// Returns a claim in the namespace of a pod.
+    pub(super) fn claim_of(&self, pod: &Pod, name: &Text) -> Option<&PersistentVolumeClaim> {
+        self.claims.get(&Key::new(&pod.namespace, name))
     }
 
     /// Whether anything is known about storage.

@@ -8,11 +8,11 @@ use serde::{Serialize, Serializer};
 
 use super::{
     Code, SchedulingBlocker,
-    cluster_state::{NodeInfo, key, priority},
+    cluster_state::{NodeInfo, priority},
     cycle::{Cycle, histogram, refusal},
     incoming::{Incoming, Trial},
 };
-use crate::model::{Key, Pod, PodDisruptionBudget, Text};
+use crate::model::{Key, Pod, PodDisruptionBudget, Resource, Text};
 
 /// Whether a pod that fits nowhere would take the place of pods of lower priority, and of which.
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/#preemption>
@@ -192,7 +192,7 @@ pub(super) fn preempt(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Preemption 
             Ok(Victims { pods, budget_violations }) => {
                 let rank = Rank::of(&pods, budget_violations);
                 if best.as_ref().is_none_or(|(other, _)| rank < *other) {
-                    let victims = pods.iter().map(|pod| key(pod)).collect();
+                    let victims = pods.iter().map(|pod| pod.key()).collect();
                     let node = info.node.name.clone();
                     best = Some((rank, Preemption::Preempts { node, victims, budget_violations }));
                 }
@@ -240,7 +240,7 @@ fn awaited(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Option<Key> {
         let is_preempted = pod.scheduling.as_ref().is_some_and(|status| status.is_preempted);
         pod.is_being_deleted() && is_preempted && priority(pod) < incoming.priority()
     };
-    incoming.state.nodes.get(node.as_str())?.pods.iter().find(is_awaited).map(|pod| key(pod))
+    incoming.state.nodes.get(node.as_str())?.pods.iter().find(is_awaited).map(|pod| pod.key())
 }
 
 struct Victims<'s> {

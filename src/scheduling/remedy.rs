@@ -6,11 +6,11 @@ use serde::{Serialize, Serializer};
 
 use super::{
     Amounts, Cause,
-    cluster_state::{Allocatable, NodeInfo, assigned, key, priority},
+    cluster_state::{Allocatable, NodeInfo, assigned, priority},
     cycle::refusal,
     incoming::{Incoming, Trial},
 };
-use crate::model::{Key, Pod, Taint, Text, Toleration};
+use crate::model::{Key, Pod, Resource, Taint, Text, Toleration};
 
 /// Changes that together make a pod fit on its node. All were tried out.
 ///
@@ -117,8 +117,9 @@ impl fmt::Display for RemedyChange {
     }
 }
 
-/// Finds what would make the pod fit on a node: pods that leave, and changes of the pod and the node.
-pub(super) fn remedies(incoming: &Incoming<'_>, info: &NodeInfo<'_>) -> Vec<SchedulingRemedy> {
+/// Finds what would make the pod fit on its node: pods that leave, and changes of the pod and the node.
+pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
+    let Some(info) = incoming.target_info() else { return Vec::new() };
     let blockers = incoming.blockers(Some(info));
     if blockers.is_empty() || !incoming.refusals.is_empty() {
         return Vec::new();
@@ -131,18 +132,18 @@ pub(super) fn remedies(incoming: &Incoming<'_>, info: &NodeInfo<'_>) -> Vec<Sche
     let Some(fixed) = fixed_changes(incoming, info, &fixed) else { return Vec::new() };
     let mut remedies = Vec::new();
     if !movable.is_empty() {
-        for pods in leaving(incoming, info, &fixed) {
+        for pods in with_changes(incoming, info, &fixed, |fits_without| leaving(incoming, info, fits_without)) {
             let lacking = movable.iter().filter_map(|cause| cause.short_by()).map(|(resource, _)| resource);
             let lacking: Vec<_> = lacking.collect();
             let leave =
-                pods.iter().map(|pod| RemedyChange::PodLeaves { pod: key(pod), releases: releases(pod, &lacking) });
+                pods.iter().map(|pod| RemedyChange::PodLeaves { pod: pod.key(), releases: releases(pod, &lacking) });
             remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain(leave).collect() });
         }
     }
     let more: Option<Vec<_>> = movable.into_iter().map(larger).collect();
     if let Some(more) = more {
         let changes: Vec<_> = fixed.into_iter().chain(more).collect();
-        if fits_with(incoming, info, &changes, &[]) {
+        if with_changes(incoming, info, &changes, |fits_without| fits_without(&[])) {
             remedies.push(SchedulingRemedy { changes });
         }
     }
@@ -185,16 +186,20 @@ fn larger(cause: &Cause) -> Option<RemedyChange> {
 }
 
 /// Finds pods whose leaving makes the pod fit: single ones, those that release least first, or else a few of low priority.
-fn leaving<'s>(incoming: &Incoming<'s>, info: &NodeInfo<'s>, fixed: &[RemedyChange]) -> Vec<Vec<&'s Pod>> {
+fn leaving<'s>(
+    incoming: &Incoming<'s>,
+    info: &NodeInfo<'s>,
+    fits_without: &dyn Fn(&[&Pod]) -> bool,
+) -> Vec<Vec<&'s Pod>> {
     let others = incoming.others(info);
     let mut pods: Vec<_> = others.iter().copied().filter(|pod| !pod.is_being_deleted()).collect();
     pods.sort_by_cached_key(|pod| {
         let amounts = assigned(pod);
-        (priority(pod), amounts.milli_cpu, amounts.memory, key(pod))
+        (priority(pod), amounts.milli_cpu, amounts.memory, pod.key())
     });
-    let single = pods.iter().filter(|pod| fits_with(incoming, info, fixed, &[**pod]));
+    let single = pods.iter().filter(|pod| fits_without(&[**pod]));
     let single: Vec<_> = single.take(MAX_PODS).map(|pod| vec![*pod]).collect();
-    if !single.is_empty() || !fits_with(incoming, info, fixed, &pods) {
+    if !single.is_empty() || !fits_without(&pods) {
         return single;
     }
     // All together help: as many as possible stay, the most important ones first.
@@ -202,7 +207,7 @@ fn leaving<'s>(incoming: &Incoming<'s>, info: &NodeInfo<'s>, fixed: &[RemedyChan
     for index in (0..leaving.len()).rev() {
         let mut fewer = leaving.clone();
         fewer.remove(index);
-        if fits_with(incoming, info, fixed, &fewer) {
+        if fits_without(&fewer) {
             leaving = fewer;
         }
     }
@@ -217,8 +222,13 @@ fn releases(pod: &Pod, resources: &[&Text]) -> String {
     released.collect::<Vec<_>>().join(", ")
 }
 
-/// Whether the pod fits with changes and without some pods.
-fn fits_with(incoming: &Incoming<'_>, info: &NodeInfo<'_>, changes: &[RemedyChange], without: &[&Pod]) -> bool {
+/// Changes the pod and the node, and lets `ask` try out whether the pod then fits without some of the other pods.
+fn with_changes<T>(
+    incoming: &Incoming<'_>,
+    info: &NodeInfo<'_>,
+    changes: &[RemedyChange],
+    ask: impl FnOnce(&dyn Fn(&[&Pod]) -> bool) -> T,
+) -> T {
     let (mut pod, mut node) = (incoming.pod.clone(), info.node.clone());
     let mut spec = incoming.spec.clone().into_owned();
     let mut allocatable = info.allocatable.clone();
@@ -246,11 +256,14 @@ fn fits_with(incoming: &Incoming<'_>, info: &NodeInfo<'_>, changes: &[RemedyChan
     (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
     let later = Incoming::new(incoming.state, &pod);
     let info = NodeInfo { node: &node, pods: info.pods.clone(), requested: info.requested.clone(), allocatable };
-    let mut then = Trial::new(&later, &info);
-    for pod in without {
-        then.remove_for_good(pod);
-    }
-    refusal(&then).is_none()
+    let trial = Trial::new(&later, &info);
+    ask(&|without| {
+        let mut then = trial.clone();
+        for pod in without {
+            then.remove_for_good(pod);
+        }
+        refusal(&then).is_none()
+    })
 }
 
 fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,11 +1,11 @@
 //! Whether the claims of a pod can be served on a node.
 
 use super::{
-    super::{Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, cluster_state::key},
+    super::{Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage},
     volume_limits::is_of,
 };
 use crate::model::{
-    Key, Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, PodVolume, Quantity, StorageClass, Text,
+    Node, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, PodVolume, Quantity, Resource, StorageClass, Text,
 };
 
 /// The claims of a pod, by what the scheduler has to do for them.
@@ -98,7 +98,7 @@ fn find<'s>(
     claim: Text,
     is_ephemeral: bool,
 ) -> Result<&'s PersistentVolumeClaim, Cause> {
-    let Some(own) = state.objects.claims.get(&Key::new(&pod.namespace, &claim)) else {
+    let Some(own) = state.objects.claim_of(pod, &claim) else {
         return Err(if is_ephemeral {
             Cause::EphemeralClaimNotFound { claim }
         } else {
@@ -112,7 +112,7 @@ fn find<'s>(
         return Err(Cause::ClaimBeingDeleted { claim });
     }
     if is_ephemeral && !is_of(own, pod) {
-        return Err(Cause::ClaimOfOther { claim, pod: key(pod) });
+        return Err(Cause::ClaimOfOther { claim, pod: pod.key() });
     }
     Ok(own)
 }

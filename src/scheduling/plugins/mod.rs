@@ -7,9 +7,9 @@ pub(super) mod spread;
 pub(super) mod volume_limits;
 pub(super) mod zones;
 
-use super::{Cause, Code, Plugin, SchedulingBlocker, cluster_state::key, incoming::Trial};
+use super::{Cause, Code, Plugin, SchedulingBlocker, incoming::Trial};
 use crate::{
-    model::{HostPort, Node, PodNode, PodSpec, Taint, TaintEffect, Text, well_known::UNSCHEDULABLE_TAINT},
+    model::{HostPort, Node, PodNode, PodSpec, Resource, Taint, TaintEffect, Text, well_known::UNSCHEDULABLE_TAINT},
     selector::untolerated,
 };
 
@@ -59,7 +59,7 @@ pub(super) fn check_ports(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
         let is_held = |taken: &HostPort| !trial.released.iter().any(|released| released.is_same(taken));
         let (pod, _) =
             others.find(|(_, spec)| spec.host_ports().any(|taken| port.conflicts_with(taken) && is_held(taken)))?;
-        Some(Cause::HostPort { port: port.clone(), pod: key(pod) })
+        Some(Cause::HostPort { port: port.clone(), pod: pod.key() })
     });
     Some(SchedulingBlocker::of(Plugin::NodePorts, Code::Unschedulable, holder?))
 }

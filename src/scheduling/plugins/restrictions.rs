@@ -2,10 +2,10 @@
 
 use super::super::{
     Cause, ClusterState, Code, Plugin, SchedulingBlocker,
-    cluster_state::{is_same, key},
+    cluster_state::is_same,
     incoming::{Incoming, Trial},
 };
-use crate::model::{Key, Pod, PodSpec, PodVolume, Text};
+use crate::model::{Pod, PodSpec, PodVolume, Resource, Text};
 
 /// The names of a pod's claims, without those of ephemeral volumes.
 fn named_claims(spec: &PodSpec) -> impl Iterator<Item = &Text> {
@@ -16,21 +16,23 @@ fn named_claims(spec: &PodSpec) -> impl Iterator<Item = &Text> {
 }
 
 /// Returns the claims of a pod that only one pod may use.
-pub(in super::super) fn single_claims<'p>(
+pub(in super::super) fn single_claims(
     state: &ClusterState<'_>,
     pod: &Pod,
-    spec: &'p PodSpec,
-) -> Result<Vec<&'p Text>, SchedulingBlocker> {
+    spec: &PodSpec,
+) -> Result<Vec<Text>, SchedulingBlocker> {
     let mut single = Vec::new();
     for name in named_claims(spec) {
-        match state.objects.claims.get(&Key::new(&pod.namespace, name)) {
+        match state.objects.claim_of(pod, name) {
             None => {
                 return Err(SchedulingBlocker::of_all(
                     Plugin::VolumeRestrictions,
                     Cause::ClaimNotFound { claim: name.clone() },
                 ));
             }
-            Some(claim) if claim.access_modes.iter().any(|mode| mode == "ReadWriteOncePod") => single.push(name),
+            Some(claim) if claim.access_modes.iter().any(|mode| mode == "ReadWriteOncePod") => {
+                single.push(name.clone());
+            }
             Some(_) => {}
         }
     }
@@ -39,8 +41,7 @@ pub(in super::super) fn single_claims<'p>(
 
 /// How many of the claims that only one pod may use are used by another pod, anywhere.
 pub(in super::super) fn claim_users(incoming: &Incoming<'_>) -> i64 {
-    let single = single_claims(incoming.state, incoming.pod, &incoming.spec).unwrap_or_default();
-    let used = single.into_iter().filter(|claim| user_of(incoming, claim).is_some()).count();
+    let used = incoming.single_claims.iter().filter(|claim| user_of(incoming, claim).is_some()).count();
     i64::try_from(used).unwrap_or(i64::MAX)
 }
 
@@ -57,10 +58,10 @@ fn user_of<'s>(incoming: &Incoming<'s>, claim: &Text) -> Option<&'s Pod> {
 
 /// How many volumes of `pod` are claims of the incoming pod that only one pod may use.
 pub(in super::super) fn single_claims_used_by(incoming: &Incoming<'_>, pod: &Pod) -> i64 {
-    if pod.namespace != incoming.pod.namespace || incoming.spec.volumes.is_empty() {
+    let single = &incoming.single_claims;
+    if pod.namespace != incoming.pod.namespace || single.is_empty() {
         return 0;
     }
-    let single = single_claims(incoming.state, incoming.pod, &incoming.spec).unwrap_or_default();
     let used = pod.spec.iter().flat_map(|spec| named_claims(spec)).filter(|claim| single.contains(claim));
     i64::try_from(used.count()).unwrap_or(i64::MAX)
 }
@@ -73,13 +74,12 @@ pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker
     };
     let blocker = |cause| Some(SchedulingBlocker::of(Plugin::VolumeRestrictions, Code::Unschedulable, cause));
     if let Some(pod) = trial.pods.iter().find(shares_disk) {
-        return blocker(Cause::DiskInUse { pod: key(pod) });
+        return blocker(Cause::DiskInUse { pod: pod.key() });
     }
     if trial.counts.claim_users <= 0 {
         return None;
     }
-    let single = single_claims(incoming.state, incoming.pod, &incoming.spec).unwrap_or_default();
-    let users = single.into_iter().map(|claim| (claim, user_of(incoming, claim)));
+    let users = incoming.single_claims.iter().map(|claim| (claim, user_of(incoming, claim)));
     let (claim, pod) = users.max_by_key(|(_, user)| user.is_some())?;
-    blocker(Cause::ClaimInUse { claim: claim.clone(), pod: pod.map(key) })
+    blocker(Cause::ClaimInUse { claim: claim.clone(), pod: pod.map(Pod::key) })
 }

@@ -2,8 +2,8 @@
 
 use indexmap::IndexMap;
 
-use super::super::{Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, cluster_state::key, incoming::Trial};
-use crate::model::{Key, PersistentVolumeClaim, Pod, PodVolume, Text};
+use super::super::{Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, incoming::Trial};
+use crate::model::{Key, PersistentVolumeClaim, Pod, PodVolume, Resource, Text};
 
 /// Volumes, by what identifies them, with their drivers.
 type Volumes = IndexMap<(Text, Text), ()>;
@@ -54,7 +54,7 @@ fn volumes_of(
     for volume in volumes {
         let Some(name) = volume.claim(&pod.name) else { continue };
         let claim = Key::new(&pod.namespace, &name);
-        let Some(own) = state.objects.claims.get(&claim) else {
+        let Some(own) = state.objects.claim_of(pod, &name) else {
             if is_new {
                 let code = Code::UnschedulableAndUnresolvable;
                 return Err(SchedulingBlocker::of(Plugin::NodeVolumeLimits, code, Cause::ClaimLookup { claim }));
@@ -62,7 +62,7 @@ fn volumes_of(
             continue;
         };
         if matches!(volume, PodVolume::Ephemeral { .. }) && !is_of(own, pod) {
-            let cause = Cause::ClaimOfOther { claim: name, pod: key(pod) };
+            let cause = Cause::ClaimOfOther { claim: name, pod: pod.key() };
             return Err(SchedulingBlocker::new(Plugin::NodeVolumeLimits, Stage::Filter, Code::Error, vec![cause]));
         }
         found.extend(driver_of(state, &claim, own).map(|volume| (volume, ())));

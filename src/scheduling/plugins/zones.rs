@@ -1,7 +1,7 @@
 //! Volumes that are labelled with a zone or a region.
 
 use super::super::{Cause, ClusterState, Code, Plugin, SchedulingBlocker};
-use crate::model::{Key, Node, Pod, PodSpec, PodVolume, Text};
+use crate::model::{Node, Pod, PodSpec, PodVolume, Text};
 
 /// The zones and regions that the volumes of a pod are in.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ impl<'s> Zones<'s> {
         for volume in &spec.volumes {
             let PodVolume::Claim { claim: name } = volume else { continue };
             let claim = name.clone();
-            let Some(own) = state.objects.claims.get(&Key::new(&pod.namespace, name)) else {
+            let Some(own) = state.objects.claim_of(pod, name) else {
                 return refusal(Cause::ClaimNotFound { claim });
             };
             if own.volume.is_empty() {
