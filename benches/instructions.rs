@@ -7,7 +7,8 @@ use std::hint::black_box;
 
 use daemonplan::{
     Cluster, Key, Settings, Snapshot,
-    model::{Node, Pod, Readiness},
+    model::{Node, Pod, PodPhase, Readiness, Resource},
+    scheduling::SchedulingObjects,
     synthetic::{Condition, Synthetic, SyntheticCluster},
 };
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
@@ -65,7 +66,7 @@ fn kept(daemonsets: usize) -> Kept {
 }
 
 #[library_benchmark]
-#[bench::one(args = (1), setup = kept, config = at_most(9_805))]
+#[bench::one(args = (1), setup = kept, config = at_most(9_402))]
 fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
     kept.cluster.apply(kept.pod.clone());
     let plan = kept.keys.first().and_then(|key| kept.cluster.plan(black_box(key), kept.now));
@@ -74,7 +75,7 @@ fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
 }
 
 #[library_benchmark]
-#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(901_000))]
+#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(830_000))]
 fn node_is_relabelled(mut kept: Kept) -> (Kept, usize) {
     kept.cluster.apply(kept.node.clone());
     let plans = kept.keys.iter().filter_map(|key| Some(kept.cluster.plan(black_box(key), kept.now)?.actions.len()));
@@ -82,7 +83,52 @@ fn node_is_relabelled(mut kept: Kept) -> (Kept, usize) {
     (kept, actions)
 }
 
+/// A cluster that keeps the scheduler's facts, and the pods of its DaemonSet.
+struct Scheduled {
+    cluster: Cluster,
+    daemonset: Key,
+    pods: Vec<Pod>,
+    objects: SchedulingObjects,
+}
+
+/// Returns a thousand nodes with thirty pods each.
+fn scheduled() -> Scheduled {
+    let synthetic = Synthetic::new(1_000).condition(Condition::Settled).other_pods(29_000).build();
+    let mut cluster = Cluster::with_scheduling(Settings::default());
+    cluster.set_complete();
+    synthetic.objects().for_each(|object| cluster.apply(object));
+    let daemonset = synthetic.daemonsets.first().map_or_else(|| Key::new("default", "none"), Resource::key);
+    let is_own = |pod: &Pod| pod.controller.as_ref().is_some_and(|owner| owner.name == daemonset.name);
+    let pods = synthetic.pods.into_iter().filter(is_own).collect();
+    Scheduled { cluster, daemonset, pods, objects: SchedulingObjects::default() }
+}
+
+#[library_benchmark]
+#[bench::settled(setup = scheduled, config = at_most(3_863_000))]
+fn feasibility(scheduled: Scheduled) -> (Scheduled, usize) {
+    let Scheduled { cluster, daemonset, pods, objects } = black_box(&scheduled);
+    let new = cluster.admitted_pod(daemonset, objects);
+    let state = cluster.cluster_state(objects);
+    let alike = state.as_ref().zip(new.as_ref()).map(|(state, (pod, _))| state.pods_like(pod));
+    let fits = alike.map_or(0, |mut alike| {
+        let mut fits = |old: &&Pod| old.node.name().is_some_and(|node| alike.refusal_after(node, &[old]).is_none());
+        pods.iter().filter(&mut fits).count()
+    });
+    drop(state);
+    (scheduled, fits)
+}
+
+#[library_benchmark]
+#[bench::with_scheduling(setup = scheduled, config = at_most(5_682))]
+fn pod_ends(mut scheduled: Scheduled) -> (Scheduled, bool) {
+    let mut pod = scheduled.pods.swap_remove(500);
+    pod.phase = PodPhase::Failed;
+    scheduled.cluster.apply(black_box(pod));
+    (scheduled, true)
+}
+
+library_benchmark_group!(name = scheduling; benchmarks = feasibility, pod_ends);
 library_benchmark_group!(name = all_at_once; benchmarks = snapshot);
 library_benchmark_group!(name = event_by_event; benchmarks = pod_turns_unready, node_is_relabelled);
 
-main!(library_benchmark_groups = all_at_once, event_by_event);
+main!(library_benchmark_groups = all_at_once, event_by_event, scheduling);

@@ -1,4 +1,4 @@
-//! Memory use of a `Cluster`: `cargo bench --bench memory [-- NODES DAEMONSETS]`.
+//! Memory use of a `Cluster`: `cargo bench --bench memory [-- NODES DAEMONSETS [scheduling]]`.
 
 use std::hint::black_box;
 
@@ -26,7 +26,11 @@ fn main() {
     let (nodes, daemonsets) = (numbers.next().unwrap_or(10_000), numbers.next().unwrap_or(100));
     let synthetic = Synthetic::new(nodes).daemonsets(daemonsets).condition(Condition::Settled).build();
 
-    let mut cluster = Cluster::new(Settings::default());
+    let mut cluster = if std::env::args().any(|argument| argument == "scheduling") {
+        Cluster::with_scheduling(Settings::default())
+    } else {
+        Cluster::new(Settings::default())
+    };
     cluster.set_complete();
     let for_nodes = growth(&mut cluster, &synthetic.nodes);
     let mut for_others = growth(&mut cluster, &synthetic.namespaces);

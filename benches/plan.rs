@@ -10,8 +10,9 @@ use std::{
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use daemonplan::{
     Cluster, Key, Settings,
-    model::{DaemonSet, Node, Pod, PodTemplate, Readiness},
+    model::{DaemonSet, Node, Pod, PodPhase, PodTemplate, Readiness, Resource},
     overhead::DaemonSetFleet,
+    scheduling::SchedulingObjects,
     synthetic::{Condition, Synthetic, SyntheticCluster},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -146,18 +147,88 @@ fn event_by_event(c: &mut Criterion) {
     });
 }
 
+/// A cluster that keeps the scheduler's facts, its DaemonSet, and the DaemonSet's pods.
+struct Scheduled {
+    cluster: Cluster,
+    daemonset: Key,
+    pods: Vec<Pod>,
+    objects: SchedulingObjects,
+}
+
+impl Scheduled {
+    fn new(nodes: usize, other_pods: usize) -> Self {
+        let synthetic = Synthetic::new(nodes).condition(Condition::Settled).other_pods(other_pods).build();
+        let mut cluster = Cluster::with_scheduling(Settings::default());
+        cluster.set_complete();
+        synthetic.objects().for_each(|object| cluster.apply(object));
+        let daemonset = synthetic.daemonsets[0].key();
+        let is_own = |pod: &&Pod| pod.controller.as_ref().is_some_and(|owner| owner.name == daemonset.name);
+        let pods = synthetic.pods.iter().filter(is_own).cloned().collect();
+        Self { cluster, daemonset, pods, objects: SchedulingObjects::default() }
+    }
+
+    /// Counts the nodes where a new pod would fit in place of the one there.
+    fn fitting(&self) -> usize {
+        let Some((pod, _)) = self.cluster.admitted_pod(&self.daemonset, &self.objects) else { return 0 };
+        let Some(state) = self.cluster.cluster_state(&self.objects) else { return 0 };
+        let mut alike = state.pods_like(&pod);
+        let mut fits = |old: &&Pod| old.node.name().is_some_and(|node| alike.refusal_after(node, &[old]).is_none());
+        self.pods.iter().filter(&mut fits).count()
+    }
+}
+
+fn would_it_fit(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scheduling");
+    let scheduled = LazyCell::new(|| RefCell::new(Scheduled::new(10_000, 290_000)));
+    group.bench_function("10,000 nodes with 300,000 pods", |b| {
+        let scheduled = scheduled.borrow();
+        assert_eq!(scheduled.fitting(), scheduled.pods.len(), "all fit in place of themselves");
+        b.iter(|| black_box(&*scheduled).fitting());
+    });
+    let plain = LazyCell::new(|| RefCell::new(Kept::new(10_000, 1)));
+    let mut event = |name: &str, change: fn(&mut Pod)| {
+        let turns = |pod: &Pod| {
+            let mut pods = [pod.clone(), pod.clone()];
+            change(&mut pods[0]);
+            pods
+        };
+        group.bench_function(format!("{name}, nothing kept"), |b| {
+            let mut plain = plain.borrow_mut();
+            let pods = turns(&plain.pod());
+            let mut turns = pods.iter().cycle();
+            b.iter(|| turns.next().into_iter().for_each(|pod| plain.cluster.apply(pod.clone())));
+        });
+        group.bench_function(format!("{name}, facts kept"), |b| {
+            let mut scheduled = scheduled.borrow_mut();
+            let pods = turns(&scheduled.pods[5_000]);
+            let mut turns = pods.iter().cycle();
+            b.iter(|| turns.next().into_iter().for_each(|pod| scheduled.cluster.apply(pod.clone())));
+        });
+    };
+    event("pod turns ready or unready", |pod| pod.ready = Readiness::NotReady);
+    event("pod is bound or ends", |pod| pod.phase = PodPhase::Failed);
+}
+
 /// Computes the overhead of 200 DaemonSets on 1,000 node shapes: how many would run, and their total requests.
 fn would_it_run_here(c: &mut Criterion) {
     let synthetic = LazyCell::new(|| Synthetic::new(1_000).daemonsets(200).build());
     let mut bench = |name: &str, each: fn(usize, &mut DaemonSet)| {
-        c.bench_function(&format!("overhead, 1,000 nodes × 200 DaemonSets{name}"), |b| {
+        let fleet = || {
             let mut daemonsets = synthetic.daemonsets.clone();
             daemonsets.iter_mut().enumerate().for_each(|(number, daemonset)| each(number, daemonset));
             let namespaces = &synthetic.namespaces;
             let of = |daemonset: &DaemonSet| namespaces.iter().find(|namespace| namespace.name == daemonset.namespace);
-            let fleet = DaemonSetFleet::new(daemonsets.iter().filter_map(|d| Some((d, of(d)?))), &Settings::default());
+            DaemonSetFleet::new(daemonsets.iter().filter_map(|d| Some((d, of(d)?))), &Settings::default())
+        };
+        c.bench_function(&format!("overhead, 1,000 nodes × 200 DaemonSets{name}"), |b| {
+            let fleet = fleet();
             let requests = |node| fleet.overhead(node).requests().count();
             b.iter(|| black_box(&synthetic.nodes).iter().map(requests).sum::<usize>());
+        });
+        c.bench_function(&format!("overhead with fit, 1,000 nodes × 200 DaemonSets{name}"), |b| {
+            let fleet = fleet();
+            let fits = |node: &&Node| fleet.overhead(node).fits() == Some(true);
+            b.iter(|| black_box(&synthetic.nodes).iter().filter(fits).count());
         });
     };
     bench("", |_, _| {});
@@ -171,8 +242,8 @@ fn would_it_run_here(c: &mut Criterion) {
 
 #[allow(missing_docs)]
 mod run {
-    use super::{all_at_once, criterion_group, event_by_event, would_it_run_here};
-    criterion_group!(group, all_at_once, event_by_event, would_it_run_here);
+    use super::{all_at_once, criterion_group, event_by_event, would_it_fit, would_it_run_here};
+    criterion_group!(group, all_at_once, event_by_event, would_it_fit, would_it_run_here);
 }
 
 criterion_main!(run::group);

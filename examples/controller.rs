@@ -107,7 +107,7 @@ impl Server {
 
     /// Performs one write. An object that was replaced since the plan is a conflict.
     fn write(&mut self, daemonset: &Key, action: &Action) -> Result<(), String> {
-        let owner = self.daemonsets.get(daemonset).map(ControllerRef::from);
+        let owner = self.daemonsets.get(daemonset).map(|daemonset| ControllerRef::from(daemonset).into());
         self.log.push(format!("{}/{}: {action}", daemonset.namespace, daemonset.name));
         match action {
             Action::CreatePod { node, blueprint, .. } => {

@@ -21,7 +21,7 @@
 //! # Ok::<(), daemonplan::model::RequirementError>(())
 //! ```
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     adoption::{
@@ -40,7 +40,7 @@ use crate::{
 /// use daemonplan::{gc::dependents, model::{ControllerRef, DaemonSet, Pod}};
 /// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
 /// let mut pod = Pod::new("prod", "agent-x2k");
-/// pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "".into() });
+/// pod.controller = Some(ControllerRef::from(&daemonset).into());
 /// assert_eq!(dependents(&daemonset, &[pod.clone()], &[]), []);
 /// daemonset.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
 /// daemonset.finalizers = vec!["orphan".into()];
@@ -133,7 +133,7 @@ pub struct Orphans<'a> {
 /// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
 /// daemonset.uid = "41".into();
 /// let mut pod = Pod::new("prod", "agent-x2k");
-/// pod.controller = Some(ControllerRef::from(&daemonset));
+/// pod.controller = Some(ControllerRef::from(&daemonset).into());
 /// assert_eq!(orphans([&daemonset], [&pod], []).pods.len(), 0);
 /// daemonset.uid = "42".into(); // it was recreated
 /// assert_eq!(orphans([&daemonset], [&pod], []).pods.len(), 1);
@@ -145,7 +145,7 @@ pub fn orphans<'a, 'd>(
     revisions: impl IntoIterator<Item = &'a ControllerRevision>,
 ) -> Orphans<'a> {
     let live: HashSet<&Text> = daemonsets.into_iter().map(|daemonset| &daemonset.uid).collect();
-    let is_orphaned = |owner: &Option<ControllerRef>| {
+    let is_orphaned = |owner: &Option<Arc<ControllerRef>>| {
         owner.as_ref().is_some_and(|owner| owner.kind == "DaemonSet" && !live.contains(&owner.uid))
     };
     let mut pods: Vec<_> =

@@ -179,6 +179,7 @@ fn admission(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> 
         let plugin = refusal.plugin;
         writeln!(out, "  {WARN}! admission refuses new pods ({plugin}): {}{WARN:#}", escape_control(refusal))?;
     }
+    pod::events(out, &explanation.events)?;
     for change in changes.iter().filter(|change| !matches!(change, AdmissionChange::Priority { .. })) {
         writeln!(out, "  {DIM}admission: {}{DIM:#}", escape_control(change))?;
     }

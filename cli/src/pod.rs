@@ -8,7 +8,7 @@ use std::{
 use daemonplan::{
     Key, Resource,
     explain::SchedulingExplanation,
-    model::{ControllerRef, Pod, PodPhase, ResourceList, Text},
+    model::{ControllerRef, Pod, PodPhase, ReportedEvent, ResourceList, Text},
     scheduling::{Agreement, ClusterState, Feasibility, SchedulingVerdict},
 };
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use super::{
     facts::Facts,
     output::{self, Format, amounts, escape_control, print_error, write_error},
     selection::PodName,
-    style::{BAD, BOLD, DIM, WARN, did_you_mean},
+    style::{BAD, BOLD, DIM, WARN, did_you_mean, plural},
 };
 
 /// What the command says about a pod.
@@ -42,7 +42,12 @@ struct PodReport<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reported: Option<ReportedCondition<'p>>,
     problem: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nominated_node: Option<&'p Text>,
 }
+
+/// How many Events the text form shows.
+const EVENTS: usize = 3;
 
 #[derive(Serialize)]
 struct Controller<'p> {
@@ -100,7 +105,7 @@ fn report<'p>(pod: &'p Pod, scheduling: &'p SchedulingExplanation) -> PodReport<
     let reported = pod.problem.as_deref().filter(|problem| !problem.unschedulable_reason.is_empty());
     PodReport {
         pod: pod.key(),
-        controller: pod.controller.as_ref().map(|ControllerRef { kind, name, .. }| Controller { kind, name }),
+        controller: pod.controller.as_deref().map(|ControllerRef { kind, name, .. }| Controller { kind, name }),
         node: pod.node.name(),
         is_bound: pod.node.is_bound(),
         phase: pod.phase,
@@ -113,6 +118,7 @@ fn report<'p>(pod: &'p Pod, scheduling: &'p SchedulingExplanation) -> PodReport<
             since: problem.unschedulable_since,
         }),
         problem: pod.problem.as_ref().map(ToString::to_string),
+        nominated_node: pod.scheduling.as_ref().map(|own| &own.nominated_node).filter(|node| !node.is_empty()),
     }
 }
 
@@ -133,11 +139,10 @@ fn write(
         pod.controller.as_ref().map(|owner| format!(" of {} {}", owner.kind, owner.name)).unwrap_or_default();
     let head = escape_control(format_args!("pod {key}{controller}{place}"));
     writeln!(out, "{BOLD}{head}{BOLD:#}: {:?}", pod.phase)?;
-    let problem = pod.problem.as_deref();
-    if let Some(problem) = problem.filter(|problem| !problem.unschedulable.is_empty()) {
-        let since = problem.unschedulable_since.map(|since| format!(" at {since}")).unwrap_or_default();
-        writeln!(out, "  the scheduler said{since}: {}", escape_control(&problem.unschedulable))?;
-        match feasibility.agreement(&problem.unschedulable) {
+    if let Some((said, at)) = scheduling.said(pod) {
+        let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+        writeln!(out, "  the scheduler said{at}: {}", escape_control(said.trim()))?;
+        match feasibility.agreement(said) {
             Agreement::Same => writeln!(out, "  by the facts given it says the same now")?,
             Agreement::NotKnown => {
                 writeln!(out, "  by the facts given nothing refuses it now, but not everything is known")?;
@@ -158,7 +163,18 @@ fn write(
         let fits = if feasibility.would_fit { "would" } else { "would not" };
         writeln!(out, "  the scheduler {} decides; the default one {fits} bind it", escape_control(name))?;
     }
+    if let Some(status) = pod.scheduling.as_deref().filter(|status| !status.nominated_node.is_empty()) {
+        writeln!(out, "  the scheduler keeps {} free for it", escape_control(&status.nominated_node))?;
+    }
     scheduling_details(out, scheduling)?;
+    let problem = pod.problem.clone().map(|mut problem| {
+        problem.unschedulable = Text::default();
+        problem.to_string()
+    });
+    if let Some(problem) = problem.filter(|problem| !problem.is_empty()) {
+        writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(problem))?;
+    }
+    events(out, &scheduling.events)?;
     let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
     let requests = if requests.is_empty() { "nothing".into() } else { amounts(requests.iter()) };
     writeln!(out, "  {DIM}requests {requests}{DIM:#}")?;
@@ -166,6 +182,18 @@ fn write(
         writeln!(out, "  {DIM}left on the node: {}{DIM:#}", amounts(left.iter()))?;
     }
     out.flush()
+}
+
+/// Lists the latest Events.
+pub(super) fn events(out: &mut impl Write, events: &[ReportedEvent]) -> io::Result<()> {
+    for event in events.iter().take(EVENTS) {
+        writeln!(out, "  {DIM}event {}{DIM:#}", escape_control(event))?;
+    }
+    let more = events.len().saturating_sub(EVENTS);
+    if more > 0 {
+        writeln!(out, "  {DIM}and {} (-o json shows all){DIM:#}", plural(more, "earlier event"))?;
+    }
+    Ok(())
 }
 
 /// Says by names and numbers why a pod is not bound, and what would help.

@@ -442,7 +442,7 @@ macro_rules! claimable {
             }
 
             fn controller(&self) -> Option<&ControllerRef> {
-                self.controller.as_ref()
+                self.controller.as_deref()
             }
 
             fn is_being_deleted(&self) -> bool {

@@ -69,7 +69,7 @@ fn change_one(facts: &mut OwnedSnapshot, own_hash: &str, what: u8, which: usize,
                     pod.labels = pod.labels.with(HASH_LABEL, hash);
                 }
                 4 => pod.deleted = odd.then_some(now),
-                5 => pod.controller = (value % 4 != 0).then_some(owner),
+                5 => pod.controller = (value % 4 != 0).then_some(owner.into()),
                 _ => pod.labels = pod.labels.with("app", if odd { "agent" } else { "other" }),
             }
         }

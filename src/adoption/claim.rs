@@ -100,7 +100,7 @@ pub(crate) fn controls_pod(daemonset: &DaemonSet, pod: &Pod) -> bool {
     // Compare kind and name first: they are usually stored inline, whereas the uid is behind a pointer.
     let is_controller =
         |owner: &ControllerRef| owner.kind == "DaemonSet" && owner.name == daemonset.name && owner.uid == daemonset.uid;
-    pod.controller.as_ref().is_some_and(is_controller) && pod.namespace == daemonset.namespace
+    pod.controller.as_deref().is_some_and(is_controller) && pod.namespace == daemonset.namespace
 }
 
 pub(crate) fn controls_revision(daemonset: &DaemonSet, revision: &ControllerRevision) -> bool {

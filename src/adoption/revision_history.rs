@@ -15,7 +15,7 @@ use super::{
     reason::{ReleaseReason, RevisionDeleteReason, RevisionUpdateReason},
     template_hash::{equals_ignoring_nulls, extra_fields, hash_after, revision_data},
 };
-use crate::model::{ControllerRevision, DaemonSet, HASH_LABEL, ObjectRef, Text};
+use crate::model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, ObjectRef, Text};
 
 /// A DaemonSet's revisions, compared with its template.
 ///
@@ -231,7 +231,7 @@ impl RevisionHistory {
         let mut revision = ControllerRevision::new(daemonset.namespace.clone(), name, number, data);
         revision.labels = daemonset.template.labels().with(HASH_LABEL, hash.clone());
         revision.annotations = daemonset.annotations.clone();
-        revision.controller = Some(daemonset.into());
+        revision.controller = Some(ControllerRef::from(daemonset).into());
         self.changes.push(RevisionStep::Create { revision: Box::new(revision) });
         self.hash = hash;
     }

@@ -62,10 +62,9 @@ impl PodBlueprint {
         let owner = field("ownerReferences").and_then(|owners| owners.get(0));
         let mut pod = Pod::new(text(field("namespace")), name);
         pod.labels = self.0.labels.clone();
-        pod.controller = owner.map(|owner| ControllerRef {
-            kind: text(owner.get("kind")),
-            name: text(owner.get("name")),
-            uid: text(owner.get("uid")),
+        pod.controller = owner.map(|owner| {
+            let (kind, name, uid) = (text(owner.get("kind")), text(owner.get("name")), text(owner.get("uid")));
+            ControllerRef { kind, name, uid }.into()
         });
         let node_name = text(manifest.get("spec").and_then(|spec| spec.get("nodeName")));
         let place = if node_name.is_empty() { PodNode::Intended } else { PodNode::Bound };

@@ -5,7 +5,12 @@ use crate::{
     node::claimed_pod::PodIndex,
 };
 
-use super::{Cluster, NamespaceState, daemonset_state::DaemonSetState, node_table::Slot, pod_table::PlacedPod};
+use super::{
+    Cluster, NamespaceState,
+    daemonset_state::DaemonSetState,
+    node_table::Slot,
+    pod_table::{PlacedPod, may_be_claimed},
+};
 
 impl Cluster {
     pub(super) fn apply_daemonset(&mut self, daemonset: DaemonSet) {
@@ -103,6 +108,9 @@ impl Cluster {
 
     fn node_changed(&mut self, slot: Slot, before: Option<&Node>) {
         let after = self.nodes.at(slot);
+        if let Some(scheduling) = &mut self.scheduling {
+            scheduling.node_changed(slot, after);
+        }
         for (namespace, state) in &mut self.namespaces {
             for (name, daemonset) in &mut state.daemonsets {
                 if daemonset.node_changed(slot, before, after) {
@@ -130,7 +138,7 @@ impl Cluster {
         if before.is_some_and(|placed| placed.pod == pod) {
             return;
         }
-        if pod.controller.as_ref().is_some_and(|owner| owner.kind != "DaemonSet") {
+        if self.scheduling.is_none() && !may_be_claimed(&pod) {
             return self.remove_pod(known);
         }
         let slot = pod.node.name().map(|node| self.nodes.enter(node));
@@ -169,9 +177,13 @@ impl Cluster {
 
     fn pod_changed(&mut self, index: PodIndex, before: Option<&PlacedPod>) {
         let after = self.pods.get(index);
+        if let Some(scheduling) = &mut self.scheduling {
+            scheduling.pod_changed(index, before, after);
+        }
         let Some(Pod { namespace, .. }) = before.or(after).map(|placed| &placed.pod) else { return };
-        let daemonsets = self.namespaces.get_mut(namespace).into_iter().flat_map(|state| &mut state.daemonsets);
-        for (name, daemonset) in daemonsets {
+        let matters = before.into_iter().chain(after).any(|placed| may_be_claimed(&placed.pod));
+        let state = self.namespaces.get_mut(namespace).filter(|_| matters);
+        for (name, daemonset) in state.into_iter().flat_map(|state| &mut state.daemonsets) {
             if daemonset.pod_changed(index, before, after) {
                 self.stale.insert(Key::new(namespace.clone(), name.clone()));
             }

@@ -5,6 +5,7 @@ mod events;
 mod node_table;
 mod pod_indices;
 mod pod_table;
+mod scheduling_facts;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -16,16 +17,19 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::{
+    adoption::RevisionHistory,
     backoff::{Backoff, BackoffEntry, BackoffKey},
     model::{ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, Resource, Text},
     placement::PlacementRules,
     plan::Plan,
-    planner::OwnedSnapshot,
+    planner::{OwnedSnapshot, Snapshot},
+    scheduling::{Admitted, ClusterState, SchedulingObjects},
     settings::Settings,
 };
 use daemonset_state::{ClusterView, DaemonSetState};
 use node_table::NodeTable;
-use pod_table::PodTable;
+use pod_table::{PodTable, may_be_claimed};
+use scheduling_facts::SchedulingFacts;
 
 /// A cluster with all its DaemonSets, for controllers. The cost of a plan depends on what has changed since the last
 /// plan, not on the size of the cluster.
@@ -35,7 +39,7 @@ use pod_table::PodTable;
 /// 1. Lists: [`resync`](Cluster::resync) with all objects of each of the five kinds, or [`apply`](Cluster::apply) for each
 ///    and [`retain`](Cluster::retain) at the end of its list. Until every kind was listed, nothing is stale and there are no
 ///    plans, since what was not listed is unknown rather than missing. Pods with a controller of another kind than
-///    DaemonSet are not kept.
+///    DaemonSet are not kept, unless the scheduler's facts are ([`with_scheduling`](Cluster::with_scheduling)).
 /// 2. Events: [`apply`](Cluster::apply) and [`delete`](Cluster::delete), and lists again after an interruption.
 /// 3. [`stale`](Cluster::stale) returns the DaemonSets to plan for. [`next_stale_after`](Cluster::next_stale_after)
 ///    returns when time alone makes another DaemonSet stale.
@@ -71,6 +75,8 @@ pub struct Cluster {
     pods: PodTable,
     interner: Interner,
     namespaces: HashMap<Text, NamespaceState, RandomState>,
+    /// What the scheduler looks at, if that is kept.
+    scheduling: Option<SchedulingFacts>,
     /// The kinds of which all objects are known.
     listed: BTreeSet<Kind>,
     /// The DaemonSets for which the effects of the last plan do not show yet, known or not, with their uid if it was
@@ -94,6 +100,27 @@ impl Cluster {
     /// Creates a cluster without objects.
     pub fn new(settings: Settings) -> Self {
         Self { settings, ..Self::default() }
+    }
+
+    /// Creates a cluster without objects that also keeps what the default scheduler looks at: the pods of all controllers,
+    /// and what they request of each node. See [`cluster_state`](Self::cluster_state).
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Settings, model::{Node, Pod}, scheduling::SchedulingObjects};
+    /// let mut cluster = Cluster::with_scheduling(Settings::default());
+    /// let node = r#"{"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "1", "pods": "110"}}}"#;
+    /// cluster.apply(serde_json::from_str::<Node>(node)?);
+    /// let pod = r#"{"metadata": {"name": "web"}, "spec": {"nodeName": "a", "containers": [
+    ///     {"name": "web", "resources": {"requests": {"cpu": "300m"}}}]}}"#;
+    /// cluster.apply(serde_json::from_str::<Pod>(pod)?);
+    /// cluster.set_complete();
+    /// let objects = SchedulingObjects::default();
+    /// let state = cluster.cluster_state(&objects).unwrap();
+    /// assert_eq!(state.left_on("a").unwrap().get("cpu").to_string(), "700m");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn with_scheduling(settings: Settings) -> Self {
+        Self { scheduling: Some(SchedulingFacts::default()), ..Self::new(settings) }
     }
 
     /// Applies an object that was added or changed: one of the five types, or an [`Object`] of any of them.
@@ -353,7 +380,7 @@ impl Cluster {
         }
         let NamespaceState { namespace, daemonsets, revisions } = self.namespaces.get(&key.namespace)?;
         let (namespace, daemonset) = (namespace.clone()?, daemonsets.get(&key.name)?);
-        let pods = self.pods.iter().filter(|pod| pod.namespace == key.namespace).cloned().collect();
+        let pods = self.pods().filter(|pod| pod.namespace == key.namespace).cloned().collect();
         let nodes = self.nodes.iter().cloned().collect();
         let mut facts = OwnedSnapshot::new(daemonset.daemonset.clone(), nodes, pods, namespace);
         facts.revisions = Some(revisions.values().cloned().collect());
@@ -362,6 +389,43 @@ impl Cluster {
         facts.backoff = self.backoff.clone();
         facts.expectations_satisfied = self.are_satisfied(key);
         Some(facts)
+    }
+
+    /// Returns what the default scheduler knows of the cluster, to ask whether pods would be bound; `objects` are those besides
+    /// nodes, pods and namespaces. `None` if the cluster does not [keep it](Self::with_scheduling) or is not
+    /// [complete](Self::is_complete).
+    ///
+    /// The sums for each node are kept up to date, and pods are looked at only where a rule needs them.
+    pub fn cluster_state<'c>(&'c self, objects: &'c SchedulingObjects) -> Option<ClusterState<'c>> {
+        let facts = self.scheduling.as_ref().filter(|_| self.is_complete())?;
+        let namespaces = self.namespaces.values().filter_map(|state| state.namespace.as_ref());
+        Some(ClusterState::kept(facts.state(&self.nodes, &self.pods, namespaces), objects))
+    }
+
+    /// Returns a pod by the template of a DaemonSet for no node in particular, as admission would store it, and what admission
+    /// made of it: what [`ClusterState::pods_like`] takes. `None` if the DaemonSet or its namespace is unknown, or if its
+    /// template cannot be read.
+    ///
+    /// ```
+    /// use daemonplan::{Cluster, Key, Settings, model::{DaemonSet, Namespace, Node}, scheduling::SchedulingObjects};
+    /// let mut cluster = Cluster::with_scheduling(Settings::default());
+    /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+    /// cluster.apply(Namespace::new("prod"));
+    /// cluster.apply(daemonset);
+    /// cluster.apply(Node::new("a"));
+    /// cluster.set_complete();
+    /// let objects = SchedulingObjects::default();
+    /// let (pod, _) = cluster.admitted_pod(&Key::new("prod", "agent"), &objects).unwrap();
+    /// let state = cluster.cluster_state(&objects).unwrap();
+    /// assert!(state.pods_like(&pod).on("a").would_fit);
+    /// # Ok::<(), daemonplan::model::RequirementError>(())
+    /// ```
+    pub fn admitted_pod(&self, key: &Key, objects: &SchedulingObjects) -> Option<(Pod, Admitted)> {
+        let NamespaceState { namespace, daemonsets, revisions } = self.namespaces.get(&key.namespace)?;
+        let daemonset = &daemonsets.get(&key.name)?.daemonset;
+        let history = RevisionHistory::new(daemonset, revisions.values());
+        let snapshot = Snapshot::new(daemonset, &[], &[], namespace.as_ref()?).settings(&self.settings);
+        snapshot.admitted_pod_of(history.hash(), objects)
     }
 
     /// Returns the rules about nodes of a DaemonSet; `None` if it or its namespace is unknown.
@@ -387,7 +451,7 @@ impl Cluster {
 
     /// Returns the pods as last applied that a DaemonSet may claim, in any order.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
-        self.pods.iter()
+        self.pods.iter().filter(|pod| may_be_claimed(pod))
     }
 
     /// Returns the ControllerRevisions as last applied, in any order.
@@ -402,7 +466,8 @@ impl Cluster {
 
     /// Returns a pod as last applied, if a DaemonSet may claim it.
     pub fn pod(&self, key: &Key) -> Option<&Pod> {
-        Some(&self.pods.get(self.pods.find(&key.namespace, &key.name)?)?.pod)
+        let placed = self.pods.get(self.pods.find(&key.namespace, &key.name)?)?;
+        Some(&placed.pod).filter(|pod| may_be_claimed(pod))
     }
 
     /// Returns a node as last applied.
@@ -423,7 +488,7 @@ impl Cluster {
     fn keys(&self, kind: Kind) -> Box<dyn Iterator<Item = Key> + '_> {
         match kind {
             Kind::Node => Box::new(self.nodes().map(Node::key)),
-            Kind::Pod => Box::new(self.pods().map(Pod::key)),
+            Kind::Pod => Box::new(self.pods.iter().map(Pod::key)),
             Kind::Namespace => {
                 Box::new(self.namespaces.values().filter_map(|state| state.namespace.as_ref().map(Namespace::key)))
             }

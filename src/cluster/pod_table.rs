@@ -39,10 +39,16 @@ pub(super) struct PodOwner {
     pub(super) controller: Option<Text>,
 }
 
+/// Whether a DaemonSet may claim a pod: whether it is an orphan or has a DaemonSet as its controller.
+pub(super) fn may_be_claimed(pod: &Pod) -> bool {
+    pod.controller.as_ref().is_none_or(|owner| owner.kind == "DaemonSet")
+}
+
 impl PodOwner {
-    pub(super) fn of(pod: &Pod) -> Self {
+    /// `None` for pods that no DaemonSet may claim.
+    fn of(pod: &Pod) -> Option<Self> {
         let controller = pod.controller.as_ref().map(|owner| owner.uid.clone());
-        Self { namespace: pod.namespace.clone(), controller }
+        may_be_claimed(pod).then(|| Self { namespace: pod.namespace.clone(), controller })
     }
 }
 
@@ -67,12 +73,12 @@ impl PodTable {
         self.pods.iter().map(|placed| &placed.pod)
     }
 
-    pub(super) fn insert(&mut self, mut placed: PlacedPod) -> PodIndex {
-        let owner = self.share_owner(&mut placed.pod);
+    pub(super) fn insert(&mut self, placed: PlacedPod) -> PodIndex {
+        let owner = PodOwner::of(&placed.pod);
         let Pod { namespace, name, .. } = &placed.pod;
         let of_name = code(&self.seed, namespace, name);
         let index = self.pods.insert(placed);
-        self.by_owner.entry(owner).or_default().insert(index);
+        self.join(owner, index);
         let code = |index: &PodIndex| {
             self.pods.get(*index).map_or(0, |PlacedPod { pod, .. }| code(&self.seed, &pod.namespace, &pod.name))
         };
@@ -81,20 +87,20 @@ impl PodTable {
     }
 
     /// Replaces a pod by its new state and returns the old one.
-    pub(super) fn replace(&mut self, index: PodIndex, mut new: PlacedPod) -> Option<PlacedPod> {
-        let after = self.share_owner(&mut new.pod);
+    pub(super) fn replace(&mut self, index: PodIndex, new: PlacedPod) -> Option<PlacedPod> {
+        let after = PodOwner::of(&new.pod);
         let old = mem::replace(self.pods.get_mut(index)?, new);
         let before = PodOwner::of(&old.pod);
         if before != after {
-            self.leave(&before, index);
-            self.by_owner.entry(after).or_default().insert(index);
+            self.leave(before, index);
+            self.join(after, index);
         }
         Some(old)
     }
 
     pub(super) fn remove(&mut self, index: PodIndex) -> Option<PlacedPod> {
         let old = self.pods.remove(index)?;
-        self.leave(&PodOwner::of(&old.pod), index);
+        self.leave(PodOwner::of(&old.pod), index);
         if let Ok(entry) =
             self.by_name.find_entry(code(&self.seed, &old.pod.namespace, &old.pod.name), |other| *other == index)
         {
@@ -103,23 +109,20 @@ impl PodTable {
         Some(old)
     }
 
-    fn leave(&mut self, owner: &PodOwner, index: PodIndex) {
-        if let Some(pods) = self.by_owner.get_mut(owner) {
-            pods.remove(&index);
-            if pods.is_empty() {
-                self.by_owner.remove(owner);
-            }
+    fn join(&mut self, owner: Option<PodOwner>, index: PodIndex) {
+        if let Some(owner) = owner {
+            self.by_owner.entry(owner).or_default().insert(index);
         }
     }
 
-    /// Shares the controller's uid between pods, and returns the pod's owner.
-    fn share_owner(&mut self, pod: &mut Pod) -> PodOwner {
-        let own = PodOwner::of(pod);
-        let owner = self.by_owner.get_key_value(&own).map_or(own, |(known, _)| known.clone());
-        if let Some((owner, uid)) = pod.controller.as_mut().zip(owner.controller.as_ref()) {
-            owner.uid = uid.clone();
+    fn leave(&mut self, owner: Option<PodOwner>, index: PodIndex) {
+        let Some(owner) = owner else { return };
+        if let Some(pods) = self.by_owner.get_mut(&owner) {
+            pods.remove(&index);
+            if pods.is_empty() {
+                self.by_owner.remove(&owner);
+            }
         }
-        owner
     }
 }
 

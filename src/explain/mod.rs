@@ -20,7 +20,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     adoption::claim::controls_pod,
     context::SyncMode,
-    model::{Pod, Taint, Text, UpdateStrategy},
+    model::{Pod, ReportedEvent, Taint, Text, UpdateStrategy},
     node::claimed_pod::ClaimedPod,
     placement::{PlacementCheck, Remedy, Verdict},
     plan::{CreateReason, MissingFact, Warning},
@@ -67,6 +67,9 @@ pub struct Explanation {
     /// What admission makes of the pods that are created; `None` without [scheduling facts](Snapshot::scheduling).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admission: Option<AdmissionExplanation>,
+    /// The Events about the DaemonSet among the [scheduling facts](Snapshot::scheduling), the latest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<ReportedEvent>,
 }
 
 /// Why pods of the DaemonSet run on a node or not, and why they are created or deleted there.
@@ -270,7 +273,8 @@ impl Snapshot<'_> {
         let claims = if mode == SyncMode::Reconcile { pod::claims(self.daemonset, self.pods) } else { Vec::new() };
         let mut warnings = plan.warnings;
         warnings.extend(self.pod_warnings_by(&context.rules.history));
-        let mut explanation = Explanation { nodes, claims, update, rollout: plan.rollout, warnings, admission: None };
+        let mut explanation =
+            Explanation { nodes, claims, update, rollout: plan.rollout, warnings, admission: None, events: Vec::new() };
         if let Some(state) = self.scheduling.filter(|_| mode == SyncMode::Reconcile) {
             self.explain_scheduling(state, &mut explanation);
         }

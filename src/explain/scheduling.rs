@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Explanation, NodeExplanation, PodExplanation};
 use crate::{
-    model::{Pod, Text},
+    model::{Pod, ReportedEvent, Resource, Text},
     plan::MissingFact,
     planner::Snapshot,
     scheduling::{
@@ -37,9 +38,12 @@ pub struct SchedulingExplanation {
     pub feasibility: Feasibility,
     /// What would make the pod fit on its node.
     pub remedies: Vec<ExplainedRemedy>,
-    /// How the pod's condition `PodScheduled` compares; `None` if the condition says nothing.
+    /// How what the scheduler [said](Self::said) compares; `None` if it said nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
+    /// The Events about the pod, the latest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<ReportedEvent>,
 }
 
 /// A remedy, and its text.
@@ -87,14 +91,20 @@ impl SchedulingExplanation {
     pub fn new(state: &ClusterState<'_>, pod: &Pod) -> Self {
         let feasibility = state.feasibility(pod);
         let remedies = state.remedies(pod);
-        Self::of(feasibility, remedies, pod)
+        let events = state.objects().events_about("Pod", &pod.key(), &pod.uid).into_iter().cloned().collect();
+        Self::of(feasibility, remedies, pod, events)
     }
 
-    fn of(feasibility: Feasibility, remedies: Vec<SchedulingRemedy>, pod: &Pod) -> Self {
-        let said = pod.problem.as_ref().map(|problem| &problem.unschedulable).filter(|said| !said.is_empty());
-        let agreement = said.map(|said| feasibility.agreement(said));
+    fn of(feasibility: Feasibility, remedies: Vec<SchedulingRemedy>, pod: &Pod, events: Vec<ReportedEvent>) -> Self {
+        let agreement = said(pod, &events).map(|(said, _)| feasibility.agreement(said));
         let remedies = remedies.into_iter().map(|remedy| ExplainedRemedy { text: remedy.to_string(), remedy });
-        Self { remedies: remedies.collect(), agreement, feasibility }
+        Self { remedies: remedies.collect(), agreement, events, feasibility }
+    }
+
+    /// Returns what the scheduler said last about a pod that it has not bound, and when: the message of the condition
+    /// `PodScheduled`, or that of an Event.
+    pub fn said<'s>(&'s self, pod: &'s Pod) -> Option<(&'s Text, Option<Timestamp>)> {
+        said(pod, &self.events)
     }
 
     /// Returns the scheduler's own reasons why the pod's node is refused, such as `Insufficient cpu`.
@@ -115,6 +125,9 @@ impl Snapshot<'_> {
     pub(super) fn explain_scheduling(&self, state: &ClusterState<'_>, explanation: &mut Explanation) {
         let Some((new, Admitted { spec, changes, refusal })) = self.admitted_pod(state.objects()) else { return };
         let quotas = self.admission(state.objects()).quota_room(&spec);
+        let daemonset = self.daemonset;
+        let events = state.objects().events_about("DaemonSet", &daemonset.key(), &daemonset.uid);
+        explanation.events = events.into_iter().cloned().collect();
         explanation.admission = Some(AdmissionExplanation { changes, refusal, quotas });
         if self.missing.contains(MissingFact::Pods) || self.missing.contains(MissingFact::Nodes) {
             return;
@@ -137,6 +150,13 @@ impl Snapshot<'_> {
     }
 }
 
+fn said<'s>(pod: &'s Pod, events: &'s [ReportedEvent]) -> Option<(&'s Text, Option<Timestamp>)> {
+    let condition = pod.problem.as_ref().filter(|problem| !problem.unschedulable.is_empty());
+    let condition = condition.map(|problem| (&problem.unschedulable, problem.unschedulable_since));
+    let mut events = events.iter().filter(|event| event.reason == "FailedScheduling" && !pod.node.is_bound());
+    condition.or_else(|| events.next().map(|event| (&event.message, event.last)))
+}
+
 /// A pod that the scheduler has yet to bind.
 fn is_waiting(pod: &Pod) -> bool {
     !pod.node.is_bound() && !pod.is_terminal() && !pod.is_being_deleted()
@@ -153,5 +173,5 @@ fn new_pod_on(
     let going: Vec<_> = going.filter(|pod| pod.node.is_bound()).collect();
     let feasibility = alike.on_without(node.node.clone(), &going);
     let remedies = if feasibility.would_fit { Vec::new() } else { alike.remedies(node.node.clone()) };
-    SchedulingExplanation::of(feasibility, remedies, new)
+    SchedulingExplanation::of(feasibility, remedies, new, Vec::new())
 }

@@ -336,7 +336,7 @@ impl<'a> Simulation<'a> {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::AdoptPod { pod, .. } => {
-                let owner = self.owner();
+                let owner = self.owner().into();
                 self.edit(&pod.name, |pod| pod.controller = Some(owner));
             }
             Action::ReleasePod { pod, .. } => {
@@ -374,7 +374,7 @@ impl<'a> Simulation<'a> {
                 self.cluster.delete::<ControllerRevision>(&revision);
             }
             Action::AdoptRevision { revision, .. } => {
-                let owner = self.owner();
+                let owner = self.owner().into();
                 self.edit_revision(&revision, |revision| revision.controller = Some(owner));
             }
             Action::ReleaseRevision { revision, .. } => {

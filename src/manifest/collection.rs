@@ -121,8 +121,8 @@ pub(super) struct Contents {
 impl Contents {
     /// The controllers of the pods and the revisions.
     fn owners(&self) -> impl Iterator<Item = &ControllerRef> {
-        let pods = self.pods.items.iter().filter_map(|pod| pod.controller.as_ref());
-        pods.chain(self.revisions.items.iter().filter_map(|revision| revision.controller.as_ref()))
+        let pods = self.pods.items.iter().filter_map(|pod| pod.controller.as_deref());
+        pods.chain(self.revisions.items.iter().filter_map(|revision| revision.controller.as_deref()))
     }
 }
 

@@ -78,6 +78,8 @@ impl<R: Read> ObjectVisitor for FactReader<'_, '_, '_, R> {
 impl Sink<'_> {
     /// Reads an object if only the scheduler and admission look at its kind.
     pub(super) fn fact(&mut self, kind: &str, group: &str, text: &mut Source<impl Read>) -> Option<Result<(), Fault>> {
+        // Events have two groups with the same meaning.
+        let group = if kind == "Event" && group == "events.k8s.io" { "" } else { group };
         visit(kind, group, FactReader { sink: self, text })
     }
 

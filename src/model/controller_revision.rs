@@ -35,7 +35,7 @@ pub struct ControllerRevision {
     /// `metadata.deletionTimestamp`.
     pub deleted: Option<Timestamp>,
     /// The owner reference with `controller: true`.
-    pub controller: Option<ControllerRef>,
+    pub controller: Option<Arc<ControllerRef>>,
     /// The revision number; the highest is the newest.
     pub revision: i64,
     /// The patch that restores this revision's template in a DaemonSet.

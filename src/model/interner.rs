@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Labels, Node, Pod, PodSpec, ResourceList, Text, labels::Keys},
+    model::{ControllerRef, Labels, Node, Pod, PodSpec, ResourceList, Text, labels::Keys},
     util::shared_values::SharedValues,
 };
 
@@ -29,7 +29,8 @@ pub struct Interner {
     labels: SharedValues<Labels>,
     specs: SharedValues<Arc<PodSpec>>,
     allocatable: SharedValues<Arc<ResourceList>>,
-    /// Keys and values of taints, names and uids of controllers.
+    controllers: SharedValues<Arc<ControllerRef>>,
+    /// Keys and values of taints.
     texts: SharedValues<Text>,
 }
 
@@ -53,8 +54,7 @@ impl Interner {
             self.specs.share(spec);
         }
         if let Some(controller) = &mut pod.controller {
-            self.texts.share(&mut controller.name);
-            self.texts.share(&mut controller.uid);
+            self.controllers.share(controller);
         }
     }
 }
@@ -76,7 +76,7 @@ mod tests {
             let mut pod = Pod::new("prod", name);
             pod.labels = Labels::from([(long("app"), long("agent"))]);
             let (kind, name, uid) = ("DaemonSet".into(), long("agent").into(), long("uid").into());
-            pod.controller = Some(ControllerRef { kind, name, uid });
+            pod.controller = Some(ControllerRef { kind, name, uid }.into());
             pod
         };
         let (mut nodes, mut pods) = ([node("a"), node("b")], [pod("a"), pod("b")]);

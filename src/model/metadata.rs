@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,7 @@ use crate::model::{DaemonSet, Labels, Text, api_group};
 /// use daemonplan::model::{ControllerRef, DaemonSet, Pod};
 /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
 /// let mut pod = Pod::new("prod", "agent-x2k");
-/// pod.controller = Some(ControllerRef::from(&daemonset));
+/// pod.controller = Some(ControllerRef::from(&daemonset).into());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ControllerRef {
@@ -86,17 +88,18 @@ impl Metadata {
         self.namespace.take().filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| "default".into())
     }
 
-    pub(super) fn controller(&self) -> Option<ControllerRef> {
+    pub(super) fn controller(&self) -> Option<Arc<ControllerRef>> {
         let owners = self.owner_references.as_deref().unwrap_or_default();
         let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
         // Groups of custom resources have a dot, those of Kubernetes' own controllers have none.
         let group = api_group(&owner.api_version);
         let kind = if group.contains('.') { format!("{}.{group}", owner.kind).into() } else { owner.kind.clone() };
-        Some(ControllerRef { kind, name: owner.name.clone(), uid: owner.uid.clone() })
+        Some(ControllerRef { kind, name: owner.name.clone(), uid: owner.uid.clone() }.into())
     }
 
-    pub(super) fn set_controller(&mut self, controller: Option<ControllerRef>) {
-        self.owner_references = controller.map(|ControllerRef { kind, name, uid }| {
+    pub(super) fn set_controller(&mut self, controller: Option<Arc<ControllerRef>>) {
+        self.owner_references = controller.map(|controller| {
+            let ControllerRef { kind, name, uid } = Arc::unwrap_or_clone(controller);
             let (kind, api_version) = match kind.split_once('.') {
                 Some((kind, group)) => (kind.into(), format!("{group}/v1").into()),
                 None => (kind, "apps/v1".into()),

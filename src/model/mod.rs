@@ -24,6 +24,7 @@ mod pod_spec;
 mod pod_template;
 mod pod_wire;
 mod quantity;
+mod reported_event;
 mod requirement;
 mod resource;
 mod storage;
@@ -55,6 +56,7 @@ pub use pod_spec::{
 };
 pub use pod_template::{PodTemplate, PodTemplateError};
 pub use quantity::{InvalidQuantity, Quantity};
+pub use reported_event::ReportedEvent;
 pub(crate) use requirement::parse_bound;
 pub use requirement::{Operator, Requirement, RequirementError};
 pub(crate) use resource::api_group;
@@ -86,7 +88,7 @@ mod tests {
         let labels = Labels::from_iter([("app", "agent"), ("zone", "a")]);
         let time = Some("2026-01-02T03:04:05Z".parse().unwrap());
         let controller =
-            Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "uid-agent".into() });
+            Some(ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "uid-agent".into() }.into());
 
         let mut namespace = Namespace::new("prod");
         namespace.annotations = labels.clone();

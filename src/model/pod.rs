@@ -29,8 +29,8 @@ pub struct Pod {
     pub created: Option<Timestamp>,
     /// `metadata.deletionTimestamp`; set while the pod is being deleted.
     pub deleted: Option<Timestamp>,
-    /// The owner reference with `controller: true`.
-    pub controller: Option<ControllerRef>,
+    /// The owner reference with `controller: true`, which pods of one owner can share.
+    pub controller: Option<Arc<ControllerRef>>,
     /// The node that the pod runs on or is meant for.
     pub node: PodNode,
     /// What the pod has from its template; `None` if that is not known.

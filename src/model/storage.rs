@@ -435,7 +435,7 @@ impl TryFrom<ClaimWire> for PersistentVolumeClaim {
         Ok(Self {
             name: wire.metadata.take_name()?,
             namespace: wire.metadata.take_namespace(),
-            owner: wire.metadata.controller().map(|owner| owner.uid).unwrap_or_default(),
+            owner: wire.metadata.controller().map(|owner| owner.uid.clone()).unwrap_or_default(),
             is_being_deleted: wire.metadata.deletion_timestamp.is_some(),
             is_bound: wire.metadata.annotation(BOUND_ANNOTATION).is_some(),
             selected_node: wire.metadata.annotation(SELECTED_NODE_ANNOTATION).unwrap_or_default(),

@@ -2,19 +2,12 @@
 
 use crate::{
     affinity::PodBlueprint,
-    model::{Pod, well_known::PROJECT_NODE_SELECTOR_ANNOTATION},
+    model::{Pod, Text, well_known::PROJECT_NODE_SELECTOR_ANNOTATION},
     planner::Snapshot,
     scheduling::{Admitted, PodAdmission, SchedulingObjects},
 };
 
 impl Snapshot<'_> {
-    /// Returns a pod by the current template for no node in particular, before admission. `None` if the template cannot be
-    /// read.
-    pub(crate) fn new_pod(&self) -> Option<Pod> {
-        let blueprint = PodBlueprint::new(self.daemonset, &self.daemonset.template, self.history().hash());
-        Some(blueprint.pod("", "")).filter(|pod| pod.spec.is_some())
-    }
-
     /// Returns the admission plugins of the cluster.
     pub(crate) fn admission<'s>(&'s self, objects: &'s SchedulingObjects) -> PodAdmission<'s> {
         let admission = PodAdmission::new(self.namespace, objects);
@@ -28,7 +21,12 @@ impl Snapshot<'_> {
 
     /// Returns a pod by the current template after admission, and what admission made of it.
     pub(crate) fn admitted_pod(&self, objects: &SchedulingObjects) -> Option<(Pod, Admitted)> {
-        let mut pod = self.new_pod()?;
+        self.admitted_pod_of(self.history().hash(), objects)
+    }
+
+    /// Returns the same, with the hash of the template.
+    pub(crate) fn admitted_pod_of(&self, hash: &Text, objects: &SchedulingObjects) -> Option<(Pod, Admitted)> {
+        let mut pod = PodBlueprint::new(self.daemonset, &self.daemonset.template, hash).pod("", "");
         let admitted = self.admission(objects).admit(pod.spec.as_deref()?);
         pod.spec = Some(admitted.spec.clone().into());
         Some((pod, admitted))

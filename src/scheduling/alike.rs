@@ -1,13 +1,13 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    ClusterState, Feasibility, SchedulingBlocker, SchedulingRemedy,
-    cluster_state::is_same,
+    Amounts, ClusterState, Feasibility, SchedulingBlocker, SchedulingRemedy,
     cycle::{self, refusal},
     incoming::{Incoming, Trial},
+    load::assigned,
     remedy::remedies,
 };
-use crate::model::{Pod, PodNode, PodVolume, Text};
+use crate::model::{Pod, PodNode, PodSpec, PodVolume, Text};
 
 /// Pods that differ only in the node they are for, as those of a DaemonSet: what is the same for all is worked out once.
 ///
@@ -21,6 +21,8 @@ use crate::model::{Pod, PodNode, PodVolume, Text};
 #[derive(Debug)]
 pub struct PodsAlike<'s> {
     incoming: Incoming<'s>,
+    /// What the pod requests that left last: others that leave mostly have its spec.
+    last_left: Option<(Arc<PodSpec>, Amounts)>,
 }
 
 impl<'s> PodsAlike<'s> {
@@ -33,7 +35,7 @@ impl<'s> PodsAlike<'s> {
         if spec.volumes.iter().any(|volume| matches!(volume, PodVolume::Ephemeral { .. })) {
             spec.to_mut().volumes.retain(|volume| !matches!(volume, PodVolume::Ephemeral { .. }));
         }
-        Self { incoming: Incoming::with_spec(state, pod, spec) }
+        Self { incoming: Incoming::with_spec(state, pod, spec), last_left: None }
     }
 
     fn aim_at(&mut self, node: impl Into<Text>) {
@@ -73,8 +75,16 @@ impl<'s> PodsAlike<'s> {
         let info = self.incoming.state.nodes.get(node)?;
         let mut trial = Trial::new(&self.incoming, info);
         for pod in leave {
-            if trial.pods.iter().any(|other| is_same(other, pod)) {
-                trial.remove_for_good(pod);
+            if trial.pods.holds(pod) {
+                match &pod.spec {
+                    Some(spec) if pod.scheduling.is_none() => {
+                        let known = self.last_left.take().filter(|(known, _)| Arc::ptr_eq(known, spec));
+                        let (_, requests) =
+                            self.last_left.insert(known.unwrap_or_else(|| (spec.clone(), assigned(pod))));
+                        trial.remove_for_good_with(pod, requests);
+                    }
+                    _ => trial.remove_for_good(pod),
+                }
             }
         }
         refusal(&trial)

@@ -51,14 +51,14 @@ impl Amounts {
         fixed.into_iter().chain(others).filter(|(_, amount)| *amount != 0)
     }
 
-    /// Adds the amounts of `other`.
+    /// Adds the amounts of `other`. Sums beyond 64 bits wrap around, as in the scheduler.
     pub fn add(&mut self, other: &Self) {
-        self.combine(other, i64::saturating_add);
+        self.combine(other, i64::wrapping_add);
     }
 
     /// Takes the amounts of `other` off.
     pub fn subtract(&mut self, other: &Self) {
-        self.combine(other, i64::saturating_sub);
+        self.combine(other, i64::wrapping_sub);
     }
 
     fn combine(&mut self, other: &Self, operation: fn(i64, i64) -> i64) {
@@ -68,6 +68,9 @@ impl Amounts {
         for (resource, amount) in &other.scalar {
             let own = self.scalar.entry(resource.clone()).or_default();
             *own = operation(*own, *amount);
+            if *own == 0 {
+                self.scalar.remove(resource);
+            }
         }
     }
 

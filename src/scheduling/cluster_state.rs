@@ -1,12 +1,15 @@
-use std::{collections::HashMap, sync::Arc};
+//! What the scheduler knows: nodes, the pods on them, namespaces and other objects.
 
+use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
+
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::{
-    Amounts, Feasibility, PodsAlike, SchedulingBlocker, SchedulingObjects, SchedulingRemedy, cycle, incoming::Incoming,
-    remedy::remedies,
+    Amounts, SchedulingObjects,
+    load::{Allocatable, NodeLoad, excludes_others, is_nominated, is_same, priority, takes_room},
 };
-use crate::model::{Labels, Namespace, Node, Pod, PodNode, PodSpec, ResourceList, Text};
+use crate::model::{Labels, Namespace, Node, Pod, PodSpec, ResourceList, Text};
 
 /// What the default scheduler knows of a cluster: nodes, the pods on them, and the objects that volumes and budgets need.
 ///
@@ -36,32 +39,55 @@ use crate::model::{Labels, Namespace, Node, Pod, PodNode, PodSpec, ResourceList,
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClusterState<'a> {
-    pub(super) nodes: IndexMap<&'a str, NodeInfo<'a>>,
+    pub(super) nodes: IndexMap<&'a str, NodeInfo<'a>, RandomState>,
     pub(super) objects: &'a SchedulingObjects,
-    namespaces: HashMap<&'a str, &'a Labels>,
+    namespaces: HashMap<&'a str, &'a Labels, RandomState>,
     /// Pods without a node for which the scheduler keeps one free.
     nominated: Vec<&'a Pod>,
     /// The pods on nodes whose anti-affinity can exclude others, with the names of the nodes.
     pub(super) excluding: Vec<(&'a str, &'a Pod)>,
-    /// What pods of each spec request, because pods alike share it.
-    requests: HashMap<*const PodSpec, Amounts>,
 }
 
 /// A node and the pods that count there.
 #[derive(Clone, Debug)]
 pub(super) struct NodeInfo<'a> {
     pub(super) node: &'a Node,
-    pub(super) pods: Vec<&'a Pod>,
-    /// What these pods request together.
-    pub(super) requested: Amounts,
-    /// What pods can request; `None` if that is not known.
-    pub(super) allocatable: Option<Allocatable>,
+    pub(super) pods: NodePods<'a>,
+    pub(super) load: Cow<'a, NodeLoad>,
 }
 
+/// The pods on a node.
 #[derive(Clone, Debug)]
-pub(super) struct Allocatable {
-    pub(super) amounts: Amounts,
-    pub(super) pods: i64,
+pub(super) enum NodePods<'a> {
+    Listed(Vec<&'a Pod>),
+    /// Pods that are kept elsewhere. They are looked up when they are asked for.
+    Kept {
+        pods: &'a dyn KeptPods,
+        /// The number of the node.
+        slot: u32,
+        indices: &'a [u32],
+    },
+}
+
+/// Pods and the nodes they are on, which have numbers.
+pub(crate) trait KeptPods: fmt::Debug + Send + Sync {
+    /// Returns the pod with this number.
+    fn pod(&self, index: u32) -> Option<&Pod>;
+
+    /// Whether the pod of this namespace and name is on the node with this number.
+    fn is_on(&self, pod: &Pod, slot: u32) -> bool;
+}
+
+/// The facts that are kept of a cluster, with sums that are kept up to date.
+pub(crate) struct KeptState<'a> {
+    pub(crate) pods: &'a dyn KeptPods,
+    /// The nodes, each with its number, its sums and the numbers of its pods.
+    pub(crate) nodes: Vec<(&'a Node, u32, &'a NodeLoad, &'a [u32])>,
+    pub(crate) namespaces: Vec<&'a Namespace>,
+    /// The pods for which the scheduler keeps a node free.
+    pub(crate) nominated: Vec<&'a Pod>,
+    /// The pods on nodes that can keep others off by their anti-affinity.
+    pub(crate) excluding: Vec<&'a Pod>,
 }
 
 impl<'a> ClusterState<'a> {
@@ -72,92 +98,69 @@ impl<'a> ClusterState<'a> {
         namespaces: impl IntoIterator<Item = &'a Namespace>,
         objects: &'a SchedulingObjects,
     ) -> Self {
-        let mut state = Self {
-            nodes: nodes.into_iter().map(|node| (node.name.as_str(), NodeInfo::new(node))).collect(),
-            objects,
-            namespaces: namespaces.into_iter().map(|namespace| (namespace.name.as_str(), &namespace.labels)).collect(),
-            nominated: Vec::new(),
-            excluding: Vec::new(),
-            requests: HashMap::new(),
-        };
-        state.nodes.sort_unstable_keys();
-        pods.into_iter().for_each(|pod| state.add(pod));
-        state
+        let mut nodes: Vec<_> = nodes.into_iter().collect();
+        nodes.sort_by_key(|node| &node.name);
+        let mut listed: IndexMap<_, _, RandomState> = nodes
+            .into_iter()
+            .map(|node| {
+                let mut load = NodeLoad::default();
+                load.set_node(Some(node));
+                (node.name.as_str(), (node, Vec::new(), load))
+            })
+            .collect();
+        let (mut nominated, mut excluding) = (Vec::new(), Vec::new());
+        // Pods alike share their spec.
+        let mut requests = HashMap::<*const PodSpec, Amounts, RandomState>::default();
+        for pod in pods {
+            if is_nominated(pod) {
+                nominated.push(pod);
+            }
+            let node = pod.node.name().filter(|_| takes_room(pod));
+            let Some((_, pods, load)) = node.and_then(|node| listed.get_mut(node.as_str())) else { continue };
+            match &pod.spec {
+                Some(spec) if pod.scheduling.is_none() => {
+                    let requests = requests.entry(Arc::as_ptr(spec));
+                    load.add_requests(pod, requests.or_insert_with(|| Amounts::from(&spec.requests())));
+                }
+                _ => load.add(pod),
+            }
+            pods.push(pod);
+            if excludes_others(pod) {
+                excluding.push(pod);
+            }
+        }
+        let nodes = listed.into_iter().map(|(name, (node, pods, load))| {
+            (name, NodeInfo { node, pods: NodePods::Listed(pods), load: Cow::Owned(load) })
+        });
+        Self::of(nodes.collect(), namespaces, nominated, excluding, objects)
     }
 
-    fn add(&mut self, pod: &'a Pod) {
-        if pod.is_terminal() {
-            return;
-        }
-        match &pod.node {
-            PodNode::Bound(node) => {
-                if let Some(info) = self.nodes.get_mut(node.as_str()) {
-                    match &pod.spec {
-                        Some(spec) if pod.scheduling.is_none() => {
-                            let requests = self.requests.entry(Arc::as_ptr(spec));
-                            info.requested.add(requests.or_insert_with(|| Amounts::from(&spec.requests())));
-                        }
-                        _ => info.requested.add(&assigned(pod)),
-                    }
-                    info.pods.push(pod);
-                    if pod.spec.as_ref().is_some_and(|spec| !spec.pod_anti_affinity.is_empty()) {
-                        self.excluding.push((node.as_str(), pod));
-                    }
-                }
-            }
-            PodNode::Intended(_) | PodNode::None => {
-                if pod.scheduling.as_ref().is_some_and(|status| !status.nominated_node.is_empty()) {
-                    self.nominated.push(pod);
-                }
-            }
-        }
+    /// Takes the facts that are kept of a cluster.
+    pub(crate) fn kept(kept: KeptState<'a>, objects: &'a SchedulingObjects) -> Self {
+        let KeptState { pods, mut nodes, namespaces, nominated, excluding } = kept;
+        nodes.sort_unstable_by_key(|(node, ..)| &node.name);
+        let nodes = nodes.into_iter().map(|(node, slot, load, indices)| {
+            let pods = NodePods::Kept { pods, slot, indices };
+            (node.name.as_str(), NodeInfo { node, pods, load: Cow::Borrowed(load) })
+        });
+        Self::of(nodes.collect(), namespaces, nominated, excluding, objects)
+    }
+
+    fn of(
+        nodes: IndexMap<&'a str, NodeInfo<'a>, RandomState>,
+        namespaces: impl IntoIterator<Item = &'a Namespace>,
+        nominated: Vec<&'a Pod>,
+        excluding: Vec<&'a Pod>,
+        objects: &'a SchedulingObjects,
+    ) -> Self {
+        let namespaces = namespaces.into_iter().map(|namespace| (namespace.name.as_str(), &namespace.labels)).collect();
+        let excluding = excluding.into_iter().filter_map(|pod| Some((pod.node.name()?.as_str(), pod))).collect();
+        Self { nodes, objects, namespaces, nominated, excluding }
     }
 
     /// Returns the objects besides nodes, pods and namespaces.
     pub fn objects(&self) -> &'a SchedulingObjects {
         self.objects
-    }
-
-    /// Decides whether the default scheduler would bind a pod, to which node, and if not, why.
-    ///
-    /// The pod need not be one of the pods of this state. If it is, it does not stand in its own way. A pod for one node, as
-    /// those of DaemonSets, is held against that node, bound or not; other pods against all nodes.
-    pub fn feasibility(&self, pod: &Pod) -> Feasibility {
-        cycle::feasibility(&Incoming::new(self, pod))
-    }
-
-    /// Returns the means to decide about many pods like `pod`, each for another node: those of a DaemonSet.
-    ///
-    /// ```
-    /// use daemonplan::{model::{Node, Pod}, scheduling::{ClusterState, SchedulingObjects}};
-    /// let node = |name: &str, pods: u32| serde_json::from_str::<Node>(&format!(
-    ///     r#"{{"metadata": {{"name": "{name}"}}, "status": {{"allocatable": {{"pods": "{pods}"}}}}}}"#,
-    /// ));
-    /// let nodes = [node("a", 110)?, node("b", 0)?];
-    /// let objects = SchedulingObjects::default();
-    /// let state = ClusterState::new(&nodes, [], [], &objects);
-    /// let pod: Pod = serde_json::from_str(
-    ///     r#"{"metadata": {"name": "agent"}, "spec": {"containers": [{"name": "agent"}]}}"#,
-    /// )?;
-    /// let mut alike = state.pods_like(&pod);
-    /// assert!(alike.on("a").would_fit && !alike.on("b").would_fit);
-    /// # Ok::<(), serde_json::Error>(())
-    /// ```
-    pub fn pods_like<'s>(&'s self, pod: &'s Pod) -> PodsAlike<'s> {
-        PodsAlike::new(self, pod)
-    }
-
-    /// Asks every plugin on its own whether it refuses a node for a pod. Nodes kept free for other pods are ignored.
-    pub fn blockers(&self, pod: &Pod, node: &str) -> Vec<SchedulingBlocker> {
-        let incoming = Incoming::new(self, pod);
-        incoming.blockers(self.nodes.get(node))
-    }
-
-    /// Finds what would make a pod fit on its node: pods that leave, and changes of the pod and the node. Each remedy was
-    /// tried out and helps alone. Empty for pods that fit, and for those that are for no node in particular.
-    pub fn remedies(&self, pod: &Pod) -> Vec<SchedulingRemedy> {
-        let incoming = Incoming::new(self, pod);
-        remedies(&incoming)
     }
 
     /// Returns what is left on a node for further pods: what they can request less what the pods there request, and less than
@@ -175,9 +178,9 @@ impl<'a> ClusterState<'a> {
     /// ```
     pub fn left_on(&self, node: &str) -> Option<ResourceList> {
         let info = self.nodes.get(node)?;
-        let Allocatable { amounts, pods } = info.allocatable.as_ref()?;
+        let Allocatable { amounts, pods } = info.load.allocatable.as_ref()?;
         let mut left = amounts.clone();
-        left.subtract(&info.requested);
+        left.subtract(&info.load.requested);
         let mut list: ResourceList =
             left.iter().map(|(resource, amount)| (resource, Amounts::quantity(resource, amount))).collect();
         let pods = pods.saturating_sub(i64::try_from(info.pods.len()).unwrap_or(i64::MAX));
@@ -206,25 +209,28 @@ impl<'a> ClusterState<'a> {
 /// The label that every namespace has.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-impl<'a> NodeInfo<'a> {
-    fn new(node: &'a Node) -> Self {
-        let allocatable = node.allocatable.as_deref().map(|list| Allocatable {
-            amounts: Amounts::from(list),
-            pods: i64::try_from(list.get("pods").value()).unwrap_or(i64::MAX),
-        });
-        Self { node, pods: Vec::new(), requested: Amounts::default(), allocatable }
+impl<'a> NodePods<'a> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Listed(pods) => pods.len(),
+            Self::Kept { indices, .. } => indices.len(),
+        }
     }
-}
 
-/// What a pod takes from its node; nothing if that is not known.
-pub(super) fn assigned(pod: &Pod) -> Amounts {
-    pod.assigned_requests().map(|requests| Amounts::from(&requests)).unwrap_or_default()
-}
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a Pod> + '_ {
+        let (listed, kept) = match self {
+            Self::Listed(pods) => (pods.as_slice(), None),
+            Self::Kept { pods, indices, .. } => ([].as_slice(), Some((*pods, *indices))),
+        };
+        let kept = kept.into_iter().flat_map(|(pods, indices)| indices.iter().filter_map(|index| pods.pod(*index)));
+        listed.iter().copied().chain(kept)
+    }
 
-pub(super) fn priority(pod: &Pod) -> i32 {
-    pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default()
-}
-
-pub(super) fn is_same(a: &Pod, b: &Pod) -> bool {
-    a.namespace == b.namespace && a.name == b.name
+    /// Whether the pod of this namespace and name is one of them.
+    pub(super) fn holds(&self, pod: &Pod) -> bool {
+        match self {
+            Self::Listed(pods) => pods.iter().any(|other| is_same(other, pod)),
+            Self::Kept { pods, slot, .. } => pods.is_on(pod, *slot),
+        }
+    }
 }

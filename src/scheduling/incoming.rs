@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use super::{
     Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
-    cluster_state::{NodeInfo, assigned, is_same, priority},
+    cluster_state::{NodeInfo, NodePods},
+    load::{assigned, is_same, priority},
     plugins::{
         affinity::AffinityCounts, binding::PodClaims, check_node_affinity, check_ports, check_resources, check_taints,
         check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
     },
 };
-use crate::model::{HostPort, Pod, PodNode, PodSpec, PodVolume, Text};
+use crate::model::{HostPort, Key, Pod, PodNode, PodSpec, PodVolume, Resource, Text};
 
 /// What the scheduler works out about a pod before it looks at nodes.
 #[derive(Debug)]
@@ -46,11 +47,20 @@ pub(super) struct Counts {
 pub(super) struct Trial<'t, 's> {
     pub(super) incoming: &'t Incoming<'s>,
     pub(super) info: &'t NodeInfo<'s>,
-    pub(super) pods: Cow<'t, [&'s Pod]>,
+    pub(super) pods: TrialPods<'t, 's>,
     pub(super) requested: Cow<'t, Amounts>,
     pub(super) counts: Cow<'t, Counts>,
     /// The ports of pods that have left. As in the scheduler, they are free even if another pod has them, too.
     pub(super) released: Vec<HostPort>,
+}
+
+/// The pods of a node in a trial.
+#[derive(Clone)]
+pub(super) struct TrialPods<'t, 's> {
+    there: &'t NodePods<'s>,
+    /// Those that have left. A trial of a settled node has only the pod itself here, and looks up no other pod.
+    left: Vec<Key>,
+    came: Vec<&'s Pod>,
 }
 
 /// Whether a pod has volumes that claims stand for.
@@ -117,11 +127,11 @@ impl<'s> Incoming<'s> {
         }
         for info in nodes {
             let node = info.node.name.clone();
-            let pods = info.pods.iter().filter(|pod| pod.spec.is_none()).count();
+            let pods = info.load.pods_without_spec;
             if pods > 0 {
                 unknown.push(UnknownFact::PodSpecs { node: node.clone(), pods });
             }
-            if info.allocatable.is_none() {
+            if info.load.allocatable.is_none() {
                 unknown.push(UnknownFact::Allocatable { node });
             }
         }
@@ -129,6 +139,13 @@ impl<'s> Incoming<'s> {
             unknown.push(UnknownFact::Storage);
         }
         unknown
+    }
+
+    /// Whether the pod has rules that count other pods.
+    fn counts_pods(&self) -> bool {
+        let PodSpec { pod_affinity, pod_anti_affinity, topology_spread, .. } = &*self.spec;
+        let has_no_rules = pod_affinity.is_empty() && pod_anti_affinity.is_empty() && topology_spread.is_empty();
+        !has_no_rules || !self.single_claims.is_empty()
     }
 
     pub(super) fn priority(&self) -> i32 {
@@ -147,15 +164,6 @@ impl<'s> Incoming<'s> {
     /// Returns that node, if it is known.
     pub(super) fn target_info(&self) -> Option<&'s NodeInfo<'s>> {
         self.target().and_then(|node| self.state.nodes.get(node.as_str()))
-    }
-
-    /// Returns the other pods on a node.
-    pub(super) fn others<'t>(&self, info: &'t NodeInfo<'s>) -> Cow<'t, [&'s Pod]> {
-        if info.pods.iter().any(|other| is_same(other, self.pod)) {
-            Cow::Owned(info.pods.iter().copied().filter(|other| !is_same(other, self.pod)).collect())
-        } else {
-            Cow::Borrowed(&info.pods)
-        }
     }
 
     /// Returns why the pod does not enter the queue.
@@ -187,11 +195,48 @@ fn ports(pod: &Pod) -> impl Iterator<Item = &HostPort> {
     pod.spec.iter().flat_map(|spec| spec.host_ports())
 }
 
+impl<'t, 's> TrialPods<'t, 's> {
+    fn on(info: &'t NodeInfo<'s>) -> Self {
+        Self { there: &info.pods, left: Vec::new(), came: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.there.len() - self.left.len() + self.came.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'s Pod> + '_ {
+        let there = self.there.iter().filter(|pod| !self.has_left(pod));
+        there.chain(self.came.iter().copied())
+    }
+
+    pub(super) fn holds(&self, pod: &Pod) -> bool {
+        self.came.iter().any(|other| is_same(other, pod)) || self.there.holds(pod) && !self.has_left(pod)
+    }
+
+    fn has_left(&self, pod: &Pod) -> bool {
+        self.left.iter().any(|key| key.name == pod.name && key.namespace == pod.namespace)
+    }
+
+    fn add(&mut self, pod: &'s Pod) {
+        self.came.push(pod);
+    }
+
+    /// Removes a pod that is there.
+    fn remove(&mut self, pod: &Pod) {
+        let before = self.came.len();
+        self.came.retain(|other| !is_same(other, pod));
+        if self.came.len() == before {
+            self.left.push(pod.key());
+        }
+    }
+}
+
 impl<'t, 's> Trial<'t, 's> {
     pub(super) fn new(incoming: &'t Incoming<'s>, info: &'t NodeInfo<'s>) -> Self {
-        let pods = incoming.others(info);
-        let mut requested = Cow::Borrowed(&info.requested);
-        if pods.len() < info.pods.len() {
+        let (mut pods, mut requested) = (TrialPods::on(info), Cow::Borrowed(&info.load.requested));
+        // A pod without a name is not there yet.
+        if !incoming.pod.name.is_empty() && pods.holds(incoming.pod) {
+            pods.remove(incoming.pod);
             requested.to_mut().subtract(&assigned(incoming.pod));
         }
         let mut counts = Cow::Borrowed(&incoming.counts);
@@ -225,7 +270,7 @@ impl<'t, 's> Trial<'t, 's> {
 
     /// Lets a pod come to the node.
     pub(super) fn add(&mut self, pod: &'s Pod) {
-        self.pods.to_mut().push(pod);
+        self.pods.add(pod);
         self.released.retain(|port| !ports(pod).any(|own| own.is_same(port)));
         self.requested.to_mut().add(&assigned(pod));
         self.count(pod, 1, true);
@@ -233,24 +278,32 @@ impl<'t, 's> Trial<'t, 's> {
 
     /// Lets a pod leave the node for good: what the scheduler would count without it.
     pub(super) fn remove_for_good(&mut self, pod: &Pod) {
-        self.take_off(pod, false);
+        self.take_off(pod, &assigned(pod), false);
+    }
+
+    /// Lets a pod leave the node that requests this.
+    pub(super) fn remove_for_good_with(&mut self, pod: &Pod, requests: &Amounts) {
+        self.take_off(pod, requests, false);
     }
 
     /// Lets a pod leave the node, as the scheduler does while it looks for victims.
     pub(super) fn remove(&mut self, pod: &Pod) {
         self.released.extend(ports(pod).cloned());
-        self.take_off(pod, true);
+        self.take_off(pod, &assigned(pod), true);
     }
 
-    fn take_off(&mut self, pod: &Pod, is_dry_run: bool) {
-        self.pods.to_mut().retain(|other| !is_same(other, pod));
-        self.requested.to_mut().subtract(&assigned(pod));
+    fn take_off(&mut self, pod: &Pod, requests: &Amounts, is_dry_run: bool) {
+        self.pods.remove(pod);
+        self.requested.to_mut().subtract(requests);
         self.count(pod, -1, is_dry_run);
     }
 
     /// Counts a pod that comes or leaves, in a dry run of the scheduler or for good.
     fn count(&mut self, pod: &Pod, by: i64, is_dry_run: bool) {
         let (incoming, node) = (self.incoming, self.info.node);
+        if !incoming.counts_pods() && pod.spec.as_ref().is_none_or(|spec| spec.pod_anti_affinity.is_empty()) {
+            return;
+        }
         let counts = self.counts.to_mut();
         counts.affinity.count(incoming, pod, node, by);
         counts.spread.count(incoming, pod, node, by, is_dry_run);

@@ -15,9 +15,11 @@ mod cluster_state;
 mod cycle;
 mod feasibility;
 mod incoming;
+mod load;
 mod objects;
 mod plugins;
 mod preemption;
+mod questions;
 mod remedy;
 
 pub use admission::{
@@ -27,7 +29,9 @@ pub use alike::PodsAlike;
 pub use amounts::Amounts;
 pub use blocker::{Cause, Code, Plugin, SchedulingBlocker, Stage};
 pub use cluster_state::ClusterState;
+pub(crate) use cluster_state::{KeptPods, KeptState};
 pub use feasibility::{Agreement, Feasibility, SchedulingVerdict};
+pub(crate) use load::{NodeLoad, excludes_others, is_nominated, takes_room};
 #[cfg(feature = "manifest")]
 pub(crate) use objects::{ObjectVisitor, visit};
 pub use objects::{SchedulingObject, SchedulingObjects, UnknownFact};

@@ -6,8 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     model::{
         CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodDisruptionBudget, PriorityClass, ResourceQuota, RuntimeClass, SchedulerConfig, StorageClass, Text,
-        VolumeAttachment,
+        PodDisruptionBudget, PriorityClass, ReportedEvent, ResourceQuota, RuntimeClass, SchedulerConfig, StorageClass,
+        Text, VolumeAttachment,
     },
     selector::{ExpressionError, SelectorExpression},
 };
@@ -54,6 +54,8 @@ pub struct SchedulingObjects {
     pub quotas: IndexMap<Key, ResourceQuota>,
     /// Configurations of the scheduler (OpenShift), by name.
     pub scheduler_configs: IndexMap<Text, SchedulerConfig>,
+    /// Events, which tell what was said before. No answer rests on them.
+    pub events: IndexMap<Key, ReportedEvent>,
     /// Whether all objects of storage are here, even if there are none.
     pub has_all_storage: bool,
 }
@@ -182,6 +184,7 @@ objects! {
     RuntimeClass, "RuntimeClass" of "node.k8s.io" in runtime_classes, cluster_wide;
     LimitRange, "LimitRange" of "" in limit_ranges, namespaced;
     ResourceQuota, "ResourceQuota" of "" in quotas, namespaced;
+    ReportedEvent, "Event" of "" in events, namespaced;
     SchedulerConfig, "Scheduler" of "config.openshift.io" in scheduler_configs, cluster_wide;
 }
 
@@ -215,6 +218,13 @@ impl SchedulingObjects {
         let config = self.scheduler_configs.get("cluster");
         let text = config.map(|config| &config.default_node_selector).filter(|text| !text.is_empty());
         text.map(|text| text.parse()).transpose()
+    }
+
+    /// Returns the Events about an object, the latest first.
+    pub(crate) fn events_about(&self, kind: &str, key: &Key, uid: &Text) -> Vec<&ReportedEvent> {
+        let mut events: Vec<_> = self.events.values().filter(|event| event.is_about(kind, key, uid)).collect();
+        events.sort_by_key(|event| std::cmp::Reverse((event.last, &event.name)));
+        events
     }
 
     /// Returns a claim in the namespace of a pod.

@@ -8,9 +8,10 @@ use serde::{Serialize, Serializer};
 
 use super::{
     Code, SchedulingBlocker,
-    cluster_state::{NodeInfo, priority},
+    cluster_state::NodeInfo,
     cycle::{Cycle, histogram, refusal},
     incoming::{Incoming, Trial},
+    load::{first, priority},
 };
 use crate::model::{Key, Pod, PodDisruptionBudget, Resource, Text};
 
@@ -236,11 +237,12 @@ fn awaited(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Option<Key> {
     if refused.is_some_and(|refused| refused.code == Code::UnschedulableAndUnresolvable) {
         return None;
     }
-    let is_awaited = |pod: &&&Pod| {
+    let is_awaited = |pod: &&Pod| {
         let is_preempted = pod.scheduling.as_ref().is_some_and(|status| status.is_preempted);
         pod.is_being_deleted() && is_preempted && priority(pod) < incoming.priority()
     };
-    incoming.state.nodes.get(node.as_str())?.pods.iter().find(is_awaited).map(|pod| pod.key())
+    let pods = incoming.state.nodes.get(node.as_str())?.pods.iter().filter(is_awaited);
+    first(pods).map(Pod::key)
 }
 
 struct Victims<'s> {
@@ -253,7 +255,7 @@ struct Victims<'s> {
 fn victims_on<'s>(incoming: &Incoming<'s>, info: &'s NodeInfo<'s>) -> Result<Victims<'s>, NoVictims> {
     let mut trial = Trial::new(incoming, info);
     let lower = |pod: &&'s Pod| priority(pod) < incoming.priority();
-    let mut potential: Vec<_> = trial.pods.iter().copied().filter(lower).collect();
+    let mut potential: Vec<_> = trial.pods.iter().filter(lower).collect();
     if potential.is_empty() {
         return Err(NoVictims::NoneOfLowerPriority);
     }

@@ -1,14 +1,15 @@
 //! What would make a pod fit on its node.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Serialize, Serializer};
 
 use super::{
     Amounts, Cause,
-    cluster_state::{Allocatable, NodeInfo, assigned, priority},
+    cluster_state::NodeInfo,
     cycle::refusal,
     incoming::{Incoming, Trial},
+    load::{Allocatable, NodeLoad, assigned, priority},
 };
 use crate::model::{Key, Pod, Resource, Taint, Text, Toleration};
 
@@ -191,8 +192,8 @@ fn leaving<'s>(
     info: &NodeInfo<'s>,
     fits_without: &dyn Fn(&[&Pod]) -> bool,
 ) -> Vec<Vec<&'s Pod>> {
-    let others = incoming.others(info);
-    let mut pods: Vec<_> = others.iter().copied().filter(|pod| !pod.is_being_deleted()).collect();
+    let others = Trial::new(incoming, info).pods;
+    let mut pods: Vec<_> = others.iter().filter(|pod| !pod.is_being_deleted()).collect();
     pods.sort_by_cached_key(|pod| {
         let amounts = assigned(pod);
         (priority(pod), amounts.milli_cpu, amounts.memory, pod.key())
@@ -231,7 +232,7 @@ fn with_changes<T>(
 ) -> T {
     let (mut pod, mut node) = (incoming.pod.clone(), info.node.clone());
     let mut spec = incoming.spec.clone().into_owned();
-    let mut allocatable = info.allocatable.clone();
+    let mut allocatable = info.load.allocatable.clone();
     for change in changes {
         match change {
             RemedyChange::Uncordon => {
@@ -255,7 +256,8 @@ fn with_changes<T>(
     }
     (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
     let later = Incoming::new(incoming.state, &pod);
-    let info = NodeInfo { node: &node, pods: info.pods.clone(), requested: info.requested.clone(), allocatable };
+    let load = NodeLoad { allocatable, ..NodeLoad::clone(&info.load) };
+    let info = NodeInfo { node: &node, pods: info.pods.clone(), load: Cow::Owned(load) };
     let trial = Trial::new(&later, &info);
     ask(&|without| {
         let mut then = trial.clone();

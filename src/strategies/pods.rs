@@ -14,15 +14,15 @@ use crate::{
 };
 
 /// Generates the controller of a pod or a revision.
-fn controllers(daemonset: &DaemonSet) -> impl Strategy<Value = Option<ControllerRef>> + use<> {
+fn controllers(daemonset: &DaemonSet) -> impl Strategy<Value = Option<Arc<ControllerRef>>> + use<> {
     let own = ControllerRef::from(daemonset);
     let predecessor = ControllerRef { uid: "uid-predecessor".into(), ..own.clone() };
     let other_kind = ControllerRef { kind: "ReplicaSet".into(), ..own.clone() };
     prop_oneof![
-        8 => Just(Some(own)),
+        8 => Just(Some(own.into())),
         2 => Just(None),
-        1 => Just(Some(predecessor)),
-        1 => Just(Some(other_kind)),
+        1 => Just(Some(predecessor.into())),
+        1 => Just(Some(other_kind.into())),
     ]
 }
 
@@ -175,7 +175,7 @@ pub(super) fn typical_pods(
     nodes: Vec<Text>,
     revisions: &[ControllerRevision],
 ) -> impl Strategy<Value = Vec<Pod>> + use<> {
-    let owner = ControllerRef::from(daemonset);
+    let owner = Arc::new(ControllerRef::from(daemonset));
     let namespace = daemonset.namespace.clone();
     let hash = select(hashes(daemonset, revisions));
     let state = (hash, readiness(), prop::bool::weighted(0.05), ages(), problems());

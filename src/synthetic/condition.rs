@@ -241,7 +241,7 @@ impl PodBuilder<'_> {
             (HASH_LABEL, edition.hash.as_str()),
             ("pod-template-generation", generation.as_str()),
         ]);
-        pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: name.clone(), uid: uid.clone() });
+        pod.controller = Some(ControllerRef { kind: "DaemonSet".into(), name: name.clone(), uid: uid.clone() }.into());
         pod.created = Some(now() - jiff::SignedDuration::from_secs(30));
         pod.node = PodNode::Bound(node.clone());
         pod

@@ -202,7 +202,7 @@ fn other_pod(number: usize, namespace: &str, random: &mut Random) -> Pod {
         ("pod-template-hash", set.rsplit('-').next().unwrap_or_default()),
     ]);
     let uid = Random::new(number as u64 / 50).uid();
-    pod.controller = Some(ControllerRef { kind: "ReplicaSet".into(), name: set.into(), uid });
+    pod.controller = Some(ControllerRef { kind: "ReplicaSet".into(), name: set.into(), uid }.into());
     run(&mut pod, 86_400, random);
     pod
 }

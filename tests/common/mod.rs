@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 #![allow(clippy::needless_pass_by_value)] // json!(…) reads better than &json!(…)
 
+use std::sync::Arc;
+
 use daemonplan::{
     Action, Backoff, Plan, Settings, Snapshot,
     model::{
@@ -253,8 +255,8 @@ pub fn lines(plan: &Plan) -> Vec<String> {
     actions.map(ToString::to_string).collect()
 }
 
-pub fn owner() -> ControllerRef {
-    ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "uid-agent".into() }
+pub fn owner() -> Arc<ControllerRef> {
+    ControllerRef { kind: "DaemonSet".into(), name: "agent".into(), uid: "uid-agent".into() }.into()
 }
 
 /// Returns a ready pod of the DaemonSet, bound to `node`, with the hash `one`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use daemonplan::{
+    Cluster, Settings,
     model::{Namespace, Node, Pod},
     scheduling::{ClusterState, Plugin, RemedyChange, SchedulingObjects},
 };
@@ -212,7 +213,44 @@ fn pod(json: &Value) -> Pod {
     serde_json::from_value(json.clone()).unwrap()
 }
 
+/// Brings a cluster to a state through another one, with its objects in either order.
+fn kept(cluster: &mut Cluster, Read { nodes, namespaces, pods, .. }: Read, nodes_first: bool) {
+    let apply_nodes = |cluster: &mut Cluster| cluster.resync(nodes.clone());
+    if nodes_first {
+        apply_nodes(cluster);
+    }
+    cluster.resync(pods);
+    cluster.resync(namespaces);
+    apply_nodes(cluster);
+}
+
 proptest! {
+    #[test]
+    fn a_kept_cluster_answers_as_one_read_anew(
+        (before, _, _) in clusters(),
+        (after, pending, _) in clusters(),
+        nodes_first in any::<bool>(),
+    ) {
+        let mut cluster = Cluster::with_scheduling(Settings::default());
+        cluster.set_complete();
+        kept(&mut cluster, Read::of(&before), !nodes_first);
+        kept(&mut cluster, Read::of(&after), nodes_first);
+        let read = Read::of(&after);
+        let (state, anew) = (cluster.cluster_state(&read.objects).unwrap(), read.state());
+        let pending = pod(&pending);
+        for pod in read.pods.iter().chain([&pending]) {
+            prop_assert_eq!(state.feasibility(pod), anew.feasibility(pod));
+            prop_assert_eq!(state.remedies(pod), anew.remedies(pod));
+        }
+        for node in &read.nodes {
+            prop_assert_eq!(state.left_on(&node.name), anew.left_on(&node.name));
+            let mut alike = (state.pods_like(&pending), anew.pods_like(&pending));
+            let leaves: Vec<_> = read.pods.first().into_iter().collect();
+            let refusals = [alike.0.refusal_after(&node.name, &leaves), alike.1.refusal_after(&node.name, &leaves)];
+            prop_assert_eq!(&refusals[0], &refusals[1]);
+        }
+    }
+
     #[test]
     fn plugins_refuse_what_the_second_implementation_refuses((facts, pending, target) in clusters()) {
         let expected: Vec<_> = blockers(&facts, &pending, &target).into_iter().collect();

@@ -277,7 +277,7 @@ fn compare_deleted(case: &Case, done: &Done) -> Result<(), String> {
     let pods: BTreeSet<String> = case
         .pods
         .iter()
-        .filter(|pod| pod.namespace == "prod" && owned(pod.controller.as_ref()))
+        .filter(|pod| pod.namespace == "prod" && owned(pod.controller.as_deref()))
         .filter(|pod| case.daemon_set["metadata"]["finalizers"][0] == "orphan" || !pod.is_being_deleted())
         .map(|pod| pod.name.to_string())
         .collect();

@@ -267,7 +267,7 @@ fn the_selector_of_a_claim_is_the_daemonsets_own() {
     let owned = |labels: &[(&str, &str)]| pod("x", "a").but(|pod| pod.labels = labels.iter().copied().collect());
     assert_eq!(claim_pod(&daemonset, &owned(&[("app", "agent")])), Claim::Owned);
     assert_eq!(claim_pod(&daemonset, &owned(&[])), Claim::Release);
-    let foreign = ControllerRef { kind: "ReplicaSet".into(), name: "web".into(), uid: "uid-web".into() };
+    let foreign = ControllerRef { kind: "ReplicaSet".into(), name: "web".into(), uid: "uid-web".into() }.into();
     assert_eq!(
         claim_pod(&daemonset, &owned(&[("app", "agent")]).but(|pod| pod.controller = Some(foreign))),
         Claim::Ignore

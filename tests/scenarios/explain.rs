@@ -354,7 +354,7 @@ fn pods_whose_labels_and_controller_disagree_are_listed_with_their_claim() {
     let controlled = |kind: &str, name: &str| {
         let (kind, name) = (kind.into(), name.into());
         move |pod: &mut Pod| {
-            pod.controller = Some(ControllerRef { kind, name, uid: "uid-other".into() });
+            pod.controller = Some(ControllerRef { kind, name, uid: "uid-other".into() }.into());
         }
     };
     let cluster = cluster([node("a")]).with_pods([

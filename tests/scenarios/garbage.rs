@@ -1,5 +1,7 @@
 //! Garbage collection.
 
+use std::sync::Arc;
+
 use daemonplan::{
     gc::orphans,
     model::{PodNode, PodPhase},
@@ -119,7 +121,7 @@ fn a_daemonset_that_waits_for_other_finalizers_keeps_its_pods() {
 
 #[test]
 fn dependents_of_a_missing_daemonset_are_found_by_uid() {
-    let foreign = pod("web", "a").but(|pod| pod.controller.as_mut().unwrap().kind = "ReplicaSet".into());
+    let foreign = pod("web", "a").but(|pod| Arc::make_mut(pod.controller.as_mut().unwrap()).kind = "ReplicaSet".into());
     let orphan = pod("orphan", "a").but(|pod| pod.controller = None);
     let cluster = cluster([]).with_pods([pod("y", "a"), pod("x", "a"), foreign, orphan]);
     let other = cluster.clone().with(|daemonset| daemonset.uid = "uid-other".into()).daemonset;

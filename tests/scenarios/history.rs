@@ -1,5 +1,7 @@
 //! Revisions.
 
+use std::sync::Arc;
+
 use daemonplan::{
     Action, Snapshot,
     model::{HASH_LABEL, Labels, Pod, PodSpec, PodTemplate},
@@ -116,7 +118,7 @@ fn revisions_are_adopted_and_released_like_pods() {
     let mut strayed = cluster.revision("stray", 1);
     strayed.labels = Labels::default();
     let mut foreign = cluster.revision("foreign", 9);
-    foreign.controller.as_mut().unwrap().uid = "uid-other".into();
+    Arc::make_mut(foreign.controller.as_mut().unwrap()).uid = "uid-other".into();
     cluster.revisions.extend([strayed, foreign]);
     assert_eq!(
         cluster.actions(),

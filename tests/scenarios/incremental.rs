@@ -4,6 +4,7 @@ use daemonplan::{
     Action, Cluster, Key,
     backoff::BackoffKey,
     model::{ControllerRef, DaemonSet, Namespace, Node, Pod, PodPhase, Readiness},
+    scheduling::SchedulingObjects,
 };
 use jiff::SignedDuration;
 
@@ -64,7 +65,8 @@ fn unchanged_or_irrelevant_objects_make_nothing_stale() {
     cluster.delete::<Node>("unknown");
     // A label that no rule reads.
     cluster.apply(labelled("a", &[("rack", "7")]));
-    let elsewhere = Some(ControllerRef { kind: "DaemonSet".into(), name: "other".into(), uid: "uid-other".into() });
+    let elsewhere =
+        Some(ControllerRef { kind: "DaemonSet".into(), name: "other".into(), uid: "uid-other".into() }.into());
     cluster.apply(pod("other", "a").but(|pod| pod.controller = elsewhere));
     assert_eq!(cluster.stale(facts.now), []);
     cluster.apply(facts.pods[0].clone().unready());
@@ -82,10 +84,32 @@ fn pods_of_other_controllers_are_not_stored_even_if_orphans_before() {
         ["adopt pod one: orphan: no controller, and its labels match the selector"]
     );
     assert_eq!(cluster.pod(&pod_key("one")), Some(&orphan));
-    let owner = Some(ControllerRef { kind: "ReplicaSet".into(), name: "web".into(), uid: "uid-web".into() });
+    let owner = Some(ControllerRef { kind: "ReplicaSet".into(), name: "web".into(), uid: "uid-web".into() }.into());
     cluster.apply(orphan.but(|pod| pod.controller = owner));
     assert_eq!(cluster.pod(&pod_key("one")), None);
     assert_eq!(asked(&mut cluster, &facts), ["create pod on a: no pod on this node"]);
+}
+
+#[test]
+fn with_the_schedulers_facts_pods_of_other_controllers_count_but_are_not_shown() {
+    let facts = cluster([node("a")]);
+    let mut cluster = Cluster::with_scheduling(facts.settings.clone());
+    cluster.resync([node("a")]);
+    let owner = Some(ControllerRef { kind: "ReplicaSet".into(), name: "web".into(), uid: "uid-web".into() }.into());
+    let web = pod("web", "a").but(|pod| pod.controller = owner);
+    let objects = SchedulingObjects::default();
+    cluster.apply(web.clone());
+    assert!(cluster.cluster_state(&objects).is_none(), "not all is listed");
+    cluster.set_complete();
+    let unknown = |cluster: &Cluster| {
+        let state = cluster.cluster_state(&objects).unwrap();
+        state.feasibility(&pod("new", "a")).unknown.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(unknown(&cluster).contains(&"what a pod on node a requests".to_owned()));
+    assert_eq!((cluster.pods().count(), cluster.pod(&pod_key("web"))), (0, None));
+    cluster.resync::<Pod>([]);
+    assert!(!unknown(&cluster).contains(&"what a pod on node a requests".to_owned()));
+    assert!(Cluster::new(facts.settings).cluster_state(&objects).is_none(), "nothing is kept");
 }
 
 #[test]
@@ -242,7 +266,7 @@ fn a_missing_node_with_only_foreign_pods_needs_no_pod() {
     let mut cluster = kept(&facts);
     let mut other = facts.daemonset.clone();
     (other.name, other.uid) = ("other".into(), "uid-other".into());
-    let owner = Some(ControllerRef { kind: "DaemonSet".into(), name: "other".into(), uid: "uid-other".into() });
+    let owner = Some(ControllerRef { kind: "DaemonSet".into(), name: "other".into(), uid: "uid-other".into() }.into());
     cluster.apply(other);
     cluster.apply(pod("others", "gone").but(|pod| pod.controller = owner));
     cluster.plan(&key(), facts.now);

@@ -1,5 +1,7 @@
 //! Ownership of pods: adopted, released, ignored.
 
+use std::sync::Arc;
+
 use daemonplan::model::PodNode;
 
 use crate::common::*;
@@ -36,7 +38,7 @@ fn an_owned_pod_whose_labels_no_longer_match_is_released() {
 #[test]
 fn pods_of_other_controllers_are_ignored() {
     let other = |name, change: fn(&mut daemonplan::model::ControllerRef)| {
-        pod(name, "a").but(|pod| change(pod.controller.as_mut().unwrap()))
+        pod(name, "a").but(|pod| change(Arc::make_mut(pod.controller.as_mut().unwrap())))
     };
     let cluster = cluster([node("a")]).with_pods([
         other("replica", |owner| owner.kind = "ReplicaSet".into()),

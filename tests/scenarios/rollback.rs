@@ -1,5 +1,7 @@
 //! Revision history and rollback.
 
+use std::sync::Arc;
+
 use daemonplan::history::{UndoError, rollback};
 
 use crate::common::*;
@@ -27,8 +29,8 @@ fn revisions_are_listed_with_their_pods_newest_first() {
 #[test]
 fn foreign_pods_and_revisions_are_not_counted() {
     let mut cluster = history();
-    cluster.pods[0].controller.as_mut().unwrap().uid = "another".into();
-    cluster.revisions[1].controller.as_mut().unwrap().uid = "another".into();
+    Arc::make_mut(cluster.pods[0].controller.as_mut().unwrap()).uid = "another".into();
+    Arc::make_mut(cluster.revisions[1].controller.as_mut().unwrap()).uid = "another".into();
     let revisions = cluster.snapshot().rollout_history();
     assert_eq!(
         revisions.iter().map(|revision| (revision.number, revision.pods.unwrap())).collect::<Vec<_>>(),

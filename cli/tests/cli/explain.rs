@@ -60,6 +60,26 @@ fn an_unknown_object_is_an_error() {
 }
 
 #[test]
+fn events_tell_what_was_said_and_whether_it_still_holds() {
+    let input = "cli/tests/golden/quota-used-up.yaml";
+    let (out, errors, code) = run(&mut explain(&["pod/prod/agent-one", "-f", input, "--complete"]));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert!(
+        out.contains("  the scheduler said at 2026-01-02T03:00:00Z: 0/2 nodes are available: 1 Too many pods"),
+        "{out}"
+    );
+    assert!(
+        out.contains("  by the facts given it would say now: 0/2 nodes are available: 1 Insufficient cpu"),
+        "{out}"
+    );
+    assert!(out.contains("  event FailedScheduling (3 times, last at 2026-01-02T03:00:00Z): 0/2"), "{out}");
+    let (out, ..) = run(&mut explain(&["pod/prod/agent-one", "-f", input, "--complete", "-o", "json"]));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["scheduling"]["agreement"], "differs");
+    assert_eq!(report["scheduling"]["events"][0]["count"], 3);
+}
+
+#[test]
 fn a_waiting_pod_is_told_which_plugins_refuse_it_and_why() {
     let report = |pod: &str| -> Value {
         let name = format!("pod/prod/{pod}");

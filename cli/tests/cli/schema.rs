@@ -74,12 +74,14 @@ fn outputs() -> Vec<(&'static str, Value)> {
             outputs.extend((!output.is_empty()).then(|| (command, serde_json::from_str(&output).unwrap())));
         }
     }
-    let text = fs::read_to_string(root().join("examples/waiting.yaml")).unwrap();
-    let pods = serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
-    for pod in pods.filter(|object| object["kind"] == "Pod") {
-        let name = format!("pod/prod/{}", pod["metadata"]["name"].as_str().unwrap());
-        let (output, ..) = run(&mut daemonplan(&["explain", &name, "-f", "examples/waiting.yaml", "-o", "json"]));
-        outputs.push(("explain", serde_json::from_str(&output).unwrap()));
+    for input in ["examples/waiting.yaml", "cli/tests/golden/quota-used-up.yaml"] {
+        let text = fs::read_to_string(root().join(input)).unwrap();
+        let pods = serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
+        for pod in pods.filter(|object| object["kind"] == "Pod") {
+            let name = format!("pod/prod/{}", pod["metadata"]["name"].as_str().unwrap());
+            let (output, ..) = run(&mut daemonplan(&["explain", &name, "-f", input, "-o", "json"]));
+            outputs.push(("explain", serde_json::from_str(&output).unwrap()));
+        }
     }
     outputs
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::super::{
     Cause, ClusterState, Code, Plugin, SchedulingBlocker,
-    cluster_state::is_same,
     incoming::{Incoming, Trial},
+    load::{first, is_same},
 };
 use crate::model::{Key, Node, Pod, PodAffinityTerm, Resource, Text};
 
@@ -147,11 +147,11 @@ fn selects(state: &ClusterState<'_>, term: &PodAffinityTerm, owner: &Pod, other:
 /// Returns a pod that meets a condition, on this node first, or on any with the same value of a label.
 fn near(trial: &Trial<'_, '_>, topology: &Text, condition: impl Fn(&Pod) -> bool) -> Option<Key> {
     let (state, own) = (trial.incoming.state, trial.info.node);
-    if let Some(pod) = trial.pods.iter().find(|pod| condition(pod)) {
+    if let Some(pod) = first(trial.pods.iter().filter(|pod| condition(pod))) {
         return Some(pod.key());
     }
     let value = own.labels.get_text(topology);
     let is_near = |node: &Node| node.name != own.name && node.labels.get_text(topology) == value;
-    let mut pods = state.nodes.values().filter(|info| is_near(info.node)).flat_map(|info| &info.pods);
-    pods.find(|pod| !is_same(pod, trial.incoming.pod) && condition(pod)).map(|pod| pod.key())
+    let pods = state.nodes.values().filter(|info| is_near(info.node)).flat_map(|info| info.pods.iter());
+    first(pods.filter(|pod| !is_same(pod, trial.incoming.pod) && condition(pod))).map(Pod::key)
 }

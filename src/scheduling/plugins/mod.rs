@@ -7,7 +7,7 @@ pub(super) mod spread;
 pub(super) mod volume_limits;
 pub(super) mod zones;
 
-use super::{Cause, Code, Plugin, SchedulingBlocker, incoming::Trial};
+use super::{Cause, Code, Plugin, SchedulingBlocker, incoming::Trial, load::first};
 use crate::{
     model::{HostPort, Node, PodNode, PodSpec, Resource, Taint, TaintEffect, Text, well_known::UNSCHEDULABLE_TAINT},
     selector::untolerated,
@@ -15,11 +15,14 @@ use crate::{
 
 /// A cordoned node, unless the pod tolerates the taint that comes with that, as those of DaemonSets do.
 pub(super) fn check_unschedulable(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+    if !trial.info.node.unschedulable {
+        return None;
+    }
     let taint = Taint::new(UNSCHEDULABLE_TAINT, "", TaintEffect::NoSchedule);
-    let is_tolerated = || trial.incoming.spec.tolerations.iter().any(|own| own.tolerates(&taint, false));
-    let refuses = trial.info.node.unschedulable && !is_tolerated();
-    refuses
-        .then(|| SchedulingBlocker::of(Plugin::NodeUnschedulable, Code::UnschedulableAndUnresolvable, Cause::Cordoned))
+    let is_tolerated = trial.incoming.spec.tolerations.iter().any(|own| own.tolerates(&taint, false));
+    let blocker =
+        || SchedulingBlocker::of(Plugin::NodeUnschedulable, Code::UnschedulableAndUnresolvable, Cause::Cordoned);
+    (!is_tolerated).then(blocker)
 }
 
 pub(super) fn check_taints(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
@@ -34,7 +37,7 @@ pub(super) fn check_node_affinity(trial: &Trial<'_, '_>) -> Option<SchedulingBlo
             let found = node.labels.get_text(key).cloned();
             Cause::NodeSelector { key: key.clone(), required: required.clone(), found }
         }
-        None if allows_node(spec, &trial.incoming.node, node) => return None,
+        None if affinity_allows(spec, &trial.incoming.node, node) => return None,
         None => Cause::NodeAffinity,
     };
     Some(SchedulingBlocker::of(Plugin::NodeAffinity, Code::UnschedulableAndUnresolvable, cause))
@@ -47,26 +50,29 @@ fn missing_label<'s>(spec: &'s PodSpec, node: &Node) -> Option<(&'s Text, &'s Te
 
 /// Whether the node selector and the required node affinity of a pod for the node `own` allow a node.
 pub(super) fn allows_node(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
+    missing_label(spec, node).is_none() && affinity_allows(spec, own, node)
+}
+
+fn affinity_allows(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
     let is_own = || own.name().is_some_and(|name| *name == node.name);
-    (!spec.is_for_one_node || is_own())
-        && missing_label(spec, node).is_none()
-        && spec.node_affinity.as_ref().is_none_or(|affinity| affinity.matches(node))
+    (!spec.is_for_one_node || is_own()) && spec.node_affinity.as_ref().is_none_or(|affinity| affinity.matches(node))
 }
 
 pub(super) fn check_ports(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
     let holder = trial.incoming.host_ports().find_map(|port| {
-        let mut others = trial.pods.iter().filter_map(|pod| Some((pod, pod.spec.as_ref()?)));
         let is_held = |taken: &HostPort| !trial.released.iter().any(|released| released.is_same(taken));
-        let (pod, _) =
-            others.find(|(_, spec)| spec.host_ports().any(|taken| port.conflicts_with(taken) && is_held(taken)))?;
-        Some(Cause::HostPort { port: port.clone(), pod: pod.key() })
+        let holders = trial.pods.iter().filter(|pod| {
+            let mut taken = pod.spec.iter().flat_map(|spec| spec.host_ports());
+            taken.any(|taken| port.conflicts_with(taken) && is_held(taken))
+        });
+        Some(Cause::HostPort { port: port.clone(), pod: first(holders)?.key() })
     });
     Some(SchedulingBlocker::of(Plugin::NodePorts, Code::Unschedulable, holder?))
 }
 
 /// Too little of a resource; unresolvable if the whole node has too little of one. Requests of 0 always fit.
 pub(super) fn check_resources(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let allocatable = trial.info.allocatable.as_ref()?;
+    let allocatable = trial.info.load.allocatable.as_ref()?;
     let (pods, allowed) = (trial.pods.len(), allocatable.pods);
     let mut causes = Vec::new();
     if i64::try_from(pods).is_ok_and(|pods| pods + 1 > allowed) {

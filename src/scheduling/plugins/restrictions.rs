@@ -2,8 +2,8 @@
 
 use super::super::{
     Cause, ClusterState, Code, Plugin, SchedulingBlocker,
-    cluster_state::is_same,
     incoming::{Incoming, Trial},
+    load::{first, is_same},
 };
 use crate::model::{Pod, PodSpec, PodVolume, Resource, Text};
 
@@ -47,13 +47,13 @@ pub(in super::super) fn claim_users(incoming: &Incoming<'_>) -> i64 {
 
 /// Returns a pod on any node that uses the claim.
 fn user_of<'s>(incoming: &Incoming<'s>, claim: &Text) -> Option<&'s Pod> {
-    let mut pods = incoming.state.nodes.values().flat_map(|info| info.pods.iter().copied());
-    pods.find(|pod| {
+    let pods = incoming.state.nodes.values().flat_map(|info| info.pods.iter());
+    first(pods.filter(|pod| {
         let volumes = pod.spec.iter().flat_map(|spec| &spec.volumes);
         pod.namespace == incoming.pod.namespace
             && !is_same(pod, incoming.pod)
             && volumes.filter_map(|volume| volume.claim(&pod.name)).any(|own| own == *claim)
-    })
+    }))
 }
 
 /// How many volumes of `pod` are claims of the incoming pod that only one pod may use.
@@ -68,12 +68,15 @@ pub(in super::super) fn single_claims_used_by(incoming: &Incoming<'_>, pod: &Pod
 
 pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
     let incoming = trial.incoming;
-    let shares_disk = |pod: &&&Pod| {
+    if incoming.spec.volumes.is_empty() {
+        return None;
+    }
+    let shares_disk = |pod: &&Pod| {
         let others = || pod.spec.iter().flat_map(|spec| &spec.volumes);
         incoming.spec.volumes.iter().any(|volume| others().any(|other| volume.conflicts_with(other)))
     };
     let blocker = |cause| Some(SchedulingBlocker::of(Plugin::VolumeRestrictions, Code::Unschedulable, cause));
-    if let Some(pod) = trial.pods.iter().find(shares_disk) {
+    if let Some(pod) = first(trial.pods.iter().filter(shares_disk)) {
         return blocker(Cause::DiskInUse { pod: pod.key() });
     }
     if trial.counts.claim_users <= 0 {

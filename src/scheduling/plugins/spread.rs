@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{
     super::{
         Cause, Code, Plugin, SchedulingBlocker,
-        cluster_state::{NodeInfo, is_same},
+        cluster_state::NodeInfo,
         incoming::{Incoming, Trial},
+        load::is_same,
     },
     allows_node,
 };
@@ -118,7 +119,7 @@ fn count<'n, 's: 'n>(
             continue;
         }
         let selector = constraint.selector.as_ref().filter(|selector| !selector.is_empty());
-        let matches = |pod: &&&Pod| {
+        let matches = |pod: &&Pod| {
             pod.namespace == incoming.pod.namespace
                 && !pod.is_being_deleted()
                 && !is_same(pod, incoming.pod)

@@ -1,12 +1,13 @@
 //! How many volumes a driver can attach to a node.
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::super::{Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, incoming::Trial};
 use crate::model::{Key, PersistentVolumeClaim, Pod, PodVolume, Resource, Text};
 
 /// Volumes, by what identifies them, with their drivers.
-type Volumes = IndexMap<(Text, Text), ()>;
+type Volumes = IndexMap<(Text, Text), (), RandomState>;
 
 pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
     let (state, pod) = (trial.incoming.state, trial.incoming.pod);
@@ -14,12 +15,15 @@ pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker
         Ok(new) => new,
         Err(blocker) => return Some(blocker),
     };
-    let node = &trial.info.node.name;
-    let limits = state.objects.csi_nodes.get(node).map(|node| node.limits.as_slice()).unwrap_or_default();
-    if new.is_empty() || limits.is_empty() {
+    if new.is_empty() {
         return None;
     }
-    let mut used = Volumes::new();
+    let node = &trial.info.node.name;
+    let limits = state.objects.csi_nodes.get(node).map(|node| node.limits.as_slice()).unwrap_or_default();
+    if limits.is_empty() {
+        return None;
+    }
+    let mut used = Volumes::default();
     for other in trial.pods.iter() {
         let volumes = other.spec.as_ref().map(|spec| spec.volumes.as_slice()).unwrap_or_default();
         match volumes_of(state, other, volumes, false) {
@@ -50,7 +54,7 @@ fn volumes_of(
     volumes: &[PodVolume],
     is_new: bool,
 ) -> Result<Volumes, SchedulingBlocker> {
-    let mut found = Volumes::new();
+    let mut found = Volumes::default();
     for volume in volumes {
         let Some(name) = volume.claim(&pod.name) else { continue };
         let claim = Key::new(&pod.namespace, &name);

@@ -112,7 +112,7 @@ impl Planner {
         made.labels = labels().with(k8s::HASH_LABEL, self.hashes[usize::from(pod.hash)].as_str());
         made.created = Some(now() - SignedDuration::from_hours(100 - i64::from(pod.id)));
         made.deleted = pod.deleting.then(now);
-        made.controller = pod.owner.map(owner);
+        made.controller = pod.owner.map(|number| owner(number).into());
         let node = node_name(pod.node).into();
         made.node = if pod.bound { k8s::PodNode::Bound(node) } else { k8s::PodNode::Intended(node) };
         let ready = |hours| k8s::Readiness::Ready { since: Some(now() - SignedDuration::from_hours(hours)) };
@@ -134,7 +134,7 @@ impl Planner {
             let data = json!({"spec": {"template": patch}});
             let mut revision = k8s::ControllerRevision::new("prod", format!("agent-{hash}"), order, data);
             revision.labels = labels().with(k8s::HASH_LABEL, hash);
-            revision.controller = owned.map(owner);
+            revision.controller = owned.map(|number| owner(number).into());
             revision
         };
         rest.revisions.iter().map(revision).collect()
