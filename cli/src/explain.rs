@@ -1,17 +1,20 @@
 //! `daemonplan explain`: the state of the update, and the nodes grouped by their explanation.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     process::ExitCode,
 };
 
 use clap::Args;
 use daemonplan::{
-    Explanation, MissingFact, Snapshot,
+    Explanation, MissingFact, Resource as _, Snapshot,
     explain::{AdmissionExplanation, NodeExplanation, SchedulingExplanation, UpdateState},
+    lint::{Finding, Lint, lint_selected},
     policy::RolloutStatus,
     scheduling::{AdmissionChange, QuotaRoom},
 };
+use serde::Serialize;
 
 use super::{
     Failure,
@@ -52,8 +55,28 @@ pub(super) struct ExplainArgs {
     facts: FactArgs,
 }
 
-/// A DaemonSet's snapshot with its explanation.
-type Explained<'a> = (Snapshot<'a>, Explanation);
+/// The lints about what keeps pods from running or an update from ending.
+const HOLD_UP: [Lint; 11] = [
+    Lint::ProjectSelectorConflict,
+    Lint::HostPortConflict,
+    Lint::SurgeNeedsPort,
+    Lint::UpdateWaits,
+    Lint::KubeletRejects,
+    Lint::VirtualNodes,
+    Lint::SeveralOperatingSystems,
+    Lint::NeverFits,
+    Lint::SurgeNeverFits,
+    Lint::AdmissionExcludesNodes,
+    Lint::QuotaTooSmall,
+];
+
+/// An explanation, and the findings about what keeps pods from running or an update from ending.
+#[derive(Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    explanation: Explanation,
+    findings: Vec<Finding>,
+}
 
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     if let Some(name) = args.selection.pod()? {
@@ -65,13 +88,23 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(ALL_KINDS, &args.selection)?;
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes])?;
     let state = facts.cluster_state();
+    let keys: BTreeSet<_> = selected.iter().map(|snapshot| snapshot.daemonset().key()).collect();
+    let all: Vec<_> = facts.snapshots().map(|snapshot| snapshot.scheduling(&state)).collect();
+    let mut findings = lint_selected(&all, |snapshot| keys.contains(&snapshot.daemonset().key()));
+    findings.retain(|finding| HOLD_UP.contains(&finding.lint));
     let selected = selected.into_iter().map(|snapshot| snapshot.scheduling(&state));
-    let mut explanations: Vec<_> = selected.map(|snapshot| (snapshot, snapshot.explain())).collect();
+    let mut explanations: Vec<_> = selected
+        .map(|snapshot| {
+            let key = snapshot.daemonset().key();
+            let findings = findings.iter().filter(|finding| finding.daemon_set == key).cloned().collect();
+            (snapshot, Explained { explanation: snapshot.explain(), findings })
+        })
+        .collect();
     if let Some(node) = args.node.as_deref().map(node_name) {
-        for (_, explanation) in &mut explanations {
+        for (_, Explained { explanation, .. }) in &mut explanations {
             explanation.nodes.retain(|explained| *explained.node == *node);
         }
-        if explanations.iter().all(|(_, explanation)| explanation.nodes.is_empty()) {
+        if explanations.iter().all(|(_, explained)| explained.explanation.nodes.is_empty()) {
             let hint = did_you_mean(node, facts.manifests.nodes().iter().map(|node| node.name.as_str()));
             return Err(Failure(format!(
                 "node {node} not found: the input has neither the node nor a pod on it{hint}"
@@ -85,15 +118,20 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         Format::Yaml => output::write_yaml(&mut out, &report::named("explanations", &explanations)),
     }
     .map_err(write_error)?;
-    let needed = explanations.iter().filter_map(|(_, explanation)| match explanation.update {
+    let needed = explanations.iter().filter_map(|(_, explained)| match explained.explanation.update {
         UpdateState::Unknown { missing } => Some(missing),
         _ => None,
     });
     Ok(facts.exit_code_of(explanations.iter().map(|(snapshot, _)| snapshot), needed))
 }
 
-fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool, all: bool) -> io::Result<()> {
-    for (number, (snapshot, explanation)) in explanations.iter().enumerate() {
+fn write(
+    out: &mut impl Write,
+    explanations: &[(Snapshot<'_>, Explained)],
+    is_one_node: bool,
+    all: bool,
+) -> io::Result<()> {
+    for (number, (snapshot, Explained { explanation, findings })) in explanations.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;
         }
@@ -113,6 +151,10 @@ fn write(out: &mut impl Write, explanations: &[Explained<'_>], is_one_node: bool
             }
             nodes(out, explanation, all)?;
             claims(out, explanation, all)?;
+        }
+        for Finding { lint, message, fix, .. } in findings {
+            writeln!(out, "  {WARN}{lint}: {}{WARN:#}", escape_control(message))?;
+            writeln!(out, "    → {}", escape_control(fix))?;
         }
     }
     out.flush()

@@ -13,7 +13,7 @@ use clap::{
 };
 use daemonplan::{
     Key, MissingFact, Resource as _, Snapshot,
-    lint::{Finding, Lint, Severity, lint_manifest},
+    lint::{Finding, Lint, Severity, lint_manifest, lint_selected},
 };
 use indexmap::IndexMap;
 
@@ -143,10 +143,11 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let selected: BTreeSet<_> = snapshots.iter().map(|snapshot| snapshot.daemonset().key()).collect();
     // The selectors of other DaemonSets may overlap, too.
     let state = facts.cluster_state();
-    let all = facts.snapshots().map(|snapshot| snapshot.scheduling(&state));
-    let of_snapshots = daemonplan::lint::lint(&all.collect::<Vec<_>>());
-    let of_selected = of_snapshots.into_iter().filter(|finding| selected.contains(&finding.daemon_set));
-    of_selected.for_each(|finding| add(&mut findings, finding));
+    let all: Vec<_> = facts.snapshots().map(|snapshot| snapshot.scheduling(&state)).collect();
+    let of_selected = lint_selected(&all, |snapshot| selected.contains(&snapshot.daemonset().key()));
+    for finding in of_selected {
+        add(&mut findings, finding);
+    }
     checked.extend(selected);
     findings.retain(|finding| !args.allow.contains(&finding.lint));
     findings.sort_by(|a, b| a.daemon_set.cmp(&b.daemon_set).then(b.severity.cmp(&a.severity)));

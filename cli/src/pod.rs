@@ -6,7 +6,7 @@ use std::{
 };
 
 use daemonplan::{
-    Key, Resource,
+    Key, Resource, Snapshot,
     explain::SchedulingExplanation,
     model::{ControllerRef, Pod, PodPhase, ReportedEvent, ResourceList, Text},
     scheduling::{Agreement, ClusterState, Feasibility, SchedulingVerdict},
@@ -44,6 +44,17 @@ struct PodReport<'p> {
     problem: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nominated_node: Option<&'p Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion: Option<&'p str>,
+}
+
+/// A pod, and what is known of it.
+struct Explained<'p> {
+    pod: &'p Pod,
+    state: &'p ClusterState<'p>,
+    scheduling: &'p SchedulingExplanation,
+    /// Why its DaemonSet deletes it next.
+    deletion: Option<String>,
 }
 
 /// How many Events the text form shows.
@@ -65,11 +76,21 @@ struct ReportedCondition<'p> {
 pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitCode, Failure> {
     let pod = find(name, facts)?;
     let state = facts.cluster_state();
-    let scheduling = SchedulingExplanation::new(&state, pod);
+    let owner = facts.snapshots().find(|snapshot| {
+        let daemonset = snapshot.daemonset();
+        let is_controller = pod.controller.as_ref().is_some_and(|owner| owner.uid == daemonset.uid);
+        is_controller && daemonset.namespace == pod.namespace
+    });
+    let scheduling = match owner {
+        Some(snapshot) => snapshot.explain_pod(&state, pod),
+        None => SchedulingExplanation::new(&state, pod),
+    };
+    let deletion = owner.and_then(|snapshot| deletion_of(pod, &snapshot));
+    let explained = Explained { pod, state: &state, scheduling: &scheduling, deletion };
     match format {
-        Format::Text => write(&mut output::text(), pod, &state, &scheduling),
-        Format::Json => output::write_json(&mut output::stdout(), &report(pod, &scheduling)),
-        Format::Yaml => output::write_yaml(&mut output::stdout(), &report(pod, &scheduling)),
+        Format::Text => write(&mut output::text(), &explained),
+        Format::Json => output::write_json(&mut output::stdout(), &report(&explained)),
+        Format::Yaml => output::write_yaml(&mut output::stdout(), &report(&explained)),
     }
     .map_err(write_error)?;
     let unknown = &scheduling.feasibility.unknown;
@@ -79,6 +100,14 @@ pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitC
     let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
     print_error(&format_args!("the input does not say {}: the answer is not sure", unknown.join(" and ")));
     Ok(ExitCode::FAILURE)
+}
+
+/// Returns why the pod is deleted next.
+fn deletion_of(pod: &Pod, owner: &Snapshot<'_>) -> Option<String> {
+    let nodes = owner.explain().nodes;
+    let node = nodes.iter().find(|node| Some(&node.node) == pod.node.name())?;
+    let known = node.pods.iter().find(|known| known.pod == pod.name)?;
+    known.deletion.as_ref().map(ToString::to_string)
 }
 
 fn find<'f>(name: &PodName, facts: &'f Facts) -> Result<&'f Pod, Failure> {
@@ -100,7 +129,8 @@ fn find<'f>(name: &PodName, facts: &'f Facts) -> Result<&'f Pod, Failure> {
     }
 }
 
-fn report<'p>(pod: &'p Pod, scheduling: &'p SchedulingExplanation) -> PodReport<'p> {
+fn report<'p>(explained: &'p Explained<'p>) -> PodReport<'p> {
+    let Explained { pod, scheduling, deletion, .. } = explained;
     let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
     let reported = pod.problem.as_deref().filter(|problem| !problem.unschedulable_reason.is_empty());
     PodReport {
@@ -118,16 +148,13 @@ fn report<'p>(pod: &'p Pod, scheduling: &'p SchedulingExplanation) -> PodReport<
             since: problem.unschedulable_since,
         }),
         problem: pod.problem.as_ref().map(ToString::to_string),
+        deletion: deletion.as_deref(),
         nominated_node: pod.scheduling.as_ref().map(|own| &own.nominated_node).filter(|node| !node.is_empty()),
     }
 }
 
-fn write(
-    out: &mut impl Write,
-    pod: &Pod,
-    state: &ClusterState<'_>,
-    scheduling: &SchedulingExplanation,
-) -> io::Result<()> {
+fn write(out: &mut impl Write, explained: &Explained<'_>) -> io::Result<()> {
+    let Explained { pod, state, scheduling, deletion } = explained;
     let feasibility = &scheduling.feasibility;
     let key = pod.key();
     let place = match pod.node.name() {
@@ -166,6 +193,12 @@ fn write(
     if let Some(status) = pod.scheduling.as_deref().filter(|status| !status.nominated_node.is_empty()) {
         writeln!(out, "  the scheduler keeps {} free for it", escape_control(&status.nominated_node))?;
     }
+    if let Some(node) = pod.node.name().filter(|node| state.knows_nodes() && !state.has_node(node)) {
+        writeln!(out, "  {WARN}! node {} does not exist{WARN:#}", escape_control(node))?;
+    }
+    if let Some(reason) = deletion {
+        writeln!(out, "  deleted next: {}", escape_control(reason))?;
+    }
     scheduling_details(out, scheduling)?;
     let problem = pod.problem.clone().map(|mut problem| {
         problem.unschedulable = Text::default();
@@ -175,9 +208,10 @@ fn write(
         writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(problem))?;
     }
     events(out, &scheduling.events)?;
-    let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
-    let requests = if requests.is_empty() { "nothing".into() } else { amounts(requests.iter()) };
-    writeln!(out, "  {DIM}requests {requests}{DIM:#}")?;
+    if let Some(requests) = pod.spec.as_ref().map(|spec| spec.requests()) {
+        let requests = if requests.is_empty() { "nothing".into() } else { amounts(requests.iter()) };
+        writeln!(out, "  {DIM}requests {requests}{DIM:#}")?;
+    }
     if let Some(left) = pod.node.name().and_then(|node| state.left_on(node)) {
         writeln!(out, "  {DIM}left on the node: {}{DIM:#}", amounts(left.iter()))?;
     }

@@ -12,7 +12,7 @@ use crate::{
     planner::Snapshot,
     scheduling::{
         AdmissionChange, AdmissionRefusal, Admitted, Agreement, ClusterState, Feasibility, PodsAlike, QuotaRoom,
-        SchedulingRemedy,
+        SchedulingRemedy, UnknownFact,
     },
 };
 
@@ -95,6 +95,20 @@ impl SchedulingExplanation {
         Self::of(feasibility, remedies, pod, events)
     }
 
+    /// Asks about a pod of a DaemonSet whose new pods are as `new`. Without a spec it is taken to be as these, which is not
+    /// known.
+    fn of_own(state: &ClusterState<'_>, pod: &Pod, new: &Pod) -> Self {
+        if pod.spec.is_some() {
+            return Self::new(state, pod);
+        }
+        let pod = Pod { spec: new.spec.clone(), ..pod.clone() };
+        let mut explanation = Self::new(state, &pod);
+        explanation.feasibility.unknown.push(UnknownFact::OwnSpec);
+        explanation.agreement =
+            said(&pod, &explanation.events).map(|(said, _)| explanation.feasibility.agreement(said));
+        explanation
+    }
+
     fn of(feasibility: Feasibility, remedies: Vec<SchedulingRemedy>, pod: &Pod, events: Vec<ReportedEvent>) -> Self {
         let agreement = said(pod, &events).map(|(said, _)| feasibility.agreement(said));
         let remedies = remedies.into_iter().map(|remedy| ExplainedRemedy { text: remedy.to_string(), remedy });
@@ -121,6 +135,28 @@ impl SchedulingExplanation {
 }
 
 impl Snapshot<'_> {
+    /// Asks the default scheduler about a pod of the DaemonSet. If the pod's spec is not known, it is taken to be as the
+    /// current template says.
+    ///
+    /// ```
+    /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node, Pod, PodNode}};
+    /// use daemonplan::scheduling::{ClusterState, SchedulingObjects};
+    /// let (daemonset, namespace) = (DaemonSet::new("prod", "agent", [("app", "agent")])?, Namespace::new("prod"));
+    /// let (nodes, mut pods) = ([Node::new("a")], [Pod::new("prod", "agent-x2k")]);
+    /// pods[0].node = PodNode::Intended("a".into());
+    /// let objects = SchedulingObjects::default();
+    /// let state = ClusterState::new(&nodes, &pods, [&namespace], &objects);
+    /// let snapshot = Snapshot::new(&daemonset, &nodes, &pods, &namespace);
+    /// assert!(snapshot.explain_pod(&state, &pods[0]).feasibility.would_fit);
+    /// # Ok::<(), daemonplan::model::RequirementError>(())
+    /// ```
+    pub fn explain_pod(&self, state: &ClusterState<'_>, pod: &Pod) -> SchedulingExplanation {
+        match self.admitted_pod(state.objects()) {
+            Some((new, _)) => SchedulingExplanation::of_own(state, pod, &new),
+            None => SchedulingExplanation::new(state, pod),
+        }
+    }
+
     /// Adds what the scheduler and admission make of the pods.
     pub(super) fn explain_scheduling(&self, state: &ClusterState<'_>, explanation: &mut Explanation) {
         let Some((new, Admitted { spec, changes, refusal })) = self.admitted_pod(state.objects()) else { return };
@@ -137,11 +173,7 @@ impl Snapshot<'_> {
         let mut alike = state.pods_like(&new);
         for node in explanation.nodes.iter_mut().filter(|node| node.exists) {
             for pod in &mut node.pods {
-                pod.scheduling = waiting(pod).map(|pod| match pod.spec {
-                    Some(_) => SchedulingExplanation::new(state, pod),
-                    // It is taken to be as its template says.
-                    None => SchedulingExplanation::new(state, &Pod { spec: new.spec.clone(), ..pod.clone() }),
-                });
+                pod.scheduling = waiting(pod).map(|pod| SchedulingExplanation::of_own(state, pod, &new));
             }
             if node.creation.is_some() {
                 node.new_pod = Some(new_pod_on(node, &mut alike, &pods, &new));

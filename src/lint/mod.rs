@@ -10,13 +10,16 @@ mod room;
 mod rules;
 mod update;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use serde::{Serialize, Serializer};
 
 use crate::{
     adoption::claim::selects,
-    model::{Key, Text},
+    model::{Key, Resource, Text},
     plan::MissingFact,
     planner::Snapshot,
 };
@@ -260,14 +263,32 @@ lints! {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn lint(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
-    let mut findings: Vec<_> = snapshots.iter().flat_map(rules::check).collect();
-    findings.extend(ports::check(snapshots));
-    let mut namespaces = BTreeMap::<&Text, Vec<&Snapshot<'_>>>::new();
+    lint_selected(snapshots, |_| true)
+}
+
+/// Checks some of these DaemonSets; the others matter where two are at odds.
+///
+/// ```
+/// use daemonplan::{Snapshot, lint::lint_selected, model::{DaemonSet, Namespace}};
+/// let (daemonset, namespace) = (DaemonSet::new("prod", "agent", [("app", "agent")])?, Namespace::new("prod"));
+/// let snapshots = [Snapshot::new(&daemonset, &[], &[], &namespace)];
+/// assert!(lint_selected(&snapshots, |snapshot| snapshot.daemonset().name == "other").is_empty());
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
+pub fn lint_selected(snapshots: &[Snapshot<'_>], is_selected: impl Fn(&Snapshot<'_>) -> bool) -> Vec<Finding> {
+    let selected = || snapshots.iter().filter(|snapshot| is_selected(snapshot));
+    let mut findings: Vec<_> = selected().flat_map(rules::check).collect();
+    findings.extend(ports::check(snapshots, &is_selected));
+    let mut namespaces: BTreeMap<&Text, Vec<&Snapshot<'_>>> =
+        selected().map(|snapshot| (&snapshot.daemonset.namespace, Vec::new())).collect();
     for snapshot in snapshots {
-        namespaces.entry(&snapshot.daemonset.namespace).or_default().push(snapshot);
+        if let Some(in_namespace) = namespaces.get_mut(&snapshot.daemonset.namespace) {
+            in_namespace.push(snapshot);
+        }
     }
+    let known: HashSet<Key> = selected().map(|snapshot| snapshot.daemonset.key()).collect();
     for in_namespace in namespaces.values() {
-        findings.extend(overlaps(in_namespace));
+        findings.extend(overlaps(in_namespace).into_iter().filter(|finding| known.contains(&finding.daemon_set)));
     }
     findings.sort_by(|a, b| {
         let order = a.daemon_set.cmp(&b.daemon_set).then(b.severity.cmp(&a.severity));

@@ -9,7 +9,7 @@ use super::{
 use crate::{model::HostPort, planner::Snapshot};
 
 /// Finds pairs of DaemonSets with the same host port that should both run on a node: one of the pods never starts there.
-pub(super) fn check(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
+pub(super) fn check(snapshots: &[Snapshot<'_>], is_selected: impl Fn(&Snapshot<'_>) -> bool) -> Vec<Finding> {
     let mut by_number = BTreeMap::<u32, Vec<(usize, String, HostPort)>>::new();
     for (index, snapshot) in snapshots.iter().enumerate() {
         for (field, port) in snapshot.daemonset.template.host_ports() {
@@ -21,7 +21,9 @@ pub(super) fn check(snapshots: &[Snapshot<'_>]) -> Vec<Finding> {
         for (one, field, port) in ports {
             for (other, ..) in ports.iter().filter(|(other, _, taken)| other != one && port.conflicts_with(taken)) {
                 let (Some(one), Some(other)) = (snapshots.get(*one), snapshots.get(*other)) else { continue };
-                findings.extend(conflict(one, other, field, port));
+                if is_selected(one) {
+                    findings.extend(conflict(one, other, field, port));
+                }
             }
         }
     }

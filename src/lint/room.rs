@@ -109,10 +109,11 @@ fn quota(snapshot: &Snapshot<'_>, spec: &PodSpec, objects: &SchedulingObjects, w
     let missing = u64::try_from(wanted).ok()?.saturating_sub(u64::try_from(existing.max(0)).unwrap_or_default());
     let room = all.into_iter().filter(|room| room.pods < missing).min_by_key(|room| room.pods)?;
     let message = format!(
-        "ResourceQuota {} has room for {} more, and {} lack one ({} {} of {} used)",
+        "ResourceQuota {} has room for {} more, and {} lack{} one ({} {} of {} used)",
         room.quota,
         count(usize::try_from(room.pods).unwrap_or(usize::MAX), "pod"),
         count(usize::try_from(missing).unwrap_or(usize::MAX), "node"),
+        if missing == 1 { "s" } else { "" },
         room.resource,
         room.used,
         room.hard

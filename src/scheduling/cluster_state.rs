@@ -163,6 +163,24 @@ impl<'a> ClusterState<'a> {
         self.objects
     }
 
+    /// Whether any node is known.
+    ///
+    /// ```
+    /// use daemonplan::{model::Node, scheduling::{ClusterState, SchedulingObjects}};
+    /// let objects = SchedulingObjects::default();
+    /// let node = Node::new("a");
+    /// let state = ClusterState::new([&node], [], [], &objects);
+    /// assert!(state.knows_nodes() && state.has_node("a") && !state.has_node("b"));
+    /// ```
+    pub fn knows_nodes(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
+    /// Whether there is a node of this name.
+    pub fn has_node(&self, name: &str) -> bool {
+        self.nodes.contains_key(name)
+    }
+
     /// Returns what is left on a node for further pods: what they can request less what the pods there request, and less than
     /// 0 where these request more than there is. `None` if that is not known.
     ///

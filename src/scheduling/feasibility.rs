@@ -97,15 +97,16 @@ impl Feasibility {
         Self { would_fit: true, message: None, preemption: None, ..self }
     }
 
-    /// Compares the answer with the message that the scheduler wrote into the condition `PodScheduled`. Schedulers of
-    /// different versions write the same reasons into different sentences.
+    /// Compares the answer with the message that the scheduler wrote into the condition `PodScheduled`: the reasons of the
+    /// first plugin that refuses the node, which are all that the scheduler says of it, and whether it found pods to preempt.
+    /// Schedulers of different versions write the same into different sentences.
     pub fn agreement(&self, message: &str) -> Agreement {
         let says = |blocker: &SchedulingBlocker| blocker.reasons().iter().all(|reason| message.contains(reason));
         if self.verdict == SchedulingVerdict::Fits {
             if self.unknown.is_empty() { Agreement::FitsNow } else { Agreement::NotKnown }
         } else if self.message.as_deref() == Some(message)
             || self.verdict == SchedulingVerdict::Gated
-            || self.blockers.iter().any(says)
+            || self.blockers.first().is_some_and(says) && (self.preempts().is_empty() || !message.contains(NO_VICTIMS))
         {
             Agreement::Same
         } else {
@@ -113,6 +114,9 @@ impl Feasibility {
         }
     }
 }
+
+/// What the scheduler says where no pod would give place.
+const NO_VICTIMS: &str = "preemption victims found";
 
 // The signature is that of serde's `serialize_with`.
 #[allow(clippy::ptr_arg)]

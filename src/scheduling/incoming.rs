@@ -11,7 +11,7 @@ use super::{
         check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
     },
 };
-use crate::model::{HostPort, Key, Pod, PodNode, PodSpec, PodVolume, Resource, Text};
+use crate::model::{HostPort, Key, Pod, PodNode, PodSpec, PodVolume, Resource, Text, Toleration};
 
 /// What the scheduler works out about a pod before it looks at nodes.
 #[derive(Debug)]
@@ -86,9 +86,10 @@ const FILTERS: [Plugin; 11] = [
 
 impl<'s> Incoming<'s> {
     pub(super) fn new(state: &'s ClusterState<'_>, pod: &'s Pod) -> Self {
+        // A spec that is not known refuses no node.
         let unknown = || {
             let is_for_one_node = matches!(pod.node, PodNode::Intended(_));
-            Cow::Owned(PodSpec { is_for_one_node, ..PodSpec::default() })
+            Cow::Owned(PodSpec { is_for_one_node, tolerations: vec![Toleration::new("")], ..PodSpec::default() })
         };
         Self::with_spec(state, pod, pod.spec.as_deref().map_or_else(unknown, Cow::Borrowed))
     }
@@ -127,7 +128,8 @@ impl<'s> Incoming<'s> {
         }
         for info in nodes {
             let node = info.node.name.clone();
-            let pods = info.load.pods_without_spec;
+            let own = self.pod.spec.is_none() && info.pods.holds(self.pod);
+            let pods = info.load.pods_without_spec - usize::from(own);
             if pods > 0 {
                 unknown.push(UnknownFact::PodSpecs { node: node.clone(), pods });
             }

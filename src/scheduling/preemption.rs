@@ -164,9 +164,7 @@ impl std::fmt::Display for Preemption {
                     count => write!(f, " (against {count} PodDisruptionBudgets)"),
                 }
             }
-            Self::NotHelpful { nodes } if nodes.is_empty() => {
-                f.write_str("preempts no pods: other pods are not what is in the way")
-            }
+            Self::NotHelpful { nodes } if nodes.is_empty() => f.write_str("preempts no pods: that would not help"),
             Self::NotHelpful { nodes } if nodes.values().all(|why| *why == NoVictims::NoneOfLowerPriority) => {
                 f.write_str("preempts no pods: none has a lower priority")
             }
@@ -265,7 +263,7 @@ fn victims_on<'s>(incoming: &Incoming<'s>, info: &'s NodeInfo<'s>) -> Result<Vic
     if let Some(blocker) = refusal(&trial) {
         return Err(NoVictims::StillRefused { blocker });
     }
-    potential.sort_by_key(|pod| importance(pod));
+    potential.sort_by(|a, b| importance(a).cmp(&importance(b)));
     let (violating, others) = split_by_budgets(incoming, potential);
     let (mut pods, mut budget_violations) = (Vec::new(), 0);
     for (pod, is_violating) in
@@ -278,13 +276,14 @@ fn victims_on<'s>(incoming: &Incoming<'s>, info: &'s NodeInfo<'s>) -> Result<Vic
             budget_violations += usize::from(is_violating);
         }
     }
-    pods.sort_by_key(|pod| importance(pod));
+    pods.sort_by(|a, b| importance(a).cmp(&importance(b)));
     Ok(Victims { pods, budget_violations })
 }
 
-/// More important pods come first: those of higher priority, then those that started earlier.
-fn importance(pod: &Pod) -> (Reverse<i32>, bool, Option<Timestamp>) {
-    (Reverse(priority(pod)), pod.started.is_none(), pod.started)
+/// More important pods come first: those of higher priority, then those that started earlier. Among equals the scheduler's
+/// order is its own; here it is that of their names.
+fn importance(pod: &Pod) -> (Reverse<i32>, bool, Option<Timestamp>, &Text, &Text) {
+    (Reverse(priority(pod)), pod.started.is_none(), pod.started, &pod.namespace, &pod.name)
 }
 
 /// Separates the pods whose eviction would violate a budget from the others.

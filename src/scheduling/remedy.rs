@@ -1,13 +1,13 @@
 //! What would make a pod fit on its node.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use serde::{Serialize, Serializer};
 
 use super::{
     Amounts, Cause,
     cluster_state::NodeInfo,
-    cycle::refusal,
+    cycle::{self, refusal},
     incoming::{Incoming, Trial},
     load::{Allocatable, NodeLoad, assigned, priority},
 };
@@ -30,6 +30,7 @@ use crate::model::{Key, Pod, Resource, Taint, Text, Toleration};
 /// let remedies: Vec<_> = state.remedies(&pod("agent", "300m")?).iter().map(ToString::to_string).collect();
 /// assert_eq!(remedies, [
 ///     "fits if default/web leaves (cpu 800m)",
+///     "fits if its priority is above 0, which preempts default/web",
 ///     "fits if it requests 100m less cpu, or the node has 100m more",
 /// ]);
 /// # Ok::<(), serde_json::Error>(())
@@ -58,6 +59,9 @@ pub enum RemedyChange {
         pod: Key,
         /// What it releases of what is lacking, such as `cpu 200m`; empty if resources are not what is lacking.
         releases: String,
+        /// The DaemonSet that creates another pod in its place.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        daemonset: Option<Text>,
     },
     /// The pod requests less of a resource, or the node has more of it.
     Resource {
@@ -78,6 +82,14 @@ pub enum RemedyChange {
         /// The taint.
         #[serde(serialize_with = "as_text")]
         taint: Taint,
+    },
+    /// The pod gets a higher priority, and takes the place of others.
+    HigherPriority {
+        /// The priority that is not enough.
+        above: i32,
+        /// The pods that leave their place.
+        #[serde(serialize_with = "as_texts")]
+        preempted: Vec<Key>,
     },
     /// The node is uncordoned.
     Uncordon,
@@ -101,8 +113,17 @@ impl fmt::Display for SchedulingRemedy {
 impl fmt::Display for RemedyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PodLeaves { pod, releases } if releases.is_empty() => write!(f, "{pod} leaves"),
-            Self::PodLeaves { pod, releases } => write!(f, "{pod} leaves ({releases})"),
+            Self::PodLeaves { pod, releases, daemonset } => {
+                write!(f, "{pod} leaves")?;
+                if !releases.is_empty() {
+                    write!(f, " ({releases})")?;
+                }
+                daemonset.as_ref().map_or(Ok(()), |owner| write!(f, ", though DaemonSet {owner} creates another"))
+            }
+            Self::HigherPriority { above, preempted } => {
+                let pods: Vec<_> = preempted.iter().map(ToString::to_string).collect();
+                write!(f, "its priority is above {above}, which preempts {}", pods.join(", "))
+            }
             Self::Resource { resource, amount, is_requested: true } => {
                 write!(f, "it requests {amount} less {resource}, or the node has {amount} more")
             }
@@ -136,10 +157,16 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
         for pods in with_changes(incoming, info, &fixed, |fits_without| leaving(incoming, info, fits_without)) {
             let lacking = movable.iter().filter_map(|cause| cause.short_by()).map(|(resource, _)| resource);
             let lacking: Vec<_> = lacking.collect();
-            let leave =
-                pods.iter().map(|pod| RemedyChange::PodLeaves { pod: pod.key(), releases: releases(pod, &lacking) });
+            let leave = pods.iter().map(|pod| RemedyChange::PodLeaves {
+                pod: pod.key(),
+                releases: releases(pod, &lacking),
+                daemonset: daemonset_of(pod),
+            });
             remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain(leave).collect() });
         }
+    }
+    if fixed.is_empty() {
+        remedies.extend(higher_priority(incoming, info));
     }
     let more: Option<Vec<_>> = movable.into_iter().map(larger).collect();
     if let Some(more) = more {
@@ -196,7 +223,7 @@ fn leaving<'s>(
     let mut pods: Vec<_> = others.iter().filter(|pod| !pod.is_being_deleted()).collect();
     pods.sort_by_cached_key(|pod| {
         let amounts = assigned(pod);
-        (priority(pod), amounts.milli_cpu, amounts.memory, pod.key())
+        (daemonset_of(pod).is_some(), priority(pod), amounts.milli_cpu, amounts.memory, pod.key())
     });
     let single = pods.iter().filter(|pod| fits_without(&[**pod]));
     let single: Vec<_> = single.take(MAX_PODS).map(|pod| vec![*pod]).collect();
@@ -213,6 +240,36 @@ fn leaving<'s>(
         }
     }
     vec![leaving]
+}
+
+/// The DaemonSet of a pod: if the pod leaves, another one comes.
+fn daemonset_of(pod: &Pod) -> Option<Text> {
+    pod.controller.as_deref().filter(|owner| owner.kind == "DaemonSet").map(|owner| owner.name.clone())
+}
+
+/// The highest priority that a PriorityClass of users can have.
+const HIGHEST_OF_USERS: i32 = 1_000_000_000;
+
+/// Finds the lowest priority with which the pod would take the place of others. Pods of DaemonSets that would be created again
+/// are no remedy.
+fn higher_priority(incoming: &Incoming<'_>, info: &NodeInfo<'_>) -> Option<SchedulingRemedy> {
+    if incoming.spec.never_preempts() || !incoming.spec.is_of_default_scheduler() {
+        return None;
+    }
+    let others = Trial::new(incoming, info).pods;
+    let priorities: BTreeSet<_> = others.iter().map(priority).collect();
+    let mut higher = priorities.into_iter().filter(|own| (incoming.priority()..HIGHEST_OF_USERS).contains(own));
+    let (above, preempted) = higher.find_map(|above| {
+        let (mut pod, mut spec) = (incoming.pod.clone(), incoming.spec.clone().into_owned());
+        spec.priority = Some(above + 1);
+        (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
+        let feasibility = cycle::feasibility(&Incoming::new(incoming.state, &pod));
+        let preempted = feasibility.preempts().to_vec();
+        (!preempted.is_empty()).then_some((above, preempted))
+    })?;
+    let is_of_daemonset = |key: &Key| others.iter().any(|pod| pod.key() == *key && daemonset_of(pod).is_some());
+    (!preempted.iter().any(is_of_daemonset))
+        .then(|| SchedulingRemedy { changes: vec![RemedyChange::HigherPriority { above, preempted }] })
 }
 
 /// Writes what a pod releases of some resources.
@@ -251,7 +308,7 @@ fn with_changes<T>(
                     amounts.add(&Amounts::from(&[(resource.clone(), amount)].into_iter().collect()));
                 }
             }
-            RemedyChange::PodLeaves { .. } => {}
+            RemedyChange::PodLeaves { .. } | RemedyChange::HigherPriority { .. } => {}
         }
     }
     (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
@@ -266,6 +323,10 @@ fn with_changes<T>(
         }
         refusal(&then).is_none()
     })
+}
+
+fn as_texts<S: Serializer>(keys: &[Key], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(keys.iter().map(ToString::to_string))
 }
 
 fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

@@ -330,9 +330,16 @@ proptest! {
                         let toleration = json!({"key": taint.key, "operator": "Exists"});
                         later["spec"]["tolerations"].as_array_mut().unwrap().push(toleration);
                     }
+                    RemedyChange::HigherPriority { .. } => {}
                     RemedyChange::Uncordon => node["spec"]["unschedulable"] = json!(false),
                     other => panic!("{other:?}"),
                 }
+            }
+            if let [RemedyChange::HigherPriority { above, preempted }] = remedy.changes.as_slice() {
+                later["spec"]["priority"] = json!(above + 1);
+                let later = state.feasibility(&pod(&later));
+                prop_assert_eq!(later.preempts(), preempted.as_slice());
+                changed.pods.retain(|other| preempted.iter().all(|left| other["metadata"]["name"] != *left.name));
             }
             prop_assert_eq!(blockers(&changed, &later, &target), BTreeMap::default(), "{}", remedy);
         }
