@@ -26,6 +26,7 @@ use super::{
     fields::{Field, fields},
     forecast::by_cause,
     output::{self, Format, daemonset_name, escape_control, note, print_error, write_error},
+    pod::unknown,
     report,
     selection::Selection,
     style::{BOLD, DIM, WARN, lacking, names, plural, shown_of, style},
@@ -174,6 +175,14 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
             "the input has {missing}: the effect is not sure; add what is missing, or say --complete if there is none"
         )));
     }
+    let unknown: BTreeSet<_> = differences.iter().flat_map(|(_, difference)| &difference.diff.unknown).collect();
+    if has_limits && !unknown.is_empty() {
+        let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+        return Err(Failure(format!(
+            "the input does not say {}: whether the new pods are bound is not sure; add what is missing",
+            unknown.join(" and ")
+        )));
+    }
     let mut is_accepted = true;
     for (snapshot, _) in differences.iter().filter(|(_, difference)| !difference.refusals.is_empty()) {
         print_error(&format_args!("{}: the API server refuses the change", daemonset_name(snapshot.daemonset())));
@@ -317,6 +326,19 @@ impl Difference {
     }
 }
 
+/// Says what the scheduler makes of the new pods.
+fn scheduled(out: &mut impl Write, diff: &Diff, all: bool) -> io::Result<()> {
+    for (cause, nodes) in by_cause(&diff.stuck) {
+        writeln!(out, "  {WARN}! stuck on {}: {cause}{WARN:#}", plural(nodes.len(), "node"))?;
+        writeln!(out, "    {DIM}{}{DIM:#}", names(&nodes, all))?;
+    }
+    if !diff.preempted.is_empty() {
+        let pods: Vec<_> = diff.preempted.iter().map(escape_control).collect();
+        writeln!(out, "  {WARN}! preempts {}{WARN:#}", names(&pods, all))?;
+    }
+    unknown(out, &diff.unknown)
+}
+
 fn write(
     out: &mut impl Write,
     differences: &[(Snapshot<'_>, Difference)],
@@ -393,10 +415,7 @@ fn write(
             }
             None => {}
         }
-        for (cause, nodes) in by_cause(&difference.diff.stuck) {
-            writeln!(out, "  {WARN}! stuck on {}: {cause}{WARN:#}", plural(nodes.len(), "node"))?;
-            writeln!(out, "    {DIM}{}{DIM:#}", names(&nodes, all))?;
-        }
+        scheduled(out, &difference.diff, all)?;
         if difference.diff.is_restless {
             writeln!(out, "  {WARN}! never settles: its steps repeat without end{WARN:#}")?;
         }

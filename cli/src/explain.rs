@@ -12,8 +12,9 @@ use daemonplan::{
     explain::{AdmissionExplanation, NodeExplanation, SchedulingExplanation, UpdateState},
     lint::{Finding, Lint, lint_selected},
     policy::RolloutStatus,
-    scheduling::{AdmissionChange, QuotaRoom},
+    scheduling::{AdmissionChange, AdmissionRefusal, QuotaRoom},
 };
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::{
@@ -185,12 +186,24 @@ fn nodes(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Resu
         writeln!(out, "  {}: {}", plural(nodes.len(), "node"), escape_control(sentence))?;
         let all_names: Vec<_> = nodes.iter().map(|node| escape_control(&node.node)).collect();
         writeln!(out, "    {DIM}{}{DIM:#}", names(&all_names, all))?;
-        // The numbers differ from node to node.
-        if let [node] = nodes.as_slice() {
+        // The numbers may differ from node to node.
+        let mut by_details = IndexMap::<Vec<u8>, Vec<_>>::new();
+        for node in &nodes {
+            let mut details = Vec::new();
             for scheduling in scheduled(node) {
-                pod::scheduling_details(out, scheduling)?;
+                pod::scheduling_details(&mut details, scheduling)?;
             }
+            by_details.entry(details).or_default().push(escape_control(&node.node));
         }
+        let shown = if all { by_details.len() } else { SHOWN };
+        let is_one = by_details.len() == 1;
+        for (details, of_nodes) in by_details.iter().filter(|(details, _)| !details.is_empty()).take(shown) {
+            if !is_one {
+                writeln!(out, "    {}:", names(of_nodes, all))?;
+            }
+            out.write_all(details)?;
+        }
+        more(out, by_details.keys().filter(|details| !details.is_empty()).count().saturating_sub(shown))?;
     }
     Ok(())
 }
@@ -216,16 +229,22 @@ fn claims(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Res
 
 /// Says what admission makes of the pods that are created, where the DaemonSet controller would not expect it.
 fn admission(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
-    let Some(AdmissionExplanation { changes, refusal, quotas, .. }) = &explanation.admission else { return Ok(()) };
-    if let Some(refusal) = refusal {
+    let Some(AdmissionExplanation { changes, refusal, quotas, unknown, .. }) = &explanation.admission else {
+        return Ok(());
+    };
+    // Where nothing is created now, an old pod gives back its room before the new one comes.
+    let wanted = explanation.nodes.iter().filter(|node| node.creation.is_some()).count();
+    let is_of_room = |refusal: &AdmissionRefusal| refusal.to_string().starts_with("exceeded quota");
+    if let Some(refusal) = refusal.as_ref().filter(|refusal| wanted > 0 || !is_of_room(refusal)) {
         let plugin = refusal.plugin;
         writeln!(out, "  {WARN}! admission refuses new pods ({plugin}): {}{WARN:#}", escape_control(refusal))?;
     }
+    let of_pods = explanation.nodes.iter().flat_map(scheduled).flat_map(|scheduling| &scheduling.feasibility.unknown);
+    pod::unknown(out, unknown.iter().chain(of_pods))?;
     pod::events(out, &explanation.events)?;
     for change in changes.iter().filter(|change| !matches!(change, AdmissionChange::Priority { .. })) {
         writeln!(out, "  {DIM}admission: {}{DIM:#}", escape_control(change))?;
     }
-    let wanted = explanation.nodes.iter().filter(|node| node.creation.is_some()).count();
     let is_short = |room: &&QuotaRoom| usize::try_from(room.pods).is_ok_and(|pods| pods < wanted);
     for room in quotas.iter().filter(|_| refusal.is_none()).filter(is_short) {
         let QuotaRoom { quota, pods, resource, used, hard, .. } = room;

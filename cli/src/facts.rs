@@ -103,7 +103,7 @@ impl Facts {
 
     /// Returns what the default scheduler knows of the input.
     pub(super) fn cluster_state(&self) -> ClusterState<'_> {
-        self.manifests.cluster_state()
+        self.manifests.cluster_state().toleration_comparison(self.settings.toleration_comparison)
     }
 
     /// Whether it is known that there are no DaemonSets at all.

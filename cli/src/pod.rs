@@ -1,6 +1,7 @@
 //! `daemonplan explain pod/NAME`: what the default scheduler makes of a pod, and what the pod's status says.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     process::ExitCode,
 };
@@ -9,7 +10,7 @@ use daemonplan::{
     Key, Resource, Snapshot,
     explain::SchedulingExplanation,
     model::{ControllerRef, Pod, PodPhase, ReportedEvent, ResourceList, Text},
-    scheduling::{Agreement, ClusterState, Feasibility, SchedulingVerdict},
+    scheduling::{Agreement, ClusterState, Feasibility, SchedulingVerdict, UnknownFact},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,7 +20,7 @@ use super::{
     facts::Facts,
     output::{self, Format, amounts, escape_control, print_error, write_error},
     selection::PodName,
-    style::{BAD, BOLD, DIM, WARN, did_you_mean, plural},
+    style::{BAD, BOLD, DIM, WARN, did_you_mean, names, plural},
 };
 
 /// What the command says about a pod.
@@ -49,7 +50,7 @@ struct PodReport<'p> {
 }
 
 /// A pod, and what is known of it.
-struct Explained<'p> {
+struct ExplainedPod<'p> {
     pod: &'p Pod,
     state: &'p ClusterState<'p>,
     scheduling: &'p SchedulingExplanation,
@@ -86,7 +87,7 @@ pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitC
         None => SchedulingExplanation::new(&state, pod),
     };
     let deletion = owner.and_then(|snapshot| deletion_of(pod, &snapshot));
-    let explained = Explained { pod, state: &state, scheduling: &scheduling, deletion };
+    let explained = ExplainedPod { pod, state: &state, scheduling: &scheduling, deletion };
     match format {
         Format::Text => write(&mut output::text(), &explained),
         Format::Json => output::write_json(&mut output::stdout(), &report(&explained)),
@@ -129,8 +130,8 @@ fn find<'f>(name: &PodName, facts: &'f Facts) -> Result<&'f Pod, Failure> {
     }
 }
 
-fn report<'p>(explained: &'p Explained<'p>) -> PodReport<'p> {
-    let Explained { pod, scheduling, deletion, .. } = explained;
+fn report<'p>(explained: &'p ExplainedPod<'p>) -> PodReport<'p> {
+    let ExplainedPod { pod, scheduling, deletion, .. } = explained;
     let requests = pod.spec.as_ref().map(|spec| spec.requests()).unwrap_or_default();
     let reported = pod.problem.as_deref().filter(|problem| !problem.unschedulable_reason.is_empty());
     PodReport {
@@ -153,8 +154,8 @@ fn report<'p>(explained: &'p Explained<'p>) -> PodReport<'p> {
     }
 }
 
-fn write(out: &mut impl Write, explained: &Explained<'_>) -> io::Result<()> {
-    let Explained { pod, state, scheduling, deletion } = explained;
+fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
+    let ExplainedPod { pod, state, scheduling, deletion } = explained;
     let feasibility = &scheduling.feasibility;
     let key = pod.key();
     let place = match pod.node.name() {
@@ -185,6 +186,10 @@ fn write(out: &mut impl Write, explained: &Explained<'_>) -> io::Result<()> {
     } else {
         writeln!(out, "  by the facts given: {}", escape_control(feasibility))?;
     }
+    if pod.is_being_deleted() || pod.is_terminal() {
+        let state = if pod.is_terminal() { "has ended" } else { "is being deleted" };
+        writeln!(out, "  {WARN}! it {state}: the scheduler passes it over{WARN:#}")?;
+    }
     if feasibility.verdict == SchedulingVerdict::OtherScheduler {
         let name = pod.spec.as_ref().map(|spec| spec.scheduler.as_str()).unwrap_or_default();
         let fits = if feasibility.would_fit { "would" } else { "would not" };
@@ -200,6 +205,7 @@ fn write(out: &mut impl Write, explained: &Explained<'_>) -> io::Result<()> {
         writeln!(out, "  deleted next: {}", escape_control(reason))?;
     }
     scheduling_details(out, scheduling)?;
+    unknown(out, &scheduling.feasibility.unknown)?;
     let problem = pod.problem.clone().map(|mut problem| {
         problem.unschedulable = Text::default();
         problem.to_string()
@@ -230,22 +236,55 @@ pub(super) fn events(out: &mut impl Write, events: &[ReportedEvent]) -> io::Resu
     Ok(())
 }
 
+/// Lists what is not known, once for many nodes.
+pub(super) fn unknown<'u>(out: &mut impl Write, facts: impl IntoIterator<Item = &'u UnknownFact>) -> io::Result<()> {
+    let facts: BTreeSet<_> = facts.into_iter().collect();
+    let (mut allocatable, mut specs, mut pods_in_all) = (Vec::new(), Vec::new(), 0);
+    for fact in &facts {
+        match fact {
+            UnknownFact::Allocatable { node } => allocatable.push(escape_control(node)),
+            UnknownFact::PodSpecs { node, pods } => {
+                specs.push(escape_control(node));
+                pods_in_all += pods;
+            }
+            _ => {}
+        }
+    }
+    let of = |nodes: &[String]| format!("{} ({})", plural(nodes.len(), "node"), names(nodes, false));
+    let mut said = BTreeSet::new();
+    for fact in facts {
+        said.insert(match fact {
+            UnknownFact::Allocatable { .. } if allocatable.len() > 1 => {
+                format!("what pods can request on {}", of(&allocatable))
+            }
+            UnknownFact::PodSpecs { .. } if specs.len() > 1 => {
+                format!("what {} on {} request", plural(pods_in_all, "pod"), of(&specs))
+            }
+            other => escape_control(other),
+        });
+    }
+    for fact in said {
+        writeln!(out, "  {WARN}not known: {fact}{WARN:#}")?;
+    }
+    Ok(())
+}
+
 /// Says by names and numbers why a pod is not bound, and what would help.
 pub(super) fn scheduling_details(out: &mut impl Write, scheduling: &SchedulingExplanation) -> io::Result<()> {
-    let Feasibility { blockers, preemption, unknown, .. } = &scheduling.feasibility;
+    let Feasibility { blockers, preemption, kept_free_for, .. } = &scheduling.feasibility;
     for blocker in blockers {
         for cause in &blocker.causes {
             writeln!(out, "    {BAD}✗{BAD:#} {}: {}", blocker.plugin, escape_control(cause.explain()))?;
         }
+    }
+    for pod in kept_free_for {
+        writeln!(out, "    {BAD}✗{BAD:#} the node is kept free for {}, which waits", escape_control(pod))?;
     }
     if let Some(preemption) = preemption {
         writeln!(out, "    {}", escape_control(preemption))?;
     }
     for remedy in &scheduling.remedies {
         writeln!(out, "    → {}", escape_control(&remedy.text))?;
-    }
-    for unknown in unknown {
-        writeln!(out, "    {WARN}not known: {}{WARN:#}", escape_control(unknown))?;
     }
     Ok(())
 }

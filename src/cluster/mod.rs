@@ -399,7 +399,8 @@ impl Cluster {
     pub fn cluster_state<'c>(&'c self, objects: &'c SchedulingObjects) -> Option<ClusterState<'c>> {
         let facts = self.scheduling.as_ref().filter(|_| self.is_complete())?;
         let namespaces = self.namespaces.values().filter_map(|state| state.namespace.as_ref());
-        Some(ClusterState::kept(facts.state(&self.nodes, &self.pods, namespaces), objects))
+        let state = ClusterState::kept(facts.state(&self.nodes, &self.pods, namespaces), objects);
+        Some(state.toleration_comparison(self.settings.toleration_comparison))
     }
 
     /// Returns a pod by the template of a DaemonSet for no node in particular, as admission would store it, and what admission

@@ -12,7 +12,7 @@ use crate::{
     planner::Snapshot,
     scheduling::{
         AdmissionChange, AdmissionRefusal, Admitted, Agreement, ClusterState, Feasibility, PodsAlike, QuotaRoom,
-        SchedulingRemedy, UnknownFact,
+        SchedulingRemedy, UnknownFact, as_texts,
     },
 };
 
@@ -84,6 +84,9 @@ pub struct AdmissionExplanation {
     pub refusal: Option<AdmissionRefusal>,
     /// How many more of them each ResourceQuota has room for.
     pub quotas: Vec<QuotaRoom>,
+    /// What is not known that the answer would need.
+    #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownFact>,
 }
 
 impl SchedulingExplanation {
@@ -159,12 +162,14 @@ impl Snapshot<'_> {
 
     /// Adds what the scheduler and admission make of the pods.
     pub(super) fn explain_scheduling(&self, state: &ClusterState<'_>, explanation: &mut Explanation) {
-        let Some((new, Admitted { spec, changes, refusal })) = self.admitted_pod(state.objects()) else { return };
+        let Some((new, Admitted { spec, changes, refusal, unknown })) = self.admitted_pod(state.objects()) else {
+            return;
+        };
         let quotas = self.admission(state.objects()).quota_room(&spec);
         let daemonset = self.daemonset;
         let events = state.objects().events_about("DaemonSet", &daemonset.key(), &daemonset.uid);
         explanation.events = events.into_iter().cloned().collect();
-        explanation.admission = Some(AdmissionExplanation { changes, refusal, quotas });
+        explanation.admission = Some(AdmissionExplanation { changes, refusal, quotas, unknown });
         if self.missing.contains(MissingFact::Pods) || self.missing.contains(MissingFact::Nodes) {
             return;
         }

@@ -10,10 +10,11 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     forecast::{Assumptions, EndState, SimulatedNode, Simulation, StuckNode, fits::Fits},
-    model::Text,
+    model::{Key, Text},
     placement::{PlacementReason, Verdict},
     plan::{DeleteReason, MissingFact},
     planner::Snapshot,
+    scheduling::{UnknownFact, as_texts},
 };
 
 /// The effect of a change on a DaemonSet's pods, as [`Snapshot::diff`] returns it.
@@ -49,6 +50,12 @@ pub struct Diff {
     /// then said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<MissingFact>,
+    /// What is not known that decides whether the new pods are bound.
+    #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownFact>,
+    /// The pods of others whose place new pods take.
+    #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
+    pub preempted: Vec<Key>,
     /// All facts that a snapshot lacks, unless both snapshots are equal: they are taken to be absent from the cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rests_on: Vec<MissingFact>,
@@ -178,7 +185,18 @@ impl Snapshot<'_> {
         }
         if let Some(missing) = before.unwrap_or(after).needed_to_foresee() {
             let (nodes, stuck, missing) = (Vec::new(), Vec::new(), Some(missing).filter(|_| !rests_on.is_empty()));
-            return Diff { nodes, most_unavailable: 0, desired: 0, is_restless: false, stuck, missing, rests_on };
+            let (unknown, preempted) = (Vec::new(), Vec::new());
+            return Diff {
+                nodes,
+                most_unavailable: 0,
+                desired: 0,
+                is_restless: false,
+                stuck,
+                missing,
+                unknown,
+                preempted,
+                rests_on,
+            };
         }
         let ideal = Assumptions::ideal();
         // All nodes that the change touches, also those that it comes to only if no pod is stuck.
@@ -216,13 +234,18 @@ impl Snapshot<'_> {
         });
         let nodes: Vec<_> = nodes.collect();
         let fits = Fits::new(after);
+        // The room in quotas depends on the order in which pods come and go.
+        let mut scheduled = Simulation::new(after, &ideal);
+        scheduled.run();
         let surges = after.daemonset.update_strategy.surges();
         let stuck = changed.nodes.iter().filter_map(|(node, simulated)| {
             let port = simulated.pods.iter().find_map(|pod| pod.waits_for.as_ref());
             let is_new = matches!(End::of(Some(simulated)), End::NewPod);
             let is_beside = surges && simulated.deletion.is_some();
-            let refusal = || fits.refusal(node, is_beside).filter(|_| is_new);
-            Some(StuckNode { node: node.clone(), cause: port.or_else(refusal)?.clone() })
+            let refusal =
+                || fits.refusal(node, is_beside).filter(|_| is_new && !(is_beside && fits.displaces_own(node)));
+            let in_time = || scheduled.nodes.get(node)?.pods.iter().find_map(|pod| pod.waits_for.as_ref());
+            Some(StuckNode { node: node.clone(), cause: port.or_else(refusal).or_else(in_time)?.clone() })
         });
         let stuck = stuck.filter(|stuck| nodes.iter().any(|node| node.node == stuck.node)).collect();
         // Only what the change touches counts, not an update that is under way.
@@ -231,6 +254,11 @@ impl Snapshot<'_> {
         let without = unchanged.as_ref().map_or(0, |unchanged| unchanged.most_unavailable);
         let is_faster = before.is_some() && changed.most_unavailable > without;
         let most_unavailable = if is_faster { changed.most_unavailable } else { of_touched };
+        // Pods that give place to new ones of their DaemonSet are gone before these start.
+        let displaced = scheduled.filled.iter().filter(|node| surges && fits.displaces_own(node)).count();
+        let most_unavailable = most_unavailable.max(displaced.min(scheduled.most_unavailable));
+        let names: BTreeSet<_> = nodes.iter().map(|node| node.node.clone()).collect();
+        let filled = || scheduled.filled.iter().filter(|node| names.contains(*node));
         Diff {
             nodes,
             most_unavailable,
@@ -238,6 +266,8 @@ impl Snapshot<'_> {
             desired: changed.nodes.values().filter(|simulated| simulated.verdict == Verdict::Run).count(),
             is_restless: end == EndState::Restless,
             missing: None,
+            unknown: fits.unknown(filled()),
+            preempted: filled().flat_map(|node| fits.victims(node)).cloned().collect(),
             rests_on,
         }
     }

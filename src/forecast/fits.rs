@@ -1,52 +1,72 @@
 //! On which nodes the pods of a rollout will not start, because the scheduler or admission refuses them.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     adoption::claim::claim_pod,
     forecast::StuckCause,
-    model::{Pod, Text},
+    model::{Key, Pod, PodSpec, Resource, Text},
     planner::Snapshot,
-    scheduling::{Cause, ClusterState, Plugin, PodsAlike, SchedulingBlocker},
+    scheduling::{Cause, ClusterState, Plugin, PodsAlike, QuotaLedger, SchedulingBlocker, UnknownFact},
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
 #[derive(Debug, Default)]
-pub(super) struct Fits {
-    /// The nodes that refuse a new pod.
+pub(super) struct Fits<'a> {
     nodes: HashMap<Text, NodeFit>,
     /// Why admission refuses every new pod.
     refusal: Option<StuckCause>,
-    /// How many new pods a ResourceQuota has room for, and why not for more.
-    quota: Option<(u64, StuckCause)>,
+    quota: Option<QuotaUse<'a>>,
+    /// What is not known about new pods on any node.
+    unknown: Vec<UnknownFact>,
 }
 
-/// Why a node refuses a new pod: `alone`, after the DaemonSet's other pods have left it, or `beside` those.
+/// What a node makes of a new pod: `alone`, after the DaemonSet's other pods have left it, or `beside` those.
 #[derive(Debug)]
 struct NodeFit {
     alone: Option<StuckCause>,
     beside: Option<StuckCause>,
+    /// The pods of others whose place a new pod takes.
+    victims: Vec<Key>,
+    /// Whether it takes the place of the DaemonSet's other pods.
+    displaces_own: bool,
+    unknown: Vec<UnknownFact>,
 }
 
-impl Fits {
-    pub(super) fn new(snapshot: &Snapshot<'_>) -> Self {
+/// The quotas, and what the pods of the rollout use of them.
+#[derive(Debug)]
+struct QuotaUse<'a> {
+    ledger: QuotaLedger<'a>,
+    new: Arc<PodSpec>,
+    /// The specs of the pods of the start that count, by name.
+    known: HashMap<Text, Option<Arc<PodSpec>>>,
+}
+
+impl<'a> Fits<'a> {
+    pub(super) fn new(snapshot: &Snapshot<'a>) -> Self {
         let Some(state) = snapshot.scheduling else { return Self::default() };
         let Some((new, admitted)) = snapshot.admitted_pod(state.objects()) else { return Self::default() };
-        let admission = snapshot.admission(state.objects());
         let refused = |plugin: &str, message: String| StuckCause::NotCreated { plugin: plugin.into(), message };
-        let room = admission.quota_room(&admitted.spec).into_iter().min_by_key(|room| room.pods);
-        let quota = room.map(|room| {
-            let message =
-                format!("exceeded quota: {}, {} {} of {} used", room.quota, room.resource, room.used, room.hard);
-            (room.pods, refused("ResourceQuota", message))
-        });
+        let new_spec: Arc<PodSpec> = admitted.spec.into();
+        let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
+        let quota = QuotaUse {
+            ledger: QuotaLedger::new(snapshot.admission(state.objects())),
+            new: new_spec,
+            known: own.map(|pod| (pod.name.clone(), pod.spec.clone())).collect(),
+        };
         // A quota that is used up has room again once an old pod is gone.
-        let is_used_up = quota.as_ref().is_some_and(|(pods, _)| *pods == 0);
-        let refusal = admitted.refusal.filter(|refusal| !(is_used_up && refusal.plugin == "ResourceQuota"));
+        let is_going = snapshot.namespace.deleted.is_some();
+        let gone = || refused("NamespaceLifecycle", format!("namespace {} is being deleted", snapshot.namespace.name));
+        let exceeds = |refusal: &str| refusal.starts_with("exceeded quota");
+        let refusal = admitted.refusal.filter(|refusal| !exceeds(&refusal.to_string()));
         Self {
             nodes: nodes(snapshot, state, &new),
-            refusal: refusal.map(|refusal| refused(refusal.plugin, refusal.to_string())),
-            quota,
+            refusal: is_going.then(gone).or_else(|| refusal.map(|own| refused(own.plugin, own.to_string()))),
+            quota: Some(quota),
+            unknown: admitted.unknown,
         }
     }
 
@@ -56,61 +76,98 @@ impl Fits {
         self.refusal.as_ref().or(of_node)
     }
 
+    /// Whether a new pod on a node takes the place of the DaemonSet's other pods.
+    pub(super) fn displaces_own(&self, node: &Text) -> bool {
+        self.refusal.is_none() && self.nodes.get(node).is_some_and(|fit| fit.displaces_own)
+    }
+
+    /// Returns the pods of others whose place a new pod on a node takes.
+    pub(super) fn victims(&self, node: &Text) -> &[Key] {
+        self.nodes.get(node).map(|fit| fit.victims.as_slice()).unwrap_or_default()
+    }
+
+    /// Returns what is not known that decides about new pods on these nodes.
+    pub(super) fn unknown<'n>(&self, nodes: impl IntoIterator<Item = &'n Text>) -> Vec<UnknownFact> {
+        let of_nodes = nodes.into_iter().filter_map(|node| self.nodes.get(node)).collect::<Vec<_>>();
+        let general = self.unknown.iter().filter(|_| !of_nodes.is_empty());
+        let mut unknown: Vec<_> = of_nodes.iter().flat_map(|fit| &fit.unknown).chain(general).cloned().collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    }
+
     /// Takes the room for a new pod in the quotas; returns why there is none.
     pub(super) fn take_room(&mut self) -> Option<StuckCause> {
-        let (room, cause) = self.quota.as_mut()?;
-        match room.checked_sub(1) {
-            Some(left) => {
-                *room = left;
-                None
-            }
-            None => Some(cause.clone()),
+        let QuotaUse { ledger, new, .. } = self.quota.as_mut()?;
+        let lacking = ledger.lacking(new);
+        if lacking.is_none() {
+            ledger.take(new);
         }
+        lacking.map(|message| StuckCause::NotCreated { plugin: "ResourceQuota".into(), message })
     }
 
-    /// Whether a quota limits new pods and has room for one.
+    /// Whether the quotas have room for a new pod.
     pub(super) fn has_room(&self) -> bool {
-        self.quota.as_ref().is_some_and(|(room, _)| *room > 0)
+        self.quota.as_ref().is_some_and(|QuotaUse { ledger, new, .. }| ledger.lacking(new).is_none())
     }
 
-    /// Gives back the room of a pod that is gone.
-    pub(super) fn give_room(&mut self) {
-        if let Some((room, _)) = &mut self.quota {
-            *room = room.saturating_add(1);
+    /// Gives back the room of a pod that is gone. One that was not there at the start is a new one that had room.
+    pub(super) fn give_room(&mut self, pod: &Text) {
+        if let Some(QuotaUse { ledger, new, known }) = &mut self.quota {
+            ledger.give(known.get(pod).and_then(Option::as_ref).unwrap_or(new));
         }
     }
 }
 
 fn nodes(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: &Pod) -> HashMap<Text, NodeFit> {
     let rules = snapshot.placement_rules();
+    let is_own = |pod: &Pod| claim_pod(snapshot.daemonset, pod).is_claimed();
     let mut own = HashMap::<&Text, Vec<&Pod>>::new();
     let is_on_node = |pod: &&Pod| pod.node.is_bound() && !pod.is_terminal();
-    for pod in snapshot.pods.iter().filter(is_on_node).filter(|pod| claim_pod(snapshot.daemonset, pod).is_claimed()) {
+    for pod in snapshot.pods.iter().filter(is_on_node).filter(|pod| is_own(pod)) {
         own.entry(pod.node.name().unwrap_or(&pod.name)).or_default().push(pod);
     }
+    let own_keys: HashSet<Key> = own.values().flatten().map(|pod| pod.key()).collect();
     let mut alike = state.pods_like(new);
     let wanted = snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run());
     let fits = wanted.filter_map(|node| {
+        let going: Vec<_> = state.pods_on(&node.name).filter(|pod| pod.is_being_deleted()).collect();
         let own = own.get(&node.name).map(Vec::as_slice).unwrap_or_default();
-        let beside = refusal(&mut alike, &node.name, &[]);
-        let alone = if own.is_empty() { beside.clone() } else { refusal(&mut alike, &node.name, own) };
-        (beside.is_some() || alone.is_some()).then(|| (node.name.clone(), NodeFit { alone, beside }))
+        let (beside, victims) = refusal(&mut alike, &node.name, &[], &going);
+        let (displaced, victims): (Vec<_>, Vec<_>) = victims.into_iter().partition(|victim| own_keys.contains(victim));
+        let alone = if own.is_empty() { beside.clone() } else { refusal(&mut alike, &node.name, own, &going).0 };
+        let displaces_own = !displaced.is_empty();
+        let unknown = alike.unknown_on(&node.name);
+        let is_plain =
+            beside.is_none() && alone.is_none() && victims.is_empty() && !displaces_own && unknown.is_empty();
+        let fit = NodeFit { alone, beside, victims, displaces_own, unknown };
+        (!is_plain).then(|| (node.name.clone(), fit))
     });
     fits.collect()
 }
 
-/// Asks the scheduler about a node that some pods have left. A pod that takes the place of others starts.
-fn refusal(alike: &mut PodsAlike<'_>, node: &Text, left: &[&Pod]) -> Option<StuckCause> {
-    let blocker = alike.refusal_after(node, left)?;
-    if blocker.plugin != Plugin::SchedulingGates && !alike.on(node.clone()).preempts().is_empty() {
-        return None;
+/// Asks the scheduler about a node that some pods have left. A pod that takes the place of others starts. When pods are gone
+/// whose deletion has begun is not known: they count, but if they are all that is in the way, that is said.
+fn refusal(alike: &mut PodsAlike<'_>, node: &Text, left: &[&Pod], going: &[&Pod]) -> (Option<StuckCause>, Vec<Key>) {
+    let Some(blocker) = alike.refusal_after(node, left) else { return (None, Vec::new()) };
+    let victims =
+        if blocker.plugin == Plugin::SchedulingGates { Vec::new() } else { alike.on(node.clone()).preempts().to_vec() };
+    if !victims.is_empty() {
+        return (None, victims);
     }
-    Some(StuckCause::unschedulable(&blocker))
+    let all: Vec<_> = left.iter().chain(going).copied().collect();
+    let waits_for = if alike.refusal_after(node, &all).is_none() { going } else { &[] };
+    (Some(StuckCause::unschedulable(&blocker, waits_for)), victims)
 }
 
 impl StuckCause {
-    fn unschedulable(blocker: &SchedulingBlocker) -> Self {
-        let explanation: Vec<_> = blocker.causes.iter().map(Cause::explain).collect();
+    fn unschedulable(blocker: &SchedulingBlocker, waits_for: &[&Pod]) -> Self {
+        let mut explanation: Vec<_> = blocker.causes.iter().map(Cause::explain).collect();
+        if !waits_for.is_empty() {
+            let mut pods: Vec<_> = waits_for.iter().map(|pod| pod.key().to_string()).collect();
+            pods.sort_unstable();
+            explanation.push(format!("it fits once {} is gone, whose deletion has begun", pods.join(" and ")));
+        }
         Self::Unschedulable { reasons: blocker.reasons(), explanation: explanation.join("; ") }
     }
 }

@@ -13,11 +13,12 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     explain::UpdateState,
-    model::{IntOrPercent, Taint, Text, UpdateStrategy},
+    model::{IntOrPercent, Key, Taint, Text, UpdateStrategy},
     placement::Verdict,
     plan::MissingFact,
     planner::Snapshot,
     policy::RolloutStatus,
+    scheduling::{UnknownFact, as_texts},
     settings::Settings,
 };
 
@@ -63,6 +64,12 @@ pub struct Forecast {
     pub waves: Vec<Wave>,
     /// The nodes that do not converge, by name.
     pub stuck: Vec<StuckNode>,
+    /// The pods of others whose place new pods take, by namespace and name.
+    #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
+    pub preempted: Vec<Key>,
+    /// What is not known that decides whether the new pods are bound. They are taken to be where nothing known refuses them.
+    #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownFact>,
 }
 
 /// How a [`Forecast`] ends.
@@ -312,6 +319,8 @@ impl Snapshot<'_> {
             waves: waves(self, &simulation.steps, &timeline, desired),
             timeline,
             stuck,
+            preempted: simulation.preempted(),
+            unknown: simulation.unknown(),
         }
     }
 }
@@ -328,6 +337,8 @@ impl Forecast {
             timeline: Vec::new(),
             waves: Vec::new(),
             stuck: Vec::new(),
+            preempted: Vec::new(),
+            unknown: Vec::new(),
         }
     }
 

@@ -31,6 +31,7 @@ use crate::{
     plan::{Action, CreateReason, DeleteReason, Plan},
     planner::Snapshot,
     policy::{RolloutPhase, RolloutStatus},
+    scheduling::UnknownFact,
 };
 
 /// The simulation of one DaemonSet, its nodes and its pods.
@@ -62,7 +63,9 @@ pub(crate) struct Simulation<'a> {
     /// The hash label of updated pods.
     hash: Text,
     /// What the scheduler and admission say about new pods.
-    fits: Fits,
+    fits: Fits<'a>,
+    /// The nodes on which new pods were created.
+    pub(crate) filled: BTreeSet<Text>,
 }
 
 /// How a simulation ends.
@@ -142,6 +145,7 @@ impl<'a> Simulation<'a> {
             roll_backs: 0,
             hash: snapshot.history().hash,
             fits: Fits::new(snapshot),
+            filled: BTreeSet::new(),
         };
         let explanation = snapshot.at(now).unscheduled().explain();
         simulation.load(explanation, snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
@@ -247,8 +251,23 @@ impl<'a> Simulation<'a> {
             shared_port(template, self.cluster.revisions(), hash).filter(|_| !pod.is_terminal())
         });
         let is_beside = running.any(|pod| pod.node.is_bound() && !pod.is_terminal());
+        if is_beside && port.is_none() && self.fits.displaces_own(node) {
+            return Some(StuckCause::WaitsForOthers);
+        }
         let refusal = || self.fits.refusal(node, is_beside).cloned();
         port.map(|port| StuckCause::PortTaken { port }).or_else(refusal)
+    }
+
+    /// Returns what is not known that decides whether the new pods start.
+    pub(crate) fn unknown(&self) -> Vec<UnknownFact> {
+        self.fits.unknown(&self.filled)
+    }
+
+    /// Returns the pods of others whose place new pods took, by namespace and name.
+    pub(crate) fn preempted(&self) -> Vec<Key> {
+        let mut all: Vec<_> = self.filled.iter().flat_map(|node| self.fits.victims(node)).cloned().collect();
+        all.sort_unstable();
+        all
     }
 
     /// Counts only these nodes as newly unavailable.
@@ -393,6 +412,8 @@ impl<'a> Simulation<'a> {
         let name = pod.name.clone();
         let is_new = reason != CreateReason::HeldBack;
         let waits_for = self.fits.take_room().or_else(|| self.wait(node, &name).filter(|_| is_new));
+        let displaces = waits_for == Some(StuckCause::WaitsForOthers);
+        self.filled.insert(node.clone());
         let place = if waits_for.is_none() { PodNode::Bound } else { PodNode::Intended };
         pod.node = place(node.clone());
         self.cluster.apply(pod);
@@ -410,6 +431,23 @@ impl<'a> Simulation<'a> {
             let (is_available, is_being_deleted) = (false, false);
             simulated.pods.push(SimulatedPod { name, is_new, is_available, is_being_deleted, fails, waits_for });
         });
+        if displaces {
+            self.displace(node);
+        }
+    }
+
+    /// Lets the running pods of a node stop: the scheduler gives their place to a new one of higher priority.
+    fn displace(&mut self, node: &Text) {
+        let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
+        let running = pods.filter(|pod| pod.waits_for.is_none() && !pod.is_being_deleted);
+        for name in running.map(|pod| pod.name.clone()).collect::<Vec<_>>() {
+            let now = self.now;
+            self.edit(&name, |pod| pod.deleted = Some(now));
+            self.schedule_stop(node, &name);
+            self.change(node, |simulated| {
+                simulated.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_being_deleted = true);
+            });
+        }
     }
 
     fn delete(&mut self, node: &Text, name: &Text, reason: DeleteReason) {
@@ -468,9 +506,15 @@ impl<'a> Simulation<'a> {
                 simulated.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_available = true);
             }),
             SimEvent::Gone(node, name) => {
+                let has_ended = self.cluster.pod(&self.key_of(&name)).is_some_and(Pod::is_terminal);
                 self.cluster.delete::<Pod>(self.key_of(&name));
+                let waited = |pod: &SimulatedPod| matches!(pod.waits_for, Some(StuckCause::NotCreated { .. }));
+                let pods = self.nodes.get(&node).into_iter().flat_map(|simulated| &simulated.pods);
+                let had_room = !has_ended && !pods.clone().any(|pod| pod.name == name && waited(pod));
                 self.change(&node, |simulated| simulated.remove_pod(&name));
-                self.fits.give_room();
+                if had_room {
+                    self.fits.give_room(&name);
+                }
                 self.end_waits(&node);
             }
         }

@@ -7,18 +7,22 @@ use super::{
     builder::{count, first_few, found},
 };
 use crate::{
+    adoption::claim::claim_pod,
     model::{Node, PodSpec, Quantity, Text},
+    plan::MissingFact,
     planner::Snapshot,
-    scheduling::{AdmissionChange, Admitted, Amounts, SchedulingObjects},
+    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, Amounts, SchedulingObjects},
 };
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
     let none = SchedulingObjects::default();
     let objects = snapshot.scheduling.map_or(&none, |state| state.objects());
-    let Some((_, Admitted { spec, changes, refusal })) = snapshot.admitted_pod(objects) else { return Vec::new() };
+    let Some((_, Admitted { spec, changes, refusal, .. })) = snapshot.admitted_pod(objects) else { return Vec::new() };
     let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
     let mut findings = Vec::new();
-    if let Some(refusal) = refusal.filter(|refusal| refusal.plugin != "ResourceQuota") {
+    // Room in a quota is another finding.
+    let is_of_room = |refusal: &AdmissionRefusal| refusal.to_string().starts_with("exceeded quota");
+    if let Some(refusal) = refusal.filter(|refusal| !is_of_room(refusal)) {
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
         let fix = "change the template, or what the plugin looks at: no pod is created as it is";
         findings.push(finding.with_message(format!("{}: {refusal}", refusal.plugin)).with_fix(fix));
@@ -26,7 +30,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     findings.extend(excluded_by_admission(snapshot, &changes, &spec, &nodes));
     findings.extend(never_fits(snapshot, &spec, &nodes));
     findings.extend(surge_never_fits(snapshot, &spec, &nodes));
-    findings.extend(quota(snapshot, &spec, objects, nodes.len()));
+    findings.extend(quota(snapshot, &spec, objects, desired));
     findings
 }
 
@@ -102,11 +106,22 @@ fn surge_never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) ->
     Some(finding.with_message(message).with_fix(fix).on_nodes(small))
 }
 
-/// Finds a ResourceQuota that has no room for a pod on every node, even if nothing else used it.
-fn quota(snapshot: &Snapshot<'_>, spec: &PodSpec, objects: &SchedulingObjects, wanted: usize) -> Option<Finding> {
+/// Finds a ResourceQuota that has too little room for a pod on every node that lacks one.
+fn quota(
+    snapshot: &Snapshot<'_>,
+    spec: &PodSpec,
+    objects: &SchedulingObjects,
+    wanted: &HashSet<&Text>,
+) -> Option<Finding> {
     let all = snapshot.admission(objects).quota_room(spec);
-    let existing = snapshot.daemonset.status.current_number_scheduled;
-    let missing = u64::try_from(wanted).ok()?.saturating_sub(u64::try_from(existing.max(0)).unwrap_or_default());
+    let own = snapshot.pods.iter().filter(|pod| !pod.is_terminal() && claim_pod(snapshot.daemonset, pod).is_claimed());
+    let nodes: HashSet<_> = own.filter_map(|pod| pod.node.name()).filter(|node| wanted.contains(node)).collect();
+    let existing = if snapshot.missing.contains(MissingFact::Pods) {
+        usize::try_from(snapshot.daemonset.status.current_number_scheduled).unwrap_or_default()
+    } else {
+        nodes.len()
+    };
+    let missing = u64::try_from(wanted.len().saturating_sub(existing)).ok()?;
     let room = all.into_iter().filter(|room| room.pods < missing).min_by_key(|room| room.pods)?;
     let message = format!(
         "ResourceQuota {} has room for {} more, and {} lack{} one ({} {} of {} used)",

@@ -158,7 +158,7 @@ impl Manifests {
     pub fn complete(mut self) -> Self {
         let all = [Kind::Node, Kind::Pod, Kind::Namespace, Kind::DaemonSet, Kind::ControllerRevision];
         self.known.extend(all);
-        self.scheduling.has_all_storage = true;
+        self.scheduling.is_complete = true;
         self
     }
 

@@ -7,9 +7,12 @@ use crate::{
     scheduling::{Admitted, PodAdmission, SchedulingObjects},
 };
 
-impl Snapshot<'_> {
+impl<'a> Snapshot<'a> {
     /// Returns the admission plugins of the cluster.
-    pub(crate) fn admission<'s>(&'s self, objects: &'s SchedulingObjects) -> PodAdmission<'s> {
+    pub(crate) fn admission<'s>(&self, objects: &'s SchedulingObjects) -> PodAdmission<'s>
+    where
+        'a: 's,
+    {
         let admission = PodAdmission::new(self.namespace, objects);
         let default = self.settings.and_then(|settings| settings.project_node_selector.as_ref());
         let is_project = self.namespace.annotations.contains_key(PROJECT_NODE_SELECTOR_ANNOTATION);

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    Amounts, ClusterState, Feasibility, SchedulingBlocker, SchedulingRemedy,
+    Amounts, ClusterState, Feasibility, SchedulingBlocker, SchedulingRemedy, UnknownFact,
     cycle::{self, refusal},
     incoming::{Incoming, Trial},
     load::assigned,
@@ -23,6 +23,8 @@ pub struct PodsAlike<'s> {
     incoming: Incoming<'s>,
     /// What the pod requests that left last: others that leave mostly have its spec.
     last_left: Option<(Arc<PodSpec>, Amounts)>,
+    /// Whether pods have volumes whose claims are created with them.
+    has_ephemeral: bool,
 }
 
 impl<'s> PodsAlike<'s> {
@@ -32,10 +34,11 @@ impl<'s> PodsAlike<'s> {
             spec.to_mut().is_for_one_node = true;
         }
         // The claims of ephemeral volumes are created with each pod.
-        if spec.volumes.iter().any(|volume| matches!(volume, PodVolume::Ephemeral { .. })) {
+        let has_ephemeral = spec.volumes.iter().any(|volume| matches!(volume, PodVolume::Ephemeral { .. }));
+        if has_ephemeral {
             spec.to_mut().volumes.retain(|volume| !matches!(volume, PodVolume::Ephemeral { .. }));
         }
-        Self { incoming: Incoming::with_spec(state, pod, spec), last_left: None }
+        Self { incoming: Incoming::with_spec(state, pod, spec), last_left: None, has_ephemeral }
     }
 
     fn aim_at(&mut self, node: impl Into<Text>) {
@@ -45,7 +48,15 @@ impl<'s> PodsAlike<'s> {
     /// Decides whether such a pod would be bound to a node.
     pub fn on(&mut self, node: impl Into<Text>) -> Feasibility {
         self.aim_at(node);
-        cycle::feasibility(&self.incoming)
+        let mut feasibility = cycle::feasibility(&self.incoming);
+        feasibility.unknown.extend(self.has_ephemeral.then_some(UnknownFact::EphemeralClaims));
+        feasibility
+    }
+
+    /// Returns what is not known that an answer about a node would need.
+    pub fn unknown_on(&self, node: &str) -> Vec<UnknownFact> {
+        let ephemeral = self.has_ephemeral.then_some(UnknownFact::EphemeralClaims);
+        self.incoming.unknown(self.incoming.state.nodes.get(node)).into_iter().chain(ephemeral).collect()
     }
 
     /// Decides whether such a pod would be bound to a node that some pods have left.

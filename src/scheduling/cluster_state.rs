@@ -46,6 +46,8 @@ pub struct ClusterState<'a> {
     nominated: Vec<&'a Pod>,
     /// The pods on nodes whose anti-affinity can exclude others, with the names of the nodes.
     pub(super) excluding: Vec<(&'a str, &'a Pod)>,
+    /// Whether tolerations compare numbers.
+    pub(super) toleration_comparison: bool,
 }
 
 /// A node and the pods that count there.
@@ -155,7 +157,14 @@ impl<'a> ClusterState<'a> {
     ) -> Self {
         let namespaces = namespaces.into_iter().map(|namespace| (namespace.name.as_str(), &namespace.labels)).collect();
         let excluding = excluding.into_iter().filter_map(|pod| Some((pod.node.name()?.as_str(), pod))).collect();
-        Self { nodes, objects, namespaces, nominated, excluding }
+        Self { nodes, objects, namespaces, nominated, excluding, toleration_comparison: false }
+    }
+
+    /// Sets whether the operators `Lt` and `Gt` of tolerations count:
+    /// [`Settings::toleration_comparison`](crate::Settings::toleration_comparison).
+    #[must_use]
+    pub fn toleration_comparison(self, toleration_comparison: bool) -> Self {
+        Self { toleration_comparison, ..self }
     }
 
     /// Returns the objects besides nodes, pods and namespaces.
@@ -179,6 +188,12 @@ impl<'a> ClusterState<'a> {
     /// Whether there is a node of this name.
     pub fn has_node(&self, name: &str) -> bool {
         self.nodes.contains_key(name)
+    }
+
+    /// Iterates over the pods that count on a node.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn pods_on(&self, node: &str) -> impl Iterator<Item = &'a Pod> + '_ {
+        self.nodes.get(node).into_iter().flat_map(|info| info.pods.iter())
     }
 
     /// Returns what is left on a node for further pods: what they can request less what the pods there request, and less than

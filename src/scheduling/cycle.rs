@@ -10,7 +10,7 @@ use super::{
     incoming::{Incoming, Trial},
     preemption,
 };
-use crate::model::{NodeSelectorTerm, Text};
+use crate::model::{NodeSelectorTerm, Pod, Resource, Text};
 
 /// What the scheduler found for each node.
 pub(super) struct Cycle<'s> {
@@ -39,6 +39,7 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
             None => incoming.unknown(state.nodes.values().filter(|_| target.is_none())),
         },
         preemption: None,
+        kept_free_for: Vec::new(),
     };
     result.blockers = incoming.blockers(info);
     if state.nodes.is_empty() {
@@ -74,6 +75,11 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         result.message = message;
         SchedulingVerdict::Unschedulable
     };
+    if let Some(info) = info.filter(|_| !result.would_fit && result.blockers.is_empty()) {
+        let mut pods: Vec<_> = state.nominated_to(&info.node.name, incoming.pod).map(Pod::key).collect();
+        pods.sort_unstable();
+        result.kept_free_for = pods;
+    }
     result
 }
 

@@ -36,6 +36,10 @@ pub struct Feasibility {
     pub unknown: Vec<UnknownFact>,
     /// Whether the pod would take the place of others, if it fits nowhere. `None` where the scheduler does not try.
     pub preemption: Option<Preemption>,
+    /// The pods for which the scheduler keeps the node free, if that is what refuses it: each plugin alone looks at none of
+    /// them.
+    #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
+    pub kept_free_for: Vec<Key>,
 }
 
 /// What becomes of a pod in the default scheduler.
@@ -118,10 +122,13 @@ impl Feasibility {
 /// What the scheduler says where no pod would give place.
 const NO_VICTIMS: &str = "preemption victims found";
 
-// The signature is that of serde's `serialize_with`.
+/// Serializes values as they display. The signature is that of serde's `serialize_with`.
 #[allow(clippy::ptr_arg)]
-fn as_texts<S: serde::Serializer>(facts: &Vec<UnknownFact>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(facts.iter().map(ToString::to_string))
+pub(crate) fn as_texts<T: fmt::Display, S: serde::Serializer>(
+    values: &Vec<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
 impl fmt::Display for Feasibility {

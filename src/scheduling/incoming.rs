@@ -137,7 +137,7 @@ impl<'s> Incoming<'s> {
                 unknown.push(UnknownFact::Allocatable { node });
             }
         }
-        if !self.knows_volumes {
+        if has_claims(&self.spec) && !self.state.objects.knows_all_storage() {
             unknown.push(UnknownFact::Storage);
         }
         unknown

@@ -22,6 +22,8 @@ mod preemption;
 mod questions;
 mod remedy;
 
+#[cfg(feature = "forecast")]
+pub(crate) use admission::QuotaLedger;
 pub use admission::{
     AdmissionChange, AdmissionRefusal, AdmissionStage, AdmissionStatus, Admitted, PodAdmission, QuotaRoom,
 };
@@ -30,6 +32,7 @@ pub use amounts::Amounts;
 pub use blocker::{Cause, Code, Plugin, SchedulingBlocker, Stage};
 pub use cluster_state::ClusterState;
 pub(crate) use cluster_state::{KeptPods, KeptState};
+pub(crate) use feasibility::as_texts;
 pub use feasibility::{Agreement, Feasibility, SchedulingVerdict};
 pub(crate) use load::{NodeLoad, excludes_others, is_nominated, takes_room};
 #[cfg(feature = "manifest")]

@@ -15,7 +15,8 @@ use crate::{
 /// The objects besides nodes, pods and namespaces that the scheduler and admission look at.
 ///
 /// What is not here does not exist. Without any object of storage (volumes, claims, classes and the objects of CSI), nothing
-/// is known about storage: plugins that need it are left out, and answers [say so](UnknownFact::Storage).
+/// is known about storage: plugins that need it are left out. Where a kind has no object that an answer needs, the answer
+/// [says so](UnknownFact), unless [all are here](Self::is_complete).
 ///
 /// ```
 /// use daemonplan::{model::StorageClass, scheduling::SchedulingObjects};
@@ -56,8 +57,8 @@ pub struct SchedulingObjects {
     pub scheduler_configs: IndexMap<Text, SchedulerConfig>,
     /// Events, which tell what was said before. No answer rests on them.
     pub events: IndexMap<Key, ReportedEvent>,
-    /// Whether all objects of storage are here, even if there are none.
-    pub has_all_storage: bool,
+    /// Whether all objects of these kinds are here, even if there are none.
+    pub is_complete: bool,
 }
 
 /// A fact that an answer would need.
@@ -88,6 +89,18 @@ pub enum UnknownFact {
     OwnSpec,
     /// The objects of storage, which the pod's claims need.
     Storage,
+    /// The claims of ephemeral volumes, which are created with the pod.
+    EphemeralClaims,
+    /// The PriorityClass that the pod names.
+    PriorityClass {
+        /// The name.
+        name: Text,
+    },
+    /// The RuntimeClass that the pod names.
+    RuntimeClass {
+        /// The name.
+        name: Text,
+    },
 }
 
 impl fmt::Display for UnknownFact {
@@ -99,6 +112,9 @@ impl fmt::Display for UnknownFact {
             Self::PodSpecs { node, pods } => write!(f, "what {pods} pods on node {node} request"),
             Self::OwnSpec => f.write_str("what the pod requests"),
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
+            Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),
+            Self::PriorityClass { name } => write!(f, "the PriorityClass {name}"),
+            Self::RuntimeClass { name } => write!(f, "the RuntimeClass {name}"),
         }
     }
 }
@@ -151,7 +167,7 @@ macro_rules! objects {
         impl SchedulingObjects {
             #[cfg(feature = "manifest")]
             fn add_all_to(self, objects: &mut Self) {
-                objects.has_all_storage |= self.has_all_storage;
+                objects.is_complete |= self.is_complete;
                 $(objects.$field.extend(self.$field);)+
             }
         }
@@ -232,9 +248,15 @@ impl SchedulingObjects {
         self.claims.get(&Key::new(&pod.namespace, name))
     }
 
+    /// Whether the kinds that claims need have objects here.
+    pub(super) fn knows_all_storage(&self) -> bool {
+        let has_none = self.claims.is_empty() || self.volumes.is_empty() || self.storage_classes.is_empty();
+        self.is_complete || !has_none
+    }
+
     /// Whether anything is known about storage.
     pub fn knows_storage(&self) -> bool {
-        self.has_all_storage
+        self.is_complete
             || !self.volumes.is_empty()
             || !self.claims.is_empty()
             || !self.storage_classes.is_empty()

@@ -161,6 +161,7 @@ impl std::fmt::Display for Preemption {
                 write!(f, "preempts {}", names.join(", "))?;
                 match budget_violations {
                     0 => Ok(()),
+                    1 => f.write_str(" (against a PodDisruptionBudget)"),
                     count => write!(f, " (against {count} PodDisruptionBudgets)"),
                 }
             }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 use serde::{Serialize, Serializer};
 
 use super::{
-    Amounts, Cause,
+    Amounts, Cause, as_texts,
     cluster_state::NodeInfo,
     cycle::{self, refusal},
     incoming::{Incoming, Trial},
@@ -91,6 +91,12 @@ pub enum RemedyChange {
         #[serde(serialize_with = "as_texts")]
         preempted: Vec<Key>,
     },
+    /// Pods that are being deleted are gone.
+    DeletionEnds {
+        /// The pods.
+        #[serde(serialize_with = "as_texts")]
+        pods: Vec<Key>,
+    },
     /// The node is uncordoned.
     Uncordon,
     /// The scheduling gates are removed.
@@ -124,6 +130,10 @@ impl fmt::Display for RemedyChange {
                 let pods: Vec<_> = preempted.iter().map(ToString::to_string).collect();
                 write!(f, "its priority is above {above}, which preempts {}", pods.join(", "))
             }
+            Self::DeletionEnds { pods } => {
+                let (names, verb) = (pods.iter().map(ToString::to_string), if pods.len() == 1 { "is" } else { "are" });
+                write!(f, "{} {verb} gone, whose deletion has begun", names.collect::<Vec<_>>().join(", "))
+            }
             Self::Resource { resource, amount, is_requested: true } => {
                 write!(f, "it requests {amount} less {resource}, or the node has {amount} more")
             }
@@ -153,6 +163,13 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
     });
     let Some(fixed) = fixed_changes(incoming, info, &fixed) else { return Vec::new() };
     let mut remedies = Vec::new();
+    let going: Vec<_> = Trial::new(incoming, info).pods.iter().filter(|pod| pod.is_being_deleted()).collect();
+    if !going.is_empty() && with_changes(incoming, info, &fixed, |fits_without| fits_without(&going)) {
+        let mut pods: Vec<_> = going.iter().map(|pod| pod.key()).collect();
+        pods.sort_unstable();
+        let changes = fixed.iter().cloned().chain([RemedyChange::DeletionEnds { pods }]);
+        remedies.push(SchedulingRemedy { changes: changes.collect() });
+    }
     if !movable.is_empty() {
         for pods in with_changes(incoming, info, &fixed, |fits_without| leaving(incoming, info, fits_without)) {
             let lacking = movable.iter().filter_map(|cause| cause.short_by()).map(|(resource, _)| resource);
@@ -186,7 +203,11 @@ fn fixed_changes(incoming: &Incoming<'_>, info: &NodeInfo<'_>, causes: &[&Cause]
             Cause::Gated { gates } => changes.push(RemedyChange::RemoveGates { gates: gates.clone() }),
             Cause::Cordoned => changes.push(RemedyChange::Uncordon),
             Cause::Taint { .. } => {
-                let taints = crate::selector::untolerated(&info.node.taints, &incoming.spec.tolerations, false);
+                let taints = crate::selector::untolerated(
+                    &info.node.taints,
+                    &incoming.spec.tolerations,
+                    incoming.state.toleration_comparison,
+                );
                 let taints = taints.filter(|taint| !(info.node.unschedulable && taint.is_cordon()));
                 changes.extend(taints.map(|taint| RemedyChange::Tolerate { taint: taint.clone() }));
             }
@@ -308,7 +329,9 @@ fn with_changes<T>(
                     amounts.add(&Amounts::from(&[(resource.clone(), amount)].into_iter().collect()));
                 }
             }
-            RemedyChange::PodLeaves { .. } | RemedyChange::HigherPriority { .. } => {}
+            RemedyChange::PodLeaves { .. }
+            | RemedyChange::HigherPriority { .. }
+            | RemedyChange::DeletionEnds { .. } => {}
         }
     }
     (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
@@ -323,10 +346,6 @@ fn with_changes<T>(
         }
         refusal(&then).is_none()
     })
-}
-
-fn as_texts<S: Serializer>(keys: &[Key], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(keys.iter().map(ToString::to_string))
 }
 
 fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {

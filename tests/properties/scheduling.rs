@@ -331,6 +331,9 @@ proptest! {
                         later["spec"]["tolerations"].as_array_mut().unwrap().push(toleration);
                     }
                     RemedyChange::HigherPriority { .. } => {}
+                    RemedyChange::DeletionEnds { pods } => {
+                        changed.pods.retain(|other| pods.iter().all(|gone| other["metadata"]["name"] != *gone.name));
+                    }
                     RemedyChange::Uncordon => node["spec"]["unschedulable"] = json!(false),
                     other => panic!("{other:?}"),
                 }

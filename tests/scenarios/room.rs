@@ -103,7 +103,11 @@ fn a_pod_that_would_not_fit_is_explained_by_numbers_and_by_who_could_leave() {
         let remedies: Vec<_> = new.remedies.iter().map(|remedy| remedy.text.as_str()).collect();
         assert_eq!(
             remedies,
-            ["fits if shop/web leaves (cpu 800m)", "fits if it requests 100m less cpu, or the node has 100m more"]
+            [
+                "fits if shop/web leaves (cpu 800m)",
+                "fits if its priority is above 0, which preempts shop/web",
+                "fits if it requests 100m less cpu, or the node has 100m more",
+            ]
         );
     });
 }
@@ -144,7 +148,7 @@ fn a_quota_lets_as_many_pods_come_as_it_has_room_for() {
     assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 2));
     assert_eq!(
         stuck[0].to_string(),
-        "admission refuses the new pod (ResourceQuota): exceeded quota: few, pods 3 of 4 used"
+        "admission refuses the new pod (ResourceQuota): exceeded quota: few, requested: pods=1, used: 4, limited: 4"
     );
     let replaced = Full::of(updating("300m", &[("a", "1"), ("b", "1")]), []).quota(2, 2);
     assert_eq!(replaced.forecast().0, Outcome::Done, "a pod that is gone gives its room to the next");
@@ -188,4 +192,118 @@ fn what_admission_refuses_or_keeps_away_is_found() {
     spec["runtimeClassName"] = json!("other");
     assert!(with_class(class.clone(), spec).has(Lint::AdmissionRefuses));
     assert!(!with_class(class, requesting("100m")).has(Lint::AdmissionRefuses));
+}
+
+#[test]
+fn a_quota_counts_what_each_pod_requests() {
+    let mut cluster = updating("700m", &[("a", "8"), ("b", "8")]);
+    cluster.pods.iter_mut().for_each(|pod| pod.spec = Some(spec("500m")));
+    let quota = |hard: &str| {
+        let mut full = Full::of(cluster.clone(), []);
+        let quota = json!({
+            "metadata": {"name": "few", "namespace": "prod"},
+            "spec": {"hard": {"requests.cpu": hard}}, "status": {"used": {"requests.cpu": "1"}},
+        });
+        full.objects.add(serde_json::from_value::<ResourceQuota>(quota).unwrap());
+        full
+    };
+    let (outcome, stuck) = quota("1").forecast();
+    assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 2), "500m are given back, and 700m are needed");
+    assert!(stuck.iter().any(|cause| cause.to_string().contains("requested: requests.cpu=700m")), "{stuck:?}");
+    let (outcome, stuck) = quota("1300m").forecast();
+    assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 1), "there is room for one of the two");
+    assert_eq!(quota("1400m").forecast().0, Outcome::Done);
+    quota("1").with(|snapshot| {
+        let diff = Snapshot::diff(None, &snapshot);
+        assert!(!diff.stuck.is_empty(), "{diff:?}");
+    });
+}
+
+#[test]
+fn a_quota_that_is_exactly_used_is_no_finding() {
+    let settled = || {
+        let mut cluster = cluster([sized("a", "1"), sized("b", "1")]).with_spec(requesting("100m"));
+        cluster.pods = vec![pod("one", "a"), pod("two", "b")];
+        cluster
+    };
+    assert!(!Full::of(settled(), []).quota(2, 2).has(Lint::QuotaTooSmall));
+    let mut lacking = settled();
+    lacking.pods.pop();
+    assert!(Full::of(lacking, []).quota(2, 2).has(Lint::QuotaTooSmall));
+}
+
+#[test]
+fn a_limit_below_the_request_that_a_limit_range_sets_is_refused() {
+    let cluster = cluster([sized("a", "4")]).with_spec(requesting("1"));
+    let mut full = Full::of(cluster, []);
+    let range = json!({
+        "metadata": {"name": "defaults", "namespace": "prod"},
+        "spec": {"limits": [{"type": "Container", "default": {"cpu": "700m"}}]},
+    });
+    full.objects.add(serde_json::from_value::<daemonplan::model::LimitRange>(range).unwrap());
+    full.with(|snapshot| {
+        let refusal = snapshot.explain().admission.unwrap().refusal.unwrap();
+        assert_eq!(
+            refusal.to_string(),
+            "spec.containers[0].resources.requests: Invalid value: \"1\": must be less than or equal to cpu limit of 700m"
+        );
+        assert_eq!(snapshot.forecast(&Assumptions::default()).outcome, Outcome::Stuck);
+    });
+}
+
+#[test]
+fn a_surging_pod_of_higher_priority_takes_the_place_of_the_old_one() {
+    let mut spec = requesting("700m");
+    spec["priorityClassName"] = json!("system-node-critical");
+    let mut cluster = cluster([sized("a", "1")]).with_spec(spec).rolling(json!(0), json!(1));
+    cluster.pods = vec![outdated("old-a", "a", "700m")];
+    Full::of(cluster, []).with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        assert_eq!((forecast.outcome, forecast.lowest_available), (Outcome::Done, 0), "{forecast:?}");
+    });
+}
+
+#[test]
+fn what_is_not_known_of_the_nodes_is_told() {
+    let cluster = cluster([node("a"), sized("b", "1")]).with_spec(requesting("100m"));
+    Full::of(cluster, []).with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        let unknown: Vec<_> = forecast.unknown.iter().map(ToString::to_string).collect();
+        assert_eq!(unknown, ["what pods can request on node a"]);
+        assert_eq!(Snapshot::diff(None, &snapshot).unknown, forecast.unknown);
+    });
+}
+
+#[test]
+fn a_class_that_is_not_in_the_input_is_not_known_unless_all_is() {
+    let mut spec = requesting("100m");
+    spec["priorityClassName"] = json!("high");
+    let full = || Full::of(cluster([sized("a", "1")]).with_spec(spec.clone()), []);
+    full().with(|snapshot| {
+        let admission = snapshot.explain().admission.unwrap();
+        assert_eq!(admission.unknown.iter().map(ToString::to_string).collect::<Vec<_>>(), ["the PriorityClass high"]);
+        assert!(admission.refusal.is_none());
+    });
+    let mut complete = full();
+    complete.objects.is_complete = true;
+    complete.with(|snapshot| {
+        let refusal = snapshot.explain().admission.unwrap().refusal.unwrap();
+        assert_eq!(refusal.to_string(), "no PriorityClass with name high was found");
+    });
+}
+
+#[test]
+fn a_pod_whose_deletion_has_begun_is_named_as_what_is_in_the_way() {
+    let mut going = other("web", "a", "800m");
+    going.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
+    let full = || Full::of(cluster([sized("a", "1")]).with_spec(requesting("300m")), [going.clone()]);
+    let (outcome, stuck) = full().forecast();
+    assert_eq!(outcome, Outcome::Stuck);
+    let StuckCause::Unschedulable { explanation, .. } = &stuck[0] else { panic!("{stuck:?}") };
+    assert!(explanation.ends_with("it fits once shop/web is gone, whose deletion has begun"), "{explanation}");
+    full().with(|snapshot| {
+        let explanation = snapshot.explain();
+        let remedies = &explanation.nodes[0].new_pod.as_ref().unwrap().remedies;
+        assert_eq!(remedies[0].text, "fits if shop/web is gone, whose deletion has begun");
+    });
 }

@@ -12,6 +12,7 @@ use indexmap::IndexMap;
 use super::Runs;
 use crate::{
     output::{daemonset_name, escape_control, width},
+    pod::unknown as unknown_facts,
     style::{BOLD, DIM, WARN, first_names, names, plural, shown_of, span},
 };
 
@@ -44,6 +45,12 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
             waves(out, &runs.forecast, all)?;
         }
         stuck(out, &runs.forecast.stuck, all)?;
+        let Forecast { preempted, unknown, .. } = &runs.forecast;
+        if !preempted.is_empty() {
+            let pods: Vec<_> = preempted.iter().map(escape_control).collect();
+            writeln!(out, "  {WARN}! preempts {}{WARN:#}", names(&pods, all))?;
+        }
+        unknown_facts(out, unknown)?;
     }
     out.flush()
 }

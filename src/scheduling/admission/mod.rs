@@ -1,5 +1,7 @@
 //! What admission makes of a pod that is created: what it changes, and whether it refuses the pod.
 
+#[cfg(feature = "forecast")]
+mod ledger;
 mod limit_range;
 mod node_selector;
 mod priority;
@@ -10,9 +12,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::SchedulingObjects;
-use crate::model::{Namespace, PodSpec, QuotaScope};
+use super::{SchedulingObjects, UnknownFact};
+use crate::model::{Namespace, PodSpec, QuotaScope, ResourceRequirements};
 
+#[cfg(feature = "forecast")]
+pub(crate) use ledger::QuotaLedger;
 pub use quota::QuotaRoom;
 
 /// The admission plugins that a created pod passes, and what they look at.
@@ -65,6 +69,8 @@ pub struct Admitted {
     pub changes: Vec<AdmissionChange>,
     /// Why the pod is refused; `None` if it is created.
     pub refusal: Option<AdmissionRefusal>,
+    /// What is not known that the answer would need.
+    pub unknown: Vec<UnknownFact>,
 }
 
 /// A change that admission makes.
@@ -233,13 +239,13 @@ impl<'a> PodAdmission<'a> {
         Self { limited_scopes: scopes, ..self }
     }
 
-    /// Runs a pod through all plugins. Without any PriorityClass or RuntimeClass those of the cluster are not known, and their
-    /// plugins refuse nothing.
+    /// Runs a pod through all plugins. Without any PriorityClass or RuntimeClass those of the cluster are
+    /// [not known](Admitted::unknown), unless all objects are here, and their plugins refuse nothing.
     ///
     /// Of several LimitRanges or ResourceQuotas Kubernetes picks one after the other by chance, which can decide what
     /// becomes of a pod. Here they come by name.
     pub fn admit(&self, spec: &PodSpec) -> Admitted {
-        let mut admitted = Admitted { spec: spec.clone(), changes: Vec::new(), refusal: None };
+        let mut admitted = Admitted { spec: spec.clone(), changes: Vec::new(), refusal: None, unknown: Vec::new() };
         admitted.refusal = self.mutate(&mut admitted).and_then(|()| self.validate(&admitted.spec)).err();
         admitted
     }
@@ -258,7 +264,7 @@ impl<'a> PodAdmission<'a> {
     }
 
     fn validate(&self, spec: &PodSpec) -> Checked {
-        validate_pod_level(spec)?;
+        validate_resources(spec)?;
         limit_range::validate(self, spec)?;
         runtime_class::validate(self, spec)?;
         quota::validate(self, spec)
@@ -273,19 +279,35 @@ impl<'a> PodAdmission<'a> {
 /// Whether a plugin lets a pod pass.
 type Checked = Result<(), AdmissionRefusal>;
 
-/// The one check of the API server that what LimitRanges set can fail: the pod's own requests cover those of containers.
-fn validate_pod_level(spec: &PodSpec) -> Checked {
+/// The checks of the API server that what LimitRanges set can fail: limits of containers cover their requests, and the pod's
+/// own requests cover those of containers.
+fn validate_resources(spec: &PodSpec) -> Checked {
+    let mut reasons = Vec::new();
+    for (list, containers) in [("containers", &spec.containers), ("initContainers", &spec.init_containers)] {
+        for (index, container) in containers.iter().enumerate() {
+            let ResourceRequirements { requests, limits } = &container.resources;
+            let exceeding = requests
+                .iter()
+                .filter(|(resource, amount)| limits.contains(resource) && **amount > limits.get(resource));
+            reasons.extend(exceeding.map(|(resource, amount)| {
+                let limit = limits.get(resource);
+                format!(
+                    "spec.{list}[{index}].resources.requests: Invalid value: \"{amount}\": must be less than or equal to \
+                     {resource} limit of {limit}"
+                )
+            }));
+        }
+    }
     let containers = spec.containers_requests();
     let own = spec.resources.requests.iter();
     let too_small = own.filter(|(resource, amount)| **amount < containers.get(resource));
-    let reasons = too_small.map(|(resource, amount)| {
+    reasons.extend(too_small.map(|(resource, amount)| {
         let sum = containers.get(resource);
         format!(
             "spec.resources.requests[{resource}]: Invalid value: \"{amount}\": must be greater than or equal to aggregate \
              container requests of {sum}"
         )
-    });
-    let reasons: Vec<_> = reasons.collect();
+    }));
     if reasons.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! The plugin Priority: the priority and the preemption policy of the PriorityClass.
 
-use super::{AdmissionChange, AdmissionRefusal, Admitted, Checked, PodAdmission};
+use super::{AdmissionChange, AdmissionRefusal, Admitted, Checked, PodAdmission, UnknownFact};
 use crate::model::{PreemptionPolicy, PriorityClass};
 
 /// The classes that the API server creates, with their priorities.
@@ -22,8 +22,8 @@ pub(super) fn mutate(admission: &PodAdmission<'_>, admitted: &mut Admitted) -> C
         of_class(class)
     } else if let Some((_, value)) = SYSTEM_CLASSES.iter().find(|(name, _)| spec.priority_class == **name) {
         (*value, PreemptionPolicy::default())
-    } else if classes.is_empty() {
-        // The classes of the cluster are not known.
+    } else if classes.is_empty() && !admission.objects.is_complete {
+        admitted.unknown.push(UnknownFact::PriorityClass { name: spec.priority_class.clone() });
         return Ok(());
     } else {
         return refuse(format!("no PriorityClass with name {} was found", spec.priority_class));

@@ -38,7 +38,7 @@ pub struct QuotaRoom {
 }
 
 /// The quotas of the namespace that count the pod, by name.
-fn quotas<'a>(admission: &PodAdmission<'a>) -> Vec<&'a ResourceQuota> {
+pub(super) fn quotas<'a>(admission: &PodAdmission<'a>) -> Vec<&'a ResourceQuota> {
     let all = admission.objects.quotas.values();
     let mut own: Vec<_> = all.filter(|quota| quota.namespace == admission.namespace.name).collect();
     own.sort_by(|a, b| a.name.cmp(&b.name));
@@ -111,7 +111,7 @@ fn describe(scope: &QuotaScope) -> String {
 }
 
 /// Whether a quota counts a pod: it has an amount of pods, and the pod is in all its scopes.
-fn counts(quota: &ResourceQuota, admission: &PodAdmission<'_>, spec: &PodSpec) -> bool {
+pub(super) fn counts(quota: &ResourceQuota, admission: &PodAdmission<'_>, spec: &PodSpec) -> bool {
     quota.hard.iter().any(|(resource, _)| is_of_pods(resource))
         && quota.scopes.iter().all(|scope| is_in(scope, admission, spec))
 }
@@ -166,7 +166,7 @@ fn is_of_pods(resource: &str) -> bool {
 }
 
 /// What a pod adds to the use of quotas.
-fn usage(spec: &PodSpec) -> ResourceList {
+pub(super) fn usage(spec: &PodSpec) -> ResourceList {
     let mut usage = compute_usage(&spec.requests(), &spec.limits());
     for resource in ["pods", "count/pods"] {
         usage.set(resource.into(), Quantity::from(1_i64));

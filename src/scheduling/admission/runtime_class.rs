@@ -1,6 +1,6 @@
 //! The plugin RuntimeClass: overhead, node selector and tolerations of the RuntimeClass.
 
-use super::{AdmissionChange, AdmissionRefusal, Admitted, Checked, PodAdmission};
+use super::{AdmissionChange, AdmissionRefusal, Admitted, Checked, PodAdmission, UnknownFact};
 use crate::model::{PodSpec, RuntimeClass, Toleration, TolerationOperator};
 
 const PLUGIN: &str = "RuntimeClass";
@@ -11,13 +11,17 @@ fn class_of<'a>(admission: &PodAdmission<'a>, spec: &PodSpec) -> Option<&'a Runt
 
 /// Whether the RuntimeClasses of the cluster are not known.
 fn are_unknown(admission: &PodAdmission<'_>) -> bool {
-    admission.objects.runtime_classes.is_empty()
+    admission.objects.runtime_classes.is_empty() && !admission.objects.is_complete
 }
 
 pub(super) fn mutate(admission: &PodAdmission<'_>, admitted: &mut Admitted) -> Checked {
     let refuse = |reason: String| Err(AdmissionRefusal::mutating(PLUGIN, reason));
     let spec = &mut admitted.spec;
-    if spec.runtime_class.is_empty() || are_unknown(admission) {
+    if spec.runtime_class.is_empty() {
+        return Ok(());
+    }
+    if are_unknown(admission) {
+        admitted.unknown.push(UnknownFact::RuntimeClass { name: spec.runtime_class.clone() });
         return Ok(());
     }
     let Some(class) = class_of(admission, spec) else {

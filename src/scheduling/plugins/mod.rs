@@ -7,7 +7,11 @@ pub(super) mod spread;
 pub(super) mod volume_limits;
 pub(super) mod zones;
 
-use super::{Cause, Code, Plugin, SchedulingBlocker, incoming::Trial, load::first};
+use super::{
+    Cause, Code, Plugin, SchedulingBlocker,
+    incoming::{Incoming, Trial},
+    load::first,
+};
 use crate::{
     model::{HostPort, Node, PodNode, PodSpec, Resource, Taint, TaintEffect, Text, well_known::UNSCHEDULABLE_TAINT},
     selector::untolerated,
@@ -26,7 +30,8 @@ pub(super) fn check_unschedulable(trial: &Trial<'_, '_>) -> Option<SchedulingBlo
 }
 
 pub(super) fn check_taints(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let taint = untolerated(&trial.info.node.taints, &trial.incoming.spec.tolerations, false).next()?.clone();
+    let Incoming { spec, state, .. } = trial.incoming;
+    let taint = untolerated(&trial.info.node.taints, &spec.tolerations, state.toleration_comparison).next()?.clone();
     Some(SchedulingBlocker::of(Plugin::TaintToleration, Code::UnschedulableAndUnresolvable, Cause::Taint { taint }))
 }
 

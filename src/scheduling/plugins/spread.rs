@@ -139,5 +139,7 @@ fn has_all_labels(constraints: &[TopologySpreadConstraint], node: &Node) -> bool
 fn counts_node(incoming: &Incoming<'_>, constraint: &TopologySpreadConstraint, node: &Node) -> bool {
     (constraint.counts_excluded_nodes || allows_node(&incoming.spec, &incoming.node, node))
         && !(constraint.omits_tainted_nodes
-            && untolerated(&node.taints, &incoming.spec.tolerations, false).next().is_some())
+            && untolerated(&node.taints, &incoming.spec.tolerations, incoming.state.toleration_comparison)
+                .next()
+                .is_some())
 }

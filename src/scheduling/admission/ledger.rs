@@ -1,0 +1,55 @@
+//! The room in ResourceQuotas over time.
+
+use super::{
+    PodAdmission,
+    quota::{counts, quotas, usage},
+};
+use crate::model::{PodSpec, Quantity, ResourceList, ResourceQuota};
+
+/// What pods use of the ResourceQuotas of their namespace, as some come and others go.
+#[derive(Clone, Debug)]
+pub(crate) struct QuotaLedger<'a> {
+    admission: PodAdmission<'a>,
+    used: Vec<(&'a ResourceQuota, ResourceList)>,
+}
+
+impl<'a> QuotaLedger<'a> {
+    pub(crate) fn new(admission: PodAdmission<'a>) -> Self {
+        let used = quotas(&admission).into_iter().map(|quota| (quota, quota.used.clone())).collect();
+        Self { admission, used }
+    }
+
+    /// Returns why there is no room for a pod; `None` if there is.
+    pub(crate) fn lacking(&self, spec: &PodSpec) -> Option<String> {
+        let usage = usage(spec);
+        self.used.iter().filter(|(quota, _)| counts(quota, &self.admission, spec)).find_map(|(quota, used)| {
+            let mut limited = usage.iter().filter(|(resource, _)| quota.hard.contains(resource));
+            let (resource, amount) =
+                limited.find(|(resource, amount)| used.get(resource) + **amount > quota.hard.get(resource))?;
+            let (used, hard) = (used.get(resource), quota.hard.get(resource));
+            Some(format!(
+                "exceeded quota: {}, requested: {resource}={amount}, used: {used}, limited: {hard}",
+                quota.name
+            ))
+        })
+    }
+
+    /// Counts a pod that is created.
+    pub(crate) fn take(&mut self, spec: &PodSpec) {
+        self.count(spec, |used, amount| used + amount);
+    }
+
+    /// Counts a pod that is gone.
+    pub(crate) fn give(&mut self, spec: &PodSpec) {
+        self.count(spec, |used, amount| used - amount);
+    }
+
+    fn count(&mut self, spec: &PodSpec, operation: fn(Quantity, Quantity) -> Quantity) {
+        let usage = usage(spec);
+        for (quota, used) in self.used.iter_mut().filter(|(quota, _)| counts(quota, &self.admission, spec)) {
+            for (resource, amount) in usage.iter().filter(|(resource, _)| quota.hard.contains(resource)) {
+                used.set(resource.clone(), operation(used.get(resource), *amount));
+            }
+        }
+    }
+}
