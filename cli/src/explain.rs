@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::{
     Failure,
     change::node_name,
-    facts::{ALL_KINDS, FactArgs},
+    facts::FactArgs,
     output::{self, Format, daemonset_name, escape_control, write_error},
     pod, report,
     selection::Selection,
@@ -86,7 +86,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
         }
         return pod::run(&name, &args.facts.read_for_pod(&args.selection)?, args.output);
     }
-    let facts = args.facts.read(ALL_KINDS, &args.selection)?;
+    let facts = args.facts.read_for_scheduling(&args.selection)?;
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes])?;
     let state = facts.cluster_state();
     let keys: BTreeSet<_> = selected.iter().map(|snapshot| snapshot.daemonset().key()).collect();

@@ -226,40 +226,58 @@ impl FactArgs {
     /// # Errors
     /// Also if the API server would refuse a change.
     pub(super) fn read(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
-        let facts = self.read_unchecked(kinds, selection)?;
-        let mut refused = 0;
-        for daemonset in facts.manifests.daemonsets() {
-            if !selection.includes(&daemonset.namespace, &daemonset.name)? {
-                continue;
-            }
-            let refusals = facts.refusals(daemonset);
-            refused += usize::from(!refusals.is_empty());
-            for refusal in refusals {
-                print_error(&format_args!("{}/{}: {refusal}", daemonset.namespace, daemonset.name));
-            }
-        }
-        if refused > 0 { Err(refuses(refused, "change")) } else { Ok(facts) }
+        accepted(self.input.read(kinds, selection)?.changed(&self.changes, selection)?, selection)
     }
 
     /// Reads what the scheduler looks at: nodes, the pods of all namespaces, and the objects of storage and admission.
     pub(super) fn read_for_pod(&self, selection: &Selection) -> Result<Facts, Failure> {
-        let facts = self.input.read_all(&[Kind::Node, Kind::Pod, Kind::Namespace], selection, None, true)?;
+        let kinds = [Kind::DaemonSet, Kind::Node, Kind::Pod, Kind::Namespace, Kind::ControllerRevision];
+        let facts = self.input.read_all(&kinds, selection, None, true)?;
         if self.changes.is_empty() {
             return Ok(facts);
         }
         Err(Failure("changes are for DaemonSets: to explain a pod, edit the input".into()))
     }
 
-    /// Reads the same, also with changes that the API server refuses.
-    pub(super) fn read_unchecked(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
-        self.input.read(kinds, selection)?.changed(&self.changes, selection)
+    /// Reads the files, or else all kinds from the cluster and what the scheduler looks at, and applies the changes.
+    ///
+    /// # Errors
+    /// Also if the API server would refuse a change.
+    pub(super) fn read_for_scheduling(&self, selection: &Selection) -> Result<Facts, Failure> {
+        accepted(self.read_unchecked(selection)?, selection)
     }
+
+    /// Reads the same, also with changes that the API server refuses.
+    pub(super) fn read_unchecked(&self, selection: &Selection) -> Result<Facts, Failure> {
+        self.input.read_for_scheduling(ALL_KINDS, selection)?.changed(&self.changes, selection)
+    }
+}
+
+/// Refuses changes that the API server would refuse.
+fn accepted(facts: Facts, selection: &Selection) -> Result<Facts, Failure> {
+    let mut refused = 0;
+    for daemonset in facts.manifests.daemonsets() {
+        if !selection.includes(&daemonset.namespace, &daemonset.name)? {
+            continue;
+        }
+        let refusals = facts.refusals(daemonset);
+        refused += usize::from(!refusals.is_empty());
+        for refusal in refusals {
+            print_error(&format_args!("{}/{}: {refusal}", daemonset.namespace, daemonset.name));
+        }
+    }
+    if refused > 0 { Err(refuses(refused, "change")) } else { Ok(facts) }
 }
 
 impl InputArgs {
     /// Reads the files, or else these kinds from the cluster.
     pub(super) fn read(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
         self.read_all(kinds, selection, selection.only_namespace()?.as_deref(), false)
+    }
+
+    /// Reads the files, or else these kinds from the cluster and what the scheduler looks at.
+    pub(super) fn read_for_scheduling(&self, kinds: &[Kind], selection: &Selection) -> Result<Facts, Failure> {
+        self.read_all(kinds, selection, selection.only_namespace()?.as_deref(), true)
     }
 
     /// Reads the files, or else these kinds from a namespace of the cluster, or from all; and what the scheduler looks at.
@@ -280,9 +298,10 @@ impl InputArgs {
             if has_piped_input() {
                 note(format_args!("standard input is not read; -f - reads it"));
             }
-            self.kubectl.read(&mut manifests, kinds, namespace)?;
             if with_scheduling {
-                self.kubectl.read_scheduling_objects(&mut manifests);
+                self.kubectl.read_for_scheduling(&mut manifests, kinds, namespace)?;
+            } else {
+                self.kubectl.read(&mut manifests, kinds, namespace)?;
             }
         } else {
             is_readable = input::read(&mut manifests, &self.filename, self.recursive)?;

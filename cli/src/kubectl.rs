@@ -86,11 +86,51 @@ impl KubectlArgs {
         self.get_all(manifests, &namespaced, &["--namespace", namespace])
     }
 
-    /// Reads the objects that only the scheduler and admission look at. What may not be read is not known.
-    pub(super) fn read_scheduling_objects(&self, manifests: &mut Manifests) {
+    /// Reads the same, and what the scheduler looks at: pods and namespaces of the whole cluster, because pods share the
+    /// nodes, and the objects of storage and admission.
+    pub(super) fn read_for_scheduling(
+        &self,
+        manifests: &mut Manifests,
+        kinds: &[Kind],
+        namespace: Option<&str>,
+    ) -> Result<(), Failure> {
+        match namespace {
+            None => self.read(manifests, kinds, None)?,
+            Some(namespace) => {
+                let wide = [Kind::Node, Kind::Pod, Kind::Namespace];
+                let (wide, narrow): (Vec<_>, Vec<_>) = kinds.iter().copied().partition(|kind| wide.contains(kind));
+                if !narrow.is_empty() {
+                    self.get_all(manifests, &narrow, &["--namespace", namespace])?;
+                }
+                let names: Vec<_> = wide.iter().copied().map(resource).collect();
+                let forbidden = self.get(manifests, &wide, &[&names.join(","), "--all-namespaces"])?;
+                if forbidden.contains(&Kind::Pod) {
+                    self.get_all(manifests, &[Kind::Pod], &["--namespace", namespace])?;
+                    manifests.set_only_namespace_of_pods(namespace);
+                }
+                if forbidden.contains(&Kind::Namespace) {
+                    self.get(manifests, &[Kind::Namespace], &["namespace", namespace])?;
+                }
+            }
+        }
+        self.read_scheduling_objects(manifests);
+        Ok(())
+    }
+
+    /// Reads the objects that only the scheduler and admission look at, and Events. What may not be read is not known.
+    fn read_scheduling_objects(&self, manifests: &mut Manifests) {
         let resources = SCHEDULING_RESOURCES.join(",");
-        if let Err(Failure(problem)) = self.get(manifests, &[], &[&resources, "--all-namespaces"]) {
-            note(format_args!("storage, priorities, quotas and limits are not known: {problem}"));
+        match self.get(manifests, &[], &[&resources, "--all-namespaces"]) {
+            Ok(_) => manifests.add_all_scheduling_objects(),
+            Err(Failure(problem)) => {
+                note(format_args!("storage, priorities, quotas and limits are not known: {problem}"));
+            }
+        }
+        // Other clusters than OpenShift do not have the resource.
+        if let Err(Failure(problem)) = self.get(manifests, &[], &["schedulers.config.openshift.io"])
+            && !problem.contains("doesn't have a resource type")
+        {
+            note(format_args!("the default node selector of projects is not known: {problem}"));
         }
     }
 

@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 
 use super::{
     Failure,
-    facts::{ALL_KINDS, FactArgs},
+    facts::FactArgs,
     output::{self, escape_control, write_error},
     sarif,
     selection::Selection,
@@ -127,7 +127,7 @@ fn add(findings: &mut Vec<Finding>, finding: Finding) {
 }
 
 pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read_unchecked(ALL_KINDS, &args.selection)?;
+    let facts = args.facts.read_unchecked(&args.selection)?;
     let (mut findings, mut checked) = (Vec::<Finding>::new(), BTreeSet::new());
     for (_, manifest) in facts.manifests.set_aside() {
         for finding in lint_manifest(manifest, None) {

@@ -11,7 +11,7 @@ use super::{
     source::{Fault, Source},
 };
 use crate::{
-    model::{Namespace, Pod},
+    model::{Namespace, Pod, Text},
     scheduling::{ClusterState, ObjectVisitor, SchedulingObject, SchedulingObjects, visit},
 };
 
@@ -43,6 +43,30 @@ impl Manifests {
     /// ```
     pub fn cluster_state(&self) -> ClusterState<'_> {
         ClusterState::new(self.nodes(), self.pods(), self.namespaces(), &self.scheduling)
+    }
+
+    /// Declares that these are all objects that only the scheduler and admission look at.
+    ///
+    /// ```
+    /// use daemonplan::manifest::Manifests;
+    /// let mut manifests = Manifests::default();
+    /// manifests.add_all_scheduling_objects();
+    /// assert!(manifests.scheduling_objects().is_complete);
+    /// ```
+    pub fn add_all_scheduling_objects(&mut self) {
+        self.scheduling.is_complete = true;
+    }
+
+    /// Declares that the pods of other namespaces are not known: what they take from nodes is then not known, either.
+    ///
+    /// ```
+    /// use daemonplan::manifest::Manifests;
+    /// let mut manifests = Manifests::default();
+    /// manifests.set_only_namespace_of_pods("prod");
+    /// assert_eq!(manifests.scheduling_objects().only_namespace_of_pods.as_deref(), Some("prod"));
+    /// ```
+    pub fn set_only_namespace_of_pods(&mut self, namespace: impl Into<Text>) {
+        self.scheduling.only_namespace_of_pods = Some(namespace.into());
     }
 
     /// Iterates over all pods, by namespace.

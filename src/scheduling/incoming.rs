@@ -126,6 +126,8 @@ impl<'s> Incoming<'s> {
         if self.pod.spec.is_none() {
             unknown.push(UnknownFact::OwnSpec);
         }
+        let only = &self.state.objects.only_namespace_of_pods;
+        unknown.extend(only.iter().map(|known| UnknownFact::OtherNamespaces { known: known.clone() }));
         for info in nodes {
             let node = info.node.name.clone();
             let own = self.pod.spec.is_none() && info.pods.holds(self.pod);

@@ -57,6 +57,8 @@ pub struct SchedulingObjects {
     pub scheduler_configs: IndexMap<Text, SchedulerConfig>,
     /// Events, which tell what was said before. No answer rests on them.
     pub events: IndexMap<Key, ReportedEvent>,
+    /// The only namespace whose pods are known; `None` if those of all are.
+    pub only_namespace_of_pods: Option<Text>,
     /// Whether all objects of these kinds are here, even if there are none.
     pub is_complete: bool,
 }
@@ -77,6 +79,11 @@ pub enum UnknownFact {
     Allocatable {
         /// The node.
         node: Text,
+    },
+    /// The pods of all namespaces but one.
+    OtherNamespaces {
+        /// The namespace whose pods are known.
+        known: Text,
     },
     /// The specs of pods on a node.
     PodSpecs {
@@ -110,6 +117,7 @@ impl fmt::Display for UnknownFact {
             Self::Allocatable { node } => write!(f, "what pods can request on node {node}"),
             Self::PodSpecs { node, pods: 1 } => write!(f, "what a pod on node {node} requests"),
             Self::PodSpecs { node, pods } => write!(f, "what {pods} pods on node {node} request"),
+            Self::OtherNamespaces { known } => write!(f, "what pods of other namespaces than {known} take from nodes"),
             Self::OwnSpec => f.write_str("what the pod requests"),
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
             Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),
@@ -168,6 +176,7 @@ macro_rules! objects {
             #[cfg(feature = "manifest")]
             fn add_all_to(self, objects: &mut Self) {
                 objects.is_complete |= self.is_complete;
+                objects.only_namespace_of_pods = objects.only_namespace_of_pods.take().or(self.only_namespace_of_pods);
                 $(objects.$field.extend(self.$field);)+
             }
         }

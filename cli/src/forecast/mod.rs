@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::{
     Failure,
-    facts::{ALL_KINDS, FactArgs},
+    facts::FactArgs,
     output::{self, Progress, write_error},
     report,
     selection::Selection,
@@ -217,7 +217,7 @@ fn is_idle(forecast: &Forecast) -> bool {
 }
 
 pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read(ALL_KINDS, &args.selection)?;
+    let facts = args.facts.read_for_scheduling(&args.selection)?;
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes, MissingFact::Pods])?;
     let steps = args.assumptions.runs.saturating_mul(u64::try_from(selected.len()).unwrap_or(u64::MAX));
     let progress = Progress::new("simulating".into(), Some(steps), "{msg}  {bar:30}  {pos} of {len} runs");

@@ -42,9 +42,9 @@ fn only_the_selected_namespace_is_read() {
         *) echo '{"kind": "Namespace", "metadata": {"name": "prod"}}';;
     esac"#,
     );
-    let (out, _, code) = run(daemonplan(&["explain", "-n", "prod", "a"]).env("PATH", &path));
+    let (out, _, code) = run(daemonplan(&["plan", "-n", "prod", "a"]).env("PATH", &path));
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains("1 node: a pod is created next: no pod on this node\n    n1\n"), "{out}");
+    assert!(out.contains("  + create  n1  no pod on this node\n"), "{out}");
     let log = fs::read_to_string(folder.path().join("log")).unwrap();
     assert_eq!(
         log.lines().collect::<Vec<_>>(),
@@ -54,6 +54,48 @@ fn only_the_selected_namespace_is_read() {
             "get daemonsets,pods,controllerrevisions --namespace prod --output json",
         ]
     );
+}
+
+/// A cluster with a full node; who may not list pods everywhere sees only those of `prod`.
+const SHARED_NODE: &str = r#"case "$*" in
+    *daemonsets*) echo '{"kind": "DaemonSet", "metadata": {"name": "a", "namespace": "prod"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "a", "resources": {"requests": {"cpu": "500m"}}}]}}}}';;
+    *persistentvolumes*) echo '{"kind": "List", "items": []}';;
+    *schedulers*) echo "error: the server doesn't have a resource type \"schedulers\"" >&2; exit 1;;
+    *nodes*) echo '{"kind": "List", "items": [
+        {"kind": "Node", "metadata": {"name": "n1"}, "status": {"allocatable": {"cpu": "1", "pods": "10"}}},
+        {"kind": "Namespace", "metadata": {"name": "prod"}}OTHERS]}'; FORBIDDEN;;
+    *) echo '{"kind": "List", "items": []}';;
+esac"#;
+
+#[test]
+fn pods_of_all_namespaces_share_the_nodes() {
+    let other = r#", {"kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"nodeName": "n1",
+        "containers": [{"name": "web", "resources": {"requests": {"cpu": "800m"}}}]}}"#;
+    let (folder, path) = kubectl(&SHARED_NODE.replace("OTHERS", other).replace("FORBIDDEN", "true"));
+    let (out, errors, code) = run(daemonplan(&["explain", "-n", "prod", "a"]).env("PATH", &path));
+    assert_eq!(code, 0, "{errors}");
+    assert!(out.contains("fits if shop/web leaves (cpu 800m)"), "{out}{errors}");
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let lines: Vec<_> = log.lines().map(|line| line.trim_end_matches(" --output json")).collect();
+    assert_eq!(
+        lines[..2],
+        ["get daemonsets,controllerrevisions --namespace prod", "get nodes,pods,namespaces --all-namespaces",]
+    );
+    assert!(
+        lines[2].starts_with("get persistentvolumes,") && lines[3] == "get schedulers.config.openshift.io",
+        "{log}"
+    );
+}
+
+#[test]
+fn without_the_pods_of_other_namespaces_what_fits_is_not_known() {
+    let forbidden = r#"echo 'Error from server (Forbidden): pods is forbidden: User "jane" cannot list resource "pods" in API group "" at the cluster scope' >&2; exit 1"#;
+    let (_folder, path) = kubectl(&SHARED_NODE.replace("OTHERS", "").replace("FORBIDDEN", forbidden));
+    let (out, errors, code) = run(daemonplan(&["forecast", "-n", "prod", "a"]).env("PATH", &path));
+    assert_eq!(code, 0, "{errors}");
+    assert!(out.contains("not known: what pods of other namespaces than prod take from nodes"), "{out}{errors}");
 }
 
 #[test]
