@@ -61,6 +61,10 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
+    /// Keep the pods of all controllers, so that the web page and /explain say why pods are Pending, and what would help
+    #[arg(long)]
+    pub explain_pending: bool,
+
     /// Write without leader election; only for a cluster with a single replica
     #[arg(long)]
     pub no_leader_election: bool,

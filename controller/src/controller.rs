@@ -72,6 +72,7 @@ impl Controller {
     /// If flags are inconsistent, or the address cannot be bound.
     pub async fn new(config: Config, client: Client) -> anyhow::Result<Self> {
         let state = State::new(config.settings()?, config.collect_garbage, config.dry_run);
+        let state = if config.explain_pending { state.with_scheduling(config.namespace.as_deref()) } else { state };
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("--listen {}", config.listen))?;
         Ok(Self { config, client, listener, shared: Arc::new(Shared::new(state)), metrics: Arc::default() })

@@ -8,8 +8,9 @@ use std::{
 };
 
 use daemonplan::{
-    Cluster, Key, Kind, Object, OwnedSnapshot, Plan, Settings, Warning,
+    Cluster, Explanation, Key, Kind, Object, OwnedSnapshot, Plan, Settings, Warning,
     model::{DaemonSet, Resource, Text},
+    scheduling::SchedulingObjects,
 };
 use jiff::Timestamp;
 use kube::runtime::watcher;
@@ -59,6 +60,8 @@ struct Retry {
 #[derive(Debug)]
 pub struct State {
     cluster: Cluster,
+    /// What is known besides nodes, pods and namespaces of what the scheduler looks at.
+    scheduling_objects: SchedulingObjects,
     collect_garbage: bool,
     dry_run: bool,
     expectations: Expectations,
@@ -77,6 +80,7 @@ impl State {
     pub fn new(settings: Settings, collect_garbage: bool, dry_run: bool) -> Self {
         Self {
             cluster: Cluster::new(settings),
+            scheduling_objects: SchedulingObjects::default(),
             collect_garbage,
             dry_run,
             expectations: Expectations::default(),
@@ -86,6 +90,14 @@ impl State {
             listings: HashMap::new(),
             listed: HashSet::new(),
         }
+    }
+
+    /// Keeps what the default scheduler looks at, too, of one namespace or all; for an empty state.
+    #[must_use]
+    pub fn with_scheduling(mut self, namespace: Option<&str>) -> Self {
+        self.cluster = Cluster::with_scheduling(self.cluster.settings().clone());
+        self.scheduling_objects.only_namespace_of_pods = namespace.map(Into::into);
+        self
     }
 
     /// Applies a watch event. Returns the writes that show by it, and the reason if its object is invalid.
@@ -301,6 +313,13 @@ impl State {
     /// Returns a snapshot of everything that a plan for a DaemonSet depends on.
     pub fn facts(&self, key: &Key, now: Moment) -> Option<OwnedSnapshot> {
         self.cluster.owned_snapshot(key, now.time)
+    }
+
+    /// Adds what the default scheduler makes of the pods to an explanation, if that is kept.
+    pub fn explain_scheduling(&self, facts: &OwnedSnapshot, explanation: &mut Explanation) {
+        if let Some(state) = self.cluster.cluster_state(&self.scheduling_objects) {
+            facts.snapshot().explain_scheduling(&state, explanation);
+        }
     }
 
     /// Returns the number of queued DaemonSets, jobs in flight and writes that do not show yet.

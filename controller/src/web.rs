@@ -92,7 +92,7 @@ async fn explain(
     Query(question): Query<Question>,
 ) -> Answer {
     let facts = known(&shared, &namespace, &name)?;
-    let mut explanation = run_blocking(move || facts.snapshot().explain()).await?;
+    let mut explanation = run_blocking(move || explained(&shared, &facts)).await?;
     if let Some(node) = question.node {
         explanation.nodes.retain(|explained| explained.node == *node);
         if explanation.nodes.is_empty() {
@@ -105,6 +105,13 @@ async fn explain(
 fn known(shared: &Shared, namespace: &str, name: &str) -> Result<OwnedSnapshot, (StatusCode, String)> {
     let facts = shared.state().facts(&Key::new(namespace, name), Moment::now());
     facts.ok_or_else(|| (StatusCode::NOT_FOUND, format!("DaemonSet {namespace}/{name} not found\n")))
+}
+
+/// Explains a DaemonSet. Only the questions to the scheduler need the state.
+fn explained(shared: &Shared, facts: &OwnedSnapshot) -> Explanation {
+    let mut explanation = facts.snapshot().explain();
+    shared.state().explain_scheduling(facts, &mut explanation);
+    explanation
 }
 
 /// Runs slow work on the blocking thread pool, so that other requests need not wait.
@@ -177,7 +184,7 @@ async fn page(
     let Question { node, forecast: requested } = question;
     let content = run_blocking(move || {
         let snapshot = facts.snapshot();
-        let explanation = snapshot.explain();
+        let explanation = explained(&shared, &facts);
         if let Some(node) = node {
             let found = explanation.nodes.iter().find(|explained| explained.node == *node);
             return found.map(|found| one_node(&facts.daemonset, found));
@@ -227,6 +234,7 @@ fn one_daemonset(
                     }
                     @if nodes.len() > SHOWN { " and " (nodes.len() - SHOWN) " more" }
                 }
+                @if let [node] = nodes.as_slice() { (waiting(node)) }
             }
         }
         @if !explanation.claims.is_empty() { section {
@@ -288,6 +296,7 @@ fn one_node(daemonset: &DaemonSet, node: &NodeExplanation) -> Markup {
                 ul { @for remedy in &node.remedies { li { (remedy) } } }
             }
         }
+        (waiting(node))
         @if !node.pods.is_empty() { section {
             h2 { "Pods" }
             ul { @for pod in &node.pods { li {
@@ -297,6 +306,24 @@ fn one_node(daemonset: &DaemonSet, node: &NodeExplanation) -> Markup {
                 @if let Some(deletion) = &pod.deletion { ", to be deleted: " (deletion) }
             } } }
         } }
+    }
+}
+
+/// Says why pods of a node are Pending, and what would help.
+fn waiting(node: &NodeExplanation) -> Markup {
+    let pods = node.pods.iter().filter(|pod| pod.deletion.is_none()).filter_map(|pod| pod.scheduling.as_ref());
+    html! {
+        @for scheduling in pods.chain(node.new_pod.as_ref()) {
+            @let feasibility = &scheduling.feasibility;
+            @if !feasibility.blockers.is_empty() || !feasibility.unknown.is_empty() { ul class="waiting" {
+                @for blocker in &feasibility.blockers { @for cause in &blocker.causes {
+                    li { span class="bad" { "✗ " } (blocker.plugin) ": " (cause.explain()) }
+                } }
+                @if let Some(preemption) = &feasibility.preemption { li { (preemption) } }
+                @for remedy in &scheduling.remedies { li { "→ " (remedy.text) } }
+                @for unknown in &feasibility.unknown { li class="warn" { "Not known: " (unknown) } }
+            } }
+        }
     }
 }
 

@@ -601,6 +601,48 @@ async fn the_pages_and_explain_give_reasons() {
     assert!(html.contains("Forecast"), "{html}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_says_why_a_pod_would_stay_pending_and_what_would_help() {
+    let (server, _life) = start(1, Pace::default()).await;
+    {
+        let mut store = server.store();
+        store.edit(&id("nodes", "", "node-0000"), |node| {
+            node["status"]["allocatable"] = json!({"cpu": "1", "pods": "9"});
+        });
+        let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
+        let mut agent = daemonset("prod", "agent");
+        agent["spec"]["template"]["spec"]["containers"][0]["resources"] = requests("500m");
+        store.create("daemonsets", agent);
+        store.create("namespaces", json!({"metadata": {"name": "shop"}}));
+        let owner =
+            json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "7", "controller": true});
+        store.create(
+            "pods",
+            json!({
+                "metadata": {"namespace": "shop", "name": "<web>", "ownerReferences": [owner]},
+                "spec": {"nodeName": "node-0000", "containers": [{"name": "web", "resources": requests("800m")}]},
+                "status": {"phase": "Running"},
+            }),
+        );
+    }
+    let process = controller(&server, "--dry-run --explain-pending");
+    wait_until_ready(&process).await;
+    for path in ["/daemonsets/prod/agent", "/daemonsets/prod/agent?node=node-0000"] {
+        let (_, html) = page(&process, path).await;
+        assert!(html.contains("requests cpu 500m, but 200m of 1 are free: 300m more are needed"), "{html}");
+        assert!(html.contains("fits if shop/&lt;web&gt; leaves (cpu 800m)") && !html.contains("<web>"), "{html}");
+    }
+    let (_, json) = page(&process, "/explain/prod/agent").await;
+    let explanation: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(explanation["nodes"][0]["newPod"]["blockers"][0]["plugin"], "NodeResourcesFit");
+    // Without the flag nothing of this is kept.
+    let plain = controller(&server, "--dry-run");
+    wait_until_ready(&plain).await;
+    let (_, json) = page(&plain, "/explain/prod/agent").await;
+    let explanation: Value = serde_json::from_str(&json).unwrap();
+    assert!(explanation["nodes"][0]["newPod"].is_null(), "{explanation}");
+}
+
 /// Returns a DaemonSet with these policy annotations and `maxUnavailable`.
 fn with_policies(max_unavailable: usize, policies: &Value) -> Value {
     let mut daemonset = daemonset("prod", "agent");

@@ -160,8 +160,20 @@ impl Snapshot<'_> {
         }
     }
 
-    /// Adds what the scheduler and admission make of the pods.
-    pub(super) fn explain_scheduling(&self, state: &ClusterState<'_>, explanation: &mut Explanation) {
+    /// Adds what the scheduler and admission make of the pods to an explanation of this snapshot.
+    ///
+    /// ```
+    /// use daemonplan::{Snapshot, model::{DaemonSet, Namespace, Node}};
+    /// use daemonplan::scheduling::{ClusterState, SchedulingObjects};
+    /// let (daemonset, namespace) = (DaemonSet::new("prod", "agent", [("app", "agent")])?, Namespace::new("prod"));
+    /// let (nodes, objects) = ([Node::new("a")], SchedulingObjects::default());
+    /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace);
+    /// let mut explanation = snapshot.explain();
+    /// snapshot.explain_scheduling(&ClusterState::new(&nodes, [], [], &objects), &mut explanation);
+    /// assert!(explanation.nodes[0].new_pod.as_ref().unwrap().feasibility.would_fit);
+    /// # Ok::<(), daemonplan::model::RequirementError>(())
+    /// ```
+    pub fn explain_scheduling(&self, state: &ClusterState<'_>, explanation: &mut Explanation) {
         let Some((new, Admitted { spec, changes, refusal, unknown })) = self.admitted_pod(state.objects()) else {
             return;
         };
