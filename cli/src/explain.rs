@@ -12,7 +12,7 @@ use daemonplan::{
     explain::{AdmissionExplanation, NodeExplanation, SchedulingExplanation, UpdateState},
     lint::{Finding, Lint, lint_selected},
     policy::RolloutStatus,
-    scheduling::{AdmissionChange, AdmissionRefusal, QuotaRoom},
+    scheduling::{AdmissionChange, QuotaRoom},
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -234,8 +234,7 @@ fn admission(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> 
     };
     // Where nothing is created now, an old pod gives back its room before the new one comes.
     let wanted = explanation.nodes.iter().filter(|node| node.creation.is_some()).count();
-    let is_of_room = |refusal: &AdmissionRefusal| refusal.to_string().starts_with("exceeded quota");
-    if let Some(refusal) = refusal.as_ref().filter(|refusal| wanted > 0 || !is_of_room(refusal)) {
+    if let Some(refusal) = refusal.as_ref().filter(|refusal| wanted > 0 || !refusal.is_of_room()) {
         let plugin = refusal.plugin;
         writeln!(out, "  {WARN}! admission refuses new pods ({plugin}): {}{WARN:#}", escape_control(refusal))?;
     }

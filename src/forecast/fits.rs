@@ -60,8 +60,7 @@ impl<'a> Fits<'a> {
         // A quota that is used up has room again once an old pod is gone.
         let is_going = snapshot.namespace.deleted.is_some();
         let gone = || refused("NamespaceLifecycle", format!("namespace {} is being deleted", snapshot.namespace.name));
-        let exceeds = |refusal: &str| refusal.starts_with("exceeded quota");
-        let refusal = admitted.refusal.filter(|refusal| !exceeds(&refusal.to_string()));
+        let refusal = admitted.refusal.filter(|refusal| !refusal.is_of_room());
         Self {
             nodes: nodes(snapshot, state, &new),
             refusal: is_going.then(gone).or_else(|| refusal.map(|own| refused(own.plugin, own.to_string()))),

@@ -11,7 +11,7 @@ use crate::{
     model::{Node, PodSpec, Quantity, Text},
     plan::MissingFact,
     planner::Snapshot,
-    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, Amounts, SchedulingObjects},
+    scheduling::{AdmissionChange, Admitted, Amounts, SchedulingObjects},
 };
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
@@ -21,8 +21,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
     let mut findings = Vec::new();
     // Room in a quota is another finding.
-    let is_of_room = |refusal: &AdmissionRefusal| refusal.to_string().starts_with("exceeded quota");
-    if let Some(refusal) = refusal.filter(|refusal| !is_of_room(refusal)) {
+    if let Some(refusal) = refusal.filter(|refusal| !refusal.is_of_room()) {
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
         let fix = "change the template, or what the plugin looks at: no pod is created as it is";
         findings.push(finding.with_message(format!("{}: {refusal}", refusal.plugin)).with_fix(fix));

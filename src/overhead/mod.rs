@@ -7,11 +7,14 @@ use std::{borrow::Borrow, collections::HashSet, fmt};
 use serde::{Serialize, de::Error, ser::SerializeStruct};
 
 use crate::{
+    affinity::PodBlueprint,
     context::SyncMode,
-    model::{DaemonSet, HostPort, Key, Namespace, Node, PodSpec, PodTemplate, Quantity, Resource, ResourceList, Text},
+    model::{
+        DaemonSet, HostPort, Key, Namespace, Node, Pod, PodSpec, PodTemplate, Quantity, Resource, ResourceList, Text,
+    },
     placement::{PlacementReason, PlacementRules},
     planner::Snapshot,
-    scheduling::ClusterState,
+    scheduling::{AdmissionChange, Admitted, ClusterState, SchedulingObjects},
     settings::Settings,
 };
 
@@ -59,6 +62,12 @@ struct FleetMember {
     /// The index of its group.
     group: usize,
     requests: AmountsByIndex,
+    /// A pod by the template after admission, for no node in particular.
+    pod: Pod,
+    /// Why admission refuses it.
+    refusal: Option<String>,
+    /// Whether more than room can keep its pod off a node where it should run.
+    has_rules: bool,
     ports: Vec<HostPort>,
     priority: i32,
 }
@@ -149,6 +158,9 @@ impl DaemonSetFleet {
                 rules: PlacementRules::new(daemonset, namespace, settings),
                 mode: SyncMode::of(daemonset, namespace),
                 spec: spec_of(&daemonset.template),
+                pod: PodBlueprint::new(daemonset, &daemonset.template, "").pod("", ""),
+                refusal: None,
+                is_narrowed: false,
             }
         }))
     }
@@ -159,13 +171,24 @@ impl DaemonSetFleet {
     pub fn of<'a>(snapshots: impl IntoIterator<Item = Snapshot<'a>>) -> Self {
         Self::build(snapshots.into_iter().map(|snapshot| {
             let daemonset = snapshot.daemonset;
-            let admitted = |state: &ClusterState<'_>| Some(snapshot.admitted_pod(state.objects())?.1.spec);
-            let spec = spec_of(&daemonset.template);
+            let none = SchedulingObjects::default();
+            let objects = snapshot.scheduling.map_or(&none, ClusterState::objects);
+            let (pod, refusal, changes) = match snapshot.admitted_pod(objects) {
+                Some((pod, Admitted { refusal, changes, .. })) => (pod, refusal, changes),
+                None => (Pod::new(daemonset.namespace.clone(), ""), None, Vec::new()),
+            };
+            let is_narrowed = changes.iter().any(|change| matches!(change, AdmissionChange::NodeSelector { .. }));
+            // How much room a quota has does not depend on the node.
+            let refusal = refusal.filter(|refusal| !refusal.is_of_room()).map(|refusal| refusal.to_string());
+            let admitted = pod.spec.as_deref().cloned();
             Candidate {
                 key: daemonset.key(),
                 rules: snapshot.placement_rules(),
                 mode: SyncMode::of(daemonset, snapshot.namespace),
-                spec: spec.map(|spec| snapshot.scheduling.and_then(admitted).unwrap_or(spec)),
+                spec: spec_of(&daemonset.template).map(|spec| admitted.unwrap_or(spec)),
+                pod,
+                refusal,
+                is_narrowed,
             }
         }))
     }
@@ -173,25 +196,32 @@ impl DaemonSetFleet {
     fn build(candidates: impl Iterator<Item = Candidate>) -> Self {
         let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
         let mut all: Vec<_> = candidates
-            .map(|Candidate { key, rules, mode, spec }| {
+            .map(|Candidate { key, rules, mode, spec, mut pod, refusal, is_narrowed }| {
                 let spec = spec.unwrap_or_else(|source| {
                     fleet.problems.push(RequestsError { daemonset: key.clone(), source });
                     PodSpec::default()
                 });
-                (key, rules, mode, spec.requests(), spec)
+                (pod.namespace, pod.name) = (key.namespace.clone(), key.name.clone());
+                (key, rules, mode, spec.requests(), spec, (pod, refusal, is_narrowed))
             })
             .collect();
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         fleet.problems.sort_by(|a, b| a.daemonset.cmp(&b.daemonset));
-        let resources = all.iter().flat_map(|(.., requests, _)| requests.iter());
+        let resources = all.iter().flat_map(|(_, _, _, requests, ..)| requests.iter());
         fleet.resources = resources.map(|(resource, _)| resource.clone()).collect();
         fleet.resources.sort();
         fleet.resources.dedup();
-        for (key, rules, mode, requests, spec) in all {
+        for (key, rules, mode, requests, spec, (pod, refusal, is_narrowed)) in all {
             let requests: Vec<_> = fleet.resources.iter().map(|resource| requests.get(resource)).collect();
             let (ports, priority) = (spec.host_ports().cloned().collect(), spec.priority.unwrap_or_default());
             let group = fleet.group(rules, mode, &requests);
-            fleet.members.push(FleetMember { key, group, requests, ports, priority });
+            let has_rules = refusal.is_some()
+                || is_narrowed
+                || !spec.pod_affinity.is_empty()
+                || !spec.pod_anti_affinity.is_empty()
+                || !spec.topology_spread.is_empty()
+                || !spec.scheduling_gates.is_empty();
+            fleet.members.push(FleetMember { key, group, requests, pod, refusal, has_rules, ports, priority });
         }
         fleet
     }
@@ -242,6 +272,10 @@ struct Candidate {
     rules: PlacementRules,
     mode: SyncMode,
     spec: Result<PodSpec, serde_json::Error>,
+    pod: Pod,
+    refusal: Option<String>,
+    /// Whether admission adds a node selector, which the controller does not see.
+    is_narrowed: bool,
 }
 
 /// Reads what the pods of a template request. The API server refuses negative amounts.

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::{FleetMember, Overhead, PlacementGroup};
 use crate::{
     context::SyncMode,
-    model::{HostPort, Key, Quantity, ResourceList, Text},
+    model::{HostPort, Key, Pod, PodNode, Quantity, ResourceList, Text},
+    scheduling::{ClusterState, SchedulingBlocker, SchedulingObjects},
 };
 
 /// A resource of which the DaemonSets on a node request more than there is.
@@ -74,8 +75,11 @@ impl<'f> Overhead<'f> {
 
     /// Whether all DaemonSets that would run fit on the node; `None` if that is not known.
     pub fn fits(&self) -> Option<bool> {
-        let lacking = self.lacking()?;
-        Some(lacking.is_empty() && self.port_conflicts().is_empty())
+        // Most need no more than room.
+        if !self.has_room() || self.members().any(|member| member.has_rules) && !self.bound_in_order().is_empty() {
+            return Some(false);
+        }
+        self.node.allocatable.as_ref().map(|_| true)
     }
 
     /// Returns pairs of DaemonSets that need the same port of the node, so that one of their pods is not bound.
@@ -91,50 +95,44 @@ impl<'f> Overhead<'f> {
         conflicts
     }
 
-    /// Returns the DaemonSets whose pods would not be bound, if the pods are bound by priority, and by name where that is
-    /// equal. Among equals the scheduler takes the pod first that was created first, so that others may be left out.
+    /// Returns the DaemonSets whose pods would not be created and bound, if the pods are bound by priority, and by name where
+    /// that is equal. Among equals the scheduler takes the pod first that was created first, so that others may be left out.
     pub fn pending(&self) -> Vec<PendingDaemonSet> {
-        if self.fits() == Some(true) {
-            return Vec::new();
-        }
-        let mut left = self.node.allocatable.as_deref().cloned();
+        if self.fits() == Some(true) { Vec::new() } else { self.bound_in_order() }
+    }
+
+    /// Whether there is room for all by the sums.
+    fn has_room(&self) -> bool {
+        self.lacking().is_none_or(|lacking| lacking.is_empty()) && self.port_conflicts().is_empty()
+    }
+
+    fn bound_in_order(&self) -> Vec<PendingDaemonSet> {
+        let has_room = self.has_room();
         let mut members: Vec<_> = self.members().collect();
         members.sort_by_key(|member| std::cmp::Reverse(member.priority));
-        let (mut taken, mut pending) = (Vec::<&HostPort>::new(), Vec::new());
+        let objects = SchedulingObjects::default();
+        let (mut bound, mut pending) = (Vec::<Pod>::new(), Vec::new());
         for member in members {
-            let mut reasons = Vec::new();
-            if member.ports.iter().any(|port| taken.iter().any(|taken| port.conflicts_with(taken))) {
-                reasons.push("node(s) didn't have free ports for the requested pod ports".to_owned());
-            }
-            if let Some(left) = &left {
-                reasons.extend(self.lacking_for(member, left));
-            }
-            if reasons.is_empty() {
-                taken.extend(&member.ports);
-                if let Some(left) = &mut left {
-                    for (resource, amount) in self.amounts_of(member) {
-                        left.set(resource.clone(), left.get(resource) - amount);
-                    }
-                    left.set("pods".into(), left.get("pods") - Quantity::from(1_i64));
+            let mut pod = member.pod.clone();
+            pod.node = PodNode::Intended(self.node.name.clone());
+            let reasons: Vec<_> = match &member.refusal {
+                Some(refusal) => vec![refusal.clone()],
+                None if has_room && !member.has_rules => Vec::new(),
+                None => {
+                    let state = ClusterState::new([self.node], &bound, [], &objects);
+                    let blockers = state.blockers(&pod, &self.node.name);
+                    blockers.iter().flat_map(SchedulingBlocker::reasons).collect()
                 }
+            };
+            if reasons.is_empty() {
+                pod.node = PodNode::Bound(self.node.name.clone());
+                bound.push(pod);
             } else {
                 pending.push(PendingDaemonSet { daemon_set: member.key.clone(), reasons });
             }
         }
         pending.sort_by(|a, b| a.daemon_set.cmp(&b.daemon_set));
         pending
-    }
-
-    fn lacking_for(&self, member: &'f FleetMember, left: &ResourceList) -> Vec<String> {
-        let too_many = left.get("pods") < Quantity::from(1_i64);
-        let lacking = self.amounts_of(member).filter(|(resource, amount)| *amount > left.get(resource));
-        let lacking = lacking.map(|(resource, _)| format!("Insufficient {resource}"));
-        too_many.then(|| "Too many pods".to_owned()).into_iter().chain(lacking).collect()
-    }
-
-    fn amounts_of(&self, member: &'f FleetMember) -> impl Iterator<Item = (&'f Text, Quantity)> + use<'f> {
-        let amounts = self.fleet.resources.iter().zip(member.requests.iter().copied());
-        amounts.filter(|(_, amount)| !amount.is_zero())
     }
 
     /// The DaemonSets that would run, by namespace and name.

@@ -206,6 +206,21 @@ impl AdmissionRefusal {
         Self { plugin, stage: AdmissionStage::Validating, status: AdmissionStatus::Forbidden, reasons }
     }
 
+    /// Whether a quota has too little room left, which pods that go give back.
+    ///
+    /// ```
+    /// use daemonplan::{model::{Namespace, PodSpec, ResourceQuota}, scheduling::{PodAdmission, SchedulingObjects}};
+    /// let (namespace, mut objects) = (Namespace::new("prod"), SchedulingObjects::default());
+    /// objects.add(serde_json::from_str::<ResourceQuota>(r#"{
+    ///     "metadata": {"name": "few", "namespace": "prod"}, "spec": {"hard": {"pods": "4"}}, "status": {"used": {"pods": "4"}}
+    /// }"#)?);
+    /// assert!(PodAdmission::new(&namespace, &objects).admit(&PodSpec::default()).refusal.unwrap().is_of_room());
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn is_of_room(&self) -> bool {
+        self.plugin == quota::PLUGIN && self.reasons.iter().any(|reason| reason.starts_with("exceeded quota"))
+    }
+
     /// Returns the message of the API server for a pod of this name, or with this `generateName` before it has a name.
     pub fn message(&self, name: &str, generate_name: &str) -> String {
         let name = if self.stage == AdmissionStage::Mutating { generate_name } else { name };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{AdmissionRefusal, AdmissionStage, AdmissionStatus, Checked, PodAdmission};
 use crate::model::{Container, PodAffinityTerm, PodSpec, Quantity, QuotaScope, ResourceList, ResourceQuota, Text};
 
-const PLUGIN: &str = "ResourceQuota";
+pub(super) const PLUGIN: &str = "ResourceQuota";
 
 /// How many more pods a ResourceQuota has room for.
 ///
