@@ -8,6 +8,7 @@ use daemonplan::{
     api_server::{label_problems, validate_node},
     manifest::Manifests,
     model::{DaemonSet, Node, Taint, TaintEffect, Text},
+    scheduling::SchedulingObjects,
 };
 
 use super::{
@@ -150,8 +151,11 @@ impl ChangeArgs {
             is_complete &= applied.problems().is_empty();
             input::print_problems(&applied);
             check_nodes(applied.nodes())?;
-            if applied.objects().next().is_none() && is_complete {
-                return Err(Failure("--with: no object that plans depend on, such as a DaemonSet".into()));
+            let has_facts = *applied.scheduling_objects() != SchedulingObjects::default();
+            if applied.objects().next().is_none() && !has_facts && is_complete {
+                return Err(Failure(
+                    "--with: no object that plans or the scheduler depend on, such as a DaemonSet".into(),
+                ));
             }
             named.extend(
                 applied.daemonsets().map(|daemonset| Key::new(daemonset.namespace.clone(), daemonset.name.clone())),

@@ -95,8 +95,16 @@ fn surge_never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) ->
         return None;
     }
     let (small, lack) = too_small(spec, nodes, 2).filter(|_| too_small(spec, nodes, 1).is_none())?;
+    let own = snapshot.pods.iter().filter(|pod| claim_pod(snapshot.daemonset, pod).is_claimed());
+    let mut priorities = own.filter_map(|pod| pod.spec.as_ref()).map(|spec| spec.priority.unwrap_or_default());
+    let new = spec.priority.unwrap_or_default();
+    let then = if !spec.never_preempts() && priorities.any(|old| old < new) {
+        "the new pod has a higher priority and takes the place of the old one, which is gone before the new one is ready"
+    } else {
+        "the new pod stays Pending, and the update stops"
+    };
     let message = format!(
-        "during an update the old and the new pod request {lack}: on {} the new pod stays Pending, and the update stops ({})",
+        "during an update the old and the new pod request {lack}: on {} {then} ({})",
         count(small.len(), "node"),
         first_few(&small)
     );

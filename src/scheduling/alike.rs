@@ -2,10 +2,11 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Amounts, ClusterState, Feasibility, SchedulingBlocker, SchedulingRemedy, UnknownFact,
-    cycle::{self, refusal},
+    cycle::refusal,
     incoming::{Incoming, Trial},
     load::assigned,
     remedy::remedies,
+    verdict::feasibility,
 };
 use crate::model::{Pod, PodNode, PodSpec, PodVolume, Text};
 
@@ -48,9 +49,9 @@ impl<'s> PodsAlike<'s> {
     /// Decides whether such a pod would be bound to a node.
     pub fn on(&mut self, node: impl Into<Text>) -> Feasibility {
         self.aim_at(node);
-        let mut feasibility = cycle::feasibility(&self.incoming);
-        feasibility.unknown.extend(self.has_ephemeral.then_some(UnknownFact::EphemeralClaims));
-        feasibility
+        let mut answer = feasibility(&self.incoming);
+        answer.unknown.extend(self.has_ephemeral.then_some(UnknownFact::EphemeralClaims));
+        answer
     }
 
     /// Returns what is not known that an answer about a node would need.

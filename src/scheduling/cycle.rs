@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 
 use super::{
-    Feasibility, Plugin, Preemption, SchedulingBlocker, SchedulingVerdict, UnknownFact,
+    Plugin, SchedulingBlocker,
     cluster_state::NodeInfo,
     incoming::{Incoming, Trial},
-    preemption,
 };
-use crate::model::{NodeSelectorTerm, Pod, Resource, Text};
+use crate::model::{NodeSelectorTerm, Text};
 
 /// What the scheduler found for each node.
 pub(super) struct Cycle<'s> {
@@ -19,72 +18,11 @@ pub(super) struct Cycle<'s> {
     /// The plugins that refused nodes without a look at them.
     absent: BTreeSet<&'static str>,
     /// The nodes that will do.
-    feasible: Vec<&'s NodeInfo<'s>>,
-}
-
-pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
-    let state = incoming.state;
-    let target = incoming.target();
-    let info = incoming.target_info();
-    let gated = incoming.gated();
-    let mut result = Feasibility {
-        node: target.cloned(),
-        verdict: SchedulingVerdict::Error,
-        would_fit: false,
-        blockers: Vec::new(),
-        message: None,
-        unknown: match info {
-            _ if state.nodes.is_empty() => vec![UnknownFact::Nodes],
-            Some(info) => incoming.unknown([info]),
-            None => incoming.unknown(state.nodes.values().filter(|_| target.is_none())),
-        },
-        preemption: None,
-        kept_free_for: Vec::new(),
-    };
-    result.blockers = incoming.blockers(info);
-    if state.nodes.is_empty() {
-        return result;
-    }
-    let mut message = None;
-    if let Some(refusal) = incoming.refusals.first() {
-        // The scheduler fails before it comes to preemption.
-        result.preemption = incoming.spec.never_preempts().then_some(Preemption::Never);
-        message =
-            Some(format!("0/{} nodes are available: {}. not found", state.nodes.len(), refusal.reasons().join(", ")));
-    } else {
-        let cycle = Cycle::run(incoming, target);
-        result.would_fit = !cycle.feasible.is_empty();
-        match cycle.feasible.as_slice() {
-            [] => {
-                let preemption = preemption::preempt(incoming, &cycle);
-                message =
-                    Some(format!("{}{}", cycle.message(state.nodes.len()), preemption.message(state.nodes.len())));
-                result.preemption = Some(preemption);
-            }
-            [only] => result.node = result.node.or_else(|| Some(only.node.name.clone())),
-            _ => {}
-        }
-    }
-    result.verdict = if !incoming.spec.is_of_default_scheduler() {
-        SchedulingVerdict::OtherScheduler
-    } else if gated.is_some() {
-        SchedulingVerdict::Gated
-    } else if result.would_fit {
-        SchedulingVerdict::Fits
-    } else {
-        result.message = message;
-        SchedulingVerdict::Unschedulable
-    };
-    if let Some(info) = info.filter(|_| !result.would_fit && result.blockers.is_empty()) {
-        let mut pods: Vec<_> = state.nominated_to(&info.node.name, incoming.pod).map(Pod::key).collect();
-        pods.sort_unstable();
-        result.kept_free_for = pods;
-    }
-    result
+    pub(super) feasible: Vec<&'s NodeInfo<'s>>,
 }
 
 impl<'s> Cycle<'s> {
-    fn run(incoming: &Incoming<'s>, target: Option<&Text>) -> Self {
+    pub(super) fn run(incoming: &Incoming<'s>, target: Option<&Text>) -> Self {
         let state = incoming.state;
         let narrowed = target.map(|node| BTreeSet::from([node.clone()])).or_else(|| named_nodes(incoming));
         let mut cycle = Self { refused: IndexMap::new(), absent: BTreeSet::new(), feasible: Vec::new() };
@@ -118,7 +56,7 @@ impl<'s> Cycle<'s> {
     }
 
     /// Counts the nodes by why they were refused, sorted as text, as the scheduler does.
-    fn message(&self, nodes: usize) -> String {
+    pub(super) fn message(&self, nodes: usize) -> String {
         let mut counts = BTreeMap::<String, usize>::new();
         for reason in self.refused.values().flat_map(SchedulingBlocker::reasons) {
             *counts.entry(reason).or_default() += 1;

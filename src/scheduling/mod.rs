@@ -21,6 +21,7 @@ mod plugins;
 mod preemption;
 mod questions;
 mod remedy;
+mod verdict;
 mod words;
 
 #[cfg(feature = "forecast")]

@@ -1,8 +1,8 @@
 //! The questions about pods that a [`ClusterState`] answers.
 
 use super::{
-    ClusterState, Feasibility, PodsAlike, SchedulingBlocker, SchedulingRemedy, cycle, incoming::Incoming,
-    remedy::remedies,
+    ClusterState, Feasibility, PodsAlike, SchedulingBlocker, SchedulingRemedy, incoming::Incoming, remedy::remedies,
+    verdict,
 };
 use crate::model::Pod;
 
@@ -12,7 +12,7 @@ impl ClusterState<'_> {
     /// The pod need not be one of the pods of this state. If it is, it does not stand in its own way. A pod for one node, as
     /// those of DaemonSets, is held against that node, bound or not; other pods against all nodes.
     pub fn feasibility(&self, pod: &Pod) -> Feasibility {
-        cycle::feasibility(&Incoming::new(self, pod))
+        verdict::feasibility(&Incoming::new(self, pod))
     }
 
     /// Returns the means to decide about many pods like `pod`, each for another node: those of a DaemonSet.

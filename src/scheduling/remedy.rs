@@ -7,9 +7,10 @@ use serde::{Serialize, Serializer};
 use super::{
     Amounts, Cause, as_texts,
     cluster_state::NodeInfo,
-    cycle::{self, refusal},
+    cycle::refusal,
     incoming::{Incoming, Trial},
     load::{Allocatable, NodeLoad, assigned, priority},
+    verdict::feasibility,
 };
 use crate::model::{Key, Pod, Resource, Taint, Text, Toleration};
 
@@ -284,8 +285,8 @@ fn higher_priority(incoming: &Incoming<'_>, info: &NodeInfo<'_>) -> Option<Sched
         let (mut pod, mut spec) = (incoming.pod.clone(), incoming.spec.clone().into_owned());
         spec.priority = Some(above + 1);
         (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
-        let feasibility = cycle::feasibility(&Incoming::new(incoming.state, &pod));
-        let preempted = feasibility.preempts().to_vec();
+        let answer = feasibility(&Incoming::new(incoming.state, &pod));
+        let preempted = answer.preempts().to_vec();
         (!preempted.is_empty()).then_some((above, preempted))
     })?;
     let is_of_daemonset = |key: &Key| others.iter().any(|pod| pod.key() == *key && daemonset_of(pod).is_some());

@@ -152,7 +152,7 @@ fn a_manifest_that_is_not_compared_is_an_error() {
     }
     let (_folder, other) = file("kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n");
     let (_, errors, code) = run(daemonplan(&["diff", "--with", &other]).args(QUIET));
-    assert!(code == 1 && errors.contains("--with: no object that plans depend on"), "{errors}");
+    assert!(code == 1 && errors.contains("--with: no object that plans or the scheduler depend on"), "{errors}");
 }
 
 #[test]
