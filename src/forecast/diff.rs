@@ -249,7 +249,7 @@ impl Snapshot<'_> {
         });
         let stuck = stuck.filter(|stuck| nodes.iter().any(|node| node.node == stuck.node)).collect();
         // Only what the change touches counts, not an update that is under way.
-        let touched = nodes.iter().map(|node| node.node.clone()).collect();
+        let touched: BTreeSet<_> = nodes.iter().map(|node| node.node.clone()).collect();
         let of_touched = if nodes.is_empty() { 0 } else { most_unavailable_of(after, &ideal, &touched) };
         let without = unchanged.as_ref().map_or(0, |unchanged| unchanged.most_unavailable);
         let is_faster = before.is_some() && changed.most_unavailable > without;
@@ -257,8 +257,7 @@ impl Snapshot<'_> {
         // Pods that give place to new ones of their DaemonSet are gone before these start.
         let displaced = scheduled.filled.iter().filter(|node| surges && fits.displaces_own(node)).count();
         let most_unavailable = most_unavailable.max(displaced.min(scheduled.most_unavailable));
-        let names: BTreeSet<_> = nodes.iter().map(|node| node.node.clone()).collect();
-        let filled = || scheduled.filled.iter().filter(|node| names.contains(*node));
+        let filled = || scheduled.filled.iter().filter(|node| touched.contains(*node));
         Diff {
             nodes,
             most_unavailable,

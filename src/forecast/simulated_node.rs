@@ -90,6 +90,10 @@ impl SimulatedNode {
         }
     }
 
+    pub(super) fn begin_deletion(&mut self, name: &Text) {
+        self.pods.iter_mut().filter(|pod| pod.name == *name).for_each(|pod| pod.is_being_deleted = true);
+    }
+
     pub(super) fn set_wait(&mut self, name: &Text, waits_for: Option<StuckCause>) {
         if let Some(pod) = self.pods.iter_mut().find(|pod| pod.name == *name) {
             pod.waits_for = waits_for;

@@ -441,13 +441,16 @@ impl<'a> Simulation<'a> {
         let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
         let running = pods.filter(|pod| pod.waits_for.is_none() && !pod.is_being_deleted);
         for name in running.map(|pod| pod.name.clone()).collect::<Vec<_>>() {
-            let now = self.now;
-            self.edit(&name, |pod| pod.deleted = Some(now));
-            self.schedule_stop(node, &name);
-            self.change(node, |simulated| {
-                simulated.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_being_deleted = true);
-            });
+            self.stop(node, &name);
+            self.change(node, |simulated| simulated.begin_deletion(&name));
         }
+    }
+
+    /// Begins the deletion of a running pod.
+    fn stop(&mut self, node: &Text, name: &Text) {
+        let now = self.now;
+        self.edit(name, |pod| pod.deleted = Some(now));
+        self.schedule_stop(node, name);
     }
 
     fn delete(&mut self, node: &Text, name: &Text, reason: DeleteReason) {
@@ -455,13 +458,11 @@ impl<'a> Simulation<'a> {
         let is_running = known.is_some_and(|pod| pod.node.is_bound() && !pod.is_terminal());
         self.open_step(node, reason.is_update());
         if is_running {
-            let now = self.now;
-            self.edit(name, |pod| pod.deleted = Some(now));
-            self.schedule_stop(node, name);
+            self.stop(node, name);
         }
         self.change(node, |simulated| {
             simulated.deletion = Some(reason);
-            simulated.pods.iter_mut().filter(|pod| pod.name == *name).for_each(|pod| pod.is_being_deleted = true);
+            simulated.begin_deletion(name);
         });
         if !is_running {
             // A pod that does not run is deleted at once.
@@ -509,8 +510,8 @@ impl<'a> Simulation<'a> {
                 let has_ended = self.cluster.pod(&self.key_of(&name)).is_some_and(Pod::is_terminal);
                 self.cluster.delete::<Pod>(self.key_of(&name));
                 let waited = |pod: &SimulatedPod| matches!(pod.waits_for, Some(StuckCause::NotCreated { .. }));
-                let pods = self.nodes.get(&node).into_iter().flat_map(|simulated| &simulated.pods);
-                let had_room = !has_ended && !pods.clone().any(|pod| pod.name == name && waited(pod));
+                let mut pods = self.nodes.get(&node).into_iter().flat_map(|simulated| &simulated.pods);
+                let had_room = !has_ended && !pods.any(|pod| pod.name == name && waited(pod));
                 self.change(&node, |simulated| simulated.remove_pod(&name));
                 if had_room {
                     self.fits.give_room(&name);

@@ -93,9 +93,9 @@ impl<'s> PodsAlike<'s> {
                         let known = self.last_left.take().filter(|(known, _)| Arc::ptr_eq(known, spec));
                         let (_, requests) =
                             self.last_left.insert(known.unwrap_or_else(|| (spec.clone(), assigned(pod))));
-                        trial.remove_for_good_with(pod, requests);
+                        trial.remove_for_good(pod, requests);
                     }
-                    _ => trial.remove_for_good(pod),
+                    _ => trial.remove_for_good(pod, &assigned(pod)),
                 }
             }
         }

@@ -44,8 +44,8 @@ pub struct ClusterState<'a> {
     namespaces: HashMap<&'a str, &'a Labels, RandomState>,
     /// Pods without a node for which the scheduler keeps one free.
     nominated: Vec<&'a Pod>,
-    /// The pods on nodes whose anti-affinity can exclude others, with the names of the nodes.
-    pub(super) excluding: Vec<(&'a str, &'a Pod)>,
+    /// The pods on nodes whose anti-affinity can exclude others.
+    pub(super) excluding: Vec<&'a Pod>,
     /// Whether tolerations compare numbers.
     pub(super) toleration_comparison: bool,
 }
@@ -156,7 +156,6 @@ impl<'a> ClusterState<'a> {
         objects: &'a SchedulingObjects,
     ) -> Self {
         let namespaces = namespaces.into_iter().map(|namespace| (namespace.name.as_str(), &namespace.labels)).collect();
-        let excluding = excluding.into_iter().filter_map(|pod| Some((pod.node.name()?.as_str(), pod))).collect();
         Self { nodes, objects, namespaces, nominated, excluding, toleration_comparison: false }
     }
 

@@ -281,12 +281,7 @@ impl<'t, 's> Trial<'t, 's> {
     }
 
     /// Lets a pod leave the node for good: what the scheduler would count without it.
-    pub(super) fn remove_for_good(&mut self, pod: &Pod) {
-        self.take_off(pod, &assigned(pod), false);
-    }
-
-    /// Lets a pod leave the node that requests this.
-    pub(super) fn remove_for_good_with(&mut self, pod: &Pod, requests: &Amounts) {
+    pub(super) fn remove_for_good(&mut self, pod: &Pod, requests: &Amounts) {
         self.take_off(pod, requests, false);
     }
 

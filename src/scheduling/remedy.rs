@@ -343,7 +343,7 @@ fn with_changes<T>(
     ask(&|without| {
         let mut then = trial.clone();
         for pod in without {
-            then.remove_for_good(pod);
+            then.remove_for_good(pod, &assigned(pod));
         }
         refusal(&then).is_none()
     })

@@ -226,7 +226,7 @@ fn kept(cluster: &mut Cluster, Read { nodes, namespaces, pods, .. }: Read, nodes
 
 proptest! {
     #[test]
-    fn a_kept_cluster_answers_as_one_read_anew(
+    fn a_kept_cluster_answers_like_a_new_state(
         (before, _, _) in clusters(),
         (after, pending, _) in clusters(),
         nodes_first in any::<bool>(),
@@ -236,15 +236,15 @@ proptest! {
         kept(&mut cluster, Read::of(&before), !nodes_first);
         kept(&mut cluster, Read::of(&after), nodes_first);
         let read = Read::of(&after);
-        let (state, anew) = (cluster.cluster_state(&read.objects).unwrap(), read.state());
+        let (state, new) = (cluster.cluster_state(&read.objects).unwrap(), read.state());
         let pending = pod(&pending);
         for pod in read.pods.iter().chain([&pending]) {
-            prop_assert_eq!(state.feasibility(pod), anew.feasibility(pod));
-            prop_assert_eq!(state.remedies(pod), anew.remedies(pod));
+            prop_assert_eq!(state.feasibility(pod), new.feasibility(pod));
+            prop_assert_eq!(state.remedies(pod), new.remedies(pod));
         }
         for node in &read.nodes {
-            prop_assert_eq!(state.left_on(&node.name), anew.left_on(&node.name));
-            let mut alike = (state.pods_like(&pending), anew.pods_like(&pending));
+            prop_assert_eq!(state.left_on(&node.name), new.left_on(&node.name));
+            let mut alike = (state.pods_like(&pending), new.pods_like(&pending));
             let leaves: Vec<_> = read.pods.first().into_iter().collect();
             let refusals = [alike.0.refusal_after(&node.name, &leaves), alike.1.refusal_after(&node.name, &leaves)];
             prop_assert_eq!(&refusals[0], &refusals[1]);

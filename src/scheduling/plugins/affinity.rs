@@ -38,8 +38,8 @@ impl AffinityCounts {
                 info.pods.iter().for_each(|pod| add(info.node, pod));
             }
         } else {
-            for (node, pod) in &state.excluding {
-                if let Some(info) = state.nodes.get(node) {
+            for pod in &state.excluding {
+                if let Some(info) = pod.node.name().and_then(|node| state.nodes.get(node.as_str())) {
                     add(info.node, pod);
                 }
             }
