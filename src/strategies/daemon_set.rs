@@ -19,30 +19,33 @@ use crate::strategies::{NAMESPACE, UID, ago, pod_templates};
 pub fn daemon_sets() -> impl Strategy<Value = DaemonSet> {
     let spec = (
         selector(),
-        pod_templates(),
-        update_strategies(),
+        // What makes up a strategy lies on the stack, unless it is boxed.
+        pod_templates().boxed(),
+        update_strategies().boxed(),
         prop_oneof![4 => Just(0), 3 => Just(60_u32), 1 => Just(u32::MAX)],
         0..4_u32,
     );
     let metadata =
         (1..4_i64, option::weighted(0.2, select(vec!["3", "4", "none"])), option::weighted(0.1, any::<bool>()));
-    (spec, metadata, statuses()).prop_map(|(spec, (generation, template_generation, deleted), status)| {
-        let mut daemonset = DaemonSet::unselective(NAMESPACE, "agent");
-        let (selector, template, update_strategy, min_ready_seconds, revision_history_limit) = spec;
-        daemonset.uid = UID.into();
-        daemonset.generation = generation;
-        let annotation = template_generation.map(|text| ("deprecated.daemonset.template.generation", text));
-        daemonset.annotations = annotation.into_iter().collect();
-        daemonset.deleted = deleted.map(|_| ago(1));
-        daemonset.finalizers = if deleted == Some(true) { vec!["orphan".into()] } else { Vec::new() };
-        daemonset.selector = selector;
-        daemonset.template = template;
-        daemonset.update_strategy = update_strategy;
-        daemonset.min_ready_seconds = min_ready_seconds;
-        daemonset.revision_history_limit = revision_history_limit;
-        daemonset.status = status;
-        daemonset
-    })
+    (spec.boxed(), metadata, statuses().boxed()).prop_map(
+        |(spec, (generation, template_generation, deleted), status)| {
+            let mut daemonset = DaemonSet::unselective(NAMESPACE, "agent");
+            let (selector, template, update_strategy, min_ready_seconds, revision_history_limit) = spec;
+            daemonset.uid = UID.into();
+            daemonset.generation = generation;
+            let annotation = template_generation.map(|text| ("deprecated.daemonset.template.generation", text));
+            daemonset.annotations = annotation.into_iter().collect();
+            daemonset.deleted = deleted.map(|_| ago(1));
+            daemonset.finalizers = if deleted == Some(true) { vec!["orphan".into()] } else { Vec::new() };
+            daemonset.selector = selector;
+            daemonset.template = template;
+            daemonset.update_strategy = update_strategy;
+            daemonset.min_ready_seconds = min_ready_seconds;
+            daemonset.revision_history_limit = revision_history_limit;
+            daemonset.status = status;
+            daemonset
+        },
+    )
 }
 
 /// Generates values of `maxUnavailable` and `maxSurge`: numbers and percentages.

@@ -53,7 +53,8 @@ pub use template::pod_templates;
 /// });
 /// ```
 pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnapshot> {
-    let base = (daemon_sets(), self::nodes(nodes), namespaces(), settings());
+    // What makes up a strategy lies on the stack, unless it is boxed.
+    let base = (daemon_sets().boxed(), self::nodes(nodes.into()).boxed(), namespaces().boxed(), settings().boxed());
     base.prop_flat_map(|(daemonset, nodes, namespace, settings)| {
         let revisions = pods::revisions(&daemonset);
         revisions.prop_flat_map(move |revisions| {
@@ -95,7 +96,7 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnaps
 /// });
 /// ```
 pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnapshot> {
-    (clusters(nodes), rollout_policies()).prop_map(|(mut facts, policy)| {
+    (clusters(nodes.into()).boxed(), rollout_policies().boxed()).prop_map(|(mut facts, policy)| {
         let current = facts.snapshot().plan().hash;
         let policy = policy.annotations();
         // Some policies approve the current template.

@@ -25,23 +25,25 @@ pub fn rollout_policies() -> impl Strategy<Value = RolloutPolicy> {
         (prop::bool::weighted(0.1), option::weighted(0.2, selectors()), option::weighted(0.3, int_or_percents()));
     let pace = (orders(), option::weighted(0.4, groups()), any::<bool>(), option::weighted(0.4, away()));
     let trust = (option::weighted(0.4, canaries()), option::weighted(0.4, failures()), any::<bool>());
-    (scope, pace, trust).prop_map(|((paused, update_nodes, partition), (order, groups, strict_budget, away), trust)| {
-        let (canary, failure, backoff_by_reason) = trust;
-        let plain = RolloutPolicy {
-            paused,
-            update_nodes,
-            partition,
-            order,
-            groups,
-            strict_budget,
-            away: away.unwrap_or_default(),
-            canary,
-            failure,
-            backoff_by_reason,
-        };
-        // Set at least one rule.
-        RolloutPolicy { strict_budget: strict_budget || plain == RolloutPolicy::default(), ..plain }
-    })
+    (scope.boxed(), pace.boxed(), trust.boxed()).prop_map(
+        |((paused, update_nodes, partition), (order, groups, strict_budget, away), trust)| {
+            let (canary, failure, backoff_by_reason) = trust;
+            let plain = RolloutPolicy {
+                paused,
+                update_nodes,
+                partition,
+                order,
+                groups,
+                strict_budget,
+                away: away.unwrap_or_default(),
+                canary,
+                failure,
+                backoff_by_reason,
+            };
+            // Set at least one rule.
+            RolloutPolicy { strict_budget: strict_budget || plain == RolloutPolicy::default(), ..plain }
+        },
+    )
 }
 
 fn selectors() -> impl Strategy<Value = SelectorExpression> {

@@ -18,8 +18,8 @@ pub fn pod_templates() -> impl Strategy<Value = PodTemplate> {
     let fields = (
         option::weighted(0.05, select(vec!["node-0", "node-1", ""])),
         option::weighted(0.4, node_selector()),
-        option::weighted(0.5, affinity()),
-        option::weighted(0.5, prop::collection::vec(toleration(), 0..4)),
+        option::weighted(0.5, affinity().boxed()),
+        option::weighted(0.5, prop::collection::vec(toleration().boxed(), 0..4)),
         option::weighted(0.3, any::<bool>()),
     );
     (fields, metadata(), select(vec!["agent:1", "agent:2"])).prop_filter_map(
