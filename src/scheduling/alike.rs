@@ -80,11 +80,11 @@ impl<'s> PodsAlike<'s> {
     ///
     /// Preemption is not considered.
     pub fn refusal_after(&mut self, node: &str, leave: &[&Pod]) -> Option<SchedulingBlocker> {
-        self.aim_at(node);
         if let Some(refusal) = self.incoming.gated().or_else(|| self.incoming.refusals.first().cloned()) {
             return Some(refusal);
         }
         let info = self.incoming.state.nodes.get(node)?;
+        self.aim_at(&info.node.name);
         let mut trial = Trial::new(&self.incoming, info);
         for pod in leave {
             if trial.pods.holds(pod) {

@@ -11,7 +11,7 @@ use super::{
         check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
     },
 };
-use crate::model::{HostPort, Key, Pod, PodNode, PodSpec, PodVolume, Resource, Text, Toleration};
+use crate::model::{HostPort, Pod, PodNode, PodSpec, PodVolume, Text, Toleration};
 
 /// What the scheduler works out about a pod before it looks at nodes.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) struct Trial<'t, 's> {
 pub(super) struct TrialPods<'t, 's> {
     there: &'t NodePods<'s>,
     /// Those that have left. A trial of a settled node has only the pod itself here, and looks up no other pod.
-    left: Vec<Key>,
+    left: Vec<&'t Pod>,
     came: Vec<&'s Pod>,
 }
 
@@ -218,7 +218,7 @@ impl<'t, 's> TrialPods<'t, 's> {
     }
 
     fn has_left(&self, pod: &Pod) -> bool {
-        self.left.iter().any(|key| key.name == pod.name && key.namespace == pod.namespace)
+        self.left.iter().any(|left| is_same(left, pod))
     }
 
     fn add(&mut self, pod: &'s Pod) {
@@ -226,11 +226,11 @@ impl<'t, 's> TrialPods<'t, 's> {
     }
 
     /// Removes a pod that is there.
-    fn remove(&mut self, pod: &Pod) {
+    fn remove(&mut self, pod: &'t Pod) {
         let before = self.came.len();
         self.came.retain(|other| !is_same(other, pod));
         if self.came.len() == before {
-            self.left.push(pod.key());
+            self.left.push(pod);
         }
     }
 }
@@ -281,17 +281,17 @@ impl<'t, 's> Trial<'t, 's> {
     }
 
     /// Lets a pod leave the node for good: what the scheduler would count without it.
-    pub(super) fn remove_for_good(&mut self, pod: &Pod, requests: &Amounts) {
+    pub(super) fn remove_for_good(&mut self, pod: &'t Pod, requests: &Amounts) {
         self.take_off(pod, requests, false);
     }
 
     /// Lets a pod leave the node, as the scheduler does while it looks for victims.
-    pub(super) fn remove(&mut self, pod: &Pod) {
+    pub(super) fn remove(&mut self, pod: &'t Pod) {
         self.released.extend(ports(pod).cloned());
         self.take_off(pod, &assigned(pod), true);
     }
 
-    fn take_off(&mut self, pod: &Pod, requests: &Amounts, is_dry_run: bool) {
+    fn take_off(&mut self, pod: &'t Pod, requests: &Amounts, is_dry_run: bool) {
         self.pods.remove(pod);
         self.requested.to_mut().subtract(requests);
         self.count(pod, -1, is_dry_run);

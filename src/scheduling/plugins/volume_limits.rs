@@ -10,8 +10,11 @@ use crate::model::{Key, PersistentVolumeClaim, Pod, PodVolume, Resource, Text};
 type Volumes = IndexMap<(Text, Text), (), RandomState>;
 
 pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let (state, pod) = (trial.incoming.state, trial.incoming.pod);
-    let mut new = match volumes_of(state, pod, &trial.incoming.spec.volumes, true) {
+    let (state, pod, own) = (trial.incoming.state, trial.incoming.pod, &trial.incoming.spec.volumes);
+    if own.is_empty() {
+        return None;
+    }
+    let mut new = match volumes_of(state, pod, own, true) {
         Ok(new) => new,
         Err(blocker) => return Some(blocker),
     };

@@ -53,7 +53,7 @@ impl<'s> Zones<'s> {
     }
 
     pub(in super::super) fn check(&self, node: &Node) -> Option<SchedulingBlocker> {
-        if !LABELS.iter().any(|(key, _)| node.labels.contains_key(key)) {
+        if self.0.is_empty() || !LABELS.iter().any(|(key, _)| node.labels.contains_key(key)) {
             return None;
         }
         let found = |key: &str| {
