@@ -72,6 +72,11 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
         return Err(Failure("--node: expected a Node, found none".into()));
     }
     let mut nodes = new_nodes.nodes().to_vec();
+    for startup in &args.startup_taint {
+        if !nodes.iter().flat_map(|node| &node.taints).any(|taint| startup.is(taint)) {
+            note(format_args!("--startup-taint {}: no node has this taint", escape_control(&startup.text)));
+        }
+    }
     for node in &mut nodes {
         node.taints.retain(|taint| !args.startup_taint.iter().any(|startup| startup.is(taint)));
     }
@@ -173,6 +178,7 @@ fn room(out: &mut impl Write, overhead: &Overhead<'_>, all: bool) -> io::Result<
 /// A taint that a node has only while it starts.
 #[derive(Clone, Debug)]
 struct StartupTaint {
+    text: String,
     key: String,
     value: Option<String>,
     effect: Option<String>,
@@ -189,7 +195,7 @@ impl std::str::FromStr for StartupTaint {
         if key.is_empty() || !effect.is_none_or(is_effect) {
             return Err("expected KEY, KEY=VALUE or KEY=VALUE:EFFECT, such as node.cilium.io/agent-not-ready".into());
         }
-        Ok(Self { key: key.into(), value: value.map(Into::into), effect: effect.map(Into::into) })
+        Ok(Self { text: text.into(), key: key.into(), value: value.map(Into::into), effect: effect.map(Into::into) })
     }
 }
 

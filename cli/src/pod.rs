@@ -239,7 +239,7 @@ pub(super) fn events(out: &mut impl Write, events: &[ReportedEvent]) -> io::Resu
 /// Lists what is not known, once for many nodes.
 pub(super) fn unknown<'u>(out: &mut impl Write, facts: impl IntoIterator<Item = &'u UnknownFact>) -> io::Result<()> {
     let facts: BTreeSet<_> = facts.into_iter().collect();
-    let (mut allocatable, mut specs, mut pods_in_all) = (Vec::new(), Vec::new(), 0);
+    let (mut allocatable, mut specs, mut kubelets, mut pods_in_all) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for fact in &facts {
         match fact {
             UnknownFact::Allocatable { node } => allocatable.push(escape_control(node)),
@@ -247,6 +247,7 @@ pub(super) fn unknown<'u>(out: &mut impl Write, facts: impl IntoIterator<Item = 
                 specs.push(escape_control(node));
                 pods_in_all += pods;
             }
+            UnknownFact::Kubelet { node, .. } => kubelets.push(escape_control(node)),
             _ => {}
         }
     }
@@ -259,6 +260,9 @@ pub(super) fn unknown<'u>(out: &mut impl Write, facts: impl IntoIterator<Item = 
             }
             UnknownFact::PodSpecs { .. } if specs.len() > 1 => {
                 format!("what {} on {} request", plural(pods_in_all, "pod"), of(&specs))
+            }
+            UnknownFact::Kubelet { .. } if kubelets.len() > 1 => {
+                format!("whether the kubelets of {}, which rejected pods, let new ones start", of(&kubelets))
             }
             other => escape_control(other),
         });

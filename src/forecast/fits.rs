@@ -7,8 +7,9 @@ use std::{
 
 use crate::{
     adoption::claim::claim_pod,
+    backoff::is_rejection,
     forecast::StuckCause,
-    model::{Key, Pod, PodSpec, Resource, Text},
+    model::{Key, Pod, PodPhase, PodSpec, Resource, Text},
     planner::Snapshot,
     scheduling::{Cause, ClusterState, Plugin, PodsAlike, QuotaLedger, SchedulingBlocker, UnknownFact},
 };
@@ -20,6 +21,8 @@ pub(super) struct Fits<'a> {
     /// Why admission refuses every new pod.
     refusal: Option<StuckCause>,
     quota: Option<QuotaUse<'a>>,
+    /// Why the kubelets of nodes have rejected pods of the DaemonSet.
+    rejected: HashMap<&'a Text, &'a Text>,
     /// What is not known about new pods on any node.
     unknown: Vec<UnknownFact>,
 }
@@ -47,8 +50,11 @@ struct QuotaUse<'a> {
 
 impl<'a> Fits<'a> {
     pub(super) fn new(snapshot: &Snapshot<'a>) -> Self {
-        let Some(state) = snapshot.scheduling else { return Self::default() };
-        let Some((new, admitted)) = snapshot.admitted_pod(state.objects()) else { return Self::default() };
+        let rejected = rejected(snapshot);
+        let Some(state) = snapshot.scheduling else { return Self { rejected, ..Self::default() } };
+        let Some((new, admitted)) = snapshot.admitted_pod(state.objects()) else {
+            return Self { rejected, ..Self::default() };
+        };
         let refused = |plugin: &str, message: String| StuckCause::NotCreated { plugin: plugin.into(), message };
         let new_spec: Arc<PodSpec> = admitted.spec.into();
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
@@ -65,6 +71,7 @@ impl<'a> Fits<'a> {
             nodes: nodes(snapshot, state, &new),
             refusal: is_going.then(gone).or_else(|| refusal.map(|own| refused(own.plugin, own.to_string()))),
             quota: Some(quota),
+            rejected,
             unknown: admitted.unknown,
         }
     }
@@ -86,10 +93,12 @@ impl<'a> Fits<'a> {
     }
 
     /// Returns what is not known that decides about new pods on these nodes.
-    pub(super) fn unknown<'n>(&self, nodes: impl IntoIterator<Item = &'n Text>) -> Vec<UnknownFact> {
-        let of_nodes = nodes.into_iter().filter_map(|node| self.nodes.get(node)).collect::<Vec<_>>();
+    pub(super) fn unknown<'n>(&self, nodes: impl IntoIterator<Item = &'n Text> + Clone) -> Vec<UnknownFact> {
+        let of_nodes = nodes.clone().into_iter().filter_map(|node| self.nodes.get(node)).collect::<Vec<_>>();
         let general = self.unknown.iter().filter(|_| !of_nodes.is_empty());
         let mut unknown: Vec<_> = of_nodes.iter().flat_map(|fit| &fit.unknown).chain(general).cloned().collect();
+        let rejected = nodes.into_iter().filter_map(|node| Some((node.clone(), (*self.rejected.get(node)?).clone())));
+        unknown.extend(rejected.map(|(node, reason)| UnknownFact::Kubelet { node, reason }));
         unknown.sort_unstable();
         unknown.dedup();
         unknown
@@ -116,6 +125,19 @@ impl<'a> Fits<'a> {
             ledger.give(known.get(pod).and_then(Option::as_ref).unwrap_or(new));
         }
     }
+}
+
+/// Returns the nodes whose kubelet has rejected a pod of the DaemonSet, with its reason.
+fn rejected<'a>(snapshot: &Snapshot<'a>) -> HashMap<&'a Text, &'a Text> {
+    let failed = snapshot.pods.iter().filter(|pod| pod.phase == PodPhase::Failed);
+    let mut rejected = HashMap::new();
+    for pod in failed.filter(|pod| claim_pod(snapshot.daemonset, pod).is_claimed()) {
+        let reason = pod.problem.as_ref().map(|problem| &problem.reason).filter(|reason| is_rejection(reason));
+        if let Some((node, reason)) = pod.node.name().zip(reason) {
+            rejected.entry(node).and_modify(|known: &mut &Text| *known = (*known).min(reason)).or_insert(reason);
+        }
+    }
+    rejected
 }
 
 fn nodes(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: &Pod) -> HashMap<Text, NodeFit> {

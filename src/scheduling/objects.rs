@@ -92,6 +92,13 @@ pub enum UnknownFact {
         /// How many of its pods.
         pods: usize,
     },
+    /// Whether the kubelet of a node lets a new pod start, as it has rejected one.
+    Kubelet {
+        /// The node.
+        node: Text,
+        /// `status.reason` of the rejected pod.
+        reason: Text,
+    },
     /// The spec of the pod itself.
     OwnSpec,
     /// The objects of storage, which the pod's claims need.
@@ -118,6 +125,12 @@ impl fmt::Display for UnknownFact {
             Self::PodSpecs { node, pods: 1 } => write!(f, "what a pod on node {node} requests"),
             Self::PodSpecs { node, pods } => write!(f, "what {pods} pods on node {node} request"),
             Self::OtherNamespaces { known } => write!(f, "what pods of other namespaces than {known} take from nodes"),
+            Self::Kubelet { node, reason } => {
+                write!(
+                    f,
+                    "whether the kubelet of node {node} lets a new pod start: it rejected the last one ({reason})"
+                )
+            }
             Self::OwnSpec => f.write_str("what the pod requests"),
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
             Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),

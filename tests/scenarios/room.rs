@@ -6,7 +6,10 @@ use daemonplan::{
     Snapshot,
     forecast::{Assumptions, Outcome, StuckCause},
     lint::{Lint, lint},
-    model::{Namespace, Node, Pod, PodNode, PodPhase, PodSpec, Quantity, ResourceList, ResourceQuota, RuntimeClass},
+    model::{
+        Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, Quantity, ResourceList, ResourceQuota,
+        RuntimeClass,
+    },
     scheduling::{ClusterState, SchedulingObjects},
 };
 use serde_json::{Value, json};
@@ -272,6 +275,26 @@ fn what_is_not_known_of_the_nodes_is_told() {
         assert_eq!(unknown, ["what pods can request on node a"]);
         assert_eq!(Snapshot::diff(None, &snapshot).unknown, forecast.unknown);
     });
+}
+
+#[test]
+fn whether_a_kubelet_that_rejected_a_pod_takes_the_next_one_is_not_known() {
+    let mut cluster = cluster([sized("a", "1"), sized("b", "1")]).with_spec(requesting("100m"));
+    let failed = |name: &str, node: &str, reason: &str| {
+        let mut problem = PodProblem::default();
+        problem.reason = reason.into();
+        let mut pod = outdated(name, node, "100m");
+        (pod.phase, pod.problem) = (PodPhase::Failed, Some(Box::new(problem)));
+        pod
+    };
+    cluster.pods = vec![failed("rejected", "a", "OutOfcpu"), failed("evicted", "b", "Evicted")];
+    let expected = ["whether the kubelet of node a lets a new pod start: it rejected the last one (OutOfcpu)"];
+    let unknown = |snapshot: Snapshot<'_>| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        forecast.unknown.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(unknown(cluster.snapshot()), expected, "without a look at the scheduler");
+    assert_eq!(Full::of(cluster, []).with(unknown), expected);
 }
 
 #[test]

@@ -68,6 +68,8 @@ fn it_says_what_does_not_fit_and_what_is_left() {
     assert_eq!(report["left"]["memory"], "5Gi");
     let (out, ..) = run(&mut daemonplan(&args[..5]));
     assert!(out.contains("taint starting:NoExecute is not tolerated"), "{out}");
+    let (_, errors, _) = run(&mut daemonplan(&[&args[..5], &["--startup-taint", "starting:NoSchedule"]].concat()));
+    assert!(errors.contains("--startup-taint starting:NoSchedule: no node has this taint"), "{errors}");
 }
 
 #[test]
