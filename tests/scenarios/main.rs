@@ -27,6 +27,7 @@ mod placement;
 mod policies;
 mod rollback;
 mod room;
+mod scheduler;
 mod status;
 mod stops;
 mod updates;
