@@ -140,6 +140,8 @@ pub enum Cause {
     },
     /// The required node affinity excludes the node.
     NodeAffinity,
+    /// Each term of the required node affinity names different nodes at once, which none can be.
+    AffinityConflict,
     /// Another pod has a host port that the pod needs.
     HostPort {
         /// The port.

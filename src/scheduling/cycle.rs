@@ -8,8 +8,9 @@ use super::{
     Plugin, SchedulingBlocker,
     cluster_state::NodeInfo,
     incoming::{Incoming, Trial},
+    plugins::named_nodes,
 };
-use crate::model::{NodeSelectorTerm, Text};
+use crate::model::Text;
 
 /// What the scheduler found for each node.
 pub(super) struct Cycle<'s> {
@@ -24,7 +25,7 @@ pub(super) struct Cycle<'s> {
 impl<'s> Cycle<'s> {
     pub(super) fn run(incoming: &Incoming<'s>, target: Option<&Text>) -> Self {
         let state = incoming.state;
-        let narrowed = target.map(|node| BTreeSet::from([node.clone()])).or_else(|| named_nodes(incoming));
+        let narrowed = target.map(|node| BTreeSet::from([node.clone()])).or_else(|| named_nodes(&incoming.spec));
         let mut cycle = Self { refused: IndexMap::new(), absent: BTreeSet::new(), feasible: Vec::new() };
         if narrowed.is_some() {
             cycle.absent.insert(Plugin::NodeAffinity.as_str());
@@ -89,20 +90,4 @@ pub(super) fn refusal(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
         }
     }
     trial.refusal()
-}
-
-/// Returns the nodes that all terms of the required node affinity name, if each names some.
-fn named_nodes(incoming: &Incoming<'_>) -> Option<BTreeSet<Text>> {
-    let terms = incoming.spec.node_affinity.as_ref()?.terms();
-    let names = terms.iter().map(|term| match term {
-        NodeSelectorTerm::All { fields, .. } => {
-            let mut names = fields.iter().filter(|field| field.equal && field.key == "metadata.name");
-            let first = names.next()?.value.clone();
-            // Two different names exclude each other.
-            Some(if names.all(|other| other.value == first) { BTreeSet::from([first]) } else { BTreeSet::new() })
-        }
-        NodeSelectorTerm::Empty | NodeSelectorTerm::Invalid(_) => None,
-    });
-    let names = names.collect::<Option<Vec<_>>>()?;
-    (!names.is_empty()).then(|| names.into_iter().flatten().collect())
 }

@@ -7,8 +7,9 @@ use super::{
     cluster_state::{NodeInfo, NodePods},
     load::{assigned, is_same, priority},
     plugins::{
-        affinity::AffinityCounts, binding::PodClaims, check_node_affinity, check_ports, check_resources, check_taints,
-        check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
+        affinity::AffinityCounts, binding::PodClaims, check_affinity_terms, check_node_affinity, check_ports,
+        check_resources, check_taints, check_unschedulable, restrictions, spread::SpreadCounts, volume_limits,
+        zones::Zones,
     },
 };
 use crate::model::{HostPort, Pod, PodNode, PodSpec, PodVolume, Text, Toleration};
@@ -96,7 +97,8 @@ impl<'s> Incoming<'s> {
 
     pub(super) fn with_spec(state: &'s ClusterState<'_>, pod: &'s Pod, spec: Cow<'s, PodSpec>) -> Self {
         let requests = Amounts::from(&spec.requests());
-        let (mut refusals, mut claims, mut zones) = (Vec::new(), PodClaims::default(), Zones::default());
+        let (mut refusals, mut claims, mut zones) =
+            (Vec::from_iter(check_affinity_terms(&spec)), PodClaims::default(), Zones::default());
         let mut single_claims = Vec::new();
         let knows_volumes = state.objects.knows_storage() || !has_claims(&spec);
         if knows_volumes {

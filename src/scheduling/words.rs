@@ -51,6 +51,7 @@ impl fmt::Display for Cause {
             Self::NoVolume { .. } => "node(s) didn't find available persistent volumes to bind",
             Self::NotEnoughStorage { .. } => "node(s) did not have enough free storage",
             Self::VolumeMissing { .. } => "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
+            Self::AffinityConflict => "pod affinity terms conflict",
             Self::ClaimWithoutClass { .. } => "PersistentVolumeClaim had no pv name and storageClass name",
             Self::ClaimWithoutVolume { .. } => "PersistentVolume had no name",
             Self::VolumeZone { .. } => "node(s) had no available volume zone",
@@ -80,6 +81,9 @@ impl Cause {
             }
             Self::NodeSelector { key, required, found: None } => {
                 format!("the pod's node selector requires {key}={required}, the node has no label {key}")
+            }
+            Self::AffinityConflict => {
+                "each term of the pod's required node affinity names different nodes at once".into()
             }
             Self::NodeAffinity => "the pod's required node affinity excludes the node".into(),
             Self::HostPort { port, pod } => format!("port {port} is taken by {pod}"),

@@ -2,7 +2,7 @@
 
 use daemonplan::{
     model::{Namespace, Node, Pod, PodSpec, ResourceList},
-    scheduling::{Amounts, ClusterState, PodAdmission, SchedulingObjects, SchedulingVerdict},
+    scheduling::{Agreement, Amounts, ClusterState, Plugin, PodAdmission, SchedulingObjects, SchedulingVerdict},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ fn amounts_are_counted_and_written_in_the_units_of_their_resource() {
     let one = |resource| (resource, 1_i64.into());
     let counted = ["example.com/gpu", "hugepages-2Mi", "attachable-volumes-aws-ebs"];
     let ignored = ["pods", "requests.cpu/x", "services"];
-    let amounts = Amounts::from(&ResourceList::from_iter(counted.into_iter().chain(ignored).map(one)));
+    let amounts = Amounts::from(&counted.into_iter().chain(ignored).map(one).collect::<ResourceList>());
     let mut known: Vec<_> = amounts.iter().map(|(resource, _)| resource).collect();
     known.sort_unstable();
     assert_eq!(known, ["attachable-volumes-aws-ebs", "example.com/gpu", "hugepages-2Mi"]);
@@ -182,5 +182,133 @@ fn each_change_by_admission_is_named() {
             "RuntimeClass adds the node selector kata=yes",
             "RuntimeClass adds the overhead cpu 20m",
         ]
+    );
+}
+
+/// A required node affinity whose terms each name nodes, with `In` for each list.
+fn naming(terms: &[&[&str]]) -> Value {
+    let field = |name: &&str| json!({"key": "metadata.name", "operator": "In", "values": [name]});
+    let term = |names: &&[&str]| json!({"matchFields": names.iter().map(field).collect::<Vec<_>>()});
+    let terms: Vec<_> = terms.iter().map(term).collect();
+    json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}})
+}
+
+#[test]
+fn nodes_that_no_term_names_are_not_looked_at() {
+    let (objects, nodes) = (SchedulingObjects::default(), ["a", "b", "c"].map(|name| node(name, "1")));
+    let state = state(&nodes, [], &objects);
+    let message = |terms: &[&[&str]]| state.feasibility(&pod("large", "2", naming(terms))).message.unwrap();
+    let both = message(&[&["a"], &["b"]]);
+    assert!(
+        both.starts_with("0/3 nodes are available: 1 node(s) didn't satisfy plugin(s) [NodeAffinity], 2 Insuff"),
+        "{both}"
+    );
+    let one = message(&[&["a", "b"], &["c", "c"]]);
+    assert!(
+        one.starts_with("0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [Nod"),
+        "{one}"
+    );
+    let others = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["a"]}]},
+    ]}}}});
+    let all = state.feasibility(&pod("large", "2", others)).message.unwrap();
+    assert!(
+        all.starts_with("0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 Insuff"),
+        "{all}"
+    );
+}
+
+#[test]
+fn terms_that_name_different_nodes_at_once_refuse_all_nodes() {
+    let (objects, nodes) = (SchedulingObjects::default(), [node("a", "1"), node("b", "1")]);
+    let answer = state(&nodes, [], &objects).feasibility(&pod("new", "100m", naming(&[&["a", "b"]])));
+    assert_eq!(answer.message.unwrap(), "0/2 nodes are available: pod affinity terms conflict. not found");
+    assert_eq!(answer.blockers[0].plugin, Plugin::NodeAffinity);
+    assert!(!answer.would_fit);
+}
+
+#[test]
+fn an_answer_after_pods_have_left_says_nothing_of_what_they_held() {
+    let (objects, nodes) = (SchedulingObjects::default(), [node("a", "1")]);
+    let web = pod("web", "800m", on("a"));
+    let state = state(&nodes, [&web], &objects);
+    let after = |fields: Value| {
+        let new = pod("new", "500m", fields);
+        state.pods_like(&new).on_without("a", &[&web])
+    };
+    let fits = after(json!({}));
+    assert_eq!((fits.verdict, fits.would_fit, fits.blockers.len()), (SchedulingVerdict::Fits, true, 0));
+    assert_eq!((fits.message, fits.preemption), (None, None));
+    let other = after(json!({"schedulerName": "batch"}));
+    assert_eq!((other.verdict, other.would_fit), (SchedulingVerdict::OtherScheduler, true));
+}
+
+#[test]
+fn an_answer_is_compared_with_what_the_scheduler_said() {
+    let (objects, nodes) =
+        (SchedulingObjects::default(), [node("a", "1"), read(json!({"metadata": {"name": "bare"}}))]);
+    let low = pod("low", "800m", on("a"));
+    let state = state(&nodes, [&low], &objects);
+    let agreement = |name: &str, cpu: &str, mut fields: Value, message: &str| {
+        fields["affinity"] = naming(&[&[name]])["affinity"].take();
+        state.feasibility(&pod("new", cpu, fields)).agreement(message)
+    };
+    let few = "0/2 nodes are available: 1 Insufficient cpu, 1 other.";
+    assert_eq!(agreement("a", "2", json!({}), few), Agreement::Same, "in other words");
+    assert_eq!(agreement("a", "2", json!({}), "0/1 nodes are available: 1 Too many pods."), Agreement::Differs);
+    assert_eq!(agreement("a", "100m", json!({}), few), Agreement::FitsNow);
+    assert_eq!(agreement("bare", "100m", json!({}), few), Agreement::NotKnown);
+    let gates = json!({"schedulingGates": [{"name": "example.com/wait"}]});
+    assert_eq!(
+        agreement("a", "100m", gates, "Scheduling is blocked due to non-empty scheduling gates"),
+        Agreement::Same
+    );
+    let none_found =
+        format!("{few} preemption: 0/2 nodes are available: No preemption victims found for incoming pod.");
+    assert_eq!(agreement("a", "500m", json!({"priority": 10}), few), Agreement::Same);
+    assert_eq!(
+        agreement("a", "500m", json!({"priority": 10}), &none_found),
+        Agreement::Differs,
+        "it would preempt now"
+    );
+    assert_eq!(agreement("a", "2", json!({"priority": 10}), &none_found), Agreement::Same);
+}
+
+#[test]
+fn what_is_not_known_refuses_nothing_and_is_named() {
+    let nodes = [node("a", "1")];
+    let mut own = pod("own", "100m", on("a"));
+    let mut strange = pod("strange", "100m", on("a"));
+    (own.spec, strange.spec) = (None, None);
+    let mut objects = SchedulingObjects::default();
+    let unknown = |objects: &SchedulingObjects, pods: &[&Pod], asked: &Pod| {
+        let answer = state(&nodes, pods.iter().copied(), objects).feasibility(asked);
+        (answer.would_fit, answer.unknown.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(unknown(&objects, &[&own], &own), (true, vec!["what the pod requests".into()]));
+    let both = vec!["what the pod requests".into(), "what a pod on node a requests".into()];
+    assert_eq!(unknown(&objects, &[&own, &strange], &own), (true, both));
+    let claiming = pod("claiming", "100m", json!({"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]}));
+    let storage = vec!["the volumes, claims and classes of the cluster".into()];
+    assert_eq!(unknown(&objects, &[], &claiming), (true, storage));
+    assert_eq!(unknown(&objects, &[], &plain("plain", "100m")), (true, vec![]));
+    objects.is_complete = true;
+    assert_eq!(unknown(&objects, &[], &claiming), (false, vec![]), "there is no such claim");
+}
+
+#[test]
+fn an_answer_says_in_a_line_what_becomes_of_the_pod() {
+    let (objects, nodes) = (SchedulingObjects::default(), [node("a", "1"), node("b", "1")]);
+    let full = state(&nodes, [], &objects);
+    let said = |cpu: &str, fields: Value| full.feasibility(&pod("new", cpu, fields)).to_string();
+    assert_eq!(said("100m", json!({})), "fits");
+    assert_eq!(said("100m", naming(&[&["a"]])), "fits on a");
+    assert_eq!(said("100m", json!({"schedulerName": "batch"})), "left to another scheduler");
+    assert!(said("2", json!({})).starts_with("0/2 nodes are available: 2 Insufficient cpu."));
+    let gated = said("100m", json!({"schedulingGates": [{"name": "example.com/wait"}]}));
+    assert!(gated.contains("waiting for scheduling gates: [example.com/wait]"), "{gated}");
+    assert_eq!(
+        state(&[], [], &objects).feasibility(&plain("new", "1")).to_string(),
+        "no nodes available to schedule pods"
     );
 }

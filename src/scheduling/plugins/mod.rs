@@ -7,13 +7,18 @@ pub(super) mod spread;
 pub(super) mod volume_limits;
 pub(super) mod zones;
 
+use std::collections::BTreeSet;
+
 use super::{
     Cause, Code, Plugin, SchedulingBlocker,
     incoming::{Incoming, Trial},
     load::first,
 };
 use crate::{
-    model::{HostPort, Node, PodNode, PodSpec, Resource, Taint, TaintEffect, Text, well_known::UNSCHEDULABLE_TAINT},
+    model::{
+        HostPort, Node, NodeSelectorTerm, PodNode, PodSpec, Resource, Taint, TaintEffect, Text,
+        well_known::UNSCHEDULABLE_TAINT,
+    },
     selector::untolerated,
 };
 
@@ -61,6 +66,28 @@ pub(super) fn allows_node(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
 fn affinity_allows(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
     let is_own = || own.name().is_some_and(|name| *name == node.name);
     (!spec.is_for_one_node || is_own()) && spec.node_affinity.as_ref().is_none_or(|affinity| affinity.matches(node))
+}
+
+/// A required node affinity that no node can meet, whatever its labels.
+pub(super) fn check_affinity_terms(spec: &PodSpec) -> Option<SchedulingBlocker> {
+    let conflict = || SchedulingBlocker::of_all(Plugin::NodeAffinity, Cause::AffinityConflict);
+    named_nodes(spec).is_some_and(|names| names.is_empty()).then(conflict)
+}
+
+/// Returns the nodes that all terms of the required node affinity name, if each names some.
+pub(super) fn named_nodes(spec: &PodSpec) -> Option<BTreeSet<Text>> {
+    let terms = spec.node_affinity.as_ref()?.terms();
+    let names = terms.iter().map(|term| match term {
+        NodeSelectorTerm::All { fields, .. } => {
+            let mut names = fields.iter().filter(|field| field.equal && field.key == "metadata.name");
+            let first = names.next()?.value.clone();
+            // Two different names exclude each other.
+            Some(if names.all(|other| other.value == first) { BTreeSet::from([first]) } else { BTreeSet::new() })
+        }
+        NodeSelectorTerm::Empty | NodeSelectorTerm::Invalid(_) => None,
+    });
+    let names = names.collect::<Option<Vec<_>>>()?;
+    (!names.is_empty()).then(|| names.into_iter().flatten().collect())
 }
 
 pub(super) fn check_ports(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
