@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -74,7 +75,7 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     let mut nodes = new_nodes.nodes().to_vec();
     for startup in &args.startup_taint {
         if !nodes.iter().flat_map(|node| &node.taints).any(|taint| startup.is(taint)) {
-            note(format_args!("--startup-taint {}: no node has this taint", escape_control(&startup.text)));
+            note(format_args!("--startup-taint {}: no node has this taint", escape_control(startup)));
         }
     }
     for node in &mut nodes {
@@ -178,7 +179,6 @@ fn room(out: &mut impl Write, overhead: &Overhead<'_>, all: bool) -> io::Result<
 /// A taint that a node has only while it starts.
 #[derive(Clone, Debug)]
 struct StartupTaint {
-    text: String,
     key: String,
     value: Option<String>,
     effect: Option<String>,
@@ -195,7 +195,15 @@ impl std::str::FromStr for StartupTaint {
         if key.is_empty() || !effect.is_none_or(is_effect) {
             return Err("expected KEY, KEY=VALUE or KEY=VALUE:EFFECT, such as node.cilium.io/agent-not-ready".into());
         }
-        Ok(Self { text: text.into(), key: key.into(), value: value.map(Into::into), effect: effect.map(Into::into) })
+        Ok(Self { key: key.into(), value: value.map(Into::into), effect: effect.map(Into::into) })
+    }
+}
+
+impl fmt::Display for StartupTaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, effect } = self;
+        let part = |sign, part: &Option<String>| part.as_ref().map(|part| format!("{sign}{part}")).unwrap_or_default();
+        write!(f, "{key}{}{}", part('=', value), part(':', effect))
     }
 }
 

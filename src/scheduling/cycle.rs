@@ -8,7 +8,6 @@ use super::{
     Plugin, SchedulingBlocker,
     cluster_state::NodeInfo,
     incoming::{Incoming, Trial},
-    plugins::named_nodes,
 };
 use crate::model::Text;
 
@@ -25,7 +24,7 @@ pub(super) struct Cycle<'s> {
 impl<'s> Cycle<'s> {
     pub(super) fn run(incoming: &Incoming<'s>, target: Option<&Text>) -> Self {
         let state = incoming.state;
-        let narrowed = target.map(|node| BTreeSet::from([node.clone()])).or_else(|| named_nodes(&incoming.spec));
+        let narrowed = target.map(|node| BTreeSet::from([node.clone()])).or_else(|| incoming.named_nodes.clone());
         let mut cycle = Self { refused: IndexMap::new(), absent: BTreeSet::new(), feasible: Vec::new() };
         if narrowed.is_some() {
             cycle.absent.insert(Plugin::NodeAffinity.as_str());

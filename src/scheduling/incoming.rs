@@ -1,15 +1,14 @@
 //! A pod that is to be scheduled, and what is the same for all nodes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use super::{
     Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
     cluster_state::{NodeInfo, NodePods},
     load::{assigned, is_same, priority},
     plugins::{
-        affinity::AffinityCounts, binding::PodClaims, check_affinity_terms, check_node_affinity, check_ports,
-        check_resources, check_taints, check_unschedulable, restrictions, spread::SpreadCounts, volume_limits,
-        zones::Zones,
+        self, affinity::AffinityCounts, binding::PodClaims, check_node_affinity, check_ports, check_resources,
+        check_taints, check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
     },
 };
 use crate::model::{HostPort, Pod, PodNode, PodSpec, PodVolume, Text, Toleration};
@@ -27,6 +26,8 @@ pub(super) struct Incoming<'s> {
     /// The claims of the pod that only one pod may use.
     pub(super) single_claims: Vec<Text>,
     pub(super) zones: Zones<'s>,
+    /// The nodes that the required node affinity names, if it names some.
+    pub(super) named_nodes: Option<BTreeSet<Text>>,
     counts: Counts,
     /// What refuses all nodes, in the order in which the plugins are asked.
     pub(super) refusals: Vec<SchedulingBlocker>,
@@ -97,20 +98,32 @@ impl<'s> Incoming<'s> {
 
     pub(super) fn with_spec(state: &'s ClusterState<'_>, pod: &'s Pod, spec: Cow<'s, PodSpec>) -> Self {
         let requests = Amounts::from(&spec.requests());
-        let (mut refusals, mut claims, mut zones) =
-            (Vec::from_iter(check_affinity_terms(&spec)), PodClaims::default(), Zones::default());
-        let mut single_claims = Vec::new();
+        let (mut refusals, mut claims, mut zones) = (Vec::new(), PodClaims::default(), Zones::default());
+        let (mut named_nodes, mut single_claims) = (None, Vec::new());
+        let mut keep = |blocker| refusals.push(blocker);
+        plugins::named_nodes(&spec).map_or_else(&mut keep, |own| named_nodes = own);
         let knows_volumes = state.objects.knows_storage() || !has_claims(&spec);
         if knows_volumes {
-            let mut keep = |blocker| refusals.push(blocker);
             restrictions::single_claims(state, pod, &spec).map_or_else(&mut keep, |own| single_claims = own);
             PodClaims::new(state, pod, &spec).map_or_else(&mut keep, |own| claims = own);
             Zones::new(state, pod, &spec).map_or_else(keep, |own| zones = own);
         }
         let counts = Counts::default();
         let node = Cow::Borrowed(&pod.node);
-        let mut incoming =
-            Self { state, pod, node, spec, requests, claims, single_claims, zones, counts, refusals, knows_volumes };
+        let mut incoming = Self {
+            state,
+            pod,
+            node,
+            spec,
+            requests,
+            claims,
+            single_claims,
+            zones,
+            named_nodes,
+            counts,
+            refusals,
+            knows_volumes,
+        };
         incoming.counts = Counts {
             affinity: AffinityCounts::new(&incoming),
             spread: SpreadCounts::new(&incoming),

@@ -1,6 +1,7 @@
 //! What the module `scheduling` says of single pods, amounts and admission.
 
 use daemonplan::{
+    manifest::Manifests,
     model::{Namespace, Node, Pod, PodSpec, ResourceList},
     scheduling::{Agreement, Amounts, ClusterState, Plugin, PodAdmission, SchedulingObjects, SchedulingVerdict},
 };
@@ -118,20 +119,14 @@ fn amounts_are_counted_and_written_in_the_units_of_their_resource() {
     assert_eq!(known, ["attachable-volumes-aws-ebs", "example.com/gpu", "hugepages-2Mi"]);
 }
 
-/// Objects of admission in the namespace `shop`.
+/// Reads objects of admission.
 fn objects(all: impl IntoIterator<Item = Value>) -> SchedulingObjects {
-    let mut objects = SchedulingObjects::default();
-    for mut object in all {
-        let kind = object["kind"].take();
-        match kind.as_str() {
-            Some("ResourceQuota") => objects.add(read::<daemonplan::model::ResourceQuota>(object)),
-            Some("LimitRange") => objects.add(read::<daemonplan::model::LimitRange>(object)),
-            Some("PriorityClass") => objects.add(read::<daemonplan::model::PriorityClass>(object)),
-            Some("RuntimeClass") => objects.add(read::<daemonplan::model::RuntimeClass>(object)),
-            other => panic!("{other:?}"),
-        };
+    let mut manifests = Manifests::default();
+    for object in all {
+        manifests.read("objects.json", object.to_string().as_bytes()).unwrap();
     }
-    objects
+    assert!(manifests.problems().is_empty() && manifests.skipped().is_empty());
+    manifests.scheduling_objects().clone()
 }
 
 fn spec(value: Value) -> PodSpec {
@@ -143,7 +138,7 @@ fn spec(value: Value) -> PodSpec {
 fn only_a_quota_that_is_used_up_waits_for_room() {
     let quota = |hard: Value, used: Value| {
         let metadata = json!({"name": "few", "namespace": "shop"});
-        json!({"kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}, "status": {"hard": hard, "used": used}})
+        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}, "status": {"hard": hard, "used": used}})
     };
     let refusal = |hard, used| {
         let (namespace, objects) = (Namespace::new("shop"), objects([quota(hard, used)]));
@@ -160,10 +155,10 @@ fn only_a_quota_that_is_used_up_waits_for_room() {
 fn each_change_by_admission_is_named() {
     let named = |name: &str| json!({"name": name, "namespace": "shop"});
     let objects = objects([
-        json!({"kind": "LimitRange", "metadata": named("sizes"), "spec": {"limits": [{"type": "Container", "defaultRequest": {"cpu": "50m"}}]}}),
-        json!({"kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000}),
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": named("sizes"), "spec": {"limits": [{"type": "Container", "defaultRequest": {"cpu": "50m"}}]}}),
+        json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000}),
         json!({
-            "kind": "RuntimeClass", "metadata": {"name": "kata"}, "handler": "kata", "overhead": {"podFixed": {"cpu": "20m"}},
+            "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "kata"}, "handler": "kata", "overhead": {"podFixed": {"cpu": "20m"}},
             "scheduling": {"nodeSelector": {"kata": "yes"}, "tolerations": [{"key": "kata", "operator": "Exists"}]},
         }),
     ]);

@@ -68,15 +68,16 @@ fn affinity_allows(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
     (!spec.is_for_one_node || is_own()) && spec.node_affinity.as_ref().is_none_or(|affinity| affinity.matches(node))
 }
 
-/// A required node affinity that no node can meet, whatever its labels.
-pub(super) fn check_affinity_terms(spec: &PodSpec) -> Option<SchedulingBlocker> {
+/// Returns the nodes that the terms of the required node affinity name, if each names some. Terms that each name different
+/// nodes at once refuse all.
+pub(super) fn named_nodes(spec: &PodSpec) -> Result<Option<BTreeSet<Text>>, SchedulingBlocker> {
+    let named = spec.node_affinity.as_ref().and_then(|affinity| names_of(affinity.terms()));
+    let is_conflict = named.as_ref().is_some_and(BTreeSet::is_empty);
     let conflict = || SchedulingBlocker::of_all(Plugin::NodeAffinity, Cause::AffinityConflict);
-    named_nodes(spec).is_some_and(|names| names.is_empty()).then(conflict)
+    if is_conflict { Err(conflict()) } else { Ok(named) }
 }
 
-/// Returns the nodes that all terms of the required node affinity name, if each names some.
-pub(super) fn named_nodes(spec: &PodSpec) -> Option<BTreeSet<Text>> {
-    let terms = spec.node_affinity.as_ref()?.terms();
+fn names_of(terms: &[NodeSelectorTerm]) -> Option<BTreeSet<Text>> {
     let names = terms.iter().map(|term| match term {
         NodeSelectorTerm::All { fields, .. } => {
             let mut names = fields.iter().filter(|field| field.equal && field.key == "metadata.name");
