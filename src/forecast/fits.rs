@@ -1,7 +1,7 @@
 //! On which nodes the pods of a rollout will not start, because the scheduler or admission refuses them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -51,10 +51,8 @@ struct QuotaUse<'a> {
 impl<'a> Fits<'a> {
     pub(super) fn new(snapshot: &Snapshot<'a>) -> Self {
         let rejected = rejected(snapshot);
-        let Some(state) = snapshot.scheduling else { return Self { rejected, ..Self::default() } };
-        let Some((new, admitted)) = snapshot.admitted_pod(state.objects()) else {
-            return Self { rejected, ..Self::default() };
-        };
+        let admitted = snapshot.scheduling.and_then(|state| Some((state, snapshot.admitted_pod(state.objects())?)));
+        let Some((state, (new, admitted))) = admitted else { return Self { rejected, ..Self::default() } };
         let refused = |plugin: &str, message: String| StuckCause::NotCreated { plugin: plugin.into(), message };
         let new_spec: Arc<PodSpec> = admitted.spec.into();
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
@@ -93,15 +91,15 @@ impl<'a> Fits<'a> {
     }
 
     /// Returns what is not known that decides about new pods on these nodes.
-    pub(super) fn unknown<'n>(&self, nodes: impl IntoIterator<Item = &'n Text> + Clone) -> Vec<UnknownFact> {
-        let of_nodes = nodes.clone().into_iter().filter_map(|node| self.nodes.get(node)).collect::<Vec<_>>();
-        let general = self.unknown.iter().filter(|_| !of_nodes.is_empty());
-        let mut unknown: Vec<_> = of_nodes.iter().flat_map(|fit| &fit.unknown).chain(general).cloned().collect();
-        let rejected = nodes.into_iter().filter_map(|node| Some((node.clone(), (*self.rejected.get(node)?).clone())));
-        unknown.extend(rejected.map(|(node, reason)| UnknownFact::Kubelet { node, reason }));
-        unknown.sort_unstable();
-        unknown.dedup();
-        unknown
+    pub(super) fn unknown<'n>(&self, nodes: impl IntoIterator<Item = &'n Text>) -> Vec<UnknownFact> {
+        let mut unknown = BTreeSet::new();
+        for node in nodes {
+            let of_node = self.nodes.get(node).map(|fit| fit.unknown.as_slice()).unwrap_or_default();
+            unknown.extend(of_node.iter().chain(&self.unknown).cloned());
+            let rejected = self.rejected.get(node).copied().cloned();
+            unknown.extend(rejected.map(|reason| UnknownFact::Kubelet { node: node.clone(), reason }));
+        }
+        unknown.into_iter().collect()
     }
 
     /// Takes the room for a new pod in the quotas; returns why there is none.

@@ -306,6 +306,8 @@ fn a_class_that_is_not_in_the_input_is_not_known_unless_all_is() {
         let admission = snapshot.explain().admission.unwrap();
         assert_eq!(admission.unknown.iter().map(ToString::to_string).collect::<Vec<_>>(), ["the PriorityClass high"]);
         assert!(admission.refusal.is_none());
+        let forecast = snapshot.forecast(&Assumptions::default());
+        assert_eq!(forecast.unknown, admission.unknown, "the pods fit, but admission may refuse them");
     });
     let mut complete = full();
     complete.objects.is_complete = true;
