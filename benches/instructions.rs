@@ -104,14 +104,15 @@ fn scheduled() -> Scheduled {
 }
 
 #[library_benchmark]
-#[bench::settled(setup = scheduled, config = at_most(3_220_000))]
+#[bench::settled(setup = scheduled, config = at_most(2_708_000))]
 fn feasibility(scheduled: Scheduled) -> (Scheduled, usize) {
     let Scheduled { cluster, daemonset, pods, objects } = black_box(&scheduled);
     let new = cluster.admitted_pod(daemonset, objects);
     let state = cluster.cluster_state(objects);
     let alike = state.as_ref().zip(new.as_ref()).map(|(state, (pod, _))| state.pods_like(pod));
     let fits = alike.map_or(0, |mut alike| {
-        let mut fits = |old: &&Pod| old.node.name().is_some_and(|node| alike.refusal_after(node, &[old]).is_none());
+        let mut fits =
+            |old: &&Pod| old.node.name().is_some_and(|node| alike.refusal_after(node.clone(), &[old]).is_none());
         pods.iter().filter(&mut fits).count()
     });
     drop(state);

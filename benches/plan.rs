@@ -172,7 +172,8 @@ impl Scheduled {
         let Some((pod, _)) = self.cluster.admitted_pod(&self.daemonset, &self.objects) else { return 0 };
         let Some(state) = self.cluster.cluster_state(&self.objects) else { return 0 };
         let mut alike = state.pods_like(&pod);
-        let mut fits = |old: &&Pod| old.node.name().is_some_and(|node| alike.refusal_after(node, &[old]).is_none());
+        let mut fits =
+            |old: &&Pod| old.node.name().is_some_and(|node| alike.refusal_after(node.clone(), &[old]).is_none());
         self.pods.iter().filter(&mut fits).count()
     }
 }

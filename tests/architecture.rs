@@ -202,10 +202,11 @@ fn no_two_types_of_a_package_have_the_same_name() {
     }
 }
 
-/// The packages that the library is built with, all features included, by the workspace's lock file.
+/// The packages that the library is built with, all features included, by the workspace's lock file. Cargo downloads those that
+/// only other packages of the workspace need.
 fn dependencies() -> Vec<serde_json::Value> {
     let cargo = std::process::Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline", "--all-features"])
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();

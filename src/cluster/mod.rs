@@ -20,10 +20,11 @@ use crate::{
     adoption::RevisionHistory,
     backoff::{Backoff, BackoffEntry, BackoffKey},
     model::{ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, Resource, Text},
+    node::claimed_pod::PodIndex,
     placement::PlacementRules,
     plan::Plan,
     planner::{OwnedSnapshot, Snapshot},
-    scheduling::{Admitted, ClusterState, SchedulingObjects},
+    scheduling::{Admitted, ClusterState, KeptFacts, SchedulingObjects},
     settings::Settings,
 };
 use daemonset_state::{ClusterView, DaemonSetState};
@@ -399,7 +400,9 @@ impl Cluster {
     pub fn cluster_state<'c>(&'c self, objects: &'c SchedulingObjects) -> Option<ClusterState<'c>> {
         let facts = self.scheduling.as_ref().filter(|_| self.is_complete())?;
         let namespaces = self.namespaces.values().filter_map(|state| state.namespace.as_ref());
-        let state = ClusterState::kept(facts.state(&self.nodes, &self.pods, namespaces), objects);
+        let pods = |indices: &BTreeSet<PodIndex>| indices.iter().filter_map(|index| self.pod_at(*index)).collect();
+        let (nominated, excluding) = (pods(&facts.nominated), pods(&facts.excluding));
+        let state = ClusterState::kept(self, namespaces, nominated, excluding, objects);
         Some(state.toleration_comparison(self.settings.toleration_comparison))
     }
 

@@ -16,6 +16,8 @@ pub(crate) type Slot = u32;
 pub(crate) struct NodeTable {
     slots: Slab<Entry>,
     by_name: HashTable<Slot>,
+    /// The number of nodes that are not missing.
+    count: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +51,11 @@ impl NodeTable {
         self.by_name.find(name.code(), is_it).copied()
     }
 
+    /// The number of nodes.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     /// The number of slots, free ones included.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
@@ -58,12 +65,16 @@ impl NodeTable {
     pub(crate) fn put(&mut self, mut node: Node) -> (Slot, Option<Node>) {
         node.taints.shrink_to_fit();
         let slot = self.slot(&node.name);
-        (slot, self.slots.get_mut(slot).and_then(|entry| entry.node.replace(node)))
+        let before = self.slots.get_mut(slot).and_then(|entry| entry.node.replace(node));
+        self.count += usize::from(before.is_none());
+        (slot, before)
     }
 
     /// Takes a node out. Its slot stays while pods refer to it.
     pub(crate) fn take(&mut self, slot: Slot) -> Option<Node> {
-        self.slots.get_mut(slot)?.node.take()
+        let node = self.slots.get_mut(slot)?.node.take()?;
+        self.count -= 1;
+        Some(node)
     }
 
     /// Returns the slot of a node for one more pod on it.

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    node_table::{NodeTable, Slot},
-    pod_table::{PlacedPod, PodTable},
-};
+use super::{Cluster, node_table::Slot, pod_table::PlacedPod};
 use crate::{
-    model::{Namespace, Node, Pod},
+    model::{Node, Pod, Text},
     node::claimed_pod::PodIndex,
-    scheduling::{KeptPods, KeptState, NodeLoad, excludes_others, is_nominated, takes_room},
+    scheduling::{KeptFacts, KeptNode, NodeLoad, excludes_others, is_nominated, takes_room},
 };
 
 /// The facts about scheduling, without the nodes and pods themselves.
@@ -17,8 +14,10 @@ use crate::{
 pub(super) struct SchedulingFacts {
     /// By the node's slot.
     nodes: Vec<NodeFacts>,
-    nominated: BTreeSet<PodIndex>,
-    excluding: BTreeSet<PodIndex>,
+    /// The pods for which the scheduler keeps a node free.
+    pub(super) nominated: BTreeSet<PodIndex>,
+    /// The pods on nodes that can keep others off by their anti-affinity.
+    pub(super) excluding: BTreeSet<PodIndex>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -72,30 +71,6 @@ impl SchedulingFacts {
         }
         self.nodes.get_mut(slot)
     }
-
-    /// Returns the facts as the scheduler reads them.
-    pub(super) fn state<'c>(
-        &'c self,
-        nodes: &'c NodeTable,
-        pods: &'c PodTable,
-        namespaces: impl Iterator<Item = &'c Namespace>,
-    ) -> KeptState<'c> {
-        let known = self
-            .nodes
-            .iter()
-            .zip(0..)
-            .filter_map(|(NodeFacts { load, pods }, slot)| Some((nodes.at(slot)?, slot, load, pods.as_slice())));
-        let all = |indices: &BTreeSet<PodIndex>| {
-            indices.iter().filter_map(|index| pods.get(*index)).map(|placed| &placed.pod).collect()
-        };
-        KeptState {
-            pods,
-            nodes: known.collect(),
-            namespaces: namespaces.collect(),
-            nominated: all(&self.nominated),
-            excluding: all(&self.excluding),
-        }
-    }
 }
 
 /// Whether two states of a pod are the same to the scheduler's sums.
@@ -109,13 +84,32 @@ fn are_alike(before: &PlacedPod, after: &PlacedPod) -> bool {
         }
 }
 
-impl KeptPods for PodTable {
-    fn pod(&self, index: u32) -> Option<&Pod> {
-        self.get(index).map(|placed| &placed.pod)
+impl Cluster {
+    fn kept_node(&self, slot: Slot) -> Option<KeptNode<'_>> {
+        let NodeFacts { load, pods } = self.scheduling.as_ref()?.nodes.get(usize::try_from(slot).ok()?)?;
+        Some(KeptNode { node: self.nodes.at(slot)?, slot, load, pods })
+    }
+}
+
+impl KeptFacts for Cluster {
+    fn node_count(&self) -> usize {
+        self.nodes.count()
     }
 
-    fn is_on(&self, pod: &Pod, slot: u32) -> bool {
-        let known = self.find(&pod.namespace, &pod.name).and_then(|index| self.get(index));
+    fn find_node(&self, name: &Text) -> Option<KeptNode<'_>> {
+        self.kept_node(self.nodes.find(name)?)
+    }
+
+    fn all_nodes(&self) -> Vec<KeptNode<'_>> {
+        (0..).take(self.nodes.len()).filter_map(|slot| self.kept_node(slot)).collect()
+    }
+
+    fn pod_at(&self, index: PodIndex) -> Option<&Pod> {
+        self.pods.get(index).map(|placed| &placed.pod)
+    }
+
+    fn is_on(&self, pod: &Pod, slot: Slot) -> bool {
+        let known = self.pods.find(&pod.namespace, &pod.name).and_then(|index| self.pods.get(index));
         known.is_some_and(|placed| placed.slot == Some(slot) && takes_room(&placed.pod))
     }
 }

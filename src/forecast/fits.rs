@@ -168,14 +168,14 @@ fn nodes(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: &Pod) -> HashMa
 /// Asks the scheduler about a node that some pods have left. A pod that takes the place of others starts. When pods are gone
 /// whose deletion has begun is not known: they count, but if they are all that is in the way, that is said.
 fn refusal(alike: &mut PodsAlike<'_>, node: &Text, left: &[&Pod], going: &[&Pod]) -> (Option<StuckCause>, Vec<Key>) {
-    let Some(blocker) = alike.refusal_after(node, left) else { return (None, Vec::new()) };
+    let Some(blocker) = alike.refusal_after(node.clone(), left) else { return (None, Vec::new()) };
     let victims =
         if blocker.plugin == Plugin::SchedulingGates { Vec::new() } else { alike.on(node.clone()).preempts().to_vec() };
     if !victims.is_empty() {
         return (None, victims);
     }
     let all: Vec<_> = left.iter().chain(going).copied().collect();
-    let waits_for = if alike.refusal_after(node, &all).is_none() { going } else { &[] };
+    let waits_for = if alike.refusal_after(node.clone(), &all).is_none() { going } else { &[] };
     (Some(StuckCause::unschedulable(&blocker, waits_for)), victims)
 }
 

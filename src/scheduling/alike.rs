@@ -57,13 +57,13 @@ impl<'s> PodsAlike<'s> {
     /// Returns what is not known that an answer about a node would need.
     pub fn unknown_on(&self, node: &str) -> Vec<UnknownFact> {
         let ephemeral = self.has_ephemeral.then_some(UnknownFact::EphemeralClaims);
-        self.incoming.unknown(self.incoming.state.nodes.get(node)).into_iter().chain(ephemeral).collect()
+        self.incoming.unknown(self.incoming.state.nodes.get(&node.into())).into_iter().chain(ephemeral).collect()
     }
 
     /// Decides whether such a pod would be bound to a node that some pods have left.
     pub fn on_without(&mut self, node: impl Into<Text>, leave: &[&Pod]) -> Feasibility {
         let node = node.into();
-        if leave.is_empty() || self.refusal_after(&node, leave).is_some() {
+        if leave.is_empty() || self.refusal_after(node.clone(), leave).is_some() {
             return self.on(node);
         }
         self.on(node).that_fits()
@@ -79,12 +79,13 @@ impl<'s> PodsAlike<'s> {
     /// if there is no such node.
     ///
     /// Preemption is not considered.
-    pub fn refusal_after(&mut self, node: &str, leave: &[&Pod]) -> Option<SchedulingBlocker> {
+    pub fn refusal_after(&mut self, node: impl Into<Text>, leave: &[&Pod]) -> Option<SchedulingBlocker> {
         if let Some(refusal) = self.incoming.gated().or_else(|| self.incoming.refusals.first().cloned()) {
             return Some(refusal);
         }
-        let info = self.incoming.state.nodes.get(node)?;
-        self.aim_at(&info.node.name);
+        let node = node.into();
+        let info = self.incoming.state.nodes.get(&node)?;
+        self.aim_at(node);
         let mut trial = Trial::new(&self.incoming, info);
         for pod in leave {
             if trial.pods.holds(pod) {

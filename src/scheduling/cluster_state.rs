@@ -1,6 +1,6 @@
 //! What the scheduler knows: nodes, the pods on them, namespaces and other objects.
 
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -39,7 +39,7 @@ use crate::model::{Labels, Namespace, Node, Pod, PodSpec, ResourceList, Text};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClusterState<'a> {
-    pub(super) nodes: IndexMap<&'a str, NodeInfo<'a>, RandomState>,
+    pub(super) nodes: Nodes<'a>,
     pub(super) objects: &'a SchedulingObjects,
     namespaces: HashMap<&'a str, &'a Labels, RandomState>,
     /// Pods without a node for which the scheduler keeps one free.
@@ -50,46 +50,64 @@ pub struct ClusterState<'a> {
     pub(super) toleration_comparison: bool,
 }
 
-/// A node and the pods that count there.
+/// The nodes of a cluster.
 #[derive(Clone, Debug)]
+pub(super) enum Nodes<'a> {
+    /// By name, in the order of their names.
+    Listed(IndexMap<&'a str, ListedNode<'a>, RandomState>),
+    /// Nodes that are kept elsewhere. They are looked up when they are asked for.
+    Kept(&'a dyn KeptFacts),
+}
+
+/// A node, the pods that count there, and their sums.
+#[derive(Clone, Debug)]
+pub(super) struct ListedNode<'a> {
+    node: &'a Node,
+    pods: Vec<&'a Pod>,
+    load: NodeLoad,
+}
+
+/// A node and the pods that count there.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct NodeInfo<'a> {
     pub(super) node: &'a Node,
     pub(super) pods: NodePods<'a>,
-    pub(super) load: Cow<'a, NodeLoad>,
+    pub(super) load: &'a NodeLoad,
 }
 
 /// The pods on a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum NodePods<'a> {
-    Listed(Vec<&'a Pod>),
-    /// Pods that are kept elsewhere. They are looked up when they are asked for.
-    Kept {
-        pods: &'a dyn KeptPods,
-        /// The number of the node.
-        slot: u32,
-        indices: &'a [u32],
-    },
-}
-
-/// Pods and the nodes they are on, which have numbers.
-pub(crate) trait KeptPods: fmt::Debug + Send + Sync {
-    /// Returns the pod with this number.
-    fn pod(&self, index: u32) -> Option<&Pod>;
-
-    /// Whether the pod of this namespace and name is on the node with this number.
-    fn is_on(&self, pod: &Pod, slot: u32) -> bool;
+    Listed(&'a [&'a Pod]),
+    Kept { facts: &'a dyn KeptFacts, slot: u32, indices: &'a [u32] },
 }
 
 /// The facts that are kept of a cluster, with sums that are kept up to date.
-pub(crate) struct KeptState<'a> {
-    pub(crate) pods: &'a dyn KeptPods,
-    /// The nodes, each with its number, its sums and the numbers of its pods.
-    pub(crate) nodes: Vec<(&'a Node, u32, &'a NodeLoad, &'a [u32])>,
-    pub(crate) namespaces: Vec<&'a Namespace>,
-    /// The pods for which the scheduler keeps a node free.
-    pub(crate) nominated: Vec<&'a Pod>,
-    /// The pods on nodes that can keep others off by their anti-affinity.
-    pub(crate) excluding: Vec<&'a Pod>,
+pub(crate) trait KeptFacts: fmt::Debug + Send + Sync {
+    /// Returns how many nodes are known.
+    fn node_count(&self) -> usize;
+
+    /// Returns the node of this name.
+    fn find_node(&self, name: &Text) -> Option<KeptNode<'_>>;
+
+    /// Returns all nodes, in any order.
+    fn all_nodes(&self) -> Vec<KeptNode<'_>>;
+
+    /// Returns the pod with this number.
+    fn pod_at(&self, index: u32) -> Option<&Pod>;
+
+    /// Whether the pod of this namespace and name takes room on the node with this number.
+    fn is_on(&self, pod: &Pod, slot: u32) -> bool;
+}
+
+/// A node that is kept, with its sums.
+pub(crate) struct KeptNode<'a> {
+    pub(crate) node: &'a Node,
+    /// The number of the node.
+    pub(crate) slot: u32,
+    pub(crate) load: &'a NodeLoad,
+    /// The numbers of the pods that take room there.
+    pub(crate) pods: &'a [u32],
 }
 
 impl<'a> ClusterState<'a> {
@@ -107,7 +125,7 @@ impl<'a> ClusterState<'a> {
             .map(|node| {
                 let mut load = NodeLoad::default();
                 load.set_node(Some(node));
-                (node.name.as_str(), (node, Vec::new(), load))
+                (node.name.as_str(), ListedNode { node, pods: Vec::new(), load })
             })
             .collect();
         let (mut nominated, mut excluding) = (Vec::new(), Vec::new());
@@ -118,38 +136,36 @@ impl<'a> ClusterState<'a> {
                 nominated.push(pod);
             }
             let node = pod.node.name().filter(|_| takes_room(pod));
-            let Some((_, pods, load)) = node.and_then(|node| listed.get_mut(node.as_str())) else { continue };
+            let Some(listed) = node.and_then(|node| listed.get_mut(node.as_str())) else { continue };
             match &pod.spec {
                 Some(spec) if pod.scheduling.is_none() => {
                     let requests = requests.entry(Arc::as_ptr(spec));
-                    load.add_requests(pod, requests.or_insert_with(|| Amounts::from(&spec.requests())));
+                    listed.load.add_requests(pod, requests.or_insert_with(|| Amounts::from(&spec.requests())));
                 }
-                _ => load.add(pod),
+                _ => listed.load.add(pod),
             }
-            pods.push(pod);
+            listed.pods.push(pod);
             if excludes_others(pod) {
                 excluding.push(pod);
             }
         }
-        let nodes = listed.into_iter().map(|(name, (node, pods, load))| {
-            (name, NodeInfo { node, pods: NodePods::Listed(pods), load: Cow::Owned(load) })
-        });
-        Self::of(nodes.collect(), namespaces, nominated, excluding, objects)
+        Self::of(Nodes::Listed(listed), namespaces, nominated, excluding, objects)
     }
 
-    /// Takes the facts that are kept of a cluster.
-    pub(crate) fn kept(kept: KeptState<'a>, objects: &'a SchedulingObjects) -> Self {
-        let KeptState { pods, mut nodes, namespaces, nominated, excluding } = kept;
-        nodes.sort_unstable_by_key(|(node, ..)| &node.name);
-        let nodes = nodes.into_iter().map(|(node, slot, load, indices)| {
-            let pods = NodePods::Kept { pods, slot, indices };
-            (node.name.as_str(), NodeInfo { node, pods, load: Cow::Borrowed(load) })
-        });
-        Self::of(nodes.collect(), namespaces, nominated, excluding, objects)
+    /// Takes the facts that are kept of a cluster: its nodes and pods, its namespaces, the pods for which the scheduler keeps
+    /// a node free, and the pods on nodes that can keep others off by their anti-affinity.
+    pub(crate) fn kept(
+        facts: &'a dyn KeptFacts,
+        namespaces: impl IntoIterator<Item = &'a Namespace>,
+        nominated: Vec<&'a Pod>,
+        excluding: Vec<&'a Pod>,
+        objects: &'a SchedulingObjects,
+    ) -> Self {
+        Self::of(Nodes::Kept(facts), namespaces, nominated, excluding, objects)
     }
 
     fn of(
-        nodes: IndexMap<&'a str, NodeInfo<'a>, RandomState>,
+        nodes: Nodes<'a>,
         namespaces: impl IntoIterator<Item = &'a Namespace>,
         nominated: Vec<&'a Pod>,
         excluding: Vec<&'a Pod>,
@@ -181,17 +197,17 @@ impl<'a> ClusterState<'a> {
     /// assert!(state.knows_nodes() && state.has_node("a") && !state.has_node("b"));
     /// ```
     pub fn knows_nodes(&self) -> bool {
-        !self.nodes.is_empty()
+        self.nodes.len() > 0
     }
 
     /// Whether there is a node of this name.
     pub fn has_node(&self, name: &str) -> bool {
-        self.nodes.contains_key(name)
+        self.nodes.get(&name.into()).is_some()
     }
 
     /// Iterates over the pods that count on a node.
     #[cfg(feature = "forecast")]
-    pub(crate) fn pods_on(&self, node: &str) -> impl Iterator<Item = &'a Pod> + '_ {
+    pub(crate) fn pods_on(&self, node: &Text) -> impl Iterator<Item = &Pod> {
         self.nodes.get(node).into_iter().flat_map(|info| info.pods.iter())
     }
 
@@ -209,7 +225,7 @@ impl<'a> ClusterState<'a> {
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn left_on(&self, node: &str) -> Option<ResourceList> {
-        let info = self.nodes.get(node)?;
+        let info = self.nodes.get(&node.into())?;
         let Allocatable { amounts, pods } = info.load.allocatable.as_ref()?;
         let mut left = amounts.clone();
         left.subtract(&info.load.requested);
@@ -241,6 +257,45 @@ impl<'a> ClusterState<'a> {
 /// The label that every namespace has.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
+impl Nodes<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Listed(nodes) => nodes.len(),
+            Self::Kept(facts) => facts.node_count(),
+        }
+    }
+
+    pub(super) fn get(&self, name: &Text) -> Option<NodeInfo<'_>> {
+        match self {
+            Self::Listed(nodes) => nodes.get(name.as_str()).map(ListedNode::info),
+            Self::Kept(facts) => facts.find_node(name).map(|node| node.info(*facts)),
+        }
+    }
+
+    /// Iterates over the nodes in the order of their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = NodeInfo<'_>> {
+        let (listed, mut kept) = match self {
+            Self::Listed(nodes) => (Some(nodes), Vec::new()),
+            Self::Kept(facts) => (None, facts.all_nodes().into_iter().map(|node| node.info(*facts)).collect()),
+        };
+        kept.sort_unstable_by_key(|info| &info.node.name);
+        listed.into_iter().flat_map(IndexMap::values).map(ListedNode::info).chain(kept)
+    }
+}
+
+impl ListedNode<'_> {
+    fn info(&self) -> NodeInfo<'_> {
+        NodeInfo { node: self.node, pods: NodePods::Listed(&self.pods), load: &self.load }
+    }
+}
+
+impl<'a> KeptNode<'a> {
+    fn info(self, facts: &'a dyn KeptFacts) -> NodeInfo<'a> {
+        let Self { node, slot, load, pods: indices } = self;
+        NodeInfo { node, pods: NodePods::Kept { facts, slot, indices }, load }
+    }
+}
+
 impl<'a> NodePods<'a> {
     pub(super) fn len(&self) -> usize {
         match self {
@@ -249,12 +304,13 @@ impl<'a> NodePods<'a> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &'a Pod> + '_ {
-        let (listed, kept) = match self {
-            Self::Listed(pods) => (pods.as_slice(), None),
-            Self::Kept { pods, indices, .. } => ([].as_slice(), Some((*pods, *indices))),
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a Pod> + use<'a> {
+        let (listed, kept) = match *self {
+            Self::Listed(pods) => (pods, None),
+            Self::Kept { facts, indices, .. } => ([].as_slice(), Some((facts, indices))),
         };
-        let kept = kept.into_iter().flat_map(|(pods, indices)| indices.iter().filter_map(|index| pods.pod(*index)));
+        let kept =
+            kept.into_iter().flat_map(|(facts, indices)| indices.iter().filter_map(|index| facts.pod_at(*index)));
         listed.iter().copied().chain(kept)
     }
 
@@ -262,7 +318,7 @@ impl<'a> NodePods<'a> {
     pub(super) fn holds(&self, pod: &Pod) -> bool {
         match self {
             Self::Listed(pods) => pods.iter().any(|other| is_same(other, pod)),
-            Self::Kept { pods, slot, .. } => pods.is_on(pod, *slot),
+            Self::Kept { facts, slot, .. } => facts.is_on(pod, *slot),
         }
     }
 }

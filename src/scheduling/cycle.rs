@@ -14,11 +14,11 @@ use crate::model::Text;
 /// What the scheduler found for each node.
 pub(super) struct Cycle<'s> {
     /// Why nodes were refused that were looked at.
-    pub(super) refused: IndexMap<&'s str, SchedulingBlocker>,
+    pub(super) refused: IndexMap<&'s Text, SchedulingBlocker>,
     /// The plugins that refused nodes without a look at them.
     absent: BTreeSet<&'static str>,
     /// The nodes that will do.
-    pub(super) feasible: Vec<&'s NodeInfo<'s>>,
+    pub(super) feasible: Vec<NodeInfo<'s>>,
 }
 
 impl<'s> Cycle<'s> {
@@ -31,24 +31,24 @@ impl<'s> Cycle<'s> {
         }
         // A node that is kept free for the pod is looked at first.
         let nominated = incoming.pod.scheduling.as_ref().map(|status| &status.nominated_node);
-        if let Some(info) = nominated.and_then(|node| state.nodes.get(node.as_str())) {
+        if let Some(info) = nominated.and_then(|node| state.nodes.get(node)) {
             cycle.look_at(incoming, info);
             let refusal = cycle.refused.values().next();
             cycle.absent.extend(refusal.map(|refusal| refusal.plugin.as_str()));
         }
-        let mut look_at = |info: &'s NodeInfo<'s>| {
+        let mut look_at = |info: NodeInfo<'s>| {
             if cycle.feasible.iter().all(|known| known.node.name != info.node.name) {
                 cycle.look_at(incoming, info);
             }
         };
         match &narrowed {
-            Some(names) => names.iter().filter_map(|name| state.nodes.get(name.as_str())).for_each(&mut look_at),
-            None => state.nodes.values().for_each(&mut look_at),
+            Some(names) => names.iter().filter_map(|name| state.nodes.get(name)).for_each(&mut look_at),
+            None => state.nodes.iter().for_each(&mut look_at),
         }
         cycle
     }
 
-    fn look_at(&mut self, incoming: &Incoming<'s>, info: &'s NodeInfo<'s>) {
+    fn look_at(&mut self, incoming: &Incoming<'s>, info: NodeInfo<'s>) {
         match refusal(&Trial::new(incoming, info)) {
             Some(refusal) => drop(self.refused.insert(&info.node.name, refusal)),
             None => self.feasible.push(info),

@@ -48,7 +48,7 @@ pub(super) struct Counts {
 #[derive(Clone)]
 pub(super) struct Trial<'t, 's> {
     pub(super) incoming: &'t Incoming<'s>,
-    pub(super) info: &'t NodeInfo<'s>,
+    pub(super) info: NodeInfo<'s>,
     pub(super) pods: TrialPods<'t, 's>,
     pub(super) requested: Cow<'t, Amounts>,
     pub(super) counts: Cow<'t, Counts>,
@@ -59,7 +59,7 @@ pub(super) struct Trial<'t, 's> {
 /// The pods of a node in a trial.
 #[derive(Clone)]
 pub(super) struct TrialPods<'t, 's> {
-    there: &'t NodePods<'s>,
+    there: NodePods<'s>,
     /// Those that have left. A trial of a settled node has only the pod itself here, and looks up no other pod.
     left: Vec<&'t Pod>,
     came: Vec<&'s Pod>,
@@ -133,10 +133,7 @@ impl<'s> Incoming<'s> {
     }
 
     /// Returns what is not known that a decision about these nodes would need.
-    pub(super) fn unknown<'n>(&self, nodes: impl IntoIterator<Item = &'n NodeInfo<'s>>) -> Vec<UnknownFact>
-    where
-        's: 'n,
-    {
+    pub(super) fn unknown(&self, nodes: impl IntoIterator<Item = NodeInfo<'s>>) -> Vec<UnknownFact> {
         let mut unknown = Vec::new();
         if self.pod.spec.is_none() {
             unknown.push(UnknownFact::OwnSpec);
@@ -181,8 +178,8 @@ impl<'s> Incoming<'s> {
     }
 
     /// Returns that node, if it is known.
-    pub(super) fn target_info(&self) -> Option<&'s NodeInfo<'s>> {
-        self.target().and_then(|node| self.state.nodes.get(node.as_str()))
+    pub(super) fn target_info(&self) -> Option<NodeInfo<'s>> {
+        self.target().and_then(|node| self.state.nodes.get(node))
     }
 
     /// Returns why the pod does not enter the queue.
@@ -200,7 +197,7 @@ impl<'s> Incoming<'s> {
     }
 
     /// Asks every plugin on its own about a node; if there is none, those that refuse all nodes.
-    pub(super) fn blockers(&self, node: Option<&NodeInfo<'s>>) -> Vec<SchedulingBlocker> {
+    pub(super) fn blockers(&self, node: Option<NodeInfo<'s>>) -> Vec<SchedulingBlocker> {
         let trial = node.map(|info| Trial::new(self, info));
         let filter = |plugin: Plugin| {
             let refusal = self.refusals.iter().find(|blocker| blocker.plugin == plugin);
@@ -215,8 +212,8 @@ fn ports(pod: &Pod) -> impl Iterator<Item = &HostPort> {
 }
 
 impl<'t, 's> TrialPods<'t, 's> {
-    fn on(info: &'t NodeInfo<'s>) -> Self {
-        Self { there: &info.pods, left: Vec::new(), came: Vec::new() }
+    fn on(info: NodeInfo<'s>) -> Self {
+        Self { there: info.pods, left: Vec::new(), came: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -251,7 +248,7 @@ impl<'t, 's> TrialPods<'t, 's> {
 }
 
 impl<'t, 's> Trial<'t, 's> {
-    pub(super) fn new(incoming: &'t Incoming<'s>, info: &'t NodeInfo<'s>) -> Self {
+    pub(super) fn new(incoming: &'t Incoming<'s>, info: NodeInfo<'s>) -> Self {
         let (mut pods, mut requested) = (TrialPods::on(info), Cow::Borrowed(&info.load.requested));
         // A pod without a name is not there yet.
         if !incoming.pod.name.is_empty() && pods.holds(incoming.pod) {

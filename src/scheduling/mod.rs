@@ -33,7 +33,7 @@ pub use alike::PodsAlike;
 pub use amounts::Amounts;
 pub use blocker::{Cause, Code, Plugin, SchedulingBlocker, Stage};
 pub use cluster_state::ClusterState;
-pub(crate) use cluster_state::{KeptPods, KeptState};
+pub(crate) use cluster_state::{KeptFacts, KeptNode};
 pub(crate) use feasibility::as_texts;
 pub use feasibility::{Agreement, Feasibility, SchedulingVerdict};
 pub(crate) use load::{NodeLoad, excludes_others, is_nominated, takes_room};

@@ -232,7 +232,7 @@ impl Rank {
 /// Returns a pod that was preempted and still terminates on the node that is kept free for the pod.
 fn awaited(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Option<Key> {
     let node = &incoming.pod.scheduling.as_ref()?.nominated_node;
-    let refused = cycle.refused.get(node.as_str());
+    let refused = cycle.refused.get(node);
     if refused.is_some_and(|refused| refused.code == Code::UnschedulableAndUnresolvable) {
         return None;
     }
@@ -240,7 +240,7 @@ fn awaited(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Option<Key> {
         let is_preempted = pod.scheduling.as_ref().is_some_and(|status| status.is_preempted);
         pod.is_being_deleted() && is_preempted && priority(pod) < incoming.priority()
     };
-    let pods = incoming.state.nodes.get(node.as_str())?.pods.iter().filter(is_awaited);
+    let pods = incoming.state.nodes.get(node)?.pods.iter().filter(is_awaited);
     first(pods).map(Pod::key)
 }
 
@@ -251,7 +251,7 @@ struct Victims<'s> {
 
 /// Finds the pods that would leave a node: first all of lower priority, then as many as possible stay, the most important
 /// ones first; those that a budget protects before the others.
-fn victims_on<'s>(incoming: &Incoming<'s>, info: &'s NodeInfo<'s>) -> Result<Victims<'s>, NoVictims> {
+fn victims_on<'s>(incoming: &Incoming<'s>, info: NodeInfo<'s>) -> Result<Victims<'s>, NoVictims> {
     let mut trial = Trial::new(incoming, info);
     let lower = |pod: &&'s Pod| priority(pod) < incoming.priority();
     let mut potential: Vec<_> = trial.pods.iter().filter(lower).collect();

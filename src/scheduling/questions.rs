@@ -39,7 +39,7 @@ impl ClusterState<'_> {
     /// Asks every plugin on its own whether it refuses a node for a pod. Nodes kept free for other pods are ignored.
     pub fn blockers(&self, pod: &Pod, node: &str) -> Vec<SchedulingBlocker> {
         let incoming = Incoming::new(self, pod);
-        incoming.blockers(self.nodes.get(node))
+        incoming.blockers(self.nodes.get(&node.into()))
     }
 
     /// Finds what would make a pod fit on its node: pods that leave, and changes of the pod and the node. Each remedy was

@@ -1,6 +1,6 @@
 //! What would make a pod fit on its node.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Serialize, Serializer};
 
@@ -197,7 +197,7 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
 }
 
 /// The changes against what pods that leave do not change; `None` if there are none.
-fn fixed_changes(incoming: &Incoming<'_>, info: &NodeInfo<'_>, causes: &[&Cause]) -> Option<Vec<RemedyChange>> {
+fn fixed_changes(incoming: &Incoming<'_>, info: NodeInfo<'_>, causes: &[&Cause]) -> Option<Vec<RemedyChange>> {
     let mut changes = Vec::new();
     for cause in causes {
         match cause {
@@ -238,7 +238,7 @@ fn larger(cause: &Cause) -> Option<RemedyChange> {
 /// Finds pods whose leaving makes the pod fit: single ones, those that release least first, or else a few of low priority.
 fn leaving<'s>(
     incoming: &Incoming<'s>,
-    info: &NodeInfo<'s>,
+    info: NodeInfo<'s>,
     fits_without: &dyn Fn(&[&Pod]) -> bool,
 ) -> Vec<Vec<&'s Pod>> {
     let others = Trial::new(incoming, info).pods;
@@ -274,7 +274,7 @@ const HIGHEST_OF_USERS: i32 = 1_000_000_000;
 
 /// Finds the lowest priority with which the pod would take the place of others. Pods of DaemonSets that would be created again
 /// are no remedy.
-fn higher_priority(incoming: &Incoming<'_>, info: &NodeInfo<'_>) -> Option<SchedulingRemedy> {
+fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>) -> Option<SchedulingRemedy> {
     if incoming.spec.never_preempts() || !incoming.spec.is_of_default_scheduler() {
         return None;
     }
@@ -305,7 +305,7 @@ fn releases(pod: &Pod, resources: &[&Text]) -> String {
 /// Changes the pod and the node, and lets `ask` try out whether the pod then fits without some of the other pods.
 fn with_changes<T>(
     incoming: &Incoming<'_>,
-    info: &NodeInfo<'_>,
+    info: NodeInfo<'_>,
     changes: &[RemedyChange],
     ask: impl FnOnce(&dyn Fn(&[&Pod]) -> bool) -> T,
 ) -> T {
@@ -338,8 +338,8 @@ fn with_changes<T>(
     (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
     let later = Incoming::new(incoming.state, &pod);
     let load = NodeLoad { allocatable, ..NodeLoad::clone(&info.load) };
-    let info = NodeInfo { node: &node, pods: info.pods.clone(), load: Cow::Owned(load) };
-    let trial = Trial::new(&later, &info);
+    let info = NodeInfo { node: &node, pods: info.pods, load: &load };
+    let trial = Trial::new(&later, info);
     ask(&|without| {
         let mut then = trial.clone();
         for pod in without {

@@ -15,15 +15,15 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         blockers: Vec::new(),
         message: None,
         unknown: match info {
-            _ if state.nodes.is_empty() => vec![UnknownFact::Nodes],
+            _ if !state.knows_nodes() => vec![UnknownFact::Nodes],
             Some(info) => incoming.unknown([info]),
-            None => incoming.unknown(state.nodes.values().filter(|_| target.is_none())),
+            None => incoming.unknown(state.nodes.iter().filter(|_| target.is_none())),
         },
         preemption: None,
         kept_free_for: Vec::new(),
     };
     result.blockers = incoming.blockers(info);
-    if state.nodes.is_empty() {
+    if !state.knows_nodes() {
         return result;
     }
     let mut message = None;

@@ -246,7 +246,7 @@ proptest! {
             prop_assert_eq!(state.left_on(&node.name), new.left_on(&node.name));
             let mut alike = (state.pods_like(&pending), new.pods_like(&pending));
             let leaves: Vec<_> = read.pods.first().into_iter().collect();
-            let refusals = [alike.0.refusal_after(&node.name, &leaves), alike.1.refusal_after(&node.name, &leaves)];
+            let refusals = [alike.0.refusal_after(node.name.clone(), &leaves), alike.1.refusal_after(node.name.clone(), &leaves)];
             prop_assert_eq!(&refusals[0], &refusals[1]);
         }
     }

@@ -34,12 +34,12 @@ impl AffinityCounts {
         };
         let has_terms = !incoming.spec.pod_affinity.is_empty() || !incoming.spec.pod_anti_affinity.is_empty();
         if has_terms {
-            for info in state.nodes.values() {
+            for info in state.nodes.iter() {
                 info.pods.iter().for_each(|pod| add(info.node, pod));
             }
         } else {
             for pod in &state.excluding {
-                if let Some(info) = pod.node.name().and_then(|node| state.nodes.get(node.as_str())) {
+                if let Some(info) = pod.node.name().and_then(|node| state.nodes.get(node)) {
                     add(info.node, pod);
                 }
             }
@@ -152,6 +152,6 @@ fn near(trial: &Trial<'_, '_>, topology: &Text, condition: impl Fn(&Pod) -> bool
     }
     let value = own.labels.get_text(topology);
     let is_near = |node: &Node| node.name != own.name && node.labels.get_text(topology) == value;
-    let pods = state.nodes.values().filter(|info| is_near(info.node)).flat_map(|info| info.pods.iter());
+    let pods = state.nodes.iter().filter(|info| is_near(info.node)).flat_map(|info| info.pods.iter());
     first(pods.filter(|pod| !is_same(pod, trial.incoming.pod) && condition(pod))).map(Pod::key)
 }

@@ -47,7 +47,7 @@ pub(in super::super) fn claim_users(incoming: &Incoming<'_>) -> i64 {
 
 /// Returns a pod on any node that uses the claim.
 fn user_of<'s>(incoming: &Incoming<'s>, claim: &Text) -> Option<&'s Pod> {
-    let pods = incoming.state.nodes.values().flat_map(|info| info.pods.iter());
+    let pods = incoming.state.nodes.iter().flat_map(|info| info.pods.iter());
     first(pods.filter(|pod| {
         let volumes = pod.spec.iter().flat_map(|spec| &spec.volumes);
         pod.namespace == incoming.pod.namespace

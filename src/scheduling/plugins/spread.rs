@@ -34,7 +34,7 @@ impl SpreadCounts {
             if incoming.spec.is_for_one_node && !constraint.counts_excluded_nodes {
                 return Domains::OfNode;
             }
-            Domains::Of(count(incoming, constraint, incoming.state.nodes.values()))
+            Domains::Of(count(incoming, constraint, incoming.state.nodes.iter()))
         };
         Self(incoming.spec.topology_spread.iter().map(count).collect())
     }
@@ -44,7 +44,7 @@ impl SpreadCounts {
     }
 
     /// Counts the pods of the node that is looked at, where only these count.
-    pub(in super::super) fn count_on(&mut self, incoming: &Incoming<'_>, info: &NodeInfo<'_>) {
+    pub(in super::super) fn count_on(&mut self, incoming: &Incoming<'_>, info: NodeInfo<'_>) {
         for (domains, constraint) in self.0.iter_mut().zip(&incoming.spec.topology_spread) {
             if matches!(domains, Domains::OfNode) {
                 *domains = Domains::Of(count(incoming, constraint, [info]));
@@ -106,10 +106,10 @@ impl SpreadCounts {
 }
 
 /// Counts the matching pods for each value of the label. Terminating pods do not count, and an empty selector selects none.
-fn count<'n, 's: 'n>(
-    incoming: &Incoming<'s>,
+fn count<'n>(
+    incoming: &Incoming<'_>,
     constraint: &TopologySpreadConstraint,
-    nodes: impl IntoIterator<Item = &'n NodeInfo<'s>>,
+    nodes: impl IntoIterator<Item = NodeInfo<'n>>,
 ) -> BTreeMap<Text, i64> {
     let mut domains = BTreeMap::new();
     for info in nodes {
