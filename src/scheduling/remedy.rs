@@ -337,7 +337,7 @@ fn with_changes<T>(
     }
     (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
     let later = Incoming::new(incoming.state, &pod);
-    let load = NodeLoad { allocatable, ..NodeLoad::clone(&info.load) };
+    let load = NodeLoad { allocatable, ..NodeLoad::clone(info.load) };
     let info = NodeInfo { node: &node, pods: info.pods, load: &load };
     let trial = Trial::new(&later, info);
     ask(&|without| {
