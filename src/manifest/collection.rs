@@ -396,7 +396,14 @@ impl Manifests {
     pub(super) fn identify(&mut self) -> Vec<Key> {
         let mut identified = Vec::new();
         for (namespace, contents) in &mut self.namespaces {
-            let owners: BTreeSet<_> = contents.owners().filter(|owner| owner.kind == "DaemonSet").cloned().collect();
+            let without_uid = contents.daemonsets.values().filter(|daemonset| daemonset.uid.is_empty());
+            let without_uid: HashSet<_> = without_uid.map(|daemonset| &daemonset.name).collect();
+            if without_uid.is_empty() {
+                continue;
+            }
+            let is_wanted = |owner: &&ControllerRef| owner.kind == "DaemonSet" && without_uid.contains(&owner.name);
+            let owners: HashSet<_> = contents.owners().filter(is_wanted).collect();
+            let owners: Vec<_> = owners.into_iter().cloned().collect();
             for (name, daemonset) in contents.daemonsets.iter_mut().filter(|(_, daemonset)| daemonset.uid.is_empty()) {
                 let mut same = owners.iter().filter(|owner| owner.name == *name);
                 if let (Some(owner), None) = (same.next(), same.next()) {

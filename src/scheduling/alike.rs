@@ -24,8 +24,8 @@ pub struct PodsAlike<'s> {
     incoming: Incoming<'s>,
     /// What the pod requests that left last: others that leave mostly have its spec.
     last_left: Option<(Arc<PodSpec>, Amounts)>,
-    /// Whether pods have volumes whose claims are created with them.
-    has_ephemeral: bool,
+    /// What is not known about any of them.
+    unknown: Vec<UnknownFact>,
 }
 
 impl<'s> PodsAlike<'s> {
@@ -34,12 +34,21 @@ impl<'s> PodsAlike<'s> {
         if !spec.is_for_one_node {
             spec.to_mut().is_for_one_node = true;
         }
+        let mut unknown = Vec::new();
         // The claims of ephemeral volumes are created with each pod.
-        let has_ephemeral = spec.volumes.iter().any(|volume| matches!(volume, PodVolume::Ephemeral { .. }));
-        if has_ephemeral {
+        if spec.volumes.iter().any(|volume| matches!(volume, PodVolume::Ephemeral { .. })) {
             spec.to_mut().volumes.retain(|volume| !matches!(volume, PodVolume::Ephemeral { .. }));
+            unknown.push(UnknownFact::EphemeralClaims);
         }
-        Self { incoming: Incoming::with_spec(state, pod, spec), last_left: None, has_ephemeral }
+        let incoming = Incoming::with_spec(state, pod, spec);
+        unknown.extend(incoming.excludes_itself().then_some(UnknownFact::OwnPods));
+        unknown.extend(pod.node.is_bound().then_some(UnknownFact::BoundByTemplate));
+        Self { incoming, last_left: None, unknown }
+    }
+
+    /// Whether the pods' template names their node. The scheduler is not asked then.
+    fn are_bound(&self) -> bool {
+        self.incoming.pod.node.is_bound()
     }
 
     fn aim_at(&mut self, node: impl Into<Text>) {
@@ -50,14 +59,14 @@ impl<'s> PodsAlike<'s> {
     pub fn on(&mut self, node: impl Into<Text>) -> Feasibility {
         self.aim_at(node);
         let mut answer = feasibility(&self.incoming);
-        answer.unknown.extend(self.has_ephemeral.then_some(UnknownFact::EphemeralClaims));
-        answer
+        answer.unknown.extend(self.unknown.iter().cloned());
+        if self.are_bound() { answer.that_is_bound() } else { answer }
     }
 
     /// Returns what is not known that an answer about a node would need.
     pub fn unknown_on(&self, node: &str) -> Vec<UnknownFact> {
-        let ephemeral = self.has_ephemeral.then_some(UnknownFact::EphemeralClaims);
-        self.incoming.unknown(self.incoming.state.nodes.get(&node.into())).into_iter().chain(ephemeral).collect()
+        let of_node = self.incoming.unknown(self.incoming.state.nodes.get(&node.into()));
+        of_node.into_iter().chain(self.unknown.iter().cloned()).collect()
     }
 
     /// Decides whether such a pod would be bound to a node that some pods have left.
@@ -71,6 +80,9 @@ impl<'s> PodsAlike<'s> {
 
     /// Finds what would make such a pod fit on a node.
     pub fn remedies(&mut self, node: impl Into<Text>) -> Vec<SchedulingRemedy> {
+        if self.are_bound() {
+            return Vec::new();
+        }
         self.aim_at(node);
         remedies(&self.incoming)
     }
@@ -80,6 +92,9 @@ impl<'s> PodsAlike<'s> {
     ///
     /// Preemption is not considered.
     pub fn refusal_after(&mut self, node: impl Into<Text>, leave: &[&Pod]) -> Option<SchedulingBlocker> {
+        if self.are_bound() {
+            return None;
+        }
         if let Some(refusal) = self.incoming.gated().or_else(|| self.incoming.refusals.first().cloned()) {
             return Some(refusal);
         }

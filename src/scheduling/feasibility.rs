@@ -101,6 +101,12 @@ impl Feasibility {
         Self { would_fit: true, message: None, preemption: None, ..self }
     }
 
+    /// Returns the answer for a pod that names its node without the scheduler.
+    pub(super) fn that_is_bound(self) -> Self {
+        let verdict = SchedulingVerdict::Fits;
+        Self { verdict, would_fit: true, blockers: Vec::new(), kept_free_for: Vec::new(), ..self.that_fits() }
+    }
+
     /// Compares the answer with the message that the scheduler wrote into the condition `PodScheduled`: the reasons of the
     /// first plugin that refuses the node, which are all that the scheduler says of it, and whether it found pods to preempt.
     /// Schedulers of different versions write the same into different sentences.

@@ -7,8 +7,13 @@ use super::{
     cluster_state::{NodeInfo, NodePods},
     load::{assigned, is_same, priority},
     plugins::{
-        self, affinity::AffinityCounts, binding::PodClaims, check_node_affinity, check_ports, check_resources,
-        check_taints, check_unschedulable, restrictions, spread::SpreadCounts, volume_limits, zones::Zones,
+        self,
+        affinity::{self, AffinityCounts},
+        binding::PodClaims,
+        check_node_affinity, check_ports, check_resources, check_taints, check_unschedulable, restrictions,
+        spread::{self, SpreadCounts},
+        volume_limits,
+        zones::Zones,
     },
 };
 use crate::model::{HostPort, Pod, PodNode, PodSpec, PodVolume, Text, Toleration};
@@ -162,6 +167,11 @@ impl<'s> Incoming<'s> {
         let PodSpec { pod_affinity, pod_anti_affinity, topology_spread, .. } = &*self.spec;
         let has_no_rules = pod_affinity.is_empty() && pod_anti_affinity.is_empty() && topology_spread.is_empty();
         !has_no_rules || !self.single_claims.is_empty()
+    }
+
+    /// Whether two pods like this one, on different nodes, can exclude each other.
+    pub(super) fn excludes_itself(&self) -> bool {
+        !self.single_claims.is_empty() || affinity::excludes_itself(self) || spread::counts_itself(self)
     }
 
     pub(super) fn priority(&self) -> i32 {

@@ -105,6 +105,10 @@ pub enum UnknownFact {
     Storage,
     /// The claims of ephemeral volumes, which are created with the pod.
     EphemeralClaims,
+    /// Which of the DaemonSet's new pods come first, as they exclude each other.
+    OwnPods,
+    /// Whether the kubelet lets the pod start on the node that its template names. The scheduler is not asked.
+    BoundByTemplate,
     /// The PriorityClass that the pod names.
     PriorityClass {
         /// The name.
@@ -134,6 +138,10 @@ impl fmt::Display for UnknownFact {
             Self::OwnSpec => f.write_str("what the pod requests"),
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
             Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),
+            Self::OwnPods => f.write_str("which of its new pods come first: they exclude each other"),
+            Self::BoundByTemplate => f.write_str(
+                "whether the kubelet lets the pod start: its template names the node, and the scheduler is not asked",
+            ),
             Self::PriorityClass { name } => write!(f, "the PriorityClass {name}"),
             Self::RuntimeClass { name } => write!(f, "the RuntimeClass {name}"),
         }

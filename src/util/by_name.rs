@@ -2,11 +2,13 @@
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
+use foldhash::fast::RandomState;
+
 /// Items with an index by name. A later item replaces an earlier one of the same name.
 #[derive(Clone, Debug)]
 pub(crate) struct ByName<K, T> {
     pub(crate) items: Vec<T>,
-    index: HashMap<K, usize>,
+    index: HashMap<K, usize, RandomState>,
 }
 
 impl<K: Eq + Hash, T> ByName<K, T> {
@@ -43,7 +45,7 @@ impl<K: Eq + Hash, T> ByName<K, T> {
 
 impl<K, T> Default for ByName<K, T> {
     fn default() -> Self {
-        Self { items: Vec::new(), index: HashMap::new() }
+        Self { items: Vec::new(), index: HashMap::default() }
     }
 }
 

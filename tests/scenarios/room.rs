@@ -10,7 +10,7 @@ use daemonplan::{
         Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, Quantity, ResourceList, ResourceQuota,
         RuntimeClass,
     },
-    scheduling::{ClusterState, SchedulingObjects},
+    scheduling::{ClusterState, SchedulingObjects, UnknownFact},
 };
 use serde_json::{Value, json};
 
@@ -30,7 +30,11 @@ fn requesting(cpu: &str) -> Value {
 }
 
 fn spec(cpu: &str) -> Arc<PodSpec> {
-    Arc::new(PodSpec::of(&template(requesting(cpu))).unwrap())
+    spec_of(&requesting(cpu))
+}
+
+fn spec_of(spec: &Value) -> Arc<PodSpec> {
+    Arc::new(PodSpec::of(&template(spec.clone())).unwrap())
 }
 
 /// A running pod of another namespace.
@@ -331,4 +335,43 @@ fn a_pod_whose_deletion_has_begun_is_named_as_what_is_in_the_way() {
         let remedies = &explanation.nodes[0].new_pod.as_ref().unwrap().remedies;
         assert_eq!(remedies[0].text, "fits if shop/web is gone, whose deletion has begun");
     });
+}
+
+#[test]
+fn of_a_pod_whose_template_names_the_node_the_scheduler_is_not_asked() {
+    let mut spec = requesting("3");
+    spec["nodeName"] = json!("a");
+    Full::of(cluster([sized("a", "1"), sized("b", "1")]).with_spec(spec), []).with(|snapshot| {
+        let expected =
+            ["whether the kubelet lets the pod start: its template names the node, and the scheduler is not asked"];
+        let texts = |unknown: &[UnknownFact]| unknown.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let forecast = snapshot.forecast(&Assumptions::default());
+        assert_eq!((forecast.outcome, texts(&forecast.unknown)), (Outcome::Done, expected.map(String::from).to_vec()));
+        let explanation = snapshot.explain();
+        let new = explanation.nodes[0].new_pod.as_ref().unwrap();
+        assert_eq!(texts(&new.feasibility.unknown), expected);
+        assert!(new.feasibility.would_fit && new.feasibility.blockers.is_empty() && new.remedies.is_empty());
+        assert!(explanation.nodes[1].new_pod.is_none(), "no pod comes to the other node");
+    });
+}
+
+#[test]
+fn which_pods_of_a_zone_come_first_is_not_known_if_they_exclude_each_other() {
+    let mut spec = requesting("100m");
+    let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "agent"}}});
+    spec["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    let mut nodes = [sized("a", "1"), sized("b", "1")];
+    for node in &mut nodes {
+        node.labels = [("zone", "x")].into_iter().collect();
+    }
+    let full = || Full::of(cluster(nodes.clone()).with_spec(spec.clone()), []);
+    full().with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        assert_eq!(forecast.unknown, [UnknownFact::OwnPods]);
+    });
+    let mut there = full();
+    there.cluster.pods = vec![pod("agent-1", "a")];
+    there.cluster.pods[0].spec = Some(spec_of(&spec));
+    let (outcome, stuck) = there.forecast();
+    assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 1), "the pod that is there excludes the other");
 }

@@ -1,9 +1,12 @@
 //! What the module `scheduling` says of single pods, amounts and admission.
 
 use daemonplan::{
+    explain::SchedulingExplanation,
     manifest::Manifests,
     model::{Namespace, Node, Pod, PodSpec, ResourceList},
-    scheduling::{Agreement, Amounts, ClusterState, Plugin, PodAdmission, SchedulingObjects, SchedulingVerdict},
+    scheduling::{
+        Agreement, Amounts, ClusterState, Plugin, PodAdmission, SchedulingObjects, SchedulingVerdict, UnknownFact,
+    },
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -306,4 +309,206 @@ fn an_answer_says_in_a_line_what_becomes_of_the_pod() {
         state(&[], [], &objects).feasibility(&plain("new", "1")).to_string(),
         "no nodes available to schedule pods"
     );
+}
+
+#[test]
+fn storage_is_known_by_any_of_its_kinds_and_known_well_with_claims_volumes_and_classes() {
+    let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop"},
+        "spec": {"volumeName": "disk"}, "status": {"phase": "Bound"}});
+    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "disk"}});
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}});
+    let driver =
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "csi.example.com"}});
+    let on_node = json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": "a"}, "spec": {"drivers": []}});
+    let nodes = [node("a", "1")];
+    let claiming = pod("claiming", "100m", json!({"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]}));
+    let is_sure = |known: &[&Value]| {
+        let objects = objects(known.iter().copied().cloned());
+        assert_eq!(objects.knows_storage(), !known.is_empty());
+        !state(&nodes, [], &objects).feasibility(&claiming).unknown.contains(&UnknownFact::Storage)
+    };
+    assert!(!is_sure(&[]));
+    for one in [&claim, &volume, &class, &driver, &on_node] {
+        assert!(!is_sure(&[one]), "{one}");
+    }
+    for two in [[&claim, &volume], [&claim, &class], [&volume, &class]] {
+        assert!(!is_sure(&two), "{two:?}");
+    }
+    assert!(is_sure(&[&claim, &volume, &class]));
+}
+
+#[test]
+fn objects_of_a_change_replace_those_of_their_names() {
+    let class = |value: i32| {
+        let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": value});
+        let mut manifests = Manifests::default();
+        manifests.read("class.json", class.to_string().as_bytes()).unwrap();
+        manifests
+    };
+    let changed = class(10).with(class(20));
+    assert_eq!(changed.scheduling_objects().priority_classes["high"].value, 20);
+}
+
+#[test]
+fn the_node_selector_of_projects_is_that_of_the_scheduler_named_cluster() {
+    let config = |name: &str, selector: &str| {
+        let spec = json!({"defaultNodeSelector": selector});
+        objects([
+            json!({"apiVersion": "config.openshift.io/v1", "kind": "Scheduler", "metadata": {"name": name}, "spec": spec}),
+        ])
+    };
+    let selector =
+        |objects: SchedulingObjects| objects.project_node_selector().map(|own| own.map(|own| own.to_string()));
+    assert_eq!(selector(config("cluster", "role=worker")), Ok(Some("role=worker".into())));
+    assert_eq!(selector(config("cluster", "")), Ok(None));
+    assert_eq!(selector(config("other", "role=worker")), Ok(None));
+    assert!(selector(config("cluster", "role in (")).is_err());
+}
+
+#[test]
+fn the_latest_event_about_a_pod_comes_first_and_those_about_others_are_left_out() {
+    let event = |name: &str, kind: &str, about: &str, uid: &str, minute: u32| {
+        let involved = json!({"kind": kind, "name": about, "namespace": "shop", "uid": uid});
+        json!({"kind": "Event", "metadata": {"name": name, "namespace": "shop"}, "involvedObject": involved,
+            "reason": name, "lastTimestamp": format!("2026-01-02T03:{minute:02}:05Z")})
+    };
+    let objects = objects([
+        event("Earlier", "Pod", "new", "7", 4),
+        event("Later", "Pod", "new", "", 5),
+        event("OfTheOneBefore", "Pod", "new", "6", 6),
+        event("OfAnother", "Pod", "old", "", 7),
+        event("OfADaemonSet", "DaemonSet", "new", "7", 8),
+    ]);
+    let nodes = [node("a", "1")];
+    let mut new = plain("new", "100m");
+    new.uid = "7".into();
+    let explanation = SchedulingExplanation::new(&state(&nodes, [], &objects), &new);
+    let reasons: Vec<_> = explanation.events.iter().map(|event| event.reason.as_str()).collect();
+    assert_eq!(reasons, ["Later", "Earlier"]);
+}
+
+#[test]
+fn only_nodes_that_a_pod_may_use_count_for_its_spread() {
+    let labelled = |name: &str, zone: &str, disk: &str| {
+        let mut node = node(name, "1");
+        node.labels = [("zone", zone), ("disk", disk)].into_iter().collect();
+        node
+    };
+    let nodes = [labelled("a", "x", "ssd"), labelled("b", "y", "hdd")];
+    let one = json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}});
+    let spread = |fields: Value| {
+        let mut one = one.clone();
+        one["labelSelector"] = json!({"matchLabels": {"app": "web"}});
+        let mut fields = fields;
+        fields["topologySpreadConstraints"] = json!([one]);
+        let mut pod = pod("new", "100m", fields);
+        pod.labels = [("app", "web")].into_iter().collect();
+        pod
+    };
+    let mut there = pod("there", "100m", on("a"));
+    there.labels = [("app", "web")].into_iter().collect();
+    let (objects, terms) = (
+        SchedulingObjects::default(),
+        json!([{"matchExpressions": [
+        {"key": "disk", "operator": "In", "values": ["ssd"]}]}]),
+    );
+    let state = state(&nodes, [&there], &objects);
+    let fits = |fields: Value| state.feasibility(&spread(fields)).node.map(|node| node.to_string());
+    assert_eq!(fits(json!({})), Some("b".into()), "the other zone has fewer pods");
+    assert_eq!(fits(json!({"nodeSelector": {"disk": "ssd"}})), Some("a".into()));
+    let affinity =
+        json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
+    assert_eq!(fits(json!({"affinity": affinity})), Some("a".into()));
+}
+
+#[test]
+fn preemption_is_told_in_a_sentence() {
+    let budget = |name: &str| {
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}}, "status": {"disruptionsAllowed": 0}})
+    };
+    let plain = SchedulingObjects::default();
+    let guarded = objects([budget("web")]);
+    let nodes = [node("a", "1")];
+    let web = |name: &str, cpu: &str, priority: i32| {
+        let mut pod = pod(name, cpu, json!({"nodeName": "a", "priority": priority}));
+        pod.labels = [("app", "web")].into_iter().collect();
+        pod
+    };
+    let told = |pods: &[&Pod], objects: &SchedulingObjects, cpu: &str, fields: Value| {
+        let answer = state(&nodes, pods.iter().copied(), objects).feasibility(&pod("new", cpu, fields));
+        answer.preemption.unwrap().to_string()
+    };
+    let (one, two) = (web("one", "500m", 0), web("two", "500m", 0));
+    let important = json!({"priority": 10});
+    assert_eq!(told(&[&one], &plain, "600m", important.clone()), "preempts shop/one");
+    assert_eq!(told(&[&one, &two], &plain, "1", important.clone()), "preempts shop/one, shop/two");
+    let against_one = "preempts shop/one (against a PodDisruptionBudget)";
+    assert_eq!(told(&[&one], &guarded, "600m", important.clone()), against_one);
+    let against_two = "preempts shop/one, shop/two (against 2 PodDisruptionBudgets)";
+    assert_eq!(told(&[&one, &two], &guarded, "1", important.clone()), against_two);
+    let never = json!({"priority": 10, "preemptionPolicy": "Never"});
+    assert_eq!(told(&[&one], &plain, "600m", never), "preempts no pods: its preemptionPolicy is Never");
+    assert_eq!(told(&[&one], &plain, "600m", json!({})), "preempts no pods: none has a lower priority");
+    assert_eq!(told(&[], &plain, "2", important.clone()), "preempts no pods: that would not help");
+    let (high, low) = (web("high", "500m", 20), web("low", "500m", 0));
+    let neither = "preempts no pods: without those of lower priority it would not fit either";
+    assert_eq!(told(&[&high, &low], &plain, "600m", important), neither);
+    let (mut going, mut new) = (web("going", "500m", 0), pod("new", "600m", json!({"priority": 10})));
+    let status = json!({"nominatedNodeName": "a"});
+    for (pod, status) in [
+        (
+            &mut going,
+            json!({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]}),
+        ),
+        (&mut new, status),
+    ] {
+        let mut value: Value = serde_json::to_value(&*pod).unwrap();
+        value["status"] = status;
+        *pod = read(value);
+    }
+    going.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
+    let answer = state(&nodes, [&going], &plain).feasibility(&new);
+    assert_eq!(answer.preemption.unwrap().to_string(), "waits for shop/going, which it has preempted");
+}
+
+#[test]
+fn pods_that_exclude_each_other_over_nodes_do_not_all_fit_for_sure() {
+    let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop",
+        "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"volumeName": "disk", "accessModes": ["ReadWriteOncePod"]}, "status": {"phase": "Bound"}});
+    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "disk"}, "status": {"phase": "Bound"}});
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}});
+    let (objects, mut nodes) = (objects([claim, volume, class]), [node("a", "1"), node("b", "1")]);
+    for node in &mut nodes {
+        node.labels = [("zone", "x"), ("kubernetes.io/hostname", &*node.name)].into_iter().collect();
+    }
+    let state = state(&nodes, [], &objects);
+    let is_sure = |fields: Value| {
+        let mut new = pod("new", "100m", fields);
+        new.labels = [("app", "agent")].into_iter().collect();
+        let mut alike = state.pods_like(&new);
+        let answer = alike.on("a");
+        assert!(answer.would_fit, "{answer}");
+        assert_eq!(answer.unknown, alike.unknown_on("a"));
+        !answer.unknown.contains(&UnknownFact::OwnPods)
+    };
+    let own = json!({"matchLabels": {"app": "agent"}});
+    let anti = |key: &str, selector: &Value| {
+        let terms = json!([{"topologyKey": key, "labelSelector": selector}]);
+        json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}})
+    };
+    assert!(is_sure(json!({})));
+    assert!(is_sure(anti("kubernetes.io/hostname", &own)), "each is on a node of its own");
+    assert!(!is_sure(anti("zone", &own)));
+    assert!(is_sure(anti("zone", &json!({"matchLabels": {"app": "web"}}))));
+    let spread = |policy: &str, selector: &Value| {
+        let constraint = json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": selector, "nodeAffinityPolicy": policy});
+        json!({"topologySpreadConstraints": [constraint]})
+    };
+    assert!(is_sure(spread("Honor", &own)), "only the node of the pod counts");
+    assert!(!is_sure(spread("Ignore", &own)));
+    assert!(is_sure(spread("Ignore", &json!({"matchLabels": {"app": "web"}}))));
+    assert!(!is_sure(json!({"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]})));
 }

@@ -131,6 +131,13 @@ fn add(counts: &mut Topology, term: &PodAffinityTerm, node: &Node, by: i64) {
     }
 }
 
+/// Whether a pod's anti-affinity excludes pods like itself from other nodes.
+pub(in super::super) fn excludes_itself(incoming: &Incoming<'_>) -> bool {
+    let mut over_nodes =
+        incoming.spec.pod_anti_affinity.iter().filter(|term| term.topology_key != "kubernetes.io/hostname");
+    over_nodes.any(|term| selects(incoming.state, term, incoming.pod, incoming.pod))
+}
+
 /// Whether a term of a pod selects another pod.
 fn selects(state: &ClusterState<'_>, term: &PodAffinityTerm, owner: &Pod, other: &Pod) -> bool {
     let is_selected = || term.selector.as_ref().is_some_and(|selector| selector.matches(&other.labels));

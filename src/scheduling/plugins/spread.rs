@@ -105,6 +105,12 @@ impl SpreadCounts {
     }
 }
 
+/// Whether pods like this one count for each other on different nodes.
+pub(in super::super) fn counts_itself(incoming: &Incoming<'_>) -> bool {
+    let mut over_nodes = incoming.spec.topology_spread.iter().filter(|constraint| constraint.counts_excluded_nodes);
+    over_nodes.any(|constraint| constraint.selector.as_ref().is_some_and(|own| own.matches(&incoming.pod.labels)))
+}
+
 /// Counts the matching pods for each value of the label. Terminating pods do not count, and an empty selector selects none.
 fn count<'n>(
     incoming: &Incoming<'_>,
