@@ -128,7 +128,9 @@ fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<
         let width = running.iter().map(|(_, name)| name.chars().count()).max().unwrap_or(0);
         for (key, name) in running {
             let line = format!("  {name:width$}  {}", amounts(overhead.requests_of(key)));
-            writeln!(out, "{}", line.trim_end())?;
+            let added: Vec<_> = overhead.added_to(key).iter().map(escape_control).collect();
+            let added = if added.is_empty() { String::new() } else { format!("  {DIM}({}){DIM:#}", added.join("; ")) };
+            writeln!(out, "{}{added}", line.trim_end())?;
         }
         room(out, overhead, all)?;
         let mut refused = IndexMap::<_, Vec<_>>::new();

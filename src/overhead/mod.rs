@@ -14,7 +14,7 @@ use crate::{
     },
     placement::{PlacementReason, PlacementRules},
     planner::Snapshot,
-    scheduling::{AdmissionChange, Admitted, ClusterState, SchedulingObjects},
+    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, ClusterState, SchedulingObjects},
     settings::Settings,
 };
 
@@ -64,8 +64,8 @@ struct FleetMember {
     requests: AmountsByIndex,
     /// A pod by the template after admission, for no node in particular.
     pod: Pod,
-    /// Why admission refuses it.
-    refusal: Option<String>,
+    /// What admission adds to what it requests.
+    added: Vec<AdmissionChange>,
     /// Whether more than room can keep its pod off a node where it should run.
     has_rules: bool,
     ports: Vec<HostPort>,
@@ -77,6 +77,8 @@ struct FleetMember {
 struct PlacementGroup {
     rules: PlacementRules,
     mode: SyncMode,
+    /// Why admission refuses their pods.
+    not_admitted: Option<AdmissionRefusal>,
     count: usize,
     requests: AmountsByIndex,
 }
@@ -119,6 +121,8 @@ pub enum Refusal {
     SelectsAllPods,
     /// The namespace that was given is not the DaemonSet's, so that its node selector is not known.
     OtherNamespace,
+    /// Admission refuses its pods, so that none are created.
+    NotAdmitted(AdmissionRefusal),
 }
 
 /// A template whose requests cannot be read. The API server refuses such a template.
@@ -159,27 +163,25 @@ impl DaemonSetFleet {
                 mode: SyncMode::of(daemonset, namespace),
                 spec: spec_of(&daemonset.template),
                 pod: PodBlueprint::new(daemonset, &daemonset.template, "").pod("", ""),
-                refusal: None,
-                is_narrowed: false,
+                not_admitted: None,
+                changes: Vec::new(),
             }
         }))
     }
 
     /// Creates a fleet from the DaemonSets of snapshots of one cluster, each with its settings. With
     /// [scheduling facts](Snapshot::scheduling) it counts what admission makes of the pods: what LimitRanges and RuntimeClasses
-    /// add.
+    /// add, and which pods are refused. How much room a ResourceQuota has does not depend on the node, and does not count.
     pub fn of<'a>(snapshots: impl IntoIterator<Item = Snapshot<'a>>) -> Self {
         Self::build(snapshots.into_iter().map(|snapshot| {
             let daemonset = snapshot.daemonset;
             let none = SchedulingObjects::default();
             let objects = snapshot.scheduling.map_or(&none, ClusterState::objects);
-            let (pod, refusal, changes) = match snapshot.admitted_pod(objects) {
+            let (pod, not_admitted, changes) = match snapshot.admitted_pod(objects) {
                 Some((pod, Admitted { refusal, changes, .. })) => (pod, refusal, changes),
                 None => (Pod::new(daemonset.namespace.clone(), ""), None, Vec::new()),
             };
-            let is_narrowed = changes.iter().any(|change| matches!(change, AdmissionChange::NodeSelector { .. }));
-            // How much room a quota has does not depend on the node.
-            let refusal = refusal.filter(|refusal| !refusal.is_of_room()).map(|refusal| refusal.to_string());
+            let not_admitted = not_admitted.filter(|refusal| !refusal.is_of_room());
             let admitted = pod.spec.as_deref().cloned();
             Candidate {
                 key: daemonset.key(),
@@ -187,8 +189,8 @@ impl DaemonSetFleet {
                 mode: SyncMode::of(daemonset, snapshot.namespace),
                 spec: spec_of(&daemonset.template).map(|spec| admitted.unwrap_or(spec)),
                 pod,
-                refusal,
-                is_narrowed,
+                not_admitted,
+                changes,
             }
         }))
     }
@@ -196,34 +198,41 @@ impl DaemonSetFleet {
     fn build(candidates: impl Iterator<Item = Candidate>) -> Self {
         let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
         let mut all: Vec<_> = candidates
-            .map(|Candidate { key, rules, mode, spec, mut pod, refusal, is_narrowed }| {
+            .map(|Candidate { key, rules, mode, spec, mut pod, not_admitted, changes }| {
                 let spec = spec.unwrap_or_else(|source| {
                     fleet.problems.push(RequestsError { daemonset: key.clone(), source });
                     PodSpec::default()
                 });
                 (pod.namespace, pod.name) = (key.namespace.clone(), key.name.clone());
-                (key, rules, mode, spec.requests(), spec, (pod, refusal, is_narrowed))
+                (key, (rules, mode, not_admitted), spec.requests(), spec, pod, changes)
             })
             .collect();
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         fleet.problems.sort_by(|a, b| a.daemonset.cmp(&b.daemonset));
-        let resources = all.iter().flat_map(|(_, _, _, requests, ..)| requests.iter());
+        let resources = all.iter().flat_map(|(_, _, requests, ..)| requests.iter());
         fleet.resources = resources.map(|(resource, _)| resource.clone()).collect();
         fleet.resources.sort();
         fleet.resources.dedup();
-        for (key, rules, mode, requests, spec, (pod, refusal, is_narrowed)) in all {
+        for (key, (rules, mode, not_admitted), requests, spec, pod, changes) in all {
             let requests: Vec<_> = fleet.resources.iter().map(|resource| requests.get(resource)).collect();
             let (ports, priority) = (spec.host_ports().cloned().collect(), spec.priority.unwrap_or_default());
-            let group = fleet.group(rules, mode, &requests);
-            let has_rules = refusal.is_some()
-                || is_narrowed
+            let group = fleet.group(rules, mode, not_admitted, &requests);
+            let has_rules = changes.iter().any(|change| matches!(change, AdmissionChange::NodeSelector { .. }))
                 || !spec.pod_affinity.is_empty()
                 || !spec.pod_anti_affinity.is_empty()
                 || !spec.topology_spread.is_empty()
                 || !spec.scheduling_gates.is_empty();
-            fleet.members.push(FleetMember { key, group, requests, pod, refusal, has_rules, ports, priority });
+            let adds = |change: &AdmissionChange| {
+                matches!(change, AdmissionChange::Defaults { .. } | AdmissionChange::Overhead { .. })
+            };
+            let added = changes.into_iter().filter(adds).collect();
+            fleet.members.push(FleetMember { key, group, requests, pod, added, has_rules, ports, priority });
         }
         fleet
+    }
+
+    fn member(&self, daemonset: &Key) -> Option<&FleetMember> {
+        self.members.iter().find(|member| member.key == *daemonset)
     }
 
     /// Returns the DaemonSets whose requests cannot be read, by namespace and name.
@@ -232,16 +241,24 @@ impl DaemonSetFleet {
     }
 
     /// Adds a DaemonSet with these rules to its group. Returns the group's index.
-    fn group(&mut self, rules: PlacementRules, mode: SyncMode, requests: &AmountsByIndex) -> usize {
+    fn group(
+        &mut self,
+        rules: PlacementRules,
+        mode: SyncMode,
+        not_admitted: Option<AdmissionRefusal>,
+        requests: &AmountsByIndex,
+    ) -> usize {
         let known = self.groups.iter_mut().enumerate();
-        let mut known = known.filter(|(_, group)| group.mode == mode && group.rules == rules);
+        let is_alike =
+            |group: &PlacementGroup| group.mode == mode && group.not_admitted == not_admitted && group.rules == rules;
+        let mut known = known.filter(|(_, group)| is_alike(group));
         if let Some((index, group)) = known.next() {
             group.count += 1;
             add(&mut group.requests, requests);
             return index;
         }
         drop(known);
-        self.groups.push(PlacementGroup { rules, mode, count: 1, requests: requests.clone() });
+        self.groups.push(PlacementGroup { rules, mode, not_admitted, count: 1, requests: requests.clone() });
         self.groups.len() - 1
     }
 
@@ -255,7 +272,8 @@ impl DaemonSetFleet {
             sums: vec![Quantity::default(); self.resources.len()],
         };
         for group in &self.groups {
-            let runs = group.mode == SyncMode::Reconcile && group.rules.verdict(node).should_run();
+            let is_created = group.mode == SyncMode::Reconcile && group.not_admitted.is_none();
+            let runs = is_created && group.rules.verdict(node).should_run();
             overhead.run.push(runs);
             if runs {
                 overhead.count += group.count;
@@ -273,9 +291,9 @@ struct Candidate {
     mode: SyncMode,
     spec: Result<PodSpec, serde_json::Error>,
     pod: Pod,
-    refusal: Option<String>,
-    /// Whether admission adds a node selector, which the controller does not see.
-    is_narrowed: bool,
+    not_admitted: Option<AdmissionRefusal>,
+    /// What admission changes.
+    changes: Vec<AdmissionChange>,
 }
 
 /// Reads what the pods of a template request. The API server refuses negative amounts.
@@ -311,10 +329,15 @@ impl<'f> Overhead<'f> {
 
     /// Returns what one DaemonSet requests: pairs of a resource and an amount.
     pub fn requests_of(&self, daemonset: &Key) -> impl Iterator<Item = (&'f Text, Quantity)> {
-        let DaemonSetFleet { members, resources, .. } = self.fleet;
-        let member = members.iter().find(|member| member.key == *daemonset);
+        let resources = &self.fleet.resources;
+        let member = self.fleet.member(daemonset);
         let requests = member.into_iter().flat_map(|member| resources.iter().zip(member.requests.iter().copied()));
         requests.filter(|(_, amount)| !amount.is_zero())
+    }
+
+    /// Returns what of these requests admission adds: the defaults of LimitRanges, and the overhead of a RuntimeClass.
+    pub fn added_to(&self, daemonset: &Key) -> &'f [AdmissionChange] {
+        self.fleet.member(daemonset).map(|member| member.added.as_slice()).unwrap_or_default()
     }
 
     /// Returns the sum of the requests of the DaemonSets that would run, by resource. `pods` is the number of pods.
@@ -328,12 +351,15 @@ impl<'f> Overhead<'f> {
     pub fn refused(&self) -> impl Iterator<Item = (&'f Key, Refusal)> {
         let refused = self.fleet.members.iter().filter(|member| self.run.get(member.group) == Some(&false));
         refused.filter_map(|member| {
-            let PlacementGroup { mode, rules, .. } = self.fleet.groups.get(member.group)?;
+            let PlacementGroup { mode, rules, not_admitted, .. } = self.fleet.groups.get(member.group)?;
             let refusal = match mode {
                 SyncMode::LeaveAlone => Refusal::SelectsAllPods,
                 SyncMode::OtherNamespace => Refusal::OtherNamespace,
                 SyncMode::CollectDependents | SyncMode::AwaitFinalizers => Refusal::BeingDeleted,
-                SyncMode::Reconcile => Refusal::NotPlaced(rules.reason(self.node)),
+                SyncMode::Reconcile => match not_admitted {
+                    Some(refusal) if rules.verdict(self.node).should_run() => Refusal::NotAdmitted(refusal.clone()),
+                    _ => Refusal::NotPlaced(rules.reason(self.node)),
+                },
             };
             Some((&member.key, refusal))
         })
@@ -358,6 +384,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotPlaced(reason) => reason.fmt(f),
+            Self::NotAdmitted(refusal) => write!(f, "{} refuses its pods: {refusal}", refusal.plugin),
             Self::BeingDeleted => f.write_str("the DaemonSet is being deleted"),
             Self::OtherNamespace => f.write_str("another namespace than the DaemonSet's was given"),
             Self::SelectsAllPods => {
@@ -374,6 +401,8 @@ impl Serialize for Overhead<'_> {
         struct Running<'a> {
             daemon_set: &'a Key,
             requests: ResourceList,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            added: Vec<String>,
         }
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -387,6 +416,7 @@ impl Serialize for Overhead<'_> {
         let running = self.running().map(|daemon_set| Running {
             daemon_set,
             requests: self.requests_of(daemon_set).map(|(resource, amount)| (resource.clone(), amount)).collect(),
+            added: self.added_to(daemon_set).iter().map(ToString::to_string).collect(),
         });
         let refused = self.refused().map(|(daemon_set, refusal)| {
             let (message, reasons) = (refusal.to_string(), self.reasons_against(daemon_set));

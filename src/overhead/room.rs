@@ -95,7 +95,7 @@ impl<'f> Overhead<'f> {
         conflicts
     }
 
-    /// Returns the DaemonSets whose pods would not be created and bound, if the pods are bound by priority, and by name where
+    /// Returns the DaemonSets whose pods would be created and not bound, if the pods are bound by priority, and by name where
     /// that is equal. Among equals the scheduler takes the pod first that was created first, so that others may be left out.
     pub fn pending(&self) -> Vec<PendingDaemonSet> {
         if self.fits() == Some(true) { Vec::new() } else { self.bound_in_order() }
@@ -115,14 +115,12 @@ impl<'f> Overhead<'f> {
         for member in members {
             let mut pod = member.pod.clone();
             pod.node = PodNode::Intended(self.node.name.clone());
-            let reasons: Vec<_> = match &member.refusal {
-                Some(refusal) => vec![refusal.clone()],
-                None if has_room && !member.has_rules => Vec::new(),
-                None => {
-                    let state = ClusterState::new([self.node], &bound, [], &objects);
-                    let blockers = state.blockers(&pod, &self.node.name);
-                    blockers.iter().flat_map(SchedulingBlocker::reasons).collect()
-                }
+            let reasons: Vec<_> = if has_room && !member.has_rules {
+                Vec::new()
+            } else {
+                let state = ClusterState::new([self.node], &bound, [], &objects);
+                let blockers = state.blockers(&pod, &self.node.name);
+                blockers.iter().flat_map(SchedulingBlocker::reasons).collect()
             };
             if reasons.is_empty() {
                 pod.node = PodNode::Bound(self.node.name.clone());
@@ -143,8 +141,7 @@ impl<'f> Overhead<'f> {
 
     /// Returns all reasons why a DaemonSet would not run: each placement rule that does not hold.
     pub fn reasons_against(&self, daemonset: &Key) -> Vec<String> {
-        let member = self.fleet.members.iter().find(|member| member.key == *daemonset);
-        let group = member.and_then(|member| self.fleet.groups.get(member.group));
+        let group = self.fleet.member(daemonset).and_then(|member| self.fleet.groups.get(member.group));
         let Some(PlacementGroup { mode: SyncMode::Reconcile, rules, .. }) = group else { return Vec::new() };
         let failures = rules.checks(self.node).into_iter().filter_map(|check| check.failure);
         failures.map(|failure| failure.to_string()).collect()

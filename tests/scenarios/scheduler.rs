@@ -5,7 +5,8 @@ use daemonplan::{
     manifest::Manifests,
     model::{Namespace, Node, Pod, PodSpec, ResourceList},
     scheduling::{
-        Agreement, Amounts, ClusterState, Plugin, PodAdmission, SchedulingObjects, SchedulingVerdict, UnknownFact,
+        Agreement, Amounts, ClusterState, Plugin, PodAdmission, Preemption, SchedulingObjects, SchedulingVerdict,
+        UnknownFact,
     },
 };
 use serde::de::DeserializeOwned;
@@ -470,6 +471,11 @@ fn preemption_is_told_in_a_sentence() {
     going.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
     let answer = state(&nodes, [&going], &plain).feasibility(&new);
     assert_eq!(answer.preemption.unwrap().to_string(), "waits for shop/going, which it has preempted");
+    let mut equal = going.spec.as_deref().unwrap().clone();
+    equal.priority = Some(10);
+    going.spec = Some(equal.into());
+    let answer = state(&nodes, [&going], &plain).feasibility(&new);
+    assert_eq!(answer.preemption.unwrap().to_string(), "preempts no pods: none has a lower priority");
 }
 
 #[test]
@@ -511,4 +517,42 @@ fn pods_that_exclude_each_other_over_nodes_do_not_all_fit_for_sure() {
     assert!(!is_sure(spread("Ignore", &own)));
     assert!(is_sure(spread("Ignore", &json!({"matchLabels": {"app": "web"}}))));
     assert!(!is_sure(json!({"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]})));
+}
+
+#[test]
+fn of_several_nodes_preemption_takes_the_one_where_it_does_least_harm() {
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"selector": {"matchLabels": {"app": "guarded"}}}, "status": {"disruptionsAllowed": 0}});
+    let objects = objects([budget]);
+    let nodes = [node("a", "1"), node("b", "1")];
+    let new = pod("new", "1", json!({"priority": 10}));
+    // The pods of a node share it; each has a priority, and the minute of its start.
+    let on_node = |node: &str, pods: &[(i32, u32)]| {
+        let cpu = format!("{}m", 1000 / pods.len());
+        let pods = pods.iter().zip(1..).map(|((priority, minute), number)| {
+            let mut pod = pod(&format!("{node}-{number}"), &cpu, json!({"nodeName": node, "priority": priority}));
+            pod.started = Some(format!("2026-01-02T03:{minute:02}:05Z").parse().unwrap());
+            pod
+        });
+        pods.collect::<Vec<_>>()
+    };
+    let preempts_on = |a: &[Pod], b: &[Pod]| {
+        let answer = state(&nodes, a.iter().chain(b), &objects).feasibility(&new);
+        match answer.preemption {
+            Some(Preemption::Preempts { node, .. }) => node.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let least_harm = |a: &[(i32, u32)], b: &[(i32, u32)]| preempts_on(&on_node("a", a), &on_node("b", b));
+    let mut guarded = on_node("a", &[(1, 0)]);
+    guarded[0].labels = [("app", "guarded")].into_iter().collect();
+    assert_eq!(preempts_on(&guarded, &on_node("b", &[(9, 0)])), "b", "a budget counts first");
+    assert_eq!(least_harm(&[(5, 0)], &[(3, 0), (3, 0)]), "b", "then the highest priority");
+    assert_eq!(least_harm(&[(3, 0), (2, 0)], &[(3, 0), (1, 0)]), "b", "then the sum of the priorities");
+    assert_eq!(least_harm(&[(3, 0), (-5, 0)], &[(3, 0)]), "b", "a negative one makes more pods no better");
+    assert_eq!(least_harm(&[(3, 0), (i32::MIN, 0)], &[(3, 0)]), "b", "then the number of pods");
+    assert_eq!(least_harm(&[(3, 1)], &[(3, 2)]), "b", "then the latest start");
+    assert_eq!(least_harm(&[(3, 1), (1, 9)], &[(3, 2), (1, 0)]), "b", "of the most important pods");
+    assert_eq!(least_harm(&[(3, 0)], &[(3, 0)]), "a", "then the name of the node");
 }

@@ -53,9 +53,9 @@ fn it_says_what_does_not_fit_and_what_is_left() {
     assert_eq!(
         out,
         "small: 3 of 3 DaemonSets would run: cpu 2600m, memory 3Gi, pods 3
-  mon/a  cpu 1500m, memory 1Gi
-  mon/b  cpu 1, memory 1Gi
-  mon/c  cpu 100m, memory 1Gi
+  mon/a  cpu 1500m, memory 1Gi  (LimitRanger sets memory request for container main)
+  mon/b  cpu 1, memory 1Gi  (LimitRanger sets memory request for container main)
+  mon/c  cpu 100m, memory 1Gi  (LimitRanger sets memory request for container main)
   ! mon/a and mon/c both need port 9100: one of their pods never starts
   ! do not fit: cpu 2600m of 2
   ! Pending, if bound by priority and name: mon/b: Insufficient cpu
@@ -66,10 +66,34 @@ fn it_says_what_does_not_fit_and_what_is_left() {
     let report = &json(&args)["overheads"][0];
     assert_eq!((&report["fits"], &report["lacking"][0]["requested"]), (&false.into(), &"2600m".into()));
     assert_eq!(report["left"]["memory"], "5Gi");
+    assert_eq!(report["running"][0]["added"][0], "LimitRanger sets memory request for container main");
     let (out, ..) = run(&mut daemonplan(&args[..5]));
     assert!(out.contains("taint starting:NoExecute is not tolerated"), "{out}");
     let (_, errors, _) = run(&mut daemonplan(&[&args[..5], &["--startup-taint", "starting:NoSchedule"]].concat()));
     assert!(errors.contains("--startup-taint starting:NoSchedule: no node has this taint"), "{errors}");
+}
+
+#[test]
+fn a_daemonset_whose_pods_admission_refuses_does_not_count() {
+    let fleet =
+        fleet(&[("a", "500m", 9100), ("b", "100m", 9200)]).replace("memory: 1Gi}", "memory: 1Gi}, max: {cpu: 300m}");
+    let (_folder, input) = file(&fleet);
+    let (_other_folder, node) =
+        file("kind: Node\nmetadata: {name: large}\nstatus: {allocatable: {cpu: 2, memory: 8Gi, pods: 110}}");
+    let args = ["overhead", "-f", &input, "--node", &node];
+    let (out, errors, code) = run(&mut daemonplan(&args));
+    assert_eq!((errors.as_str(), code), ("", 0));
+    assert_eq!(
+        out,
+        "large: 1 of 2 DaemonSets would run: cpu 100m, memory 1Gi, pods 1
+  mon/b  cpu 100m, memory 1Gi  (LimitRanger sets memory request for container main; cpu limit for container main)
+  left: cpu 1900m, memory 7Gi, pods 109
+  not mon/a: validation refuses its pods: spec.containers[0].resources.requests: Invalid value: \"500m\": must be less \
+         than or equal to cpu limit of 300m
+"
+    );
+    let refused = &json(&args)["overheads"][0]["refused"][0];
+    assert_eq!((&refused["refusal"], &refused["reason"]["plugin"]), (&"NotAdmitted".into(), &"validation".into()));
 }
 
 #[test]
