@@ -1,16 +1,16 @@
 //! The default scheduler's half: agreement with the second implementation, and properties of verdicts and remedies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daemonplan::{
     Cluster, Settings,
-    model::{Namespace, Node, Pod},
-    scheduling::{ClusterState, Plugin, RemedyChange, SchedulingObjects},
+    model::{Namespace, Node, Pod, PodDisruptionBudget},
+    scheduling::{ClusterState, Plugin, Preemption, RemedyChange, SchedulingObjects},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::reference_scheduler::{Facts, blockers};
+use super::reference_scheduler::{Facts, blockers, victims};
 
 fn labels() -> impl Strategy<Value = Value> {
     let pairs = (select(vec!["web", "agent"]), option::of(select(vec!["front", "back"])));
@@ -209,6 +209,35 @@ impl Read {
     }
 }
 
+fn budgets() -> impl Strategy<Value = Vec<Value>> {
+    let budget = (select(vec!["default", "shop"]), selectors(), 0..3).prop_map(|(namespace, selector, allowed)| {
+        json!({
+            "metadata": {"namespace": namespace},
+            "spec": {"selector": selector}, "status": {"disruptionsAllowed": allowed},
+        })
+    });
+    vec(budget, 0..3).prop_map(|mut budgets| {
+        for (number, budget) in budgets.iter_mut().enumerate() {
+            budget["metadata"]["name"] = json!(format!("budget-{number}"));
+        }
+        budgets
+    })
+}
+
+/// Lets no two pods of a node have ports of its own.
+fn only_first_has_ports(pods: &mut [Value]) {
+    let mut seen = BTreeSet::new();
+    for pod in pods {
+        let node = pod["spec"]["nodeName"].to_string();
+        let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+        if containers.iter().any(|container| container.get("ports").is_some()) && !seen.insert(node) {
+            for container in containers {
+                container.as_object_mut().unwrap().remove("ports");
+            }
+        }
+    }
+}
+
 fn pod(json: &Value) -> Pod {
     serde_json::from_value(json.clone()).unwrap()
 }
@@ -255,6 +284,34 @@ proptest! {
     fn plugins_refuse_what_the_second_implementation_refuses((facts, pending, target) in clusters()) {
         let expected: Vec<_> = blockers(&facts, &pending, &target).into_iter().collect();
         prop_assert_eq!(Read::of(&facts).refusals(&pod(&pending)), expected);
+    }
+
+    #[test]
+    fn preemption_takes_the_pods_that_the_second_implementation_takes(
+        (mut facts, mut pending, target) in clusters(),
+        ranks in vec((0..3, option::weighted(0.8, 0..3)), 7),
+        priority in 0..4,
+        budgets in budgets(),
+    ) {
+        only_first_has_ports(&mut facts.pods);
+        for (other, (priority, minute)) in facts.pods.iter_mut().zip(ranks) {
+            other["spec"]["priority"] = json!(priority);
+            let start = minute.map(|minute| format!("2026-01-02T03:0{minute}:05Z"));
+            set(&mut other["status"], "startTime", start);
+        }
+        pending["spec"]["priority"] = json!(priority);
+        pending["spec"]["topologySpreadConstraints"] = json!([]);
+        let mut read = Read::of(&facts);
+        for budget in self::read::<PodDisruptionBudget>(&budgets) {
+            read.objects.add(budget);
+        }
+        let found = match read.state().feasibility(&pod(&pending)).preemption {
+            Some(Preemption::Preempts { victims, budget_violations, .. }) => {
+                Some((victims.iter().map(|victim| victim.name.to_string()).collect(), budget_violations))
+            }
+            _ => None,
+        };
+        prop_assert_eq!(found, victims(&facts, &budgets, &pending, &target));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 #![allow(unreachable_pub)] // tests have no public API
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use daemonplan::model::Quantity;
 use serde_json::Value;
@@ -55,6 +58,69 @@ pub fn blockers(facts: &Facts, pod: &Value, target: &str) -> BTreeMap<String, Ve
         reasons.sort_unstable();
     }
     found
+}
+
+/// The pods of the target that leave for a pod that does not fit there, by name, and how many of them a budget protects.
+/// `None` if that does not help.
+///
+/// The scheduler counts a little differently while it tries this out: pods that spread, and nodes where two pods hold one port,
+/// are left to its recorded answers.
+pub fn victims(facts: &Facts, budgets: &[Value], pod: &Value, target: &str) -> Option<(BTreeSet<String>, usize)> {
+    const ORDER: [&str; 6] =
+        ["NodeUnschedulable", "TaintToleration", "NodeAffinity", "NodePorts", "NodeResourcesFit", "InterPodAffinity"];
+    let refused = blockers(facts, pod, target);
+    let first = ORDER.into_iter().find(|plugin| refused.contains_key(*plugin))?;
+    let is_movable = match first {
+        "NodePorts" => true,
+        "NodeResourcesFit" => {
+            let node = facts.nodes.iter().find(|node| name(node) == target)?;
+            !resources(node, pod, &[]).iter().any(|reason| reason.starts_with("Insufficient"))
+        }
+        "InterPodAffinity" => refused[first] != ["node(s) didn't match pod affinity rules"],
+        _ => false,
+    };
+    let counts: BTreeSet<_> = live(facts).into_iter().map(name).collect();
+    let is_lower =
+        |other: &Value| node_of(other) == target && counts.contains(name(other)) && priority(other) < priority(pod);
+    let (mut lower, stay): (Vec<_>, Vec<_>) = facts.pods.iter().cloned().partition(is_lower);
+    let mut rest = Facts { pods: stay, ..facts.clone() };
+    if !is_movable || lower.is_empty() || !blockers(&rest, pod, target).is_empty() {
+        return None;
+    }
+    lower.sort_by_key(|other| {
+        let started = other["status"]["startTime"].as_str().map(str::to_owned);
+        let name = (namespace(other).to_owned(), name(other).to_owned());
+        (Reverse(priority(other)), started.is_none(), started, name)
+    });
+    let mut allowed: Vec<_> = budgets.iter().map(|own| own["status"]["disruptionsAllowed"].as_i64().unwrap()).collect();
+    let (guarded, free): (Vec<_>, Vec<_>) = lower.into_iter().partition(|other| {
+        let mut is_guarded = false;
+        for (budget, allowed) in budgets.iter().zip(&mut allowed) {
+            let selector = &budget["spec"]["selector"];
+            let selects = !is_empty(selector) && matches(selector, &other["metadata"]["labels"]);
+            if selects && namespace(budget) == namespace(other) {
+                *allowed -= 1;
+                is_guarded |= *allowed < 0;
+            }
+        }
+        is_guarded
+    });
+    let (mut victims, mut violations) = (BTreeSet::new(), 0);
+    let in_order = guarded.into_iter().map(|other| (other, 1)).chain(free.into_iter().map(|other| (other, 0)));
+    for (other, violation) in in_order {
+        let its_name = name(&other).to_owned();
+        rest.pods.push(other);
+        if !blockers(&rest, pod, target).is_empty() {
+            rest.pods.pop();
+            victims.insert(its_name);
+            violations += violation;
+        }
+    }
+    Some((victims, violations))
+}
+
+fn priority(pod: &Value) -> i64 {
+    pod["spec"]["priority"].as_i64().unwrap_or_default()
 }
 
 fn name(object: &Value) -> &str {
