@@ -98,6 +98,13 @@ pub enum RemedyChange {
         #[serde(serialize_with = "as_texts")]
         pods: Vec<Key>,
     },
+    /// The node gets a label that the pod's node selector requires.
+    Label {
+        /// The key.
+        key: Text,
+        /// The value.
+        value: Text,
+    },
     /// The node is uncordoned.
     Uncordon,
     /// The scheduling gates are removed.
@@ -144,6 +151,7 @@ impl fmt::Display for RemedyChange {
             Self::MorePods { count: 1 } => f.write_str("the node allows 1 pod more"),
             Self::MorePods { count } => write!(f, "the node allows {count} pods more"),
             Self::Tolerate { taint } => write!(f, "it tolerates the taint {taint}"),
+            Self::Label { key, value } => write!(f, "the node has the label {key}={value}"),
             Self::Uncordon => f.write_str("the node is uncordoned"),
             Self::RemoveGates { gates } => write!(f, "the scheduling gates {} are removed", gates.join(", ")),
         }
@@ -211,6 +219,12 @@ fn fixed_changes(incoming: &Incoming<'_>, info: NodeInfo<'_>, causes: &[&Cause])
                 );
                 let taints = taints.filter(|taint| !(info.node.unschedulable && taint.is_cordon()));
                 changes.extend(taints.map(|taint| RemedyChange::Tolerate { taint: taint.clone() }));
+            }
+            Cause::NodeSelector { .. } => {
+                let lacking = incoming.spec.node_selector.iter();
+                let lacking = lacking.filter(|(key, value)| info.node.labels.get_text(key) != Some(*value));
+                changes
+                    .extend(lacking.map(|(key, value)| RemedyChange::Label { key: key.clone(), value: value.clone() }));
             }
             _ => return None,
         }
@@ -318,6 +332,7 @@ fn with_changes<T>(
                 node.unschedulable = false;
                 node.taints.retain(|taint| !taint.is_cordon());
             }
+            RemedyChange::Label { key, value } => node.labels = node.labels.with(key.clone(), value.clone()),
             RemedyChange::RemoveGates { .. } => spec.scheduling_gates.clear(),
             RemedyChange::Tolerate { taint } => spec.tolerations.push(Toleration::new(taint.key.clone())),
             RemedyChange::MorePods { count } => {

@@ -391,6 +391,7 @@ proptest! {
                     RemedyChange::DeletionEnds { pods } => {
                         changed.pods.retain(|other| pods.iter().all(|gone| other["metadata"]["name"] != *gone.name));
                     }
+                    RemedyChange::Label { key, value } => node["metadata"]["labels"][&**key] = json!(value),
                     RemedyChange::Uncordon => node["spec"]["unschedulable"] = json!(false),
                     other => panic!("{other:?}"),
                 }

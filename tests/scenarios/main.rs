@@ -25,6 +25,7 @@ mod objects;
 mod ownership;
 mod placement;
 mod policies;
+mod remedies;
 mod rollback;
 mod room;
 mod scheduler;
