@@ -48,11 +48,11 @@ impl<'s> PodsAlike<'s> {
 
     /// Whether the pods' template names their node. The scheduler is not asked then.
     fn are_bound(&self) -> bool {
-        self.incoming.pod.node.is_bound()
+        self.incoming.info.pod.node.is_bound()
     }
 
     fn aim_at(&mut self, node: impl Into<Text>) {
-        self.incoming.node = Cow::Owned(PodNode::Intended(node.into()));
+        self.incoming.info.node = Cow::Owned(PodNode::Intended(node.into()));
     }
 
     /// Decides whether such a pod would be bound to a node.
@@ -65,7 +65,7 @@ impl<'s> PodsAlike<'s> {
 
     /// Returns what is not known that an answer about a node would need.
     pub fn unknown_on(&self, node: &str) -> Vec<UnknownFact> {
-        let of_node = self.incoming.unknown(self.incoming.state.nodes.get(&node.into()));
+        let of_node = self.incoming.unknown(self.incoming.info.state.nodes.get(&node.into()));
         of_node.into_iter().chain(self.unknown.iter().cloned()).collect()
     }
 
@@ -99,11 +99,11 @@ impl<'s> PodsAlike<'s> {
             return Some(refusal);
         }
         let node = node.into();
-        let info = self.incoming.state.nodes.get(&node)?;
+        let info = self.incoming.info.state.nodes.get(&node)?;
         self.aim_at(node);
         let mut trial = Trial::new(&self.incoming, info);
         for pod in leave {
-            if trial.pods.holds(pod) {
+            if trial.node.pods.holds(pod) {
                 match &pod.spec {
                     Some(spec) if pod.scheduling.is_none() => {
                         let known = self.last_left.take().filter(|(known, _)| Arc::ptr_eq(known, spec));

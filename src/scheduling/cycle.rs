@@ -23,14 +23,14 @@ pub(super) struct Cycle<'s> {
 
 impl<'s> Cycle<'s> {
     pub(super) fn run(incoming: &Incoming<'s>, target: Option<&Text>) -> Self {
-        let state = incoming.state;
+        let state = incoming.info.state;
         let narrowed = target.map(|node| BTreeSet::from([node.clone()])).or_else(|| incoming.named_nodes.clone());
         let mut cycle = Self { refused: IndexMap::new(), absent: BTreeSet::new(), feasible: Vec::new() };
         if narrowed.is_some() {
             cycle.absent.insert(Plugin::NodeAffinity.as_str());
         }
         // A node that is kept free for the pod is looked at first.
-        let nominated = incoming.pod.scheduling.as_ref().map(|status| &status.nominated_node);
+        let nominated = incoming.info.pod.scheduling.as_ref().map(|status| &status.nominated_node);
         if let Some(info) = nominated.and_then(|node| state.nodes.get(node)) {
             cycle.look_at(incoming, info);
             let refusal = cycle.refused.values().next();
@@ -80,7 +80,7 @@ pub(super) fn histogram(nodes: usize, counts: BTreeMap<String, usize>) -> String
 /// Returns why a node is refused. The pod must fit with the pods for which the node is kept free, and without them.
 pub(super) fn refusal(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
     let incoming = trial.incoming;
-    let mut nominated = incoming.state.nominated_to(&trial.info.node.name, incoming.pod).peekable();
+    let mut nominated = incoming.info.state.nominated_to(&trial.node.info.node.name, incoming.info.pod).peekable();
     if nominated.peek().is_some() {
         let mut full = trial.clone();
         nominated.for_each(|pod| full.add(pod));

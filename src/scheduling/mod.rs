@@ -18,9 +18,11 @@ mod incoming;
 mod load;
 mod objects;
 mod plugins;
+mod pod_info;
 mod preemption;
 mod questions;
 mod remedy;
+mod trial_node;
 mod verdict;
 mod words;
 

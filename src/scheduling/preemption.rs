@@ -178,7 +178,7 @@ impl std::fmt::Display for Preemption {
 
 /// Decides whose place the pod takes.
 pub(super) fn preempt(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Preemption {
-    if incoming.spec.never_preempts() {
+    if incoming.info.spec.never_preempts() {
         return Preemption::Never;
     }
     if let Some(pod) = awaited(incoming, cycle) {
@@ -187,7 +187,7 @@ pub(super) fn preempt(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Preemption 
     let mut not_helpful = IndexMap::new();
     let mut best: Option<(Rank, Preemption)> = None;
     for (name, _) in cycle.refused.iter().filter(|(_, refused)| refused.code == Code::Unschedulable) {
-        let Some(info) = incoming.state.nodes.get(name) else { continue };
+        let Some(info) = incoming.info.state.nodes.get(name) else { continue };
         match victims_on(incoming, info) {
             Ok(Victims { pods, budget_violations }) => {
                 let rank = Rank::of(&pods, budget_violations);
@@ -231,16 +231,16 @@ impl Rank {
 
 /// Returns a pod that was preempted and still terminates on the node that is kept free for the pod.
 fn awaited(incoming: &Incoming<'_>, cycle: &Cycle<'_>) -> Option<Key> {
-    let node = &incoming.pod.scheduling.as_ref()?.nominated_node;
+    let node = &incoming.info.pod.scheduling.as_ref()?.nominated_node;
     let refused = cycle.refused.get(node);
     if refused.is_some_and(|refused| refused.code == Code::UnschedulableAndUnresolvable) {
         return None;
     }
     let is_awaited = |pod: &&Pod| {
         let is_preempted = pod.scheduling.as_ref().is_some_and(|status| status.is_preempted);
-        pod.is_being_deleted() && is_preempted && priority(pod) < incoming.priority()
+        pod.is_being_deleted() && is_preempted && priority(pod) < incoming.info.priority()
     };
-    let pods = incoming.state.nodes.get(node)?.pods.iter().filter(is_awaited);
+    let pods = incoming.info.state.nodes.get(node)?.pods.iter().filter(is_awaited);
     first(pods).map(Pod::key)
 }
 
@@ -253,8 +253,8 @@ struct Victims<'s> {
 /// ones first; those that a budget protects before the others.
 fn victims_on<'s>(incoming: &Incoming<'s>, info: NodeInfo<'s>) -> Result<Victims<'s>, NoVictims> {
     let mut trial = Trial::new(incoming, info);
-    let lower = |pod: &&'s Pod| priority(pod) < incoming.priority();
-    let mut potential: Vec<_> = trial.pods.iter().filter(lower).collect();
+    let lower = |pod: &&'s Pod| priority(pod) < incoming.info.priority();
+    let mut potential: Vec<_> = trial.node.pods.iter().filter(lower).collect();
     if potential.is_empty() {
         return Err(NoVictims::NoneOfLowerPriority);
     }
@@ -289,7 +289,8 @@ fn importance(pod: &Pod) -> (Reverse<i32>, bool, Option<Timestamp>, &Text, &Text
 
 /// Separates the pods whose eviction would violate a budget from the others.
 fn split_by_budgets<'s>(incoming: &Incoming<'_>, pods: Vec<&'s Pod>) -> (Vec<&'s Pod>, Vec<&'s Pod>) {
-    let mut budgets: Vec<_> = incoming.state.objects.budgets.values().map(|budget| (budget, budget.allowed)).collect();
+    let mut budgets: Vec<_> =
+        incoming.info.state.objects.budgets.values().map(|budget| (budget, budget.allowed)).collect();
     pods.into_iter().partition(|pod| {
         let mut violates = false;
         for (_, allowed) in budgets.iter_mut().filter(|(budget, _)| protects(budget, pod)) {

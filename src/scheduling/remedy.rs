@@ -10,6 +10,7 @@ use super::{
     cycle::refusal,
     incoming::{Incoming, Trial},
     load::{Allocatable, NodeLoad, assigned, priority},
+    pod_info::PodInfo,
     verdict::feasibility,
 };
 use crate::model::{Key, Pod, Resource, Taint, Text, Toleration};
@@ -160,7 +161,7 @@ impl fmt::Display for RemedyChange {
 
 /// Finds what would make the pod fit on its node: pods that leave, and changes of the pod and the node.
 pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
-    let Some(info) = incoming.target_info() else { return Vec::new() };
+    let Some(info) = incoming.info.target_info() else { return Vec::new() };
     let blockers = incoming.blockers(Some(info));
     if blockers.is_empty() || !incoming.refusals.is_empty() {
         return Vec::new();
@@ -172,7 +173,7 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
     });
     let Some(fixed) = fixed_changes(incoming, info, &fixed) else { return Vec::new() };
     let mut remedies = Vec::new();
-    let going: Vec<_> = Trial::new(incoming, info).pods.iter().filter(|pod| pod.is_being_deleted()).collect();
+    let going: Vec<_> = Trial::new(incoming, info).node.pods.iter().filter(|pod| pod.is_being_deleted()).collect();
     if !going.is_empty() && with_changes(incoming, info, &fixed, |fits_without| fits_without(&going)) {
         let mut pods: Vec<_> = going.iter().map(|pod| pod.key()).collect();
         pods.sort_unstable();
@@ -214,14 +215,15 @@ fn fixed_changes(incoming: &Incoming<'_>, info: NodeInfo<'_>, causes: &[&Cause])
             Cause::Taint { .. } => {
                 let taints = crate::selector::untolerated(
                     &info.node.taints,
-                    &incoming.spec.tolerations,
-                    incoming.state.toleration_comparison,
+                    &incoming.info.spec.tolerations,
+                    incoming.info.state.toleration_comparison,
                 );
                 let taints = taints.filter(|taint| !(info.node.unschedulable && taint.is_cordon()));
                 changes.extend(taints.map(|taint| RemedyChange::Tolerate { taint: taint.clone() }));
             }
-            Cause::NodeSelector { .. } => {
-                let lacking = incoming.spec.node_selector.iter();
+            // With the label, what pods count by labels of nodes can change, too.
+            Cause::NodeSelector { .. } if !incoming.counts_pods() && !is_topology(incoming) => {
+                let lacking = incoming.info.spec.node_selector.iter();
                 let lacking = lacking.filter(|(key, value)| info.node.labels.get_text(key) != Some(*value));
                 changes
                     .extend(lacking.map(|(key, value)| RemedyChange::Label { key: key.clone(), value: value.clone() }));
@@ -230,6 +232,13 @@ fn fixed_changes(incoming: &Incoming<'_>, info: NodeInfo<'_>, causes: &[&Cause])
         }
     }
     Some(changes)
+}
+
+/// Whether pods keep others off by a label of nodes that the pod's node selector requires.
+fn is_topology(incoming: &Incoming<'_>) -> bool {
+    let PodInfo { state, spec, .. } = &incoming.info;
+    let mut terms = state.excluding.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| &spec.pod_anti_affinity);
+    terms.any(|term| spec.node_selector.contains_key(&term.topology_key))
 }
 
 /// The change of pod or node that removes a lack of resources.
@@ -255,7 +264,7 @@ fn leaving<'s>(
     info: NodeInfo<'s>,
     fits_without: &dyn Fn(&[&Pod]) -> bool,
 ) -> Vec<Vec<&'s Pod>> {
-    let others = Trial::new(incoming, info).pods;
+    let others = Trial::new(incoming, info).node.pods;
     let mut pods: Vec<_> = others.iter().filter(|pod| !pod.is_being_deleted()).collect();
     pods.sort_by_cached_key(|pod| {
         let amounts = assigned(pod);
@@ -289,17 +298,17 @@ const HIGHEST_OF_USERS: i32 = 1_000_000_000;
 /// Finds the lowest priority with which the pod would take the place of others. Pods of DaemonSets that would be created again
 /// are no remedy.
 fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>) -> Option<SchedulingRemedy> {
-    if incoming.spec.never_preempts() || !incoming.spec.is_of_default_scheduler() {
+    if incoming.info.spec.never_preempts() || !incoming.info.spec.is_of_default_scheduler() {
         return None;
     }
-    let others = Trial::new(incoming, info).pods;
+    let others = Trial::new(incoming, info).node.pods;
     let priorities: BTreeSet<_> = others.iter().map(priority).collect();
-    let mut higher = priorities.into_iter().filter(|own| (incoming.priority()..HIGHEST_OF_USERS).contains(own));
+    let mut higher = priorities.into_iter().filter(|own| (incoming.info.priority()..HIGHEST_OF_USERS).contains(own));
     let (above, preempted) = higher.find_map(|above| {
-        let (mut pod, mut spec) = (incoming.pod.clone(), incoming.spec.clone().into_owned());
+        let (mut pod, mut spec) = (incoming.info.pod.clone(), incoming.info.spec.clone().into_owned());
         spec.priority = Some(above + 1);
-        (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
-        let answer = feasibility(&Incoming::new(incoming.state, &pod));
+        (pod.node, pod.spec) = (incoming.info.node.clone().into_owned(), Some(spec.into()));
+        let answer = feasibility(&Incoming::new(incoming.info.state, &pod));
         let preempted = answer.preempts().to_vec();
         (!preempted.is_empty()).then_some((above, preempted))
     })?;
@@ -323,8 +332,8 @@ fn with_changes<T>(
     changes: &[RemedyChange],
     ask: impl FnOnce(&dyn Fn(&[&Pod]) -> bool) -> T,
 ) -> T {
-    let (mut pod, mut node) = (incoming.pod.clone(), info.node.clone());
-    let mut spec = incoming.spec.clone().into_owned();
+    let (mut pod, mut node) = (incoming.info.pod.clone(), info.node.clone());
+    let mut spec = incoming.info.spec.clone().into_owned();
     let mut allocatable = info.load.allocatable.clone();
     for change in changes {
         match change {
@@ -350,8 +359,8 @@ fn with_changes<T>(
             | RemedyChange::DeletionEnds { .. } => {}
         }
     }
-    (pod.node, pod.spec) = (incoming.node.clone().into_owned(), Some(spec.into()));
-    let later = Incoming::new(incoming.state, &pod);
+    (pod.node, pod.spec) = (incoming.info.node.clone().into_owned(), Some(spec.into()));
+    let later = Incoming::new(incoming.info.state, &pod);
     let load = NodeLoad { allocatable, ..NodeLoad::clone(info.load) };
     let info = NodeInfo { node: &node, pods: info.pods, load: &load };
     let trial = Trial::new(&later, info);

@@ -4,9 +4,9 @@ use super::{Feasibility, Preemption, SchedulingVerdict, UnknownFact, cycle::Cycl
 use crate::model::{Pod, Resource};
 
 pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
-    let state = incoming.state;
-    let target = incoming.target();
-    let info = incoming.target_info();
+    let state = incoming.info.state;
+    let target = incoming.info.target();
+    let info = incoming.info.target_info();
     let gated = incoming.gated();
     let mut result = Feasibility {
         node: target.cloned(),
@@ -29,7 +29,7 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
     let mut message = None;
     if let Some(refusal) = incoming.refusals.first() {
         // The scheduler fails before it comes to preemption.
-        result.preemption = incoming.spec.never_preempts().then_some(Preemption::Never);
+        result.preemption = incoming.info.spec.never_preempts().then_some(Preemption::Never);
         message =
             Some(format!("0/{} nodes are available: {}. not found", state.nodes.len(), refusal.reasons().join(", ")));
     } else {
@@ -46,7 +46,7 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
             _ => {}
         }
     }
-    result.verdict = if !incoming.spec.is_of_default_scheduler() {
+    result.verdict = if !incoming.info.spec.is_of_default_scheduler() {
         SchedulingVerdict::OtherScheduler
     } else if gated.is_some() {
         SchedulingVerdict::Gated
@@ -57,7 +57,7 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         SchedulingVerdict::Unschedulable
     };
     if let Some(info) = info.filter(|_| !result.would_fit && result.blockers.is_empty()) {
-        let mut pods: Vec<_> = state.nominated_to(&info.node.name, incoming.pod).map(Pod::key).collect();
+        let mut pods: Vec<_> = state.nominated_to(&info.node.name, incoming.info.pod).map(Pod::key).collect();
         pods.sort_unstable();
         result.kept_free_for = pods;
     }

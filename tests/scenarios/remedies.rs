@@ -220,3 +220,29 @@ fn the_lowest_priority_that_is_enough_is_named_unless_a_daemonset_creates_the_po
     };
     assert_eq!(higher(&others, &other_scheduler), [""; 0]);
 }
+
+#[test]
+fn no_label_is_proposed_by_which_pods_are_counted() {
+    let choosy = |change: fn(&mut Value)| {
+        waiting("1", |pod| {
+            pod["spec"]["nodeSelector"] = json!({"zone": "x"});
+            change(pod);
+        })
+    };
+    let excluding = |key: &str| {
+        pod("web", "0", |pod| {
+            pod["spec"]["nodeName"] = json!("a");
+            let term = json!({"topologyKey": key, "labelSelector": {"matchLabels": {"app": "other"}}});
+            pod["spec"]["affinity"] =
+                json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+        })
+    };
+    let label = "fits if the node has the label zone=x";
+    assert_eq!(remedies(&plain(), &[excluding("rack")], &choosy(|_| {})), [label]);
+    assert_eq!(remedies(&plain(), &[excluding("zone")], &choosy(|_| {})), [""; 0]);
+    let spread = choosy(|pod| {
+        pod["spec"]["topologySpreadConstraints"] = json!([{"topologyKey": "disk", "maxSkew": 1,
+            "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}]);
+    });
+    assert_eq!(remedies(&plain(), &[], &spread), [""; 0]);
+}

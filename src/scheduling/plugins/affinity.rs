@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::super::{
     Cause, ClusterState, Code, Plugin, SchedulingBlocker,
-    incoming::{Incoming, Trial},
     load::{first, is_same},
+    pod_info::PodInfo,
+    trial_node::TrialNode,
 };
 use crate::model::{Key, Node, Pod, PodAffinityTerm, Resource, Text};
 
@@ -25,14 +26,14 @@ pub(in super::super) struct AffinityCounts {
 type Topology = HashMap<(Text, Text), i64>;
 
 impl AffinityCounts {
-    pub(in super::super) fn new(incoming: &Incoming<'_>) -> Self {
-        let (mut counts, state) = (Self::default(), incoming.state);
+    pub(in super::super) fn new(own: &PodInfo<'_>) -> Self {
+        let (mut counts, state) = (Self::default(), own.state);
         let mut add = |node: &Node, pod: &Pod| {
-            if !is_same(pod, incoming.pod) {
-                counts.count(incoming, pod, node, 1);
+            if !is_same(pod, own.pod) {
+                counts.count(own, pod, node, 1);
             }
         };
-        let has_terms = !incoming.spec.pod_affinity.is_empty() || !incoming.spec.pod_anti_affinity.is_empty();
+        let has_terms = !own.spec.pod_affinity.is_empty() || !own.spec.pod_anti_affinity.is_empty();
         if has_terms {
             for info in state.nodes.iter() {
                 info.pods.iter().for_each(|pod| add(info.node, pod));
@@ -49,63 +50,62 @@ impl AffinityCounts {
     }
 
     /// Counts a pod on a node, or one less if `by` is negative.
-    pub(in super::super) fn count(&mut self, incoming: &Incoming<'_>, pod: &Pod, node: &Node, by: i64) {
-        let state = incoming.state;
+    pub(in super::super) fn count(&mut self, own: &PodInfo<'_>, pod: &Pod, node: &Node, by: i64) {
+        let state = own.state;
         for term in pod.spec.iter().flat_map(|spec| &spec.pod_anti_affinity) {
-            if selects(state, term, pod, incoming.pod) {
+            if selects(state, term, pod, own.pod) {
                 add(&mut self.existing, term, node, by);
             }
         }
-        let own = &incoming.spec.pod_affinity;
-        if !own.is_empty() && own.iter().all(|term| selects(state, term, incoming.pod, pod)) {
-            for term in own {
+        let terms = &own.spec.pod_affinity;
+        if !terms.is_empty() && terms.iter().all(|term| selects(state, term, own.pod, pod)) {
+            for term in terms {
                 add(&mut self.affinity, term, node, by);
             }
         }
-        for term in &incoming.spec.pod_anti_affinity {
-            if selects(state, term, incoming.pod, pod) {
+        for term in &own.spec.pod_anti_affinity {
+            if selects(state, term, own.pod, pod) {
                 add(&mut self.anti_affinity, term, node, by);
             }
         }
     }
 
-    pub(in super::super) fn check(&self, trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
+    pub(in super::super) fn check(&self, own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
         if self.is_skipped {
             return None;
         }
         let blocker = |code, cause| Some(SchedulingBlocker::of(Plugin::InterPodAffinity, code, cause));
-        if let Some(cause) = self.unmet_affinity(trial) {
+        if let Some(cause) = self.unmet_affinity(own, node.info.node) {
             return blocker(Code::UnschedulableAndUnresolvable, cause);
         }
-        let (incoming, labels) = (trial.incoming, &trial.info.node.labels);
+        let labels = &node.info.node.labels;
         let is_counted = |counts: &Topology, key: &Text| {
             let value = labels.get_text(key);
             value.is_some_and(|value| counts.get(&(key.clone(), value.clone())).is_some_and(|count| *count > 0))
         };
-        let own = incoming.spec.pod_anti_affinity.iter();
-        if let Some(term) = own.clone().find(|term| is_counted(&self.anti_affinity, &term.topology_key)) {
+        let terms = own.spec.pod_anti_affinity.iter();
+        if let Some(term) = terms.clone().find(|term| is_counted(&self.anti_affinity, &term.topology_key)) {
             let selected = |pod: &Pod| {
                 let key = &term.topology_key;
-                let mut terms = own.clone().filter(|other| other.topology_key == *key);
-                terms.any(|term| selects(incoming.state, term, incoming.pod, pod))
+                let mut terms = terms.clone().filter(|other| other.topology_key == *key);
+                terms.any(|term| selects(own.state, term, own.pod, pod))
             };
-            let (key, pod) = (term.topology_key.clone(), near(trial, &term.topology_key, selected)?);
+            let (key, pod) = (term.topology_key.clone(), near(own, node, &term.topology_key, selected)?);
             return blocker(Code::Unschedulable, Cause::PodAntiAffinity { key, pod });
         }
         let topology = labels.iter().find(|(key, _)| is_counted(&self.existing, key))?.0;
         let excludes = |pod: &Pod| {
             let terms = pod.spec.iter().flat_map(|spec| &spec.pod_anti_affinity);
             let mut terms = terms.filter(|term| term.topology_key == *topology);
-            terms.any(|term| selects(incoming.state, term, pod, incoming.pod))
+            terms.any(|term| selects(own.state, term, pod, own.pod))
         };
-        let pod = near(trial, topology, excludes)?;
+        let pod = near(own, node, topology, excludes)?;
         blocker(Code::Unschedulable, Cause::ExistingAntiAffinity { key: topology.clone(), pod })
     }
 
-    fn unmet_affinity(&self, trial: &Trial<'_, '_>) -> Option<Cause> {
-        let (incoming, labels) = (trial.incoming, &trial.info.node.labels);
-        let own = &incoming.spec.pod_affinity;
-        if let Some(term) = own.iter().find(|term| !labels.contains_key(&term.topology_key)) {
+    fn unmet_affinity(&self, own: &PodInfo<'_>, node: &Node) -> Option<Cause> {
+        let (terms, labels) = (&own.spec.pod_affinity, &node.labels);
+        if let Some(term) = terms.iter().find(|term| !labels.contains_key(&term.topology_key)) {
             return Some(Cause::PodAffinity { key: term.topology_key.clone(), has_label: false });
         }
         let is_met = |term: &PodAffinityTerm| {
@@ -113,10 +113,9 @@ impl AffinityCounts {
             let place = value.map(|value| (term.topology_key.clone(), value.clone()));
             place.is_some_and(|place| self.affinity.get(&place).is_some_and(|count| *count > 0))
         };
-        let unmet = own.iter().find(|term| !is_met(term))?;
+        let unmet = terms.iter().find(|term| !is_met(term))?;
         // The first pod of a group that wants to be together may go anywhere.
-        let is_first = self.affinity.is_empty()
-            && own.iter().all(|term| selects(incoming.state, term, incoming.pod, incoming.pod));
+        let is_first = self.affinity.is_empty() && terms.iter().all(|term| selects(own.state, term, own.pod, own.pod));
         (!is_first).then(|| Cause::PodAffinity { key: unmet.topology_key.clone(), has_label: true })
     }
 }
@@ -132,10 +131,9 @@ fn add(counts: &mut Topology, term: &PodAffinityTerm, node: &Node, by: i64) {
 }
 
 /// Whether a pod's anti-affinity excludes pods like itself from other nodes.
-pub(in super::super) fn excludes_itself(incoming: &Incoming<'_>) -> bool {
-    let mut over_nodes =
-        incoming.spec.pod_anti_affinity.iter().filter(|term| term.topology_key != "kubernetes.io/hostname");
-    over_nodes.any(|term| selects(incoming.state, term, incoming.pod, incoming.pod))
+pub(in super::super) fn excludes_itself(own: &PodInfo<'_>) -> bool {
+    let mut over_nodes = own.spec.pod_anti_affinity.iter().filter(|term| term.topology_key != "kubernetes.io/hostname");
+    over_nodes.any(|term| selects(own.state, term, own.pod, own.pod))
 }
 
 /// Whether a term of a pod selects another pod.
@@ -152,13 +150,12 @@ fn selects(state: &ClusterState<'_>, term: &PodAffinityTerm, owner: &Pod, other:
 }
 
 /// Returns a pod that meets a condition, on this node first, or on any with the same value of a label.
-fn near(trial: &Trial<'_, '_>, topology: &Text, condition: impl Fn(&Pod) -> bool) -> Option<Key> {
-    let (state, own) = (trial.incoming.state, trial.info.node);
-    if let Some(pod) = first(trial.pods.iter().filter(|pod| condition(pod))) {
+fn near(own: &PodInfo<'_>, node: &TrialNode<'_, '_>, topology: &Text, condition: impl Fn(&Pod) -> bool) -> Option<Key> {
+    if let Some(pod) = first(node.pods.iter().filter(|pod| condition(pod))) {
         return Some(pod.key());
     }
-    let value = own.labels.get_text(topology);
-    let is_near = |node: &Node| node.name != own.name && node.labels.get_text(topology) == value;
-    let pods = state.nodes.iter().filter(|info| is_near(info.node)).flat_map(|info| info.pods.iter());
-    first(pods.filter(|pod| !is_same(pod, trial.incoming.pod) && condition(pod))).map(Pod::key)
+    let value = node.info.node.labels.get_text(topology);
+    let is_near = |other: &Node| other.name != node.info.node.name && other.labels.get_text(topology) == value;
+    let pods = own.state.nodes.iter().filter(|info| is_near(info.node)).flat_map(|info| info.pods.iter());
+    first(pods.filter(|pod| !is_same(pod, own.pod) && condition(pod))).map(Pod::key)
 }

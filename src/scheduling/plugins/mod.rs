@@ -9,11 +9,7 @@ pub(super) mod zones;
 
 use std::collections::BTreeSet;
 
-use super::{
-    Cause, Code, Plugin, SchedulingBlocker,
-    incoming::{Incoming, Trial},
-    load::first,
-};
+use super::{Cause, Code, Plugin, SchedulingBlocker, load::first, pod_info::PodInfo, trial_node::TrialNode};
 use crate::{
     model::{
         HostPort, Node, NodeSelectorTerm, PodNode, PodSpec, Resource, Taint, TaintEffect, Text,
@@ -23,31 +19,31 @@ use crate::{
 };
 
 /// A cordoned node, unless the pod tolerates the taint that comes with that, as those of DaemonSets do.
-pub(super) fn check_unschedulable(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    if !trial.info.node.unschedulable {
+pub(super) fn check_unschedulable(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
+    if !node.info.node.unschedulable {
         return None;
     }
     let taint = Taint::new(UNSCHEDULABLE_TAINT, "", TaintEffect::NoSchedule);
-    let is_tolerated = trial.incoming.spec.tolerations.iter().any(|own| own.tolerates(&taint, false));
+    let is_tolerated = own.spec.tolerations.iter().any(|own| own.tolerates(&taint, false));
     let blocker =
         || SchedulingBlocker::of(Plugin::NodeUnschedulable, Code::UnschedulableAndUnresolvable, Cause::Cordoned);
     (!is_tolerated).then(blocker)
 }
 
-pub(super) fn check_taints(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let Incoming { spec, state, .. } = trial.incoming;
-    let taint = untolerated(&trial.info.node.taints, &spec.tolerations, state.toleration_comparison).next()?.clone();
+pub(super) fn check_taints(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
+    let PodInfo { spec, state, .. } = own;
+    let taint = untolerated(&node.info.node.taints, &spec.tolerations, state.toleration_comparison).next()?.clone();
     Some(SchedulingBlocker::of(Plugin::TaintToleration, Code::UnschedulableAndUnresolvable, Cause::Taint { taint }))
 }
 
-pub(super) fn check_node_affinity(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let (spec, node) = (&trial.incoming.spec, trial.info.node);
+pub(super) fn check_node_affinity(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
+    let (spec, node) = (&own.spec, node.info.node);
     let cause = match missing_label(spec, node) {
         Some((key, required)) => {
             let found = node.labels.get_text(key).cloned();
             Cause::NodeSelector { key: key.clone(), required: required.clone(), found }
         }
-        None if affinity_allows(spec, &trial.incoming.node, node) => return None,
+        None if affinity_allows(spec, &own.node, node) => return None,
         None => Cause::NodeAffinity,
     };
     Some(SchedulingBlocker::of(Plugin::NodeAffinity, Code::UnschedulableAndUnresolvable, cause))
@@ -91,10 +87,10 @@ fn names_of(terms: &[NodeSelectorTerm]) -> Option<BTreeSet<Text>> {
     (!names.is_empty()).then(|| names.into_iter().flatten().collect())
 }
 
-pub(super) fn check_ports(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let holder = trial.incoming.host_ports().find_map(|port| {
-        let is_held = |taken: &HostPort| !trial.released.iter().any(|released| released.is_same(taken));
-        let holders = trial.pods.iter().filter(|pod| {
+pub(super) fn check_ports(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
+    let holder = own.host_ports().find_map(|port| {
+        let is_held = |taken: &HostPort| !node.released.iter().any(|released| released.is_same(taken));
+        let holders = node.pods.iter().filter(|pod| {
             let mut taken = pod.spec.iter().flat_map(|spec| spec.host_ports());
             taken.any(|taken| port.conflicts_with(taken) && is_held(taken))
         });
@@ -104,16 +100,16 @@ pub(super) fn check_ports(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
 }
 
 /// Too little of a resource; unresolvable if the whole node has too little of one. Requests of 0 always fit.
-pub(super) fn check_resources(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let allocatable = trial.info.load.allocatable.as_ref()?;
-    let (pods, allowed) = (trial.pods.len(), allocatable.pods);
+pub(super) fn check_resources(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
+    let allocatable = node.info.load.allocatable.as_ref()?;
+    let (pods, allowed) = (node.pods.len(), allocatable.pods);
     let mut causes = Vec::new();
     if i64::try_from(pods).is_ok_and(|pods| pods + 1 > allowed) {
         causes.push(Cause::TooManyPods { pods, allowed });
     }
     let mut code = Code::Unschedulable;
-    for (resource, requested) in trial.incoming.requests.iter() {
-        let (used, allocatable) = (trial.requested.get(resource), allocatable.amounts.get(resource));
+    for (resource, requested) in own.requests.iter() {
+        let (used, allocatable) = (node.requested.get(resource), allocatable.amounts.get(resource));
         if requested > 0 && requested > allocatable.saturating_sub(used) {
             causes.push(Cause::Insufficient { resource: resource.into(), requested, used, allocatable });
             if requested > allocatable {

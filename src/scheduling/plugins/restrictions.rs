@@ -2,8 +2,9 @@
 
 use super::super::{
     Cause, ClusterState, Code, Plugin, SchedulingBlocker,
-    incoming::{Incoming, Trial},
     load::{first, is_same},
+    pod_info::PodInfo,
+    trial_node::TrialNode,
 };
 use crate::model::{Pod, PodSpec, PodVolume, Resource, Text};
 
@@ -40,49 +41,53 @@ pub(in super::super) fn single_claims(
 }
 
 /// How many of the claims that only one pod may use are used by another pod, anywhere.
-pub(in super::super) fn claim_users(incoming: &Incoming<'_>) -> i64 {
-    let used = incoming.single_claims.iter().filter(|claim| user_of(incoming, claim).is_some()).count();
+pub(in super::super) fn claim_users(own: &PodInfo<'_>, single: &[Text]) -> i64 {
+    let used = single.iter().filter(|claim| user_of(own, claim).is_some()).count();
     i64::try_from(used).unwrap_or(i64::MAX)
 }
 
 /// Returns a pod on any node that uses the claim.
-fn user_of<'s>(incoming: &Incoming<'s>, claim: &Text) -> Option<&'s Pod> {
-    let pods = incoming.state.nodes.iter().flat_map(|info| info.pods.iter());
+fn user_of<'s>(own: &PodInfo<'s>, claim: &Text) -> Option<&'s Pod> {
+    let pods = own.state.nodes.iter().flat_map(|info| info.pods.iter());
     first(pods.filter(|pod| {
         let volumes = pod.spec.iter().flat_map(|spec| &spec.volumes);
-        pod.namespace == incoming.pod.namespace
-            && !is_same(pod, incoming.pod)
-            && volumes.filter_map(|volume| volume.claim(&pod.name)).any(|own| own == *claim)
+        pod.namespace == own.pod.namespace
+            && !is_same(pod, own.pod)
+            && volumes.filter_map(|volume| volume.claim(&pod.name)).any(|used| used == *claim)
     }))
 }
 
 /// How many volumes of `pod` are claims of the incoming pod that only one pod may use.
-pub(in super::super) fn single_claims_used_by(incoming: &Incoming<'_>, pod: &Pod) -> i64 {
-    let single = &incoming.single_claims;
-    if pod.namespace != incoming.pod.namespace || single.is_empty() {
+pub(in super::super) fn single_claims_used_by(own: &PodInfo<'_>, single: &[Text], pod: &Pod) -> i64 {
+    if pod.namespace != own.pod.namespace || single.is_empty() {
         return 0;
     }
     let used = pod.spec.iter().flat_map(|spec| named_claims(spec)).filter(|claim| single.contains(claim));
     i64::try_from(used.count()).unwrap_or(i64::MAX)
 }
 
-pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let incoming = trial.incoming;
-    if incoming.spec.volumes.is_empty() {
+/// Refuses a node for a pod with these claims that only one pod may use, of which `users` are in use.
+pub(in super::super) fn check(
+    own: &PodInfo<'_>,
+    node: &TrialNode<'_, '_>,
+    single: &[Text],
+    users: i64,
+) -> Option<SchedulingBlocker> {
+    if own.spec.volumes.is_empty() {
         return None;
     }
     let shares_disk = |pod: &&Pod| {
         let others = || pod.spec.iter().flat_map(|spec| &spec.volumes);
-        incoming.spec.volumes.iter().any(|volume| others().any(|other| volume.conflicts_with(other)))
+        own.spec.volumes.iter().any(|volume| others().any(|other| volume.conflicts_with(other)))
     };
     let blocker = |cause| Some(SchedulingBlocker::of(Plugin::VolumeRestrictions, Code::Unschedulable, cause));
-    if let Some(pod) = first(trial.pods.iter().filter(shares_disk)) {
+    if let Some(pod) = first(node.pods.iter().filter(shares_disk)) {
         return blocker(Cause::DiskInUse { pod: pod.key() });
     }
-    if trial.counts.claim_users <= 0 {
+    if users <= 0 {
         return None;
     }
-    let users = incoming.single_claims.iter().map(|claim| (claim, user_of(incoming, claim)));
+    let users = single.iter().map(|claim| (claim, user_of(own, claim)));
     let (claim, pod) = users.max_by_key(|(_, user)| user.is_some())?;
     blocker(Cause::ClaimInUse { claim: claim.clone(), pod: pod.map(Pod::key) })
 }

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{
-        Cause, Code, Plugin, SchedulingBlocker,
-        cluster_state::NodeInfo,
-        incoming::{Incoming, Trial},
-        load::is_same,
+        Cause, Code, Plugin, SchedulingBlocker, cluster_state::NodeInfo, load::is_same, pod_info::PodInfo,
+        trial_node::TrialNode,
     },
     allows_node,
 };
@@ -29,14 +27,14 @@ enum Domains {
 }
 
 impl SpreadCounts {
-    pub(in super::super) fn new(incoming: &Incoming<'_>) -> Self {
+    pub(in super::super) fn new(own: &PodInfo<'_>) -> Self {
         let count = |constraint: &TopologySpreadConstraint| {
-            if incoming.spec.is_for_one_node && !constraint.counts_excluded_nodes {
+            if own.spec.is_for_one_node && !constraint.counts_excluded_nodes {
                 return Domains::OfNode;
             }
-            Domains::Of(count(incoming, constraint, incoming.state.nodes.iter()))
+            Domains::Of(count(own, constraint, own.state.nodes.iter()))
         };
-        Self(incoming.spec.topology_spread.iter().map(count).collect())
+        Self(own.spec.topology_spread.iter().map(count).collect())
     }
 
     pub(in super::super) fn depends_on_node(&self) -> bool {
@@ -44,10 +42,10 @@ impl SpreadCounts {
     }
 
     /// Counts the pods of the node that is looked at, where only these count.
-    pub(in super::super) fn count_on(&mut self, incoming: &Incoming<'_>, info: NodeInfo<'_>) {
-        for (domains, constraint) in self.0.iter_mut().zip(&incoming.spec.topology_spread) {
+    pub(in super::super) fn count_on(&mut self, own: &PodInfo<'_>, info: NodeInfo<'_>) {
+        for (domains, constraint) in self.0.iter_mut().zip(&own.spec.topology_spread) {
             if matches!(domains, Domains::OfNode) {
-                *domains = Domains::Of(count(incoming, constraint, [info]));
+                *domains = Domains::Of(count(own, constraint, [info]));
             }
         }
     }
@@ -55,16 +53,9 @@ impl SpreadCounts {
     /// Counts a pod that comes to a node, or leaves it if `by` is negative.
     ///
     /// In a dry run of the scheduler terminating pods count, too, and an empty selector selects all.
-    pub(in super::super) fn count(
-        &mut self,
-        incoming: &Incoming<'_>,
-        pod: &Pod,
-        node: &Node,
-        by: i64,
-        is_dry_run: bool,
-    ) {
-        let constraints = &incoming.spec.topology_spread;
-        if pod.namespace != incoming.pod.namespace || !has_all_labels(constraints, node) {
+    pub(in super::super) fn count(&mut self, own: &PodInfo<'_>, pod: &Pod, node: &Node, by: i64, is_dry_run: bool) {
+        let constraints = &own.spec.topology_spread;
+        if pod.namespace != own.pod.namespace || !has_all_labels(constraints, node) {
             return;
         }
         for (domains, constraint) in self.0.iter_mut().zip(constraints) {
@@ -73,16 +64,16 @@ impl SpreadCounts {
             let selects = selector.is_some_and(|own| own.matches(&pod.labels) && counts(own.is_empty()));
             if let (Domains::Of(domains), Some(value)) = (domains, node.labels.get_text(&constraint.topology_key))
                 && selects
-                && counts_node(incoming, constraint, node)
+                && counts_node(own, constraint, node)
             {
                 *domains.entry(value.clone()).or_default() += by;
             }
         }
     }
 
-    pub(in super::super) fn check(&self, trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-        let (incoming, labels) = (trial.incoming, &trial.info.node.labels);
-        for (domains, constraint) in self.0.iter().zip(&incoming.spec.topology_spread) {
+    pub(in super::super) fn check(&self, own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
+        let labels = &node.info.node.labels;
+        for (domains, constraint) in self.0.iter().zip(&own.spec.topology_spread) {
             let key = constraint.topology_key.clone();
             let Some(value) = labels.get_text(&key) else {
                 let (plugin, code) = (Plugin::PodTopologySpread, Code::UnschedulableAndUnresolvable);
@@ -93,7 +84,7 @@ impl SpreadCounts {
             // Without any value the scheduler takes the largest number, and so allows the pod.
             let smallest = domains.values().min().copied().unwrap_or(i64::from(i32::MAX));
             let smallest = if is_few { 0 } else { smallest };
-            let selects_itself = constraint.selector.as_ref().is_some_and(|own| own.matches(&incoming.pod.labels));
+            let selects_itself = constraint.selector.as_ref().is_some_and(|selector| selector.matches(&own.pod.labels));
             let pods = domains.get(value).copied().unwrap_or_default() + i64::from(selects_itself);
             if pods - smallest > i64::from(constraint.max_skew) {
                 let (value, max_skew) = (value.clone(), constraint.max_skew);
@@ -106,14 +97,14 @@ impl SpreadCounts {
 }
 
 /// Whether pods like this one count for each other on different nodes.
-pub(in super::super) fn counts_itself(incoming: &Incoming<'_>) -> bool {
-    let mut over_nodes = incoming.spec.topology_spread.iter().filter(|constraint| constraint.counts_excluded_nodes);
-    over_nodes.any(|constraint| constraint.selector.as_ref().is_some_and(|own| own.matches(&incoming.pod.labels)))
+pub(in super::super) fn counts_itself(own: &PodInfo<'_>) -> bool {
+    let mut over_nodes = own.spec.topology_spread.iter().filter(|constraint| constraint.counts_excluded_nodes);
+    over_nodes.any(|constraint| constraint.selector.as_ref().is_some_and(|selector| selector.matches(&own.pod.labels)))
 }
 
 /// Counts the matching pods for each value of the label. Terminating pods do not count, and an empty selector selects none.
 fn count<'n>(
-    incoming: &Incoming<'_>,
+    own: &PodInfo<'_>,
     constraint: &TopologySpreadConstraint,
     nodes: impl IntoIterator<Item = NodeInfo<'n>>,
 ) -> BTreeMap<Text, i64> {
@@ -121,14 +112,14 @@ fn count<'n>(
     for info in nodes {
         let (node, labels) = (info.node, &info.node.labels);
         let Some(value) = labels.get_text(&constraint.topology_key) else { continue };
-        if !has_all_labels(&incoming.spec.topology_spread, node) || !counts_node(incoming, constraint, node) {
+        if !has_all_labels(&own.spec.topology_spread, node) || !counts_node(own, constraint, node) {
             continue;
         }
         let selector = constraint.selector.as_ref().filter(|selector| !selector.is_empty());
         let matches = |pod: &&Pod| {
-            pod.namespace == incoming.pod.namespace
+            pod.namespace == own.pod.namespace
                 && !pod.is_being_deleted()
-                && !is_same(pod, incoming.pod)
+                && !is_same(pod, own.pod)
                 && selector.is_some_and(|selector| selector.matches(&pod.labels))
         };
         let pods = i64::try_from(info.pods.iter().filter(matches).count()).unwrap_or(i64::MAX);
@@ -142,10 +133,8 @@ fn has_all_labels(constraints: &[TopologySpreadConstraint], node: &Node) -> bool
     constraints.iter().all(|constraint| node.labels.contains_key(&constraint.topology_key))
 }
 
-fn counts_node(incoming: &Incoming<'_>, constraint: &TopologySpreadConstraint, node: &Node) -> bool {
-    (constraint.counts_excluded_nodes || allows_node(&incoming.spec, &incoming.node, node))
+fn counts_node(own: &PodInfo<'_>, constraint: &TopologySpreadConstraint, node: &Node) -> bool {
+    (constraint.counts_excluded_nodes || allows_node(&own.spec, &own.node, node))
         && !(constraint.omits_tainted_nodes
-            && untolerated(&node.taints, &incoming.spec.tolerations, incoming.state.toleration_comparison)
-                .next()
-                .is_some())
+            && untolerated(&node.taints, &own.spec.tolerations, own.state.toleration_comparison).next().is_some())
 }

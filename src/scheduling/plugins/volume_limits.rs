@@ -3,31 +3,33 @@
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use super::super::{Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, incoming::Trial};
+use super::super::{
+    Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, pod_info::PodInfo, trial_node::TrialNode,
+};
 use crate::model::{Key, PersistentVolumeClaim, Pod, PodVolume, Resource, Text};
 
 /// Volumes, by what identifies them, with their drivers.
 type Volumes = IndexMap<(Text, Text), (), RandomState>;
 
-pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let (state, pod, own) = (trial.incoming.state, trial.incoming.pod, &trial.incoming.spec.volumes);
-    if own.is_empty() {
+pub(in super::super) fn check(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
+    let PodInfo { state, pod, spec, .. } = own;
+    if spec.volumes.is_empty() {
         return None;
     }
-    let mut new = match volumes_of(state, pod, own, true) {
+    let mut new = match volumes_of(state, pod, &spec.volumes, true) {
         Ok(new) => new,
         Err(blocker) => return Some(blocker),
     };
     if new.is_empty() {
         return None;
     }
-    let node = &trial.info.node.name;
-    let limits = state.objects.csi_nodes.get(node).map(|node| node.limits.as_slice()).unwrap_or_default();
+    let name = &node.info.node.name;
+    let limits = state.objects.csi_nodes.get(name).map(|node| node.limits.as_slice()).unwrap_or_default();
     if limits.is_empty() {
         return None;
     }
     let mut used = Volumes::default();
-    for other in trial.pods.iter() {
+    for other in node.pods.iter() {
         let volumes = other.spec.as_ref().map(|spec| spec.volumes.as_slice()).unwrap_or_default();
         match volumes_of(state, other, volumes, false) {
             Ok(volumes) => used.extend(volumes),
@@ -36,7 +38,7 @@ pub(in super::super) fn check(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker
     }
     new.retain(|volume, ()| !used.contains_key(volume));
     // What is still attached counts, even if no pod uses it any more.
-    for attachment in state.objects.attachments.values().filter(|attachment| attachment.node == *node) {
+    for attachment in state.objects.attachments.values().filter(|attachment| attachment.node == *name) {
         let volume = state.objects.volumes.get(&attachment.volume).filter(|volume| !volume.driver.is_empty());
         used.extend(volume.map(|volume| ((volume.driver.clone(), volume.handle.clone()), ())));
     }
