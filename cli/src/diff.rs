@@ -130,7 +130,8 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         let flags = "--with, --set-label, --taint, --cordon, --uncordon or --remove-node";
         return Err(Failure(format!("no change given: expected {flags}")));
     }
-    let facts = args.facts.input.read_for_scheduling(ALL_KINDS, &args.selection)?;
+    let mut facts = args.facts.input.read_for_scheduling(ALL_KINDS, &args.selection)?;
+    facts.doubt_other_namespaces();
     let changed = facts.with(&args.facts.changes, &args.selection)?;
     let key = |snapshot: &Snapshot<'_>| (snapshot.daemonset().namespace.clone(), snapshot.daemonset().name.clone());
     let (state, changed_state) = (facts.cluster_state(), changed.cluster_state());

@@ -32,7 +32,8 @@ use super::{
 #[command(after_help = "Why does node-7 have no pod of monitoring/agent?\n  \
     daemonplan explain -n monitoring agent --node node-7\n\n\
     The same from a file:\n  \
-    kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions -A -o json > cluster.json\n  \
+    kubectl get daemonsets,nodes,pods,namespaces,controllerrevisions,resourcequotas,limitranges,priorityclasses,\
+        runtimeclasses,events -A -o json > cluster.json\n  \
     daemonplan explain -f cluster.json -n monitoring agent --node node-7\n\n\
     Why is a pod Pending, and what would help?\n  \
     daemonplan explain pod/monitoring/agent-x2k")]
@@ -57,7 +58,8 @@ pub(super) struct ExplainArgs {
 }
 
 /// The lints about what keeps pods from running or an update from ending.
-const HOLD_UP: [Lint; 11] = [
+const HOLD_UP: [Lint; 12] = [
+    Lint::AdmissionRefuses,
     Lint::ProjectSelectorConflict,
     Lint::HostPortConflict,
     Lint::SurgeNeedsPort,

@@ -9,8 +9,8 @@ use daemonplan::{
     flags::SettingsFlags,
     lint::{Lint, lint_manifest},
     manifest::{ManifestChange, Manifests, SkipReason},
-    model::DaemonSet,
-    scheduling::ClusterState,
+    model::{DaemonSet, Pod, Text},
+    scheduling::{Agreement, ClusterState},
 };
 use jiff::Timestamp;
 
@@ -104,6 +104,32 @@ impl Facts {
     /// Returns what the default scheduler knows of the input.
     pub(super) fn cluster_state(&self) -> ClusterState<'_> {
         self.manifests.cluster_state().toleration_comparison(self.settings.toleration_comparison)
+    }
+
+    /// Returns the namespace of all pods of the input, if they have but one and it is not known that there are no others.
+    pub(super) fn only_namespace_of_pods(&self) -> Option<&Text> {
+        let mut namespaces = self.manifests.pods().map(|pod| &pod.namespace);
+        let first = namespaces.next().filter(|_| !self.manifests.has_all_of(Kind::Pod))?;
+        namespaces.all(|namespace| namespace == first).then_some(first)
+    }
+
+    /// Takes the pods of other namespaces as not known, if the input has none and the scheduler said of a pod that it does not fit
+    /// where by the input it would.
+    pub(super) fn doubt_other_namespaces(&mut self) {
+        if let Some(namespace) = self.only_namespace_of_pods().filter(|_| self.is_contradicted()).cloned() {
+            self.manifests.set_only_namespace_of_pods(namespace);
+        }
+    }
+
+    /// Whether a pod would fit by the input, and the scheduler said that it does not.
+    fn is_contradicted(&self) -> bool {
+        let state = self.cluster_state();
+        let fits_now = |pod: &Pod| {
+            let said = pod.problem.as_ref().map(|problem| &problem.unschedulable).filter(|said| !said.is_empty());
+            said.is_some_and(|said| state.feasibility(pod).agreement(said) == Agreement::FitsNow)
+        };
+        let mut waiting = self.manifests.pods().filter(|pod| !pod.node.is_bound() && !pod.is_terminal());
+        waiting.any(fits_now)
     }
 
     /// Whether it is known that there are no DaemonSets at all.
@@ -232,7 +258,8 @@ impl FactArgs {
     /// Reads what the scheduler looks at: nodes, the pods of all namespaces, and the objects of storage and admission.
     pub(super) fn read_for_pod(&self, selection: &Selection) -> Result<Facts, Failure> {
         let kinds = [Kind::DaemonSet, Kind::Node, Kind::Pod, Kind::Namespace, Kind::ControllerRevision];
-        let facts = self.input.read_all(&kinds, selection, None, true)?;
+        let namespace = selection.pod()?.and_then(|pod| pod.namespace);
+        let facts = self.input.read_all(&kinds, selection, namespace.as_deref(), true)?;
         if self.changes.is_empty() {
             return Ok(facts);
         }

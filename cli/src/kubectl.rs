@@ -113,18 +113,30 @@ impl KubectlArgs {
                 }
             }
         }
-        self.read_scheduling_objects(manifests);
+        self.read_scheduling_objects(manifests, namespace);
         Ok(())
     }
 
-    /// Reads the objects that only the scheduler and admission look at, and Events. What may not be read is not known.
-    fn read_scheduling_objects(&self, manifests: &mut Manifests) {
+    /// Reads the objects that only the scheduler and admission look at, and the Events about DaemonSets. What may not be read is
+    /// not known.
+    fn read_scheduling_objects(&self, manifests: &mut Manifests, namespace: Option<&str>) {
         let resources = SCHEDULING_RESOURCES.join(",");
         match self.get(manifests, &[], &[&resources, "--all-namespaces"]) {
             Ok(_) => manifests.add_all_scheduling_objects(),
             Err(Failure(problem)) => {
-                note(format_args!("storage, priorities, quotas and limits are not known: {problem}"));
+                note(format_args!("storage, priorities, quotas and limits are not all known: {problem}"));
+                if let Some(namespace) = namespace {
+                    let of_namespace = ["limitranges,resourcequotas", "--namespace", namespace];
+                    if let Err(Failure(problem)) = self.get(manifests, &[], &of_namespace) {
+                        note(format_args!("quotas and limits are not known: {problem}"));
+                    }
+                }
             }
+        }
+        let scope = namespace.map_or(vec!["--all-namespaces"], |namespace| vec!["--namespace", namespace]);
+        let events = [&["events", "--field-selector", "involvedObject.kind=DaemonSet"], scope.as_slice()].concat();
+        if let Err(Failure(problem)) = self.get(manifests, &[], &events) {
+            note(format_args!("Events are not known: {problem}"));
         }
         // Other clusters than OpenShift do not have the resource.
         if let Err(Failure(problem)) = self.get(manifests, &[], &["schedulers.config.openshift.io"])

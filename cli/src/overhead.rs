@@ -170,7 +170,7 @@ fn room(out: &mut impl Write, overhead: &Overhead<'_>, all: bool) -> io::Result<
     for (reasons, daemonsets) in pending {
         writeln!(
             out,
-            "  {WARN}! Pending, if bound by priority and name: {}: {reasons}{WARN:#}",
+            "  {WARN}! not bound, if the scheduler takes them by priority and name: {}: {reasons}{WARN:#}",
             names(&daemonsets, all)
         )?;
     }

@@ -56,6 +56,8 @@ struct ExplainedPod<'p> {
     scheduling: &'p SchedulingExplanation,
     /// Why its DaemonSet deletes it next.
     deletion: Option<String>,
+    /// The namespace of all pods of the input, where that may be why the scheduler knew more.
+    only_namespace: Option<&'p Text>,
 }
 
 /// How many Events the text form shows.
@@ -87,7 +89,8 @@ pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitC
         None => SchedulingExplanation::new(&state, pod),
     };
     let deletion = owner.and_then(|snapshot| deletion_of(pod, &snapshot));
-    let explained = ExplainedPod { pod, state: &state, scheduling: &scheduling, deletion };
+    let only_namespace = facts.only_namespace_of_pods().filter(|_| scheduling.agreement == Some(Agreement::FitsNow));
+    let explained = ExplainedPod { pod, state: &state, scheduling: &scheduling, deletion, only_namespace };
     match format {
         Format::Text => write(&mut output::text(), &explained),
         Format::Json => output::write_json(&mut output::stdout(), &report(&explained)),
@@ -155,7 +158,7 @@ fn report<'p>(explained: &'p ExplainedPod<'p>) -> PodReport<'p> {
 }
 
 fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
-    let ExplainedPod { pod, state, scheduling, deletion } = explained;
+    let ExplainedPod { pod, state, scheduling, deletion, only_namespace } = explained;
     let feasibility = &scheduling.feasibility;
     let key = pod.key();
     let place = match pod.node.name() {
@@ -172,6 +175,9 @@ fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
         writeln!(out, "  the scheduler said{at}: {}", escape_control(said.trim()))?;
         match feasibility.agreement(said) {
             Agreement::Same => writeln!(out, "  by the facts given it says the same now")?,
+            Agreement::NotKnown if !state.knows_nodes() => {
+                writeln!(out, "  whether it would say the same now is not known: the input has no nodes")?;
+            }
             Agreement::NotKnown => {
                 writeln!(out, "  by the facts given nothing refuses it now, but not everything is known")?;
             }
@@ -180,11 +186,19 @@ fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
                 writeln!(out, "  {WARN}by the facts given it would say now{WARN:#}: {}", escape_control(feasibility))?;
             }
         }
+    } else if pod.node.is_bound() && pod.phase == PodPhase::Pending {
+        writeln!(out, "  bound: it waits for the kubelet, not for the scheduler")?;
     } else if pod.node.is_bound() {
         let is_possible = if feasibility.would_fit { "would" } else { "would not" };
         writeln!(out, "  bound; the scheduler {is_possible} bind a pod like it there again")?;
+    } else if !state.knows_nodes() {
+        writeln!(out, "  whether it would be bound is not known: the input has no nodes")?;
     } else {
         writeln!(out, "  by the facts given: {}", escape_control(feasibility))?;
+    }
+    if let Some(namespace) = only_namespace {
+        let whose = format!("the pods of the input are all of namespace {}", escape_control(namespace));
+        writeln!(out, "  {DIM}{whose}: others on the node, if there are any, do not count{DIM:#}")?;
     }
     if pod.is_being_deleted() || pod.is_terminal() {
         let state = if pod.is_terminal() { "has ended" } else { "is being deleted" };

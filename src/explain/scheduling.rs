@@ -181,6 +181,7 @@ impl Snapshot<'_> {
         let daemonset = self.daemonset;
         let events = state.objects().events_about("DaemonSet", &daemonset.key(), &daemonset.uid);
         explanation.events = events.into_iter().cloned().collect();
+        let is_admitted = refusal.as_ref().is_none_or(AdmissionRefusal::is_of_room);
         explanation.admission = Some(AdmissionExplanation { changes, refusal, quotas, unknown });
         if self.missing.contains(MissingFact::Pods) || self.missing.contains(MissingFact::Nodes) {
             return;
@@ -192,7 +193,8 @@ impl Snapshot<'_> {
             for pod in &mut node.pods {
                 pod.scheduling = waiting(pod).map(|pod| SchedulingExplanation::of_own(state, pod, &new));
             }
-            if node.creation.is_some() {
+            // A pod that admission refuses never comes to the scheduler.
+            if node.creation.is_some() && is_admitted {
                 node.new_pod = Some(new_pod_on(node, &mut alike, &pods, &new));
             }
         }

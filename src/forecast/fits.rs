@@ -64,14 +64,27 @@ impl<'a> Fits<'a> {
         // A quota that is used up has room again once an old pod is gone.
         let is_going = snapshot.namespace.deleted.is_some();
         let gone = || refused("NamespaceLifecycle", format!("namespace {} is being deleted", snapshot.namespace.name));
-        let refusal = admitted.refusal.filter(|refusal| !refusal.is_of_room());
+        let (refusal, unchecked) = match admitted.refusal.filter(|refusal| !refusal.is_of_room()) {
+            Some(refusal) if refusal.is_of_status() => (None, Some(refusal)),
+            refusal => (refusal, None),
+        };
+        let unchecked = unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() });
         Self {
             nodes: nodes(snapshot, state, &new),
             refusal: is_going.then(gone).or_else(|| refusal.map(|own| refused(own.plugin, own.to_string()))),
             quota: Some(quota),
             rejected,
-            unknown: admitted.unknown,
+            unknown: admitted
+                .unknown
+                .into_iter()
+                .chain(unchecked.or_else(|| failed_creation(snapshot, state)))
+                .collect(),
         }
+    }
+
+    /// Whether the answers are those of the scheduler and admission.
+    pub(super) fn asks_scheduler(&self) -> bool {
+        self.quota.is_some()
     }
 
     /// Returns why a new pod does not come to run on a node, beside other pods of the DaemonSet or after they have left.
@@ -87,19 +100,22 @@ impl<'a> Fits<'a> {
 
     /// Returns the pods of others whose place a new pod on a node takes.
     pub(super) fn victims(&self, node: &Text) -> &[Key] {
-        self.nodes.get(node).map(|fit| fit.victims.as_slice()).unwrap_or_default()
+        let fit = self.nodes.get(node).filter(|_| self.refusal.is_none());
+        fit.map(|fit| fit.victims.as_slice()).unwrap_or_default()
     }
 
     /// Returns what is not known that decides about new pods on these nodes.
     pub(super) fn unknown<'n>(&self, nodes: impl IntoIterator<Item = &'n Text>) -> Vec<UnknownFact> {
-        let mut unknown = BTreeSet::new();
+        let (mut unknown, mut count) = (BTreeSet::new(), 0);
         for node in nodes {
+            count += 1;
             let of_node = self.nodes.get(node).map(|fit| fit.unknown.as_slice()).unwrap_or_default();
             unknown.extend(of_node.iter().chain(&self.unknown).cloned());
             let rejected = self.rejected.get(node).copied().cloned();
             unknown.extend(rejected.map(|reason| UnknownFact::Kubelet { node: node.clone(), reason }));
         }
-        unknown.into_iter().collect()
+        // The only new pod comes first.
+        unknown.into_iter().filter(|fact| count > 1 || *fact != UnknownFact::OwnPods).collect()
     }
 
     /// Takes the room for a new pod in the quotas; returns why there is none.
@@ -123,6 +139,15 @@ impl<'a> Fits<'a> {
             ledger.give(known.get(pod).and_then(Option::as_ref).unwrap_or(new));
         }
     }
+}
+
+/// Returns why the controller could not create a pod, if that is the last that Events say of it.
+fn failed_creation(snapshot: &Snapshot<'_>, state: &ClusterState<'_>) -> Option<UnknownFact> {
+    let daemonset = snapshot.daemonset;
+    let events = state.objects().events_about("DaemonSet", &daemonset.key(), &daemonset.uid);
+    let last =
+        events.into_iter().find(|event| ["FailedCreate", "SuccessfulCreate"].contains(&event.reason.as_str()))?;
+    (last.reason == "FailedCreate").then(|| UnknownFact::Creation { message: last.message.clone() })
 }
 
 /// Returns the nodes whose kubelet has rejected a pod of the DaemonSet, with its reason.

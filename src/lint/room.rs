@@ -21,9 +21,16 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
     let mut findings = Vec::new();
     // Room in a quota is another finding.
-    if let Some(refusal) = refusal.filter(|refusal| !refusal.is_of_room()) {
+    if let Some(refusal) = refusal.filter(|refusal| !refusal.is_of_room() && !refusal.is_of_status()) {
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
-        let fix = "change the template, or what the plugin looks at: no pod is created as it is";
+        let fix = match refusal.plugin {
+            "Priority" => "create the PriorityClass, or name one that exists in spec.template.spec.priorityClassName",
+            "RuntimeClass" => "create the RuntimeClass, or name one that exists in spec.template.spec.runtimeClassName",
+            "LimitRanger" => "request what the LimitRange allows, or change the LimitRange",
+            "ResourceQuota" => "set what the ResourceQuota requires in the template, or change the ResourceQuota",
+            "PodNodeSelector" => "make the node selectors of the template and of the namespace agree",
+            _ => "change the template, or what the plugin looks at: no pod is created as it is",
+        };
         findings.push(finding.with_message(format!("{}: {refusal}", refusal.plugin)).with_fix(fix));
     }
     findings.extend(excluded_by_admission(snapshot, &changes, &spec, &nodes));
@@ -80,8 +87,9 @@ fn too_small(spec: &PodSpec, nodes: &[&Node], times: i64) -> Option<(Vec<Text>, 
 fn never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) -> Option<Finding> {
     let (small, lack) = too_small(spec, nodes, 1)?;
     let message = format!(
-        "wanted on {} that are too small even without any other pod ({}): a pod requests {lack}",
+        "wanted on {} {} too small even without any other pod ({}): a pod requests {lack}",
         count(small.len(), "node"),
+        if small.len() == 1 { "that is" } else { "that are" },
         first_few(&small)
     );
     let fix = "request less, or keep the pods off these nodes with a node selector or affinity";

@@ -181,7 +181,7 @@ impl DaemonSetFleet {
                 Some((pod, Admitted { refusal, changes, .. })) => (pod, refusal, changes),
                 None => (Pod::new(daemonset.namespace.clone(), ""), None, Vec::new()),
             };
-            let not_admitted = not_admitted.filter(|refusal| !refusal.is_of_room());
+            let not_admitted = not_admitted.filter(|refusal| !refusal.is_of_room() && !refusal.is_of_status());
             let admitted = pod.spec.as_deref().cloned();
             Candidate {
                 key: daemonset.key(),
@@ -222,6 +222,8 @@ impl DaemonSetFleet {
                 || !spec.pod_anti_affinity.is_empty()
                 || !spec.topology_spread.is_empty()
                 || !spec.scheduling_gates.is_empty();
+            // The scheduler is not asked about a pod whose template names its node.
+            let has_rules = has_rules && !pod.node.is_bound();
             let adds = |change: &AdmissionChange| {
                 matches!(change, AdmissionChange::Defaults { .. } | AdmissionChange::Overhead { .. })
             };

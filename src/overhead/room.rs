@@ -107,7 +107,9 @@ impl<'f> Overhead<'f> {
     }
 
     fn bound_in_order(&self) -> Vec<PendingDaemonSet> {
-        let has_room = self.has_room();
+        let excludes =
+            |member: &FleetMember| member.pod.spec.as_ref().is_some_and(|spec| !spec.pod_anti_affinity.is_empty());
+        let is_plain = self.has_room() && !self.members().any(excludes);
         let mut members: Vec<_> = self.members().collect();
         members.sort_by_key(|member| std::cmp::Reverse(member.priority));
         let objects = SchedulingObjects::default();
@@ -115,12 +117,13 @@ impl<'f> Overhead<'f> {
         for member in members {
             let mut pod = member.pod.clone();
             pod.node = PodNode::Intended(self.node.name.clone());
-            let reasons: Vec<_> = if has_room && !member.has_rules {
-                Vec::new()
-            } else {
+            let is_asked = !member.pod.node.is_bound() && (!is_plain || member.has_rules);
+            let reasons: Vec<_> = if is_asked {
                 let state = ClusterState::new([self.node], &bound, [], &objects);
                 let blockers = state.blockers(&pod, &self.node.name);
                 blockers.iter().flat_map(SchedulingBlocker::reasons).collect()
+            } else {
+                Vec::new()
             };
             if reasons.is_empty() {
                 pod.node = PodNode::Bound(self.node.name.clone());

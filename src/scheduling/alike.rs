@@ -41,8 +41,11 @@ impl<'s> PodsAlike<'s> {
             unknown.push(UnknownFact::EphemeralClaims);
         }
         let incoming = Incoming::with_spec(state, pod, spec);
-        unknown.extend(incoming.excludes_itself().then_some(UnknownFact::OwnPods));
+        unknown.extend(incoming.affects_itself().then_some(UnknownFact::OwnPods));
         unknown.extend(pod.node.is_bound().then_some(UnknownFact::BoundByTemplate));
+        let scheduler = &incoming.info.spec.scheduler;
+        let is_other = !incoming.info.spec.is_of_default_scheduler() && !pod.node.is_bound();
+        unknown.extend(is_other.then(|| UnknownFact::OtherScheduler { name: scheduler.clone() }));
         Self { incoming, last_left: None, unknown }
     }
 
@@ -60,7 +63,7 @@ impl<'s> PodsAlike<'s> {
         self.aim_at(node);
         let mut answer = feasibility(&self.incoming);
         answer.unknown.extend(self.unknown.iter().cloned());
-        if self.are_bound() { answer.that_is_bound() } else { answer }
+        if self.are_bound() { answer.that_fits() } else { answer }
     }
 
     /// Returns what is not known that an answer about a node would need.

@@ -71,7 +71,7 @@ pub enum SchedulingVerdict {
 /// use daemonplan::{model::Pod, scheduling::{Agreement, ClusterState, SchedulingObjects}};
 /// let objects = SchedulingObjects::default();
 /// let feasibility = ClusterState::new([], [], [], &objects).feasibility(&Pod::new("prod", "agent-x2k"));
-/// assert_eq!(feasibility.agreement("0/1 nodes are available: 1 Too many pods."), Agreement::Differs);
+/// assert_eq!(feasibility.agreement("0/1 nodes are available: 1 Too many pods."), Agreement::NotKnown); // no node is known
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,7 +80,7 @@ pub enum Agreement {
     Same,
     /// The pod would fit now.
     FitsNow,
-    /// Nothing that is known refuses the pod now, but not everything is known.
+    /// Nothing that is known refuses the pod now, but not everything is known, or no node is.
     NotKnown,
     /// It would say something else now.
     Differs,
@@ -98,13 +98,7 @@ impl Feasibility {
             self.verdict = SchedulingVerdict::Fits;
         }
         self.blockers.retain(|blocker| blocker.stage == Stage::PreEnqueue);
-        Self { would_fit: true, message: None, preemption: None, ..self }
-    }
-
-    /// Returns the answer for a pod that names its node without the scheduler.
-    pub(super) fn that_is_bound(self) -> Self {
-        let verdict = SchedulingVerdict::Fits;
-        Self { verdict, would_fit: true, blockers: Vec::new(), kept_free_for: Vec::new(), ..self.that_fits() }
+        Self { would_fit: true, message: None, preemption: None, kept_free_for: Vec::new(), ..self }
     }
 
     /// Compares the answer with the message that the scheduler wrote into the condition `PodScheduled`: the reasons of the
@@ -112,7 +106,9 @@ impl Feasibility {
     /// Schedulers of different versions write the same into different sentences.
     pub fn agreement(&self, message: &str) -> Agreement {
         let says = |blocker: &SchedulingBlocker| blocker.reasons().iter().all(|reason| message.contains(reason));
-        if self.verdict == SchedulingVerdict::Fits {
+        if self.unknown.contains(&UnknownFact::Nodes) {
+            Agreement::NotKnown
+        } else if self.verdict == SchedulingVerdict::Fits {
             if self.unknown.is_empty() { Agreement::FitsNow } else { Agreement::NotKnown }
         } else if self.message.as_deref() == Some(message)
             || self.verdict == SchedulingVerdict::Gated

@@ -137,9 +137,12 @@ impl<'s> Incoming<'s> {
         !has_no_rules || !self.single_claims.is_empty()
     }
 
-    /// Whether two pods like this one, on different nodes, can exclude each other.
-    pub(super) fn excludes_itself(&self) -> bool {
-        !self.single_claims.is_empty() || affinity::excludes_itself(&self.info) || spread::counts_itself(&self.info)
+    /// Whether it makes a difference to a pod like this one, on another node, that this one is bound.
+    pub(super) fn affects_itself(&self) -> bool {
+        !self.single_claims.is_empty()
+            || self.claims.get_volumes()
+            || affinity::affects_itself(&self.info)
+            || spread::counts_itself(&self.info)
     }
 
     /// Returns why the pod does not enter the queue.

@@ -105,10 +105,21 @@ pub enum UnknownFact {
     Storage,
     /// The claims of ephemeral volumes, which are created with the pod.
     EphemeralClaims,
-    /// Which of the DaemonSet's new pods come first, as they exclude each other.
+    /// Which of the DaemonSet's new pods come first, as that decides about the others: they exclude or need each other, or share
+    /// a claim.
     OwnPods,
     /// Whether the kubelet lets the pod start on the node that its template names. The scheduler is not asked.
     BoundByTemplate,
+    /// Whether another scheduler binds the pod.
+    OtherScheduler {
+        /// Its name.
+        name: Text,
+    },
+    /// Whether pods can be created, as the last attempt failed for a reason that does not show in the objects.
+    Creation {
+        /// What the controller said.
+        message: Text,
+    },
     /// The PriorityClass that the pod names.
     PriorityClass {
         /// The name.
@@ -138,10 +149,14 @@ impl fmt::Display for UnknownFact {
             Self::OwnSpec => f.write_str("what the pod requests"),
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
             Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),
-            Self::OwnPods => f.write_str("which of its new pods come first: they exclude each other"),
+            Self::OwnPods => f.write_str("which of its new pods come first, which decides about the others"),
             Self::BoundByTemplate => f.write_str(
                 "whether the kubelet lets the pod start: its template names the node, and the scheduler is not asked",
             ),
+            Self::OtherScheduler { name } => write!(f, "whether the scheduler {name} binds its pods"),
+            Self::Creation { message } => {
+                write!(f, "whether pods can be created again: the last attempt failed ({message})")
+            }
             Self::PriorityClass { name } => write!(f, "the PriorityClass {name}"),
             Self::RuntimeClass { name } => write!(f, "the RuntimeClass {name}"),
         }

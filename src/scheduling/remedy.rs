@@ -301,6 +301,10 @@ fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>) -> Option<Schedu
     if incoming.info.spec.never_preempts() || !incoming.info.spec.is_of_default_scheduler() {
         return None;
     }
+    // It already takes the place of others.
+    if !feasibility(incoming).preempts().is_empty() {
+        return None;
+    }
     let others = Trial::new(incoming, info).node.pods;
     let priorities: BTreeSet<_> = others.iter().map(priority).collect();
     let mut higher = priorities.into_iter().filter(|own| (incoming.info.priority()..HIGHEST_OF_USERS).contains(own));

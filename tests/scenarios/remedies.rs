@@ -193,6 +193,7 @@ fn the_lowest_priority_that_is_enough_is_named_unless_a_daemonset_creates_the_po
     let has = |pods: &[Pod], pod: &Pod, remedy: &str| remedies(&plain(), pods, pod).contains(&remedy.into());
     let above = "fits if its priority is above 7, which preempts shop/c";
     assert!(has(&others, &preempting("500m", 0), above));
+    assert!(!has(&others, &preempting("250m", 6), above), "it takes the place of shop/b already");
     assert!(has(&others, &preempting("500m", 7), above));
     assert!(!has(&others, &waiting("500m", |_| {}), above), "it never preempts");
     let higher = |pods: &[Pod], pod: &Pod| {

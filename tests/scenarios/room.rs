@@ -155,7 +155,7 @@ fn a_quota_lets_as_many_pods_come_as_it_has_room_for() {
     assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 2));
     assert_eq!(
         stuck[0].to_string(),
-        "admission refuses the new pod (ResourceQuota): exceeded quota: few, requested: pods=1, used: 4, limited: 4"
+        "admission refuses the new pod (ResourceQuota): exceeded quota: few, requested: pods=1, used: pods=4, limited: pods=4"
     );
     let replaced = Full::of(updating("300m", &[("a", "1"), ("b", "1")]), []).quota(2, 2);
     assert_eq!(replaced.forecast().0, Outcome::Done, "a pod that is gone gives its room to the next");
@@ -374,4 +374,131 @@ fn which_pods_of_a_zone_come_first_is_not_known_if_they_exclude_each_other() {
     there.cluster.pods[0].spec = Some(spec_of(&spec));
     let (outcome, stuck) = there.forecast();
     assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 1), "the pod that is there excludes the other");
+}
+
+/// A pod of the DaemonSet that has waited for its node since long before the time of the plan.
+fn long_pending(name: &str, node: &str) -> Pod {
+    let mut pod = pod(name, node).phase(PodPhase::Pending).unready();
+    (pod.node, pod.created) = (PodNode::Intended(node.into()), Some("2020-01-02T03:04:05Z".parse().unwrap()));
+    let mut own = PodSpec::clone(&spec("300m"));
+    (own.is_for_one_node, own.priority) = (true, Some(10));
+    pod.spec = Some(own.into());
+    pod
+}
+
+#[test]
+fn a_pod_that_has_waited_long_starts_once_the_scheduler_would_bind_it() {
+    let full = |others: Vec<Pod>| {
+        let mut cluster = cluster([sized("a", "1")]).with_spec(requesting("300m"));
+        cluster.pods = vec![long_pending("waiting", "a")];
+        Full::of(cluster, others)
+    };
+    assert_eq!(full(vec![]).forecast().0, Outcome::Done);
+    assert_eq!(full(vec![other("web", "a", "800m")]).forecast().0, Outcome::Stuck);
+    let mut low = other("web", "a", "800m");
+    let mut own = PodSpec::clone(&spec("800m"));
+    own.priority = Some(-1);
+    low.spec = Some(own.into());
+    let mut preempting = full(vec![low]);
+    preempting.cluster = preempting.cluster.with_spec({
+        let mut spec = requesting("300m");
+        spec["priorityClassName"] = json!("high");
+        spec
+    });
+    let class = json!({"metadata": {"name": "high"}, "value": 10});
+    preempting.objects.add(serde_json::from_value::<daemonplan::model::PriorityClass>(class).unwrap());
+    preempting.with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        let preempted: Vec<_> = forecast.preempted.iter().map(ToString::to_string).collect();
+        assert_eq!(preempted, ["shop/web"], "{:?}", forecast.outcome);
+    });
+    let mut unknown = full(vec![]);
+    unknown.cluster.nodes[0].allocatable = None;
+    unknown.with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        assert_eq!(forecast.unknown.len(), 1, "what pods can request there: {:?}", forecast.unknown);
+    });
+}
+
+#[test]
+fn whether_pods_can_be_created_again_after_a_failure_is_not_known() {
+    let event = |reason: &str, minute: u32| {
+        let event = json!({"metadata": {"name": reason, "namespace": "prod"}, "reason": reason,
+            "involvedObject": {"kind": "DaemonSet", "name": "agent", "namespace": "prod"},
+            "message": "exceeded quota: few", "lastTimestamp": format!("2026-01-02T03:{minute:02}:05Z")});
+        serde_json::from_value::<daemonplan::model::ReportedEvent>(event).unwrap()
+    };
+    let unknown = |events: Vec<daemonplan::model::ReportedEvent>| {
+        let mut full = Full::of(cluster([sized("a", "1")]).with_spec(requesting("100m")), []);
+        for event in events {
+            full.objects.add(event);
+        }
+        full.with(|snapshot| {
+            let unknown = snapshot.forecast(&Assumptions::default()).unknown;
+            unknown.iter().map(ToString::to_string).collect::<Vec<_>>()
+        })
+    };
+    let failed = "whether pods can be created again: the last attempt failed (exceeded quota: few)";
+    assert_eq!(unknown(vec![event("FailedCreate", 4)]), [failed]);
+    assert_eq!(unknown(vec![event("FailedCreate", 4), event("SuccessfulCreate", 5)]), [""; 0]);
+}
+
+#[test]
+fn a_quota_without_a_status_refuses_nothing_for_long() {
+    let mut full = Full::of(cluster([sized("a", "1")]).with_spec(requesting("100m")), []);
+    let quota = json!({"metadata": {"name": "few", "namespace": "prod"}, "spec": {"hard": {"pods": 10}}});
+    full.objects.add(serde_json::from_value::<ResourceQuota>(quota).unwrap());
+    full.with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        let unknown: Vec<_> = forecast.unknown.iter().map(ToString::to_string).collect();
+        assert!(unknown[0].contains("status unknown for quota: few"), "{unknown:?}");
+        assert_eq!(forecast.outcome, Outcome::Done);
+        assert!(!lint(&[snapshot]).iter().any(|finding| finding.lint == Lint::AdmissionRefuses));
+    });
+}
+
+#[test]
+fn pods_that_are_never_created_take_no_place() {
+    let mut spec = requesting("300m");
+    spec["priorityClassName"] = json!("system-node-critical");
+    let low = other("web", "a", "800m");
+    let forecast = |namespace: &str| {
+        let mut daemonset = cluster([sized("a", "1")]).with_spec(spec.clone());
+        if namespace == "gone" {
+            daemonset.namespace.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
+        }
+        Full::of(daemonset, [low.clone()]).with(|snapshot| snapshot.forecast(&Assumptions::default()).preempted.len())
+    };
+    assert_eq!([forecast("prod"), forecast("gone")], [1, 0]);
+}
+
+#[test]
+fn a_pod_of_another_scheduler_is_left_to_that() {
+    let mut spec = requesting("100m");
+    spec["schedulerName"] = json!("batch");
+    Full::of(cluster([sized("a", "1")]).with_spec(spec), []).with(|snapshot| {
+        let unknown = snapshot.forecast(&Assumptions::default()).unknown;
+        assert_eq!(
+            unknown.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["whether the scheduler batch binds its pods"]
+        );
+    });
+}
+
+#[test]
+fn the_only_new_pod_comes_first() {
+    let mut spec = requesting("100m");
+    let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "agent"}}});
+    spec["affinity"] = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    let zoned = |name: &str, zone: &str| {
+        let mut node = sized(name, "1");
+        node.labels = [("zone", zone)].into_iter().collect();
+        node
+    };
+    let unknown = |nodes: Vec<Node>| {
+        Full::of(cluster(nodes).with_spec(spec.clone()), [])
+            .with(|snapshot| snapshot.forecast(&Assumptions::default()).unknown)
+    };
+    assert_eq!(unknown(vec![zoned("a", "x")]), []);
+    assert_eq!(unknown(vec![zoned("a", "x"), zoned("b", "y")]), [UnknownFact::OwnPods], "one needs the other near it");
 }

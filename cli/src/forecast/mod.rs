@@ -217,7 +217,8 @@ fn is_idle(forecast: &Forecast) -> bool {
 }
 
 pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
-    let facts = args.facts.read_for_scheduling(&args.selection)?;
+    let mut facts = args.facts.read_for_scheduling(&args.selection)?;
+    facts.doubt_other_namespaces();
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes, MissingFact::Pods])?;
     let steps = args.assumptions.runs.saturating_mul(u64::try_from(selected.len()).unwrap_or(u64::MAX));
     let progress = Progress::new("simulating".into(), Some(steps), "{msg}  {bar:30}  {pos} of {len} runs");

@@ -28,7 +28,10 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
         let daemonset = snapshot.daemonset();
         writeln!(out, "{BOLD}{}{BOLD:#}", daemonset_name(daemonset))?;
         if runs.without.contains(&MissingFact::Namespace) {
-            writeln!(out, "  {WARN}! the input has no namespace: its node selector is taken to be absent{WARN:#}")?;
+            writeln!(
+                out,
+                "  {WARN}! the input does not have its namespace: the node selector of that is taken to be absent{WARN:#}"
+            )?;
         }
         if runs.without.contains(&MissingFact::Revisions) {
             let judged = "which pods are up to date is judged by their labels alone";

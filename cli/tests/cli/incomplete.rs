@@ -185,7 +185,10 @@ fn pods_of_other_namespaces_do_not_tell_that_a_daemonset_has_none() {
 fn every_command_says_what_it_rests_on() {
     let (_folder, no_namespace) = without("Namespace");
     let (out, errors, _) = on(&no_namespace, &["forecast", "node-exporter"]);
-    assert!(out.contains("! the input has no namespace: its node selector is taken to be absent"), "{out}{errors}");
+    assert!(
+        out.contains("! the input does not have its namespace: the node selector of that is taken to be absent"),
+        "{out}{errors}"
+    );
     let (_, errors, _) = on(&no_namespace, &["overhead", "--node", "examples/node.yaml"]);
     assert!(
         errors.contains("the input has no namespace monitoring: its node selector is taken to be absent"),
@@ -342,4 +345,44 @@ fn nothing_is_created_in_a_namespace_that_is_missing_or_being_deleted() {
     let (out, errors, code) = on(&own, &[&args, &["--max-deletes", "99"][..]].concat());
     assert!(out.contains("! its namespace is being deleted: no pod is created in it again"), "{out}");
     assert_eq!(code, 3, "{errors}");
+}
+
+#[test]
+fn pods_of_one_namespace_do_not_contradict_what_the_scheduler_said() {
+    let pods = |pods: Value| {
+        let mut items = vec![
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod"}}),
+            json!({"apiVersion": "apps/v1", "kind": "ControllerRevisionList", "items": []}),
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
+                "status": {"allocatable": {"cpu": "1", "memory": "4Gi", "pods": "10"}}}),
+            json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent", "namespace": "prod", "uid": "7"},
+                "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": {"metadata": {"labels": {"app": "agent"}},
+                    "spec": {"containers": [{"name": "main", "image": "a", "resources": {"requests": {"cpu": "500m"}}}]}}}}),
+        ];
+        items.extend(pods.as_array().unwrap().iter().cloned());
+        file(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())
+    };
+    let field = json!({"key": "metadata.name", "operator": "In", "values": ["n1"]});
+    let terms = json!([{"matchFields": [field]}]);
+    let waiting = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "agent-1", "namespace": "prod", "uid": "8", "labels": {"app": "agent"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "7", "controller": true}]},
+        "spec": {"containers": [{"name": "main", "image": "a", "resources": {"requests": {"cpu": "500m"}}}],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}},
+        "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/1 nodes are available: 1 Insufficient cpu."}]}});
+    let other = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "main", "resources": {"requests": {"cpu": "100m"}}}]}});
+    let (_folder, alone) = pods(json!([waiting]));
+    let (_other, with_others) = pods(json!([waiting, other]));
+    let unknown = "not known: what pods of other namespaces than prod take from nodes";
+    assert!(on(&alone, &["forecast", "agent"]).0.contains(unknown), "{:?}", on(&alone, &["forecast", "agent"]));
+    assert!(!on(&with_others, &["forecast", "agent"]).0.contains(unknown));
+    let hint = "the pods of the input are all of namespace prod";
+    let (out, _, code) = on(&alone, &["explain", "pod/prod/agent-1"]);
+    assert!(out.contains("by the facts given it would fit now") && out.contains(hint) && code == 0, "{out}");
+    let (out, ..) = on(&with_others, &["explain", "pod/prod/agent-1"]);
+    assert!(out.contains("by the facts given it would fit now") && !out.contains(hint), "{out}");
+    let (out, _, code) = on(&alone, &["explain", "pod/prod/agent-1", "--complete"]);
+    assert!(!out.contains(hint) && code == 0, "{out}");
 }

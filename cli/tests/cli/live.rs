@@ -84,9 +84,13 @@ fn pods_of_all_namespaces_share_the_nodes() {
         ["get daemonsets,controllerrevisions --namespace prod", "get nodes,pods,namespaces --all-namespaces",]
     );
     assert!(
-        lines[2].starts_with("get persistentvolumes,") && lines[3] == "get schedulers.config.openshift.io",
+        lines[2].starts_with("get persistentvolumes,")
+            && lines[3] == "get events --field-selector involvedObject.kind=DaemonSet --namespace prod"
+            && lines[4] == "get schedulers.config.openshift.io",
         "{log}"
     );
+    let (_, errors, _) = run(daemonplan(&["explain", "pod/prod/a-1"]).env("PATH", &path));
+    assert!(errors.contains("running kubectl get daemonsets,controllerrevisions --namespace prod"), "{errors}");
 }
 
 #[test]

@@ -58,8 +58,8 @@ fn it_says_what_does_not_fit_and_what_is_left() {
   mon/c  cpu 100m, memory 1Gi  (LimitRanger sets memory request for container main)
   ! mon/a and mon/c both need port 9100: one of their pods never starts
   ! do not fit: cpu 2600m of 2
-  ! Pending, if bound by priority and name: mon/b: Insufficient cpu
-  ! Pending, if bound by priority and name: mon/c: node(s) didn't have free ports for the requested pod ports
+  ! not bound, if the scheduler takes them by priority and name: mon/b: Insufficient cpu
+  ! not bound, if the scheduler takes them by priority and name: mon/c: node(s) didn't have free ports for the requested pod ports
   left: cpu -600m, memory 5Gi, pods 107
 "
     );
@@ -116,4 +116,21 @@ fn invalid_quantities_are_named() {
     let (_, errors, code) = run(&mut daemonplan(&[&["overhead", "--complete", "-f", &wrong], NODE].concat()));
     let expected = "error: DaemonSet prod/agent: spec.template.spec: expected a quantity such as 250m, 2 or 64Mi, found \"64MB\"\n";
     assert_eq!((errors.as_str(), code), (expected, 1));
+}
+
+#[test]
+fn pods_that_another_one_excludes_are_found_whatever_their_order() {
+    let apart = "affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: \
+                 kubernetes.io/hostname, labelSelector: {matchLabels: {app: OTHER}}}]}}, containers";
+    let node = "kind: Node\nmetadata: {name: large, labels: {kubernetes.io/hostname: large}}\n\
+                status: {allocatable: {cpu: 2, memory: 8Gi, pods: 110}}";
+    let (_other_folder, node) = file(node);
+    for (owner, other) in [("a", "b"), ("b", "a")] {
+        let fleet = fleet(&[("a", "100m", 9100), ("b", "100m", 9200)]);
+        let (head, tail) = fleet.split_at(fleet.find(&format!("metadata: {{name: {owner},")).unwrap());
+        let fleet = format!("{head}{}", tail.replacen("containers", &apart.replace("OTHER", other), 1));
+        let (_folder, input) = file(&fleet);
+        let report = &json(&["overhead", "-f", &input, "--node", &node])["overheads"][0];
+        assert_eq!(report["pending"][0]["daemonSet"]["name"], "b", "{report}");
+    }
 }

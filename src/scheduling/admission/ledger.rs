@@ -26,10 +26,9 @@ impl<'a> QuotaLedger<'a> {
             let mut limited = usage.iter().filter(|(resource, _)| quota.hard.contains(resource));
             let (resource, amount) =
                 limited.find(|(resource, amount)| used.get(resource) + **amount > quota.hard.get(resource))?;
-            let (used, hard) = (used.get(resource), quota.hard.get(resource));
+            let (name, used, hard) = (&quota.name, used.get(resource), quota.hard.get(resource));
             Some(format!(
-                "exceeded quota: {}, requested: {resource}={amount}, used: {used}, limited: {hard}",
-                quota.name
+                "exceeded quota: {name}, requested: {resource}={amount}, used: {resource}={used}, limited: {resource}={hard}"
             ))
         })
     }

@@ -221,6 +221,12 @@ impl AdmissionRefusal {
         self.plugin == quota::PLUGIN && self.reasons.iter().any(|reason| reason.starts_with("exceeded quota"))
     }
 
+    /// Whether the only reason is that a ResourceQuota has no status yet, which its controller sets within moments: a manifest of
+    /// one never has it.
+    pub(crate) fn is_of_status(&self) -> bool {
+        self.plugin == quota::PLUGIN && self.reasons.iter().all(|reason| reason.starts_with("status unknown"))
+    }
+
     /// Returns the message of the API server for a pod of this name, or with this `generateName` before it has a name.
     pub fn message(&self, name: &str, generate_name: &str) -> String {
         let name = if self.stage == AdmissionStage::Mutating { generate_name } else { name };

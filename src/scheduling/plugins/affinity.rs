@@ -8,7 +8,7 @@ use super::super::{
     pod_info::PodInfo,
     trial_node::TrialNode,
 };
-use crate::model::{Key, Node, Pod, PodAffinityTerm, Resource, Text};
+use crate::model::{Key, Node, Pod, PodAffinityTerm, PodSpec, Resource, Text};
 
 /// The pods that count for each label and value of their nodes.
 #[derive(Clone, Debug, Default)]
@@ -130,10 +130,12 @@ fn add(counts: &mut Topology, term: &PodAffinityTerm, node: &Node, by: i64) {
     }
 }
 
-/// Whether a pod's anti-affinity excludes pods like itself from other nodes.
-pub(in super::super) fn excludes_itself(own: &PodInfo<'_>) -> bool {
-    let mut over_nodes = own.spec.pod_anti_affinity.iter().filter(|term| term.topology_key != "kubernetes.io/hostname");
-    over_nodes.any(|term| selects(own.state, term, own.pod, own.pod))
+/// Whether a pod's anti-affinity excludes pods like itself from other nodes, or its affinity needs one of them. The first of
+/// those that need each other may go anywhere, and the others only to it.
+pub(in super::super) fn affects_itself(own: &PodInfo<'_>) -> bool {
+    let PodSpec { pod_affinity, pod_anti_affinity, .. } = &*own.spec;
+    let over_nodes = pod_anti_affinity.iter().filter(|term| term.topology_key != "kubernetes.io/hostname");
+    pod_affinity.iter().chain(over_nodes).any(|term| selects(own.state, term, own.pod, own.pod))
 }
 
 /// Whether a term of a pod selects another pod.

@@ -50,6 +50,11 @@ impl<'s> PodClaims<'s> {
         Ok(Self { bound, delayed })
     }
 
+    /// Whether claims get their volumes when a pod is bound, which then holds for all pods that use them.
+    pub(in super::super) fn get_volumes(&self) -> bool {
+        !self.delayed.is_empty()
+    }
+
     pub(in super::super) fn check(&self, state: &ClusterState<'_>, node: &Node) -> Option<SchedulingBlocker> {
         let mut causes: Vec<_> = self.unreachable(state, node).into_iter().chain(self.unserved(state, node)).collect();
         // The scheduler has this order.

@@ -1,5 +1,7 @@
 //! Simulates a DaemonSet's cluster over time: plans are carried out, and pods start and stop. Nothing else happens.
 
+mod start;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -12,7 +14,7 @@ use crate::forecast::{
     StuckCause,
     assumptions::Assumptions,
     fits::Fits,
-    simulated_node::{SimulatedNode, SimulatedPod, SimulatedState, StateCounts},
+    simulated_node::{SimulatedNode, SimulatedPod, StateCounts},
 };
 use crate::{
     adoption::{
@@ -20,16 +22,12 @@ use crate::{
         revision_match::{RevisionLabels, RevisionMatch},
     },
     cluster::Cluster,
-    context::SyncMode,
-    explain::{Explanation, PodExplanation, PodState},
     history::rollback,
     model::{
-        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Key, Node, ObjectRef, Pod, PodNode, PodPhase,
-        PodProblem, Readiness, Text,
+        ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, Key, ObjectRef, Pod, PodNode, PodPhase, PodProblem,
+        Readiness, Text,
     },
-    placement::Verdict,
     plan::{Action, CreateReason, DeleteReason, Plan},
-    planner::Snapshot,
     policy::{RolloutPhase, RolloutStatus},
     scheduling::UnknownFact,
 };
@@ -106,140 +104,7 @@ enum SimEvent {
     Gone(Text, Text),
 }
 
-impl<'a> Simulation<'a> {
-    pub(crate) fn new(snapshot: &Snapshot<'a>, assumptions: &'a Assumptions) -> Self {
-        let daemonset = snapshot.daemonset;
-        let own = || snapshot.pods.iter().filter(|pod| pod.namespace == daemonset.namespace);
-        let known = own().flat_map(|pod| {
-            let Readiness::Ready { since } = pod.ready else { return [pod.created, pod.deleted] };
-            [pod.created.max(since), pod.deleted]
-        });
-        let now = snapshot.now.unwrap_or_else(|| known.flatten().max().unwrap_or_default());
-        let mut cluster = Cluster::new(snapshot.settings.cloned().unwrap_or_default());
-        cluster.resync(snapshot.nodes.iter().cloned());
-        cluster.resync(snapshot.revisions.unwrap_or_default().iter().cloned());
-        cluster.apply(daemonset.clone());
-        own().for_each(|pod| cluster.apply(pod.clone()));
-        cluster.apply(snapshot.namespace);
-        cluster.set_complete();
-        let backoff = snapshot.backoff.iter().flat_map(|backoff| backoff.iter());
-        cluster.update_backoff(backoff.map(|(key, entry)| (key.clone(), *entry)), now);
-        let mut simulation = Self {
-            assumptions,
-            daemonset,
-            cluster,
-            key: Key::new(daemonset.namespace.clone(), daemonset.name.clone()),
-            start: now,
-            now,
-            queue: BTreeMap::new(),
-            scheduled: 0,
-            created_pods: 0,
-            created_revisions: 0,
-            nodes: BTreeMap::new(),
-            counts: StateCounts::default(),
-            moments: Vec::new(),
-            steps: Vec::new(),
-            most_unavailable: 0,
-            newly_unavailable: 0,
-            rollout: None,
-            roll_backs: 0,
-            hash: snapshot.history().hash,
-            fits: Fits::new(snapshot),
-            filled: BTreeSet::new(),
-        };
-        let explanation = snapshot.at(now).unscheduled().explain();
-        simulation.load(explanation, snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
-        simulation
-    }
-
-    /// Loads the nodes and pods of the snapshot.
-    fn load(&mut self, explanation: Explanation, nodes: &[Node], mode: SyncMode) {
-        let taints = nodes.iter().filter_map(|node| {
-            let taint = node.taints.iter().find(|taint| taint.stops_pods())?;
-            Some((&node.name, taint))
-        });
-        let mut taints: BTreeMap<_, _> = taints.collect();
-        for explained in explanation.nodes {
-            let verdict = if mode == SyncMode::Reconcile { explained.verdict } else { Verdict::Keep };
-            let simulated = SimulatedNode {
-                verdict,
-                exists: explained.exists,
-                taint: taints.remove(&explained.node).cloned(),
-                before: Vec::new(),
-                pods: Vec::new(),
-                creation: None,
-                deletion: None,
-                state: SimulatedState::Aside,
-                was_available: false,
-                draws: 0,
-                step: None,
-            };
-            let node = explained.node.clone();
-            self.nodes.insert(node.clone(), simulated);
-            for pod in explained.pods {
-                self.load_pod(&node, pod);
-            }
-            self.load_waits(&node);
-            self.change(&node, |simulated| {
-                let live = simulated.pods.iter().filter(|pod| !pod.is_being_deleted);
-                simulated.before = live.map(|pod| pod.name.clone()).collect();
-            });
-            if let Some(simulated) = self.nodes.get_mut(&node) {
-                simulated.was_available = matches!(simulated.state, SimulatedState::Old | SimulatedState::New);
-            }
-        }
-        self.record_moment();
-    }
-
-    fn load_pod(&mut self, node: &Text, PodExplanation { pod: name, revision, state, .. }: PodExplanation) {
-        let pod = SimulatedPod {
-            name: name.clone(),
-            is_new: revision.is_current == Some(true),
-            is_available: state == PodState::Available,
-            is_being_deleted: state == PodState::Deleting,
-            fails: false,
-            waits_for: None,
-        };
-        let known = self.cluster.pod(&self.key_of(&name));
-        let (created, deleted) = known.map_or((None, None), |pod| (pod.created, pod.deleted));
-        let is_bound = known.is_some_and(|pod| pod.node.is_bound());
-        let is_recent = |since: Option<Timestamp>| {
-            let age = since.and_then(|since| Duration::try_from(self.now.duration_since(since)).ok());
-            age.is_none_or(|age| age < self.assumptions.patience)
-        };
-        // The pod garbage collector removes the pods of missing nodes for good.
-        let is_orphan = self.nodes.get(node).is_some_and(|simulated| !simulated.exists);
-        match state {
-            PodState::Deleting if is_orphan || is_recent(deleted) => self.schedule_stop(node, &name),
-            PodState::Pending | PodState::NotReady if is_bound && is_recent(created) => {
-                self.schedule_start(node, &name, false);
-            }
-            PodState::Ready { available_after: Some(after) } => {
-                self.schedule(after, SimEvent::Available(node.clone(), name));
-            }
-            _ => {}
-        }
-        self.change(node, |simulated| simulated.pods.push(pod));
-    }
-
-    /// Schedules the start of pods that are not bound yet, unless something keeps them from it.
-    fn load_waits(&mut self, node: &Text) {
-        let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
-        let unbound = pods.filter(|pod| {
-            let known = self.cluster.pod(&self.key_of(&pod.name));
-            !pod.is_being_deleted && known.is_some_and(|pod| !pod.node.is_bound() && pod.phase == PodPhase::Pending)
-        });
-        for name in unbound.map(|pod| pod.name.clone()).collect::<Vec<_>>() {
-            let waits_for = self.wait(node, &name);
-            let created = self.cluster.pod(&self.key_of(&name)).and_then(|pod| pod.created);
-            let age = created.and_then(|created| Duration::try_from(self.now.duration_since(created)).ok());
-            if waits_for.is_none() && age.is_none_or(|age| age < self.assumptions.patience) {
-                self.schedule_start(node, &name, false);
-            }
-            self.change(node, |simulated| simulated.set_wait(&name, waits_for));
-        }
-    }
-
+impl Simulation<'_> {
     /// Returns what keeps a new pod from starting: a port that another pod of the DaemonSet has, the scheduler or admission.
     fn wait(&self, node: &Text, name: &Text) -> Option<StuckCause> {
         let simulated = self.nodes.get(node)?;
@@ -251,7 +116,7 @@ impl<'a> Simulation<'a> {
             shared_port(template, self.cluster.revisions(), hash).filter(|_| !pod.is_terminal())
         });
         let is_beside = running.any(|pod| pod.node.is_bound() && !pod.is_terminal());
-        if is_beside && port.is_none() && self.fits.displaces_own(node) {
+        if is_beside && self.fits.displaces_own(node) {
             return Some(StuckCause::WaitsForOthers);
         }
         let refusal = || self.fits.refusal(node, is_beside).cloned();
