@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use daemonplan::{
-    Key, Kind, MissingFact, Settings, Snapshot,
+    Key, Kind, MissingFact, Resource, Settings, Snapshot,
     api_server::{self, FieldError},
     flags::SettingsFlags,
     lint::{Lint, lint_manifest},
@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use super::{
     Failure,
+    application::note_of_application,
     change::{ChangeArgs, Changed, refuses},
     input,
     kubectl::KubectlArgs,
@@ -206,7 +207,16 @@ impl Facts {
             }
         }
         let (settings, is_readable) = (self.settings.clone(), self.is_readable && is_complete);
-        Ok(Self { manifests, settings, is_readable, cluster: self.cluster.clone(), ..*self })
+        let facts = Self { manifests, settings, is_readable, cluster: self.cluster.clone(), ..*self };
+        for daemonset in selection.of(&facts.manifests)? {
+            let live = self.manifests.daemonsets().find(|live| live.key() == daemonset.key());
+            if let Some(change @ ManifestChange { before: Some(before), .. }) = facts.manifests.change(daemonset)
+                && let Some(live) = live.filter(|_| facts.refusals(daemonset).is_empty())
+            {
+                note_of_application(live, daemonset, &change, before);
+            }
+        }
+        Ok(facts)
     }
 
     /// Returns the exit code of a command about these snapshots: 1 if an answer is not sure, or if part of the input could not

@@ -1,5 +1,6 @@
 //! The command line: arguments, input and output.
 
+mod application;
 mod change;
 mod completions;
 mod diff;

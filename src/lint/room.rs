@@ -11,7 +11,7 @@ use crate::{
     model::{Node, PodSpec, Quantity, Text},
     plan::MissingFact,
     planner::Snapshot,
-    scheduling::{AdmissionChange, Admitted, Amounts, SchedulingObjects},
+    scheduling::{AdmissionChange, Admitted, Amounts, QuotaRoom, SchedulingObjects},
 };
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
@@ -128,7 +128,7 @@ fn quota(
     objects: &SchedulingObjects,
     wanted: &HashSet<&Text>,
 ) -> Option<Finding> {
-    let all = snapshot.admission(objects).quota_room(spec);
+    let all = snapshot.admission(objects).quota_room_by_resource(spec);
     let own = snapshot.pods.iter().filter(|pod| !pod.is_terminal() && claim_pod(snapshot.daemonset, pod).is_claimed());
     let nodes: HashSet<_> = own.filter_map(|pod| pod.node.name()).filter(|node| wanted.contains(node)).collect();
     let existing = if snapshot.missing.contains(MissingFact::Pods) {
@@ -137,7 +137,8 @@ fn quota(
         nodes.len()
     };
     let missing = u64::try_from(wanted.len().saturating_sub(existing)).ok()?;
-    let room = all.into_iter().filter(|room| room.pods < missing).min_by_key(|room| room.pods)?;
+    let short: Vec<_> = all.into_iter().filter(|room| room.pods < missing).collect();
+    let room = short.iter().min_by_key(|room| room.pods)?;
     let message = format!(
         "ResourceQuota {} has room for {} more, and {} lack{} one ({} {} of {} used)",
         room.quota,
@@ -148,6 +149,9 @@ fn quota(
         room.used,
         room.hard
     );
-    let fix = format!("raise {} in ResourceQuota {}", room.resource, room.quota);
+    let needed = |room: &QuotaRoom| room.used + room.requested * i64::try_from(missing).unwrap_or(i64::MAX);
+    let raised =
+        short.iter().map(|room| format!("{} of ResourceQuota {} to {}", room.resource, room.quota, needed(room)));
+    let fix = format!("raise {}", raised.collect::<Vec<_>>().join(" and "));
     Some(found(snapshot, Lint::QuotaTooSmall, "spec.template.spec").with_message(message).with_fix(fix))
 }

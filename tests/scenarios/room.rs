@@ -502,3 +502,19 @@ fn the_only_new_pod_comes_first() {
     assert_eq!(unknown(vec![zoned("a", "x")]), []);
     assert_eq!(unknown(vec![zoned("a", "x"), zoned("b", "y")]), [UnknownFact::OwnPods], "one needs the other near it");
 }
+
+#[test]
+fn a_quota_that_is_too_small_is_told_with_what_is_enough() {
+    let nodes = [sized("a", "1"), sized("b", "1")];
+    let mut full = Full::of(cluster(nodes).with_spec(requesting("300m")), []);
+    let quota = json!({"metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": 1, "requests.cpu": "400m", "limits.cpu": "1"}},
+        "status": {"used": {"pods": 0, "requests.cpu": "100m", "limits.cpu": "0"}}});
+    full.objects.add(serde_json::from_value::<ResourceQuota>(quota).unwrap());
+    full.with(|snapshot| {
+        let findings = lint(&[snapshot]);
+        let finding = findings.iter().find(|finding| finding.lint == Lint::QuotaTooSmall).unwrap();
+        let fix = "raise pods of ResourceQuota few to 2 and requests.cpu of ResourceQuota few to 700m";
+        assert_eq!(finding.fix, fix, "{}", finding.message);
+    });
+}

@@ -3,7 +3,7 @@
 use daemonplan::{
     explain::SchedulingExplanation,
     manifest::Manifests,
-    model::{Namespace, Node, Pod, PodSpec, ResourceList},
+    model::{Namespace, Node, Pod, PodNode, PodPhase, PodScheduling, PodSpec, ResourceList},
     scheduling::{
         Agreement, Amounts, ClusterState, Plugin, PodAdmission, Preemption, SchedulingObjects, SchedulingVerdict,
         UnknownFact,
@@ -555,4 +555,30 @@ fn of_several_nodes_preemption_takes_the_one_where_it_does_least_harm() {
     assert_eq!(least_harm(&[(3, 1)], &[(3, 2)]), "b", "then the latest start");
     assert_eq!(least_harm(&[(3, 1), (1, 9)], &[(3, 2), (1, 0)]), "b", "of the most important pods");
     assert_eq!(least_harm(&[(3, 0)], &[(3, 0)]), "a", "then the name of the node");
+}
+
+#[test]
+fn a_node_is_kept_free_only_for_pods_that_wait() {
+    let (objects, nodes) = (SchedulingObjects::default(), [node("a", "1"), node("b", "1")]);
+    let mut waiting = pod("waiting", "800m", json!({"priority": 5}));
+    let mut status = PodScheduling::default();
+    status.nominated_node = "a".into();
+    waiting.scheduling = Some(Box::new(status));
+    let new = pod("new", "500m", naming(&[&["a"]]));
+    let fits = |other: &Pod| state(&nodes, [other], &objects).feasibility(&new).would_fit;
+    assert!(!fits(&waiting));
+    let (mut ended, mut bound) = (waiting.clone(), waiting.clone());
+    ended.phase = PodPhase::Failed;
+    bound.node = PodNode::Bound("b".into());
+    assert!(fits(&ended) && fits(&bound));
+}
+
+#[test]
+fn every_plugin_is_asked_about_a_node_that_the_pod_is_not_for() {
+    let (objects, nodes) = (SchedulingObjects::default(), [node("a", "1"), node("b", "100m")]);
+    let state = state(&nodes, [], &objects);
+    let plugins = |pod: &Pod, node: &str| state.blockers(pod, node).iter().map(|own| own.plugin).collect::<Vec<_>>();
+    let new = pod("new", "500m", naming(&[&["a"]]));
+    assert_eq!(plugins(&new, "a"), []);
+    assert_eq!(plugins(&new, "b"), [Plugin::NodeAffinity, Plugin::NodeResourcesFit]);
 }

@@ -357,7 +357,11 @@ fn a_restart_by_kubectl_stays() {
     let (_folder, cluster) = file(&cluster.to_string());
     let (out, errors, _) = run(&mut daemonplan(&["diff", "-f", &cluster, "--with", "examples/changes/new-image.yaml"]));
     assert!(out.contains("- spec.template.metadata.annotations.other") && !out.contains("restartedAt"), "{out}");
-    assert!(errors.contains("monitoring/node-exporter: what was applied before is unknown"), "{errors}");
+    let note = "monitoring/node-exporter: what was applied before is unknown";
+    assert!(errors.contains(note), "{errors}");
+    let forecast = ["forecast", "-f", &cluster, "--with", "examples/changes/new-image.yaml", "node-exporter"];
+    let (_, errors, _) = run(&mut daemonplan(&forecast));
+    assert_eq!(errors.matches(note).count(), 1, "{errors}");
 }
 
 #[test]

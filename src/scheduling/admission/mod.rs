@@ -295,6 +295,11 @@ impl<'a> PodAdmission<'a> {
     pub fn quota_room(&self, spec: &PodSpec) -> Vec<QuotaRoom> {
         quota::room(self, spec)
     }
+
+    /// Returns the same for each resource that a quota limits.
+    pub(crate) fn quota_room_by_resource(&self, spec: &PodSpec) -> Vec<QuotaRoom> {
+        quota::room_by_resource(self, spec)
+    }
 }
 
 /// Whether a plugin lets a pod pass.

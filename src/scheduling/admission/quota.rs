@@ -31,6 +31,8 @@ pub struct QuotaRoom {
     pub pods: u64,
     /// The resource that is used up first.
     pub resource: Text,
+    /// What a pod requests of it.
+    pub requested: Quantity,
     /// What is used of it.
     pub used: Quantity,
     /// How much the quota allows.
@@ -91,17 +93,32 @@ pub(super) fn validate(admission: &PodAdmission<'_>, spec: &PodSpec) -> Checked 
 }
 
 pub(super) fn room(admission: &PodAdmission<'_>, spec: &PodSpec) -> Vec<QuotaRoom> {
+    let mut rooms = Vec::<QuotaRoom>::new();
+    for room in room_by_resource(admission, spec) {
+        match rooms.last_mut() {
+            Some(last) if last.quota == room.quota => {
+                if room.pods < last.pods {
+                    *last = room;
+                }
+            }
+            _ => rooms.push(room),
+        }
+    }
+    rooms
+}
+
+/// How many pods alike each quota has room for, by each resource of it that they request.
+pub(super) fn room_by_resource(admission: &PodAdmission<'_>, spec: &PodSpec) -> Vec<QuotaRoom> {
     let usage = usage(spec);
     let counting = quotas(admission).into_iter().filter(|quota| counts(quota, admission, spec));
-    let room = counting.filter_map(|quota| {
+    let room = counting.flat_map(|quota| {
         let limiting = usage.iter().filter(|(resource, amount)| quota.hard.contains(resource) && !amount.is_zero());
-        let room = limiting.map(|(resource, amount)| {
+        limiting.map(|(resource, amount)| {
             let (hard, used) = (quota.hard.get(resource), quota.used.get(resource));
             let left = (hard - used).nanos().max(0) / amount.nanos().max(1);
             let pods = u64::try_from(left).unwrap_or(u64::MAX);
-            QuotaRoom { quota: quota.name.clone(), pods, resource: resource.clone(), used, hard }
-        });
-        room.min_by_key(|room| room.pods)
+            QuotaRoom { quota: quota.name.clone(), pods, resource: resource.clone(), requested: *amount, used, hard }
+        })
     });
     room.collect()
 }
