@@ -36,7 +36,7 @@ use super::{
     daemonplan diff --with changed.yaml --taint node-7=dedicated=db:NoExecute\n\n\
     In a pipeline:\n  \
     daemonplan diff --with manifests/ --max-deletes 50 --max-unavailable 10%\n\n\
-    Exit code: 0 success, 1 error, 2 difference (with --exit-code), 3 limit exceeded.")]
+    Exit code: 0 success, 1 error, 2 difference (with --exit-code), 3 limit exceeded, or stuck where a limit is given.")]
 pub(super) struct DiffArgs {
     #[command(flatten)]
     selection: Selection,

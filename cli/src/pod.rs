@@ -252,6 +252,14 @@ pub(super) fn events(out: &mut impl Write, events: &[ReportedEvent]) -> io::Resu
 
 /// Lists what is not known, once for many nodes.
 pub(super) fn unknown<'u>(out: &mut impl Write, facts: impl IntoIterator<Item = &'u UnknownFact>) -> io::Result<()> {
+    for fact in unknown_facts(facts) {
+        writeln!(out, "  {WARN}not known: {fact}{WARN:#}")?;
+    }
+    Ok(())
+}
+
+/// Describes what is not known, once for many nodes.
+pub(super) fn unknown_facts<'u>(facts: impl IntoIterator<Item = &'u UnknownFact>) -> BTreeSet<String> {
     let facts: BTreeSet<_> = facts.into_iter().collect();
     let (mut allocatable, mut specs, mut kubelets, mut pods_in_all) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for fact in &facts {
@@ -281,10 +289,7 @@ pub(super) fn unknown<'u>(out: &mut impl Write, facts: impl IntoIterator<Item = 
             other => escape_control(other),
         });
     }
-    for fact in said {
-        writeln!(out, "  {WARN}not known: {fact}{WARN:#}")?;
-    }
-    Ok(())
+    said
 }
 
 /// Says by names and numbers why a pod is not bound, and what would help.

@@ -11,7 +11,8 @@ impl fmt::Display for Forecast {
         let after = words(self.after);
         match self.outcome {
             Outcome::Done if self.after.is_zero() && self.waves.is_empty() => f.write_str("done already")?,
-            Outcome::Done => write!(f, "done after {after}")?,
+            Outcome::Done if self.unknown.is_empty() => write!(f, "done after {after}")?,
+            Outcome::Done => write!(f, "done after {after} at best, as not everything is known")?,
             Outcome::Stuck => {
                 let nodes = match self.stuck.len() {
                     1 => "1 node".to_owned(),

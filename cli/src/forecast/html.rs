@@ -12,7 +12,10 @@ use super::{
     Runs,
     text::{NAMED, by_cause},
 };
-use crate::style::{first_names, names, plural, span};
+use crate::{
+    pod::unknown_facts,
+    style::{first_names, names, plural, span},
+};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -43,6 +46,7 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)]) ->
 fn section(snapshot: &Snapshot<'_>, runs: &Runs) -> Markup {
     let (daemonset, forecast) = (snapshot.daemonset(), &runs.forecast);
     let badge = match forecast.outcome {
+        Outcome::Done if !forecast.unknown.is_empty() => ("warn", "Done at best"),
         Outcome::Done => ("done", "Done"),
         Outcome::Held => ("done", "Held by its policy"),
         Outcome::RolledBack => ("bad", "Rolled back"),
@@ -54,6 +58,10 @@ fn section(snapshot: &Snapshot<'_>, runs: &Runs) -> Markup {
         section {
             h2 { (daemonset.namespace) "/" (daemonset.name) " " span class={ "badge " (badge.0) } { (badge.1) } }
             p { (capital(&forecast.to_string())) "." }
+            @for fact in unknown_facts(&forecast.unknown) { p { b { "Not known" } ": " (fact) "." } }
+            @if !forecast.preempted.is_empty() {
+                p { b { "Preempts" } " " (forecast.preempted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")) "." }
+            }
             @if let Some(spread) = runs.spread() { p { (capital(&spread)) "." } }
             @if !runs.is_idle() { p class="quiet" { "Assuming " (runs.assumptions.to_string()) "." } }
             @if !forecast.after.is_zero() && forecast.desired > 0 { (chart(forecast)) }

@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use super::Runs;
 use crate::{
     output::{daemonset_name, escape_control, width},
-    pod::unknown as unknown_facts,
+    pod::unknown as write_unknown,
     style::{BOLD, DIM, WARN, first_names, names, plural, shown_of, span},
 };
 
@@ -53,7 +53,7 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)], al
             let pods: Vec<_> = preempted.iter().map(escape_control).collect();
             writeln!(out, "  {WARN}! preempts {}{WARN:#}", names(&pods, all))?;
         }
-        unknown_facts(out, unknown)?;
+        write_unknown(out, unknown)?;
     }
     out.flush()
 }

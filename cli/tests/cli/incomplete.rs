@@ -378,6 +378,12 @@ fn pods_of_one_namespace_do_not_contradict_what_the_scheduler_said() {
     let unknown = "not known: what pods of other namespaces than prod take from nodes";
     assert!(on(&alone, &["forecast", "agent"]).0.contains(unknown), "{:?}", on(&alone, &["forecast", "agent"]));
     assert!(!on(&with_others, &["forecast", "agent"]).0.contains(unknown));
+    assert!(
+        on(&alone, &["forecast", "agent"]).0.contains(" at best, as not everything is known; at least 0 of 1 nodes")
+    );
+    let (page, ..) = on(&alone, &["forecast", "agent", "-o", "html"]);
+    let said = "<b>Not known</b>: what pods of other namespaces than prod take from nodes.";
+    assert!(page.contains("Done at best") && page.contains(said), "{page}");
     let hint = "the pods of the input are all of namespace prod";
     let (out, _, code) = on(&alone, &["explain", "pod/prod/agent-1"]);
     assert!(out.contains("by the facts given it would fit now") && out.contains(hint) && code == 0, "{out}");
