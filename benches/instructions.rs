@@ -104,7 +104,7 @@ fn scheduled() -> Scheduled {
 }
 
 #[library_benchmark]
-#[bench::settled(setup = scheduled, config = at_most(2_708_000))]
+#[bench::settled(setup = scheduled, config = at_most(2_744_000))]
 fn feasibility(scheduled: Scheduled) -> (Scheduled, usize) {
     let Scheduled { cluster, daemonset, pods, objects } = black_box(&scheduled);
     let new = cluster.admitted_pod(daemonset, objects);

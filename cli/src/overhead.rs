@@ -60,7 +60,7 @@ pub(super) struct OverheadArgs {
 pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     let facts = args.facts.read(&[Kind::DaemonSet, Kind::Namespace], &args.selection)?;
     let mut new_nodes = Manifests::default();
-    if let Some(missing) = args.node.iter().find(|path| !path.exists()) {
+    if let Some(missing) = args.node.iter().find(|path| path.as_os_str() != "-" && !path.exists()) {
         let name = missing.display();
         return Err(Failure(format!(
             "--node {name}: no such file; expected a manifest, such as that of kubectl get node {name} -o yaml > node.yaml"

@@ -23,7 +23,7 @@ use super::{
     output::{self, daemonset_name, escape_control, print_error, write_error},
     report::{self, Planned},
     selection::Selection,
-    style::{BOLD, DIM, SHOWN, WARN, first_names, lacking, names, plural, shown_of, span, style},
+    style::{BOLD, DIM, SHOWN, WARN, first_names, lacking, listed, names, plural, shown_of, span, style},
     table,
 };
 
@@ -177,8 +177,8 @@ fn one(out: &mut impl Write, snapshot: &Snapshot<'_>, plan: &Plan, groups: &Grou
     let mut unsupported = Groups::new();
     for UnsupportedAction { action, rests_on, .. } in &plan.unsupported {
         let mut line = line(action);
-        let rests_on: Vec<_> = rests_on.iter().map(ToString::to_string).collect();
-        line.reason = format!("{} – not sure without the {}", line.reason, rests_on.join(" and the "));
+        let rests_on: Vec<_> = rests_on.iter().map(|fact| format!("the {fact}")).collect();
+        line.reason = format!("{} – not sure without {}", line.reason, listed(&rests_on));
         line.sign = '?';
         unsupported.entry((line.verb, action.reason_code())).or_default().push(line);
     }

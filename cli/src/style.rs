@@ -46,8 +46,12 @@ pub(super) fn first_names(all_names: &[String], shown: usize) -> String {
 
 /// Lists what an input lacks, such as "no nodes, no pods and no namespace".
 pub(super) fn lacking(facts: &BTreeSet<MissingFact>) -> String {
-    let facts: Vec<_> = facts.iter().map(|fact| format!("no {fact}")).collect();
-    match facts.split_last() {
+    listed(&facts.iter().map(|fact| format!("no {fact}")).collect::<Vec<_>>())
+}
+
+/// Lists words, such as "the pods, the nodes and the namespace".
+pub(super) fn listed(words: &[String]) -> String {
+    match words.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),

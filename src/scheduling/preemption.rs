@@ -167,7 +167,7 @@ impl std::fmt::Display for Preemption {
             }
             Self::NotHelpful { nodes } if nodes.is_empty() => f.write_str("preempts no pods: that would not help"),
             Self::NotHelpful { nodes } if nodes.values().all(|why| *why == NoVictims::NoneOfLowerPriority) => {
-                f.write_str("preempts no pods: none has a lower priority")
+                f.write_str("preempts no pods: none there has a lower priority")
             }
             Self::NotHelpful { .. } => {
                 f.write_str("preempts no pods: without those of lower priority it would not fit either")

@@ -450,7 +450,7 @@ fn preemption_is_told_in_a_sentence() {
     assert_eq!(told(&[&one, &two], &guarded, "1", important.clone()), against_two);
     let never = json!({"priority": 10, "preemptionPolicy": "Never"});
     assert_eq!(told(&[&one], &plain, "600m", never), "preempts no pods: its preemptionPolicy is Never");
-    assert_eq!(told(&[&one], &plain, "600m", json!({})), "preempts no pods: none has a lower priority");
+    assert_eq!(told(&[&one], &plain, "600m", json!({})), "preempts no pods: none there has a lower priority");
     assert_eq!(told(&[], &plain, "2", important.clone()), "preempts no pods: that would not help");
     let (high, low) = (web("high", "500m", 20), web("low", "500m", 0));
     let neither = "preempts no pods: without those of lower priority it would not fit either";
@@ -475,7 +475,7 @@ fn preemption_is_told_in_a_sentence() {
     equal.priority = Some(10);
     going.spec = Some(equal.into());
     let answer = state(&nodes, [&going], &plain).feasibility(&new);
-    assert_eq!(answer.preemption.unwrap().to_string(), "preempts no pods: none has a lower priority");
+    assert_eq!(answer.preemption.unwrap().to_string(), "preempts no pods: none there has a lower priority");
 }
 
 #[test]
