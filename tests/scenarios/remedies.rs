@@ -151,6 +151,13 @@ fn of_several_pods_that_have_to_leave_as_many_as_possible_stay() {
     let others = [on_node("b", "300m", 0), on_node("c", "300m", 1), on_node("d", "300m", 2)];
     let told = remedies(&large, &others, &waiting("600m", |_| {}));
     assert_eq!(told[0], "fits if shop/b leaves (cpu 300m), and shop/c leaves (cpu 300m)");
+    let memory = |pod: &mut Value| pod["spec"]["containers"][0]["resources"]["requests"]["memory"] = json!("600Mi");
+    let large_memory = pod("c", "0", |pod| {
+        pod["spec"]["nodeName"] = json!("a");
+        memory(pod);
+    });
+    let told = remedies(&plain(), &[on_node("b", "600m", 0), large_memory], &waiting("600m", memory));
+    assert_eq!(told[0], "fits if shop/c leaves (memory 600Mi), and shop/b leaves (cpu 600m)");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the module `scheduling` says of single pods, amounts and admission.
 
 use daemonplan::{
+    Cluster, Key, Settings,
     explain::SchedulingExplanation,
     manifest::Manifests,
     model::{Namespace, Node, Pod, PodNode, PodPhase, PodScheduling, PodSpec, ResourceList},
@@ -581,4 +582,38 @@ fn every_plugin_is_asked_about_a_node_that_the_pod_is_not_for() {
     let new = pod("new", "500m", naming(&[&["a"]]));
     assert_eq!(plugins(&new, "a"), []);
     assert_eq!(plugins(&new, "b"), [Plugin::NodeAffinity, Plugin::NodeResourcesFit]);
+}
+
+#[test]
+fn a_pod_that_leaves_for_good_does_not_count_any_more() {
+    let mut nodes = [node("a", "1")];
+    nodes[0].labels = [("zone", "x")].into_iter().collect();
+    let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "web"}}});
+    let apart = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
+    let labelled = |mut pod: Pod| {
+        pod.labels = [("app", "web")].into_iter().collect();
+        pod
+    };
+    let (old, other) = (labelled(pod("old", "100m", on("a"))), labelled(pod("other", "100m", on("a"))));
+    let (new, objects) = (labelled(pod("new", "100m", apart)), SchedulingObjects::default());
+    let one = state(&nodes, [&old], &objects);
+    assert!(one.pods_like(&new).refusal_after("a", &[]).is_some());
+    assert!(one.pods_like(&new).refusal_after("a", &[&old]).is_none());
+    let two = state(&nodes, [&old, &other], &objects);
+    assert!(two.pods_like(&new).refusal_after("a", &[&old]).is_some(), "the other one is still there");
+}
+
+#[test]
+fn a_kept_cluster_forgets_a_pod_without_a_spec_that_is_gone() {
+    let mut cluster = Cluster::with_scheduling(Settings::default());
+    cluster.set_complete();
+    cluster.apply(node("a", "1"));
+    let mut strange = pod("strange", "100m", on("a"));
+    strange.spec = None;
+    cluster.apply(strange);
+    let (new, objects) = (plain("new", "100m"), SchedulingObjects::default());
+    let unknown = |cluster: &Cluster| cluster.cluster_state(&objects).unwrap().pods_like(&new).unknown_on("a");
+    assert_eq!(unknown(&cluster), [UnknownFact::PodSpecs { node: "a".into(), pods: 1 }]);
+    cluster.delete::<Pod>(Key::new("shop", "strange"));
+    assert_eq!(unknown(&cluster), []);
 }
