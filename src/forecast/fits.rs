@@ -53,7 +53,6 @@ impl<'a> Fits<'a> {
         let rejected = rejected(snapshot);
         let admitted = snapshot.scheduling.and_then(|state| Some((state, snapshot.admitted_pod(state.objects())?)));
         let Some((state, (new, admitted))) = admitted else { return Self { rejected, ..Self::default() } };
-        let refused = |plugin: &str, message: String| StuckCause::NotCreated { plugin: plugin.into(), message };
         let new_spec: Arc<PodSpec> = admitted.spec.into();
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
         let quota = QuotaUse {
@@ -62,8 +61,6 @@ impl<'a> Fits<'a> {
             known: own.map(|pod| (pod.name.clone(), pod.spec.clone())).collect(),
         };
         // A quota that is used up has room again once an old pod is gone.
-        let is_going = snapshot.namespace.deleted.is_some();
-        let gone = || refused("NamespaceLifecycle", format!("namespace {} is being deleted", snapshot.namespace.name));
         let (refusal, unchecked) = match admitted.refusal.filter(|refusal| !refusal.is_of_room()) {
             Some(refusal) if refusal.is_of_status() => (None, Some(refusal)),
             refusal => (refusal, None),
@@ -71,7 +68,7 @@ impl<'a> Fits<'a> {
         let unchecked = unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() });
         Self {
             nodes: nodes(snapshot, state, &new),
-            refusal: is_going.then(gone).or_else(|| refusal.map(|own| refused(own.plugin, own.to_string()))),
+            refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
             quota: Some(quota),
             rejected,
             unknown: admitted

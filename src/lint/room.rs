@@ -15,6 +15,10 @@ use crate::{
 };
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
+    // No pod comes any more.
+    if snapshot.namespace.deleted.is_some() {
+        return Vec::new();
+    }
     let none = SchedulingObjects::default();
     let objects = snapshot.scheduling.map_or(&none, |state| state.objects());
     let Some((_, Admitted { spec, changes, refusal, .. })) = snapshot.admitted_pod(objects) else { return Vec::new() };

@@ -4,7 +4,7 @@ use crate::{
     affinity::PodBlueprint,
     model::{Pod, Text, well_known::PROJECT_NODE_SELECTOR_ANNOTATION},
     planner::Snapshot,
-    scheduling::{Admitted, PodAdmission, SchedulingObjects},
+    scheduling::{AdmissionRefusal, Admitted, PodAdmission, SchedulingObjects},
 };
 
 impl<'a> Snapshot<'a> {
@@ -30,7 +30,8 @@ impl<'a> Snapshot<'a> {
     /// Returns the same, with the hash of the template.
     pub(crate) fn admitted_pod_of(&self, hash: &Text, objects: &SchedulingObjects) -> Option<(Pod, Admitted)> {
         let mut pod = PodBlueprint::new(self.daemonset, &self.daemonset.template, hash).pod("", "");
-        let admitted = self.admission(objects).admit(pod.spec.as_deref()?);
+        let mut admitted = self.admission(objects).admit(pod.spec.as_deref()?);
+        admitted.refusal = AdmissionRefusal::of_namespace(self.namespace).or(admitted.refusal);
         pod.spec = Some(admitted.spec.clone().into());
         Some((pod, admitted))
     }

@@ -5,6 +5,7 @@ use super::{
     cycle::refusal,
     incoming::{Incoming, Trial},
     load::assigned,
+    pod_info::PodInfo,
     remedy::remedies,
     verdict::feasibility,
 };
@@ -41,17 +42,22 @@ impl<'s> PodsAlike<'s> {
             unknown.push(UnknownFact::EphemeralClaims);
         }
         let incoming = Incoming::with_spec(state, pod, spec);
-        unknown.extend(incoming.affects_itself().then_some(UnknownFact::OwnPods));
-        unknown.extend(pod.node.is_bound().then_some(UnknownFact::BoundByTemplate));
-        let scheduler = &incoming.info.spec.scheduler;
-        let is_other = !incoming.info.spec.is_of_default_scheduler() && !pod.node.is_bound();
-        unknown.extend(is_other.then(|| UnknownFact::OtherScheduler { name: scheduler.clone() }));
-        Self { incoming, last_left: None, unknown }
+        let alike = Self { incoming, last_left: None, unknown };
+        let PodInfo { spec, .. } = &alike.incoming.info;
+        let is_other = !spec.is_of_default_scheduler() && !alike.are_bound();
+        let facts = [
+            alike.incoming.affects_itself().then_some(UnknownFact::OwnPods),
+            alike.are_bound().then_some(UnknownFact::BoundByTemplate),
+            is_other.then(|| UnknownFact::OtherScheduler { name: spec.scheduler.clone() }),
+        ];
+        let unknown = alike.unknown.iter().cloned().chain(facts.into_iter().flatten()).collect();
+        Self { unknown, ..alike }
     }
 
-    /// Whether the pods' template names their node. The scheduler is not asked then.
+    /// Whether the pods' template names their node, so that the scheduler is not asked. A pod by such a template that is for no
+    /// node in particular is bound to none.
     fn are_bound(&self) -> bool {
-        self.incoming.info.pod.node.is_bound()
+        matches!(&self.incoming.info.pod.node, PodNode::Bound(node) if node.is_empty())
     }
 
     fn aim_at(&mut self, node: impl Into<Text>) {

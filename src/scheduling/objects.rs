@@ -115,9 +115,10 @@ pub enum UnknownFact {
         /// Its name.
         name: Text,
     },
-    /// Whether pods can be created, as the last attempt failed for a reason that does not show in the objects.
+    /// Whether pods can be created, as the last attempt failed for a reason that does not show in the objects, or a ResourceQuota has
+    /// no status yet.
     Creation {
-        /// What the controller said.
+        /// The reason.
         message: Text,
     },
     /// The PriorityClass that the pod names.
@@ -155,7 +156,7 @@ impl fmt::Display for UnknownFact {
             ),
             Self::OtherScheduler { name } => write!(f, "whether the scheduler {name} binds its pods"),
             Self::Creation { message } => {
-                write!(f, "whether pods can be created again: the last attempt failed ({message})")
+                write!(f, "whether pods can be created now ({message})")
             }
             Self::PriorityClass { name } => write!(f, "the PriorityClass {name}"),
             Self::RuntimeClass { name } => write!(f, "the RuntimeClass {name}"),

@@ -10,6 +10,7 @@ use daemonplan::{
         Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, Quantity, ResourceList, ResourceQuota,
         RuntimeClass,
     },
+    overhead::DaemonSetFleet,
     scheduling::{ClusterState, SchedulingObjects, UnknownFact},
 };
 use serde_json::{Value, json};
@@ -438,7 +439,7 @@ fn whether_pods_can_be_created_again_after_a_failure_is_not_known() {
             unknown.iter().map(ToString::to_string).collect::<Vec<_>>()
         })
     };
-    let failed = "whether pods can be created again: the last attempt failed (exceeded quota: few)";
+    let failed = "whether pods can be created now (exceeded quota: few)";
     assert_eq!(unknown(vec![event("FailedCreate", 4)]), [failed]);
     assert_eq!(unknown(vec![event("FailedCreate", 4), event("SuccessfulCreate", 5)]), [""; 0]);
 }
@@ -516,5 +517,24 @@ fn a_quota_that_is_too_small_is_told_with_what_is_enough() {
         let finding = findings.iter().find(|finding| finding.lint == Lint::QuotaTooSmall).unwrap();
         let fix = "raise pods of ResourceQuota few to 2 and requests.cpu of ResourceQuota few to 700m";
         assert_eq!(finding.fix, fix, "{}", finding.message);
+    });
+}
+
+#[test]
+fn in_a_namespace_that_is_being_deleted_no_pod_is_created() {
+    let mut going = cluster([sized("a", "1")]).with_spec(requesting("300m"));
+    going.namespace.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
+    let node = going.nodes[0].clone();
+    Full::of(going, []).with(|snapshot| {
+        let refusal = "unable to create new content in namespace prod because it is being terminated";
+        let explanation = snapshot.explain();
+        assert_eq!(explanation.admission.unwrap().refusal.unwrap().to_string(), refusal);
+        assert!(explanation.nodes[0].new_pod.is_none());
+        let fleet = DaemonSetFleet::of([snapshot]);
+        let overhead = fleet.overhead(&node);
+        assert_eq!(overhead.running().count(), 0);
+        let (_, refused) = overhead.refused().next().unwrap();
+        assert_eq!(refused.to_string(), format!("NamespaceLifecycle refuses its pods: {refusal}"));
+        assert!(!lint(&[snapshot]).iter().any(|finding| finding.lint == Lint::AdmissionRefuses));
     });
 }

@@ -227,6 +227,13 @@ impl AdmissionRefusal {
         self.plugin == quota::PLUGIN && self.reasons.iter().all(|reason| reason.starts_with("status unknown"))
     }
 
+    /// Returns the refusal of the plugin `NamespaceLifecycle`, if a namespace is being deleted.
+    pub(crate) fn of_namespace(namespace: &Namespace) -> Option<Self> {
+        let Namespace { name, deleted, .. } = namespace;
+        let reason = || format!("unable to create new content in namespace {name} because it is being terminated");
+        deleted.is_some().then(|| Self::validating("NamespaceLifecycle", vec![reason()]))
+    }
+
     /// Returns the message of the API server for a pod of this name, or with this `generateName` before it has a name.
     pub fn message(&self, name: &str, generate_name: &str) -> String {
         let name = if self.stage == AdmissionStage::Mutating { generate_name } else { name };
