@@ -6,8 +6,8 @@ use daemonplan::{
     manifest::Manifests,
     model::{Namespace, Node, Pod, PodNode, PodPhase, PodScheduling, PodSpec, ResourceList},
     scheduling::{
-        Agreement, Amounts, ClusterState, Plugin, PodAdmission, Preemption, SchedulingObjects, SchedulingVerdict,
-        UnknownFact,
+        Agreement, Amounts, Cause, ClusterState, Plugin, PodAdmission, Preemption, SchedulingObjects,
+        SchedulingVerdict, UnknownFact,
     },
 };
 use serde::de::DeserializeOwned;
@@ -616,4 +616,45 @@ fn a_kept_cluster_forgets_a_pod_without_a_spec_that_is_gone() {
     assert_eq!(unknown(&cluster), [UnknownFact::PodSpecs { node: "a".into(), pods: 1 }]);
     cluster.delete::<Pod>(Key::new("shop", "strange"));
     assert_eq!(unknown(&cluster), []);
+}
+
+#[test]
+fn causes_are_told_in_numbers() {
+    let lack = |requested: i64, used: i64, allocatable: i64| {
+        Cause::Insufficient { resource: "cpu".into(), requested, used, allocatable }.explain()
+    };
+    assert_eq!(lack(1100, 0, 1000), "requests cpu 1100m, but the whole node has 1");
+    assert_eq!(lack(1000, 400, 1000), "requests cpu 1, but 600m of 1 are free: 400m more are needed");
+    assert_eq!(lack(300, 1000, 1000), "requests cpu 300m, but 0 of 1 are free: 300m more are needed");
+    let over = "requests cpu 300m, but the pods there request 1200m of 1 already: 500m more are needed";
+    assert_eq!(lack(300, 1200, 1000), over);
+    let volumes = |requested: usize| {
+        Cause::VolumeLimit { driver: "csi.example.com".into(), requested, used: 3, limit: 3 }.explain()
+    };
+    assert_eq!(volumes(1), "needs 1 more volume of csi.example.com, which has attached 3 of at most 3");
+    assert_eq!(volumes(2), "needs 2 more volumes of csi.example.com, which has attached 3 of at most 3");
+}
+
+#[test]
+fn the_pods_for_which_a_node_is_kept_free_are_named_where_they_decide() {
+    let (objects, nodes) = (SchedulingObjects::default(), [node("a", "1")]);
+    let mut waiting = pod("waiting", "800m", json!({"priority": 5}));
+    let mut status = PodScheduling::default();
+    status.nominated_node = "a".into();
+    waiting.scheduling = Some(Box::new(status));
+    let state = state(&nodes, [&waiting], &objects);
+    let kept = |cpu: &str| {
+        let answer = state.feasibility(&pod("new", cpu, naming(&[&["a"]])));
+        (answer.would_fit, answer.kept_free_for.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(kept("100m"), (true, vec![]), "both fit");
+    assert_eq!(kept("500m"), (false, vec!["shop/waiting".into()]));
+    assert_eq!(kept("1500m"), (false, vec![]), "it fits in no case");
+}
+
+#[test]
+fn without_nodes_nothing_is_known() {
+    let objects = SchedulingObjects::default();
+    let answer = state(&[], [], &objects).feasibility(&pod("new", "100m", naming(&[&["a"]])));
+    assert_eq!((answer.verdict, answer.unknown), (SchedulingVerdict::Error, vec![UnknownFact::Nodes]));
 }
