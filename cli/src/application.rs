@@ -6,10 +6,7 @@ use daemonplan::{
 };
 use serde_json::Value;
 
-use super::{
-    fields::fields,
-    output::{daemonset_name, note},
-};
+use super::output::{daemonset_name, note};
 
 /// The first port of a container that has several protocols, before a change or with it, but not the same number of them.
 fn port_that_merges(change: &Value, before: &Value) -> Option<u64> {
@@ -32,15 +29,14 @@ fn port_that_merges(change: &Value, before: &Value) -> Option<u64> {
     })
 }
 
-/// Says where kubectl apply does something else with a change of a DaemonSet than what answers rest on.
+/// Says where kubectl apply does something else with a change of a DaemonSet, which may remove fields, than what answers rest on.
 pub(super) fn note_of_application(
-    live: &DaemonSet,
     daemonset: &DaemonSet,
     change: &ManifestChange<'_>,
     before: &Value,
+    has_removed: bool,
 ) {
     let name = daemonset_name(daemonset);
-    let has_removed = fields(live, daemonset).iter().any(|field| field.after.is_none());
     let replaces = change.replaces();
     let verb = if replaces { "replace" } else { "apply" };
     if has_removed && !replaces && daemonset.annotations.get(LAST_APPLIED_ANNOTATION).is_none() {

@@ -10,7 +10,7 @@ use daemonplan::{
     lint::{Lint, lint_manifest},
     manifest::{ManifestChange, Manifests, SkipReason},
     model::{DaemonSet, Pod, Text},
-    scheduling::{Agreement, ClusterState},
+    scheduling::{AdmissionRefusal, Agreement, ClusterState},
 };
 use jiff::Timestamp;
 
@@ -18,6 +18,7 @@ use super::{
     Failure,
     application::note_of_application,
     change::{ChangeArgs, Changed, refuses},
+    fields::fields,
     input,
     kubectl::KubectlArgs,
     output::{note, print_error},
@@ -182,7 +183,7 @@ impl Facts {
         let name = &daemonset.namespace;
         let of_namespace = match namespace.filter(|namespace| namespace.deleted.is_some()) {
             _ if before.is_some() => None,
-            Some(_) => Some(format!("unable to create new content in namespace {name} because it is being terminated")),
+            Some(namespace) => AdmissionRefusal::of_namespace(namespace).map(|refusal| refusal.to_string()),
             None => is_missing.then(|| format!("namespaces {name:?} not found")),
         };
         let of_namespace = of_namespace.map(|problem| FieldError::new("metadata.namespace", problem));
@@ -209,11 +210,12 @@ impl Facts {
         let (settings, is_readable) = (self.settings.clone(), self.is_readable && is_complete);
         let facts = Self { manifests, settings, is_readable, cluster: self.cluster.clone(), ..*self };
         for daemonset in selection.of(&facts.manifests)? {
-            let live = self.manifests.daemonsets().find(|live| live.key() == daemonset.key());
             if let Some(change @ ManifestChange { before: Some(before), .. }) = facts.manifests.change(daemonset)
-                && let Some(live) = live.filter(|_| facts.refusals(daemonset).is_empty())
+                && let Some(live) = self.manifests.daemonsets().find(|live| live.key() == daemonset.key())
             {
-                note_of_application(live, daemonset, &change, before);
+                let has_removed = facts.refusals(daemonset).is_empty()
+                    && fields(live, daemonset).iter().any(|field| field.after.is_none());
+                note_of_application(daemonset, &change, before, has_removed);
             }
         }
         Ok(facts)

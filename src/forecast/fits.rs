@@ -11,7 +11,9 @@ use crate::{
     forecast::StuckCause,
     model::{Key, Pod, PodPhase, PodSpec, Resource, Text},
     planner::Snapshot,
-    scheduling::{Cause, ClusterState, Plugin, PodsAlike, QuotaLedger, SchedulingBlocker, UnknownFact},
+    scheduling::{
+        AdmissionRefusal, Cause, ClusterState, Plugin, PodsAlike, QuotaLedger, SchedulingBlocker, UnknownFact,
+    },
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
@@ -61,11 +63,9 @@ impl<'a> Fits<'a> {
             known: own.map(|pod| (pod.name.clone(), pod.spec.clone())).collect(),
         };
         // A quota that is used up has room again once an old pod is gone.
-        let (refusal, unchecked) = match admitted.refusal.filter(|refusal| !refusal.is_of_room()) {
-            Some(refusal) if refusal.is_of_status() => (None, Some(refusal)),
-            refusal => (refusal, None),
-        };
+        let unchecked = admitted.refusal.as_ref().filter(|refusal| refusal.is_of_status());
         let unchecked = unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() });
+        let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
         Self {
             nodes: nodes(snapshot, state, &new),
             refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),

@@ -11,7 +11,7 @@ use crate::{
     model::{Node, PodSpec, Quantity, Text},
     plan::MissingFact,
     planner::Snapshot,
-    scheduling::{AdmissionChange, Admitted, Amounts, QuotaRoom, SchedulingObjects},
+    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, Amounts, QuotaRoom, SchedulingObjects},
 };
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
@@ -25,7 +25,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
     let mut findings = Vec::new();
     // Room in a quota is another finding.
-    if let Some(refusal) = refusal.filter(|refusal| !refusal.is_of_room() && !refusal.is_of_status()) {
+    if let Some(refusal) = refusal.filter(AdmissionRefusal::is_lasting) {
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
         let fix = match refusal.plugin {
             "Priority" => "create the PriorityClass, or name one that exists in spec.template.spec.priorityClassName",

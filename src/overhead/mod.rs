@@ -181,7 +181,7 @@ impl DaemonSetFleet {
                 Some((pod, Admitted { refusal, changes, .. })) => (pod, refusal, changes),
                 None => (Pod::new(daemonset.namespace.clone(), ""), None, Vec::new()),
             };
-            let not_admitted = not_admitted.filter(|refusal| !refusal.is_of_room() && !refusal.is_of_status());
+            let not_admitted = not_admitted.filter(AdmissionRefusal::is_lasting);
             let admitted = pod.spec.as_deref().cloned();
             Candidate {
                 key: daemonset.key(),

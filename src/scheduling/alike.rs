@@ -5,7 +5,6 @@ use super::{
     cycle::refusal,
     incoming::{Incoming, Trial},
     load::assigned,
-    pod_info::PodInfo,
     remedy::remedies,
     verdict::feasibility,
 };
@@ -41,17 +40,15 @@ impl<'s> PodsAlike<'s> {
             spec.to_mut().volumes.retain(|volume| !matches!(volume, PodVolume::Ephemeral { .. }));
             unknown.push(UnknownFact::EphemeralClaims);
         }
-        let incoming = Incoming::with_spec(state, pod, spec);
-        let alike = Self { incoming, last_left: None, unknown };
-        let PodInfo { spec, .. } = &alike.incoming.info;
-        let is_other = !spec.is_of_default_scheduler() && !alike.are_bound();
-        let facts = [
-            alike.incoming.affects_itself().then_some(UnknownFact::OwnPods),
-            alike.are_bound().then_some(UnknownFact::BoundByTemplate),
-            is_other.then(|| UnknownFact::OtherScheduler { name: spec.scheduler.clone() }),
-        ];
-        let unknown = alike.unknown.iter().cloned().chain(facts.into_iter().flatten()).collect();
-        Self { unknown, ..alike }
+        let mut alike = Self { incoming: Incoming::with_spec(state, pod, spec), last_left: None, unknown };
+        let spec = &alike.incoming.info.spec;
+        alike.unknown.extend(alike.incoming.affects_itself().then_some(UnknownFact::OwnPods));
+        if alike.are_bound() {
+            alike.unknown.push(UnknownFact::BoundByTemplate);
+        } else if !spec.is_of_default_scheduler() {
+            alike.unknown.push(UnknownFact::OtherScheduler { name: spec.scheduler.clone() });
+        }
+        alike
     }
 
     /// Whether the pods' template names their node, so that the scheduler is not asked. A pod by such a template that is for no

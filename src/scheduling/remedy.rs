@@ -10,6 +10,7 @@ use super::{
     cycle::refusal,
     incoming::{Incoming, Trial},
     load::{Allocatable, NodeLoad, assigned, priority},
+    plugins::missing_labels,
     pod_info::PodInfo,
     verdict::feasibility,
 };
@@ -223,8 +224,7 @@ fn fixed_changes(incoming: &Incoming<'_>, info: NodeInfo<'_>, causes: &[&Cause])
             }
             // With the label, what pods count by labels of nodes can change, too.
             Cause::NodeSelector { .. } if !incoming.counts_pods() && !is_topology(incoming) => {
-                let lacking = incoming.info.spec.node_selector.iter();
-                let lacking = lacking.filter(|(key, value)| info.node.labels.get_text(key) != Some(*value));
+                let lacking = missing_labels(&incoming.info.spec, info.node);
                 changes
                     .extend(lacking.map(|(key, value)| RemedyChange::Label { key: key.clone(), value: value.clone() }));
             }

@@ -221,6 +221,11 @@ impl AdmissionRefusal {
         self.plugin == quota::PLUGIN && self.reasons.iter().any(|reason| reason.starts_with("exceeded quota"))
     }
 
+    /// Whether neither time nor pods that go end it.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !self.is_of_room() && !self.is_of_status()
+    }
+
     /// Whether the only reason is that a ResourceQuota has no status yet, which its controller sets within moments: a manifest of
     /// one never has it.
     pub(crate) fn is_of_status(&self) -> bool {
@@ -228,7 +233,12 @@ impl AdmissionRefusal {
     }
 
     /// Returns the refusal of the plugin `NamespaceLifecycle`, if a namespace is being deleted.
-    pub(crate) fn of_namespace(namespace: &Namespace) -> Option<Self> {
+    ///
+    /// ```
+    /// use daemonplan::{model::Namespace, scheduling::AdmissionRefusal};
+    /// assert_eq!(AdmissionRefusal::of_namespace(&Namespace::new("prod")), None);
+    /// ```
+    pub fn of_namespace(namespace: &Namespace) -> Option<Self> {
         let Namespace { name, deleted, .. } = namespace;
         let reason = || format!("unable to create new content in namespace {name} because it is being terminated");
         deleted.is_some().then(|| Self::validating("NamespaceLifecycle", vec![reason()]))

@@ -93,17 +93,9 @@ pub(super) fn validate(admission: &PodAdmission<'_>, spec: &PodSpec) -> Checked 
 }
 
 pub(super) fn room(admission: &PodAdmission<'_>, spec: &PodSpec) -> Vec<QuotaRoom> {
-    let mut rooms = Vec::<QuotaRoom>::new();
-    for room in room_by_resource(admission, spec) {
-        match rooms.last_mut() {
-            Some(last) if last.quota == room.quota => {
-                if room.pods < last.pods {
-                    *last = room;
-                }
-            }
-            _ => rooms.push(room),
-        }
-    }
+    let mut rooms = room_by_resource(admission, spec);
+    rooms.sort_by(|a, b| (&a.quota, a.pods).cmp(&(&b.quota, b.pods)));
+    rooms.dedup_by(|other, least| other.quota == least.quota);
     rooms
 }
 

@@ -38,7 +38,7 @@ pub(super) fn check_taints(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Optio
 
 pub(super) fn check_node_affinity(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
     let (spec, node) = (&own.spec, node.info.node);
-    let cause = match missing_label(spec, node) {
+    let cause = match missing_labels(spec, node).next() {
         Some((key, required)) => {
             let found = node.labels.get_text(key).cloned();
             Cause::NodeSelector { key: key.clone(), required: required.clone(), found }
@@ -49,14 +49,14 @@ pub(super) fn check_node_affinity(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -
     Some(SchedulingBlocker::of(Plugin::NodeAffinity, Code::UnschedulableAndUnresolvable, cause))
 }
 
-/// Returns the first label of the pod's node selector that the node lacks.
-fn missing_label<'s>(spec: &'s PodSpec, node: &Node) -> Option<(&'s Text, &'s Text)> {
-    spec.node_selector.iter().find(|(key, value)| node.labels.get_text(key) != Some(*value))
+/// Returns the labels of the pod's node selector that the node lacks.
+pub(super) fn missing_labels<'s>(spec: &'s PodSpec, node: &Node) -> impl Iterator<Item = (&'s Text, &'s Text)> {
+    spec.node_selector.iter().filter(|(key, value)| node.labels.get_text(key) != Some(*value))
 }
 
 /// Whether the node selector and the required node affinity of a pod for the node `own` allow a node.
 pub(super) fn allows_node(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
-    missing_label(spec, node).is_none() && affinity_allows(spec, own, node)
+    missing_labels(spec, node).next().is_none() && affinity_allows(spec, own, node)
 }
 
 fn affinity_allows(spec: &PodSpec, own: &PodNode, node: &Node) -> bool {
