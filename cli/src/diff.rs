@@ -132,7 +132,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     facts.doubt_other_namespaces();
     let changed = facts.with(&args.facts.changes, &args.selection)?;
     let key = |snapshot: &Snapshot<'_>| (snapshot.daemonset().namespace.clone(), snapshot.daemonset().name.clone());
-    let (state, changed_state) = (facts.cluster_state(), changed.cluster_state());
+    let (state, changed_state) = (facts.state_with_coming(), changed.state_with_coming());
     let before = facts.snapshots().map(|snapshot| (key(&snapshot), snapshot.scheduling(&state)));
     let before: IndexMap<_, _> = before.collect();
     let differences: Vec<_> = changed

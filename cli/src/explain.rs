@@ -90,7 +90,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     }
     let facts = args.facts.read_for_scheduling(&args.selection)?;
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes])?;
-    let state = facts.cluster_state();
+    let state = facts.state_with_coming();
     let keys: BTreeSet<_> = selected.iter().map(|snapshot| snapshot.daemonset().key()).collect();
     let all: Vec<_> = facts.snapshots().map(|snapshot| snapshot.scheduling(&state)).collect();
     let mut findings = lint_selected(&all, |snapshot| keys.contains(&snapshot.daemonset().key()));

@@ -108,6 +108,12 @@ impl Facts {
         self.manifests.cluster_state().toleration_comparison(self.settings.toleration_comparison)
     }
 
+    /// Returns the same with the pods that the DaemonSets of the input are about to create.
+    pub(super) fn state_with_coming(&self) -> ClusterState<'_> {
+        let objects = self.manifests.scheduling_objects();
+        self.cluster_state().with_coming(self.snapshots().filter_map(|snapshot| snapshot.coming_pods(objects)))
+    }
+
     /// Returns the namespace of all pods of the input, if they have but one and it is not known that there are no others.
     pub(super) fn only_namespace_of_pods(&self) -> Option<&Text> {
         let mut namespaces = self.manifests.pods().map(|pod| &pod.namespace);

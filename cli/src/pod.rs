@@ -1,7 +1,7 @@
 //! `daemonplan explain pod/NAME`: what the default scheduler makes of a pod, and what the pod's status says.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     process::ExitCode,
 };
@@ -261,35 +261,46 @@ pub(super) fn unknown<'u>(out: &mut impl Write, facts: impl IntoIterator<Item = 
 /// Describes what is not known, once for many nodes.
 pub(super) fn unknown_facts<'u>(facts: impl IntoIterator<Item = &'u UnknownFact>) -> BTreeSet<String> {
     let facts: BTreeSet<_> = facts.into_iter().collect();
-    let (mut allocatable, mut specs, mut kubelets, mut pods_in_all) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for fact in &facts {
-        match fact {
-            UnknownFact::Allocatable { node } => allocatable.push(escape_control(node)),
-            UnknownFact::PodSpecs { node, pods } => {
-                specs.push(escape_control(node));
-                pods_in_all += pods;
-            }
-            UnknownFact::Kubelet { node, .. } => kubelets.push(escape_control(node)),
-            _ => {}
-        }
-    }
-    let of = |nodes: &[String]| format!("{} ({})", plural(nodes.len(), "node"), names(nodes, false));
+    let (mut specs, mut kubelets, mut pods_in_all) = (Vec::new(), Vec::new(), 0);
+    // The same of several nodes, by the words before and after the node.
+    let mut of_nodes = BTreeMap::<(String, String), Vec<String>>::new();
     let mut said = BTreeSet::new();
     for fact in facts {
-        said.insert(match fact {
-            UnknownFact::Allocatable { .. } if allocatable.len() > 1 => {
-                format!("what pods can request on {}", of(&allocatable))
+        match fact {
+            UnknownFact::PodSpecs { node, pods } => {
+                specs.push((escape_control(node), fact));
+                pods_in_all += pods;
             }
-            UnknownFact::PodSpecs { .. } if specs.len() > 1 => {
-                format!("what {} on {} request", plural(pods_in_all, "pod"), of(&specs))
+            UnknownFact::Kubelet { node, .. } => kubelets.push((escape_control(node), fact)),
+            UnknownFact::Allocatable { node }
+            | UnknownFact::CompetingPods { node, .. }
+            | UnknownFact::NeededPods { node, .. } => {
+                let (text, node) = (escape_control(fact), escape_control(node));
+                let (before, after) = text.split_once(&format!("node {node}")).unwrap_or((&text, ""));
+                of_nodes.entry((before.to_owned(), after.to_owned())).or_default().push(node);
             }
-            UnknownFact::Kubelet { .. } if kubelets.len() > 1 => {
-                format!("whether the kubelets of {}, which rejected pods, let new ones start", of(&kubelets))
-            }
-            other => escape_control(other),
-        });
+            other => drop(said.insert(escape_control(other))),
+        }
     }
+    let many = |nodes: &[String]| format!("{} ({})", plural(nodes.len(), "node"), names(nodes, false));
+    said.extend(of_nodes.into_iter().map(|((before, after), nodes)| match nodes.as_slice() {
+        [node] => format!("{before}node {node}{after}"),
+        nodes => format!("{before}{}{after}", many(nodes)),
+    }));
+    said.extend(once(&specs, |nodes| format!("what {} on {} request", plural(pods_in_all, "pod"), many(nodes))));
+    said.extend(once(&kubelets, |nodes| {
+        format!("whether the kubelets of {}, which rejected pods, let new ones start", many(nodes))
+    }));
     said
+}
+
+/// Describes a fact of one node, or the same of many.
+fn once(facts: &[(String, &UnknownFact)], of_many: impl FnOnce(&[String]) -> String) -> Option<String> {
+    match facts {
+        [] => None,
+        [(_, fact)] => Some(escape_control(fact)),
+        facts => Some(of_many(&facts.iter().map(|(node, _)| node.clone()).collect::<Vec<_>>())),
+    }
 }
 
 /// Says by names and numbers why a pod is not bound, and what would help.

@@ -401,8 +401,8 @@ impl Cluster {
         let facts = self.scheduling.as_ref().filter(|_| self.is_complete())?;
         let namespaces = self.namespaces.values().filter_map(|state| state.namespace.as_ref());
         let pods = |indices: &BTreeSet<PodIndex>| indices.iter().filter_map(|index| self.pod_at(*index)).collect();
-        let (nominated, excluding) = (pods(&facts.nominated), pods(&facts.excluding));
-        let state = ClusterState::kept(self, namespaces, nominated, excluding, objects);
+        let (unbound, excluding) = (pods(&facts.unbound), pods(&facts.excluding));
+        let state = ClusterState::kept(self, namespaces, unbound, excluding, objects);
         Some(state.toleration_comparison(self.settings.toleration_comparison))
     }
 

@@ -6,7 +6,7 @@ use super::{Cluster, node_table::Slot, pod_table::PlacedPod};
 use crate::{
     model::{Node, Pod, Text},
     node::claimed_pod::PodIndex,
-    scheduling::{KeptFacts, KeptNode, NodeLoad, excludes_others, is_nominated, takes_room},
+    scheduling::{KeptFacts, KeptNode, NodeLoad, excludes_others, is_unbound, takes_room},
 };
 
 /// The facts about scheduling, without the nodes and pods themselves.
@@ -14,8 +14,8 @@ use crate::{
 pub(super) struct SchedulingFacts {
     /// By the node's slot.
     nodes: Vec<NodeFacts>,
-    /// The pods for which the scheduler keeps a node free.
-    pub(super) nominated: BTreeSet<PodIndex>,
+    /// The pods that wait for a node.
+    pub(super) unbound: BTreeSet<PodIndex>,
     /// The pods on nodes that can keep others off by their anti-affinity.
     pub(super) excluding: BTreeSet<PodIndex>,
 }
@@ -41,7 +41,7 @@ impl SchedulingFacts {
             return;
         }
         if let Some(PlacedPod { pod, slot }) = before {
-            self.nominated.remove(&index);
+            self.unbound.remove(&index);
             self.excluding.remove(&index);
             if let Some(facts) = slot.filter(|_| takes_room(pod)).and_then(|slot| self.node_mut(slot)) {
                 facts.load.remove(pod);
@@ -51,8 +51,8 @@ impl SchedulingFacts {
             }
         }
         if let Some(PlacedPod { pod, slot }) = after {
-            if is_nominated(pod) {
-                self.nominated.insert(index);
+            if is_unbound(pod) {
+                self.unbound.insert(index);
             }
             if excludes_others(pod) {
                 self.excluding.insert(index);
@@ -75,7 +75,7 @@ impl SchedulingFacts {
 
 /// Whether two states of a pod are the same to the scheduler's sums.
 fn are_alike(before: &PlacedPod, after: &PlacedPod) -> bool {
-    let face = |PlacedPod { pod, slot }: &PlacedPod| (*slot, takes_room(pod), is_nominated(pod));
+    let face = |PlacedPod { pod, slot }: &PlacedPod| (*slot, takes_room(pod), is_unbound(pod));
     face(before) == face(after)
         && before.pod.scheduling == after.pod.scheduling
         && match (&before.pod.spec, &after.pod.spec) {

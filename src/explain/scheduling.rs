@@ -214,15 +214,19 @@ fn is_waiting(pod: &Pod) -> bool {
 }
 
 /// Decides about the pod that is created on a node: pods that are deleted there before it release what they hold.
-fn new_pod_on(
+fn new_pod_on<'p>(
     node: &NodeExplanation,
-    alike: &mut PodsAlike<'_>,
-    pods: &HashMap<&Text, &Pod>,
+    alike: &mut PodsAlike<'p>,
+    pods: &HashMap<&Text, &'p Pod>,
     new: &Pod,
 ) -> SchedulingExplanation {
     let going = node.pods.iter().filter(|pod| pod.deletion.is_some()).filter_map(|pod| pods.get(&pod.pod).copied());
     let going: Vec<_> = going.filter(|pod| pod.node.is_bound()).collect();
-    let feasibility = alike.on_without(node.node.clone(), &going);
+    let mut feasibility = alike.on_without(node.node.clone(), &going);
+    if feasibility.would_fit {
+        let competitors = alike.competitors(node.node.clone(), &going);
+        feasibility.unknown.extend(UnknownFact::of_competitors(&node.node, competitors));
+    }
     let remedies = if feasibility.would_fit { Vec::new() } else { alike.remedies(node.node.clone()) };
     SchedulingExplanation::of(feasibility, remedies, new, Vec::new())
 }

@@ -265,7 +265,7 @@ impl Snapshot<'_> {
             desired: changed.nodes.values().filter(|simulated| simulated.verdict == Verdict::Run).count(),
             is_restless: end == EndState::Restless,
             missing: None,
-            unknown: fits.unknown(filled()),
+            unknown: scheduled.unknown(|node| touched.contains(node)),
             preempted: filled().flat_map(|node| fits.victims(node)).cloned().collect(),
             rests_on,
         }

@@ -1,19 +1,20 @@
 //! On which nodes the pods of a rollout will not start, because the scheduler or admission refuses them.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
 use crate::{
     adoption::claim::claim_pod,
     backoff::is_rejection,
-    forecast::StuckCause,
-    model::{Key, Pod, PodPhase, PodSpec, Resource, Text},
-    planner::Snapshot,
-    scheduling::{
-        AdmissionRefusal, Cause, ClusterState, Plugin, PodsAlike, QuotaLedger, SchedulingBlocker, UnknownFact,
+    forecast::{
+        StuckCause,
+        node_fits::{NodeFit, node_fits},
     },
+    model::{Key, PodPhase, PodSpec, Resource, Text},
+    planner::Snapshot,
+    scheduling::{AdmissionRefusal, ClusterState, ComingPods, QuotaLedger, UnknownFact},
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
@@ -23,21 +24,11 @@ pub(super) struct Fits<'a> {
     /// Why admission refuses every new pod.
     refusal: Option<StuckCause>,
     quota: Option<QuotaUse<'a>>,
+    /// The pods that other DaemonSets of the namespace are about to create.
+    others: Vec<&'a ComingPods<'a>>,
     /// Why the kubelets of nodes have rejected pods of the DaemonSet.
     rejected: HashMap<&'a Text, &'a Text>,
     /// What is not known about new pods on any node.
-    unknown: Vec<UnknownFact>,
-}
-
-/// What a node makes of a new pod: `alone`, after the DaemonSet's other pods have left it, or `beside` those.
-#[derive(Debug)]
-struct NodeFit {
-    alone: Option<StuckCause>,
-    beside: Option<StuckCause>,
-    /// The pods of others whose place a new pod takes.
-    victims: Vec<Key>,
-    /// Whether it takes the place of the DaemonSet's other pods.
-    displaces_own: bool,
     unknown: Vec<UnknownFact>,
 }
 
@@ -56,6 +47,8 @@ impl<'a> Fits<'a> {
         let admitted = snapshot.scheduling.and_then(|state| Some((state, snapshot.admitted_pod(state.objects())?)));
         let Some((state, (new, admitted))) = admitted else { return Self { rejected, ..Self::default() } };
         let new_spec: Arc<PodSpec> = admitted.spec.into();
+        let key = snapshot.daemonset.key();
+        let others = state.coming_beside(Some(&key));
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
         let quota = QuotaUse {
             ledger: QuotaLedger::new(snapshot.admission(state.objects())),
@@ -67,9 +60,10 @@ impl<'a> Fits<'a> {
         let unchecked = unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() });
         let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
         Self {
-            nodes: nodes(snapshot, state, &new),
+            nodes: node_fits(snapshot, state, &new),
             refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
             quota: Some(quota),
+            others: others.filter(|coming| coming.daemonset().namespace == snapshot.namespace.name).collect(),
             rejected,
             unknown: admitted
                 .unknown
@@ -111,8 +105,19 @@ impl<'a> Fits<'a> {
             let rejected = self.rejected.get(node).copied().cloned();
             unknown.extend(rejected.map(|reason| UnknownFact::Kubelet { node: node.clone(), reason }));
         }
+        if count > 0 {
+            unknown.extend(self.shared_quota());
+        }
         // The only new pod comes first.
         unknown.into_iter().filter(|fact| count > 1 || *fact != UnknownFact::OwnPods).collect()
+    }
+
+    /// Returns the other DaemonSets for whose new pods the quotas have no room any more: who is first decides.
+    fn shared_quota(&self) -> Option<UnknownFact> {
+        let mut ledger = self.quota.as_ref()?.ledger.clone();
+        let without_room = self.others.iter().filter(|coming| !coming.take_room(&mut ledger));
+        let daemonsets: Vec<_> = without_room.map(|coming| coming.daemonset().clone()).collect();
+        (!daemonsets.is_empty()).then_some(UnknownFact::SharedQuota { daemonsets })
     }
 
     /// Takes the room for a new pod in the quotas; returns why there is none.
@@ -158,57 +163,4 @@ fn rejected<'a>(snapshot: &Snapshot<'a>) -> HashMap<&'a Text, &'a Text> {
         }
     }
     rejected
-}
-
-fn nodes(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: &Pod) -> HashMap<Text, NodeFit> {
-    let rules = snapshot.placement_rules();
-    let is_own = |pod: &Pod| claim_pod(snapshot.daemonset, pod).is_claimed();
-    let mut own = HashMap::<&Text, Vec<&Pod>>::new();
-    let is_on_node = |pod: &&Pod| pod.node.is_bound() && !pod.is_terminal();
-    for pod in snapshot.pods.iter().filter(is_on_node).filter(|pod| is_own(pod)) {
-        own.entry(pod.node.name().unwrap_or(&pod.name)).or_default().push(pod);
-    }
-    let own_keys: HashSet<Key> = own.values().flatten().map(|pod| pod.key()).collect();
-    let mut alike = state.pods_like(new);
-    let wanted = snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run());
-    let fits = wanted.filter_map(|node| {
-        let going: Vec<_> = state.pods_on(&node.name).filter(|pod| pod.is_being_deleted()).collect();
-        let own = own.get(&node.name).map(Vec::as_slice).unwrap_or_default();
-        let (beside, victims) = refusal(&mut alike, &node.name, &[], &going);
-        let (displaced, victims): (Vec<_>, Vec<_>) = victims.into_iter().partition(|victim| own_keys.contains(victim));
-        let alone = if own.is_empty() { beside.clone() } else { refusal(&mut alike, &node.name, own, &going).0 };
-        let displaces_own = !displaced.is_empty();
-        let unknown = alike.unknown_on(&node.name);
-        let is_plain =
-            beside.is_none() && alone.is_none() && victims.is_empty() && !displaces_own && unknown.is_empty();
-        let fit = NodeFit { alone, beside, victims, displaces_own, unknown };
-        (!is_plain).then(|| (node.name.clone(), fit))
-    });
-    fits.collect()
-}
-
-/// Asks the scheduler about a node that some pods have left. A pod that takes the place of others starts. When pods are gone
-/// whose deletion has begun is not known: they count, but if they are all that is in the way, that is said.
-fn refusal(alike: &mut PodsAlike<'_>, node: &Text, left: &[&Pod], going: &[&Pod]) -> (Option<StuckCause>, Vec<Key>) {
-    let Some(blocker) = alike.refusal_after(node.clone(), left) else { return (None, Vec::new()) };
-    let victims =
-        if blocker.plugin == Plugin::SchedulingGates { Vec::new() } else { alike.on(node.clone()).preempts().to_vec() };
-    if !victims.is_empty() {
-        return (None, victims);
-    }
-    let all: Vec<_> = left.iter().chain(going).copied().collect();
-    let waits_for = if alike.refusal_after(node.clone(), &all).is_none() { going } else { &[] };
-    (Some(StuckCause::unschedulable(&blocker, waits_for)), victims)
-}
-
-impl StuckCause {
-    fn unschedulable(blocker: &SchedulingBlocker, waits_for: &[&Pod]) -> Self {
-        let mut explanation: Vec<_> = blocker.causes.iter().map(Cause::explain).collect();
-        if !waits_for.is_empty() {
-            let mut pods: Vec<_> = waits_for.iter().map(|pod| pod.key().to_string()).collect();
-            pods.sort_unstable();
-            explanation.push(format!("it fits once {} is gone, whose deletion has begun", pods.join(" and ")));
-        }
-        Self::Unschedulable { reasons: blocker.reasons(), explanation: explanation.join("; ") }
-    }
 }

@@ -1,8 +1,10 @@
 //! Forecasts of rollouts: simulates a DaemonSet's cluster under stated assumptions.
 
 mod assumptions;
+mod coming;
 mod diff;
 mod fits;
+mod node_fits;
 mod simulated_node;
 mod simulation;
 mod text;
@@ -320,7 +322,7 @@ impl Snapshot<'_> {
             timeline,
             stuck,
             preempted: simulation.preempted(),
-            unknown: simulation.unknown(),
+            unknown: simulation.unknown(|_| true),
         }
     }
 }

@@ -2,6 +2,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Amounts, ClusterState, Feasibility, SchedulingBlocker, SchedulingRemedy, UnknownFact,
+    competition::Competition,
     cycle::refusal,
     incoming::{Incoming, Trial},
     load::assigned,
@@ -21,9 +22,11 @@ use crate::model::{Pod, PodNode, PodSpec, PodVolume, Text};
 /// ```
 #[derive(Debug)]
 pub struct PodsAlike<'s> {
-    incoming: Incoming<'s>,
+    pub(super) incoming: Incoming<'s>,
     /// What the pod requests that left last: others that leave mostly have its spec.
     last_left: Option<(Arc<PodSpec>, Amounts)>,
+    /// Who may come to nodes beside them, once that was asked.
+    pub(super) competition: Option<Competition<'s>>,
     /// What is not known about any of them.
     unknown: Vec<UnknownFact>,
 }
@@ -40,7 +43,8 @@ impl<'s> PodsAlike<'s> {
             spec.to_mut().volumes.retain(|volume| !matches!(volume, PodVolume::Ephemeral { .. }));
             unknown.push(UnknownFact::EphemeralClaims);
         }
-        let mut alike = Self { incoming: Incoming::with_spec(state, pod, spec), last_left: None, unknown };
+        let incoming = Incoming::with_spec(state, pod, spec);
+        let mut alike = Self { incoming, last_left: None, competition: None, unknown };
         let spec = &alike.incoming.info.spec;
         alike.unknown.extend(alike.incoming.affects_itself().then_some(UnknownFact::OwnPods));
         if alike.are_bound() {
@@ -59,6 +63,26 @@ impl<'s> PodsAlike<'s> {
 
     fn aim_at(&mut self, node: impl Into<Text>) {
         self.incoming.info.node = Cow::Owned(PodNode::Intended(node.into()));
+    }
+
+    /// Whether it makes a difference to such a pod that another one is bound to another node.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn affect_each_other(&self) -> bool {
+        self.unknown.contains(&UnknownFact::OwnPods)
+    }
+
+    /// Returns the labels of nodes by which such pods affect each other.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn topology_keys(&self) -> impl Iterator<Item = &Text> {
+        let PodSpec { pod_affinity, pod_anti_affinity, topology_spread, .. } = &*self.incoming.info.spec;
+        let spread = topology_spread.iter().map(|constraint| &constraint.topology_key);
+        pod_affinity.iter().chain(pod_anti_affinity).map(|term| &term.topology_key).chain(spread)
+    }
+
+    /// Counts such a pod on a node that some pods have left, in what is decided about other nodes.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn count_on(&mut self, node: &Text, leave: &[&Pod]) {
+        self.incoming.count_alike(node, leave);
     }
 
     /// Decides whether such a pod would be bound to a node.

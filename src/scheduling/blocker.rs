@@ -2,6 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::as_text;
 use crate::model::{HostPort, Key, Taint, Text};
 
 /// A plugin of the default scheduler that can refuse a node.
@@ -315,17 +316,17 @@ pub enum Cause {
     PodAntiAffinity {
         /// The label that defines what is near.
         key: Text,
-        /// A pod that is excluded.
-        #[serde(serialize_with = "as_text")]
-        pod: Key,
+        /// A pod that is excluded; `None` if it is one that has yet to be created.
+        #[serde(serialize_with = "as_optional_text", skip_serializing_if = "Option::is_none")]
+        pod: Option<Key>,
     },
     /// The anti-affinity of a pod near the node excludes this pod.
     ExistingAntiAffinity {
         /// The label that defines what is near.
         key: Text,
-        /// A pod that excludes this one.
-        #[serde(serialize_with = "as_text")]
-        pod: Key,
+        /// A pod that excludes this one; `None` if it is one that has yet to be created.
+        #[serde(serialize_with = "as_optional_text", skip_serializing_if = "Option::is_none")]
+        pod: Option<Key>,
     },
 }
 
@@ -405,10 +406,6 @@ impl fmt::Display for SchedulingBlocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reasons().join(", "))
     }
-}
-
-fn as_text<S: serde::Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 // The signature is that of serde's `serialize_with`.

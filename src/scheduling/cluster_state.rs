@@ -6,8 +6,8 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 use super::{
-    Amounts, SchedulingObjects,
-    load::{Allocatable, NodeLoad, excludes_others, is_nominated, is_same, priority, takes_room},
+    Amounts, ComingPods, SchedulingObjects,
+    load::{Allocatable, NodeLoad, excludes_others, is_nominated, is_same, is_unbound, priority, takes_room},
 };
 use crate::model::{Labels, Namespace, Node, Pod, PodSpec, ResourceList, Text};
 
@@ -42,8 +42,12 @@ pub struct ClusterState<'a> {
     pub(super) nodes: Nodes<'a>,
     pub(super) objects: &'a SchedulingObjects,
     namespaces: HashMap<&'a str, &'a Labels, RandomState>,
-    /// Pods without a node for which the scheduler keeps one free.
+    /// The pods that wait for a node.
+    pub(super) unbound: Vec<&'a Pod>,
+    /// Those of them for which the scheduler keeps one free.
     nominated: Vec<&'a Pod>,
+    /// The pods that DaemonSets are about to create.
+    pub(super) coming: Vec<ComingPods<'a>>,
     /// The pods on nodes whose anti-affinity can exclude others.
     pub(super) excluding: Vec<&'a Pod>,
     /// Whether tolerations compare numbers.
@@ -128,12 +132,12 @@ impl<'a> ClusterState<'a> {
                 (node.name.as_str(), ListedNode { node, pods: Vec::new(), load })
             })
             .collect();
-        let (mut nominated, mut excluding) = (Vec::new(), Vec::new());
+        let (mut unbound, mut excluding) = (Vec::new(), Vec::new());
         // Pods alike share their spec.
         let mut requests = HashMap::<*const PodSpec, Amounts, RandomState>::default();
         for pod in pods {
-            if is_nominated(pod) {
-                nominated.push(pod);
+            if is_unbound(pod) {
+                unbound.push(pod);
             }
             let node = pod.node.name().filter(|_| takes_room(pod));
             let Some(listed) = node.and_then(|node| listed.get_mut(node.as_str())) else { continue };
@@ -149,30 +153,31 @@ impl<'a> ClusterState<'a> {
                 excluding.push(pod);
             }
         }
-        Self::of(Nodes::Listed(listed), namespaces, nominated, excluding, objects)
+        Self::of(Nodes::Listed(listed), namespaces, unbound, excluding, objects)
     }
 
-    /// Takes the facts that are kept of a cluster: its nodes and pods, its namespaces, the pods for which the scheduler keeps
-    /// a node free, and the pods on nodes that can keep others off by their anti-affinity.
+    /// Takes the facts that are kept of a cluster: its nodes and pods, its namespaces, the pods that wait for a node, and the pods on nodes that can keep others off by their anti-affinity.
     pub(crate) fn kept(
         facts: &'a dyn KeptFacts,
         namespaces: impl IntoIterator<Item = &'a Namespace>,
-        nominated: Vec<&'a Pod>,
+        unbound: Vec<&'a Pod>,
         excluding: Vec<&'a Pod>,
         objects: &'a SchedulingObjects,
     ) -> Self {
-        Self::of(Nodes::Kept(facts), namespaces, nominated, excluding, objects)
+        Self::of(Nodes::Kept(facts), namespaces, unbound, excluding, objects)
     }
 
     fn of(
         nodes: Nodes<'a>,
         namespaces: impl IntoIterator<Item = &'a Namespace>,
-        nominated: Vec<&'a Pod>,
+        unbound: Vec<&'a Pod>,
         excluding: Vec<&'a Pod>,
         objects: &'a SchedulingObjects,
     ) -> Self {
         let namespaces = namespaces.into_iter().map(|namespace| (namespace.name.as_str(), &namespace.labels)).collect();
-        Self { nodes, objects, namespaces, nominated, excluding, toleration_comparison: false }
+        let nominated = unbound.iter().copied().filter(|pod| is_nominated(pod)).collect();
+        let (coming, toleration_comparison) = (Vec::new(), false);
+        Self { nodes, objects, namespaces, unbound, nominated, coming, excluding, toleration_comparison }
     }
 
     /// Sets whether the operators `Lt` and `Gt` of tolerations count:

@@ -124,6 +124,11 @@ impl Feasibility {
 /// What the scheduler says where no pod would give place.
 const NO_VICTIMS: &str = "preemption victims found";
 
+/// Serializes a value as it displays.
+pub(super) fn as_text<S: serde::Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
 /// Serializes values as they display. The signature is that of serde's `serialize_with`.
 #[allow(clippy::ptr_arg)]
 pub(crate) fn as_texts<T: fmt::Display, S: serde::Serializer>(

@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use super::{
     Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
     cluster_state::NodeInfo,
+    competition::Company,
     load::assigned,
     plugins::{
         self,
@@ -18,7 +19,7 @@ use super::{
     pod_info::PodInfo,
     trial_node::TrialNode,
 };
-use crate::model::{Pod, PodNode, PodSpec, PodVolume, Text, Toleration};
+use crate::model::{Node, Pod, PodNode, PodSpec, PodVolume, Text, Toleration};
 
 /// What the scheduler works out about a pod before it looks at nodes.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) struct Incoming<'s> {
     /// The nodes that the required node affinity names, if it names some.
     pub(super) named_nodes: Option<BTreeSet<Text>>,
     counts: Counts,
+    /// Who comes to its node and leaves it before.
+    pub(super) company: Company<'s>,
     /// What refuses all nodes, in the order in which the plugins are asked.
     pub(super) refusals: Vec<SchedulingBlocker>,
     /// Whether the pod has no claims, or storage is known.
@@ -102,7 +105,8 @@ impl<'s> Incoming<'s> {
             spread: SpreadCounts::new(&info),
             claim_users: restrictions::claim_users(&info, &single_claims),
         };
-        Self { info, claims, single_claims, zones, named_nodes, counts, refusals, knows_volumes }
+        let company = Company::default();
+        Self { info, claims, single_claims, zones, named_nodes, counts, company, refusals, knows_volumes }
     }
 
     /// Returns what is not known that a decision about these nodes would need.
@@ -145,6 +149,17 @@ impl<'s> Incoming<'s> {
             || spread::counts_itself(&self.info)
     }
 
+    /// Counts a pod like this one on a node, after some pods there have left.
+    #[cfg(feature = "forecast")]
+    pub(super) fn count_alike(&mut self, node: &Text, leave: &[&Pod]) {
+        let Self { info: own, counts, single_claims, .. } = self;
+        let Some(info) = own.state.nodes.get(node) else { return };
+        for pod in leave.iter().filter(|pod| info.pods.holds(pod)) {
+            counts.count(own, single_claims, pod, info.node, -1, false);
+        }
+        counts.count(own, single_claims, own.pod, info.node, 1, false);
+    }
+
     /// Returns why the pod does not enter the queue.
     pub(super) fn gated(&self) -> Option<SchedulingBlocker> {
         let gates = &self.info.spec.scheduling_gates;
@@ -170,13 +185,28 @@ impl<'s> Incoming<'s> {
     }
 }
 
+impl Counts {
+    fn count(&mut self, own: &PodInfo<'_>, single_claims: &[Text], pod: &Pod, node: &Node, by: i64, is_dry_run: bool) {
+        self.affinity.count(own, pod, node, by);
+        self.spread.count(own, pod, node, by, is_dry_run);
+        self.claim_users += by * restrictions::single_claims_used_by(own, single_claims, pod);
+    }
+}
+
 impl<'t, 's> Trial<'t, 's> {
     pub(super) fn new(incoming: &'t Incoming<'s>, info: NodeInfo<'s>) -> Self {
         let mut counts = Cow::Borrowed(&incoming.counts);
         if incoming.counts.spread.depends_on_node() {
             counts.to_mut().spread.count_on(&incoming.info, info);
         }
-        Self { incoming, node: TrialNode::new(&incoming.info, info), counts }
+        let mut trial = Self { incoming, node: TrialNode::new(&incoming.info, info), counts };
+        for pod in incoming.company.leave.iter().filter(|pod| info.pods.holds(pod)) {
+            trial.remove_for_good(pod, &assigned(pod));
+        }
+        for pod in &incoming.company.come {
+            trial.add(pod);
+        }
+        trial
     }
 
     /// Returns the refusal of the first plugin that refuses the node.
@@ -225,12 +255,8 @@ impl<'t, 's> Trial<'t, 's> {
     /// Counts a pod that comes or leaves, in a dry run of the scheduler or for good.
     fn count(&mut self, pod: &Pod, by: i64, is_dry_run: bool) {
         let (incoming, node) = (self.incoming, self.node.info.node);
-        if !incoming.counts_pods() && pod.spec.as_ref().is_none_or(|spec| spec.pod_anti_affinity.is_empty()) {
-            return;
+        if incoming.counts_pods() || pod.spec.as_ref().is_some_and(|spec| !spec.pod_anti_affinity.is_empty()) {
+            self.counts.to_mut().count(&incoming.info, &incoming.single_claims, pod, node, by, is_dry_run);
         }
-        let (own, counts) = (&incoming.info, self.counts.to_mut());
-        counts.affinity.count(own, pod, node, by);
-        counts.spread.count(own, pod, node, by, is_dry_run);
-        counts.claim_users += by * restrictions::single_claims_used_by(own, &incoming.single_claims, pod);
     }
 }

@@ -1,7 +1,7 @@
 //! What a node has, and what the pods on it take: sums that pods are added to and taken off.
 
 use super::Amounts;
-use crate::model::{Node, Pod};
+use crate::model::{Node, Pod, Text};
 
 /// What pods can request on a node, and what those on it request together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,10 +50,14 @@ pub(crate) fn takes_room(pod: &Pod) -> bool {
     pod.node.is_bound() && !pod.is_terminal()
 }
 
-/// Whether a pod waits, and the scheduler keeps a node free for it.
-pub(crate) fn is_nominated(pod: &Pod) -> bool {
-    let has_node = pod.scheduling.as_ref().is_some_and(|status| !status.nominated_node.is_empty());
-    has_node && !pod.node.is_bound() && !pod.is_terminal()
+/// Whether a pod waits for a node.
+pub(crate) fn is_unbound(pod: &Pod) -> bool {
+    !pod.node.is_bound() && !pod.is_terminal()
+}
+
+/// Whether the scheduler keeps a node free for a pod that waits.
+pub(super) fn is_nominated(pod: &Pod) -> bool {
+    pod.scheduling.as_ref().is_some_and(|status| !status.nominated_node.is_empty())
 }
 
 /// Whether a pod can keep others off nodes by its anti-affinity.
@@ -64,6 +68,11 @@ pub(crate) fn excludes_others(pod: &Pod) -> bool {
 /// What a pod takes from its node; nothing if that is not known.
 pub(super) fn assigned(pod: &Pod) -> Amounts {
     pod.assigned_requests().map(|requests| Amounts::from(&requests)).unwrap_or_default()
+}
+
+/// The name of a pod's DaemonSet: if the pod leaves, another one comes.
+pub(super) fn daemonset_of(pod: &Pod) -> Option<&Text> {
+    pod.controller.as_deref().filter(|owner| owner.kind == "DaemonSet").map(|owner| &owner.name)
 }
 
 pub(super) fn priority(pod: &Pod) -> i32 {

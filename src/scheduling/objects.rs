@@ -3,6 +3,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::{Competitor, as_texts};
 use crate::{
     model::{
         CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -108,6 +109,27 @@ pub enum UnknownFact {
     /// Which of the DaemonSet's new pods come first, as that decides about the others: they exclude or need each other, or share
     /// a claim.
     OwnPods,
+    /// Which pods come first to a node, as the others do not fit there any more.
+    CompetingPods {
+        /// The node.
+        node: Text,
+        /// What may come before the pod, and leave no room for it.
+        competitors: Vec<Competitor>,
+    },
+    /// Whether the pods of other DaemonSets come to a node, without which the pod does not fit there.
+    NeededPods {
+        /// The node.
+        node: Text,
+        /// The DaemonSets.
+        #[serde(serialize_with = "as_texts")]
+        daemonsets: Vec<Key>,
+    },
+    /// Which pods are created first, as the ResourceQuotas have no room for all.
+    SharedQuota {
+        /// The DaemonSets that are about to create pods, too.
+        #[serde(serialize_with = "as_texts")]
+        daemonsets: Vec<Key>,
+    },
     /// Whether the kubelet lets the pod start on the node that its template names. The scheduler is not asked.
     BoundByTemplate,
     /// Whether another scheduler binds the pod.
@@ -133,6 +155,22 @@ pub enum UnknownFact {
     },
 }
 
+impl UnknownFact {
+    /// Says that these may come to a node first, if there are any.
+    pub(crate) fn of_competitors(node: &Text, competitors: Vec<Competitor>) -> Option<Self> {
+        (!competitors.is_empty()).then(|| Self::CompetingPods { node: node.clone(), competitors })
+    }
+}
+
+/// Lists things with a word before the last.
+fn any(things: &[impl fmt::Display], word: &str) -> String {
+    let things: Vec<_> = things.iter().map(ToString::to_string).collect();
+    match things.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} {word} {last}", others.join(", ")),
+        _ => things.concat(),
+    }
+}
+
 impl fmt::Display for UnknownFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -151,6 +189,23 @@ impl fmt::Display for UnknownFact {
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
             Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),
             Self::OwnPods => f.write_str("which of its new pods come first, which decides about the others"),
+            Self::CompetingPods { node, competitors } => {
+                write!(f, "whether {} comes to node {node} first, which leaves no room", any(competitors, "or"))
+            }
+            Self::NeededPods { node, daemonsets } => {
+                let daemonsets = any(daemonsets, "and");
+                write!(
+                    f,
+                    "whether new pods of DaemonSet {daemonsets} come to node {node}, without which it does not fit"
+                )
+            }
+            Self::SharedQuota { daemonsets } => {
+                let daemonsets = any(daemonsets, "and");
+                write!(
+                    f,
+                    "whether new pods of DaemonSet {daemonsets} are created first, which leaves no room in the quota"
+                )
+            }
             Self::BoundByTemplate => f.write_str(
                 "whether the kubelet lets the pod start: its template names the node, and the scheduler is not asked",
             ),

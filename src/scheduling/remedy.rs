@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{
-    Amounts, Cause, as_texts,
+    Amounts, Cause, as_text, as_texts,
     cluster_state::NodeInfo,
     cycle::refusal,
     incoming::{Incoming, Trial},
-    load::{Allocatable, NodeLoad, assigned, priority},
+    load::{Allocatable, NodeLoad, assigned, daemonset_of, priority},
     plugins::missing_labels,
     pod_info::PodInfo,
     verdict::feasibility,
@@ -188,7 +188,7 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
             let leave = pods.iter().map(|pod| RemedyChange::PodLeaves {
                 pod: pod.key(),
                 releases: releases(pod, &lacking),
-                daemonset: daemonset_of(pod),
+                daemonset: daemonset_of(pod).cloned(),
             });
             remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain(leave).collect() });
         }
@@ -287,11 +287,6 @@ fn leaving<'s>(
     vec![leaving]
 }
 
-/// The DaemonSet of a pod: if the pod leaves, another one comes.
-fn daemonset_of(pod: &Pod) -> Option<Text> {
-    pod.controller.as_deref().filter(|owner| owner.kind == "DaemonSet").map(|owner| owner.name.clone())
-}
-
 /// The highest priority that a PriorityClass of users can have.
 const HIGHEST_OF_USERS: i32 = 1_000_000_000;
 
@@ -375,8 +370,4 @@ fn with_changes<T>(
         }
         refusal(&then).is_none()
     })
-}
-
-fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Amounts, Cause};
-use crate::model::{Quantity, Text};
+use crate::model::{Key, Quantity, Text};
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,9 +162,11 @@ impl Cause {
                 format!("the pod affinity requires the label {key}, which the node lacks")
             }
             Self::PodAntiAffinity { key, pod } => {
+                let pod = name_or_new(pod.as_ref());
                 format!("{pod} is on a node with the same {key}, which the pod's anti-affinity excludes")
             }
             Self::ExistingAntiAffinity { key, pod } => {
+                let pod = name_or_new(pod.as_ref());
                 format!("{pod} is on a node with the same {key}, and its anti-affinity excludes this pod")
             }
         }
@@ -180,4 +182,9 @@ impl Cause {
             _ => None,
         }
     }
+}
+
+/// Names a pod, or says that it has yet to be created.
+fn name_or_new(pod: Option<&Key>) -> String {
+    pod.map_or_else(|| "another new pod".to_owned(), ToString::to_string)
 }

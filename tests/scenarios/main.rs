@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod competition;
 mod contract;
 mod created_pod;
 mod diff;

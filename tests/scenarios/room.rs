@@ -369,6 +369,10 @@ fn which_pods_of_a_zone_come_first_is_not_known_if_they_exclude_each_other() {
     full().with(|snapshot| {
         let forecast = snapshot.forecast(&Assumptions::default());
         assert_eq!(forecast.unknown, [UnknownFact::OwnPods]);
+        assert_eq!((forecast.outcome, forecast.stuck.len()), (Outcome::Stuck, 1), "one of them does not fit");
+        let StuckCause::Unschedulable { explanation, .. } = &forecast.stuck[0].cause else { panic!() };
+        let said = "another new pod is on a node with the same zone, which the pod's anti-affinity excludes";
+        assert_eq!(explanation, said);
     });
     let mut there = full();
     there.cluster.pods = vec![pod("agent-1", "a")];

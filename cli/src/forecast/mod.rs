@@ -222,7 +222,7 @@ pub(super) fn run(args: &ForecastArgs) -> Result<ExitCode, Failure> {
     let selected = facts.selected(&args.selection, &[MissingFact::Nodes, MissingFact::Pods])?;
     let steps = args.assumptions.runs.saturating_mul(u64::try_from(selected.len()).unwrap_or(u64::MAX));
     let progress = Progress::new("simulating".into(), Some(steps), "{msg}  {bar:30}  {pos} of {len} runs");
-    let state = facts.cluster_state();
+    let state = facts.state_with_coming();
     let selected = selected.into_iter().map(|snapshot| snapshot.scheduling(&state));
     let forecasts: Vec<_> =
         selected.map(|snapshot| (snapshot, Runs::of(&snapshot, &args.assumptions, &progress))).collect();

@@ -123,9 +123,9 @@ impl Simulation<'_> {
         port.map(|port| StuckCause::PortTaken { port }).or_else(refusal)
     }
 
-    /// Returns what is not known that decides whether the new pods start.
-    pub(crate) fn unknown(&self) -> Vec<UnknownFact> {
-        self.fits.unknown(&self.filled)
+    /// Returns what is not known that decides whether the new pods start that came to some nodes.
+    pub(crate) fn unknown(&self, is_meant: impl Fn(&Text) -> bool) -> Vec<UnknownFact> {
+        self.fits.unknown(self.filled.iter().filter(|node| is_meant(node)))
     }
 
     /// Returns the pods of others whose place new pods took, by namespace and name.

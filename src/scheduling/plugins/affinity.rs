@@ -90,7 +90,7 @@ impl AffinityCounts {
                 let mut terms = terms.clone().filter(|other| other.topology_key == *key);
                 terms.any(|term| selects(own.state, term, own.pod, pod))
             };
-            let (key, pod) = (term.topology_key.clone(), near(own, node, &term.topology_key, selected)?);
+            let (key, pod) = (term.topology_key.clone(), near(own, node, &term.topology_key, selected));
             return blocker(Code::Unschedulable, Cause::PodAntiAffinity { key, pod });
         }
         let topology = labels.iter().find(|(key, _)| is_counted(&self.existing, key))?.0;
@@ -99,7 +99,7 @@ impl AffinityCounts {
             let mut terms = terms.filter(|term| term.topology_key == *topology);
             terms.any(|term| selects(own.state, term, pod, own.pod))
         };
-        let pod = near(own, node, topology, excludes)?;
+        let pod = near(own, node, topology, excludes);
         blocker(Code::Unschedulable, Cause::ExistingAntiAffinity { key: topology.clone(), pod })
     }
 
@@ -151,7 +151,8 @@ fn selects(state: &ClusterState<'_>, term: &PodAffinityTerm, owner: &Pod, other:
     is_selected() && in_namespace()
 }
 
-/// Returns a pod that meets a condition, on this node first, or on any with the same value of a label.
+/// Returns a pod that meets a condition, on this node first, or on any with the same value of a label; `None` if it is counted,
+/// but has yet to be created.
 fn near(own: &PodInfo<'_>, node: &TrialNode<'_, '_>, topology: &Text, condition: impl Fn(&Pod) -> bool) -> Option<Key> {
     if let Some(pod) = first(node.pods.iter().filter(|pod| condition(pod))) {
         return Some(pod.key());

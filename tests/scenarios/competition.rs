@@ -1,0 +1,294 @@
+//! Pods that come to nodes beside those of a DaemonSet: forecasts and explanations do not know which come first.
+
+use std::collections::BTreeMap;
+
+use daemonplan::{
+    forecast::{Assumptions, Outcome},
+    manifest::Manifests,
+};
+use serde_json::{Value, json};
+
+/// A DaemonSet with what its template has besides a container and its labels.
+fn daemonset(name: &str, cpu: &str, spec: Value) -> Value {
+    let mut template = json!({"containers": [{"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu}}}]});
+    template.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": name, "namespace": "prod", "uid": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": template},
+        },
+    })
+}
+
+/// A node with a cpu, in a zone.
+fn node(name: &str, zone: &str) -> Value {
+    json!({
+        "kind": "Node", "metadata": {"name": name, "labels": {"zone": zone}},
+        "status": {"allocatable": {"cpu": "1", "pods": "110"}},
+    })
+}
+
+/// A pod with this in its spec.
+fn pod(name: &str, cpu: &str, owner: Option<&str>, spec: Value) -> Value {
+    let mut own = json!({"containers": [{"name": "main", "resources": {"requests": {"cpu": cpu}}}]});
+    own.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let owners = owner.map(|owner| json!([{"kind": "DaemonSet", "name": owner, "uid": owner, "controller": true}]));
+    let labels = json!({"app": owner.unwrap_or("other"), "controller-revision-hash": "old"});
+    json!({
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "prod", "ownerReferences": owners.unwrap_or_default(), "labels": labels},
+        "spec": own,
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    })
+}
+
+fn on(node: &str) -> Value {
+    json!({"nodeName": node})
+}
+
+/// The target of a pod that waits for a node.
+fn waits_for(node: &str) -> Value {
+    let field = json!({"key": "metadata.name", "operator": "In", "values": [node]});
+    json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchFields": [field]}],
+    }}}})
+}
+
+fn priority(name: &str, value: i32) -> Value {
+    json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value})
+}
+
+fn read(objects: &[Value]) -> Manifests {
+    let mut manifests = Manifests::default();
+    let mut list = objects.to_vec();
+    list.push(json!({"kind": "Namespace", "metadata": {"name": "prod"}}));
+    let text = json!({"kind": "List", "items": list}).to_string();
+    manifests.read("cluster.json", text.as_bytes()).unwrap();
+    assert!(manifests.problems().is_empty(), "{:?}", manifests.problems());
+    manifests.complete()
+}
+
+/// How each DaemonSet's forecast ends, and what is not known.
+fn forecasts(objects: &[Value]) -> BTreeMap<String, (Outcome, Vec<String>)> {
+    let manifests = read(objects);
+    let all: Vec<_> = manifests.snapshots().collect();
+    let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+    let state = manifests.cluster_state().with_coming(coming);
+    let forecasts = all.iter().map(|snapshot| {
+        let forecast = snapshot.scheduling(&state).forecast(&Assumptions::default());
+        let unknown = forecast.unknown.iter().map(ToString::to_string).collect();
+        (snapshot.daemonset().name.to_string(), (forecast.outcome, unknown))
+    });
+    forecasts.collect()
+}
+
+fn none() -> Value {
+    json!({})
+}
+
+fn sure(outcome: Outcome) -> (Outcome, Vec<String>) {
+    (outcome, Vec::new())
+}
+
+fn at_best(unknown: &str) -> (Outcome, Vec<String>) {
+    (Outcome::Done, vec![unknown.to_owned()])
+}
+
+#[test]
+fn two_new_daemonsets_with_room_for_one_are_not_sure_to_be_done() {
+    let (a, b) = (daemonset("a", "600m", none()), daemonset("b", "600m", none()));
+    let forecasts = forecasts(&[a, b, node("n", "1")]);
+    assert_eq!(
+        forecasts["a"],
+        at_best("whether a pod of DaemonSet prod/b comes to node n first, which leaves no room")
+    );
+    assert_eq!(
+        forecasts["b"],
+        at_best("whether a pod of DaemonSet prod/a comes to node n first, which leaves no room")
+    );
+}
+
+#[test]
+fn two_new_daemonsets_with_room_for_both_are_done() {
+    let forecasts = forecasts(&[daemonset("a", "600m", none()), daemonset("b", "400m", none()), node("n", "1")]);
+    assert_eq!((&forecasts["a"], &forecasts["b"]), (&sure(Outcome::Done), &sure(Outcome::Done)));
+}
+
+#[test]
+fn of_two_new_daemonsets_the_one_of_higher_priority_is_done() {
+    let high = daemonset("high", "600m", json!({"priorityClassName": "high"}));
+    let mut objects = vec![high, daemonset("low", "600m", none()), node("n", "1"), priority("high", 10)];
+    let expected = at_best("whether a pod of DaemonSet prod/high comes to node n first, which leaves no room");
+    let by_priority = forecasts(&objects);
+    assert_eq!((&by_priority["high"], &by_priority["low"]), (&sure(Outcome::Done), &expected));
+    // A pod that is never preempted for another keeps its place, whatever its priority.
+    objects[3]["preemptionPolicy"] = json!("Never");
+    let expected = at_best("whether a pod of DaemonSet prod/low comes to node n first, which leaves no room");
+    assert_eq!(forecasts(&objects)["high"], expected);
+}
+
+#[test]
+fn a_daemonset_that_never_fits_takes_no_room_from_others() {
+    let forecasts = forecasts(&[daemonset("a", "600m", none()), daemonset("huge", "2", none()), node("n", "1")]);
+    assert_eq!((&forecasts["a"], forecasts["huge"].0), (&sure(Outcome::Done), Outcome::Stuck));
+}
+
+#[test]
+fn three_new_daemonsets_of_which_any_two_fit_are_not_sure_to_be_done() {
+    let three = ["a", "b", "c"].map(|name| daemonset(name, "400m", none()));
+    let forecasts = forecasts(&[&three[..], &[node("n", "1")]].concat());
+    let unknown =
+        "whether a pod of DaemonSet prod/b or a pod of DaemonSet prod/c comes to node n first, which leaves no room";
+    assert_eq!(forecasts["a"], at_best(unknown));
+}
+
+#[test]
+fn two_new_daemonsets_with_one_host_port_are_not_sure_to_be_done() {
+    let two = ["a", "b"].map(|name| {
+        let mut own = daemonset(name, "10m", none());
+        own["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
+        own
+    });
+    let forecasts = forecasts(&[&two[..], &[node("n", "1")]].concat());
+    assert_eq!(
+        forecasts["a"],
+        at_best("whether a pod of DaemonSet prod/b comes to node n first, which leaves no room")
+    );
+}
+
+#[test]
+fn two_new_daemonsets_that_share_a_quota_for_one_are_not_sure_to_be_done() {
+    let quota = |pods: u32| {
+        json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+            "spec": {"hard": {"pods": pods.to_string()}},
+            "status": {"hard": {"pods": pods.to_string()}, "used": {"pods": "0"}}})
+    };
+    let (a, b) = (daemonset("a", "10m", none()), daemonset("b", "10m", none()));
+    let of = |pods| forecasts(&[a.clone(), b.clone(), node("m", "1"), node("n", "1"), quota(pods)]);
+    let unknown = "whether new pods of DaemonSet prod/b are created first, which leaves no room in the quota";
+    assert_eq!((&of(4)["a"], &of(3)["a"], of(1)["a"].0), (&sure(Outcome::Done), &at_best(unknown), Outcome::Stuck));
+}
+
+#[test]
+fn old_pods_of_others_give_back_their_room_in_the_quota() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "2"}}, "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}});
+    let (a, b) = (daemonset("a", "10m", none()), daemonset("b", "10m", none()));
+    let old = pod("b-1", "10m", Some("b"), on("n"));
+    assert_eq!(forecasts(&[a, b, node("n", "1"), old, quota])["a"], sure(Outcome::Done));
+}
+
+#[test]
+fn one_pod_of_low_priority_gives_its_place_to_one_of_two_daemonsets() {
+    let two = ["a", "b"].map(|name| daemonset(name, "600m", json!({"priorityClassName": "high"})));
+    let low = pod("web", "800m", None, on("n"));
+    let forecasts = forecasts(&[&two[..], &[node("n", "1"), priority("high", 10), low]].concat());
+    assert_eq!(
+        forecasts["a"],
+        at_best("whether a pod of DaemonSet prod/b comes to node n first, which leaves no room")
+    );
+}
+
+#[test]
+fn two_updates_at_once_that_request_more_are_not_sure_to_be_done() {
+    let old = ["a", "b"].map(|name| pod(&format!("{name}-1"), "400m", Some(name), on("n")));
+    let of = |cpu: &str| {
+        let two = ["a", "b"].map(|name| daemonset(name, cpu, none()));
+        forecasts(&[&two[..], &old[..], &[node("n", "1")]].concat())
+    };
+    assert_eq!(of("500m")["a"], sure(Outcome::Done));
+    assert_eq!(of("600m")["a"].0, Outcome::Done);
+    assert_eq!(of("600m")["a"].1, ["whether a pod of DaemonSet prod/b comes to node n first, which leaves no room"]);
+}
+
+#[test]
+fn a_pod_that_waits_can_take_the_room_of_an_old_pod() {
+    let old = pod("a-1", "900m", Some("a"), on("n"));
+    let of = |waiting: Value| {
+        forecasts(&[daemonset("a", "900m", none()), old.clone(), node("n", "1"), waiting])["a"].clone()
+    };
+    let unknown = at_best("whether prod/web comes to node n first, which leaves no room");
+    assert_eq!(of(pod("web", "500m", None, none())), unknown);
+    assert_eq!(of(pod("web", "500m", None, waits_for("n"))), unknown);
+    // For other nodes, with too little room, or not ready to be bound.
+    assert_eq!(of(pod("web", "500m", None, waits_for("m"))), sure(Outcome::Done));
+    assert_eq!(of(pod("web", "2", None, none())), sure(Outcome::Done));
+    assert_eq!(of(pod("web", "100m", None, none())), sure(Outcome::Done));
+    assert_eq!(of(pod("web", "500m", None, json!({"schedulingGates": [{"name": "x"}]}))), sure(Outcome::Done));
+    assert_eq!(of(pod("web", "500m", None, json!({"schedulerName": "other"}))), sure(Outcome::Done));
+    assert_eq!(of(pod("web", "500m", None, json!({"priority": -1}))), sure(Outcome::Done));
+    let mut leaving = pod("web", "500m", None, none());
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert_eq!(of(leaving), sure(Outcome::Done));
+}
+
+#[test]
+fn a_waiting_pod_of_another_daemonset_counts_once() {
+    let (a, b) = (daemonset("a", "400m", none()), daemonset("b", "500m", none()));
+    let waiting = pod("b-1", "500m", Some("b"), waits_for("n"));
+    assert_eq!(forecasts(&[a, b, node("n", "1"), waiting])["a"], sure(Outcome::Done));
+}
+
+#[test]
+fn pods_that_stay_are_not_about_to_come() {
+    let mut on_delete = daemonset("b", "900m", none());
+    on_delete["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    let small = pod("b-1", "100m", Some("b"), on("n"));
+    assert_eq!(
+        forecasts(&[daemonset("a", "500m", none()), on_delete, node("n", "1"), small])["a"],
+        sure(Outcome::Done)
+    );
+}
+
+#[test]
+fn pods_that_need_those_of_another_new_daemonset_are_not_stuck() {
+    let near = |app: &str| {
+        let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": app}}});
+        json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
+    };
+    let of = |needed| forecasts(&[daemonset("a", "1m", near(needed)), daemonset("base", "1m", none()), node("n", "1")]);
+    let unknown = "whether new pods of DaemonSet prod/base come to node n, without which it does not fit";
+    assert_eq!((&of("base")["a"], of("nobody")["a"].0), (&at_best(unknown), Outcome::Stuck));
+}
+
+#[test]
+fn pods_that_need_the_update_of_another_daemonset_are_not_stuck() {
+    let old = pod("b-1", "800m", Some("b"), on("n"));
+    let of =
+        |cpu| forecasts(&[daemonset("a", "500m", none()), daemonset("b", cpu, none()), old.clone(), node("n", "1")]);
+    let unknown = "whether new pods of DaemonSet prod/b come to node n, without which it does not fit";
+    assert_eq!((&of("500m")["a"], of("700m")["a"].0), (&at_best(unknown), Outcome::Stuck));
+}
+
+#[test]
+fn pods_that_spread_over_zones_follow_each_other() {
+    let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+        "nodeAffinityPolicy": "Ignore", "labelSelector": {"matchLabels": {"app": "a"}}});
+    let spread = daemonset("a", "10m", json!({"topologySpreadConstraints": [constraint]}));
+    let objects = [spread.clone(), node("m", "1"), node("n", "1"), node("o", "2"), pod("a-1", "10m", None, on("m"))];
+    let mut objects = objects.to_vec();
+    objects[4]["metadata"]["labels"]["app"] = json!("a");
+    objects[4]["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x", "uid": "x", "controller": true}]);
+    let unknown = "which of its new pods come first, which decides about the others";
+    // Both nodes of zone 1 wait for zone 2; then the second of them would make three pods to one.
+    let first = forecasts(&objects[..])["a"].clone();
+    assert_eq!(first.0, Outcome::Stuck);
+    // With two nodes in zone 2 it goes on.
+    objects.push(node("p", "2"));
+    assert_eq!(forecasts(&objects[..])["a"], at_best(unknown));
+}
+
+#[test]
+fn explanations_say_what_may_come_first() {
+    let manifests = read(&[daemonset("a", "600m", none()), daemonset("b", "600m", none()), node("n", "1")]);
+    let all: Vec<_> = manifests.snapshots().collect();
+    let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+    let state = manifests.cluster_state().with_coming(coming);
+    let mut explanation = all[0].explain();
+    all[0].explain_scheduling(&state, &mut explanation);
+    let unknown = &explanation.nodes[0].new_pod.as_ref().unwrap().feasibility.unknown;
+    let said = json!([{"unknown": "competingPods", "node": "n", "competitors": [{"daemonset": "prod/b"}]}]);
+    assert_eq!(serde_json::to_value(unknown).unwrap(), said);
+}
