@@ -200,9 +200,9 @@ impl Snapshot<'_> {
         }
         let ideal = Assumptions::ideal();
         // All nodes that the change touches, also those that it comes to only if no pod is stuck.
-        let mut changed = Simulation::new(&after.unscheduled(), &ideal);
+        let mut changed = Simulation::unscheduled(after, &ideal);
         let end = changed.run();
-        let mut unchanged = before.map(|before| Simulation::new(&before.unscheduled(), &ideal));
+        let mut unchanged = before.map(|before| Simulation::unscheduled(before, &ideal));
         if let Some(unchanged) = &mut unchanged {
             unchanged.run();
         }
@@ -235,7 +235,7 @@ impl Snapshot<'_> {
         let nodes: Vec<_> = nodes.collect();
         let fits = Fits::new(after);
         // The room in quotas depends on the order in which pods come and go.
-        let mut scheduled = Simulation::new(after, &ideal);
+        let mut scheduled = Simulation::new(after, &ideal, fits.clone());
         scheduled.run();
         let surges = after.daemonset.update_strategy.surges();
         let stuck = changed.nodes.iter().filter_map(|(node, simulated)| {
@@ -280,7 +280,7 @@ fn gone(simulated: &SimulatedNode) -> Vec<Text> {
 
 /// The most of these nodes that are without an available pod at the same time.
 fn most_unavailable_of(snapshot: &Snapshot<'_>, assumptions: &Assumptions, nodes: &BTreeSet<Text>) -> usize {
-    let mut simulation = Simulation::new(&snapshot.unscheduled(), assumptions);
+    let mut simulation = Simulation::unscheduled(snapshot, assumptions);
     simulation.count_only(nodes);
     simulation.run();
     simulation.most_unavailable

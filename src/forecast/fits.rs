@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fits<'a> {
-    nodes: HashMap<Text, NodeFit>,
+    nodes: Arc<HashMap<Text, NodeFit>>,
     /// Why admission refuses every new pod.
     refusal: Option<StuckCause>,
     quota: Option<QuotaUse<'a>>,
@@ -33,12 +33,12 @@ pub(super) struct Fits<'a> {
 }
 
 /// The quotas, and what the pods of the rollout use of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct QuotaUse<'a> {
     ledger: QuotaLedger<'a>,
     new: Arc<PodSpec>,
     /// The specs of the pods of the start that count, by name.
-    known: HashMap<Text, Option<Arc<PodSpec>>>,
+    known: Arc<HashMap<Text, Option<Arc<PodSpec>>>>,
 }
 
 impl<'a> Fits<'a> {
@@ -53,14 +53,14 @@ impl<'a> Fits<'a> {
         let quota = QuotaUse {
             ledger: QuotaLedger::new(snapshot.admission(state.objects())),
             new: new_spec,
-            known: own.map(|pod| (pod.name.clone(), pod.spec.clone())).collect(),
+            known: Arc::new(own.map(|pod| (pod.name.clone(), pod.spec.clone())).collect()),
         };
         // A quota that is used up has room again once an old pod is gone.
         let unchecked = admitted.refusal.as_ref().filter(|refusal| refusal.is_of_status());
         let unchecked = unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() });
         let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
         Self {
-            nodes: node_fits(snapshot, state, &new),
+            nodes: node_fits(snapshot, state, &new).into(),
             refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
             quota: Some(quota),
             others: others.filter(|coming| coming.daemonset().namespace == snapshot.namespace.name).collect(),

@@ -15,6 +15,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     explain::UpdateState,
+    forecast::fits::Fits,
     model::{IntOrPercent, Key, Taint, Text, UpdateStrategy},
     placement::Verdict,
     plan::MissingFact,
@@ -288,10 +289,38 @@ impl Snapshot<'_> {
     /// assert_eq!(forecast.waves[0].nodes, ["node-1", "node-2"]);
     /// ```
     pub fn forecast(&self, assumptions: &Assumptions) -> Forecast {
-        if let Some(missing) = self.needed_to_foresee() {
-            return Forecast::unknown(missing);
+        match self.needed_to_foresee() {
+            Some(missing) => Forecast::unknown(missing),
+            None => self.simulate(assumptions, Fits::new(self)),
         }
-        let mut simulation = Simulation::new(self, assumptions);
+    }
+
+    /// Forecasts with each of several seeds. What the scheduler says is worked out once.
+    ///
+    /// ```
+    /// use daemonplan::{Snapshot, forecast::Assumptions, model::{DaemonSet, Namespace, Node}};
+    /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+    /// let (nodes, namespace) = ([Node::new("node-1")], Namespace::new("prod"));
+    /// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).revisions(&[]);
+    /// let assumptions = Assumptions::default();
+    /// let forecasts: Vec<_> = snapshot.forecasts(&assumptions, 1..4).collect();
+    /// assert_eq!(forecasts[1], snapshot.forecast(&assumptions.seed(2)));
+    /// ```
+    pub fn forecasts(
+        &self,
+        assumptions: &Assumptions,
+        seeds: impl IntoIterator<Item = u64>,
+    ) -> impl Iterator<Item = Forecast> {
+        let missing = self.needed_to_foresee();
+        let fits = if missing.is_some() { Fits::default() } else { Fits::new(self) };
+        seeds.into_iter().map(move |seed| match missing {
+            Some(missing) => Forecast::unknown(missing),
+            None => self.simulate(&assumptions.clone().seed(seed), fits.clone()),
+        })
+    }
+
+    fn simulate(&self, assumptions: &Assumptions, fits: Fits<'_>) -> Forecast {
+        let mut simulation = Simulation::new(self, assumptions, fits);
         let end = simulation.run();
         let timeline: Vec<_> = simulation.moments.iter().map(TimelinePoint::of).collect();
         let desired = timeline.first().map_or(0, |first| first.old + first.new + first.unavailable);

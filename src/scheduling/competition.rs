@@ -118,6 +118,16 @@ enum Destination<'s> {
     Waits(Option<&'s Text>),
 }
 
+impl<'s> Destination<'s> {
+    /// Returns the pods that leave a node for it; `None` if it does not come there.
+    fn leaving(&self, node: &Text) -> Option<&'s [&'s Pod]> {
+        match self {
+            Self::Nodes(coming) => coming.nodes.get(node).map(Vec::as_slice),
+            Self::Waits(target) => target.is_none_or(|target| target == node).then_some(&[]),
+        }
+    }
+}
+
 /// A rival that comes to a node, and the pods that leave for it.
 type Comer<'s> = (Competitor, &'s Pod, &'s [&'s Pod]);
 
@@ -150,6 +160,12 @@ impl<'s> Competition<'s> {
         Self(coming.chain(waiting).collect())
     }
 
+    /// Returns the pods of all that may come first to a node.
+    pub(super) fn all_on(&self, node: &Text) -> Vec<&'s Pod> {
+        let first = self.0.iter().filter(|rival| rival.may_be_first && rival.destination.leaving(node).is_some());
+        first.map(|rival| rival.pod).collect()
+    }
+
     /// Returns those that may come first to a node that some pods have left, and would be bound there.
     pub(super) fn first_on(&mut self, node: &Text, leave: &[&Pod]) -> Vec<Comer<'s>> {
         self.comers(node, leave, |rival| rival.may_be_first)
@@ -163,11 +179,7 @@ impl<'s> Competition<'s> {
     fn comers(&mut self, node: &Text, leave: &[&Pod], is_meant: fn(&Rival<'_>) -> bool) -> Vec<Comer<'s>> {
         let rivals = self.0.iter_mut().filter(|rival| is_meant(rival));
         let comers = rivals.filter_map(|Rival { name, pod, alike, destination, .. }| {
-            let for_it: &'s [&'s Pod] = match destination {
-                Destination::Nodes(coming) => coming.nodes.get(node)?,
-                Destination::Waits(target) if target.is_none_or(|target| target == node) => &[],
-                Destination::Waits(_) => return None,
-            };
+            let for_it = destination.leaving(node)?;
             let gone: Vec<_> = leave.iter().chain(for_it).copied().collect();
             let is_bound =
                 alike.refusal_after(node.clone(), &gone).is_none() || !alike.on(node.clone()).preempts().is_empty();
@@ -186,6 +198,10 @@ impl<'s> PodsAlike<'s> {
     /// objects. <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/#effect-of-pod-priority-on-scheduling-order>
     pub fn competitors(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Vec<Competitor> {
         let node = node.into();
+        let all = self.competition().all_on(&node);
+        if all.is_empty() || self.fits_beside(&node, leave, all) {
+            return Vec::new();
+        }
         let first = self.competition().first_on(&node, leave);
         let (against, others): (Vec<_>, Vec<_>) =
             first.into_iter().partition(|comer| !self.is_bound_beside(&node, leave, std::slice::from_ref(comer)));
@@ -230,6 +246,14 @@ impl<'s> PodsAlike<'s> {
             Competitor::Pod(_) => None,
         });
         needed.collect()
+    }
+
+    /// Whether such a pod would be bound to a node with all these pods beside it, and none that leaves for them.
+    fn fits_beside(&mut self, node: &Text, leave: &[&'s Pod], come: Vec<&'s Pod>) -> bool {
+        self.incoming.company.come = come;
+        let is_bound = self.refusal_after(node.clone(), leave).is_none();
+        self.incoming.company = Company::default();
+        is_bound
     }
 
     /// Whether such a pod would be bound to a node, or take the place of other pods there, after others have come and left.

@@ -161,12 +161,12 @@ struct Run {
 impl Runs {
     fn of(snapshot: &Snapshot<'_>, args: &AssumptionArgs, progress: &Progress) -> Self {
         let assumptions = args.of(snapshot);
-        let forecast = |seed| snapshot.forecast(&assumptions.clone().seed(seed));
+        let mut forecasts = snapshot.forecasts(&assumptions, args.seed..args.seed.saturating_add(args.runs)).peekable();
         // Without events, all seeds have the same outcome.
-        let count = if is_idle(&forecast(args.seed)) { 1 } else { args.runs };
-        let mut runs: Vec<_> = (args.seed..args.seed.saturating_add(count))
-            .map(|seed| {
-                let Forecast { outcome, after, lowest_available, .. } = forecast(seed);
+        let count = if forecasts.peek().is_some_and(is_idle) { 1 } else { args.runs };
+        let mut runs: Vec<_> = forecasts
+            .zip(args.seed..args.seed.saturating_add(count))
+            .map(|(Forecast { outcome, after, lowest_available, .. }, seed)| {
                 progress.advance(1);
                 Run { seed, outcome, after_seconds: after.as_secs_f64(), lowest_available }
             })
@@ -178,7 +178,8 @@ impl Runs {
         });
         let median = runs.get(runs.len().saturating_sub(1) / 2).map_or(args.seed, |run| run.seed);
         let (without, warnings) = (snapshot.missing().collect(), snapshot.explain().warnings);
-        Self { without, warnings, forecast: forecast(median), assumptions: assumptions.seed(median), all: runs }
+        let assumptions = assumptions.seed(median);
+        Self { without, warnings, forecast: snapshot.forecast(&assumptions), assumptions, all: runs }
     }
 
     fn is_idle(&self) -> bool {

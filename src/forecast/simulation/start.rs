@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl<'a> Simulation<'a> {
-    pub(crate) fn new(snapshot: &Snapshot<'a>, assumptions: &'a Assumptions) -> Self {
+    pub(in crate::forecast) fn new(snapshot: &Snapshot<'a>, assumptions: &'a Assumptions, fits: Fits<'a>) -> Self {
         let daemonset = snapshot.daemonset;
         let own = || snapshot.pods.iter().filter(|pod| pod.namespace == daemonset.namespace);
         let known = own().flat_map(|pod| {
@@ -60,12 +60,18 @@ impl<'a> Simulation<'a> {
             rollout: None,
             roll_backs: 0,
             hash: snapshot.history().hash,
-            fits: Fits::new(snapshot),
+            fits,
             filled: BTreeSet::new(),
         };
         let explanation = snapshot.at(now).unscheduled().explain();
         simulation.load(explanation, snapshot.nodes, SyncMode::of(daemonset, snapshot.namespace));
         simulation
+    }
+
+    /// Simulates a cluster where the scheduler and admission refuse nothing.
+    pub(crate) fn unscheduled(snapshot: &Snapshot<'a>, assumptions: &'a Assumptions) -> Self {
+        let snapshot = snapshot.unscheduled();
+        Self::new(&snapshot, assumptions, Fits::new(&snapshot))
     }
 
     /// Loads the nodes and pods of the snapshot.
