@@ -1,14 +1,16 @@
-//! What the module `scheduling` says of single pods, amounts and admission.
+//! What the module `scheduling` says of single pods and amounts.
+
+mod admission;
+mod neighbours;
+mod preemption;
+mod volumes;
 
 use daemonplan::{
     Cluster, Key, Settings,
     explain::SchedulingExplanation,
     manifest::Manifests,
-    model::{Namespace, Node, Pod, PodNode, PodPhase, PodScheduling, PodSpec, ResourceList},
-    scheduling::{
-        Agreement, Amounts, Cause, ClusterState, Plugin, PodAdmission, Preemption, SchedulingObjects,
-        SchedulingVerdict, UnknownFact,
-    },
+    model::{Node, Pod, PodNode, PodPhase, PodScheduling, ResourceList},
+    scheduling::{Agreement, Amounts, Cause, ClusterState, Plugin, SchedulingObjects, SchedulingVerdict, UnknownFact},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -132,57 +134,6 @@ fn objects(all: impl IntoIterator<Item = Value>) -> SchedulingObjects {
     }
     assert!(manifests.problems().is_empty() && manifests.skipped().is_empty());
     manifests.scheduling_objects().clone()
-}
-
-fn spec(value: Value) -> PodSpec {
-    let template = read(json!({"spec": value}));
-    PodSpec::of(&template).unwrap()
-}
-
-#[test]
-fn only_a_quota_that_is_used_up_waits_for_room() {
-    let quota = |hard: Value, used: Value| {
-        let metadata = json!({"name": "few", "namespace": "shop"});
-        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}, "status": {"hard": hard, "used": used}})
-    };
-    let refusal = |hard, used| {
-        let (namespace, objects) = (Namespace::new("shop"), objects([quota(hard, used)]));
-        let without_requests = spec(json!({"containers": [{"name": "main"}]}));
-        PodAdmission::new(&namespace, &objects).admit(&without_requests).refusal.unwrap()
-    };
-    assert!(refusal(json!({"pods": "1"}), json!({"pods": "1"})).is_of_room());
-    let unspecified = refusal(json!({"requests.cpu": "1"}), json!({"requests.cpu": "0"}));
-    assert!(unspecified.to_string().contains("must specify requests.cpu"), "{unspecified}");
-    assert!(!unspecified.is_of_room(), "no pod that goes helps");
-}
-
-#[test]
-fn each_change_by_admission_is_named() {
-    let named = |name: &str| json!({"name": name, "namespace": "shop"});
-    let objects = objects([
-        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": named("sizes"), "spec": {"limits": [{"type": "Container", "defaultRequest": {"cpu": "50m"}}]}}),
-        json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000}),
-        json!({
-            "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "kata"}, "handler": "kata", "overhead": {"podFixed": {"cpu": "20m"}},
-            "scheduling": {"nodeSelector": {"kata": "yes"}, "tolerations": [{"key": "kata", "operator": "Exists"}]},
-        }),
-    ]);
-    let given = spec(json!({
-        "containers": [{"name": "main"}], "priorityClassName": "high", "runtimeClassName": "kata",
-    }));
-    let admitted = PodAdmission::new(&Namespace::new("shop"), &objects).admit(&given);
-    let mut changes: Vec<_> = admitted.changes.iter().map(ToString::to_string).collect();
-    changes.sort_unstable();
-    assert_eq!(
-        changes,
-        [
-            "LimitRanger sets cpu request for container main",
-            "Priority sets the priority 1000",
-            "RuntimeClass adds a toleration",
-            "RuntimeClass adds the node selector kata=yes",
-            "RuntimeClass adds the overhead cpu 20m",
-        ]
-    );
 }
 
 /// A required node affinity whose terms each name nodes, with `In` for each list.
@@ -387,175 +338,6 @@ fn the_latest_event_about_a_pod_comes_first_and_those_about_others_are_left_out(
     let explanation = SchedulingExplanation::new(&state(&nodes, [], &objects), &new);
     let reasons: Vec<_> = explanation.events.iter().map(|event| event.reason.as_str()).collect();
     assert_eq!(reasons, ["Later", "Earlier"]);
-}
-
-#[test]
-fn only_nodes_that_a_pod_may_use_count_for_its_spread() {
-    let labelled = |name: &str, zone: &str, disk: &str| {
-        let mut node = node(name, "1");
-        node.labels = [("zone", zone), ("disk", disk)].into_iter().collect();
-        node
-    };
-    let nodes = [labelled("a", "x", "ssd"), labelled("b", "y", "hdd")];
-    let one = json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}});
-    let spread = |fields: Value| {
-        let mut one = one.clone();
-        one["labelSelector"] = json!({"matchLabels": {"app": "web"}});
-        let mut fields = fields;
-        fields["topologySpreadConstraints"] = json!([one]);
-        let mut pod = pod("new", "100m", fields);
-        pod.labels = [("app", "web")].into_iter().collect();
-        pod
-    };
-    let mut there = pod("there", "100m", on("a"));
-    there.labels = [("app", "web")].into_iter().collect();
-    let (objects, terms) = (
-        SchedulingObjects::default(),
-        json!([{"matchExpressions": [
-        {"key": "disk", "operator": "In", "values": ["ssd"]}]}]),
-    );
-    let state = state(&nodes, [&there], &objects);
-    let fits = |fields: Value| state.feasibility(&spread(fields)).node.map(|node| node.to_string());
-    assert_eq!(fits(json!({})), Some("b".into()), "the other zone has fewer pods");
-    assert_eq!(fits(json!({"nodeSelector": {"disk": "ssd"}})), Some("a".into()));
-    let affinity =
-        json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
-    assert_eq!(fits(json!({"affinity": affinity})), Some("a".into()));
-}
-
-#[test]
-fn preemption_is_told_in_a_sentence() {
-    let budget = |name: &str| {
-        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name, "namespace": "shop"},
-            "spec": {"selector": {"matchLabels": {"app": "web"}}}, "status": {"disruptionsAllowed": 0}})
-    };
-    let plain = SchedulingObjects::default();
-    let guarded = objects([budget("web")]);
-    let nodes = [node("a", "1")];
-    let web = |name: &str, cpu: &str, priority: i32| {
-        let mut pod = pod(name, cpu, json!({"nodeName": "a", "priority": priority}));
-        pod.labels = [("app", "web")].into_iter().collect();
-        pod
-    };
-    let told = |pods: &[&Pod], objects: &SchedulingObjects, cpu: &str, fields: Value| {
-        let answer = state(&nodes, pods.iter().copied(), objects).feasibility(&pod("new", cpu, fields));
-        answer.preemption.unwrap().to_string()
-    };
-    let (one, two) = (web("one", "500m", 0), web("two", "500m", 0));
-    let important = json!({"priority": 10});
-    assert_eq!(told(&[&one], &plain, "600m", important.clone()), "preempts shop/one");
-    assert_eq!(told(&[&one, &two], &plain, "1", important.clone()), "preempts shop/one, shop/two");
-    let against_one = "preempts shop/one (against a PodDisruptionBudget)";
-    assert_eq!(told(&[&one], &guarded, "600m", important.clone()), against_one);
-    let against_two = "preempts shop/one, shop/two (against 2 PodDisruptionBudgets)";
-    assert_eq!(told(&[&one, &two], &guarded, "1", important.clone()), against_two);
-    let never = json!({"priority": 10, "preemptionPolicy": "Never"});
-    assert_eq!(told(&[&one], &plain, "600m", never), "preempts no pods: its preemptionPolicy is Never");
-    assert_eq!(told(&[&one], &plain, "600m", json!({})), "preempts no pods: none there has a lower priority");
-    assert_eq!(told(&[], &plain, "2", important.clone()), "preempts no pods: that would not help");
-    let (high, low) = (web("high", "500m", 20), web("low", "500m", 0));
-    let neither = "preempts no pods: without those of lower priority it would not fit either";
-    assert_eq!(told(&[&high, &low], &plain, "600m", important), neither);
-    let (mut going, mut new) = (web("going", "500m", 0), pod("new", "600m", json!({"priority": 10})));
-    let status = json!({"nominatedNodeName": "a"});
-    for (pod, status) in [
-        (
-            &mut going,
-            json!({"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]}),
-        ),
-        (&mut new, status),
-    ] {
-        let mut value: Value = serde_json::to_value(&*pod).unwrap();
-        value["status"] = status;
-        *pod = read(value);
-    }
-    going.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
-    let answer = state(&nodes, [&going], &plain).feasibility(&new);
-    assert_eq!(answer.preemption.unwrap().to_string(), "waits for shop/going, which it has preempted");
-    let mut equal = going.spec.as_deref().unwrap().clone();
-    equal.priority = Some(10);
-    going.spec = Some(equal.into());
-    let answer = state(&nodes, [&going], &plain).feasibility(&new);
-    assert_eq!(answer.preemption.unwrap().to_string(), "preempts no pods: none there has a lower priority");
-}
-
-#[test]
-fn pods_that_exclude_each_other_over_nodes_do_not_all_fit_for_sure() {
-    let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop",
-        "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
-        "spec": {"volumeName": "disk", "accessModes": ["ReadWriteOncePod"]}, "status": {"phase": "Bound"}});
-    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "disk"}, "status": {"phase": "Bound"}});
-    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}});
-    let (objects, mut nodes) = (objects([claim, volume, class]), [node("a", "1"), node("b", "1")]);
-    for node in &mut nodes {
-        node.labels = [("zone", "x"), ("kubernetes.io/hostname", &*node.name)].into_iter().collect();
-    }
-    let state = state(&nodes, [], &objects);
-    let is_sure = |fields: Value| {
-        let mut new = pod("new", "100m", fields);
-        new.labels = [("app", "agent")].into_iter().collect();
-        let mut alike = state.pods_like(&new);
-        let answer = alike.on("a");
-        assert!(answer.would_fit, "{answer}");
-        assert_eq!(answer.unknown, alike.unknown_on("a"));
-        !answer.unknown.contains(&UnknownFact::OwnPods)
-    };
-    let own = json!({"matchLabels": {"app": "agent"}});
-    let anti = |key: &str, selector: &Value| {
-        let terms = json!([{"topologyKey": key, "labelSelector": selector}]);
-        json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}})
-    };
-    assert!(is_sure(json!({})));
-    assert!(is_sure(anti("kubernetes.io/hostname", &own)), "each is on a node of its own");
-    assert!(!is_sure(anti("zone", &own)));
-    assert!(is_sure(anti("zone", &json!({"matchLabels": {"app": "web"}}))));
-    let spread = |policy: &str, selector: &Value| {
-        let constraint = json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
-            "labelSelector": selector, "nodeAffinityPolicy": policy});
-        json!({"topologySpreadConstraints": [constraint]})
-    };
-    assert!(is_sure(spread("Honor", &own)), "only the node of the pod counts");
-    assert!(!is_sure(spread("Ignore", &own)));
-    assert!(is_sure(spread("Ignore", &json!({"matchLabels": {"app": "web"}}))));
-    assert!(!is_sure(json!({"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]})));
-}
-
-#[test]
-fn of_several_nodes_preemption_takes_the_one_where_it_does_least_harm() {
-    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
-        "metadata": {"name": "web", "namespace": "shop"},
-        "spec": {"selector": {"matchLabels": {"app": "guarded"}}}, "status": {"disruptionsAllowed": 0}});
-    let objects = objects([budget]);
-    let nodes = [node("a", "1"), node("b", "1")];
-    let new = pod("new", "1", json!({"priority": 10}));
-    // The pods of a node share it; each has a priority, and the minute of its start.
-    let on_node = |node: &str, pods: &[(i32, u32)]| {
-        let cpu = format!("{}m", 1000 / pods.len());
-        let pods = pods.iter().zip(1..).map(|((priority, minute), number)| {
-            let mut pod = pod(&format!("{node}-{number}"), &cpu, json!({"nodeName": node, "priority": priority}));
-            pod.started = Some(format!("2026-01-02T03:{minute:02}:05Z").parse().unwrap());
-            pod
-        });
-        pods.collect::<Vec<_>>()
-    };
-    let preempts_on = |a: &[Pod], b: &[Pod]| {
-        let answer = state(&nodes, a.iter().chain(b), &objects).feasibility(&new);
-        match answer.preemption {
-            Some(Preemption::Preempts { node, .. }) => node.to_string(),
-            other => panic!("{other:?}"),
-        }
-    };
-    let least_harm = |a: &[(i32, u32)], b: &[(i32, u32)]| preempts_on(&on_node("a", a), &on_node("b", b));
-    let mut guarded = on_node("a", &[(1, 0)]);
-    guarded[0].labels = [("app", "guarded")].into_iter().collect();
-    assert_eq!(preempts_on(&guarded, &on_node("b", &[(9, 0)])), "b", "a budget counts first");
-    assert_eq!(least_harm(&[(5, 0)], &[(3, 0), (3, 0)]), "b", "then the highest priority");
-    assert_eq!(least_harm(&[(3, 0), (2, 0)], &[(3, 0), (1, 0)]), "b", "then the sum of the priorities");
-    assert_eq!(least_harm(&[(3, 0), (-5, 0)], &[(3, 0)]), "b", "a negative one makes more pods no better");
-    assert_eq!(least_harm(&[(3, 0), (i32::MIN, 0)], &[(3, 0)]), "b", "then the number of pods");
-    assert_eq!(least_harm(&[(3, 1)], &[(3, 2)]), "b", "then the latest start");
-    assert_eq!(least_harm(&[(3, 1), (1, 9)], &[(3, 2), (1, 0)]), "b", "of the most important pods");
-    assert_eq!(least_harm(&[(3, 0)], &[(3, 0)]), "a", "then the name of the node");
 }
 
 #[test]

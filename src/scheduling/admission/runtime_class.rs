@@ -71,16 +71,12 @@ pub(super) fn validate(admission: &PodAdmission<'_>, spec: &PodSpec) -> Checked 
     if are_unknown(admission) {
         return Ok(());
     }
-    let expected = class_of(admission, spec).map(|class| &class.overhead).filter(|overhead| !overhead.is_empty());
-    let reason = match expected {
-        Some(expected) if *expected != spec.overhead => {
-            "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
-        }
-        None if !spec.overhead.is_empty() => {
-            "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
-        }
-        _ => return Ok(()),
-    };
+    // A class that has an overhead has set it.
+    let has_overhead = class_of(admission, spec).is_some_and(|class| !class.overhead.is_empty());
+    if has_overhead || spec.overhead.is_empty() {
+        return Ok(());
+    }
+    let reason = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
     Err(AdmissionRefusal::validating(PLUGIN, vec![reason.into()]))
 }
 
@@ -89,7 +85,7 @@ fn merged(own: &[Toleration], more: &[Toleration]) -> Vec<Toleration> {
     let all: Vec<_> = own.iter().chain(more).collect();
     let mut merged: Vec<Toleration> = Vec::new();
     for (index, toleration) in all.iter().enumerate() {
-        let mut later = all.iter().skip(index + 1);
+        let mut later = all.iter().skip(index);
         let is_covered = merged.iter().any(|other| covers(other, toleration))
             || later.any(|other| other != toleration && covers(other, toleration));
         if !is_covered {

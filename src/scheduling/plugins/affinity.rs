@@ -23,6 +23,7 @@ pub(in super::super) struct AffinityCounts {
     is_skipped: bool,
 }
 
+/// Places without such pods are left out.
 type Topology = HashMap<(Text, Text), i64>;
 
 impl AffinityCounts {
@@ -81,7 +82,7 @@ impl AffinityCounts {
         let labels = &node.info.node.labels;
         let is_counted = |counts: &Topology, key: &Text| {
             let value = labels.get_text(key);
-            value.is_some_and(|value| counts.get(&(key.clone(), value.clone())).is_some_and(|count| *count > 0))
+            value.is_some_and(|value| counts.contains_key(&(key.clone(), value.clone())))
         };
         let terms = own.spec.pod_anti_affinity.iter();
         if let Some(term) = terms.clone().find(|term| is_counted(&self.anti_affinity, &term.topology_key)) {
@@ -111,7 +112,7 @@ impl AffinityCounts {
         let is_met = |term: &PodAffinityTerm| {
             let value = labels.get_text(&term.topology_key);
             let place = value.map(|value| (term.topology_key.clone(), value.clone()));
-            place.is_some_and(|place| self.affinity.get(&place).is_some_and(|count| *count > 0))
+            place.is_some_and(|place| self.affinity.contains_key(&place))
         };
         let unmet = terms.iter().find(|term| !is_met(term))?;
         // The first pod of a group that wants to be together may go anywhere.
