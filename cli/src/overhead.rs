@@ -174,6 +174,13 @@ fn room(out: &mut impl Write, overhead: &Overhead<'_>, all: bool) -> io::Result<
             names(&daemonsets, all)
         )?;
     }
+    let mut unknown = IndexMap::<_, Vec<_>>::new();
+    for (key, fact) in overhead.unknown_facts() {
+        unknown.entry(escape_control(fact)).or_default().push(escape_control(key));
+    }
+    for (fact, daemonsets) in unknown {
+        writeln!(out, "  {WARN}not known of {}: {fact}{WARN:#}", names(&daemonsets, all))?;
+    }
     let left = overhead.left().unwrap_or_default();
     writeln!(out, "  {DIM}left: {}{DIM:#}", amounts(left.iter()))
 }

@@ -52,7 +52,7 @@ pub use pod::{Pod, PodNode, PodPhase, PodProblem, Readiness};
 pub use pod_scheduling::{ActualResources, AssignedResources, PodScheduling};
 pub use pod_spec::{
     Container, HostPort, PodAffinityTerm, PodSpec, PodVolume, PreemptionPolicy, ResourceList, ResourceRequirements,
-    TopologySpreadConstraint,
+    TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 pub use pod_template::{PodTemplate, PodTemplateError};
 pub use quantity::{InvalidQuantity, Quantity};

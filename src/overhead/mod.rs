@@ -14,7 +14,7 @@ use crate::{
     },
     placement::{PlacementReason, PlacementRules},
     planner::Snapshot,
-    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, ClusterState, SchedulingObjects},
+    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, ClusterState, SchedulingObjects, UnknownFact},
     settings::Settings,
 };
 
@@ -66,6 +66,8 @@ struct FleetMember {
     pod: Pod,
     /// What admission adds to what it requests.
     added: Vec<AdmissionChange>,
+    /// What is not known that decides whether its pod fits on a node.
+    unknown: Vec<UnknownFact>,
     /// Whether more than room can keep its pod off a node where it should run.
     has_rules: bool,
     ports: Vec<HostPort>,
@@ -165,6 +167,7 @@ impl DaemonSetFleet {
                 pod: PodBlueprint::new(daemonset, &daemonset.template, "").pod("", ""),
                 not_admitted: None,
                 changes: Vec::new(),
+                unknown: Vec::new(),
             }
         }))
     }
@@ -177,9 +180,9 @@ impl DaemonSetFleet {
             let daemonset = snapshot.daemonset;
             let none = SchedulingObjects::default();
             let objects = snapshot.scheduling.map_or(&none, ClusterState::objects);
-            let (pod, not_admitted, changes) = match snapshot.admitted_pod(objects) {
-                Some((pod, Admitted { refusal, changes, .. })) => (pod, refusal, changes),
-                None => (Pod::new(daemonset.namespace.clone(), ""), None, Vec::new()),
+            let (pod, not_admitted, changes, unknown) = match snapshot.admitted_pod(objects) {
+                Some((pod, Admitted { refusal, changes, unknown, .. })) => (pod, refusal, changes, unknown),
+                None => (Pod::new(daemonset.namespace.clone(), ""), None, Vec::new(), Vec::new()),
             };
             let not_admitted = not_admitted.filter(AdmissionRefusal::is_lasting);
             let admitted = pod.spec.as_deref().cloned();
@@ -191,6 +194,7 @@ impl DaemonSetFleet {
                 pod,
                 not_admitted,
                 changes,
+                unknown,
             }
         }))
     }
@@ -198,13 +202,13 @@ impl DaemonSetFleet {
     fn build(candidates: impl Iterator<Item = Candidate>) -> Self {
         let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
         let mut all: Vec<_> = candidates
-            .map(|Candidate { key, rules, mode, spec, mut pod, not_admitted, changes }| {
+            .map(|Candidate { key, rules, mode, spec, mut pod, not_admitted, changes, unknown }| {
                 let spec = spec.unwrap_or_else(|source| {
                     fleet.problems.push(RequestsError { daemonset: key.clone(), source });
                     PodSpec::default()
                 });
                 (pod.namespace, pod.name) = (key.namespace.clone(), key.name.clone());
-                (key, (rules, mode, not_admitted), spec.requests(), spec, pod, changes)
+                (key, (rules, mode, not_admitted), spec.requests(), spec, pod, (changes, unknown))
             })
             .collect();
         all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -213,7 +217,7 @@ impl DaemonSetFleet {
         fleet.resources = resources.map(|(resource, _)| resource.clone()).collect();
         fleet.resources.sort();
         fleet.resources.dedup();
-        for (key, (rules, mode, not_admitted), requests, spec, pod, changes) in all {
+        for (key, (rules, mode, not_admitted), requests, spec, pod, (changes, mut unknown)) in all {
             let requests: Vec<_> = fleet.resources.iter().map(|resource| requests.get(resource)).collect();
             let (ports, priority) = (spec.host_ports().cloned().collect(), spec.priority.unwrap_or_default());
             let group = fleet.group(rules, mode, not_admitted, &requests);
@@ -224,11 +228,12 @@ impl DaemonSetFleet {
                 || !spec.scheduling_gates.is_empty();
             // The scheduler is not asked about a pod whose template names its node.
             let has_rules = has_rules && !pod.node.is_bound();
+            unknown.extend(not_looked_at(&spec).filter(|_| !pod.node.is_bound()));
             let adds = |change: &AdmissionChange| {
                 matches!(change, AdmissionChange::Defaults { .. } | AdmissionChange::Overhead { .. })
             };
             let added = changes.into_iter().filter(adds).collect();
-            fleet.members.push(FleetMember { key, group, requests, pod, added, has_rules, ports, priority });
+            fleet.members.push(FleetMember { key, group, requests, pod, added, unknown, has_rules, ports, priority });
         }
         fleet
     }
@@ -296,6 +301,19 @@ struct Candidate {
     not_admitted: Option<AdmissionRefusal>,
     /// What admission changes.
     changes: Vec<AdmissionChange>,
+    /// What is not known that admission looks at.
+    unknown: Vec<UnknownFact>,
+}
+
+/// What decides about a pod, and is not looked at for nodes that do not exist yet.
+fn not_looked_at(spec: &PodSpec) -> impl Iterator<Item = UnknownFact> {
+    let scheduler = &spec.scheduler;
+    let facts = [
+        (spec.has_claims(), UnknownFact::Storage),
+        (!spec.resource_claims.is_empty(), UnknownFact::ResourceClaims),
+        (!spec.is_of_default_scheduler(), UnknownFact::OtherScheduler { name: scheduler.clone() }),
+    ];
+    facts.into_iter().filter_map(|(is_so, fact)| is_so.then_some(fact))
 }
 
 /// Reads what the pods of a template request. The API server refuses negative amounts.
@@ -340,6 +358,11 @@ impl<'f> Overhead<'f> {
     /// Returns what of these requests admission adds: the defaults of LimitRanges, and the overhead of a RuntimeClass.
     pub fn added_to(&self, daemonset: &Key) -> &'f [AdmissionChange] {
         self.fleet.member(daemonset).map(|member| member.added.as_slice()).unwrap_or_default()
+    }
+
+    /// Returns what is not known that decides whether the DaemonSets that would run fit on the node, by DaemonSet.
+    pub fn unknown_facts(&self) -> impl Iterator<Item = (&'f Key, &'f UnknownFact)> {
+        self.members().flat_map(|member| member.unknown.iter().map(|fact| (&member.key, fact)))
     }
 
     /// Returns the sum of the requests of the DaemonSets that would run, by resource. `pods` is the number of pods.
@@ -405,6 +428,8 @@ impl Serialize for Overhead<'_> {
             requests: ResourceList,
             #[serde(skip_serializing_if = "Vec::is_empty")]
             added: Vec<String>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            unknown: Vec<String>,
         }
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -415,10 +440,11 @@ impl Serialize for Overhead<'_> {
             message: String,
             reasons: Vec<String>,
         }
-        let running = self.running().map(|daemon_set| Running {
-            daemon_set,
-            requests: self.requests_of(daemon_set).map(|(resource, amount)| (resource.clone(), amount)).collect(),
-            added: self.added_to(daemon_set).iter().map(ToString::to_string).collect(),
+        let running = self.members().map(|FleetMember { key, added, unknown, .. }| Running {
+            daemon_set: key,
+            requests: self.requests_of(key).map(|(resource, amount)| (resource.clone(), amount)).collect(),
+            added: added.iter().map(ToString::to_string).collect(),
+            unknown: unknown.iter().map(ToString::to_string).collect(),
         });
         let refused = self.refused().map(|(daemon_set, refusal)| {
             let (message, reasons) = (refusal.to_string(), self.reasons_against(daemon_set));

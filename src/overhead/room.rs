@@ -73,13 +73,15 @@ impl<'f> Overhead<'f> {
         Some(all.filter(|lacking| lacking.requested > lacking.allocatable).collect())
     }
 
-    /// Whether all DaemonSets that would run fit on the node; `None` if that is not known.
+    /// Whether all DaemonSets that would run fit on the node; `None` if that is not known: without `status.allocatable`, or by one of
+    /// the [facts](Self::unknown_facts) that are not known.
     pub fn fits(&self) -> Option<bool> {
         // Most need no more than room.
         if !self.has_room() || self.members().any(|member| member.has_rules) && !self.bound_in_order().is_empty() {
             return Some(false);
         }
-        self.node.allocatable.as_ref().map(|_| true)
+        let is_known = self.node.allocatable.is_some() && self.unknown_facts().next().is_none();
+        is_known.then_some(true)
     }
 
     /// Returns pairs of DaemonSets that need the same port of the node, so that one of their pods is not bound.
@@ -98,7 +100,7 @@ impl<'f> Overhead<'f> {
     /// Returns the DaemonSets whose pods would be created and not bound, if the pods are bound by priority, and by name where
     /// that is equal. Among equals the scheduler takes the pod first that was created first, so that others may be left out.
     pub fn pending(&self) -> Vec<PendingDaemonSet> {
-        if self.fits() == Some(true) { Vec::new() } else { self.bound_in_order() }
+        if self.fits() == Some(false) { self.bound_in_order() } else { Vec::new() }
     }
 
     /// Whether there is room for all by the sums.

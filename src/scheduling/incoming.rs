@@ -19,7 +19,7 @@ use super::{
     pod_info::PodInfo,
     trial_node::TrialNode,
 };
-use crate::model::{Node, Pod, PodNode, PodSpec, PodVolume, Text, Toleration};
+use crate::model::{Node, Pod, PodNode, PodSpec, Text, Toleration};
 
 /// What the scheduler works out about a pod before it looks at nodes.
 #[derive(Debug)]
@@ -57,12 +57,6 @@ pub(super) struct Trial<'t, 's> {
     counts: Cow<'t, Counts>,
 }
 
-/// Whether a pod has volumes that claims stand for.
-fn has_claims(spec: &PodSpec) -> bool {
-    let mut volumes = spec.volumes.iter();
-    volumes.any(|volume| matches!(volume, PodVolume::Claim { .. } | PodVolume::Ephemeral { .. }))
-}
-
 /// The plugins in the order in which they are asked about a node.
 const FILTERS: [Plugin; 11] = [
     Plugin::NodeUnschedulable,
@@ -94,7 +88,7 @@ impl<'s> Incoming<'s> {
         let (mut named_nodes, mut single_claims) = (None, Vec::new());
         let mut keep = |blocker| refusals.push(blocker);
         plugins::named_nodes(&info.spec).map_or_else(&mut keep, |own| named_nodes = own);
-        let knows_volumes = state.objects.knows_storage() || !has_claims(&info.spec);
+        let knows_volumes = state.objects.knows_storage() || !info.spec.has_claims();
         if knows_volumes {
             restrictions::single_claims(state, pod, &info.spec).map_or_else(&mut keep, |own| single_claims = own);
             PodClaims::new(state, pod, &info.spec).map_or_else(&mut keep, |own| claims = own);
@@ -128,8 +122,11 @@ impl<'s> Incoming<'s> {
                 unknown.push(UnknownFact::Allocatable { node });
             }
         }
-        if has_claims(&self.info.spec) && !self.info.state.objects.knows_all_storage() {
+        if self.info.spec.has_claims() && !self.info.state.objects.knows_all_storage() {
             unknown.push(UnknownFact::Storage);
+        }
+        if !self.info.spec.resource_claims.is_empty() {
+            unknown.push(UnknownFact::ResourceClaims);
         }
         unknown
     }

@@ -106,6 +106,8 @@ pub enum UnknownFact {
     Storage,
     /// The claims of ephemeral volumes, which are created with the pod.
     EphemeralClaims,
+    /// Whether devices can be allocated for the pod's resource claims, which is not looked at.
+    ResourceClaims,
     /// Which of the DaemonSet's new pods come first, as that decides about the others: they exclude or need each other, or share
     /// a claim.
     OwnPods,
@@ -188,6 +190,7 @@ impl fmt::Display for UnknownFact {
             Self::OwnSpec => f.write_str("what the pod requests"),
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
             Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),
+            Self::ResourceClaims => f.write_str("whether the devices of its resource claims can be allocated"),
             Self::OwnPods => f.write_str("which of its new pods come first, which decides about the others"),
             Self::CompetingPods { node, competitors } => {
                 write!(f, "whether {} comes to node {node} first, which leaves no room", any(competitors, "or"))

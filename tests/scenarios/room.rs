@@ -542,3 +542,28 @@ fn in_a_namespace_that_is_being_deleted_no_pod_is_created() {
         assert!(!lint(&[snapshot]).iter().any(|finding| finding.lint == Lint::AdmissionRefuses));
     });
 }
+
+#[test]
+fn the_overhead_of_a_new_node_says_what_is_not_known() {
+    let of = |fields: Value| {
+        let mut spec = requesting("300m");
+        spec.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
+        Full::of(cluster([sized("a", "1")]).with_spec(spec), []).with(|snapshot| {
+            let fleet = DaemonSetFleet::of([snapshot]);
+            let node = sized("new", "1");
+            let overhead = fleet.overhead(&node);
+            assert_eq!((overhead.running().count(), overhead.pending().len()), (1, 0));
+            let unknown: Vec<_> = overhead.unknown_facts().map(|(_, fact)| fact.to_string()).collect();
+            (overhead.fits(), unknown)
+        })
+    };
+    let unknown = |fact: &str| (None, vec![fact.to_owned()]);
+    assert_eq!(of(json!({})), (Some(true), vec![]));
+    assert_eq!(of(json!({"priorityClassName": "high"})), unknown("the PriorityClass high"));
+    assert_eq!(of(json!({"schedulerName": "batch"})), unknown("whether the scheduler batch binds its pods"));
+    let volumes = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    assert_eq!(of(json!({"volumes": volumes})), unknown("the volumes, claims and classes of the cluster"));
+    let devices = unknown("whether the devices of its resource claims can be allocated");
+    assert_eq!(of(json!({"resourceClaims": [{"name": "gpu"}]})), devices);
+    assert_eq!(of(json!({"nodeName": "new", "schedulerName": "batch"})), (Some(true), vec![]));
+}

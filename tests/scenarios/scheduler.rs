@@ -243,6 +243,9 @@ fn what_is_not_known_refuses_nothing_and_is_named() {
     let storage = vec!["the volumes, claims and classes of the cluster".into()];
     assert_eq!(unknown(&objects, &[], &claiming), (true, storage));
     assert_eq!(unknown(&objects, &[], &plain("plain", "100m")), (true, vec![]));
+    let with_devices = pod("with-devices", "100m", json!({"resourceClaims": [{"name": "gpu"}]}));
+    let devices = vec!["whether the devices of its resource claims can be allocated".into()];
+    assert_eq!(unknown(&objects, &[], &with_devices), (true, devices));
     objects.is_complete = true;
     assert_eq!(unknown(&objects, &[], &claiming), (false, vec![]), "there is no such claim");
 }

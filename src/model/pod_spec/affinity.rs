@@ -36,6 +36,27 @@ pub struct PodAffinityTerm {
     pub mismatch_label_keys: Vec<Text>,
 }
 
+/// A preferred term of a pod's affinity or anti-affinity to other pods. It keeps the pod off no node, but ResourceQuotas look at
+/// its namespaces.
+///
+/// ```
+/// use daemonplan::model::WeightedPodAffinityTerm;
+/// let text = r#"{"weight": 10, "podAffinityTerm": {"topologyKey": "zone"}}"#;
+/// let preferred: WeightedPodAffinityTerm = serde_json::from_str(text)?;
+/// assert_eq!((preferred.weight, &*preferred.term.topology_key), (10, "zone"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WeightedPodAffinityTerm {
+    /// `weight`: how much the term counts.
+    #[serde(default)]
+    pub weight: i32,
+    /// `podAffinityTerm`: the term.
+    #[serde(rename = "podAffinityTerm", default, deserialize_with = "or_default")]
+    pub term: PodAffinityTerm,
+}
+
 /// A constraint on how pods spread over the values of a node label.
 /// <https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/>
 ///

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::model::{Labels, NodeSelector, PodTemplate, Text, Toleration};
 
-pub use affinity::{PodAffinityTerm, TopologySpreadConstraint};
+pub use affinity::{PodAffinityTerm, TopologySpreadConstraint, WeightedPodAffinityTerm};
 pub use resources::{HostPort, ResourceList, ResourceRequirements};
 pub use volume::PodVolume;
 pub(super) use wire::PodSpecWire;
@@ -52,10 +52,16 @@ pub struct PodSpec {
     pub pod_affinity: Vec<PodAffinityTerm>,
     /// The required pod anti-affinity.
     pub pod_anti_affinity: Vec<PodAffinityTerm>,
+    /// The preferred pod affinity.
+    pub preferred_pod_affinity: Vec<WeightedPodAffinityTerm>,
+    /// The preferred pod anti-affinity.
+    pub preferred_pod_anti_affinity: Vec<WeightedPodAffinityTerm>,
     /// The constraints of `spec.topologySpreadConstraints` with `whenUnsatisfiable: DoNotSchedule`.
     pub topology_spread: Vec<TopologySpreadConstraint>,
     /// The volumes that can keep a pod off a node.
     pub volumes: Vec<PodVolume>,
+    /// The names in `spec.resourceClaims`: claims of devices, which the scheduler allocates.
+    pub resource_claims: Vec<Text>,
     /// `spec.schedulerName`; empty for the default scheduler.
     pub scheduler: Text,
     /// The names in `spec.schedulingGates`.
@@ -133,7 +139,9 @@ impl PodSpec {
             // The name of the node replaces the required node affinity.
             spec.node_affinity = None;
         }
-        for term in spec.pod_affinity.iter_mut().chain(&mut spec.pod_anti_affinity) {
+        let preferred = spec.preferred_pod_affinity.iter_mut().chain(&mut spec.preferred_pod_anti_affinity);
+        let preferred = preferred.map(|preferred| &mut preferred.term);
+        for term in spec.pod_affinity.iter_mut().chain(&mut spec.pod_anti_affinity).chain(preferred) {
             term.merge_label_keys(labels);
         }
         for constraint in &mut spec.topology_spread {
@@ -150,6 +158,12 @@ impl PodSpec {
     /// Whether the default scheduler is to bind the pod.
     pub fn is_of_default_scheduler(&self) -> bool {
         self.scheduler.is_empty()
+    }
+
+    /// Whether the pod has volumes that claims stand for.
+    pub(crate) fn has_claims(&self) -> bool {
+        let mut volumes = self.volumes.iter();
+        volumes.any(|volume| matches!(volume, PodVolume::Claim { .. } | PodVolume::Ephemeral { .. }))
     }
 
     /// Iterates over all containers, init containers first.

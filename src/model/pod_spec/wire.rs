@@ -9,7 +9,7 @@ use serde::{
 
 use super::{
     Container, DEFAULT_SCHEDULER, HostPort, PodAffinityTerm, PodSpec, PreemptionPolicy, ResourceList,
-    ResourceRequirements, TopologySpreadConstraint, resources::or_default, volume::VolumeWire,
+    ResourceRequirements, TopologySpreadConstraint, WeightedPodAffinityTerm, resources::or_default, volume::VolumeWire,
 };
 use crate::model::{
     Labels, NodeSelector, NodeSelectorTerm, PodNode, Text, Toleration,
@@ -45,7 +45,9 @@ pub(crate) struct PodSpecWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduler_name: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scheduling_gates: Option<Vec<SchedulingGate>>,
+    scheduling_gates: Option<Vec<NameWire>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_claims: Option<Vec<NameWire>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,25 +61,30 @@ pub(crate) struct PodSpecWire {
 #[derive(Default, Serialize, Deserialize)]
 struct Affinity {
     #[serde(rename = "nodeAffinity", skip_serializing_if = "Option::is_none")]
-    of_nodes: Option<Required<RawSelector>>,
+    of_nodes: Option<NodeAffinityWire>,
     #[serde(rename = "podAffinity", skip_serializing_if = "Option::is_none")]
-    of_pods: Option<Required<Vec<PodAffinityTerm>>>,
+    of_pods: Option<PodAffinityWire>,
     #[serde(rename = "podAntiAffinity", skip_serializing_if = "Option::is_none")]
-    anti: Option<Required<Vec<PodAffinityTerm>>>,
-}
-
-#[derive(Default, Serialize, Deserialize, PartialEq)]
-struct Required<T> {
-    #[serde(
-        rename = "requiredDuringSchedulingIgnoredDuringExecution",
-        default = "Option::default",
-        skip_serializing_if = "Option::is_none"
-    )]
-    required: Option<T>,
+    anti: Option<PodAffinityWire>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SchedulingGate {
+struct NodeAffinityWire {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", skip_serializing_if = "Option::is_none")]
+    required: Option<RawSelector>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct PodAffinityWire {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", skip_serializing_if = "Option::is_none")]
+    required: Option<Vec<PodAffinityTerm>>,
+    #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution", skip_serializing_if = "Option::is_none")]
+    preferred: Option<Vec<WeightedPodAffinityTerm>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NameWire {
     #[serde(default)]
     name: Text,
 }
@@ -143,9 +150,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-impl<T> Required<Vec<T>> {
-    fn unless_empty(terms: Vec<T>) -> Option<Self> {
-        (!terms.is_empty()).then(|| Self { required: Some(terms) })
+impl PodAffinityWire {
+    fn new(required: Vec<PodAffinityTerm>, preferred: Vec<WeightedPodAffinityTerm>) -> Option<Self> {
+        let own = Self { required: unless_default(required), preferred: unless_default(preferred) };
+        (own.required.is_some() || own.preferred.is_some()).then_some(own)
     }
 }
 
@@ -207,11 +215,12 @@ impl PodSpecWire {
             NodeSelectorTerm::Empty | NodeSelectorTerm::Invalid(_) => false,
         };
         let node_affinity = node_affinity.filter(|own| !is_for_one_node || !own.terms().iter().any(is_any));
-        let terms = |affinity: Option<Required<_>>| affinity.and_then(|own| own.required).unwrap_or_default();
+        let (of_pods, anti) = (of_pods.unwrap_or_default(), anti.unwrap_or_default());
         let mut topology_spread = self.topology_spread_constraints.unwrap_or_default();
         topology_spread.retain(|constraint| constraint.is_required);
         let volumes = self.volumes.unwrap_or_default().into_iter();
-        let gates = self.scheduling_gates.unwrap_or_default().into_iter();
+        let names =
+            |list: Option<Vec<NameWire>>| list.unwrap_or_default().into_iter().map(|own| own.name).collect::<Vec<_>>();
         let mut spec = PodSpec {
             init_containers: containers(self.init_containers),
             containers: containers(self.containers),
@@ -221,12 +230,15 @@ impl PodSpecWire {
             node_affinity,
             is_for_one_node,
             tolerations: self.tolerations.unwrap_or_default(),
-            pod_affinity: terms(of_pods),
-            pod_anti_affinity: terms(anti),
+            pod_affinity: of_pods.required.unwrap_or_default(),
+            pod_anti_affinity: anti.required.unwrap_or_default(),
+            preferred_pod_affinity: of_pods.preferred.unwrap_or_default(),
+            preferred_pod_anti_affinity: anti.preferred.unwrap_or_default(),
             topology_spread,
             volumes: volumes.filter_map(VolumeWire::into_volume).collect(),
             scheduler: self.scheduler_name.filter(|name| name != DEFAULT_SCHEDULER).unwrap_or_default(),
-            scheduling_gates: gates.map(|gate| gate.name).collect(),
+            scheduling_gates: names(self.scheduling_gates),
+            resource_claims: names(self.resource_claims),
             priority: self.priority,
             priority_class: self.priority_class_name.unwrap_or_default(),
             preemption_policy: self.preemption_policy,
@@ -251,13 +263,15 @@ impl PodSpecWire {
         let has_node_affinity = pinned.is_some() || spec.node_affinity.is_some();
         let node_affinity = has_node_affinity.then(|| RawSelector::new(spec.node_affinity.as_ref(), pinned));
         let affinity = Affinity {
-            of_nodes: node_affinity.map(|required| Required { required: Some(required) }),
-            of_pods: Required::unless_empty(spec.pod_affinity),
-            anti: Required::unless_empty(spec.pod_anti_affinity),
+            of_nodes: node_affinity.map(|required| NodeAffinityWire { required: Some(required) }),
+            of_pods: PodAffinityWire::new(spec.pod_affinity, spec.preferred_pod_affinity),
+            anti: PodAffinityWire::new(spec.pod_anti_affinity, spec.preferred_pod_anti_affinity),
         };
         let has_affinity = affinity.of_nodes.is_some() || affinity.of_pods.is_some() || affinity.anti.is_some();
         let containers = |containers: Vec<Container>| containers.into_iter().map(ContainerWire::from).collect();
-        let gates: Vec<_> = spec.scheduling_gates.into_iter().map(|name| SchedulingGate { name }).collect();
+        let names = |names: Vec<Text>| {
+            unless_default(names).map(|names| names.into_iter().map(|name| NameWire { name }).collect())
+        };
         let volumes: Vec<_> = spec.volumes.into_iter().map(VolumeWire::from).collect();
         Self {
             node_name: match node {
@@ -275,7 +289,8 @@ impl PodSpecWire {
             topology_spread_constraints: unless_default(spec.topology_spread),
             volumes: (!volumes.is_empty()).then_some(volumes),
             scheduler_name: unless_default(spec.scheduler),
-            scheduling_gates: (!gates.is_empty()).then_some(gates),
+            scheduling_gates: names(spec.scheduling_gates),
+            resource_claims: names(spec.resource_claims),
             priority: spec.priority,
             priority_class_name: unless_default(spec.priority_class),
             preemption_policy: spec.preemption_policy,

@@ -147,7 +147,9 @@ fn is_in(scope: &QuotaScope, admission: &PodAdmission<'_>, spec: &PodSpec) -> bo
             let crosses = |term: &PodAffinityTerm| {
                 term.namespace_selector.is_some() || term.namespaces.iter().any(|namespace| namespace != own)
             };
-            spec.pod_affinity.iter().chain(&spec.pod_anti_affinity).any(crosses)
+            let preferred = spec.preferred_pod_affinity.iter().chain(&spec.preferred_pod_anti_affinity);
+            let required = spec.pod_affinity.iter().chain(&spec.pod_anti_affinity);
+            required.chain(preferred.map(|preferred| &preferred.term)).any(crosses)
         }
         _ => false,
     }

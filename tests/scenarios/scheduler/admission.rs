@@ -152,8 +152,8 @@ fn quotas_count_the_pods_of_their_scopes() {
     assert_eq!([of(&is_in, &node), of(&is_in, &cluster), of(&is_in, &best_effort)], [true, false, false]);
     let exists = scoped("PriorityClass", "Exists", &[]);
     assert_eq!([of(&exists, &node), of(&exists, &best_effort)], [true, false]);
-    let none = scoped("PriorityClass", "DoesNotExist", &[]);
-    assert_eq!([of(&none, &node), of(&none, &best_effort)], [false, true]);
+    let without = scoped("PriorityClass", "DoesNotExist", &[]);
+    assert_eq!([of(&without, &node), of(&without, &best_effort)], [false, true]);
 }
 
 #[test]
@@ -163,8 +163,15 @@ fn quotas_of_cross_namespace_affinity_count_terms_for_other_namespaces() {
     let is_counted = |kind: &str, fields: Value| {
         let mut term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "web"}}});
         term.as_object_mut().unwrap().append(&mut fields.as_object().unwrap().clone());
-        let affinity = json!({"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
-        admit(&objects, &with_container(json!({}), json!({}), affinity)).refusal.is_some()
+        let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": [term]});
+        let preferred =
+            json!({"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": term}]});
+        let [required, preferred] = [required, preferred].map(|terms| {
+            let affinity = json!({"affinity": {kind: terms}});
+            admit(&objects, &with_container(json!({}), json!({}), affinity)).refusal.is_some()
+        });
+        assert_eq!(required, preferred);
+        required
     };
     for kind in ["podAffinity", "podAntiAffinity"] {
         assert!(!is_counted(kind, json!({})));
