@@ -205,8 +205,7 @@ impl<'s> PodsAlike<'s> {
         let first = self.competition().first_on(&node, leave);
         let (against, others): (Vec<_>, Vec<_>) =
             first.into_iter().partition(|comer| !self.is_bound_beside(&node, leave, std::slice::from_ref(comer)));
-        let are_together_against =
-            against.is_empty() && others.len() > 1 && !self.is_bound_beside(&node, leave, &others);
+        let are_together_against = against.is_empty() && !self.is_bound_beside(&node, leave, &others);
         let competitors = if are_together_against { others } else { against };
         competitors.into_iter().map(|(name, ..)| name).collect()
     }

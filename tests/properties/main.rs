@@ -8,6 +8,8 @@ mod common;
 mod reference;
 #[path = "../reference/scheduling.rs"]
 mod reference_scheduler;
+#[path = "../reference/volumes.rs"]
+mod reference_volumes;
 
 mod analysis_properties;
 mod api_server;
@@ -19,4 +21,5 @@ mod reference_agreement;
 mod scheduling;
 mod state_machine;
 mod synthetic;
+mod volumes;
 mod yaml;

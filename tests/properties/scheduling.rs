@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use daemonplan::{
     Cluster, Settings,
+    manifest::Manifests,
     model::{Namespace, Node, Pod, PodDisruptionBudget},
     scheduling::{ClusterState, Plugin, Preemption, RemedyChange, SchedulingObjects},
 };
@@ -33,7 +34,7 @@ fn selectors() -> impl Strategy<Value = Value> {
 }
 
 /// Sets a field that is given.
-fn set(object: &mut Value, field: &str, value: Option<impl serde::Serialize>) {
+pub(super) fn set(object: &mut Value, field: &str, value: Option<impl serde::Serialize>) {
     if let Some(value) = value {
         object[field] = json!(value);
     }
@@ -149,7 +150,7 @@ fn nodes() -> impl Strategy<Value = Vec<Value>> {
 }
 
 /// A cluster, a pod for one of its nodes, and that node.
-fn clusters() -> impl Strategy<Value = (Facts, Value, String)> {
+pub(super) fn clusters() -> impl Strategy<Value = (Facts, Value, String)> {
     let state = (0..4_usize, prop::bool::weighted(0.1), prop::bool::weighted(0.1));
     (nodes(), vec((pods(), state), 0..7), pods(), 0..4_usize).prop_map(|(nodes, others, mut pending, target)| {
         let place = |index: usize| format!("node-{}", index % nodes.len());
@@ -174,12 +175,12 @@ fn clusters() -> impl Strategy<Value = (Facts, Value, String)> {
         });
         let namespace = |name: &str, team: &str| json!({"metadata": {"name": name, "labels": {"team": team}}});
         let namespaces = vec![namespace("default", "a"), namespace("shop", "b")];
-        (Facts { nodes, namespaces, pods }, pending, target)
+        (Facts { nodes, namespaces, pods, storage: Vec::new() }, pending, target)
     })
 }
 
 /// The facts as the library reads them.
-struct Read {
+pub(super) struct Read {
     nodes: Vec<Node>,
     namespaces: Vec<Namespace>,
     pods: Vec<Pod>,
@@ -191,9 +192,16 @@ fn read<T: serde::de::DeserializeOwned>(objects: &[Value]) -> Vec<T> {
 }
 
 impl Read {
-    fn of(facts: &Facts) -> Self {
+    pub(super) fn of(facts: &Facts) -> Self {
         let (nodes, namespaces, pods) = (read(&facts.nodes), read(&facts.namespaces), read(&facts.pods));
-        Self { nodes, namespaces, pods, objects: SchedulingObjects::default() }
+        let mut manifests = Manifests::default();
+        for object in &facts.storage {
+            manifests.read("storage.json", object.to_string().as_bytes()).unwrap();
+        }
+        assert!(manifests.problems().is_empty(), "{:?}", manifests.problems());
+        let mut objects = manifests.scheduling_objects().clone();
+        objects.is_complete = !facts.storage.is_empty();
+        Self { nodes, namespaces, pods, objects }
     }
 
     fn state(&self) -> ClusterState<'_> {
@@ -201,7 +209,7 @@ impl Read {
     }
 
     /// The plugins that refuse the pod's node, with their reasons.
-    fn refusals(&self, pod: &Pod) -> Vec<(String, Vec<String>)> {
+    pub(super) fn refusals(&self, pod: &Pod) -> Vec<(String, Vec<String>)> {
         let blockers = self.state().feasibility(pod).blockers;
         let mut all: Vec<_> = blockers.iter().map(|own| (own.plugin.to_string(), own.reasons())).collect();
         all.sort_unstable();
@@ -238,7 +246,7 @@ fn only_first_has_ports(pods: &mut [Value]) {
     }
 }
 
-fn pod(json: &Value) -> Pod {
+pub(super) fn pod(json: &Value) -> Pod {
     serde_json::from_value(json.clone()).unwrap()
 }
 

@@ -16,6 +16,8 @@ pub struct Facts {
     pub nodes: Vec<Value>,
     pub namespaces: Vec<Value>,
     pub pods: Vec<Value>,
+    /// The objects that the plugins for volumes look at.
+    pub storage: Vec<Value>,
 }
 
 /// The plugins that refuse the node for the pod, each with its reasons, sorted.
@@ -47,6 +49,9 @@ pub fn blockers(facts: &Facts, pod: &Value, target: &str) -> BTreeMap<String, Ve
     }
     for reason in resources(node, pod, &here) {
         add("NodeResourcesFit", &reason);
+    }
+    for (plugin, reason) in super::reference_volumes::refusals(facts, pod, node) {
+        add(plugin, &reason);
     }
     if let Some(reason) = spread(facts, pod, node) {
         add("PodTopologySpread", reason);
@@ -123,32 +128,32 @@ fn priority(pod: &Value) -> i64 {
     pod["spec"]["priority"].as_i64().unwrap_or_default()
 }
 
-fn name(object: &Value) -> &str {
+pub fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-fn namespace(object: &Value) -> &str {
+pub fn namespace(object: &Value) -> &str {
     object["metadata"]["namespace"].as_str().unwrap_or("default")
 }
 
-fn node_of(pod: &Value) -> &str {
+pub fn node_of(pod: &Value) -> &str {
     pod["spec"]["nodeName"].as_str().unwrap_or_default()
 }
 
-fn list(value: &Value) -> Vec<&Value> {
+pub fn list(value: &Value) -> Vec<&Value> {
     value.as_array().map(|list| list.iter().collect()).unwrap_or_default()
 }
 
-fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+pub fn text<'v>(value: &'v Value, field: &str) -> &'v str {
     value[field].as_str().unwrap_or_default()
 }
 
-fn label<'v>(object: &'v Value, key: &str) -> Option<&'v str> {
+pub fn label<'v>(object: &'v Value, key: &str) -> Option<&'v str> {
     object["metadata"]["labels"].get(key)?.as_str()
 }
 
 /// The pods on existing nodes that have not finished.
-fn live(facts: &Facts) -> Vec<&Value> {
+pub fn live(facts: &Facts) -> Vec<&Value> {
     let nodes: BTreeSet<_> = facts.nodes.iter().map(name).collect();
     let counts = |pod: &&Value| {
         nodes.contains(node_of(pod)) && !["Succeeded", "Failed"].contains(&text(&pod["status"], "phase"))
@@ -216,7 +221,7 @@ fn resources(node: &Value, pod: &Value, here: &[&Value]) -> Vec<String> {
 }
 
 /// Whether a label selector matches labels; a missing one matches none.
-fn matches(selector: &Value, labels: &Value) -> bool {
+pub fn matches(selector: &Value, labels: &Value) -> bool {
     let own = |key: &str| labels.get(key).and_then(Value::as_str);
     let pairs = selector["matchLabels"].as_object().into_iter().flatten();
     selector.is_object()
@@ -231,6 +236,11 @@ fn matches(selector: &Value, labels: &Value) -> bool {
                 _ => found.is_none(),
             }
         })
+}
+
+/// Whether a term of a node selector matches a node. The generated ones have expressions only.
+pub fn matches_node(term: &Value, node: &Value) -> bool {
+    !list(&term["matchExpressions"]).is_empty() && matches(term, &node["metadata"]["labels"])
 }
 
 fn is_empty(selector: &Value) -> bool {

@@ -260,6 +260,12 @@ fn pods_that_need_the_update_of_another_daemonset_are_not_stuck() {
         |cpu| forecasts(&[daemonset("a", "500m", none()), daemonset("b", cpu, none()), old.clone(), node("n", "1")]);
     let unknown = "whether new pods of DaemonSet prod/b come to node n, without which it does not fit";
     assert_eq!((&of("500m")["a"], of("700m")["a"].0), (&at_best(unknown), Outcome::Stuck));
+    // The same beside an old pod.
+    let mut surging = daemonset("a", "200m", none());
+    surging["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    let own = pod("a-1", "100m", Some("a"), on("n"));
+    let of = |cpu| forecasts(&[surging.clone(), daemonset("b", cpu, none()), node("n", "1"), own.clone(), old.clone()]);
+    assert_eq!((&of("700m")["a"], of("800m")["a"].0), (&at_best(unknown), Outcome::Stuck));
 }
 
 #[test]

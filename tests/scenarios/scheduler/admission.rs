@@ -238,6 +238,15 @@ fn tolerations_that_another_one_covers_are_left_out() {
 }
 
 #[test]
+fn a_runtime_class_for_some_nodes_adds_no_toleration() {
+    let class = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "kata"},
+        "handler": "kata", "scheduling": {"nodeSelector": {"kata": "yes"}}});
+    let own = with_container(json!({}), json!({}), json!({"runtimeClassName": "kata", "tolerations": [{"key": "k"}]}));
+    let changes: Vec<_> = admit(&objects([class]), &own).changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["RuntimeClass adds the node selector kata=yes"]);
+}
+
+#[test]
 fn an_overhead_needs_a_runtime_class_that_has_one() {
     let class = |overhead: Value| {
         objects([json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "kata"},
