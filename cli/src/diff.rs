@@ -173,7 +173,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     if has_limits && !unknown.is_empty() {
         let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
         return Err(Failure(format!(
-            "the input does not say {}: whether the new pods are bound is not sure; add what is missing",
+            "not known: {}; whether the new pods are bound is not sure",
             unknown.join(" and ")
         )));
     }

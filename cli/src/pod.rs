@@ -274,7 +274,9 @@ pub(super) fn unknown_facts<'u>(facts: impl IntoIterator<Item = &'u UnknownFact>
             UnknownFact::Kubelet { node, .. } => kubelets.push((escape_control(node), fact)),
             UnknownFact::Allocatable { node }
             | UnknownFact::CompetingPods { node, .. }
-            | UnknownFact::NeededPods { node, .. } => {
+            | UnknownFact::NeededPods { node, .. }
+            | UnknownFact::Preemption { node, .. }
+            | UnknownFact::Pressure { node, .. } => {
                 let (text, node) = (escape_control(fact), escape_control(node));
                 let (before, after) = text.split_once(&format!("node {node}")).unwrap_or((&text, ""));
                 of_nodes.entry((before.to_owned(), after.to_owned())).or_default().push(node);

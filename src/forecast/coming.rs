@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use crate::{
     adoption::{
-        claim::claim_pod,
+        claim::{claim_pod, controls_pod},
         revision_match::{RevisionLabels, RevisionMatch},
     },
     model::{Pod, Resource, Text, UpdateStrategy},
+    placement::Verdict,
     plan::MissingFact,
     planner::Snapshot,
     scheduling::{AdmissionRefusal, ComingPods, SchedulingObjects},
@@ -35,33 +36,55 @@ impl<'a> Snapshot<'a> {
             return None;
         }
         let (new, admitted) = self.admitted_pod(objects)?;
-        if admitted.refusal.as_ref().is_some_and(AdmissionRefusal::is_lasting) {
-            return None;
+        let is_refused = admitted.refusal.as_ref().is_some_and(AdmissionRefusal::is_lasting);
+        let Changing { mut coming, leaving } = self.changing();
+        if is_refused {
+            coming.clear();
         }
-        let nodes = self.coming_nodes();
-        (!nodes.is_empty()).then(|| ComingPods::new(self.daemonset.key(), new, nodes))
+        let is_idle = coming.is_empty() && leaving.is_empty();
+        (!is_idle).then(|| ComingPods::new(self.daemonset.key(), new, coming).leaving(leaving))
     }
 
     /// Returns the nodes to which new pods come, each with the DaemonSet's pods there, which leave.
     pub(super) fn coming_nodes(&self) -> HashMap<Text, Vec<&'a Pod>> {
+        self.changing().coming
+    }
+
+    fn changing(&self) -> Changing<'a> {
         let rules = self.placement_rules();
         let (labels, hash) = (RevisionLabels::new(self.daemonset, true), self.history().hash);
+        let is_going = self.daemonset.deleted.is_some();
         let stays = |pod: &Pod| {
             let is_outdated = labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
             pod.node.is_bound()
                 && !pod.is_being_deleted()
                 && (!is_outdated || self.daemonset.update_strategy == UpdateStrategy::OnDelete)
         };
-        let wanted = self.nodes.iter().filter(|node| rules.verdict(node).should_run());
-        let mut nodes: HashMap<_, _> = wanted.map(|node| (node.name.clone(), Vec::new())).collect();
-        for pod in self.pods.iter().filter(|pod| !pod.is_terminal() && claim_pod(self.daemonset, pod).is_claimed()) {
-            let Some(node) = pod.node.name() else { continue };
-            if stays(pod) {
-                nodes.remove(node);
-            } else if let Some(leaving) = nodes.get_mut(node).filter(|_| pod.node.is_bound()) {
-                leaving.push(pod);
+        let verdicts: HashMap<_, _> = self.nodes.iter().map(|node| (&node.name, rules.verdict(node))).collect();
+        let wanted = verdicts.iter().filter(|(_, verdict)| verdict.should_run() && !is_going);
+        let mut coming: HashMap<_, _> = wanted.map(|(node, _)| ((*node).clone(), Vec::new())).collect();
+        let mut leaving = HashMap::<_, Vec<_>>::new();
+        // A DaemonSet that is being deleted claims none any more, and its own are deleted with it.
+        let is_own =
+            |pod: &Pod| claim_pod(self.daemonset, pod).is_claimed() || is_going && controls_pod(self.daemonset, pod);
+        for pod in self.pods.iter().filter(|pod| !pod.is_terminal() && is_own(pod)) {
+            let Some((node, verdict)) = pod.node.name().and_then(|node| verdicts.get_key_value(node)) else { continue };
+            let is_wanted = *verdict == Verdict::Run && !is_going;
+            let may_stay = *verdict != Verdict::Refuse && !is_going && !pod.is_being_deleted();
+            if is_wanted && !stays(pod) {
+                coming.get_mut(*node).filter(|_| pod.node.is_bound()).into_iter().for_each(|leave| leave.push(pod));
+            } else if is_wanted && coming.remove(*node).is_some() || *verdict == Verdict::Keep && may_stay {
+                // Of several pods that are up to date one stays.
+            } else if pod.node.is_bound() {
+                leaving.entry((*node).clone()).or_default().push(pod);
             }
         }
-        nodes
+        Changing { coming, leaving }
     }
+}
+
+/// The nodes to which new pods come, with those that leave for them; and the pods that leave other nodes.
+struct Changing<'a> {
+    coming: HashMap<Text, Vec<&'a Pod>>,
+    leaving: HashMap<Text, Vec<&'a Pod>>,
 }

@@ -12,7 +12,7 @@ use crate::{
         StuckCause,
         node_fits::{NodeFit, node_fits},
     },
-    model::{Key, PodPhase, PodSpec, Resource, Text},
+    model::{Key, Node, PodPhase, PodSpec, Resource, Taint, Text},
     planner::Snapshot,
     scheduling::{AdmissionRefusal, ClusterState, ComingPods, QuotaLedger, UnknownFact},
 };
@@ -28,6 +28,8 @@ pub(super) struct Fits<'a> {
     others: Vec<&'a ComingPods<'a>>,
     /// Why the kubelets of nodes have rejected pods of the DaemonSet.
     rejected: HashMap<&'a Text, &'a Text>,
+    /// The nodes whose kubelet rejects pods that are not critical, as it lacks something, with the taint that says so.
+    pressed: HashMap<&'a Text, &'a Taint>,
     /// What is not known about new pods on any node.
     unknown: Vec<UnknownFact>,
 }
@@ -37,6 +39,10 @@ pub(super) struct Fits<'a> {
 struct QuotaUse<'a> {
     ledger: QuotaLedger<'a>,
     new: Arc<PodSpec>,
+    /// The specs of the pods of others whose deletion has begun.
+    leaving: Arc<Vec<Arc<PodSpec>>>,
+    /// Whether there is room only once others have gone.
+    awaits_others: bool,
     /// The specs of the pods of the start that count, by name.
     known: Arc<HashMap<Text, Option<Arc<PodSpec>>>>,
 }
@@ -46,18 +52,24 @@ impl<'a> Fits<'a> {
         let rejected = rejected(snapshot);
         let admitted = snapshot.scheduling.and_then(|state| Some((state, snapshot.admitted_pod(state.objects())?)));
         let Some((state, (new, admitted))) = admitted else { return Self { rejected, ..Self::default() } };
+        let is_critical = admitted.spec.priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL);
         let new_spec: Arc<PodSpec> = admitted.spec.into();
         let key = snapshot.daemonset.key();
         let others = state.coming_beside(Some(&key));
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
+        let leaving =
+            own.clone().filter(|pod| pod.is_being_deleted() && !claim_pod(snapshot.daemonset, pod).is_claimed());
         let quota = QuotaUse {
             ledger: QuotaLedger::new(snapshot.admission(state.objects())),
             new: new_spec,
+            leaving: Arc::new(leaving.filter_map(|pod| pod.spec.clone()).collect()),
+            awaits_others: false,
             known: Arc::new(own.map(|pod| (pod.name.clone(), pod.spec.clone())).collect()),
         };
         // A quota that is used up has room again once an old pod is gone.
         let unchecked = admitted.refusal.as_ref().filter(|refusal| refusal.is_of_status());
         let unchecked = unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() });
+        let is_refused = admitted.refusal.is_some();
         let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
         Self {
             nodes: node_fits(snapshot, state, &new).into(),
@@ -65,10 +77,11 @@ impl<'a> Fits<'a> {
             quota: Some(quota),
             others: others.filter(|coming| coming.daemonset().namespace == snapshot.namespace.name).collect(),
             rejected,
+            pressed: if is_critical { HashMap::new() } else { pressed(snapshot.nodes) },
             unknown: admitted
                 .unknown
                 .into_iter()
-                .chain(unchecked.or_else(|| failed_creation(snapshot, state)))
+                .chain(unchecked.or_else(|| failed_creation(snapshot, state).filter(|_| !is_refused)))
                 .collect(),
         }
     }
@@ -104,17 +117,27 @@ impl<'a> Fits<'a> {
             unknown.extend(of_node.iter().chain(&self.unknown).cloned());
             let rejected = self.rejected.get(node).copied().cloned();
             unknown.extend(rejected.map(|reason| UnknownFact::Kubelet { node: node.clone(), reason }));
+            let taint = self.pressed.get(node).map(|taint| taint.key.clone());
+            unknown.extend(taint.map(|taint| UnknownFact::Pressure { node: node.clone(), taint }));
         }
         if count > 0 {
             unknown.extend(self.shared_quota());
+            let awaits_others = self.quota.as_ref().is_some_and(|quota| quota.awaits_others);
+            unknown.extend(awaits_others.then_some(UnknownFact::QuotaRoom));
         }
         // The only new pod comes first.
         unknown.into_iter().filter(|fact| count > 1 || *fact != UnknownFact::OwnPods).collect()
     }
 
+    /// Returns which pods of the DaemonSet others may preempt.
+    pub(super) fn threats(&self) -> impl Iterator<Item = &UnknownFact> {
+        self.nodes.values().filter_map(|fit| fit.threat.as_ref())
+    }
+
     /// Returns the other DaemonSets for whose new pods the quotas have no room any more: who is first decides.
     fn shared_quota(&self) -> Option<UnknownFact> {
-        let mut ledger = self.quota.as_ref()?.ledger.clone();
+        let QuotaUse { ledger, new, .. } = self.quota.as_ref()?;
+        let mut ledger = ledger.clone().that_count(new);
         let without_room = self.others.iter().filter(|coming| !coming.take_room(&mut ledger));
         let daemonsets: Vec<_> = without_room.map(|coming| coming.daemonset().clone()).collect();
         (!daemonsets.is_empty()).then_some(UnknownFact::SharedQuota { daemonsets })
@@ -122,8 +145,15 @@ impl<'a> Fits<'a> {
 
     /// Takes the room for a new pod in the quotas; returns why there is none.
     pub(super) fn take_room(&mut self) -> Option<StuckCause> {
-        let QuotaUse { ledger, new, .. } = self.quota.as_mut()?;
-        let lacking = ledger.lacking(new);
+        let QuotaUse { ledger, new, leaving, awaits_others, .. } = self.quota.as_mut()?;
+        let mut lacking = ledger.lacking(new);
+        if lacking.is_some() {
+            let mut later = ledger.clone();
+            self.others.iter().for_each(|coming| coming.give_room(&mut later));
+            leaving.iter().for_each(|spec| later.give(spec));
+            lacking = lacking.filter(|_| later.lacking(new).is_some());
+            *awaits_others |= lacking.is_none();
+        }
         if lacking.is_none() {
             ledger.take(new);
         }
@@ -137,10 +167,26 @@ impl<'a> Fits<'a> {
 
     /// Gives back the room of a pod that is gone. One that was not there at the start is a new one that had room.
     pub(super) fn give_room(&mut self, pod: &Text) {
-        if let Some(QuotaUse { ledger, new, known }) = &mut self.quota {
+        if let Some(QuotaUse { ledger, new, known, .. }) = &mut self.quota {
             ledger.give(known.get(pod).and_then(Option::as_ref).unwrap_or(new));
         }
     }
+}
+
+/// The lowest priority of pods that the kubelet admits whatever it lacks.
+/// <https://kubernetes.io/docs/tasks/administer-cluster/guaranteed-scheduling-critical-addon-pods/>
+const SYSTEM_CRITICAL: i32 = 2_000_000_000;
+
+/// Returns the nodes that lack disk space or process IDs. For lack of memory only pods without requests are rejected that do not
+/// tolerate the taint, and the pods of DaemonSets do.
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/>
+fn pressed(nodes: &[Node]) -> HashMap<&Text, &Taint> {
+    const PRESSURES: [&str; 2] = ["node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure"];
+    let pressed = nodes.iter().filter_map(|node| {
+        let taint = node.taints.iter().find(|taint| PRESSURES.contains(&taint.key.as_str()))?;
+        Some((&node.name, taint))
+    });
+    pressed.collect()
 }
 
 /// Returns why the controller could not create a pod, if that is the last that Events say of it.

@@ -91,6 +91,8 @@ pub struct Forecast {
 pub enum Outcome {
     /// Every node that should run a pod has an available, updated one.
     Done,
+    /// The same once other pods have come or gone, before which new pods do not fit. When that is, if ever, is not known.
+    Waiting,
     /// The rollout policy keeps nodes at their older template. All other nodes are done.
     Held,
     /// The strategy is `OnDelete`: outdated pods stay until somebody deletes them. All other nodes are done.
@@ -331,6 +333,7 @@ impl Snapshot<'_> {
             .filter(|(_, simulated)| !simulated.is_settled(!is_held))
             .map(|(node, simulated)| StuckNode { node: node.clone(), cause: StuckCause::of(simulated, on_delete) })
             .collect();
+        let unknown: Vec<_> = simulation.doubts().chain(simulation.unknown(|_| true)).collect();
         let waits_for_deletion = stuck.iter().all(|stuck| stuck.cause == StuckCause::OnDelete);
         Forecast {
             outcome: match end {
@@ -340,6 +343,7 @@ impl Snapshot<'_> {
                 EndState::Quiet if !stuck.is_empty() => Outcome::Stuck,
                 EndState::Quiet if is_held => Outcome::Held,
                 EndState::Quiet if simulation.was_rolled_back() => Outcome::RolledBack,
+                EndState::Quiet if unknown.iter().any(UnknownFact::is_awaited) => Outcome::Waiting,
                 EndState::Quiet => Outcome::Done,
             },
             missing: None,
@@ -351,7 +355,7 @@ impl Snapshot<'_> {
             timeline,
             stuck,
             preempted: simulation.preempted(),
-            unknown: simulation.unknown(|_| true),
+            unknown,
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct NodeFit {
     /// Whether it takes the place of the DaemonSet's other pods.
     pub(super) displaces_own: bool,
     pub(super) unknown: Vec<UnknownFact>,
+    /// Whether others would take the place of a pod of the DaemonSet.
+    pub(super) threat: Option<UnknownFact>,
 }
 
 /// Asks about pods like `new`, and returns the nodes where more is to be said than that they fit.
@@ -38,13 +40,14 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
     let mut alike = state.pods_like(new);
     let wanted = snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run());
     let fits = wanted.filter_map(|node| {
-        let going: Vec<_> = state.pods_on(&node.name).filter(|pod| pod.is_being_deleted()).collect();
         let own = own.get(&node.name).map(Vec::as_slice).unwrap_or_default();
-        let (beside, victims) = refusal(&mut alike, &node.name, &[], &going);
+        let (beside, victims) = refusal(&mut alike, &node.name, &[]);
         let (displaced, victims): (Vec<_>, Vec<_>) = victims.into_iter().partition(|victim| own_keys.contains(victim));
-        let alone = if own.is_empty() { beside.clone() } else { refusal(&mut alike, &node.name, own, &going).0 };
+        let alone = if own.is_empty() { beside.clone() } else { refusal(&mut alike, &node.name, own).0 };
         let (displaces_own, unknown) = (!displaced.is_empty(), alike.unknown_on(&node.name));
-        let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown };
+        let by = alike.preempting(node.name.clone(), own);
+        let threat = (!by.is_empty()).then(|| UnknownFact::Preemption { node: node.name.clone(), by });
+        let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat };
         fit.consider_others(&mut alike, &node.name, if surges { &[] } else { own });
         (!fit.is_plain()).then(|| (node.name.clone(), fit))
     });
@@ -57,8 +60,13 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
 
 impl NodeFit {
     fn is_plain(&self) -> bool {
-        let Self { alone, beside, victims, displaces_own, unknown } = self;
-        beside.is_none() && alone.is_none() && victims.is_empty() && !displaces_own && unknown.is_empty()
+        let Self { alone, beside, victims, displaces_own, unknown, threat } = self;
+        threat.is_none()
+            && beside.is_none()
+            && alone.is_none()
+            && victims.is_empty()
+            && !displaces_own
+            && unknown.is_empty()
     }
 
     /// Looks at pods of others that come to the node that some pods have left: they may take the room, or be what is lacking.
@@ -68,36 +76,44 @@ impl NodeFit {
             self.unknown.extend(UnknownFact::of_competitors(name, competitors));
             return;
         }
-        let daemonsets = alike.needed(name.clone(), leave);
-        if !daemonsets.is_empty() {
+        let needed = alike.needed(name.clone(), leave);
+        if !needed.is_empty() {
             self.alone = None;
             self.beside = self.beside.take().filter(|_| !leave.is_empty());
-            self.unknown.push(UnknownFact::NeededPods { node: name.clone(), daemonsets });
+            self.unknown.push(UnknownFact::NeededPods { node: name.clone(), needed });
         }
     }
 }
 
 /// Lets the pods that affect each other come one after the other: some are refused only until others have come, others only
 /// then. Which come first is not known, but how many can come hardly depends on it.
-fn let_follow(snapshot: &Snapshot<'_>, mut alike: PodsAlike<'_>, fits: &mut HashMap<Text, NodeFit>) {
+fn let_follow<'a>(snapshot: &Snapshot<'a>, mut alike: PodsAlike<'a>, fits: &mut HashMap<Text, NodeFit>) {
     let coming: BTreeMap<_, _> = snapshot.coming_nodes().into_iter().collect();
+    // During a surge the old pods stay until the new one is available.
+    let surges = snapshot.daemonset.update_strategy.surges();
     // Of nodes with the same values of the labels that count, one is refused as the other.
     let mut groups = BTreeMap::<_, Vec<_>>::new();
     for node in snapshot.nodes.iter().rev() {
         let Some(leave) = coming.get(&node.name) else { continue };
-        let refused_by = alike.refusal_after(node.name.clone(), leave).map(|blocker| blocker.plugin);
+        let before: &[&Pod] = if surges { &[] } else { leave };
+        let fit = fits.get(&node.name);
+        if fit.is_some_and(|fit| fit.unknown.iter().any(|fact| matches!(fact, UnknownFact::NeededPods { .. }))) {
+            alike.count_on(&node.name, leave);
+            continue;
+        }
+        let refused_by = alike.refusal_after(node.name.clone(), before).map(|blocker| blocker.plugin);
         if refused_by.is_none_or(|plugin| [Plugin::PodTopologySpread, Plugin::InterPodAffinity].contains(&plugin)) {
             let values: Vec<_> = alike.topology_keys().map(|key| node.labels.get_text(key).cloned()).collect();
-            groups.entry(values).or_default().push((&node.name, leave));
-        } else if fits.get(&node.name).is_none_or(|fit| fit.alone.is_none()) {
+            groups.entry(values).or_default().push((&node.name, before, leave));
+        } else if fit.is_none_or(|fit| fit.alone.is_none()) {
             alike.count_on(&node.name, leave);
         }
     }
     let mut has_come = true;
     while mem::take(&mut has_come) {
         for group in groups.values_mut() {
-            while let Some((node, leave)) =
-                group.pop_if(|(node, leave)| alike.refusal_after((*node).clone(), leave).is_none())
+            while let Some((node, _, leave)) =
+                group.pop_if(|(node, before, _)| alike.refusal_after((*node).clone(), before).is_none())
             {
                 alike.count_on(node, leave);
                 if let Some(fit) = fits.get_mut(node) {
@@ -107,36 +123,31 @@ fn let_follow(snapshot: &Snapshot<'_>, mut alike: PodsAlike<'_>, fits: &mut Hash
             }
         }
     }
-    for (node, leave) in groups.into_values().flatten() {
-        if let Some((blocker, fit)) = alike.refusal_after(node.clone(), leave).zip(fits.get_mut(node)) {
-            fit.alone = fit.alone.take().or_else(|| Some(StuckCause::unschedulable(&blocker, &[])));
+    for (node, before, _) in groups.into_values().flatten() {
+        if let Some((blocker, fit)) = alike.refusal_after(node.clone(), before).zip(fits.get_mut(node)) {
+            let needed = alike.needed(node.clone(), before);
+            if !needed.is_empty() {
+                fit.unknown.push(UnknownFact::NeededPods { node: node.clone(), needed });
+                continue;
+            }
+            fit.alone = fit.alone.take().or_else(|| Some(StuckCause::unschedulable(&blocker)));
             fit.beside = fit.beside.take().or_else(|| fit.alone.clone());
         }
     }
 }
 
-/// Asks the scheduler about a node that some pods have left. A pod that takes the place of others starts. When pods are gone
-/// whose deletion has begun is not known: they count, but if they are all that is in the way, that is said.
-fn refusal(alike: &mut PodsAlike<'_>, node: &Text, left: &[&Pod], going: &[&Pod]) -> (Option<StuckCause>, Vec<Key>) {
+/// Asks the scheduler about a node that some pods have left. A pod that takes the place of others starts.
+fn refusal(alike: &mut PodsAlike<'_>, node: &Text, left: &[&Pod]) -> (Option<StuckCause>, Vec<Key>) {
     let Some(blocker) = alike.refusal_after(node.clone(), left) else { return (None, Vec::new()) };
     let victims =
         if blocker.plugin == Plugin::SchedulingGates { Vec::new() } else { alike.on(node.clone()).preempts().to_vec() };
-    if !victims.is_empty() {
-        return (None, victims);
-    }
-    let all: Vec<_> = left.iter().chain(going).copied().collect();
-    let waits_for = if alike.refusal_after(node.clone(), &all).is_none() { going } else { &[] };
-    (Some(StuckCause::unschedulable(&blocker, waits_for)), victims)
+    let cause = victims.is_empty().then(|| StuckCause::unschedulable(&blocker));
+    (cause, victims)
 }
 
 impl StuckCause {
-    fn unschedulable(blocker: &SchedulingBlocker, waits_for: &[&Pod]) -> Self {
-        let mut explanation: Vec<_> = blocker.causes.iter().map(Cause::explain).collect();
-        if !waits_for.is_empty() {
-            let mut pods: Vec<_> = waits_for.iter().map(|pod| pod.key().to_string()).collect();
-            pods.sort_unstable();
-            explanation.push(format!("it fits once {} is gone, whose deletion has begun", pods.join(" and ")));
-        }
+    fn unschedulable(blocker: &SchedulingBlocker) -> Self {
+        let explanation: Vec<_> = blocker.causes.iter().map(Cause::explain).collect();
         Self::Unschedulable { reasons: blocker.reasons(), explanation: explanation.join("; ") }
     }
 }

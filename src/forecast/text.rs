@@ -10,9 +10,15 @@ impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let after = words(self.after);
         match self.outcome {
-            Outcome::Done if self.after.is_zero() && self.waves.is_empty() => f.write_str("done already")?,
-            Outcome::Done if self.unknown.is_empty() => write!(f, "done after {after}")?,
-            Outcome::Done => write!(f, "done after {after} at best, as not everything is known")?,
+            Outcome::Done => {
+                if self.after.is_zero() && self.waves.is_empty() {
+                    f.write_str("done already")?;
+                } else {
+                    write!(f, "done after {after}")?;
+                }
+                f.write_str(if self.unknown.is_empty() { "" } else { " at best, as not everything is known" })?;
+            }
+            Outcome::Waiting => write!(f, "done after {after} at the earliest, as it waits for others")?,
             Outcome::Stuck => {
                 let nodes = match self.stuck.len() {
                     1 => "1 node".to_owned(),

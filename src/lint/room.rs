@@ -27,7 +27,13 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     // Room in a quota is another finding.
     if let Some(refusal) = refusal.filter(AdmissionRefusal::is_lasting) {
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
+        let says = |words| refusal.reasons.iter().any(|reason| reason.contains(words));
         let fix = match refusal.plugin {
+            _ if says("must not be provided in pod spec") => {
+                "remove priority and preemptionPolicy: they come from the class"
+            }
+            _ if says("Overhead") => "remove spec.template.spec.overhead: it comes from the RuntimeClass",
+            _ if says("conflict: ") => "make the node selectors of the template and of the RuntimeClass agree",
             "Priority" => "create the PriorityClass, or name one that exists in spec.template.spec.priorityClassName",
             "RuntimeClass" => "create the RuntimeClass, or name one that exists in spec.template.spec.runtimeClassName",
             "LimitRanger" => "request what the LimitRange allows, or change the LimitRange",
@@ -136,7 +142,10 @@ fn quota(
     let own = snapshot.pods.iter().filter(|pod| !pod.is_terminal() && claim_pod(snapshot.daemonset, pod).is_claimed());
     let nodes: HashSet<_> = own.filter_map(|pod| pod.node.name()).filter(|node| wanted.contains(node)).collect();
     let existing = if snapshot.missing.contains(MissingFact::Pods) {
-        usize::try_from(snapshot.daemonset.status.current_number_scheduled).unwrap_or_default()
+        // What a quota counts can be pods of the DaemonSet.
+        let used = all.iter().filter(|room| room.resource.ends_with("pods")).map(|room| room.used.value()).max();
+        let scheduled = usize::try_from(snapshot.daemonset.status.current_number_scheduled).unwrap_or_default();
+        scheduled.max(usize::try_from(used.unwrap_or_default()).unwrap_or_default())
     } else {
         nodes.len()
     };

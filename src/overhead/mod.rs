@@ -309,7 +309,7 @@ struct Candidate {
 fn not_looked_at(spec: &PodSpec) -> impl Iterator<Item = UnknownFact> {
     let scheduler = &spec.scheduler;
     let facts = [
-        (spec.has_claims(), UnknownFact::Storage),
+        (spec.has_claims(), UnknownFact::VolumesOnNewNode),
         (!spec.resource_claims.is_empty(), UnknownFact::ResourceClaims),
         (!spec.is_of_default_scheduler(), UnknownFact::OtherScheduler { name: scheduler.clone() }),
     ];

@@ -116,23 +116,33 @@ impl<'f> Overhead<'f> {
         members.sort_by_key(|member| std::cmp::Reverse(member.priority));
         let objects = SchedulingObjects::default();
         let (mut bound, mut pending) = (Vec::<Pod>::new(), Vec::new());
-        for member in members {
-            let mut pod = member.pod.clone();
-            pod.node = PodNode::Intended(self.node.name.clone());
-            let is_asked = !member.pod.node.is_bound() && (!is_plain || member.has_rules);
-            let reasons: Vec<_> = if is_asked {
-                let state = ClusterState::new([self.node], &bound, [], &objects);
-                let blockers = state.blockers(&pod, &self.node.name);
-                blockers.iter().flat_map(SchedulingBlocker::reasons).collect()
-            } else {
-                Vec::new()
-            };
-            if reasons.is_empty() {
-                pod.node = PodNode::Bound(self.node.name.clone());
-                bound.push(pod);
-            } else {
-                pending.push(PendingDaemonSet { daemon_set: member.key.clone(), reasons });
+        // Those that are refused are asked again as long as others are bound.
+        loop {
+            let (before, mut waiting) = (bound.len(), Vec::new());
+            pending.clear();
+            for member in members {
+                let mut pod = member.pod.clone();
+                pod.node = PodNode::Intended(self.node.name.clone());
+                let is_asked = !member.pod.node.is_bound() && (!is_plain || member.has_rules);
+                let reasons: Vec<_> = if is_asked {
+                    let state = ClusterState::new([self.node], &bound, [], &objects);
+                    let blockers = state.blockers(&pod, &self.node.name);
+                    blockers.iter().flat_map(SchedulingBlocker::reasons).collect()
+                } else {
+                    Vec::new()
+                };
+                if reasons.is_empty() {
+                    pod.node = PodNode::Bound(self.node.name.clone());
+                    bound.push(pod);
+                } else {
+                    pending.push(PendingDaemonSet { daemon_set: member.key.clone(), reasons });
+                    waiting.push(member);
+                }
             }
+            if waiting.is_empty() || bound.len() == before {
+                break;
+            }
+            members = waiting;
         }
         pending.sort_by(|a, b| a.daemon_set.cmp(&b.daemon_set));
         pending

@@ -26,7 +26,7 @@ pub struct PodsAlike<'s> {
     /// What the pod requests that left last: others that leave mostly have its spec.
     last_left: Option<(Arc<PodSpec>, Amounts)>,
     /// Who may come to nodes beside them, once that was asked.
-    pub(super) competition: Option<Competition<'s>>,
+    pub(super) competition: Option<Box<Competition<'s>>>,
     /// What is not known about any of them.
     unknown: Vec<UnknownFact>,
 }
@@ -57,12 +57,8 @@ impl<'s> PodsAlike<'s> {
 
     /// Whether the pods' template names their node, so that the scheduler is not asked. A pod by such a template that is for no
     /// node in particular is bound to none.
-    fn are_bound(&self) -> bool {
+    pub(super) fn are_bound(&self) -> bool {
         matches!(&self.incoming.info.pod.node, PodNode::Bound(node) if node.is_empty())
-    }
-
-    fn aim_at(&mut self, node: impl Into<Text>) {
-        self.incoming.info.node = Cow::Owned(PodNode::Intended(node.into()));
     }
 
     /// Whether it makes a difference to such a pod that another one is bound to another node.
@@ -83,11 +79,12 @@ impl<'s> PodsAlike<'s> {
     #[cfg(feature = "forecast")]
     pub(crate) fn count_on(&mut self, node: &Text, leave: &[&Pod]) {
         self.incoming.count_alike(node, leave);
+        self.competition = None;
     }
 
     /// Decides whether such a pod would be bound to a node.
     pub fn on(&mut self, node: impl Into<Text>) -> Feasibility {
-        self.aim_at(node);
+        self.incoming.aim_at(node);
         let mut answer = feasibility(&self.incoming);
         answer.unknown.extend(self.unknown.iter().cloned());
         if self.are_bound() { answer.that_fits() } else { answer }
@@ -113,7 +110,7 @@ impl<'s> PodsAlike<'s> {
         if self.are_bound() {
             return Vec::new();
         }
-        self.aim_at(node);
+        self.incoming.aim_at(node);
         remedies(&self.incoming)
     }
 
@@ -130,7 +127,7 @@ impl<'s> PodsAlike<'s> {
         }
         let node = node.into();
         let info = self.incoming.info.state.nodes.get(&node)?;
-        self.aim_at(node);
+        self.incoming.aim_at(node);
         let mut trial = Trial::new(&self.incoming, info);
         for pod in leave {
             if trial.node.pods.holds(pod) {

@@ -210,12 +210,6 @@ impl<'a> ClusterState<'a> {
         self.nodes.get(&name.into()).is_some()
     }
 
-    /// Iterates over the pods that count on a node.
-    #[cfg(feature = "forecast")]
-    pub(crate) fn pods_on(&self, node: &Text) -> impl Iterator<Item = &Pod> {
-        self.nodes.get(node).into_iter().flat_map(|info| info.pods.iter())
-    }
-
     /// Returns what is left on a node for further pods: what they can request less what the pods there request, and less than
     /// 0 where these request more than there is. `None` if that is not known.
     ///

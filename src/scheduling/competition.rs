@@ -1,6 +1,6 @@
-//! Pods that are about to come to nodes beside a new one: they may come first, or be what it needs.
+//! Pods that come and go beside a new one: they may take its place first, or be what it needs.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use foldhash::fast::RandomState;
 use serde::Serialize;
@@ -8,13 +8,19 @@ use serde::Serialize;
 #[cfg(feature = "forecast")]
 use super::QuotaLedger;
 use super::{
-    ClusterState, PodsAlike, as_text,
-    load::{daemonset_of, priority},
+    ClusterState, Plugin, PodsAlike, as_text,
+    incoming::Incoming,
+    load::{daemonset_of, is_same, priority},
     pod_info::PodInfo,
+    verdict::feasibility,
 };
 use crate::model::{Key, Pod, PodSpec, Resource, Text};
 
-/// The pods that a DaemonSet is about to create. They compete with those of other DaemonSets for room on the same nodes.
+/// Pods by their nodes.
+type ByNode<'a> = HashMap<Text, Vec<&'a Pod>, RandomState>;
+
+/// What a DaemonSet is about to do: the pods that it creates, and those that it deletes. They compete with the new pods of other
+/// DaemonSets.
 ///
 /// ```
 /// use daemonplan::{Key, model::{Node, Pod}};
@@ -24,21 +30,35 @@ use crate::model::{Key, Pod, PodSpec, Resource, Text};
 /// let objects = SchedulingObjects::default();
 /// let coming = ComingPods::new(Key::new("prod", "other"), pod.clone(), [("a".into(), Vec::new())]);
 /// let state = ClusterState::new([&node], [], [], &objects).with_coming([coming]);
-/// assert_eq!(state.pods_like(&pod).competitors("a", &[])[0].to_string(), "a pod of DaemonSet prod/other");
+/// assert_eq!(state.pods_like(&pod).competitors("a", &[])[0].to_string(), "the pods of DaemonSet prod/other");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ComingPods<'a> {
     daemonset: Key,
     pod: Pod,
-    /// The nodes they come to, with the pods that leave for them.
-    nodes: HashMap<Text, Vec<&'a Pod>, RandomState>,
+    /// The nodes to which pods come, with those that leave for them.
+    nodes: ByNode<'a>,
+    /// The pods that leave other nodes.
+    leaving: ByNode<'a>,
 }
 
 impl<'a> ComingPods<'a> {
     /// Describes pods like `pod`, as admission leaves it, by the nodes they come to, each with the pods that leave for it.
     pub fn new(daemonset: Key, pod: Pod, nodes: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>) -> Self {
-        Self { daemonset, pod, nodes: nodes.into_iter().collect() }
+        Self { daemonset, pod, nodes: nodes.into_iter().collect(), leaving: HashMap::default() }
+    }
+
+    /// Adds the pods that leave nodes to which none comes.
+    #[must_use]
+    pub fn leaving(self, leaving: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>) -> Self {
+        Self { leaving: leaving.into_iter().collect(), ..self }
+    }
+
+    /// Whether a pod leaves, and none comes in its place.
+    pub(super) fn leaves_for_good(&self, pod: &Pod) -> bool {
+        let leaving = pod.node.name().and_then(|node| self.leaving.get(node));
+        leaving.is_some_and(|leaving| leaving.iter().any(|other| is_same(other, pod)))
     }
 
     /// Returns the DaemonSet.
@@ -47,12 +67,19 @@ impl<'a> ComingPods<'a> {
         &self.daemonset
     }
 
-    /// Takes the room for the pods in the quotas of their namespace. Returns whether there is enough.
+    /// Gives back the room in the quotas of their namespace that pods have which leave.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn give_room(&self, ledger: &mut QuotaLedger<'_>) {
+        let gone = self.nodes.values().chain(self.leaving.values()).flatten();
+        gone.filter_map(|pod| pod.spec.as_deref()).for_each(|spec| ledger.give(spec));
+    }
+
+    /// Takes the room for the pods in the quotas of their namespace, after others have left. Returns whether there is enough.
     #[cfg(feature = "forecast")]
     pub(crate) fn take_room(&self, ledger: &mut QuotaLedger<'_>) -> bool {
+        self.give_room(ledger);
         let Some(spec) = &self.pod.spec else { return true };
-        self.nodes.values().all(|leave| {
-            leave.iter().filter_map(|pod| pod.spec.as_deref()).for_each(|spec| ledger.give(spec));
+        self.nodes.values().all(|_| {
             let has_room = ledger.lacking(spec).is_none();
             if has_room {
                 ledger.take(spec);
@@ -62,160 +89,248 @@ impl<'a> ComingPods<'a> {
     }
 }
 
-/// What may come to a node before a pod, and leave no room for it.
+/// Who comes or goes beside a new pod, so that it matters who is first.
 ///
 /// ```
 /// use daemonplan::{Key, scheduling::Competitor};
-/// assert_eq!(Competitor::DaemonSet(Key::new("prod", "agent")).to_string(), "a pod of DaemonSet prod/agent");
-/// assert_eq!(Competitor::Pod(Key::new("prod", "web-0")).to_string(), "prod/web-0");
+/// assert_eq!(Competitor::DaemonSet(Key::new("prod", "agent")).to_string(), "the pods of DaemonSet prod/agent");
+/// assert_eq!(Competitor::Waiting(Key::new("prod", "web-0")).to_string(), "prod/web-0, which waits");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Competitor {
-    /// A pod that a DaemonSet is about to create.
+    /// A DaemonSet that is about to create or delete pods.
     DaemonSet(#[serde(serialize_with = "as_text")] Key),
-    /// A pod that waits.
-    Pod(#[serde(serialize_with = "as_text")] Key),
+    /// A pod that waits for a node.
+    Waiting(#[serde(serialize_with = "as_text")] Key),
+    /// A pod whose deletion has begun.
+    Terminating(#[serde(serialize_with = "as_text")] Key),
 }
 
 impl fmt::Display for Competitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DaemonSet(daemonset) => write!(f, "a pod of DaemonSet {daemonset}"),
-            Self::Pod(pod) => pod.fmt(f),
+            Self::DaemonSet(daemonset) => write!(f, "the pods of DaemonSet {daemonset}"),
+            Self::Waiting(pod) => write!(f, "{pod}, which waits"),
+            Self::Terminating(pod) => write!(f, "{pod}, whose deletion has begun"),
         }
     }
 }
 
-/// Pods that come to a node and others that leave it, while one is tried there.
+/// The pods that have come and gone, while one is tried on a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Company<'s> {
-    pub(super) come: Vec<&'s Pod>,
+    /// Those of others, which count already where pods are counted.
+    pub(super) others: Arc<Changes<'s>>,
+    /// The pods that leave the node for the one that is tried.
     pub(super) leave: Vec<&'s Pod>,
 }
 
-/// All that may come to nodes beside pods that are alike.
-#[derive(Debug)]
-pub(super) struct Competition<'s>(Vec<Rival<'s>>);
+/// Pods that come and go.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes<'s> {
+    come: ByNode<'s>,
+    /// Pods that come to any node, and are counted on none.
+    anywhere: Vec<&'s Pod>,
+    leave: ByNode<'s>,
+}
 
-/// A pod that waits, or the pods that a DaemonSet is about to create.
+impl<'s> Changes<'s> {
+    pub(super) fn coming_to(&self, node: &Text) -> impl Iterator<Item = &'s Pod> {
+        self.come.get(node).into_iter().flatten().chain(&self.anywhere).copied()
+    }
+
+    pub(super) fn leaving(&self, node: &Text) -> impl Iterator<Item = &'s Pod> {
+        self.leave.get(node).into_iter().flatten().copied()
+    }
+
+    fn comes_to(&self, node: &Text) -> bool {
+        self.coming_to(node).next().is_some()
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (sum, more) in [(&mut self.come, &other.come), (&mut self.leave, &other.leave)] {
+            for (node, pods) in more {
+                sum.entry(node.clone()).or_default().extend(pods);
+            }
+        }
+        self.anywhere.extend(&other.anywhere);
+    }
+
+    /// The same, but that nothing comes to a node.
+    fn without(&self, node: &Text) -> Self {
+        let mut changes = Self { anywhere: Vec::new(), ..self.clone() };
+        changes.come.remove(node);
+        changes
+    }
+}
+
+/// Who comes and goes beside pods that are alike.
+#[derive(Debug)]
+pub(super) struct Competition<'s> {
+    rivals: Vec<Rival<'s>>,
+    /// The pods as if all had come and gone.
+    all: Views<'s>,
+}
+
+/// The pods as if others had come, as if they had gone, and as if they had done both.
+type Views<'s> = [Incoming<'s>; 3];
+
+/// A pod that waits or terminates, or what a DaemonSet is about to do.
 #[derive(Debug)]
 struct Rival<'s> {
     name: Competitor,
-    pod: &'s Pod,
-    /// Whether it may come first and keep its place.
-    may_be_first: bool,
-    alike: PodsAlike<'s>,
-    destination: Destination<'s>,
+    changes: Changes<'s>,
+    /// The pods that come.
+    alike: Option<PodsAlike<'s>>,
+    /// The others as if only this rival had come and gone, once that was asked.
+    views: Option<Views<'s>>,
 }
 
-#[derive(Debug)]
-enum Destination<'s> {
-    /// These nodes, with the pods that leave for it.
-    Nodes(&'s ComingPods<'s>),
-    /// This node, or any.
-    Waits(Option<&'s Text>),
-}
+impl<'s> Rival<'s> {
+    fn of_daemonset(state: &'s ClusterState<'_>, coming: &'s ComingPods<'_>) -> Self {
+        let come = coming.nodes.keys().map(|node| (node.clone(), vec![&coming.pod])).collect();
+        let leave = coming.nodes.iter().chain(&coming.leaving).filter(|(_, pods)| !pods.is_empty());
+        let leave = leave.map(|(node, pods)| (node.clone(), pods.clone())).collect();
+        let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
+        Self { name, changes: Changes { come, leave, ..Changes::default() }, alike, views: None }
+    }
 
-impl<'s> Destination<'s> {
-    /// Returns the pods that leave a node for it; `None` if it does not come there.
-    fn leaving(&self, node: &Text) -> Option<&'s [&'s Pod]> {
-        match self {
-            Self::Nodes(coming) => coming.nodes.get(node).map(Vec::as_slice),
-            Self::Waits(target) => target.is_none_or(|target| target == node).then_some(&[]),
+    fn of_pod(base: &Incoming<'s>, pod: &'s Pod) -> Self {
+        let (state, mut changes) = (base.info.state, Changes::default());
+        match pod.node.name() {
+            Some(node) if pod.is_being_deleted() => drop(changes.leave.insert(node.clone(), vec![pod])),
+            Some(node) => drop(changes.come.insert(node.clone(), vec![pod])),
+            None if base.counts(pod) => {
+                let mut alike = state.pods_like(pod);
+                let mut is_for = |node: &Text| {
+                    let refusal = alike.refusal_after(node.clone(), &[]);
+                    refusal.is_none_or(|refusal| refusal.plugin != Plugin::NodeAffinity)
+                };
+                let nodes = state.nodes.iter().map(|info| &info.node.name).filter(|node| is_for(node));
+                changes.come.extend(nodes.map(|node| (node.clone(), vec![pod])));
+            }
+            None => changes.anywhere.push(pod),
         }
+        let (name, alike) = if pod.is_being_deleted() {
+            (Competitor::Terminating(pod.key()), None)
+        } else {
+            (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
+        };
+        Self { name, changes, alike, views: None }
+    }
+
+    /// Whether its pod may come to a node that others have left.
+    fn may_come(&mut self, node: &Text, gone: &[&Pod]) -> bool {
+        let Some(alike) = &mut self.alike else { return false };
+        let gone: Vec<_> = self.changes.leaving(node).chain(gone.iter().copied()).collect();
+        // What counts pods can change.
+        alike.refusal_after(node.clone(), &gone).is_none_or(|refusal| {
+            [Plugin::PodTopologySpread, Plugin::InterPodAffinity].contains(&refusal.plugin)
+                || !alike.on(node.clone()).preempts().is_empty()
+        })
     }
 }
-
-/// A rival that comes to a node, and the pods that leave for it.
-type Comer<'s> = (Competitor, &'s Pod, &'s [&'s Pod]);
 
 impl<'s> Competition<'s> {
-    pub(super) fn new(own: &PodInfo<'s>) -> Self {
-        let state = own.state;
+    pub(super) fn new(base: &Incoming<'s>) -> Self {
+        let PodInfo { state, pod: own, .. } = base.info;
         let key_of = |pod: &Pod| daemonset_of(pod).map(|name| Key::new(&pod.namespace, name));
-        let daemonset = key_of(own.pod);
-        let may_be_first = |pod: &Pod| priority(pod) >= own.priority() || own.spec.never_preempts();
-        let coming = state.coming_beside(daemonset.as_ref()).map(|coming| Rival {
-            name: Competitor::DaemonSet(coming.daemonset.clone()),
-            pod: &coming.pod,
-            may_be_first: may_be_first(&coming.pod),
-            alike: state.pods_like(&coming.pod),
-            destination: Destination::Nodes(coming),
-        });
-        let counted: Vec<_> = state.coming.iter().map(|coming| &coming.daemonset).chain(&daemonset).collect();
-        let waiting = state.unbound.iter().copied().filter(|pod| {
-            let enters = |spec: &PodSpec| spec.is_of_default_scheduler() && spec.scheduling_gates.is_empty();
-            let is_counted = || key_of(pod).is_some_and(|daemonset| counted.contains(&&daemonset));
-            !pod.is_being_deleted() && pod.spec.as_deref().is_some_and(enters) && may_be_first(pod) && !is_counted()
-        });
-        let waiting = waiting.map(|pod| Rival {
-            name: Competitor::Pod(pod.key()),
-            pod,
-            may_be_first: true,
-            alike: state.pods_like(pod),
-            destination: Destination::Waits(pod.node.name()),
-        });
-        Self(coming.chain(waiting).collect())
+        let daemonset = key_of(own);
+        let known: Vec<_> = state.coming.iter().map(|coming| &coming.daemonset).chain(&daemonset).collect();
+        let enters = |spec: &PodSpec| spec.is_of_default_scheduler() && spec.scheduling_gates.is_empty();
+        let is_known = |pod: &Pod| key_of(pod).is_some_and(|daemonset| known.contains(&&daemonset));
+        let waits = |pod: &&Pod| !pod.is_being_deleted() && pod.spec.as_deref().is_some_and(enters);
+        let waiting = state.unbound.iter().copied().filter(waits);
+        let on_nodes = state.nodes.iter().flat_map(|info| info.pods.iter());
+        let terminating = on_nodes.filter(|pod| pod.is_being_deleted());
+        let pods = waiting.chain(terminating).filter(|pod| !is_known(pod));
+        let daemonsets = state.coming_beside(daemonset.as_ref()).map(|coming| Rival::of_daemonset(state, coming));
+        let rivals: Vec<_> = daemonsets.chain(pods.map(|pod| Rival::of_pod(base, pod))).collect();
+        let mut all = Changes::default();
+        for rival in &rivals {
+            all.add(&rival.changes);
+        }
+        Self { rivals, all: views(base, &all) }
     }
 
-    /// Returns the pods of all that may come first to a node.
-    pub(super) fn all_on(&self, node: &Text) -> Vec<&'s Pod> {
-        let first = self.0.iter().filter(|rival| rival.may_be_first && rival.destination.leaving(node).is_some());
-        first.map(|rival| rival.pod).collect()
+    /// Returns the rivals by whom the answer about a node that some pods have left can become `answer`: each for itself, or else
+    /// all together.
+    fn decisive(&mut self, base: &Incoming<'s>, node: &Text, leave: &[&'s Pod], answer: bool) -> Vec<Competitor> {
+        if self.rivals.is_empty() || !can_be(&mut self.all, node, leave, answer) {
+            return Vec::new();
+        }
+        let gone: Vec<_> = self.all[1].company.others.leaving(node).chain(leave.iter().copied()).collect();
+        let (mut alone, mut every, mut together) = (Vec::new(), Vec::new(), Changes::default());
+        for rival in &mut self.rivals {
+            let changes = if rival.changes.comes_to(node) && !rival.may_come(node, &gone) {
+                rival.changes.without(node)
+            } else {
+                rival.changes.clone()
+            };
+            together.add(&changes);
+            every.push(rival.name.clone());
+            let has_all = changes.comes_to(node) == rival.changes.comes_to(node);
+            let decides = if has_all {
+                can_be(rival.views.get_or_insert_with(|| views(base, &changes)), node, leave, answer)
+            } else {
+                can_be(&mut views(base, &changes), node, leave, answer)
+            };
+            if decides {
+                alone.push(rival.name.clone());
+            }
+        }
+        if alone.is_empty() && can_be(&mut views(base, &together), node, leave, answer) { every } else { alone }
     }
+}
 
-    /// Returns those that may come first to a node that some pods have left, and would be bound there.
-    pub(super) fn first_on(&mut self, node: &Text, leave: &[&Pod]) -> Vec<Comer<'s>> {
-        self.comers(node, leave, |rival| rival.may_be_first)
-    }
+fn views<'s>(base: &Incoming<'s>, changes: &Changes<'s>) -> Views<'s> {
+    let come = Changes { leave: ByNode::default(), ..changes.clone() };
+    let leave = Changes { leave: changes.leave.clone(), ..Changes::default() };
+    [come, leave, changes.clone()].map(|changes| {
+        let mut view = base.clone();
+        for (by_node, by) in [(&changes.come, 1), (&changes.leave, -1)] {
+            for (node, pods) in by_node {
+                for pod in pods {
+                    view.count_other(base.info.state.nodes.get(node), pod, by);
+                }
+            }
+        }
+        view.company = Company { others: Arc::new(changes), leave: Vec::new() };
+        view
+    })
+}
 
-    /// Returns the pods of DaemonSets that come to a node that some pods have left, and would be bound there.
-    pub(super) fn coming_to(&mut self, node: &Text, leave: &[&Pod]) -> Vec<Comer<'s>> {
-        self.comers(node, leave, |rival| matches!(rival.destination, Destination::Nodes(_)))
-    }
-
-    fn comers(&mut self, node: &Text, leave: &[&Pod], is_meant: fn(&Rival<'_>) -> bool) -> Vec<Comer<'s>> {
-        let rivals = self.0.iter_mut().filter(|rival| is_meant(rival));
-        let comers = rivals.filter_map(|Rival { name, pod, alike, destination, .. }| {
-            let for_it = destination.leaving(node)?;
-            let gone: Vec<_> = leave.iter().chain(for_it).copied().collect();
-            let is_bound =
-                alike.refusal_after(node.clone(), &gone).is_none() || !alike.on(node.clone()).preempts().is_empty();
-            is_bound.then(|| (name.clone(), *pod, for_it))
-        });
-        comers.collect()
-    }
+/// Whether such a pod can come to be bound to a node, or take the place of other pods there, if `answer` is true; or can stay
+/// refused, if it is false: a moment is enough to be bound, and what ends does not refuse a pod for good.
+fn can_be<'s>(views: &mut Views<'s>, node: &Text, leave: &[&'s Pod], answer: bool) -> bool {
+    let moments = if answer { 0 } else { views.len() - 1 };
+    views.iter_mut().skip(moments).any(|view| {
+        view.aim_at(node.clone());
+        view.company.leave = leave.to_vec();
+        let found = feasibility(view);
+        (found.would_fit || !found.preempts().is_empty()) == answer
+    })
 }
 
 impl<'s> PodsAlike<'s> {
-    /// Returns which pods may come first to a node that some pods have left, so that such a pod is not bound there: pods that
-    /// wait, and those that [other DaemonSets are about to create](ClusterState::with_coming). Empty if such a pod is bound
-    /// all the same, or would take the place of other pods.
+    /// Returns who may come or go first, so that such a pod is then not bound to a node that some pods have left: pods that wait,
+    /// those whose deletion has begun, and those that [other DaemonSets](ClusterState::with_coming) create and delete. Empty if
+    /// such a pod is bound all the same, or would take the place of other pods.
     ///
     /// The scheduler takes pods of equal priority in the order in which they came into its queue, which does not show in
     /// objects. <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/#effect-of-pod-priority-on-scheduling-order>
     pub fn competitors(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Vec<Competitor> {
-        let node = node.into();
-        let all = self.competition().all_on(&node);
-        if all.is_empty() || self.fits_beside(&node, leave, all) {
-            return Vec::new();
-        }
-        let first = self.competition().first_on(&node, leave);
-        let (against, others): (Vec<_>, Vec<_>) =
-            first.into_iter().partition(|comer| !self.is_bound_beside(&node, leave, std::slice::from_ref(comer)));
-        let are_together_against = against.is_empty() && !self.is_bound_beside(&node, leave, &others);
-        let competitors = if are_together_against { others } else { against };
-        competitors.into_iter().map(|(name, ..)| name).collect()
+        self.decisive(&node.into(), leave, false)
     }
 
-    /// Returns the DaemonSets whose [new pods](ClusterState::with_coming) such a pod needs to be bound to a node that some pods
-    /// have left: because of its pod affinity, or because these request less than those before them. Empty if they do not help.
+    /// Returns who must come or go first, so that such a pod is bound to a node that some pods have left, where it is refused now:
+    /// for its pod affinity, or because others leave. Empty if nobody helps.
     ///
     /// ```
     /// use daemonplan::{Key, model::{Node, Pod}};
-    /// use daemonplan::scheduling::{ClusterState, ComingPods, SchedulingObjects};
+    /// use daemonplan::scheduling::{ClusterState, ComingPods, Competitor, SchedulingObjects};
     /// let node: Node = serde_json::from_str(
     ///     r#"{"metadata": {"name": "a", "labels": {"host": "a"}}, "status": {"allocatable": {"pods": "9"}}}"#,
     /// )?;
@@ -229,57 +344,71 @@ impl<'s> PodsAlike<'s> {
     /// let (agent, objects) = (pod("agent", &affinity)?, SchedulingObjects::default());
     /// let base = ComingPods::new(Key::new("prod", "base"), pod("base", "")?, [("a".into(), Vec::new())]);
     /// let state = ClusterState::new([&node], [], [], &objects).with_coming([base]);
-    /// assert_eq!(state.pods_like(&agent).needed("a", &[]), [Key::new("prod", "base")]);
+    /// assert_eq!(state.pods_like(&agent).needed("a", &[]), [Competitor::DaemonSet(Key::new("prod", "base"))]);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
-    pub fn needed(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Vec<Key> {
+    pub fn needed(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Vec<Competitor> {
+        self.decisive(&node.into(), leave, true)
+    }
+
+    /// Returns who would take the place of one of these pods on a node.
+    ///
+    /// ```
+    /// use daemonplan::{Key, model::{Node, Pod}};
+    /// use daemonplan::scheduling::{ClusterState, ComingPods, SchedulingObjects};
+    /// let node: Node = serde_json::from_str(r#"{"metadata": {"name": "a"}, "status": {"allocatable": {"pods": "1"}}}"#)?;
+    /// let pod = |name: &str, spec: &str| serde_json::from_str::<Pod>(&format!(
+    ///     r#"{{"metadata": {{"name": "{name}"}}, "spec": {{{spec}, "containers": [{{"name": "main"}}]}}}}"#,
+    /// ));
+    /// let (low, high) = (pod("low", r#""nodeName": "a""#)?, pod("high", r#""priority": 9"#)?);
+    /// let objects = SchedulingObjects::default();
+    /// let coming = ComingPods::new(Key::new("prod", "high"), high, [("a".into(), Vec::new())]);
+    /// let state = ClusterState::new([&node], [&low], [], &objects).with_coming([coming]);
+    /// let own = Pod::new("prod", "");
+    /// assert_eq!(state.pods_like(&own).preempting("a", &[&low]).len(), 1);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn preempting(&mut self, node: impl Into<Text>, pods: &[&Pod]) -> Vec<Competitor> {
         let node = node.into();
-        let coming = self.competition().coming_to(&node, leave);
-        if coming.is_empty() || !self.is_bound_beside(&node, leave, &coming) {
+        let (Some(lowest), Some(competition)) = (pods.iter().map(|pod| priority(pod)).min(), self.competition()) else {
             return Vec::new();
-        }
-        let one = coming.iter().find(|comer| self.is_bound_beside(&node, leave, std::slice::from_ref(comer)));
-        let needed = one.map_or(coming.as_slice(), std::slice::from_ref);
-        let needed = needed.iter().filter_map(|(name, ..)| match name {
-            Competitor::DaemonSet(daemonset) => Some(daemonset.clone()),
-            Competitor::Pod(_) => None,
+        };
+        let here = competition.rivals.iter_mut().filter(|rival| rival.changes.comes_to(&node));
+        let preempting = here.filter_map(|Rival { name, alike, changes, .. }| {
+            let alike = alike.as_mut().filter(|alike| alike.incoming.info.priority() > lowest)?;
+            let gone: Vec<_> = changes.leaving(&node).collect();
+            alike.refusal_after(node.clone(), &gone)?;
+            let answer = alike.on(node.clone());
+            pods.iter().any(|pod| answer.preempts().contains(&pod.key())).then(|| name.clone())
         });
-        needed.collect()
+        preempting.collect()
     }
 
-    /// Whether such a pod would be bound to a node with all these pods beside it, and none that leaves for them.
-    fn fits_beside(&mut self, node: &Text, leave: &[&'s Pod], come: Vec<&'s Pod>) -> bool {
-        self.incoming.company.come = come;
-        let is_bound = self.refusal_after(node.clone(), leave).is_none();
-        self.incoming.company = Company::default();
-        is_bound
+    fn decisive(&mut self, node: &Text, leave: &[&'s Pod], answer: bool) -> Vec<Competitor> {
+        self.competition();
+        let (base, competition) = (&self.incoming, self.competition.as_mut());
+        competition.map(|competition| competition.decisive(base, node, leave, answer)).unwrap_or_default()
     }
 
-    /// Whether such a pod would be bound to a node, or take the place of other pods there, after others have come and left.
-    fn is_bound_beside(&mut self, node: &Text, leave: &[&'s Pod], comers: &[Comer<'s>]) -> bool {
-        let for_them = comers.iter().flat_map(|(_, _, for_it)| *for_it);
-        let leave = leave.iter().chain(for_them).copied().collect();
-        self.incoming.company = Company { come: comers.iter().map(|(_, pod, _)| *pod).collect(), leave };
-        let answer = self.on(node.clone());
-        self.incoming.company = Company::default();
-        answer.would_fit || !answer.preempts().is_empty()
-    }
-
-    fn competition(&mut self) -> &mut Competition<'s> {
-        let own = &self.incoming.info;
-        self.competition.get_or_insert_with(|| Competition::new(own))
+    /// Returns who comes and goes beside the pods; `None` if the scheduler is not asked about them.
+    fn competition(&mut self) -> Option<&mut Competition<'s>> {
+        if self.are_bound() {
+            return None;
+        }
+        let base = &self.incoming;
+        Some(self.competition.get_or_insert_with(|| Competition::new(base).into()))
     }
 }
 
 impl<'a> ClusterState<'a> {
-    /// Adds the pods that DaemonSets are about to create: what [`PodsAlike::competitors`] and [`PodsAlike::needed`] look at.
+    /// Adds what DaemonSets are about to do: what [`PodsAlike::competitors`] and [`PodsAlike::needed`] look at.
     #[must_use]
     pub fn with_coming(mut self, coming: impl IntoIterator<Item = ComingPods<'a>>) -> Self {
         self.coming.extend(coming);
         self
     }
 
-    /// Iterates over the pods that other DaemonSets than one are about to create.
+    /// Iterates over what other DaemonSets than one are about to do.
     pub(crate) fn coming_beside(&self, daemonset: Option<&Key>) -> impl Iterator<Item = &ComingPods<'a>> {
         self.coming.iter().filter(move |coming| Some(&coming.daemonset) != daemonset)
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::model::{Node, Pod, PodNode, PodSpec, Text, Toleration};
 
 /// What the scheduler works out about a pod before it looks at nodes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Incoming<'s> {
     pub(super) info: PodInfo<'s>,
     claims: PodClaims<'s>,
@@ -138,12 +138,34 @@ impl<'s> Incoming<'s> {
         !has_no_rules || !self.single_claims.is_empty()
     }
 
+    /// Whether another pod can count, by the rules of either.
+    pub(super) fn counts(&self, other: &Pod) -> bool {
+        self.counts_pods() || other.spec.as_ref().is_some_and(|spec| !spec.pod_anti_affinity.is_empty())
+    }
+
     /// Whether it makes a difference to a pod like this one, on another node, that this one is bound.
     pub(super) fn affects_itself(&self) -> bool {
         !self.single_claims.is_empty()
             || self.claims.get_volumes()
             || affinity::affects_itself(&self.info)
             || spread::counts_itself(&self.info)
+    }
+
+    /// Asks about a node.
+    pub(super) fn aim_at(&mut self, node: impl Into<Text>) {
+        self.info.node = Cow::Owned(PodNode::Intended(node.into()));
+    }
+
+    /// Counts a pod that comes to a node, or leaves it if `by` is negative.
+    pub(super) fn count_other(&mut self, node: Option<NodeInfo<'s>>, pod: &Pod, by: i64) {
+        if !self.counts(pod) {
+            return;
+        }
+        let Self { info: own, counts, single_claims, .. } = self;
+        if let Some(info) = node.filter(|info| by > 0 || info.pods.holds(pod)) {
+            counts.count(own, single_claims, pod, info.node, by, false);
+        }
+        counts.affinity.ask_again();
     }
 
     /// Counts a pod like this one on a node, after some pods there have left.
@@ -197,11 +219,15 @@ impl<'t, 's> Trial<'t, 's> {
             counts.to_mut().spread.count_on(&incoming.info, info);
         }
         let mut trial = Self { incoming, node: TrialNode::new(&incoming.info, info), counts };
-        for pod in incoming.company.leave.iter().filter(|pod| info.pods.holds(pod)) {
-            trial.remove_for_good(pod, &assigned(pod));
+        let Company { others, leave } = &incoming.company;
+        for pod in others.leaving(&info.node.name).filter(|pod| info.pods.holds(pod)) {
+            trial.node.remove(pod, &assigned(pod));
         }
-        for pod in &incoming.company.come {
-            trial.add(pod);
+        others.coming_to(&info.node.name).for_each(|pod| trial.node.add(pod));
+        for pod in leave {
+            if trial.node.pods.holds(pod) {
+                trial.remove_for_good(pod, &assigned(pod));
+            }
         }
         trial
     }
@@ -252,7 +278,7 @@ impl<'t, 's> Trial<'t, 's> {
     /// Counts a pod that comes or leaves, in a dry run of the scheduler or for good.
     fn count(&mut self, pod: &Pod, by: i64, is_dry_run: bool) {
         let (incoming, node) = (self.incoming, self.node.info.node);
-        if incoming.counts_pods() || pod.spec.as_ref().is_some_and(|spec| !spec.pod_anti_affinity.is_empty()) {
+        if incoming.counts(pod) {
             self.counts.to_mut().count(&incoming.info, &incoming.single_claims, pod, node, by, is_dry_run);
         }
     }

@@ -3,7 +3,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Competitor, as_texts};
+use super::{Competitor, as_text, as_texts};
 use crate::{
     model::{
         CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -100,10 +100,27 @@ pub enum UnknownFact {
         /// `status.reason` of the rejected pod.
         reason: Text,
     },
+    /// Whether the kubelet of a node lets a new pod start, as the node lacks something.
+    Pressure {
+        /// The node.
+        node: Text,
+        /// The key of the taint that says so.
+        taint: Text,
+    },
+    /// Whether the scheduler binds a pod of which it said that it does not.
+    SaidOtherwise {
+        /// The pod.
+        #[serde(serialize_with = "as_text")]
+        pod: Key,
+        /// What it said.
+        message: Text,
+    },
     /// The spec of the pod itself.
     OwnSpec,
     /// The objects of storage, which the pod's claims need.
     Storage,
+    /// Whether the pod's volumes can be used on a node that does not exist yet.
+    VolumesOnNewNode,
     /// The claims of ephemeral volumes, which are created with the pod.
     EphemeralClaims,
     /// Whether devices can be allocated for the pod's resource claims, which is not looked at.
@@ -111,21 +128,29 @@ pub enum UnknownFact {
     /// Which of the DaemonSet's new pods come first, as that decides about the others: they exclude or need each other, or share
     /// a claim.
     OwnPods,
-    /// Which pods come first to a node, as the others do not fit there any more.
+    /// Whether others come or go first, after which the pod does not fit on a node.
     CompetingPods {
         /// The node.
         node: Text,
-        /// What may come before the pod, and leave no room for it.
+        /// Who may come or go first.
         competitors: Vec<Competitor>,
     },
-    /// Whether the pods of other DaemonSets come to a node, without which the pod does not fit there.
+    /// When others come or go, before which the pod does not fit on a node.
     NeededPods {
         /// The node.
         node: Text,
-        /// The DaemonSets.
-        #[serde(serialize_with = "as_texts")]
-        daemonsets: Vec<Key>,
+        /// Who must come or go.
+        needed: Vec<Competitor>,
     },
+    /// Whether others take the place of a pod.
+    Preemption {
+        /// The node.
+        node: Text,
+        /// Who would.
+        by: Vec<Competitor>,
+    },
+    /// When pods of the namespace go, before which a ResourceQuota has no room.
+    QuotaRoom,
     /// Which pods are created first, as the ResourceQuotas have no room for all.
     SharedQuota {
         /// The DaemonSets that are about to create pods, too.
@@ -158,19 +183,20 @@ pub enum UnknownFact {
 }
 
 impl UnknownFact {
+    /// Whether the pod does not fit until others have come or gone.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self, Self::NeededPods { .. } | Self::QuotaRoom)
+    }
+
     /// Says that these may come to a node first, if there are any.
     pub(crate) fn of_competitors(node: &Text, competitors: Vec<Competitor>) -> Option<Self> {
         (!competitors.is_empty()).then(|| Self::CompetingPods { node: node.clone(), competitors })
     }
 }
 
-/// Lists things with a word before the last.
-fn any(things: &[impl fmt::Display], word: &str) -> String {
-    let things: Vec<_> = things.iter().map(ToString::to_string).collect();
-    match things.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} {word} {last}", others.join(", ")),
-        _ => things.concat(),
-    }
+fn all_of(things: &[impl fmt::Display]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 impl fmt::Display for UnknownFact {
@@ -187,23 +213,34 @@ impl fmt::Display for UnknownFact {
                     "whether the kubelet of node {node} lets a new pod start: it rejected the last one ({reason})"
                 )
             }
+            Self::Pressure { node, taint } => {
+                write!(
+                    f,
+                    "whether the kubelet of node {node} lets a new pod start, as long as it has the taint {taint}"
+                )
+            }
+            Self::SaidOtherwise { pod, message } => {
+                write!(f, "whether {pod} is bound now: the scheduler said: {message}")
+            }
             Self::OwnSpec => f.write_str("what the pod requests"),
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
+            Self::VolumesOnNewNode => f.write_str("whether its volumes can be used on a new node"),
             Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),
             Self::ResourceClaims => f.write_str("whether the devices of its resource claims can be allocated"),
             Self::OwnPods => f.write_str("which of its new pods come first, which decides about the others"),
             Self::CompetingPods { node, competitors } => {
-                write!(f, "whether {} comes to node {node} first, which leaves no room", any(competitors, "or"))
+                let who = all_of(competitors);
+                write!(f, "whether its pod is bound to node {node} in time, which depends on {who}")
             }
-            Self::NeededPods { node, daemonsets } => {
-                let daemonsets = any(daemonsets, "and");
-                write!(
-                    f,
-                    "whether new pods of DaemonSet {daemonsets} come to node {node}, without which it does not fit"
-                )
+            Self::NeededPods { node, needed } => {
+                write!(f, "when its pod fits on node {node}, which depends on {}", all_of(needed))
             }
+            Self::Preemption { node, by } => {
+                write!(f, "whether its pod keeps its place on node {node}, which depends on {}", all_of(by))
+            }
+            Self::QuotaRoom => f.write_str("when other pods of the namespace go, before which its quotas have no room"),
             Self::SharedQuota { daemonsets } => {
-                let daemonsets = any(daemonsets, "and");
+                let daemonsets = all_of(daemonsets);
                 write!(
                     f,
                     "whether new pods of DaemonSet {daemonsets} are created first, which leaves no room in the quota"

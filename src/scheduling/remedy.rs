@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::Serialize;
 
 use super::{
-    Amounts, Cause, as_text, as_texts,
+    Amounts, Cause, ComingPods, as_text, as_texts,
     cluster_state::NodeInfo,
     cycle::refusal,
     incoming::{Incoming, Trial},
@@ -188,7 +188,7 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
             let leave = pods.iter().map(|pod| RemedyChange::PodLeaves {
                 pod: pod.key(),
                 releases: releases(pod, &lacking),
-                daemonset: daemonset_of(pod).cloned(),
+                daemonset: successor(incoming, pod).cloned(),
             });
             remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain(leave).collect() });
         }
@@ -203,7 +203,14 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
             remedies.push(SchedulingRemedy { changes });
         }
     }
-    remedies
+    // What helps with more changes than another needs is no remedy of its own.
+    let is_needed = |own: &SchedulingRemedy| {
+        !remedies.iter().any(|other| {
+            other.changes.len() < own.changes.len() && other.changes.iter().all(|change| own.changes.contains(change))
+        })
+    };
+    let needed = remedies.iter().map(is_needed).collect::<Vec<_>>();
+    remedies.into_iter().zip(needed).filter_map(|(own, is_needed)| is_needed.then_some(own)).collect()
 }
 
 /// The changes against what pods that leave do not change; `None` if there are none.
@@ -285,6 +292,12 @@ fn leaving<'s>(
         }
     }
     vec![leaving]
+}
+
+/// The DaemonSet that creates another pod in the place of one, as far as is known.
+fn successor<'p>(incoming: &Incoming<'_>, pod: &'p Pod) -> Option<&'p Text> {
+    let leaves = |coming: &ComingPods<'_>| coming.leaves_for_good(pod);
+    daemonset_of(pod).filter(|_| !incoming.info.state.coming.iter().any(leaves))
 }
 
 /// The highest priority that a PriorityClass of users can have.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use daemonplan::{
     forecast::{Assumptions, Outcome},
     manifest::Manifests,
+    model::Node,
+    overhead::DaemonSetFleet,
 };
 use serde_json::{Value, json};
 
@@ -92,6 +94,10 @@ fn sure(outcome: Outcome) -> (Outcome, Vec<String>) {
     (outcome, Vec::new())
 }
 
+fn waits(unknown: &str) -> (Outcome, Vec<String>) {
+    (Outcome::Waiting, vec![unknown.to_owned()])
+}
+
 fn at_best(unknown: &str) -> (Outcome, Vec<String>) {
     (Outcome::Done, vec![unknown.to_owned()])
 }
@@ -102,11 +108,11 @@ fn two_new_daemonsets_with_room_for_one_are_not_sure_to_be_done() {
     let forecasts = forecasts(&[a, b, node("n", "1")]);
     assert_eq!(
         forecasts["a"],
-        at_best("whether a pod of DaemonSet prod/b comes to node n first, which leaves no room")
+        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b")
     );
     assert_eq!(
         forecasts["b"],
-        at_best("whether a pod of DaemonSet prod/a comes to node n first, which leaves no room")
+        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/a")
     );
 }
 
@@ -120,12 +126,14 @@ fn two_new_daemonsets_with_room_for_both_are_done() {
 fn of_two_new_daemonsets_the_one_of_higher_priority_is_done() {
     let high = daemonset("high", "600m", json!({"priorityClassName": "high"}));
     let mut objects = vec![high, daemonset("low", "600m", none()), node("n", "1"), priority("high", 10)];
-    let expected = at_best("whether a pod of DaemonSet prod/high comes to node n first, which leaves no room");
+    let expected =
+        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/high");
     let by_priority = forecasts(&objects);
     assert_eq!((&by_priority["high"], &by_priority["low"]), (&sure(Outcome::Done), &expected));
     // A pod that is never preempted for another keeps its place, whatever its priority.
     objects[3]["preemptionPolicy"] = json!("Never");
-    let expected = at_best("whether a pod of DaemonSet prod/low comes to node n first, which leaves no room");
+    let expected =
+        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/low");
     assert_eq!(forecasts(&objects)["high"], expected);
 }
 
@@ -139,8 +147,7 @@ fn a_daemonset_that_never_fits_takes_no_room_from_others() {
 fn three_new_daemonsets_of_which_any_two_fit_are_not_sure_to_be_done() {
     let three = ["a", "b", "c"].map(|name| daemonset(name, "400m", none()));
     let forecasts = forecasts(&[&three[..], &[node("n", "1")]].concat());
-    let unknown =
-        "whether a pod of DaemonSet prod/b or a pod of DaemonSet prod/c comes to node n first, which leaves no room";
+    let unknown = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b and the pods of DaemonSet prod/c";
     assert_eq!(forecasts["a"], at_best(unknown));
 }
 
@@ -154,7 +161,7 @@ fn two_new_daemonsets_with_one_host_port_are_not_sure_to_be_done() {
     let forecasts = forecasts(&[&two[..], &[node("n", "1")]].concat());
     assert_eq!(
         forecasts["a"],
-        at_best("whether a pod of DaemonSet prod/b comes to node n first, which leaves no room")
+        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b")
     );
 }
 
@@ -187,7 +194,7 @@ fn one_pod_of_low_priority_gives_its_place_to_one_of_two_daemonsets() {
     let forecasts = forecasts(&[&two[..], &[node("n", "1"), priority("high", 10), low]].concat());
     assert_eq!(
         forecasts["a"],
-        at_best("whether a pod of DaemonSet prod/b comes to node n first, which leaves no room")
+        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b")
     );
 }
 
@@ -200,7 +207,10 @@ fn two_updates_at_once_that_request_more_are_not_sure_to_be_done() {
     };
     assert_eq!(of("500m")["a"], sure(Outcome::Done));
     assert_eq!(of("600m")["a"].0, Outcome::Done);
-    assert_eq!(of("600m")["a"].1, ["whether a pod of DaemonSet prod/b comes to node n first, which leaves no room"]);
+    assert_eq!(
+        of("600m")["a"].1,
+        ["whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b"]
+    );
 }
 
 #[test]
@@ -209,7 +219,7 @@ fn a_pod_that_waits_can_take_the_room_of_an_old_pod() {
     let of = |waiting: Value| {
         forecasts(&[daemonset("a", "900m", none()), old.clone(), node("n", "1"), waiting])["a"].clone()
     };
-    let unknown = at_best("whether prod/web comes to node n first, which leaves no room");
+    let unknown = at_best("whether its pod is bound to node n in time, which depends on prod/web, which waits");
     assert_eq!(of(pod("web", "500m", None, none())), unknown);
     assert_eq!(of(pod("web", "500m", None, waits_for("n"))), unknown);
     // For other nodes, with too little room, or not ready to be bound.
@@ -249,8 +259,8 @@ fn pods_that_need_those_of_another_new_daemonset_are_not_stuck() {
         json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
     };
     let of = |needed| forecasts(&[daemonset("a", "1m", near(needed)), daemonset("base", "1m", none()), node("n", "1")]);
-    let unknown = "whether new pods of DaemonSet prod/base come to node n, without which it does not fit";
-    assert_eq!((&of("base")["a"], of("nobody")["a"].0), (&at_best(unknown), Outcome::Stuck));
+    let unknown = "when its pod fits on node n, which depends on the pods of DaemonSet prod/base";
+    assert_eq!((&of("base")["a"], of("nobody")["a"].0), (&waits(unknown), Outcome::Stuck));
 }
 
 #[test]
@@ -258,14 +268,15 @@ fn pods_that_need_the_update_of_another_daemonset_are_not_stuck() {
     let old = pod("b-1", "800m", Some("b"), on("n"));
     let of =
         |cpu| forecasts(&[daemonset("a", "500m", none()), daemonset("b", cpu, none()), old.clone(), node("n", "1")]);
-    let unknown = "whether new pods of DaemonSet prod/b come to node n, without which it does not fit";
-    assert_eq!((&of("500m")["a"], of("700m")["a"].0), (&at_best(unknown), Outcome::Stuck));
+    let unknown = "when its pod fits on node n, which depends on the pods of DaemonSet prod/b";
+    // With 700m, only the moment in which the old pod is gone is left.
+    assert_eq!([&of("500m")["a"], &of("700m")["a"]], [&waits(unknown); 2]);
     // The same beside an old pod.
     let mut surging = daemonset("a", "200m", none());
     surging["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
     let own = pod("a-1", "100m", Some("a"), on("n"));
     let of = |cpu| forecasts(&[surging.clone(), daemonset("b", cpu, none()), node("n", "1"), own.clone(), old.clone()]);
-    assert_eq!((&of("700m")["a"], of("800m")["a"].0), (&at_best(unknown), Outcome::Stuck));
+    assert_eq!([&of("700m")["a"], &of("800m")["a"]], [&waits(unknown); 2]);
 }
 
 #[test]
@@ -297,4 +308,221 @@ fn explanations_say_what_may_come_first() {
     let unknown = &explanation.nodes[0].new_pod.as_ref().unwrap().feasibility.unknown;
     let said = json!([{"unknown": "competingPods", "node": "n", "competitors": [{"daemonset": "prod/b"}]}]);
     assert_eq!(serde_json::to_value(unknown).unwrap(), said);
+}
+
+/// Keeps pods of an app near, or away, by a label of nodes.
+fn affinity(kind: &str, app: &str, key: &str) -> Value {
+    let term = json!({"topologyKey": key, "labelSelector": {"matchLabels": {"app": app}}});
+    json!({"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
+}
+
+fn only_on(node: &str) -> Value {
+    json!({"nodeSelector": {"host": node}})
+}
+
+fn with(mut one: Value, other: Value) -> Value {
+    one.as_object_mut().unwrap().append(&mut other.as_object().unwrap().clone());
+    one
+}
+
+/// A node in a zone, with its name as a label.
+fn named_node(name: &str, zone: &str) -> Value {
+    let mut node = node(name, zone);
+    node["metadata"]["labels"]["host"] = json!(name);
+    node
+}
+
+fn surging(name: &str, spec: Value) -> Value {
+    let mut own = daemonset(name, "10m", spec);
+    own["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    own
+}
+
+fn going(mut pod: Value) -> Value {
+    pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    pod
+}
+
+#[test]
+fn during_a_surge_the_old_pod_counts_for_rules_over_nodes() {
+    let away = surging("a", affinity("podAntiAffinity", "a", "zone"));
+    let old = pod("a-1", "10m", Some("a"), on("n"));
+    assert_eq!(forecasts(&[away, old.clone(), named_node("n", "1")])["a"].0, Outcome::Stuck);
+    let near = surging("a", affinity("podAffinity", "a", "host"));
+    let second = pod("a-2", "10m", Some("a"), on("m"));
+    let objects = [near, old.clone(), second, named_node("m", "1"), named_node("n", "1")];
+    assert_eq!(forecasts(&objects)["a"].0, Outcome::Done, "each finds the old pod of its own node");
+    let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    let single = surging("a", json!({"volumes": claim}));
+    let mut using = old;
+    using["spec"]["volumes"] = claim;
+    let bound = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "prod",
+        "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"volumeName": "disk", "accessModes": ["ReadWriteOncePod"]}, "status": {"phase": "Bound"}});
+    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "disk"}, "status": {"phase": "Bound"}});
+    assert_eq!(forecasts(&[single, using, named_node("n", "1"), bound, volume])["a"].0, Outcome::Stuck);
+}
+
+#[test]
+fn pods_on_other_nodes_of_a_zone_compete_too() {
+    let a = daemonset("a", "10m", with(only_on("m"), affinity("podAntiAffinity", "b", "zone")));
+    let b = daemonset("b", "10m", only_on("n"));
+    let objects = [a, b, named_node("m", "1"), named_node("n", "1")];
+    let both = forecasts(&objects);
+    let depends = |node: &str, on: &str| {
+        at_best(&format!(
+            "whether its pod is bound to node {node} in time, which depends on the pods of DaemonSet prod/{on}"
+        ))
+    };
+    assert_eq!((&both["a"], &both["b"]), (&depends("m", "b"), &depends("n", "a")));
+    // In another zone they do not.
+    let mut apart = objects;
+    apart[3] = named_node("n", "2");
+    let both = forecasts(&apart);
+    assert_eq!((&both["a"], &both["b"]), (&sure(Outcome::Done), &sure(Outcome::Done)));
+}
+
+#[test]
+fn a_pod_that_waits_can_keep_others_away_by_its_anti_affinity() {
+    let waiting = |spec| pod("web", "1m", None, spec);
+    let of = |spec| {
+        forecasts(&[daemonset("a", "10m", only_on("m")), named_node("m", "1"), named_node("n", "1"), waiting(spec)])
+    };
+    let unknown = at_best("whether its pod is bound to node m in time, which depends on prod/web, which waits");
+    assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "zone")))["a"], unknown);
+    assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "host")))["a"], sure(Outcome::Done));
+}
+
+#[test]
+fn what_pods_need_can_go() {
+    let needs = daemonset("a", "10m", affinity("podAffinity", "b", "host"));
+    let of = |b: Value, old: Value| forecasts(&[needs.clone(), b, named_node("n", "1"), old])["a"].clone();
+    let old = pod("b-1", "10m", Some("b"), on("n"));
+    assert_eq!(of(daemonset("b", "10m", none()), old.clone()), sure(Outcome::Done));
+    let unknown = at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b");
+    assert_eq!(of(daemonset("b", "10m", only_on("other")), old.clone()), unknown);
+    let orphan = going(pod("b-1", "10m", None, on("n")));
+    let mut labelled = orphan;
+    labelled["metadata"]["labels"]["app"] = json!("b");
+    labelled["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x", "uid": "x", "controller": true}]);
+    let unknown =
+        at_best("whether its pod is bound to node n in time, which depends on prod/b-1, whose deletion has begun");
+    assert_eq!(of(daemonset("c", "10m", only_on("other")), labelled), unknown);
+}
+
+#[test]
+fn pods_that_leave_for_good_make_room() {
+    let old = pod("b-1", "800m", Some("b"), on("n"));
+    let unknown = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/b");
+    let of = |b: Value| forecasts(&[daemonset("a", "500m", none()), b, named_node("n", "1"), old.clone()])["a"].clone();
+    assert_eq!(of(daemonset("b", "800m", only_on("other"))), unknown);
+    let mut deleted = daemonset("b", "800m", none());
+    deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    deleted["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+    assert_eq!(of(deleted), unknown);
+    let unknown = waits("when its pod fits on node n, which depends on prod/web, whose deletion has begun");
+    let web = going(pod("web", "800m", None, on("n")));
+    assert_eq!(forecasts(&[daemonset("a", "500m", none()), named_node("n", "1"), web])["a"], unknown);
+}
+
+#[test]
+fn pods_that_leave_for_good_give_back_their_room_in_the_quota() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "1"}}, "status": {"hard": {"pods": "1"}, "used": {"pods": "1"}}});
+    let unknown = waits("when other pods of the namespace go, before which its quotas have no room");
+    let old = pod("b-1", "10m", Some("b"), on("n"));
+    let b = daemonset("b", "10m", only_on("other"));
+    let objects = [daemonset("a", "10m", none()), b, named_node("n", "1"), old, quota.clone()];
+    assert_eq!(forecasts(&objects)["a"], unknown);
+    let web = going(pod("web", "10m", None, on("n")));
+    assert_eq!(forecasts(&[daemonset("a", "10m", none()), named_node("n", "1"), web, quota])["a"], unknown);
+}
+
+#[test]
+fn only_quotas_that_count_the_pods_of_both_are_shared() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "1"}, "scopes": ["NotBestEffort"]}, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}});
+    let mut best_effort = daemonset("a", "1m", none());
+    best_effort["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
+    let (b, c) = (daemonset("b", "1m", none()), daemonset("c", "1m", none()));
+    let all = forecasts(&[best_effort, b, c, named_node("n", "1"), quota]);
+    assert_eq!(all["a"], sure(Outcome::Done));
+    assert_eq!(
+        all["b"].1,
+        ["whether new pods of DaemonSet prod/c are created first, which leaves no room in the quota"]
+    );
+}
+
+#[test]
+fn a_pod_whose_place_another_daemonset_takes_is_not_settled() {
+    let high = daemonset("high", "700m", json!({"priorityClassName": "high"}));
+    let mut old = pod("low-1", "600m", Some("low"), on("n"));
+    old["metadata"]["labels"] = json!({"app": "low"});
+    let objects = [high, daemonset("low", "600m", none()), named_node("n", "1"), priority("high", 10), old];
+    let all = forecasts(&objects);
+    let unknown = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
+    assert!(all["low"].1.contains(&unknown.to_owned()), "{:?}", all["low"]);
+}
+
+#[test]
+fn during_a_surge_the_ports_of_the_old_pod_count_as_they_are() {
+    let with_port = |port: u32| {
+        let mut own = surging("a", none());
+        own["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{"containerPort": port, "hostPort": port}]);
+        own
+    };
+    let mut old = pod("a-1", "10m", Some("a"), on("n"));
+    old["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
+    let of = |port| forecasts(&[with_port(port), old.clone(), named_node("n", "1")])["a"].0;
+    assert_eq!([of(80), of(90)], [Outcome::Stuck, Outcome::Done]);
+}
+
+#[test]
+fn what_the_scheduler_said_of_a_waiting_pod_is_not_ignored() {
+    let mut waiting = pod("a-1", "10m", Some("a"), waits_for("n"));
+    waiting["status"] = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
+        "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu."}]});
+    let unknown = "whether prod/a-1 is bound now: the scheduler said: 0/1 nodes are available: 1 Insufficient cpu.";
+    let forecast = forecasts(&[daemonset("a", "10m", none()), named_node("n", "1"), waiting])["a"].clone();
+    assert!(forecast.1.contains(&unknown.to_owned()), "{forecast:?}");
+}
+
+#[test]
+fn under_disk_pressure_only_critical_pods_start_for_sure() {
+    let mut pressed = named_node("n", "1");
+    pressed["spec"] = json!({"taints": [{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]});
+    let of = |spec| forecasts(&[daemonset("a", "10m", spec), pressed.clone()])["a"].clone();
+    let unknown = "whether the kubelet of node n lets a new pod start, as long as it has the taint node.kubernetes.io/disk-pressure";
+    assert_eq!(of(none()), at_best(unknown));
+    assert_eq!(of(json!({"priorityClassName": "system-node-critical"})), sure(Outcome::Done));
+}
+
+#[test]
+fn remedies_do_not_promise_a_successor_where_none_comes() {
+    let old = pod("b-1", "800m", Some("b"), on("n"));
+    let of = |b: Value| {
+        let manifests = read(&[daemonset("a", "500m", none()), b, named_node("n", "1"), old.clone()]);
+        let all: Vec<_> = manifests.snapshots().collect();
+        let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+        let state = manifests.cluster_state().with_coming(coming);
+        let mut explanation = all[0].explain();
+        all[0].explain_scheduling(&state, &mut explanation);
+        explanation.nodes[0].new_pod.as_ref().unwrap().remedies[0].text.clone()
+    };
+    let stays = "fits if prod/b-1 leaves (cpu 800m), though DaemonSet b creates another";
+    assert_eq!(of(daemonset("b", "800m", none())), stays);
+    assert_eq!(of(daemonset("b", "800m", only_on("other"))), "fits if prod/b-1 leaves (cpu 800m)");
+}
+
+#[test]
+fn on_a_new_node_pods_are_asked_about_again_once_others_are_bound() {
+    let fleet = |needed: &str| {
+        let manifests =
+            read(&[daemonset("a", "10m", affinity("podAffinity", needed, "host")), daemonset("b", "10m", none())]);
+        let state = manifests.cluster_state();
+        let fleet = DaemonSetFleet::of(manifests.snapshots().map(|snapshot| snapshot.scheduling(&state)));
+        let new: Node = serde_json::from_value(named_node("n", "1")).unwrap();
+        fleet.overhead(&new).pending().len()
+    };
+    assert_eq!((fleet("b"), fleet("nobody")), (0, 1));
 }

@@ -184,6 +184,12 @@ fn pods_whose_deletion_has_begun_are_told_together() {
     let told = remedies(&plain(), &[going("c"), going("b")], &waiting("1", |_| {}));
     assert_eq!(told[0], "fits if shop/b, shop/c are gone, whose deletion has begun");
     assert!(!told.iter().any(|remedy| remedy.contains("leaves")), "{told:?}");
+    let gated = waiting("1m", |pod| pod["spec"]["schedulingGates"] = json!([{"name": "x"}]));
+    assert_eq!(
+        remedies(&plain(), &[going("b")], &gated),
+        ["fits if the scheduling gates x are removed"],
+        "that is enough"
+    );
     let staying = remedies(&plain(), &[going("b"), on_node("c", "700m", 0)], &waiting("500m", |_| {}));
     assert!(!staying.iter().any(|remedy| remedy.contains("deletion")), "{staying:?}");
 }

@@ -48,6 +48,7 @@ fn section(snapshot: &Snapshot<'_>, runs: &Runs) -> Markup {
     let badge = match forecast.outcome {
         Outcome::Done if !forecast.unknown.is_empty() => ("warn", "Done at best"),
         Outcome::Done => ("done", "Done"),
+        Outcome::Waiting => ("warn", "Waits for others"),
         Outcome::Held => ("done", "Held by its policy"),
         Outcome::RolledBack => ("bad", "Rolled back"),
         Outcome::Stuck => ("bad", "Stuck"),

@@ -207,7 +207,7 @@ impl Runs {
 impl Run {
     /// Whether all happened that the strategy lets happen.
     fn is_good(&self) -> bool {
-        matches!(self.outcome, Outcome::Done | Outcome::OnDelete)
+        matches!(self.outcome, Outcome::Done | Outcome::Waiting | Outcome::OnDelete)
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Simulation<'a> {
     hash: Text,
     /// What the scheduler and admission say about new pods.
     fits: Fits<'a>,
+    /// The waiting pods that fit, of which the scheduler said the contrary.
+    contradicted: Vec<UnknownFact>,
     /// The nodes on which new pods were created.
     pub(crate) filled: BTreeSet<Text>,
 }
@@ -112,6 +114,10 @@ impl Simulation<'_> {
         let others = simulated.pods.iter().filter(|pod| pod.name != *name && pod.waits_for.is_none());
         let mut running = others.filter_map(|pod| self.cluster.pod(&self.key_of(&pod.name)));
         let port = running.clone().find_map(|pod| {
+            // The scheduler is asked about ports, too.
+            if pod.spec.is_some() && self.fits.asks_scheduler() {
+                return None;
+            }
             let hash = pod.labels.get(HASH_LABEL).unwrap_or_default();
             shared_port(template, self.cluster.revisions(), hash).filter(|_| !pod.is_terminal())
         });
@@ -121,6 +127,12 @@ impl Simulation<'_> {
         }
         let refusal = || self.fits.refusal(node, is_beside).cloned();
         port.map(|port| StuckCause::PortTaken { port }).or_else(refusal)
+    }
+
+    /// Returns what else is not known: which pods others may preempt, and whether those are bound of which the scheduler said the
+    /// contrary.
+    pub(crate) fn doubts(&self) -> impl Iterator<Item = UnknownFact> {
+        self.fits.threats().chain(&self.contradicted).cloned()
     }
 
     /// Returns what is not known that decides whether the new pods start that came to some nodes.

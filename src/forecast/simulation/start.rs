@@ -17,9 +17,10 @@ use crate::{
     cluster::Cluster,
     context::SyncMode,
     explain::{Explanation, PodExplanation, PodState},
-    model::{Key, Node, PodPhase, Readiness, Text},
+    model::{Key, Node, PodPhase, Readiness, Resource, Text},
     placement::Verdict,
     planner::Snapshot,
+    scheduling::UnknownFact,
 };
 
 impl<'a> Simulation<'a> {
@@ -61,6 +62,7 @@ impl<'a> Simulation<'a> {
             roll_backs: 0,
             hash: snapshot.history().hash,
             fits,
+            contradicted: Vec::new(),
             filled: BTreeSet::new(),
         };
         let explanation = snapshot.at(now).unscheduled().explain();
@@ -144,6 +146,13 @@ impl<'a> Simulation<'a> {
         self.change(node, |simulated| simulated.pods.push(pod));
     }
 
+    /// Returns what the scheduler said of a pod that waits, if it is asked.
+    fn said_otherwise(&self, name: &Text) -> Option<UnknownFact> {
+        let pod = self.cluster.pod(&self.key_of(name)).filter(|_| self.fits.asks_scheduler())?;
+        let message = pod.problem.as_ref().map(|problem| &problem.unschedulable).filter(|said| !said.is_empty())?;
+        Some(UnknownFact::SaidOtherwise { pod: pod.key(), message: message.clone() })
+    }
+
     /// Schedules the start of pods that are not bound yet, unless something keeps them from it.
     fn load_waits(&mut self, node: &Text) {
         let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
@@ -160,6 +169,7 @@ impl<'a> Simulation<'a> {
             if waits_for.is_none() && is_bound_next {
                 self.filled.insert(node.clone());
                 self.schedule_start(node, &name, false);
+                self.contradicted.extend(self.said_otherwise(&name));
             }
             self.change(node, |simulated| simulated.set_wait(&name, waits_for));
         }

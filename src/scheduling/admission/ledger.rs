@@ -19,6 +19,13 @@ impl<'a> QuotaLedger<'a> {
         Self { admission, used }
     }
 
+    /// The same without the quotas that do not count a pod.
+    pub(crate) fn that_count(mut self, spec: &PodSpec) -> Self {
+        let Self { admission, used } = &mut self;
+        used.retain(|(quota, _)| counts(quota, admission, spec));
+        self
+    }
+
     /// Returns why there is no room for a pod; `None` if there is.
     pub(crate) fn lacking(&self, spec: &PodSpec) -> Option<String> {
         let usage = usage(spec);

@@ -50,6 +50,11 @@ impl AffinityCounts {
         counts
     }
 
+    /// Takes the plugin in again if something counts by now.
+    pub(in super::super) fn ask_again(&mut self) {
+        self.is_skipped &= self.existing.is_empty();
+    }
+
     /// Counts a pod on a node, or one less if `by` is negative.
     pub(in super::super) fn count(&mut self, own: &PodInfo<'_>, pod: &Pod, node: &Node, by: i64) {
         let state = own.state;
