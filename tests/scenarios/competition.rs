@@ -475,6 +475,12 @@ fn during_a_surge_the_ports_of_the_old_pod_count_as_they_are() {
     old["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
     let of = |port| forecasts(&[with_port(port), old.clone(), named_node("n", "1")])["a"].0;
     assert_eq!([of(80), of(90)], [Outcome::Stuck, Outcome::Done]);
+    // The same where the scheduler is not asked.
+    let of = |port| {
+        let manifests = read(&[with_port(port), old.clone(), named_node("n", "1")]);
+        manifests.snapshots().next().unwrap().forecast(&Assumptions::default()).outcome
+    };
+    assert_eq!([of(80), of(90)], [Outcome::Stuck, Outcome::Done]);
 }
 
 #[test]

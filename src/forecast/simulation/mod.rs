@@ -113,13 +113,14 @@ impl Simulation<'_> {
         let template = &self.cluster.daemonset(&self.key).unwrap_or(self.daemonset).template;
         let others = simulated.pods.iter().filter(|pod| pod.name != *name && pod.waits_for.is_none());
         let mut running = others.filter_map(|pod| self.cluster.pod(&self.key_of(&pod.name)));
-        let port = running.clone().find_map(|pod| {
-            // The scheduler is asked about ports, too.
-            if pod.spec.is_some() && self.fits.asks_scheduler() {
-                return None;
-            }
-            let hash = pod.labels.get(HASH_LABEL).unwrap_or_default();
-            shared_port(template, self.cluster.revisions(), hash).filter(|_| !pod.is_terminal())
+        let port = running.clone().filter(|pod| !pod.is_terminal()).find_map(|pod| {
+            let Some(spec) = &pod.spec else {
+                let hash = pod.labels.get(HASH_LABEL).unwrap_or_default();
+                return shared_port(template, self.cluster.revisions(), hash);
+            };
+            let own = template.host_ports();
+            let shared = own.iter().find(|(_, port)| spec.host_ports().any(|other| port.conflicts_with(other)));
+            shared.map(|(_, port)| port.number)
         });
         let is_beside = running.any(|pod| pod.node.is_bound() && !pod.is_terminal());
         if is_beside && self.fits.displaces_own(node) {
