@@ -16,8 +16,10 @@ impl<'a> Snapshot<'a> {
         let admission = PodAdmission::new(self.namespace, objects);
         let default = self.settings.and_then(|settings| settings.project_node_selector.as_ref());
         let is_project = self.namespace.annotations.contains_key(PROJECT_NODE_SELECTOR_ANNOTATION);
+        // Only OpenShift has such an object.
+        let is_open_shift = is_project || objects.has_scheduler_config();
         match default {
-            None if !is_project => admission,
+            None if !is_open_shift => admission,
             default => admission.open_shift(default.map(ToString::to_string).unwrap_or_default()),
         }
     }

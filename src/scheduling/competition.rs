@@ -1,6 +1,6 @@
 //! Pods that come and go beside a new one: they may take its place first, or be what it needs.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
 use foldhash::fast::RandomState;
 use serde::Serialize;
@@ -137,11 +137,11 @@ pub(super) struct Changes<'s> {
 }
 
 impl<'s> Changes<'s> {
-    pub(super) fn coming_to(&self, node: &Text) -> impl Iterator<Item = &'s Pod> {
+    pub(super) fn coming_to(&self, node: &Text) -> impl Iterator<Item = &'s Pod> + Clone {
         self.come.get(node).into_iter().flatten().chain(&self.anywhere).copied()
     }
 
-    pub(super) fn leaving(&self, node: &Text) -> impl Iterator<Item = &'s Pod> {
+    pub(super) fn leaving(&self, node: &Text) -> impl Iterator<Item = &'s Pod> + Clone {
         self.leave.get(node).into_iter().flatten().copied()
     }
 
@@ -164,6 +164,14 @@ impl<'s> Changes<'s> {
         changes.come.remove(node);
         changes
     }
+
+    /// Only those of a node.
+    fn of_node(&self, node: &Text, comes: bool) -> Self {
+        let of = |pods: &ByNode<'s>| pods.get(node).map(|pods| (node.clone(), pods.clone())).into_iter().collect();
+        let (come, anywhere) =
+            if comes { (of(&self.come), self.anywhere.clone()) } else { (ByNode::default(), Vec::new()) };
+        Self { come, anywhere, leave: of(&self.leave) }
+    }
 }
 
 /// Who comes and goes beside pods that are alike.
@@ -184,17 +192,22 @@ struct Rival<'s> {
     changes: Changes<'s>,
     /// The pods that come.
     alike: Option<PodsAlike<'s>>,
+    /// Whether its pods can count on other nodes, too.
+    counts: bool,
     /// The others as if only this rival had come and gone, once that was asked.
     views: Option<Views<'s>>,
 }
 
 impl<'s> Rival<'s> {
-    fn of_daemonset(state: &'s ClusterState<'_>, coming: &'s ComingPods<'_>) -> Self {
+    fn of_daemonset(base: &Incoming<'s>, coming: &'s ComingPods<'_>) -> Self {
+        let state = base.info.state;
+        let mut pods = coming.nodes.values().chain(coming.leaving.values()).flatten().copied().chain([&coming.pod]);
+        let counts = pods.any(|pod| base.counts(pod));
         let come = coming.nodes.keys().map(|node| (node.clone(), vec![&coming.pod])).collect();
         let leave = coming.nodes.iter().chain(&coming.leaving).filter(|(_, pods)| !pods.is_empty());
         let leave = leave.map(|(node, pods)| (node.clone(), pods.clone())).collect();
         let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
-        Self { name, changes: Changes { come, leave, ..Changes::default() }, alike, views: None }
+        Self { name, changes: Changes { come, leave, ..Changes::default() }, alike, counts, views: None }
     }
 
     fn of_pod(base: &Incoming<'s>, pod: &'s Pod) -> Self {
@@ -218,7 +231,16 @@ impl<'s> Rival<'s> {
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
-        Self { name, changes, alike, views: None }
+        Self { name, changes, alike, counts: base.counts(pod), views: None }
+    }
+
+    /// What of its changes makes a difference on a node, to which a pod comes or not.
+    fn changes_for(&self, node: &Text, comes: bool) -> Cow<'_, Changes<'s>> {
+        match (self.counts, comes) {
+            (true, true) => Cow::Borrowed(&self.changes),
+            (true, false) => Cow::Owned(self.changes.without(node)),
+            (false, comes) => Cow::Owned(self.changes.of_node(node, comes)),
+        }
     }
 
     /// Whether its pod may come to a node that others have left.
@@ -246,7 +268,7 @@ impl<'s> Competition<'s> {
         let on_nodes = state.nodes.iter().flat_map(|info| info.pods.iter());
         let terminating = on_nodes.filter(|pod| pod.is_being_deleted());
         let pods = waiting.chain(terminating).filter(|pod| !is_known(pod));
-        let daemonsets = state.coming_beside(daemonset.as_ref()).map(|coming| Rival::of_daemonset(state, coming));
+        let daemonsets = state.coming_beside(daemonset.as_ref()).map(|coming| Rival::of_daemonset(base, coming));
         let rivals: Vec<_> = daemonsets.chain(pods.map(|pod| Rival::of_pod(base, pod))).collect();
         let mut all = Changes::default();
         for rival in &rivals {
@@ -262,26 +284,32 @@ impl<'s> Competition<'s> {
             return Vec::new();
         }
         let gone: Vec<_> = self.all[1].company.others.leaving(node).chain(leave.iter().copied()).collect();
-        let (mut alone, mut every, mut together) = (Vec::new(), Vec::new(), Changes::default());
-        for rival in &mut self.rivals {
-            let changes = if rival.changes.comes_to(node) && !rival.may_come(node, &gone) {
-                rival.changes.without(node)
-            } else {
-                rival.changes.clone()
-            };
-            together.add(&changes);
-            every.push(rival.name.clone());
-            let has_all = changes.comes_to(node) == rival.changes.comes_to(node);
-            let decides = if has_all {
-                can_be(rival.views.get_or_insert_with(|| views(base, &changes)), node, leave, answer)
-            } else {
+        let may_come = |rival: &mut Rival<'s>| !rival.changes.comes_to(node) || rival.may_come(node, &gone);
+        let may_come: Vec<_> = self.rivals.iter_mut().map(may_come).collect();
+        let alone = self.rivals.iter_mut().zip(&may_come).filter_map(|(rival, may_come)| {
+            let decides = if let Cow::Owned(changes) = rival.changes_for(node, *may_come) {
                 can_be(&mut views(base, &changes), node, leave, answer)
+            } else {
+                let Rival { views: known, changes, .. } = rival;
+                can_be(known.get_or_insert_with(|| views(base, changes)), node, leave, answer)
             };
-            if decides {
-                alone.push(rival.name.clone());
-            }
+            decides.then(|| rival.name.clone())
+        });
+        let alone: Vec<_> = alone.collect();
+        if !alone.is_empty() {
+            return alone;
         }
-        if alone.is_empty() && can_be(&mut views(base, &together), node, leave, answer) { every } else { alone }
+        let mut together = Changes::default();
+        for (rival, may_come) in self.rivals.iter().zip(may_come) {
+            together.add(&rival.changes_for(node, may_come));
+        }
+        if !can_be(&mut views(base, &together), node, leave, answer) {
+            return Vec::new();
+        }
+        let matters = |rival: &&Rival<'_>| {
+            rival.counts || rival.changes.comes_to(node) || rival.changes.leaving(node).next().is_some()
+        };
+        self.rivals.iter().filter(matters).map(|rival| rival.name.clone()).collect()
     }
 }
 

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Preemption, SchedulingBlocker, Stage, UnknownFact};
+use super::{Plugin, Preemption, SchedulingBlocker, Stage, UnknownFact};
 use crate::model::{Key, Text};
 
 /// Whether the default scheduler would bind a pod, to which node, and if not, why.
@@ -36,8 +36,8 @@ pub struct Feasibility {
     pub unknown: Vec<UnknownFact>,
     /// Whether the pod would take the place of others, if it fits nowhere. `None` where the scheduler does not try.
     pub preemption: Option<Preemption>,
-    /// The pods for which the scheduler keeps the node free, if that is what refuses it: each plugin alone looks at none of
-    /// them.
+    /// The pods for which the scheduler keeps the node free, if that is what refuses it, or room is lacking for them, too: each
+    /// plugin alone looks at none of them.
     #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
     pub kept_free_for: Vec<Key>,
 }
@@ -111,7 +111,7 @@ impl Feasibility {
         } else if self.verdict == SchedulingVerdict::Fits {
             if self.unknown.is_empty() { Agreement::FitsNow } else { Agreement::NotKnown }
         } else if self.message.as_deref() == Some(message)
-            || self.verdict == SchedulingVerdict::Gated
+            || self.blockers.iter().any(|blocker| blocker.plugin == Plugin::SchedulingGates)
             || self.blockers.first().is_some_and(says) && (self.preempts().is_empty() || !message.contains(NO_VICTIMS))
         {
             Agreement::Same

@@ -216,7 +216,10 @@ impl<'t, 's> Trial<'t, 's> {
     pub(super) fn new(incoming: &'t Incoming<'s>, info: NodeInfo<'s>) -> Self {
         let mut counts = Cow::Borrowed(&incoming.counts);
         if incoming.counts.spread.depends_on_node() {
-            counts.to_mut().spread.count_on(&incoming.info, info);
+            let others = &incoming.company.others;
+            let gone = others.leaving(&info.node.name).filter(|pod| info.pods.holds(pod));
+            let others = others.coming_to(&info.node.name).map(|pod| (pod, 1)).chain(gone.map(|pod| (pod, -1)));
+            counts.to_mut().spread.count_on(&incoming.info, info, &others);
         }
         let mut trial = Self { incoming, node: TrialNode::new(&incoming.info, info), counts };
         let Company { others, leave } = &incoming.company;

@@ -377,6 +377,11 @@ impl SchedulingObjects {
         text.map(|text| text.parse()).transpose()
     }
 
+    /// Whether there is a Scheduler of `config.openshift.io`.
+    pub(crate) fn has_scheduler_config(&self) -> bool {
+        !self.scheduler_configs.is_empty()
+    }
+
     /// Returns the Events about an object, the latest first.
     pub(crate) fn events_about(&self, kind: &str, key: &Key, uid: &Text) -> Vec<&ReportedEvent> {
         let mut events: Vec<_> = self.events.values().filter(|event| event.is_about(kind, key, uid)).collect();

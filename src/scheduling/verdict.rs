@@ -1,6 +1,9 @@
 //! What becomes of a pod: the verdict of a scheduling cycle, with preemption.
 
-use super::{Feasibility, Preemption, SchedulingVerdict, UnknownFact, cycle::Cycle, incoming::Incoming, preemption};
+use super::{
+    Code, Feasibility, Plugin, Preemption, SchedulingBlocker, SchedulingVerdict, UnknownFact, cycle::Cycle,
+    incoming::Incoming, preemption,
+};
 use crate::model::{Pod, Resource};
 
 pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
@@ -56,7 +59,12 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         result.message = message;
         SchedulingVerdict::Unschedulable
     };
-    if let Some(info) = info.filter(|_| !result.would_fit && result.blockers.is_empty()) {
+    // Where only room is lacking, that for them is lacking, too.
+    let is_of_room = |blocker: &SchedulingBlocker| {
+        let is_room = [Plugin::NodeResourcesFit, Plugin::NodePorts].contains(&blocker.plugin);
+        is_room && blocker.code == Code::Unschedulable
+    };
+    if let Some(info) = info.filter(|_| !result.would_fit && result.blockers.iter().all(is_of_room)) {
         let mut pods: Vec<_> = state.nominated_to(&info.node.name, incoming.info.pod).map(Pod::key).collect();
         pods.sort_unstable();
         result.kept_free_for = pods;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use daemonplan::{
-    Cluster, Settings,
+    Cluster, Key, Settings,
     manifest::Manifests,
     model::{Namespace, Node, Pod, PodDisruptionBudget},
-    scheduling::{ClusterState, Plugin, Preemption, RemedyChange, SchedulingObjects},
+    scheduling::{ClusterState, ComingPods, Plugin, Preemption, RemedyChange, SchedulingObjects},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -330,6 +330,35 @@ proptest! {
         prop_assert_eq!(feasibility.would_fit, feasibility.message.is_none());
         let alike = read.state().pods_like(&pod).on(target.clone()).would_fit;
         prop_assert_eq!(feasibility.would_fit, alike);
+    }
+
+    #[test]
+    fn who_is_first_is_said_to_matter_where_it_does(
+        (mut facts, pending, target) in clusters(),
+        mut rival in pods(),
+        node in 0..3_usize,
+    ) {
+        for other in &mut facts.pods {
+            other["metadata"].as_object_mut().unwrap().remove("deletionTimestamp");
+        }
+        let place = format!("node-{}", node % facts.nodes.len());
+        rival["metadata"]["name"] = json!("rival");
+        let (read, pending) = (Read::of(&facts), pod(&pending));
+        let mut after = facts.clone();
+        after.pods.push(rival.clone());
+        after.pods.last_mut().unwrap()["spec"]["nodeName"] = json!(place);
+        let after = Read::of(&after);
+        let rival = pod(&rival);
+        if !read.state().pods_like(&rival).on(place.clone()).would_fit {
+            return Ok(());
+        }
+        let is_bound = |read: &Read| read.state().pods_like(&pending).on(target.clone()).would_fit;
+        let (before, after) = (is_bound(&read), is_bound(&after));
+        let coming = ComingPods::new(Key::new("default", "rival"), rival.clone(), [(place.as_str().into(), Vec::new())]);
+        let state = read.state().with_coming([coming]);
+        let mut alike = state.pods_like(&pending);
+        let said = if before { alike.competitors(target.clone(), &[]) } else { alike.needed(target.clone(), &[]) };
+        prop_assert_eq!(!said.is_empty(), before != after);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use daemonplan::{
     lint::{Lint, lint},
     model::{
         Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, Quantity, ResourceList, ResourceQuota,
-        RuntimeClass,
+        RuntimeClass, SchedulerConfig,
     },
     overhead::DaemonSetFleet,
     scheduling::{ClusterState, SchedulingObjects, UnknownFact},
@@ -216,6 +216,22 @@ fn what_admission_refuses_or_keeps_away_is_found() {
     (given["priorityClassName"], given["priority"]) = (json!("system-node-critical"), json!(7));
     assert_eq!(fix(&given), "remove priority and preemptionPolicy: they come from the class");
     assert!(!with_class(class, requesting("100m")).has(Lint::AdmissionRefuses));
+}
+
+#[test]
+fn on_openshift_a_node_selector_of_the_namespace_that_cannot_be_read_refuses_all_pods() {
+    let admission = |is_open_shift: bool| {
+        let mut cluster = cluster([sized("a", "1")]).with_spec(requesting("100m"));
+        cluster.namespace.annotations =
+            [("scheduler.alpha.kubernetes.io/node-selector", "bad,,=")].into_iter().collect();
+        let mut full = Full::of(cluster, []);
+        if is_open_shift {
+            let config = json!({"metadata": {"name": "cluster"}, "spec": {}});
+            full.objects.add(serde_json::from_value::<SchedulerConfig>(config).unwrap());
+        }
+        full.with(|snapshot| snapshot.explain().admission.unwrap().refusal.map(|refusal| refusal.plugin))
+    };
+    assert_eq!([admission(false), admission(true)], [None, Some("PodNodeSelector")]);
 }
 
 #[test]

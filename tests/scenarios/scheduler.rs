@@ -435,6 +435,10 @@ fn the_pods_for_which_a_node_is_kept_free_are_named_where_they_decide() {
     assert_eq!(kept("100m"), (true, vec![]), "both fit");
     assert_eq!(kept("500m"), (false, vec!["shop/waiting".into()]));
     assert_eq!(kept("1500m"), (false, vec![]), "it fits in no case");
+    let there = pod("there", "600m", on("a"));
+    let full = ClusterState::new(&nodes, [&waiting, &there], [], &objects);
+    let answer = full.feasibility(&pod("new", "500m", naming(&[&["a"]])));
+    assert_eq!((answer.blockers.len(), answer.kept_free_for.len()), (1, 1), "room is lacking for both");
 }
 
 #[test]

@@ -41,11 +41,24 @@ impl SpreadCounts {
         self.0.iter().any(|domains| matches!(domains, Domains::OfNode))
     }
 
-    /// Counts the pods of the node that is looked at, where only these count.
-    pub(in super::super) fn count_on(&mut self, own: &PodInfo<'_>, info: NodeInfo<'_>) {
+    /// Counts the pods of the node that is looked at, where only these count, after others have come and left.
+    pub(in super::super) fn count_on<'p>(
+        &mut self,
+        own: &PodInfo<'_>,
+        info: NodeInfo<'_>,
+        others: &(impl Iterator<Item = (&'p Pod, i64)> + Clone),
+    ) {
         for (domains, constraint) in self.0.iter_mut().zip(&own.spec.topology_spread) {
             if matches!(domains, Domains::OfNode) {
-                *domains = Domains::Of(count(own, constraint, [info]));
+                let mut counted = count(own, constraint, [info]);
+                for pods in counted.values_mut() {
+                    *pods += others
+                        .clone()
+                        .filter(|(pod, _)| is_counted(own, constraint, pod))
+                        .map(|(_, by)| by)
+                        .sum::<i64>();
+                }
+                *domains = Domains::Of(counted);
             }
         }
     }
@@ -102,7 +115,7 @@ pub(in super::super) fn counts_itself(own: &PodInfo<'_>) -> bool {
     over_nodes.any(|constraint| constraint.selector.as_ref().is_some_and(|selector| selector.matches(&own.pod.labels)))
 }
 
-/// Counts the matching pods for each value of the label. Terminating pods do not count, and an empty selector selects none.
+/// Counts the matching pods for each value of the label.
 fn count<'n>(
     own: &PodInfo<'_>,
     constraint: &TopologySpreadConstraint,
@@ -115,17 +128,20 @@ fn count<'n>(
         if !has_all_labels(&own.spec.topology_spread, node) || !counts_node(own, constraint, node) {
             continue;
         }
-        let selector = constraint.selector.as_ref().filter(|selector| !selector.is_empty());
-        let matches = |pod: &&Pod| {
-            pod.namespace == own.pod.namespace
-                && !pod.is_being_deleted()
-                && !is_same(pod, own.pod)
-                && selector.is_some_and(|selector| selector.matches(&pod.labels))
-        };
-        let pods = i64::try_from(info.pods.iter().filter(matches).count()).unwrap_or(i64::MAX);
+        let pods = info.pods.iter().filter(|pod| is_counted(own, constraint, pod));
+        let pods = i64::try_from(pods.count()).unwrap_or(i64::MAX);
         *domains.entry(value.clone()).or_default() += pods;
     }
     domains
+}
+
+/// Whether a pod counts. Terminating pods do not, and an empty selector selects none.
+fn is_counted(own: &PodInfo<'_>, constraint: &TopologySpreadConstraint, pod: &Pod) -> bool {
+    let selector = constraint.selector.as_ref().filter(|selector| !selector.is_empty());
+    pod.namespace == own.pod.namespace
+        && !pod.is_being_deleted()
+        && !is_same(pod, own.pod)
+        && selector.is_some_and(|selector| selector.matches(&pod.labels))
 }
 
 /// Whether a node has the labels of all constraints. Others count for none.

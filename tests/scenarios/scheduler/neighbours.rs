@@ -123,6 +123,21 @@ fn the_pod_that_is_named_is_near_and_meets_the_rule() {
 }
 
 #[test]
+fn the_pod_that_is_named_excludes_others_by_the_label_that_decides() {
+    let nodes = [zoned("a", "x"), zoned("b", "x")];
+    let away = |name: &str, key: &str| {
+        let terms = json!([{"topologyKey": key, "labelSelector": is_web()}]);
+        let anti = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}});
+        pod(name, "1m", json!({"nodeName": "b", "affinity": anti}))
+    };
+    let (by_host, by_zone) = (away("a-by-host", "host"), away("b-by-zone", "zone"));
+    let objects = SchedulingObjects::default();
+    let state = state(&nodes, [&by_host, &by_zone], &objects);
+    let said = "shop/b-by-zone is on a node with the same zone, and its anti-affinity excludes this pod";
+    assert_eq!(state.blockers(&web("new", json!({})), "a")[0].causes[0].explain(), said);
+}
+
+#[test]
 fn only_live_pods_that_leave_level_the_spread() {
     let nodes = [zoned("a", "x"), zoned("b", "y")];
     let there = web("there", on("a"));
