@@ -56,27 +56,31 @@ impl<'a> Snapshot<'a> {
         let is_going = self.daemonset.deleted.is_some();
         let stays = |pod: &Pod| {
             let is_outdated = labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
-            pod.node.is_bound()
-                && !pod.is_being_deleted()
-                && (!is_outdated || self.daemonset.update_strategy == UpdateStrategy::OnDelete)
+            !pod.is_being_deleted() && (!is_outdated || self.daemonset.update_strategy == UpdateStrategy::OnDelete)
         };
-        let verdicts: HashMap<_, _> = self.nodes.iter().map(|node| (&node.name, rules.verdict(node))).collect();
-        let wanted = verdicts.iter().filter(|(_, verdict)| verdict.should_run() && !is_going);
-        let mut coming: HashMap<_, _> = wanted.map(|(node, _)| ((*node).clone(), Vec::new())).collect();
-        let mut leaving = HashMap::<_, Vec<_>>::new();
         // A DaemonSet that is being deleted claims none any more, and its own are deleted with it.
         let is_own =
             |pod: &Pod| claim_pod(self.daemonset, pod).is_claimed() || is_going && controls_pod(self.daemonset, pod);
-        for pod in self.pods.iter().filter(|pod| !pod.is_terminal() && is_own(pod)) {
-            let Some((node, verdict)) = pod.node.name().and_then(|node| verdicts.get_key_value(node)) else { continue };
-            let is_wanted = *verdict == Verdict::Run && !is_going;
-            let may_stay = *verdict != Verdict::Refuse && !is_going && !pod.is_being_deleted();
-            if is_wanted && !stays(pod) {
-                coming.get_mut(*node).filter(|_| pod.node.is_bound()).into_iter().for_each(|leave| leave.push(pod));
-            } else if is_wanted && coming.remove(*node).is_some() || *verdict == Verdict::Keep && may_stay {
+        let mut own = HashMap::<_, Vec<_>>::new();
+        for pod in self.pods.iter().filter(|pod| pod.node.is_bound() && !pod.is_terminal() && is_own(pod)) {
+            own.entry(pod.node.name()).or_default().push(pod);
+        }
+        let (mut coming, mut leaving) = (HashMap::new(), HashMap::new());
+        for node in self.nodes {
+            let mut pods = own.remove(&Some(&node.name)).unwrap_or_default();
+            let staying = pods.iter().position(|pod| stays(pod));
+            match rules.verdict(node) {
+                Verdict::Run if !is_going && staying.is_none() => {
+                    coming.insert(node.name.clone(), pods);
+                    continue;
+                }
                 // Of several pods that are up to date one stays.
-            } else if pod.node.is_bound() {
-                leaving.entry((*node).clone()).or_default().push(pod);
+                Verdict::Run if !is_going => drop(staying.map(|staying| pods.swap_remove(staying))),
+                Verdict::Keep if !is_going => pods.retain(|pod| pod.is_being_deleted()),
+                Verdict::Run | Verdict::Keep | Verdict::Refuse => {}
+            }
+            if !pods.is_empty() {
+                leaving.insert(node.name.clone(), pods);
             }
         }
         Changing { coming, leaving }

@@ -71,7 +71,8 @@ impl NodeFit {
 
     /// Looks at pods of others that come to the node that some pods have left: they may take the room, or be what is lacking.
     fn consider_others<'s>(&mut self, alike: &mut PodsAlike<'s>, name: &Text, leave: &[&'s Pod]) {
-        if if leave.is_empty() { &self.beside } else { &self.alone }.is_none() {
+        let waits = if leave.is_empty() { &self.beside } else { &self.alone };
+        if waits.is_none() {
             let competitors = alike.competitors(name.clone(), leave);
             self.unknown.extend(UnknownFact::of_competitors(name, competitors));
             return;
