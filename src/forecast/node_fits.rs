@@ -27,7 +27,7 @@ pub(super) struct NodeFit {
     pub(super) threat: Option<UnknownFact>,
 }
 
-/// Asks about pods like `new`, and returns the nodes where more is to be said than that they fit.
+/// Asks about pods like `new`. Nodes on which they fit for sure are left out.
 pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: &Pod) -> HashMap<Text, NodeFit> {
     let rules = snapshot.placement_rules();
     let mut own = HashMap::<&Text, Vec<&Pod>>::new();
@@ -103,7 +103,7 @@ fn let_follow<'a>(snapshot: &Snapshot<'a>, mut alike: PodsAlike<'a>, fits: &mut 
             continue;
         }
         let refused_by = alike.refusal_after(node.name.clone(), before).map(|blocker| blocker.plugin);
-        if refused_by.is_none_or(|plugin| [Plugin::PodTopologySpread, Plugin::InterPodAffinity].contains(&plugin)) {
+        if refused_by.is_none_or(Plugin::counts_pods) {
             let values: Vec<_> = alike.topology_keys().map(|key| node.labels.get_text(key).cloned()).collect();
             groups.entry(values).or_default().push((&node.name, before, leave));
         } else if fit.is_none_or(|fit| fit.alone.is_none()) {

@@ -118,31 +118,27 @@ impl<'f> Overhead<'f> {
         let (mut bound, mut pending) = (Vec::<Pod>::new(), Vec::new());
         // Those that are refused are asked again as long as others are bound.
         loop {
-            let (before, mut waiting) = (bound.len(), Vec::new());
+            let before = bound.len();
             pending.clear();
-            for member in members {
+            members.retain(|member| {
                 let mut pod = member.pod.clone();
                 pod.node = PodNode::Intended(self.node.name.clone());
                 let is_asked = !member.pod.node.is_bound() && (!is_plain || member.has_rules);
-                let reasons: Vec<_> = if is_asked {
-                    let state = ClusterState::new([self.node], &bound, [], &objects);
-                    let blockers = state.blockers(&pod, &self.node.name);
-                    blockers.iter().flat_map(SchedulingBlocker::reasons).collect()
+                let state = is_asked.then(|| ClusterState::new([self.node], &bound, [], &objects));
+                let blockers = state.map(|state| state.blockers(&pod, &self.node.name)).unwrap_or_default();
+                let is_refused = !blockers.is_empty();
+                if is_refused {
+                    let reasons = blockers.iter().flat_map(SchedulingBlocker::reasons).collect();
+                    pending.push(PendingDaemonSet { daemon_set: member.key.clone(), reasons });
                 } else {
-                    Vec::new()
-                };
-                if reasons.is_empty() {
                     pod.node = PodNode::Bound(self.node.name.clone());
                     bound.push(pod);
-                } else {
-                    pending.push(PendingDaemonSet { daemon_set: member.key.clone(), reasons });
-                    waiting.push(member);
                 }
-            }
-            if waiting.is_empty() || bound.len() == before {
+                is_refused
+            });
+            if members.is_empty() || bound.len() == before {
                 break;
             }
-            members = waiting;
         }
         pending.sort_by(|a, b| a.daemon_set.cmp(&b.daemon_set));
         pending

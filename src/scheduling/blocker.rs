@@ -331,6 +331,11 @@ pub enum Cause {
 }
 
 impl Plugin {
+    /// Whether the plugin counts pods on several nodes, so that pods that come elsewhere can change its answer.
+    pub(crate) fn counts_pods(self) -> bool {
+        matches!(self, Self::PodTopologySpread | Self::InterPodAffinity)
+    }
+
     /// Returns the name in the scheduler's configuration and messages.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -2,22 +2,19 @@
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
-use foldhash::fast::RandomState;
 use serde::Serialize;
 
 #[cfg(feature = "forecast")]
 use super::QuotaLedger;
 use super::{
     ClusterState, Plugin, PodsAlike, as_text,
+    company::{ByNode, Changes, Company},
     incoming::Incoming,
     load::{daemonset_of, is_same, priority},
     pod_info::PodInfo,
     verdict::feasibility,
 };
 use crate::model::{Key, Pod, PodSpec, Resource, Text};
-
-/// Pods by their nodes.
-type ByNode<'a> = HashMap<Text, Vec<&'a Pod>, RandomState>;
 
 /// What a DaemonSet is about to do: the pods that it creates, and those that it deletes. They compete with the new pods of other
 /// DaemonSets.
@@ -118,62 +115,6 @@ impl fmt::Display for Competitor {
     }
 }
 
-/// The pods that have come and gone, while one is tried on a node.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Company<'s> {
-    /// Those of others, which count already where pods are counted.
-    pub(super) others: Arc<Changes<'s>>,
-    /// The pods that leave the node for the one that is tried.
-    pub(super) leave: Vec<&'s Pod>,
-}
-
-/// Pods that come and go.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Changes<'s> {
-    come: ByNode<'s>,
-    /// Pods that come to any node, and are counted on none.
-    anywhere: Vec<&'s Pod>,
-    leave: ByNode<'s>,
-}
-
-impl<'s> Changes<'s> {
-    pub(super) fn coming_to(&self, node: &Text) -> impl Iterator<Item = &'s Pod> + Clone {
-        self.come.get(node).into_iter().flatten().chain(&self.anywhere).copied()
-    }
-
-    pub(super) fn leaving(&self, node: &Text) -> impl Iterator<Item = &'s Pod> + Clone {
-        self.leave.get(node).into_iter().flatten().copied()
-    }
-
-    fn comes_to(&self, node: &Text) -> bool {
-        self.coming_to(node).next().is_some()
-    }
-
-    fn add(&mut self, other: &Self) {
-        for (sum, more) in [(&mut self.come, &other.come), (&mut self.leave, &other.leave)] {
-            for (node, pods) in more {
-                sum.entry(node.clone()).or_default().extend(pods);
-            }
-        }
-        self.anywhere.extend(&other.anywhere);
-    }
-
-    /// The same, but that nothing comes to a node.
-    fn without(&self, node: &Text) -> Self {
-        let mut changes = Self { anywhere: Vec::new(), ..self.clone() };
-        changes.come.remove(node);
-        changes
-    }
-
-    /// Only those of a node.
-    fn of_node(&self, node: &Text, comes: bool) -> Self {
-        let of = |pods: &ByNode<'s>| pods.get(node).map(|pods| (node.clone(), pods.clone())).into_iter().collect();
-        let (come, anywhere) =
-            if comes { (of(&self.come), self.anywhere.clone()) } else { (ByNode::default(), Vec::new()) };
-        Self { come, anywhere, leave: of(&self.leave) }
-    }
-}
-
 /// Who comes and goes beside pods that are alike.
 #[derive(Debug)]
 pub(super) struct Competition<'s> {
@@ -248,10 +189,9 @@ impl<'s> Rival<'s> {
         let Some(alike) = &mut self.alike else { return false };
         let gone: Vec<_> = self.changes.leaving(node).chain(gone.iter().copied()).collect();
         // What counts pods can change.
-        alike.refusal_after(node.clone(), &gone).is_none_or(|refusal| {
-            [Plugin::PodTopologySpread, Plugin::InterPodAffinity].contains(&refusal.plugin)
-                || !alike.on(node.clone()).preempts().is_empty()
-        })
+        alike
+            .refusal_after(node.clone(), &gone)
+            .is_none_or(|refusal| refusal.plugin.counts_pods() || !alike.on(node.clone()).preempts().is_empty())
     }
 }
 
@@ -354,7 +294,7 @@ impl<'s> PodsAlike<'s> {
     }
 
     /// Returns who must come or go first, so that such a pod is bound to a node that some pods have left, where it is refused now:
-    /// for its pod affinity, or because others leave. Empty if nobody helps.
+    /// for its pod affinity, or because others leave. Empty if that changes nothing.
     ///
     /// ```
     /// use daemonplan::{Key, model::{Node, Pod}};

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use super::{
     Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
     cluster_state::NodeInfo,
-    competition::Company,
+    company::Company,
     load::assigned,
     plugins::{
         self,

@@ -12,6 +12,7 @@ mod alike;
 mod amounts;
 mod blocker;
 mod cluster_state;
+mod company;
 mod competition;
 mod cycle;
 mod feasibility;

@@ -204,13 +204,12 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
         }
     }
     // What helps with more changes than another needs is no remedy of its own.
-    let is_needed = |own: &SchedulingRemedy| {
-        !remedies.iter().any(|other| {
-            other.changes.len() < own.changes.len() && other.changes.iter().all(|change| own.changes.contains(change))
-        })
-    };
-    let needed = remedies.iter().map(is_needed).collect::<Vec<_>>();
-    remedies.into_iter().zip(needed).filter_map(|(own, is_needed)| is_needed.then_some(own)).collect()
+    let all = remedies.clone();
+    remedies.retain(|own| {
+        let is_part = |other: &SchedulingRemedy| other.changes.iter().all(|change| own.changes.contains(change));
+        !all.iter().any(|other| other.changes.len() < own.changes.len() && is_part(other))
+    });
+    remedies
 }
 
 /// The changes against what pods that leave do not change; `None` if there are none.

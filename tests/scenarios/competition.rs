@@ -260,7 +260,7 @@ fn pods_that_need_those_of_another_new_daemonset_are_not_stuck() {
     };
     let of = |needed| forecasts(&[daemonset("a", "1m", near(needed)), daemonset("base", "1m", none()), node("n", "1")]);
     let unknown = "when its pod fits on node n, which depends on the pods of DaemonSet prod/base";
-    assert_eq!((&of("base")["a"], of("nobody")["a"].0), (&waits(unknown), Outcome::Stuck));
+    assert_eq!((&of("base")["a"], of("missing")["a"].0), (&waits(unknown), Outcome::Stuck));
 }
 
 #[test]
@@ -530,5 +530,5 @@ fn on_a_new_node_pods_are_asked_about_again_once_others_are_bound() {
         let new: Node = serde_json::from_value(named_node("n", "1")).unwrap();
         fleet.overhead(&new).pending().len()
     };
-    assert_eq!((fleet("b"), fleet("nobody")), (0, 1));
+    assert_eq!((fleet("b"), fleet("missing")), (0, 1));
 }

@@ -18,7 +18,7 @@ use crate::forecast::{
 };
 use crate::{
     adoption::{
-        ports::shared_port,
+        ports::{port_among, shared_port},
         revision_match::{RevisionLabels, RevisionMatch},
     },
     cluster::Cluster,
@@ -114,13 +114,11 @@ impl Simulation<'_> {
         let others = simulated.pods.iter().filter(|pod| pod.name != *name && pod.waits_for.is_none());
         let mut running = others.filter_map(|pod| self.cluster.pod(&self.key_of(&pod.name)));
         let port = running.clone().filter(|pod| !pod.is_terminal()).find_map(|pod| {
-            let Some(spec) = &pod.spec else {
-                let hash = pod.labels.get(HASH_LABEL).unwrap_or_default();
-                return shared_port(template, self.cluster.revisions(), hash);
-            };
-            let own = template.host_ports();
-            let shared = own.iter().find(|(_, port)| spec.host_ports().any(|other| port.conflicts_with(other)));
-            shared.map(|(_, port)| port.number)
+            if let Some(spec) = &pod.spec {
+                return port_among(template, spec.host_ports());
+            }
+            let hash = pod.labels.get(HASH_LABEL).unwrap_or_default();
+            shared_port(template, self.cluster.revisions(), hash)
         });
         let is_beside = running.any(|pod| pod.node.is_bound() && !pod.is_terminal());
         if is_beside && self.fits.displaces_own(node) {

@@ -172,6 +172,6 @@ fn nodes_without_the_labels_of_all_constraints_do_not_count() {
         state.pods_like(&new).on("a").would_fit
     };
     assert!(!fits(json!([spread("zone", is_web())])), "the other zone has none");
-    let host = spread("host", json!({"matchLabels": {"app": "nobody"}}));
+    let host = spread("host", json!({"matchLabels": {"app": "missing"}}));
     assert!(fits(json!([spread("zone", is_web()), host])), "the other zone does not count");
 }
