@@ -46,9 +46,21 @@ impl Amounts {
 
     /// Iterates over the resources with an amount other than 0: cpu, memory and ephemeral storage first.
     pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
-        let fixed = [(CPU, self.milli_cpu), (MEMORY, self.memory), (EPHEMERAL_STORAGE, self.ephemeral_storage)];
-        let others = self.scalar.iter().map(|(resource, amount)| (resource.as_str(), *amount));
-        fixed.into_iter().chain(others).filter(|(_, amount)| *amount != 0)
+        self.beside([]).map(|(resource, amount, [])| (resource, amount))
+    }
+
+    /// Iterates over the resources with an amount other than 0, each with what others have of it.
+    pub(super) fn beside<const N: usize>(&self, others: [&Self; N]) -> impl Iterator<Item = (&str, i64, [i64; N])> {
+        let fixed = [
+            (CPU, self.milli_cpu, others.map(|other| other.milli_cpu)),
+            (MEMORY, self.memory, others.map(|other| other.memory)),
+            (EPHEMERAL_STORAGE, self.ephemeral_storage, others.map(|other| other.ephemeral_storage)),
+        ];
+        let scalar = self.scalar.iter().map(move |(resource, amount)| {
+            let others = others.map(|other| other.scalar.get(resource).copied().unwrap_or_default());
+            (resource.as_str(), *amount, others)
+        });
+        fixed.into_iter().chain(scalar).filter(|(_, amount, _)| *amount != 0)
     }
 
     /// Adds the amounts of `other`. Sums beyond 64 bits wrap around, as in the scheduler.

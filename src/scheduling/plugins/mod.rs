@@ -108,8 +108,7 @@ pub(super) fn check_resources(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Op
         causes.push(Cause::TooManyPods { pods, allowed });
     }
     let mut code = Code::Unschedulable;
-    for (resource, requested) in own.requests.iter() {
-        let (used, allocatable) = (node.requested.get(resource), allocatable.amounts.get(resource));
+    for (resource, requested, [used, allocatable]) in own.requests.beside([&node.requested, &allocatable.amounts]) {
         if requested > 0 && requested > allocatable.saturating_sub(used) {
             causes.push(Cause::Insufficient { resource: resource.into(), requested, used, allocatable });
             if requested > allocatable {
