@@ -12,8 +12,9 @@ use clap::Args;
 use daemonplan::{
     Kind, MissingFact,
     manifest::Manifests,
-    model::Taint,
-    overhead::{DaemonSetFleet, Overhead, PendingDaemonSet},
+    model::{Taint, Text},
+    overhead::{DaemonSetFleet, Overhead, PendingDaemonSet, Refusal},
+    placement::PlacementReason,
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -95,6 +96,7 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
         print_error(problem);
     }
     let overheads: Vec<_> = nodes.iter().map(|node| (&node.name, fleet.overhead(node))).collect();
+    propose_startup_taints(&overheads);
     let reported = overheads.iter().map(|(_, overhead)| Reported { overhead, rests_on: &rests_on });
     let report = || IndexMap::from([("overheads", reported.clone().collect::<Vec<_>>())]);
     let mut out = output::stdout();
@@ -108,6 +110,21 @@ pub(super) fn run(args: &OverheadArgs) -> Result<ExitCode, Failure> {
     Ok(if is_complete && rests_on.is_empty() { facts.exit_code() } else { ExitCode::FAILURE })
 }
 
+/// Proposes to leave taints out that keep DaemonSets off new nodes, probably only at first.
+fn propose_startup_taints(overheads: &[(&Text, Overhead<'_>)]) {
+    let refused = overheads.iter().flat_map(|(_, overhead)| overhead.refused());
+    let taints = refused.filter_map(|(_, refusal)| match refusal {
+        Refusal::NotPlaced(PlacementReason::Taint { taint, .. }) if taint.is_of_startup() => Some(taint),
+        _ => None,
+    });
+    for taint in taints.collect::<BTreeSet<_>>() {
+        let taint = escape_control(taint);
+        note(format_args!(
+            "{taint} keeps DaemonSets off: if nodes lose it once they have started, --startup-taint {taint}"
+        ));
+    }
+}
+
 /// An overhead, and what the input lacks and is taken to be absent.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,7 +135,7 @@ struct Reported<'o> {
     rests_on: &'o [MissingFact],
 }
 
-fn write(out: &mut impl Write, overheads: &[(&daemonplan::model::Text, Overhead<'_>)], all: bool) -> io::Result<()> {
+fn write(out: &mut impl Write, overheads: &[(&Text, Overhead<'_>)], all: bool) -> io::Result<()> {
     for (number, (node, overhead)) in overheads.iter().enumerate() {
         if number > 0 {
             writeln!(out)?;

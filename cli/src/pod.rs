@@ -9,7 +9,7 @@ use std::{
 use daemonplan::{
     Key, Resource, Snapshot,
     explain::SchedulingExplanation,
-    model::{ControllerRef, Pod, PodPhase, ReportedEvent, ResourceList, Text},
+    model::{ControllerRef, Node, Pod, PodNode, PodPhase, ReportedEvent, ResourceList, Text},
     scheduling::{Agreement, ClusterState, Feasibility, SchedulingVerdict, UnknownFact},
 };
 use jiff::Timestamp;
@@ -56,6 +56,8 @@ struct ExplainedPod<'p> {
     scheduling: &'p SchedulingExplanation,
     /// Why its DaemonSet deletes it next.
     deletion: Option<String>,
+    /// Whether it is a daemon pod on a virtual node.
+    is_on_virtual_node: bool,
     /// The namespace of all pods of the input, where that may be why the scheduler knew more.
     only_namespace: Option<&'p Text>,
 }
@@ -90,7 +92,12 @@ pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitC
     };
     let deletion = owner.and_then(|snapshot| deletion_of(pod, &snapshot));
     let only_namespace = facts.only_namespace_of_pods().filter(|_| scheduling.agreement == Some(Agreement::FitsNow));
-    let explained = ExplainedPod { pod, state: &state, scheduling: &scheduling, deletion, only_namespace };
+    let is_own = |node: &&Node| pod.node.name() == Some(&node.name);
+    let is_of_daemonset = pod.controller.as_ref().is_some_and(|owner| owner.kind == "DaemonSet");
+    let is_on_virtual_node = (is_of_daemonset || matches!(pod.node, PodNode::Intended(_)))
+        && facts.manifests.nodes().iter().find(is_own).is_some_and(Node::is_virtual);
+    let explained =
+        ExplainedPod { pod, state: &state, scheduling: &scheduling, deletion, is_on_virtual_node, only_namespace };
     match format {
         Format::Text => write(&mut output::text(), &explained),
         Format::Json => output::write_json(&mut output::stdout(), &report(&explained)),
@@ -158,7 +165,7 @@ fn report<'p>(explained: &'p ExplainedPod<'p>) -> PodReport<'p> {
 }
 
 fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
-    let ExplainedPod { pod, state, scheduling, deletion, only_namespace } = explained;
+    let ExplainedPod { pod, state, scheduling, deletion, is_on_virtual_node, only_namespace } = explained;
     let feasibility = &scheduling.feasibility;
     let key = pod.key();
     let place = match pod.node.name() {
@@ -214,6 +221,9 @@ fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
     }
     if let Some(node) = pod.node.name().filter(|node| state.knows_nodes() && !state.has_node(node)) {
         writeln!(out, "  {WARN}! node {} does not exist{WARN:#}", escape_control(node))?;
+    }
+    if *is_on_virtual_node {
+        writeln!(out, "  {WARN}! the node is virtual: daemon pods do not run there{WARN:#}")?;
     }
     if let Some(reason) = deletion {
         writeln!(out, "  deleted next: {}", escape_control(reason))?;

@@ -86,6 +86,7 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub struct NodeExplanation {
     /// The node's name.
     pub node: Text,
@@ -93,10 +94,13 @@ pub struct NodeExplanation {
     pub exists: bool,
     /// Whether a pod should run here, and whether an existing pod may stay.
     pub verdict: Verdict,
+    /// Whether the node is [virtual](crate::model::Node::is_virtual), so that the DaemonSet's pods do not run there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_virtual: bool,
     /// Every placement rule, in the order of evaluation.
     pub checks: Vec<PlacementCheck>,
     /// The changes that together would bring a pod to the node. Empty if a pod should run there, or if no change of the
-    /// node would help.
+    /// node would help, as on virtual nodes.
     pub remedies: Vec<Remedy>,
     /// The DaemonSet's pods on the node; the first one counts for the status.
     pub pods: Vec<PodExplanation>,
@@ -112,6 +116,9 @@ pub struct NodeExplanation {
     /// Why a pod is created here next.
     #[serde(serialize_with = "as_text")]
     pub creation: Option<CreateReason>,
+    /// Whether admission refuses that pod, by the [scheduling facts](Snapshot::scheduling).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_refused: bool,
     /// What the default scheduler would make of that pod; `None` without [scheduling facts](Snapshot::scheduling).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_pod: Option<SchedulingExplanation>,

@@ -106,7 +106,7 @@ impl SchedulingExplanation {
         }
         let pod = Pod { spec: new.spec.clone(), ..pod.clone() };
         let mut explanation = Self::new(state, &pod);
-        explanation.feasibility.unknown.push(UnknownFact::OwnSpec);
+        explanation.feasibility.unknown.push(UnknownFact::SpecByTemplate);
         explanation.agreement =
             said(&pod, &explanation.events).map(|(said, _)| explanation.feasibility.agreement(said));
         explanation
@@ -181,7 +181,10 @@ impl Snapshot<'_> {
         let daemonset = self.daemonset;
         let events = state.objects().events_about("DaemonSet", &daemonset.key(), &daemonset.uid);
         explanation.events = events.into_iter().cloned().collect();
-        let is_admitted = refusal.as_ref().is_none_or(AdmissionRefusal::is_of_room);
+        let (is_refused, is_admitted) = (refusal.is_some(), refusal.as_ref().is_none_or(AdmissionRefusal::is_of_room));
+        for node in &mut explanation.nodes {
+            node.is_refused = is_refused && node.creation.is_some();
+        }
         explanation.admission = Some(AdmissionExplanation { changes, refusal, quotas, unknown });
         if self.missing.contains(MissingFact::Pods) || self.missing.contains(MissingFact::Nodes) {
             return;

@@ -9,6 +9,7 @@ use crate::explain::{
 use crate::{
     model::{Taint, well_known::UNREACHABLE_TAINT},
     placement::Verdict,
+    plan::CreateReason,
     scheduling::Agreement,
     util::duration::words,
 };
@@ -43,8 +44,8 @@ impl fmt::Display for NodeExplanation {
                     write!(f, "; misscheduled: {what}: {failure}")?;
                 }
                 if let Some(creation) = self.creation {
-                    write!(f, "; a pod is created next: {creation}")?;
-                    write_new_pod(f, self.new_pod.as_ref())?;
+                    f.write_str("; ")?;
+                    self.write_creation(f, creation)?;
                 }
             }
             (true, Some(failure)) => {
@@ -58,15 +59,15 @@ impl fmt::Display for NodeExplanation {
                 }
             }
             (true, None) => match self.creation {
-                Some(creation) => {
-                    write!(f, "a pod is created next: {creation}")?;
-                    write_new_pod(f, self.new_pod.as_ref())?;
-                }
+                Some(creation) => self.write_creation(f, creation)?,
                 None if !self.is_managed => f.write_str("no pod, and none is created")?,
                 None if !self.pods_are_known => f.write_str("a pod should run here; whether one does is not known")?,
                 None if self.backoff.is_some() => f.write_str("no pod: the API server refused to create one")?,
                 None => f.write_str("no pod yet; one should run here")?,
             },
+        }
+        if self.is_virtual {
+            f.write_str("; the node is virtual: daemon pods do not run there")?;
         }
         for pod in &self.ended_pods {
             write!(f, "; pod {pod} has ended and does not count, though its deletion is not over: see its finalizers")?;
@@ -104,16 +105,22 @@ fn write_scheduling(f: &mut fmt::Formatter<'_>, scheduling: &SchedulingExplanati
     }
 }
 
-/// Says what becomes of the pod that is created next, unless it fits.
-fn write_new_pod(f: &mut fmt::Formatter<'_>, new: Option<&SchedulingExplanation>) -> fmt::Result {
-    let Some(new) = new else { return Ok(()) };
-    let victims = new.feasibility.preempts().len();
-    if new.is_refused() {
-        write!(f, "; it would stay Pending: {}", new.reasons())
-    } else if victims > 0 {
-        write!(f, "; it would take the place of {victims} pod{}", if victims == 1 { "" } else { "s" })
-    } else {
-        Ok(())
+impl NodeExplanation {
+    /// Says what becomes of the pod that is created next, unless it fits.
+    fn write_creation(&self, f: &mut fmt::Formatter<'_>, reason: CreateReason) -> fmt::Result {
+        if self.is_refused {
+            return write!(f, "a pod is wanted next: {reason}; admission refuses it");
+        }
+        write!(f, "a pod is created next: {reason}")?;
+        let Some(new) = &self.new_pod else { return Ok(()) };
+        let victims = new.feasibility.preempts().len();
+        if new.is_refused() {
+            write!(f, "; it would stay Pending: {}", new.reasons())
+        } else if victims > 0 {
+            write!(f, "; it would take the place of {victims} pod{}", if victims == 1 { "" } else { "s" })
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Finds dangerous configurations of DaemonSets before they do harm.
 
 mod builder;
+mod fleet;
 mod manifest;
 mod nodes;
 mod pods;
@@ -227,6 +228,8 @@ lints! {
     RunsOtherImage, Warning, "runs-other-image", "Pods that count as up to date run other images.";
     /// A pod requests more than a whole node has on which the DaemonSet wants one: it stays Pending there for ever.
     NeverFits, Error, "never-fits", "A pod requests more than a node has.";
+    /// The DaemonSets that should run on a node request more together than it has: pods stay Pending there.
+    DoNotFitTogether, Error, "do-not-fit-together", "DaemonSets together request more than a node has.";
     /// The update surges, and two pods request more than a whole node has: it never ends.
     SurgeNeverFits, Error, "surge-never-fits", "Two pods do not fit on a node, and the update surges.";
     /// An admission plugin refuses the pods: none is created.
@@ -279,6 +282,7 @@ pub fn lint_selected(snapshots: &[Snapshot<'_>], is_selected: impl Fn(&Snapshot<
     let selected = || snapshots.iter().filter(|snapshot| is_selected(snapshot));
     let mut findings: Vec<_> = selected().flat_map(rules::check).collect();
     findings.extend(ports::check(snapshots, &is_selected));
+    findings.extend(fleet::check(snapshots, &is_selected));
     let mut namespaces: BTreeMap<&Text, Vec<&Snapshot<'_>>> =
         selected().map(|snapshot| (&snapshot.daemonset.namespace, Vec::new())).collect();
     for snapshot in snapshots {

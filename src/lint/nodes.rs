@@ -1,6 +1,6 @@
 //! The nodes that a DaemonSet is wanted on, though its pods hardly work there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     Finding, Lint,
@@ -12,8 +12,6 @@ use crate::{
     planner::Snapshot,
 };
 
-/// Labels of virtual nodes: those of Fargate and of the virtual kubelet.
-const VIRTUAL: [(&str, &str); 2] = [("eks.amazonaws.com/compute-type", "fargate"), ("type", "virtual-kubelet")];
 /// Label of the operating system of a node.
 const OS: &str = "kubernetes.io/os";
 
@@ -28,18 +26,26 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
 }
 
 fn virtual_nodes(snapshot: &Snapshot<'_>, nodes: &[&Node]) -> Option<Finding> {
-    let label = |node: &Node| VIRTUAL.into_iter().find(|(key, value)| node.labels.get(key) == Some(*value));
-    let found_nodes: Vec<_> = nodes.iter().filter_map(|node| Some((node.name.clone(), label(node)?))).collect();
-    let (key, value) = found_nodes.first()?.1;
-    let names: Vec<_> = found_nodes.into_iter().map(|(name, _)| name).collect();
+    let nodes: Vec<_> = nodes.iter().filter(|node| node.is_virtual()).collect();
+    let labels: BTreeSet<_> = nodes.iter().filter_map(|node| node.virtual_label()).collect();
+    // Nodes without a label can only be kept out by their taints.
+    let unlabelled = nodes.iter().filter(|node| node.virtual_label().is_none());
+    let taints: BTreeSet<_> = unlabelled.filter_map(|node| node.virtual_taint()).collect();
+    let exclude =
+        labels.iter().map(|(key, value)| format!("exclude them with a required node affinity: {key} NotIn [{value}]"));
+    let tolerate = taints.iter().map(|taint| format!("do not tolerate the taint {taint}"));
+    let fix: Vec<_> = exclude.chain(tolerate).collect();
+    if fix.is_empty() {
+        return None;
+    }
+    let names: Vec<_> = nodes.iter().map(|node| node.name.clone()).collect();
     let finding = found(snapshot, Lint::VirtualNodes, "spec.template.spec");
     let message = format!(
         "wanted on {} ({}): a virtual node runs no daemon pods, so that they stay pending",
         count(names.len(), "virtual node"),
         first_few(&names)
     );
-    let fix = format!("exclude them with a required node affinity: {key} NotIn [{value}]");
-    Some(finding.with_message(message).with_fix(fix).on_nodes(names))
+    Some(finding.with_message(message).with_fix(fix.join(", and ")).on_nodes(names))
 }
 
 fn operating_systems(snapshot: &Snapshot<'_>, nodes: &[&Node], proven: &[&Node]) -> Option<Finding> {

@@ -54,7 +54,35 @@ impl Node {
             allocatable: None,
         }
     }
+
+    /// Whether a kubelet of its own is lacking, so that no daemon pods run there: nodes of
+    /// [Fargate](https://docs.aws.amazon.com/eks/latest/userguide/fargate.html) and of the
+    /// [virtual kubelet](https://virtual-kubelet.io/docs/architecture/), known by the labels or taints that both set.
+    ///
+    /// ```
+    /// use daemonplan::model::{Labels, Node};
+    /// let mut node = Node::new("virtual-node-aci");
+    /// node.labels = Labels::from_iter([("type", "virtual-kubelet")]);
+    /// assert!(node.is_virtual());
+    /// ```
+    pub fn is_virtual(&self) -> bool {
+        self.virtual_label().is_some() || self.virtual_taint().is_some()
+    }
+
+    /// Returns the label by which a virtual node is known.
+    pub(crate) fn virtual_label(&self) -> Option<(&'static str, &'static str)> {
+        VIRTUAL_LABELS.into_iter().find(|(key, value)| self.labels.get(key) == Some(*value))
+    }
+
+    /// Returns the taint by which a virtual node is known.
+    pub(crate) fn virtual_taint(&self) -> Option<&Taint> {
+        let is_label = |taint: &Taint| VIRTUAL_LABELS.contains(&(taint.key.as_str(), taint.value.as_str()));
+        self.taints.iter().find(|taint| taint.key == VIRTUAL_TAINT || is_label(taint))
+    }
 }
+
+const VIRTUAL_LABELS: [(&str, &str); 2] = [("eks.amazonaws.com/compute-type", "fargate"), ("type", "virtual-kubelet")];
+const VIRTUAL_TAINT: &str = "virtual-kubelet.io/provider";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

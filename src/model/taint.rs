@@ -148,6 +148,22 @@ impl Taint {
         self.stops_pods() || self.is_cordon()
     }
 
+    /// Whether nodes mostly have the taint only while they start: its key says that the node or an agent is not ready yet, or marks
+    /// it as a startup taint of the Cluster Autoscaler.
+    /// <https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md>
+    ///
+    /// ```
+    /// use daemonplan::model::{Taint, TaintEffect};
+    /// let is_of_startup = |key| Taint::new(key, "", TaintEffect::NoSchedule).is_of_startup();
+    /// assert!(is_of_startup("node.cilium.io/agent-not-ready") && !is_of_startup("dedicated"));
+    /// ```
+    pub fn is_of_startup(&self) -> bool {
+        const MARKS: [&str; 2] =
+            ["startup-taint.cluster-autoscaler.kubernetes.io/", "ignore-taint.cluster-autoscaler.kubernetes.io/"];
+        const STATES: [&str; 3] = ["not-ready", "uninitialized", "unregistered"];
+        MARKS.iter().any(|mark| self.key.starts_with(mark)) || STATES.iter().any(|state| self.key.ends_with(state))
+    }
+
     /// Whether the taint reports that the node is cordoned.
     pub(crate) fn is_cordon(&self) -> bool {
         self.key == UNSCHEDULABLE_TAINT

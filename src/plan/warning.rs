@@ -251,7 +251,7 @@ impl fmt::Display for Warning {
                 write!(f, "term {} of the required node affinity matches no node: {error}", term + 1)
             }
             Self::InvalidNodeSelector { source, text, error } => {
-                write!(f, "the namespace's {source} is ignored, {text:?} does not parse: {error}")
+                write!(f, "the controller ignores the namespace's {source}: {text:?} does not parse: {error}")
             }
             Self::InvalidPolicy { error } => write!(f, "updates are paused: {error}"),
             Self::HistoryNotGiven => f.write_str(

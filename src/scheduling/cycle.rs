@@ -8,8 +8,9 @@ use super::{
     Plugin, SchedulingBlocker,
     cluster_state::NodeInfo,
     incoming::{Incoming, Trial},
+    load::is_same,
 };
-use crate::model::Text;
+use crate::model::{Pod, Text};
 
 /// What the scheduler found for each node.
 pub(super) struct Cycle<'s> {
@@ -79,8 +80,14 @@ pub(super) fn histogram(nodes: usize, counts: BTreeMap<String, usize>) -> String
 
 /// Returns why a node is refused. The pod must fit with the pods for which the node is kept free, and without them.
 pub(super) fn refusal(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
-    let incoming = trial.incoming;
-    let mut nominated = incoming.info.state.nominated_to(&trial.node.info.node.name, incoming.info.pod).peekable();
+    refusal_without(trial, &[])
+}
+
+/// Returns why a node is refused after some pods have gone, for which it may have been kept free.
+pub(super) fn refusal_without(trial: &Trial<'_, '_>, gone: &[&Pod]) -> Option<SchedulingBlocker> {
+    let Incoming { info: own, .. } = trial.incoming;
+    let nominated = own.state.nominated_to(&trial.node.info.node.name, own.pod);
+    let mut nominated = nominated.filter(|pod| !gone.iter().any(|gone| is_same(gone, pod))).peekable();
     if nominated.peek().is_some() {
         let mut full = trial.clone();
         nominated.for_each(|pod| full.add(pod));

@@ -195,10 +195,22 @@ impl<'s> Incoming<'s> {
 
     /// Asks every plugin on its own about a node; if there is none, those that refuse all nodes.
     pub(super) fn blockers(&self, node: Option<NodeInfo<'s>>) -> Vec<SchedulingBlocker> {
-        let trial = node.map(|info| Trial::new(self, info));
+        self.blockers_of(node.map(|info| Trial::new(self, info)).as_ref())
+    }
+
+    /// Asks every plugin about a node to which others come as well.
+    pub(super) fn blockers_with(&self, info: NodeInfo<'s>, others: &[&'s Pod]) -> Vec<SchedulingBlocker> {
+        let mut trial = Trial::new(self, info);
+        for pod in others {
+            trial.add(pod);
+        }
+        self.blockers_of(Some(&trial))
+    }
+
+    fn blockers_of(&self, trial: Option<&Trial<'_, 's>>) -> Vec<SchedulingBlocker> {
         let filter = |plugin: Plugin| {
             let refusal = self.refusals.iter().find(|blocker| blocker.plugin == plugin);
-            refusal.cloned().or_else(|| trial.as_ref()?.check(plugin))
+            refusal.cloned().or_else(|| trial?.check(plugin))
         };
         self.gated().into_iter().chain(FILTERS.into_iter().filter_map(filter)).collect()
     }
@@ -269,6 +281,21 @@ impl<'t, 's> Trial<'t, 's> {
     pub(super) fn remove_for_good(&mut self, pod: &'t Pod, requests: &Amounts) {
         self.node.remove(pod, requests);
         self.count(pod, -1, false);
+    }
+
+    /// Lets a pod of any node leave that for good.
+    pub(super) fn lose(&mut self, pod: &'t Pod) {
+        if self.node.pods.holds(pod) {
+            self.remove_for_good(pod, &assigned(pod));
+            return;
+        }
+        let Incoming { info: own, single_claims, .. } = self.incoming;
+        if let Some(info) =
+            pod.node.name().and_then(|node| own.state.nodes.get(node)).filter(|info| info.pods.holds(pod))
+        {
+            self.counts.to_mut().count(own, single_claims, pod, info.node, -1, false);
+            self.node.lost.push(pod);
+        }
     }
 
     /// Lets a pod leave the node, as the scheduler does while it looks for victims.

@@ -117,6 +117,8 @@ pub enum UnknownFact {
     },
     /// The spec of the pod itself.
     OwnSpec,
+    /// The spec of the pod itself, which is taken to be as its DaemonSet's template says.
+    SpecByTemplate,
     /// The objects of storage, which the pod's claims need.
     Storage,
     /// Whether the pod's volumes can be used on a node that does not exist yet.
@@ -223,6 +225,7 @@ impl fmt::Display for UnknownFact {
                 write!(f, "whether {pod} is bound now: the scheduler said: {message}")
             }
             Self::OwnSpec => f.write_str("what the pod requests"),
+            Self::SpecByTemplate => f.write_str("the pod's own spec, which is taken to be as the template says"),
             Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
             Self::VolumesOnNewNode => f.write_str("whether its volumes can be used on a new node"),
             Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),

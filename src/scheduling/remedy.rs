@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Amounts, Cause, ComingPods, as_text, as_texts,
     cluster_state::NodeInfo,
-    cycle::refusal,
+    cycle::refusal_without,
     incoming::{Incoming, Trial},
     load::{Allocatable, NodeLoad, assigned, daemonset_of, priority},
     plugins::missing_labels,
@@ -55,11 +55,14 @@ pub struct SchedulingRemedy {
 #[serde(tag = "change", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum RemedyChange {
-    /// Another pod leaves the node.
+    /// Another pod leaves the node, or another node.
     PodLeaves {
         /// The pod.
         #[serde(serialize_with = "as_text")]
         pod: Key,
+        /// The other node that it leaves.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<Text>,
         /// What it releases of what is lacking, such as `cpu 200m`; empty if resources are not what is lacking.
         releases: String,
         /// The DaemonSet that creates another pod in its place.
@@ -100,6 +103,12 @@ pub enum RemedyChange {
         #[serde(serialize_with = "as_texts")]
         pods: Vec<Key>,
     },
+    /// Pods are gone for which the scheduler keeps the node free.
+    KeptFreeForEnds {
+        /// The pods.
+        #[serde(serialize_with = "as_texts")]
+        pods: Vec<Key>,
+    },
     /// The node gets a label that the pod's node selector requires.
     Label {
         /// The key.
@@ -129,8 +138,11 @@ impl fmt::Display for SchedulingRemedy {
 impl fmt::Display for RemedyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PodLeaves { pod, releases, daemonset } => {
+            Self::PodLeaves { pod, node, releases, daemonset } => {
                 write!(f, "{pod} leaves")?;
+                if let Some(node) = node {
+                    write!(f, " {node}")?;
+                }
                 if !releases.is_empty() {
                     write!(f, " ({releases})")?;
                 }
@@ -140,9 +152,9 @@ impl fmt::Display for RemedyChange {
                 let pods: Vec<_> = preempted.iter().map(ToString::to_string).collect();
                 write!(f, "its priority is above {above}, which preempts {}", pods.join(", "))
             }
-            Self::DeletionEnds { pods } => {
-                let (names, verb) = (pods.iter().map(ToString::to_string), if pods.len() == 1 { "is" } else { "are" });
-                write!(f, "{} {verb} gone, whose deletion has begun", names.collect::<Vec<_>>().join(", "))
+            Self::DeletionEnds { pods } => write!(f, "{} gone, whose deletion has begun", are(pods)),
+            Self::KeptFreeForEnds { pods } => {
+                write!(f, "{} gone, for which the scheduler keeps the node free", are(pods))
             }
             Self::Resource { resource, amount, is_requested: true } => {
                 write!(f, "it requests {amount} less {resource}, or the node has {amount} more")
@@ -160,10 +172,21 @@ impl fmt::Display for RemedyChange {
     }
 }
 
+/// Names pods, with the verb.
+fn are(pods: &[Key]) -> String {
+    let names: Vec<_> = pods.iter().map(ToString::to_string).collect();
+    format!("{} {}", names.join(", "), if pods.len() == 1 { "is" } else { "are" })
+}
+
 /// Finds what would make the pod fit on its node: pods that leave, and changes of the pod and the node.
 pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
     let Some(info) = incoming.info.target_info() else { return Vec::new() };
-    let blockers = incoming.blockers(Some(info));
+    if info.node.is_virtual() && incoming.info.spec.is_for_one_node {
+        return Vec::new(); // a daemon pod does not run there, even if it is bound
+    }
+    // Pods for which the node is kept free need room there, too.
+    let expected: Vec<_> = incoming.info.state.nominated_to(&info.node.name, incoming.info.pod).collect();
+    let blockers = incoming.blockers_with(info, &expected);
     if blockers.is_empty() || !incoming.refusals.is_empty() {
         return Vec::new();
     }
@@ -174,21 +197,28 @@ pub(super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemedy> {
     });
     let Some(fixed) = fixed_changes(incoming, info, &fixed) else { return Vec::new() };
     let mut remedies = Vec::new();
-    let going: Vec<_> = Trial::new(incoming, info).node.pods.iter().filter(|pod| pod.is_being_deleted()).collect();
-    if !going.is_empty() && with_changes(incoming, info, &fixed, |fits_without| fits_without(&going)) {
-        let mut pods: Vec<_> = going.iter().map(|pod| pod.key()).collect();
-        pods.sort_unstable();
-        let changes = fixed.iter().cloned().chain([RemedyChange::DeletionEnds { pods }]);
-        remedies.push(SchedulingRemedy { changes: changes.collect() });
+    let going = Trial::new(incoming, info).node.pods.iter().filter(|pod| pod.is_being_deleted()).collect();
+    let of_deletion = |pods| RemedyChange::DeletionEnds { pods };
+    let of_expected = |pods| RemedyChange::KeptFreeForEnds { pods };
+    let groups: [(Vec<_>, fn(_) -> _); 2] = [(going, of_deletion), (expected, of_expected)];
+    for (gone, change) in groups {
+        if !gone.is_empty() && with_changes(incoming, info, &fixed, |fits_without| fits_without(&gone)) {
+            let mut pods: Vec<_> = gone.iter().map(|pod| pod.key()).collect();
+            pods.sort_unstable();
+            remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain([change(pods)]).collect() });
+        }
     }
     if !movable.is_empty() {
         for pods in with_changes(incoming, info, &fixed, |fits_without| leaving(incoming, info, fits_without)) {
             let lacking = movable.iter().filter_map(|cause| cause.short_by()).map(|(resource, _)| resource);
             let lacking: Vec<_> = lacking.collect();
-            let leave = pods.iter().map(|pod| RemedyChange::PodLeaves {
-                pod: pod.key(),
-                releases: releases(pod, &lacking),
-                daemonset: successor(incoming, pod).cloned(),
+            let leave = pods.iter().map(|pod| {
+                if pod.is_being_deleted() {
+                    return RemedyChange::DeletionEnds { pods: vec![pod.key()] };
+                }
+                let node = pod.node.name().filter(|node| **node != info.node.name).cloned();
+                let releases = if node.is_none() { releases(pod, &lacking) } else { String::new() };
+                RemedyChange::PodLeaves { pod: pod.key(), node, releases, daemonset: successor(incoming, pod).cloned() }
             });
             remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain(leave).collect() });
         }
@@ -264,7 +294,8 @@ fn larger(cause: &Cause) -> Option<RemedyChange> {
     }
 }
 
-/// Finds pods whose leaving makes the pod fit: single ones, those that release least first, or else a few of low priority.
+/// Finds pods whose leaving makes the pod fit: single ones, those that release least first, or else a few of low priority, or
+/// else those on other nodes that exclude the pod.
 fn leaving<'s>(
     incoming: &Incoming<'s>,
     info: NodeInfo<'s>,
@@ -278,8 +309,13 @@ fn leaving<'s>(
     });
     let single = pods.iter().filter(|pod| fits_without(&[**pod]));
     let single: Vec<_> = single.take(MAX_PODS).map(|pod| vec![*pod]).collect();
-    if !single.is_empty() || !fits_without(&pods) {
+    if !single.is_empty() {
         return single;
+    }
+    if !fits_without(&pods) {
+        let elsewhere = excluding_elsewhere(incoming, info);
+        let helps = !elsewhere.is_empty() && fits_without(&elsewhere);
+        return if helps { vec![elsewhere] } else { Vec::new() };
     }
     // All together help: as many as possible stay, the most important ones first.
     let mut leaving = pods;
@@ -291,6 +327,28 @@ fn leaving<'s>(
         }
     }
     vec![leaving]
+}
+
+/// The pods on other nodes, at most a few, that use a claim of the pod's own, or that anti-affinity keeps apart from it.
+fn excluding_elsewhere<'s>(incoming: &Incoming<'s>, info: NodeInfo<'s>) -> Vec<&'s Pod> {
+    let mut gone = Vec::<&Pod>::new();
+    let mut trial = Trial::new(incoming, info);
+    while gone.len() < MAX_PODS {
+        let cause = trial.refusal().and_then(|mut blocker| blocker.causes.pop());
+        let Some(
+            Cause::ClaimInUse { pod: Some(key), .. }
+            | Cause::PodAntiAffinity { pod: Some(key), .. }
+            | Cause::ExistingAntiAffinity { pod: Some(key), .. },
+        ) = cause
+        else {
+            break;
+        };
+        let mut pods = incoming.info.state.nodes.iter().flat_map(|info| info.pods.iter());
+        let Some(pod) = pods.find(|pod| pod.key() == key) else { break };
+        trial.lose(pod);
+        gone.push(pod);
+    }
+    gone
 }
 
 /// The DaemonSet that creates another pod in the place of one, as far as is known.
@@ -367,7 +425,8 @@ fn with_changes<T>(
             }
             RemedyChange::PodLeaves { .. }
             | RemedyChange::HigherPriority { .. }
-            | RemedyChange::DeletionEnds { .. } => {}
+            | RemedyChange::DeletionEnds { .. }
+            | RemedyChange::KeptFreeForEnds { .. } => {}
         }
     }
     (pod.node, pod.spec) = (incoming.info.node.clone().into_owned(), Some(spec.into()));
@@ -378,8 +437,8 @@ fn with_changes<T>(
     ask(&|without| {
         let mut then = trial.clone();
         for pod in without {
-            then.remove_for_good(pod, &assigned(pod));
+            then.lose(pod);
         }
-        refusal(&then).is_none()
+        refusal_without(&then, without).is_none()
     })
 }

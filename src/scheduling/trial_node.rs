@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use super::{
     Amounts,
     cluster_state::{NodeInfo, NodePods},
-    load::{assigned, is_same},
+    load::{assigned, first, is_same},
     pod_info::PodInfo,
 };
-use crate::model::{HostPort, Pod};
+use crate::model::{HostPort, Node, Pod};
 
 #[derive(Clone)]
 pub(super) struct TrialNode<'t, 's> {
@@ -17,6 +17,8 @@ pub(super) struct TrialNode<'t, 's> {
     pub(super) requested: Cow<'t, Amounts>,
     /// The ports of pods that have left. As in the scheduler, they are free even if another pod has them, too.
     pub(super) released: Vec<HostPort>,
+    /// Pods that have left other nodes.
+    pub(super) lost: Vec<&'t Pod>,
 }
 
 /// The pods of a node in a trial.
@@ -36,7 +38,8 @@ impl<'t, 's> TrialNode<'t, 's> {
     /// Returns the node as it is, without the pod itself.
     pub(super) fn new(own: &'t PodInfo<'s>, info: NodeInfo<'s>) -> Self {
         let pods = TrialPods { there: info.pods, left: Vec::new(), came: Vec::new() };
-        let mut node = Self { info, pods, requested: Cow::Borrowed(&info.load.requested), released: Vec::new() };
+        let requested = Cow::Borrowed(&info.load.requested);
+        let mut node = Self { info, pods, requested, released: Vec::new(), lost: Vec::new() };
         // A pod without a name is not there yet.
         if !own.pod.name.is_empty() && node.pods.holds(own.pod) {
             node.remove(own.pod, &assigned(own.pod));
@@ -49,6 +52,23 @@ impl<'t, 's> TrialNode<'t, 's> {
         self.pods.came.push(pod);
         self.released.retain(|port| !ports(pod).any(|own| own.is_same(port)));
         self.requested.to_mut().add(&assigned(pod));
+    }
+
+    /// Returns the first pod on this node that meets a condition, or the first on other nodes that do.
+    pub(super) fn find_pod(
+        &self,
+        own: &PodInfo<'s>,
+        is_near: impl Fn(&Node) -> bool,
+        condition: impl Fn(&Pod) -> bool,
+    ) -> Option<&'s Pod> {
+        let here = first(self.pods.iter().filter(|pod| condition(pod)));
+        let others = || {
+            let nodes =
+                own.state.nodes.iter().filter(|info| info.node.name != self.info.node.name && is_near(info.node));
+            let is_gone = |pod: &Pod| is_same(pod, own.pod) || self.lost.iter().any(|lost| is_same(lost, pod));
+            first(nodes.flat_map(|info| info.pods.iter()).filter(|pod| condition(pod) && !is_gone(pod)))
+        };
+        here.or_else(others)
     }
 
     /// Lets a pod that is there leave.

@@ -425,7 +425,7 @@ proptest! {
                         later["spec"]["tolerations"].as_array_mut().unwrap().push(toleration);
                     }
                     RemedyChange::HigherPriority { .. } => {}
-                    RemedyChange::DeletionEnds { pods } => {
+                    RemedyChange::DeletionEnds { pods } | RemedyChange::KeptFreeForEnds { pods } => {
                         changed.pods.retain(|other| pods.iter().all(|gone| other["metadata"]["name"] != *gone.name));
                     }
                     RemedyChange::Label { key, value } => node["metadata"]["labels"][&**key] = json!(value),

@@ -417,6 +417,10 @@ fn virtual_nodes_and_several_operating_systems_are_found() {
     let finding = only(&fargate, Lint::VirtualNodes);
     assert_eq!(finding.nodes, ["f"]);
     assert!(finding.fix.ends_with("eks.amazonaws.com/compute-type NotIn [fargate]"), "{}", finding.fix);
+    let mut tainted = cluster([node("v")]).with_spec(json!({"tolerations": [{"operator": "Exists"}]}));
+    tainted.nodes[0].taints = vec![taint("virtual-kubelet.io/provider=azure:NoSchedule")];
+    let finding = only(&tainted, Lint::VirtualNodes);
+    assert_eq!(finding.fix, "do not tolerate the taint virtual-kubelet.io/provider=azure:NoSchedule");
     assert!(!has(&cluster([node("a")]), Lint::VirtualNodes));
     assert!(!has(&fargate.with_pod(pod("x", "f")), Lint::VirtualNodes), "its pod is ready");
 }

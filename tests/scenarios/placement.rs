@@ -186,8 +186,10 @@ fn an_invalid_annotation_is_ignored_and_reported() {
     let cluster = cluster([node("a")]).annotated(&[("openshift.io/node-selector", "role in worker")]);
     assert_eq!(
         cluster.plan().warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["the namespace's annotation openshift.io/node-selector is ignored, \"role in worker\" does not parse: \
-          expected '(', found \"worker\" at position 8"]
+        [
+            "the controller ignores the namespace's annotation openshift.io/node-selector: \"role in worker\" does not parse: \
+          expected '(', found \"worker\" at position 8"
+        ]
     );
 }
 

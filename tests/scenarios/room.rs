@@ -1,5 +1,7 @@
 //! Whether pods fit: what explanations, forecasts, diffs and lints say of the scheduler and admission.
 
+mod admission;
+
 use std::sync::Arc;
 
 use daemonplan::{
@@ -7,8 +9,8 @@ use daemonplan::{
     forecast::{Assumptions, Outcome, StuckCause},
     lint::{Lint, lint},
     model::{
-        Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, Quantity, ResourceList, ResourceQuota,
-        RuntimeClass, SchedulerConfig,
+        Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, PriorityClass, Quantity, ResourceList,
+        ResourceQuota,
     },
     overhead::DaemonSetFleet,
     scheduling::{ClusterState, SchedulingObjects, UnknownFact},
@@ -149,20 +151,6 @@ fn a_diff_lists_all_replaced_pods_and_says_which_stay_pending() {
 }
 
 #[test]
-fn a_quota_lets_as_many_pods_come_as_it_has_room_for() {
-    let nodes = || cluster([sized("a", "1"), sized("b", "1"), sized("c", "1")]).with_spec(requesting("100m"));
-    assert_eq!(Full::of(nodes(), []).quota(5, 2).forecast().0, Outcome::Done);
-    let (outcome, stuck) = Full::of(nodes(), []).quota(4, 3).forecast();
-    assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 2));
-    assert_eq!(
-        stuck[0].to_string(),
-        "admission refuses the new pod (ResourceQuota): exceeded quota: few, requested: pods=1, used: pods=4, limited: pods=4"
-    );
-    let replaced = Full::of(updating("300m", &[("a", "1"), ("b", "1")]), []).quota(2, 2);
-    assert_eq!(replaced.forecast().0, Outcome::Done, "a pod that is gone gives its room to the next");
-}
-
-#[test]
 fn a_pod_of_high_priority_takes_the_place_of_others() {
     let mut spec = requesting("900m");
     spec["priorityClassName"] = json!("system-node-critical");
@@ -184,111 +172,6 @@ fn what_never_fits_is_found() {
     assert!(surging("600m").has(Lint::SurgeNeverFits) && !surging("500m").has(Lint::SurgeNeverFits));
     assert!(!never("600m").has(Lint::SurgeNeverFits));
     assert!(never("1").quota(0, 0).has(Lint::QuotaTooSmall) && !never("1").quota(1, 0).has(Lint::QuotaTooSmall));
-}
-
-#[test]
-fn what_admission_refuses_or_keeps_away_is_found() {
-    let with_class = |class: Value, spec: Value| {
-        let mut full = Full::of(cluster([sized("a", "1")]).with_spec(spec), []);
-        full.objects.add(serde_json::from_value::<RuntimeClass>(class).unwrap());
-        full
-    };
-    let class = json!({"metadata": {"name": "kata"}, "scheduling": {"nodeSelector": {"kata": "yes"}}});
-    let mut spec = requesting("100m");
-    spec["runtimeClassName"] = json!("kata");
-    assert!(with_class(class.clone(), spec.clone()).has(Lint::AdmissionExcludesNodes));
-    spec["runtimeClassName"] = json!("other");
-    assert!(with_class(class.clone(), spec.clone()).has(Lint::AdmissionRefuses));
-    let fix = |spec: &Value| {
-        with_class(class.clone(), spec.clone()).with(|snapshot| {
-            let findings = lint(&[snapshot]);
-            findings.iter().find(|finding| finding.lint == Lint::AdmissionRefuses).unwrap().fix.clone()
-        })
-    };
-    assert_eq!(fix(&spec), "create the RuntimeClass, or name one that exists in spec.template.spec.runtimeClassName");
-    spec["runtimeClassName"] = json!("kata");
-    spec["nodeSelector"] = json!({"kata": "no"});
-    assert_eq!(fix(&spec), "make the node selectors of the template and of the RuntimeClass agree");
-    spec["nodeSelector"] = json!({});
-    spec["overhead"] = json!({"cpu": "1m"});
-    assert_eq!(fix(&spec), "remove spec.template.spec.overhead: it comes from the RuntimeClass");
-    let mut given = requesting("100m");
-    (given["priorityClassName"], given["priority"]) = (json!("system-node-critical"), json!(7));
-    assert_eq!(fix(&given), "remove priority and preemptionPolicy: they come from the class");
-    assert!(!with_class(class, requesting("100m")).has(Lint::AdmissionRefuses));
-}
-
-#[test]
-fn on_openshift_a_node_selector_of_the_namespace_that_cannot_be_read_refuses_all_pods() {
-    let admission = |is_open_shift: bool| {
-        let mut cluster = cluster([sized("a", "1")]).with_spec(requesting("100m"));
-        cluster.namespace.annotations =
-            [("scheduler.alpha.kubernetes.io/node-selector", "bad,,=")].into_iter().collect();
-        let mut full = Full::of(cluster, []);
-        if is_open_shift {
-            let config = json!({"metadata": {"name": "cluster"}, "spec": {}});
-            full.objects.add(serde_json::from_value::<SchedulerConfig>(config).unwrap());
-        }
-        full.with(|snapshot| snapshot.explain().admission.unwrap().refusal.map(|refusal| refusal.plugin))
-    };
-    assert_eq!([admission(false), admission(true)], [None, Some("PodNodeSelector")]);
-}
-
-#[test]
-fn a_quota_counts_what_each_pod_requests() {
-    let mut cluster = updating("700m", &[("a", "8"), ("b", "8")]);
-    cluster.pods.iter_mut().for_each(|pod| pod.spec = Some(spec("500m")));
-    let quota = |hard: &str| {
-        let mut full = Full::of(cluster.clone(), []);
-        let quota = json!({
-            "metadata": {"name": "few", "namespace": "prod"},
-            "spec": {"hard": {"requests.cpu": hard}}, "status": {"used": {"requests.cpu": "1"}},
-        });
-        full.objects.add(serde_json::from_value::<ResourceQuota>(quota).unwrap());
-        full
-    };
-    let (outcome, stuck) = quota("1").forecast();
-    assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 2), "500m are given back, and 700m are needed");
-    assert!(stuck.iter().any(|cause| cause.to_string().contains("requested: requests.cpu=700m")), "{stuck:?}");
-    let (outcome, stuck) = quota("1300m").forecast();
-    assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 1), "there is room for one of the two");
-    assert_eq!(quota("1400m").forecast().0, Outcome::Done);
-    quota("1").with(|snapshot| {
-        let diff = Snapshot::diff(None, &snapshot);
-        assert!(!diff.stuck.is_empty(), "{diff:?}");
-    });
-}
-
-#[test]
-fn a_quota_that_is_exactly_used_is_no_finding() {
-    let settled = || {
-        let mut cluster = cluster([sized("a", "1"), sized("b", "1")]).with_spec(requesting("100m"));
-        cluster.pods = vec![pod("one", "a"), pod("two", "b")];
-        cluster
-    };
-    assert!(!Full::of(settled(), []).quota(2, 2).has(Lint::QuotaTooSmall));
-    let mut lacking = settled();
-    lacking.pods.pop();
-    assert!(Full::of(lacking, []).quota(2, 2).has(Lint::QuotaTooSmall));
-}
-
-#[test]
-fn a_limit_below_the_request_that_a_limit_range_sets_is_refused() {
-    let cluster = cluster([sized("a", "4")]).with_spec(requesting("1"));
-    let mut full = Full::of(cluster, []);
-    let range = json!({
-        "metadata": {"name": "defaults", "namespace": "prod"},
-        "spec": {"limits": [{"type": "Container", "default": {"cpu": "700m"}}]},
-    });
-    full.objects.add(serde_json::from_value::<daemonplan::model::LimitRange>(range).unwrap());
-    full.with(|snapshot| {
-        let refusal = snapshot.explain().admission.unwrap().refusal.unwrap();
-        assert_eq!(
-            refusal.to_string(),
-            "spec.containers[0].resources.requests: Invalid value: \"1\": must be less than or equal to cpu limit of 700m"
-        );
-        assert_eq!(snapshot.forecast(&Assumptions::default()).outcome, Outcome::Stuck);
-    });
 }
 
 #[test]
@@ -332,26 +215,6 @@ fn whether_a_kubelet_that_rejected_a_pod_takes_the_next_one_is_not_known() {
     };
     assert_eq!(unknown(cluster.snapshot()), expected, "without a look at the scheduler");
     assert_eq!(Full::of(cluster, []).with(unknown), expected);
-}
-
-#[test]
-fn a_class_that_is_not_in_the_input_is_not_known_unless_all_is() {
-    let mut spec = requesting("100m");
-    spec["priorityClassName"] = json!("high");
-    let full = || Full::of(cluster([sized("a", "1")]).with_spec(spec.clone()), []);
-    full().with(|snapshot| {
-        let admission = snapshot.explain().admission.unwrap();
-        assert_eq!(admission.unknown.iter().map(ToString::to_string).collect::<Vec<_>>(), ["the PriorityClass high"]);
-        assert!(admission.refusal.is_none());
-        let forecast = snapshot.forecast(&Assumptions::default());
-        assert_eq!(forecast.unknown, admission.unknown, "the pods fit, but admission may refuse them");
-    });
-    let mut complete = full();
-    complete.objects.is_complete = true;
-    complete.with(|snapshot| {
-        let refusal = snapshot.explain().admission.unwrap().refusal.unwrap();
-        assert_eq!(refusal.to_string(), "no PriorityClass with name high was found");
-    });
 }
 
 #[test]
@@ -482,35 +345,6 @@ fn whether_pods_can_be_created_again_after_a_failure_is_not_known() {
 }
 
 #[test]
-fn a_quota_without_a_status_refuses_nothing_for_long() {
-    let mut full = Full::of(cluster([sized("a", "1")]).with_spec(requesting("100m")), []);
-    let quota = json!({"metadata": {"name": "few", "namespace": "prod"}, "spec": {"hard": {"pods": 10}}});
-    full.objects.add(serde_json::from_value::<ResourceQuota>(quota).unwrap());
-    full.with(|snapshot| {
-        let forecast = snapshot.forecast(&Assumptions::default());
-        let unknown: Vec<_> = forecast.unknown.iter().map(ToString::to_string).collect();
-        assert!(unknown[0].contains("status unknown for quota: few"), "{unknown:?}");
-        assert_eq!(forecast.outcome, Outcome::Done);
-        assert!(!lint(&[snapshot]).iter().any(|finding| finding.lint == Lint::AdmissionRefuses));
-    });
-}
-
-#[test]
-fn pods_that_are_never_created_take_no_place() {
-    let mut spec = requesting("300m");
-    spec["priorityClassName"] = json!("system-node-critical");
-    let low = other("web", "a", "800m");
-    let forecast = |namespace: &str| {
-        let mut daemonset = cluster([sized("a", "1")]).with_spec(spec.clone());
-        if namespace == "gone" {
-            daemonset.namespace.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
-        }
-        Full::of(daemonset, [low.clone()]).with(|snapshot| snapshot.forecast(&Assumptions::default()).preempted.len())
-    };
-    assert_eq!([forecast("prod"), forecast("gone")], [1, 0]);
-}
-
-#[test]
 fn a_pod_of_another_scheduler_is_left_to_that() {
     let mut spec = requesting("100m");
     spec["schedulerName"] = json!("batch");
@@ -542,41 +376,6 @@ fn the_only_new_pod_comes_first() {
 }
 
 #[test]
-fn a_quota_that_is_too_small_is_told_with_what_is_enough() {
-    let nodes = [sized("a", "1"), sized("b", "1")];
-    let mut full = Full::of(cluster(nodes).with_spec(requesting("300m")), []);
-    let quota = json!({"metadata": {"name": "few", "namespace": "prod"},
-        "spec": {"hard": {"pods": 1, "requests.cpu": "400m", "limits.cpu": "1"}},
-        "status": {"used": {"pods": 0, "requests.cpu": "100m", "limits.cpu": "0"}}});
-    full.objects.add(serde_json::from_value::<ResourceQuota>(quota).unwrap());
-    full.with(|snapshot| {
-        let findings = lint(&[snapshot]);
-        let finding = findings.iter().find(|finding| finding.lint == Lint::QuotaTooSmall).unwrap();
-        let fix = "raise pods of ResourceQuota few to 2 and requests.cpu of ResourceQuota few to 700m";
-        assert_eq!(finding.fix, fix, "{}", finding.message);
-    });
-}
-
-#[test]
-fn in_a_namespace_that_is_being_deleted_no_pod_is_created() {
-    let mut going = cluster([sized("a", "1")]).with_spec(requesting("300m"));
-    going.namespace.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
-    let node = going.nodes[0].clone();
-    Full::of(going, []).with(|snapshot| {
-        let refusal = "unable to create new content in namespace prod because it is being terminated";
-        let explanation = snapshot.explain();
-        assert_eq!(explanation.admission.unwrap().refusal.unwrap().to_string(), refusal);
-        assert!(explanation.nodes[0].new_pod.is_none());
-        let fleet = DaemonSetFleet::of([snapshot]);
-        let overhead = fleet.overhead(&node);
-        assert_eq!(overhead.running().count(), 0);
-        let (_, refused) = overhead.refused().next().unwrap();
-        assert_eq!(refused.to_string(), format!("NamespaceLifecycle refuses its pods: {refusal}"));
-        assert!(!lint(&[snapshot]).iter().any(|finding| finding.lint == Lint::AdmissionRefuses));
-    });
-}
-
-#[test]
 fn the_overhead_of_a_new_node_says_what_is_not_known() {
     let of = |fields: Value| {
         let mut spec = requesting("300m");
@@ -599,4 +398,31 @@ fn the_overhead_of_a_new_node_says_what_is_not_known() {
     let devices = unknown("whether the devices of its resource claims can be allocated");
     assert_eq!(of(json!({"resourceClaims": [{"name": "gpu"}]})), devices);
     assert_eq!(of(json!({"nodeName": "new", "schedulerName": "batch"})), (Some(true), vec![]));
+}
+
+#[test]
+fn daemonsets_for_which_a_node_has_room_only_one_by_one_are_found() {
+    let own = cluster([sized("a", "1"), sized("b", "4")]).with_spec(requesting("600m"));
+    let mut other = own.clone();
+    other.daemonset.name = "other".into();
+    let nodes = |one: &Cluster, other: &Cluster| {
+        let mut objects = SchedulingObjects::default();
+        objects
+            .add(serde_json::from_value::<PriorityClass>(json!({"metadata": {"name": "high"}, "value": 9})).unwrap());
+        let state = ClusterState::new(&one.nodes, [], [], &objects);
+        let findings = lint(&[one, other].map(|cluster| cluster.snapshot().scheduling(&state)));
+        let found = findings.into_iter().filter(|finding| finding.lint == Lint::DoNotFitTogether);
+        found.map(|finding| (finding.daemon_set.name.to_string(), finding.nodes)).collect::<Vec<_>>()
+    };
+    let on_a = |name: &str| vec![(name.to_owned(), vec!["a".into()])];
+    assert_eq!(nodes(&own, &other), on_a("other"), "it comes second by its name");
+    let with = |field: &str, value: Value| {
+        let mut spec = requesting("600m");
+        spec[field] = value;
+        other.clone().with_spec(spec)
+    };
+    assert_eq!(nodes(&own, &with("priorityClassName", json!("high"))), on_a(&own.daemonset.name));
+    assert_eq!(nodes(&own, &other.clone().with_spec(requesting("400m"))), []);
+    assert_eq!(nodes(&own, &with("nodeSelector", json!({"role": "other"}))), []);
+    assert_eq!(nodes(&own, &other.clone().with_spec(requesting("1100m"))), [], "too large by itself: another finding");
 }

@@ -74,6 +74,21 @@ fn it_says_what_does_not_fit_and_what_is_left() {
 }
 
 #[test]
+fn it_proposes_to_leave_startup_taints_out() {
+    let (_folder, input) = file(&fleet(&[("a", "500m", 9100)]));
+    let proposes = |key: &str| {
+        let (_folder, node) = file(&format!(
+            "kind: Node\nmetadata: {{name: new}}\nspec: {{taints: [{{key: {key}, effect: NoSchedule}}]}}\n\
+             status: {{allocatable: {{cpu: 2, memory: 8Gi, pods: 110}}}}"
+        ));
+        run(&mut daemonplan(&["overhead", "-f", &input, "--node", &node])).1.contains("--startup-taint")
+    };
+    assert!(proposes("node.cilium.io/agent-not-ready"));
+    assert!(!proposes("dedicated"));
+    assert!(!proposes("node.kubernetes.io/unschedulable"), "daemon pods tolerate it");
+}
+
+#[test]
 fn a_daemonset_whose_pods_admission_refuses_does_not_count() {
     let fleet =
         fleet(&[("a", "500m", 9100), ("b", "100m", 9200)]).replace("memory: 1Gi}", "memory: 1Gi}, max: {cpu: 300m}");

@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::{
-    Cause, ClusterState, Code, Plugin, SchedulingBlocker,
-    load::{first, is_same},
-    pod_info::PodInfo,
-    trial_node::TrialNode,
+    Cause, ClusterState, Code, Plugin, SchedulingBlocker, load::is_same, pod_info::PodInfo, trial_node::TrialNode,
 };
 use crate::model::{Key, Node, Pod, PodAffinityTerm, PodSpec, Resource, Text};
 
@@ -76,7 +73,7 @@ impl AffinityCounts {
         }
     }
 
-    pub(in super::super) fn check(&self, own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -> Option<SchedulingBlocker> {
+    pub(in super::super) fn check<'s>(&self, own: &PodInfo<'s>, node: &TrialNode<'_, 's>) -> Option<SchedulingBlocker> {
         if self.is_skipped {
             return None;
         }
@@ -159,12 +156,12 @@ fn selects(state: &ClusterState<'_>, term: &PodAffinityTerm, owner: &Pod, other:
 
 /// Returns a pod that meets a condition, on this node first, or on any with the same value of a label; `None` if it is counted,
 /// but has yet to be created.
-fn near(own: &PodInfo<'_>, node: &TrialNode<'_, '_>, topology: &Text, condition: impl Fn(&Pod) -> bool) -> Option<Key> {
-    if let Some(pod) = first(node.pods.iter().filter(|pod| condition(pod))) {
-        return Some(pod.key());
-    }
+fn near<'s>(
+    own: &PodInfo<'s>,
+    node: &TrialNode<'_, 's>,
+    topology: &Text,
+    condition: impl Fn(&Pod) -> bool,
+) -> Option<Key> {
     let value = node.info.node.labels.get_text(topology);
-    let is_near = |other: &Node| other.name != node.info.node.name && other.labels.get_text(topology) == value;
-    let pods = own.state.nodes.iter().filter(|info| is_near(info.node)).flat_map(|info| info.pods.iter());
-    first(pods.filter(|pod| !is_same(pod, own.pod) && condition(pod))).map(Pod::key)
+    node.find_pod(own, |other| other.labels.get_text(topology) == value, condition).map(Pod::key)
 }

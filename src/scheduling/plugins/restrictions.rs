@@ -42,19 +42,16 @@ pub(in super::super) fn single_claims(
 
 /// How many of the claims that only one pod may use are used by another pod, anywhere.
 pub(in super::super) fn claim_users(own: &PodInfo<'_>, single: &[Text]) -> i64 {
-    let used = single.iter().filter(|claim| user_of(own, claim).is_some()).count();
+    let pods = || own.state.nodes.iter().flat_map(|info| info.pods.iter()).filter(|pod| !is_same(pod, own.pod));
+    let used = single.iter().filter(|claim| pods().any(|pod| uses(own, claim, pod))).count();
     i64::try_from(used).unwrap_or(i64::MAX)
 }
 
-/// Returns a pod on any node that uses the claim.
-fn user_of<'s>(own: &PodInfo<'s>, claim: &Text) -> Option<&'s Pod> {
-    let pods = own.state.nodes.iter().flat_map(|info| info.pods.iter());
-    first(pods.filter(|pod| {
-        let volumes = pod.spec.iter().flat_map(|spec| &spec.volumes);
-        pod.namespace == own.pod.namespace
-            && !is_same(pod, own.pod)
-            && volumes.filter_map(|volume| volume.claim(&pod.name)).any(|used| used == *claim)
-    }))
+/// Whether a pod uses a claim of the incoming pod.
+fn uses(own: &PodInfo<'_>, claim: &Text, pod: &Pod) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| &spec.volumes);
+    pod.namespace == own.pod.namespace
+        && volumes.filter_map(|volume| volume.claim(&pod.name)).any(|used| used == *claim)
 }
 
 /// How many volumes of `pod` are claims of the incoming pod that only one pod may use.
@@ -87,7 +84,7 @@ pub(in super::super) fn check(
     if users <= 0 {
         return None;
     }
-    let users = single.iter().map(|claim| (claim, user_of(own, claim)));
+    let users = single.iter().map(|claim| (claim, node.find_pod(own, |_| true, |pod| uses(own, claim, pod))));
     let (claim, pod) = users.max_by_key(|(_, user)| user.is_some())?;
     blocker(Cause::ClaimInUse { claim: claim.clone(), pod: pod.map(Pod::key) })
 }

@@ -6,7 +6,7 @@ use daemonplan::{
 };
 use serde_json::{Value, json};
 
-use super::{node, objects, on, pod, state};
+use super::{node, objects, on, pod, state, volumes::bound};
 
 /// A node in a zone, with its name as a label, too.
 fn zoned(name: &str, zone: &str) -> Node {
@@ -174,4 +174,33 @@ fn nodes_without_the_labels_of_all_constraints_do_not_count() {
     assert!(!fits(json!([spread("zone", is_web())])), "the other zone has none");
     let host = spread("host", json!({"matchLabels": {"app": "missing"}}));
     assert!(fits(json!([spread("zone", is_web()), host])), "the other zone does not count");
+}
+
+#[test]
+fn pods_on_other_nodes_that_exclude_a_pod_are_named_in_remedies() {
+    let nodes = [zoned("a", "x"), zoned("b", "x"), zoned("c", "x"), zoned("d", "x")];
+    let objects = objects(bound("data", "ReadWriteOncePod"));
+    let told = |pods: &[Pod], fields: Value| {
+        let state = state(&nodes, pods, &objects);
+        let remedies = state.pods_like(&web("new", fields)).remedies("a");
+        remedies.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let terms = json!([{"topologyKey": "zone", "labelSelector": is_web()}]);
+    let anti = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}});
+    let there = |name: &str, node: &str| web(name, on(node));
+    let one = [there("one", "b")];
+    assert_eq!(told(&one, anti.clone()), ["fits if shop/one leaves b"]);
+    let two = [there("one", "b"), there("two", "a")];
+    assert_eq!(told(&two, anti.clone()), ["fits if shop/two leaves, and shop/one leaves b"]);
+    let four = [there("one", "b"), there("two", "a"), there("three", "c"), there("four", "d")];
+    assert_eq!(told(&four, anti.clone()), [""; 0], "too many");
+    let excluding = web("one", json!({"nodeName": "b", "affinity": anti["affinity"]}));
+    assert_eq!(told(&[excluding], json!({})), ["fits if shop/one leaves b"]);
+    let claim = json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]});
+    let mut user = claim.clone();
+    user["nodeName"] = json!("b");
+    let mut user = web("one", user);
+    assert_eq!(told(&[user.clone()], claim.clone()), ["fits if shop/one leaves b"]);
+    user.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
+    assert_eq!(told(&[user], claim), ["fits if shop/one is gone, whose deletion has begun"]);
 }

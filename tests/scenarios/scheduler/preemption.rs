@@ -101,3 +101,26 @@ fn of_several_nodes_preemption_takes_the_one_where_it_does_least_harm() {
     assert_eq!(least_harm(&[(3, 1), (1, 9)], &[(3, 2), (1, 0)]), "b", "of the most important pods");
     assert_eq!(least_harm(&[(3, 0)], &[(3, 0)]), "a", "then the name of the node");
 }
+
+#[test]
+fn remedies_count_the_pods_for_which_the_node_is_kept_free() {
+    let nodes = [node("a", "1")];
+    let objects = SchedulingObjects::default();
+    let mut expected: Value = serde_json::to_value(pod("expected", "700m", json!({}))).unwrap();
+    expected["status"] = json!({"nominatedNodeName": "a"});
+    let expected: Pod = read(expected);
+    let web = pod("web", "200m", json!({"nodeName": "a"}));
+    let told = |cpu: &str| {
+        let remedies = state(&nodes, [&expected, &web], &objects).pods_like(&pod("new", cpu, json!({}))).remedies("a");
+        remedies.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let gone = "fits if shop/expected is gone, for which the scheduler keeps the node free";
+    assert_eq!(
+        told("200m"),
+        [gone, "fits if shop/web leaves (cpu 200m)", "fits if it requests 100m less cpu, or the node has 100m more"]
+    );
+    assert_eq!(told("400m"), [gone, "fits if it requests 300m less cpu, or the node has 300m more"]);
+    let higher = "fits if its priority is above 0, which preempts shop/web";
+    assert_eq!(told("900m"), [higher, "fits if it requests 800m less cpu, or the node has 800m more"]);
+    assert_eq!(told("100m"), [""; 0], "it fits");
+}

@@ -26,7 +26,7 @@ fn claim(name: &str, size: &str) -> Value {
 }
 
 /// A claim that is bound to the volume of its name.
-fn bound(name: &str, mode: &str) -> [Value; 2] {
+pub(super) fn bound(name: &str, mode: &str) -> [Value; 2] {
     let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "shop",
         "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
         "spec": {"volumeName": name, "accessModes": [mode]}, "status": {"phase": "Bound"}});
