@@ -24,7 +24,7 @@ use super::{
     fields::{Field, fields},
     forecast::by_cause,
     output::{self, Format, daemonset_name, escape_control, print_error, write_error},
-    pod::unknown,
+    pod::{unknown, unknown_facts},
     report,
     selection::Selection,
     style::{BOLD, DIM, WARN, lacking, names, plural, shown_of, style},
@@ -169,13 +169,10 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
             "the input has {missing}: the effect is not sure; add what is missing, or say --complete if there is none"
         )));
     }
-    let unknown: BTreeSet<_> = differences.iter().flat_map(|(_, difference)| &difference.diff.unknown).collect();
+    let unknown = unknown_facts(differences.iter().flat_map(|(_, difference)| &difference.diff.unknown));
     if has_limits && !unknown.is_empty() {
-        let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();
-        return Err(Failure(format!(
-            "not known: {}; whether the new pods are bound is not sure",
-            unknown.join(" and ")
-        )));
+        let unknown: Vec<_> = unknown.into_iter().collect();
+        return Err(Failure(format!("not known: {}; the effect is not sure", unknown.join("; "))));
     }
     let mut is_accepted = true;
     for (snapshot, _) in differences.iter().filter(|(_, difference)| !difference.refusals.is_empty()) {
@@ -260,7 +257,8 @@ impl Difference {
     }
 
     fn is_empty(&self) -> bool {
-        let is_same = self.diff.nodes.is_empty() && self.diff.missing.is_none() && self.rollout.is_none();
+        let Diff { nodes, missing, unknown, .. } = &self.diff;
+        let is_same = nodes.is_empty() && missing.is_none() && unknown.is_empty() && self.rollout.is_none();
         !self.is_new && self.fields.is_empty() && self.refusals.is_empty() && is_same
     }
 }

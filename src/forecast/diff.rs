@@ -50,7 +50,8 @@ pub struct Diff {
     /// then said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<MissingFact>,
-    /// What is not known that decides whether the new pods are bound.
+    /// What is not known that decides whether the new pods are bound, or whether others take the place of pods because of the
+    /// change.
     #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownFact>,
     /// The pods of others whose place new pods take.
@@ -258,6 +259,13 @@ impl Snapshot<'_> {
         let displaced = scheduled.filled.iter().filter(|node| surges && fits.displaces_own(node)).count();
         let most_unavailable = most_unavailable.max(displaced.min(scheduled.most_unavailable));
         let filled = || scheduled.filled.iter().filter(|node| touched.contains(*node));
+        let mut unknown = scheduled.unknown(|node| touched.contains(node));
+        let threats: Vec<_> = fits.threats().collect();
+        if !threats.is_empty() {
+            let fits_before = before.map(Fits::new).unwrap_or_default();
+            let is_new = |threat: &&&UnknownFact| fits_before.threats().all(|known| known != **threat);
+            unknown.extend(threats.iter().filter(is_new).map(|threat| (*threat).clone()));
+        }
         Diff {
             nodes,
             most_unavailable,
@@ -265,7 +273,7 @@ impl Snapshot<'_> {
             desired: changed.nodes.values().filter(|simulated| simulated.verdict == Verdict::Run).count(),
             is_restless: end == EndState::Restless,
             missing: None,
-            unknown: scheduled.unknown(|node| touched.contains(node)),
+            unknown,
             preempted: filled().flat_map(|node| fits.victims(node)).cloned().collect(),
             rests_on,
         }

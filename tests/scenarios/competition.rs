@@ -1,8 +1,12 @@
 //! Pods that come to nodes beside those of a DaemonSet: forecasts and explanations do not know which come first.
 
+mod over_nodes;
+mod quotas;
+
 use std::collections::BTreeMap;
 
 use daemonplan::{
+    Snapshot,
     forecast::{Assumptions, Outcome},
     manifest::Manifests,
     model::Node,
@@ -166,28 +170,6 @@ fn two_new_daemonsets_with_one_host_port_are_not_sure_to_be_done() {
 }
 
 #[test]
-fn two_new_daemonsets_that_share_a_quota_for_one_are_not_sure_to_be_done() {
-    let quota = |pods: u32| {
-        json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
-            "spec": {"hard": {"pods": pods.to_string()}},
-            "status": {"hard": {"pods": pods.to_string()}, "used": {"pods": "0"}}})
-    };
-    let (a, b) = (daemonset("a", "10m", none()), daemonset("b", "10m", none()));
-    let of = |pods| forecasts(&[a.clone(), b.clone(), node("m", "1"), node("n", "1"), quota(pods)]);
-    let unknown = "whether new pods of DaemonSet prod/b are created first, which leaves no room in the quota";
-    assert_eq!((&of(4)["a"], &of(3)["a"], of(1)["a"].0), (&sure(Outcome::Done), &at_best(unknown), Outcome::Stuck));
-}
-
-#[test]
-fn old_pods_of_others_give_back_their_room_in_the_quota() {
-    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
-        "spec": {"hard": {"pods": "2"}}, "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}});
-    let (a, b) = (daemonset("a", "10m", none()), daemonset("b", "10m", none()));
-    let old = pod("b-1", "10m", Some("b"), on("n"));
-    assert_eq!(forecasts(&[a, b, node("n", "1"), old, quota])["a"], sure(Outcome::Done));
-}
-
-#[test]
 fn one_pod_of_low_priority_gives_its_place_to_one_of_two_daemonsets() {
     let two = ["a", "b"].map(|name| daemonset(name, "600m", json!({"priorityClassName": "high"})));
     let low = pod("web", "800m", None, on("n"));
@@ -253,51 +235,6 @@ fn pods_that_stay_are_not_about_to_come() {
 }
 
 #[test]
-fn pods_that_need_those_of_another_new_daemonset_are_not_stuck() {
-    let near = |app: &str| {
-        let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": app}}});
-        json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
-    };
-    let of = |needed| forecasts(&[daemonset("a", "1m", near(needed)), daemonset("base", "1m", none()), node("n", "1")]);
-    let unknown = "when its pod fits on node n, which depends on the pods of DaemonSet prod/base";
-    assert_eq!((&of("base")["a"], of("missing")["a"].0), (&waits(unknown), Outcome::Stuck));
-}
-
-#[test]
-fn pods_that_need_the_update_of_another_daemonset_are_not_stuck() {
-    let old = pod("b-1", "800m", Some("b"), on("n"));
-    let of =
-        |cpu| forecasts(&[daemonset("a", "500m", none()), daemonset("b", cpu, none()), old.clone(), node("n", "1")]);
-    let unknown = "when its pod fits on node n, which depends on the pods of DaemonSet prod/b";
-    // With 700m, only the moment in which the old pod is gone is left.
-    assert_eq!([&of("500m")["a"], &of("700m")["a"]], [&waits(unknown); 2]);
-    // The same beside an old pod.
-    let mut surging = daemonset("a", "200m", none());
-    surging["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
-    let own = pod("a-1", "100m", Some("a"), on("n"));
-    let of = |cpu| forecasts(&[surging.clone(), daemonset("b", cpu, none()), node("n", "1"), own.clone(), old.clone()]);
-    assert_eq!([&of("700m")["a"], &of("800m")["a"]], [&waits(unknown); 2]);
-}
-
-#[test]
-fn pods_that_spread_over_zones_follow_each_other() {
-    let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
-        "nodeAffinityPolicy": "Ignore", "labelSelector": {"matchLabels": {"app": "a"}}});
-    let spread = daemonset("a", "10m", json!({"topologySpreadConstraints": [constraint]}));
-    let objects = [spread.clone(), node("m", "1"), node("n", "1"), node("o", "2"), pod("a-1", "10m", None, on("m"))];
-    let mut objects = objects.to_vec();
-    objects[4]["metadata"]["labels"]["app"] = json!("a");
-    objects[4]["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x", "uid": "x", "controller": true}]);
-    let unknown = "which of its new pods come first, which decides about the others";
-    // Both nodes of zone 1 wait for zone 2; then the second of them would make three pods to one.
-    let first = forecasts(&objects[..])["a"].clone();
-    assert_eq!(first.0, Outcome::Stuck);
-    // With two nodes in zone 2 it goes on.
-    objects.push(node("p", "2"));
-    assert_eq!(forecasts(&objects[..])["a"], at_best(unknown));
-}
-
-#[test]
 fn explanations_say_what_may_come_first() {
     let manifests = read(&[daemonset("a", "600m", none()), daemonset("b", "600m", none()), node("n", "1")]);
     let all: Vec<_> = manifests.snapshots().collect();
@@ -344,73 +281,6 @@ fn going(mut pod: Value) -> Value {
 }
 
 #[test]
-fn during_a_surge_the_old_pod_counts_for_rules_over_nodes() {
-    let away = surging("a", affinity("podAntiAffinity", "a", "zone"));
-    let old = pod("a-1", "10m", Some("a"), on("n"));
-    assert_eq!(forecasts(&[away, old.clone(), named_node("n", "1")])["a"].0, Outcome::Stuck);
-    let near = surging("a", affinity("podAffinity", "a", "host"));
-    let second = pod("a-2", "10m", Some("a"), on("m"));
-    let objects = [near, old.clone(), second, named_node("m", "1"), named_node("n", "1")];
-    assert_eq!(forecasts(&objects)["a"].0, Outcome::Done, "each finds the old pod of its own node");
-    let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
-    let single = surging("a", json!({"volumes": claim}));
-    let mut using = old;
-    using["spec"]["volumes"] = claim;
-    let bound = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "prod",
-        "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
-        "spec": {"volumeName": "disk", "accessModes": ["ReadWriteOncePod"]}, "status": {"phase": "Bound"}});
-    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "disk"}, "status": {"phase": "Bound"}});
-    assert_eq!(forecasts(&[single, using, named_node("n", "1"), bound, volume])["a"].0, Outcome::Stuck);
-}
-
-#[test]
-fn pods_on_other_nodes_of_a_zone_compete_too() {
-    let a = daemonset("a", "10m", with(only_on("m"), affinity("podAntiAffinity", "b", "zone")));
-    let b = daemonset("b", "10m", only_on("n"));
-    let objects = [a, b, named_node("m", "1"), named_node("n", "1")];
-    let both = forecasts(&objects);
-    let depends = |node: &str, on: &str| {
-        at_best(&format!(
-            "whether its pod is bound to node {node} in time, which depends on the pods of DaemonSet prod/{on}"
-        ))
-    };
-    assert_eq!((&both["a"], &both["b"]), (&depends("m", "b"), &depends("n", "a")));
-    // In another zone they do not.
-    let mut apart = objects;
-    apart[3] = named_node("n", "2");
-    let both = forecasts(&apart);
-    assert_eq!((&both["a"], &both["b"]), (&sure(Outcome::Done), &sure(Outcome::Done)));
-}
-
-#[test]
-fn a_pod_that_waits_can_keep_others_away_by_its_anti_affinity() {
-    let waiting = |spec| pod("web", "1m", None, spec);
-    let of = |spec| {
-        forecasts(&[daemonset("a", "10m", only_on("m")), named_node("m", "1"), named_node("n", "1"), waiting(spec)])
-    };
-    let unknown = at_best("whether its pod is bound to node m in time, which depends on prod/web, which waits");
-    assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "zone")))["a"], unknown);
-    assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "host")))["a"], sure(Outcome::Done));
-}
-
-#[test]
-fn what_pods_need_can_go() {
-    let needs = daemonset("a", "10m", affinity("podAffinity", "b", "host"));
-    let of = |b: Value, old: Value| forecasts(&[needs.clone(), b, named_node("n", "1"), old])["a"].clone();
-    let old = pod("b-1", "10m", Some("b"), on("n"));
-    assert_eq!(of(daemonset("b", "10m", none()), old.clone()), sure(Outcome::Done));
-    let unknown = at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b");
-    assert_eq!(of(daemonset("b", "10m", only_on("other")), old.clone()), unknown);
-    let orphan = going(pod("b-1", "10m", None, on("n")));
-    let mut labelled = orphan;
-    labelled["metadata"]["labels"]["app"] = json!("b");
-    labelled["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x", "uid": "x", "controller": true}]);
-    let unknown =
-        at_best("whether its pod is bound to node n in time, which depends on prod/b-1, whose deletion has begun");
-    assert_eq!(of(daemonset("c", "10m", only_on("other")), labelled), unknown);
-}
-
-#[test]
 fn pods_that_leave_for_good_make_room() {
     let old = pod("b-1", "800m", Some("b"), on("n"));
     let unknown = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/b");
@@ -423,34 +293,6 @@ fn pods_that_leave_for_good_make_room() {
     let unknown = waits("when its pod fits on node n, which depends on prod/web, whose deletion has begun");
     let web = going(pod("web", "800m", None, on("n")));
     assert_eq!(forecasts(&[daemonset("a", "500m", none()), named_node("n", "1"), web])["a"], unknown);
-}
-
-#[test]
-fn pods_that_leave_for_good_give_back_their_room_in_the_quota() {
-    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
-        "spec": {"hard": {"pods": "1"}}, "status": {"hard": {"pods": "1"}, "used": {"pods": "1"}}});
-    let unknown = waits("when other pods of the namespace go, before which its quotas have no room");
-    let old = pod("b-1", "10m", Some("b"), on("n"));
-    let b = daemonset("b", "10m", only_on("other"));
-    let objects = [daemonset("a", "10m", none()), b, named_node("n", "1"), old, quota.clone()];
-    assert_eq!(forecasts(&objects)["a"], unknown);
-    let web = going(pod("web", "10m", None, on("n")));
-    assert_eq!(forecasts(&[daemonset("a", "10m", none()), named_node("n", "1"), web, quota])["a"], unknown);
-}
-
-#[test]
-fn only_quotas_that_count_the_pods_of_both_are_shared() {
-    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
-        "spec": {"hard": {"pods": "1"}, "scopes": ["NotBestEffort"]}, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}});
-    let mut best_effort = daemonset("a", "1m", none());
-    best_effort["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
-    let (b, c) = (daemonset("b", "1m", none()), daemonset("c", "1m", none()));
-    let all = forecasts(&[best_effort, b, c, named_node("n", "1"), quota]);
-    assert_eq!(all["a"], sure(Outcome::Done));
-    assert_eq!(
-        all["b"].1,
-        ["whether new pods of DaemonSet prod/c are created first, which leaves no room in the quota"]
-    );
 }
 
 #[test]
@@ -531,4 +373,40 @@ fn on_a_new_node_pods_are_asked_about_again_once_others_are_bound() {
         fleet.overhead(&new).pending().len()
     };
     assert_eq!((fleet("b"), fleet("missing")), (0, 1));
+}
+
+#[test]
+fn a_change_whose_pods_take_the_place_of_others_shows_there_too() {
+    let (low, nodes) = (daemonset("low", "600m", none()), [node("n", "1")]);
+    let own = |cpu: &str| daemonset("high", cpu, json!({"priorityClassName": "high"}));
+    let pods = [
+        pod("low-n", "600m", Some("low"), on("n")),
+        pod("high-n", "300m", Some("high"), json!({"nodeName": "n", "priority": 9})),
+    ];
+    let clusters = ["300m", "400m", "500m"].map(|cpu| {
+        let objects = [&[own(cpu), low.clone(), priority("high", 9)][..], &nodes, &pods].concat();
+        read(&objects)
+    });
+    let unknown = |before: &Manifests, after: &Manifests| {
+        let with = |manifests: &Manifests, see: &mut dyn FnMut(Snapshot<'_>)| {
+            let all: Vec<_> = manifests.snapshots().collect();
+            let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+            let state = manifests.cluster_state().with_coming(coming);
+            let low = all.iter().find(|snapshot| snapshot.daemonset().name == "low").unwrap();
+            see(low.scheduling(&state));
+        };
+        let mut found = Vec::new();
+        with(before, &mut |before| {
+            with(after, &mut |after| {
+                let diff = Snapshot::diff(Some(&before), &after);
+                found = diff.unknown.iter().map(ToString::to_string).collect();
+            });
+        });
+        found
+    };
+    let [small, medium, large] = &clusters;
+    let lost = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
+    assert_eq!(unknown(small, large), [lost]);
+    assert_eq!(unknown(small, medium), [""; 0], "both fit");
+    assert_eq!(unknown(large, large), [""; 0], "not because of a change");
 }
