@@ -54,6 +54,9 @@ impl<'a> Snapshot<'a> {
         let rules = self.placement_rules();
         let (labels, hash) = (RevisionLabels::new(self.daemonset, true), self.history().hash);
         let is_going = self.daemonset.deleted.is_some();
+        if is_going && self.daemonset.orphans_dependents() {
+            return Changing::default();
+        }
         let stays = |pod: &Pod| {
             let is_outdated = labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
             !pod.is_being_deleted() && (!is_outdated || self.daemonset.update_strategy == UpdateStrategy::OnDelete)
@@ -88,6 +91,7 @@ impl<'a> Snapshot<'a> {
 }
 
 /// The nodes to which new pods come, with those that leave for them; and the pods that leave other nodes.
+#[derive(Default)]
 struct Changing<'a> {
     coming: HashMap<Text, Vec<&'a Pod>>,
     leaving: HashMap<Text, Vec<&'a Pod>>,

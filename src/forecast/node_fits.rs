@@ -31,8 +31,7 @@ pub(super) struct NodeFit {
 pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: &Pod) -> HashMap<Text, NodeFit> {
     let rules = snapshot.placement_rules();
     let mut own = HashMap::<&Text, Vec<&Pod>>::new();
-    let is_on_node = |pod: &&Pod| pod.node.is_bound() && !pod.is_terminal();
-    for pod in snapshot.pods.iter().filter(is_on_node).filter(|pod| claim_pod(snapshot.daemonset, pod).is_claimed()) {
+    for pod in snapshot.pods.iter().filter(|pod| claim_pod(snapshot.daemonset, pod).is_claimed()) {
         own.entry(pod.node.name().unwrap_or(&pod.name)).or_default().push(pod);
     }
     let own_keys: HashSet<Key> = own.values().flatten().map(|pod| pod.key()).collect();

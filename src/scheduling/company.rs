@@ -51,7 +51,7 @@ impl<'s> Changes<'s> {
 
     /// The same, but that nothing comes to a node.
     pub(super) fn without(&self, node: &Text) -> Self {
-        let mut changes = Self { anywhere: Vec::new(), ..self.clone() };
+        let mut changes = self.clone();
         changes.come.remove(node);
         changes
     }

@@ -150,7 +150,8 @@ fn a_daemonset_that_never_fits_takes_no_room_from_others() {
 #[test]
 fn three_new_daemonsets_of_which_any_two_fit_are_not_sure_to_be_done() {
     let three = ["a", "b", "c"].map(|name| daemonset(name, "400m", none()));
-    let forecasts = forecasts(&[&three[..], &[node("n", "1")]].concat());
+    let elsewhere = daemonset("elsewhere", "400m", only_on("m"));
+    let forecasts = forecasts(&[&three[..], &[elsewhere, named_node("n", "1")]].concat());
     let unknown = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b and the pods of DaemonSet prod/c";
     assert_eq!(forecasts["a"], at_best(unknown));
 }
@@ -289,10 +290,38 @@ fn pods_that_leave_for_good_make_room() {
     let mut deleted = daemonset("b", "800m", none());
     deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     deleted["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
-    assert_eq!(of(deleted), unknown);
+    assert_eq!(of(deleted.clone()), unknown);
+    // Nor do pods stay that a DaemonSet that is being deleted would leave alone otherwise.
+    deleted["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    assert_eq!(of(deleted.clone()), unknown);
+    deleted["metadata"]["finalizers"] = json!(["orphan"]);
+    assert_eq!(of(deleted).0, Outcome::Stuck, "its pods stay");
     let unknown = waits("when its pod fits on node n, which depends on prod/web, whose deletion has begun");
     let web = going(pod("web", "800m", None, on("n")));
     assert_eq!(forecasts(&[daemonset("a", "500m", none()), named_node("n", "1"), web])["a"], unknown);
+}
+
+#[test]
+fn of_two_pods_on_a_node_one_leaves_for_good() {
+    let mut b = daemonset("b", "300m", none());
+    b["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    let pods = ["b-1", "b-2"].map(|name| pod(name, "300m", Some("b"), on("n")));
+    let of = |cpu: &str| {
+        forecasts(&[&[daemonset("a", cpu, none()), b.clone(), named_node("n", "1")], &pods[..]].concat())["a"].clone()
+    };
+    let unknown = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/b");
+    assert_eq!((of("400m"), of("700m"), of("800m").0), (sure(Outcome::Done), unknown, Outcome::Stuck));
+}
+
+#[test]
+fn a_pod_that_may_stay_on_a_node_does_not_leave_it() {
+    let mut tainted = named_node("n", "1");
+    tainted["spec"] = json!({"taints": [{"key": "a", "effect": "NoSchedule"}]});
+    let a = daemonset("a", "500m", json!({"tolerations": [{"operator": "Exists"}]}));
+    let of = |old: Value| forecasts(&[a.clone(), daemonset("b", "800m", none()), tainted.clone(), old])["a"].clone();
+    let old = pod("b-1", "800m", Some("b"), on("n"));
+    assert_eq!(of(old.clone()).0, Outcome::Stuck);
+    assert_eq!(of(going(old)).0, Outcome::Waiting);
 }
 
 #[test]

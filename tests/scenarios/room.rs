@@ -313,6 +313,9 @@ fn a_pod_that_has_waited_long_starts_once_the_scheduler_would_bind_it() {
         let preempted: Vec<_> = forecast.preempted.iter().map(ToString::to_string).collect();
         assert_eq!(preempted, ["shop/web"], "{:?}", forecast.outcome);
     });
+    // Without the scheduler's facts, its age says that nothing binds it.
+    let unasked = full(vec![]).cluster;
+    assert_eq!(unasked.snapshot().forecast(&Assumptions::default()).outcome, Outcome::Stuck);
     let mut unknown = full(vec![]);
     unknown.cluster.nodes[0].allocatable = None;
     unknown.with(|snapshot| {

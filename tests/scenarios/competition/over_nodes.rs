@@ -1,0 +1,147 @@
+//! Rules that count pods on several nodes.
+
+use daemonplan::forecast::Outcome;
+use serde_json::{Value, json};
+
+use super::{
+    affinity, at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, sure, surging, waits,
+    with,
+};
+
+#[test]
+fn pods_that_need_those_of_another_new_daemonset_are_not_stuck() {
+    let near = |app: &str| {
+        let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": app}}});
+        json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
+    };
+    let of = |needed| forecasts(&[daemonset("a", "1m", near(needed)), daemonset("base", "1m", none()), node("n", "1")]);
+    let unknown = "when its pod fits on node n, which depends on the pods of DaemonSet prod/base";
+    assert_eq!((&of("base")["a"], of("missing")["a"].0), (&waits(unknown), Outcome::Stuck));
+}
+
+#[test]
+fn pods_that_need_the_update_of_another_daemonset_are_not_stuck() {
+    let old = pod("b-1", "800m", Some("b"), on("n"));
+    let of =
+        |cpu| forecasts(&[daemonset("a", "500m", none()), daemonset("b", cpu, none()), old.clone(), node("n", "1")]);
+    let unknown = "when its pod fits on node n, which depends on the pods of DaemonSet prod/b";
+    // With 700m, only the moment in which the old pod is gone is left.
+    assert_eq!([&of("500m")["a"], &of("700m")["a"]], [&waits(unknown); 2]);
+    // The same beside an old pod.
+    let mut surging = daemonset("a", "200m", none());
+    surging["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    let own = pod("a-1", "100m", Some("a"), on("n"));
+    let of = |cpu| forecasts(&[surging.clone(), daemonset("b", cpu, none()), node("n", "1"), own.clone(), old.clone()]);
+    assert_eq!([&of("700m")["a"], &of("800m")["a"]], [&waits(unknown); 2]);
+}
+
+#[test]
+fn pods_that_spread_over_zones_follow_each_other() {
+    let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+        "nodeAffinityPolicy": "Ignore", "labelSelector": {"matchLabels": {"app": "a"}}});
+    let spread = daemonset("a", "10m", json!({"topologySpreadConstraints": [constraint]}));
+    let objects = [spread.clone(), node("m", "1"), node("n", "1"), node("o", "2"), pod("a-1", "10m", None, on("m"))];
+    let mut objects = objects.to_vec();
+    objects[4]["metadata"]["labels"]["app"] = json!("a");
+    objects[4]["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x", "uid": "x", "controller": true}]);
+    let unknown = "which of its new pods come first, which decides about the others";
+    // Both nodes of zone 1 wait for zone 2; then the second of them would make three pods to one.
+    let first = forecasts(&objects[..])["a"].clone();
+    assert_eq!(first.0, Outcome::Stuck);
+    // With two nodes in zone 2 it goes on.
+    objects.push(node("p", "2"));
+    assert_eq!(forecasts(&objects[..])["a"], at_best(unknown));
+}
+
+#[test]
+fn during_a_surge_the_old_pod_counts_for_rules_over_nodes() {
+    let away = surging("a", affinity("podAntiAffinity", "a", "zone"));
+    let old = pod("a-1", "10m", Some("a"), on("n"));
+    assert_eq!(forecasts(&[away, old.clone(), named_node("n", "1")])["a"].0, Outcome::Stuck);
+    let near = surging("a", affinity("podAffinity", "a", "host"));
+    let second = pod("a-2", "10m", Some("a"), on("m"));
+    let objects = [near, old.clone(), second, named_node("m", "1"), named_node("n", "1")];
+    assert_eq!(forecasts(&objects)["a"].0, Outcome::Done, "each finds the old pod of its own node");
+    let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    let single = surging("a", json!({"volumes": claim}));
+    let mut using = old;
+    using["spec"]["volumes"] = claim;
+    let bound = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "prod",
+        "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"volumeName": "disk", "accessModes": ["ReadWriteOncePod"]}, "status": {"phase": "Bound"}});
+    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "disk"}, "status": {"phase": "Bound"}});
+    assert_eq!(forecasts(&[single, using, named_node("n", "1"), bound, volume])["a"].0, Outcome::Stuck);
+}
+
+#[test]
+fn pods_on_other_nodes_of_a_zone_compete_too() {
+    let a = daemonset("a", "10m", with(only_on("m"), affinity("podAntiAffinity", "b", "zone")));
+    let b = daemonset("b", "10m", only_on("n"));
+    let objects = [a, b, named_node("m", "1"), named_node("n", "1")];
+    let both = forecasts(&objects);
+    let depends = |node: &str, on: &str| {
+        at_best(&format!(
+            "whether its pod is bound to node {node} in time, which depends on the pods of DaemonSet prod/{on}"
+        ))
+    };
+    assert_eq!((&both["a"], &both["b"]), (&depends("m", "b"), &depends("n", "a")));
+    // A pod that cannot come to the same node comes to the other.
+    let a = daemonset("a", "10m", with(only_on("m"), affinity("podAntiAffinity", "b", "zone")));
+    let full = pod("full", "900m", None, on("m"));
+    let both = forecasts(&[a, daemonset("b", "500m", none()), named_node("m", "1"), named_node("n", "1"), full]);
+    assert_eq!(both["a"], depends("m", "b"));
+    // In another zone they do not.
+    let mut apart = objects;
+    apart[3] = named_node("n", "2");
+    let both = forecasts(&apart);
+    assert_eq!((&both["a"], &both["b"]), (&sure(Outcome::Done), &sure(Outcome::Done)));
+}
+
+#[test]
+fn a_pod_that_waits_can_keep_others_away_by_its_anti_affinity() {
+    let waiting = |spec| pod("web", "1m", None, spec);
+    let of = |spec| {
+        forecasts(&[daemonset("a", "10m", only_on("m")), named_node("m", "1"), named_node("n", "1"), waiting(spec)])
+    };
+    let unknown = at_best("whether its pod is bound to node m in time, which depends on prod/web, which waits");
+    assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "zone")))["a"], unknown);
+    assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "host")))["a"], sure(Outcome::Done));
+    let other_zone = [daemonset("a", "10m", only_on("m")), named_node("m", "1"), named_node("n", "2")];
+    let excluding = waiting(with(only_on("n"), affinity("podAntiAffinity", "a", "zone")));
+    assert_eq!(forecasts(&[&other_zone[..], &[excluding]].concat())["a"], sure(Outcome::Done));
+}
+
+#[test]
+fn what_pods_need_can_come_before_something_else_goes() {
+    let spread = json!({"topologyKey": "host", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "b"}}, "nodeAffinityPolicy": "Ignore"});
+    let mut spec = with(only_on("n"), affinity("podAffinity", "other", "host"));
+    spec["topologySpreadConstraints"] = json!([spread]);
+    let two = ["b-1", "b-2"].map(|name| {
+        let mut pod = pod(name, "10m", None, on("n"));
+        pod["metadata"]["labels"]["app"] = json!("b");
+        pod
+    });
+    let leaving = going(pod("web", "10m", None, on("n")));
+    let nodes = [named_node("m", "1"), named_node("n", "1")];
+    let daemonsets = [daemonset("a", "10m", spec), daemonset("b", "10m", only_on("m"))];
+    let unknown = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/b");
+    assert_eq!(forecasts(&[&daemonsets[..], &nodes, &two, &[leaving]].concat())["a"], unknown);
+}
+
+#[test]
+fn what_pods_need_can_go() {
+    let needs = daemonset("a", "10m", affinity("podAffinity", "b", "host"));
+    let of = |b: Value, old: Value| forecasts(&[needs.clone(), b, named_node("n", "1"), old])["a"].clone();
+    let old = pod("b-1", "10m", Some("b"), on("n"));
+    assert_eq!(of(daemonset("b", "10m", none()), old.clone()), sure(Outcome::Done));
+    let unknown = at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b");
+    assert_eq!(of(daemonset("b", "10m", only_on("other")), old.clone()), unknown);
+    let orphan = going(pod("b-1", "10m", None, on("n")));
+    let mut labelled = orphan;
+    labelled["metadata"]["labels"]["app"] = json!("b");
+    labelled["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x", "uid": "x", "controller": true}]);
+    let unknown =
+        at_best("whether its pod is bound to node n in time, which depends on prod/b-1, whose deletion has begun");
+    assert_eq!(of(daemonset("c", "10m", only_on("other")), labelled), unknown);
+}

@@ -1,0 +1,73 @@
+//! Quotas that new pods of several DaemonSets share.
+
+use daemonplan::forecast::Outcome;
+use serde_json::json;
+
+use super::{at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, sure, waits};
+
+#[test]
+fn two_new_daemonsets_that_share_a_quota_for_one_are_not_sure_to_be_done() {
+    let quota = |pods: u32| {
+        json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+            "spec": {"hard": {"pods": pods.to_string()}},
+            "status": {"hard": {"pods": pods.to_string()}, "used": {"pods": "0"}}})
+    };
+    let (a, b) = (daemonset("a", "10m", none()), daemonset("b", "10m", none()));
+    let of = |pods| forecasts(&[a.clone(), b.clone(), node("m", "1"), node("n", "1"), quota(pods)]);
+    let unknown = "whether new pods of DaemonSet prod/b are created first, which leaves no room in the quota";
+    assert_eq!((&of(4)["a"], &of(3)["a"], of(1)["a"].0), (&sure(Outcome::Done), &at_best(unknown), Outcome::Stuck));
+}
+
+#[test]
+fn old_pods_of_others_give_back_their_room_in_the_quota() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "2"}}, "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}});
+    let (a, b) = (daemonset("a", "10m", none()), daemonset("b", "10m", none()));
+    let old = pod("b-1", "10m", Some("b"), on("n"));
+    assert_eq!(forecasts(&[a, b, node("n", "1"), old, quota])["a"], sure(Outcome::Done));
+}
+
+#[test]
+fn pods_that_leave_for_good_give_back_their_room_in_the_quota() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "1"}}, "status": {"hard": {"pods": "1"}, "used": {"pods": "1"}}});
+    let unknown = waits("when other pods of the namespace go, before which its quotas have no room");
+    let old = pod("b-1", "10m", Some("b"), on("n"));
+    let b = daemonset("b", "10m", only_on("other"));
+    let objects = [daemonset("a", "10m", none()), b, named_node("n", "1"), old, quota.clone()];
+    assert_eq!(forecasts(&objects)["a"], unknown);
+    let web = going(pod("web", "10m", None, on("n")));
+    assert_eq!(forecasts(&[daemonset("a", "10m", none()), named_node("n", "1"), web, quota])["a"], unknown);
+}
+
+#[test]
+fn only_quotas_that_count_the_pods_of_both_are_shared() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "1"}, "scopes": ["NotBestEffort"]}, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}});
+    let mut best_effort = daemonset("a", "1m", none());
+    best_effort["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({});
+    let (b, c) = (daemonset("b", "1m", none()), daemonset("c", "1m", none()));
+    let all = forecasts(&[best_effort, b, c, named_node("n", "1"), quota]);
+    assert_eq!(all["a"], sure(Outcome::Done));
+    assert_eq!(
+        all["b"].1,
+        ["whether new pods of DaemonSet prod/c are created first, which leaves no room in the quota"]
+    );
+}
+
+#[test]
+fn the_pods_of_a_daemonset_come_where_its_others_have_gone_from_the_quota() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "1"}}, "status": {"hard": {"pods": "1"}, "used": {"pods": "1"}}});
+    let old = pod("a-1", "10m", Some("a"), on("m"));
+    let objects = [daemonset("a", "10m", only_on("n")), named_node("m", "1"), named_node("n", "1"), old, quota];
+    assert_eq!(forecasts(&objects)["a"], sure(Outcome::Done));
+}
+
+#[test]
+fn a_daemonset_without_new_pods_does_not_ask_for_room_in_a_quota() {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "0"}}, "status": {"hard": {"pods": "0"}, "used": {"pods": "0"}}});
+    let objects = [daemonset("a", "10m", only_on("m")), daemonset("b", "10m", none()), named_node("n", "1"), quota];
+    assert_eq!(forecasts(&objects)["a"], sure(Outcome::Done));
+}
