@@ -398,8 +398,20 @@ proptest! {
     }
 
     #[test]
-    fn remedies_help_and_victims_are_of_lower_priority((facts, mut pending, target) in clusters(), priority in 0..2) {
+    fn remedies_help_and_victims_are_of_lower_priority(
+        (mut facts, mut pending, target) in clusters(),
+        priority in 0..2,
+        expected in option::weighted(0.3, pods()),
+    ) {
         pending["spec"]["priority"] = json!(priority);
+        // A pod for which the scheduler keeps the node free.
+        if let Some(mut expected) = expected {
+            expected["metadata"]["name"] = json!("expected");
+            expected["spec"].as_object_mut().unwrap().remove("nodeName");
+            expected["spec"]["priority"] = json!(1);
+            expected["status"] = json!({"nominatedNodeName": target});
+            facts.pods.push(expected);
+        }
         let (read, waiting) = (Read::of(&facts), pod(&pending));
         let state = read.state();
         for remedy in state.remedies(&waiting) {
@@ -440,6 +452,7 @@ proptest! {
                 changed.pods.retain(|other| preempted.iter().all(|left| other["metadata"]["name"] != *left.name));
             }
             prop_assert_eq!(blockers(&changed, &later, &target), BTreeMap::default(), "{}", remedy);
+            prop_assert!(Read::of(&changed).state().feasibility(&pod(&later)).would_fit, "{}", remedy);
         }
         let feasibility = state.feasibility(&waiting);
         for victim in feasibility.preempts() {
