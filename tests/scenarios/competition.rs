@@ -318,10 +318,22 @@ fn a_pod_that_may_stay_on_a_node_does_not_leave_it() {
     let mut tainted = named_node("n", "1");
     tainted["spec"] = json!({"taints": [{"key": "a", "effect": "NoSchedule"}]});
     let a = daemonset("a", "500m", json!({"tolerations": [{"operator": "Exists"}]}));
-    let of = |old: Value| forecasts(&[a.clone(), daemonset("b", "800m", none()), tainted.clone(), old])["a"].clone();
+    let b = daemonset("b", "800m", none());
+    let of = |b: &Value, old: &Value| forecasts(&[a.clone(), b.clone(), tainted.clone(), old.clone()])["a"].0;
     let old = pod("b-1", "800m", Some("b"), on("n"));
-    assert_eq!(of(old.clone()).0, Outcome::Stuck);
-    assert_eq!(of(going(old)).0, Outcome::Waiting);
+    assert_eq!((of(&b, &old), of(&b, &going(old.clone()))), (Outcome::Stuck, Outcome::Waiting));
+    let mut deleted = b.clone();
+    deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    deleted["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
+    assert_eq!(of(&deleted, &old), Outcome::Waiting);
+    // A pod that the DaemonSet releases, as its labels no longer match, stays as well.
+    let mut released = old.clone();
+    released["metadata"]["labels"]["app"] = json!("changed");
+    assert_eq!(of(&daemonset("b", "800m", only_on("other")), &released), Outcome::Stuck);
+    // A pod that has ended takes no place, and none comes instead.
+    let mut ended = old;
+    ended["status"]["phase"] = json!("Failed");
+    assert_eq!(of(&b, &ended), Outcome::Done);
 }
 
 #[test]
