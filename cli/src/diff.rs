@@ -41,7 +41,7 @@ pub(super) struct DiffArgs {
     #[command(flatten)]
     selection: Selection,
 
-    /// Exit with 3 if more existing pods are deleted
+    /// Exit with 3 if more existing pods are deleted, by the controllers or for the place of new pods
     #[arg(long, value_name = "N", help_heading = "Limits")]
     max_deletes: Option<usize>,
 
@@ -199,11 +199,13 @@ impl DiffArgs {
             print_error(&problem);
             is_allowed = false;
         };
-        let deletions: usize = differences.iter().map(|(_, difference)| difference.deletions).sum();
+        let preempted = |difference: &Difference| difference.diff.preempted.len();
+        let deletions: usize =
+            differences.iter().map(|(_, difference)| difference.deletions + preempted(difference)).sum();
         if let Some(most) = self.max_deletes.filter(|most| deletions > *most) {
             deny(format!("{} deleted, more than --max-deletes {most} allows", plural(deletions, "pod")));
         }
-        for (snapshot, Difference { diff, has_no_future, .. }) in differences {
+        for (snapshot, Difference { diff, has_no_future, rollout, .. }) in differences {
             let name = daemonset_name(snapshot.daemonset());
             let has_limit = self.max_deletes.is_some() || self.max_unavailable.is_some();
             if has_limit && *has_no_future && !diff.nodes.is_empty() {
@@ -220,6 +222,11 @@ impl DiffArgs {
                     "{name}: stuck on {nodes}: {}",
                     diff.stuck.first().map(|stuck| stuck.cause.to_string()).unwrap_or_default()
                 ));
+            }
+            if let Some(Ends { is_freed: false, stuck, .. }) =
+                rollout.as_ref().filter(|_| has_limit && diff.stuck.is_empty())
+            {
+                deny(format!("{name}: the update gets stuck: {} not converged", plural(*stuck, "node")));
             }
             if has_limit && diff.is_restless {
                 deny(format!("{name}: its steps repeat without end"));
@@ -257,8 +264,9 @@ impl Difference {
     }
 
     fn is_empty(&self) -> bool {
-        let Diff { nodes, missing, unknown, .. } = &self.diff;
-        let is_same = nodes.is_empty() && missing.is_none() && unknown.is_empty() && self.rollout.is_none();
+        let Diff { nodes, missing, unknown, stuck, preempted, .. } = &self.diff;
+        let is_scheduled_alike = unknown.is_empty() && stuck.is_empty() && preempted.is_empty();
+        let is_same = nodes.is_empty() && missing.is_none() && is_scheduled_alike && self.rollout.is_none();
         !self.is_new && self.fields.is_empty() && self.refusals.is_empty() && is_same
     }
 }
@@ -345,10 +353,10 @@ fn write(
                 writeln!(out, "  the update, which is blocked without the change, goes on")?;
             }
             Some(Ends { is_freed, stuck, .. }) => {
-                let what = if *is_freed { "goes on, and is blocked later" } else { "is blocked" };
+                let what = if *is_freed { "goes on, and gets stuck later" } else { "gets stuck" };
                 let nodes = plural(*stuck, "node");
                 let more = "daemonplan forecast tells why";
-                writeln!(out, "  {WARN}! as things are, the update {what}: {nodes} not converged ({more}){WARN:#}")?;
+                writeln!(out, "  {WARN}! the update {what}: {nodes} not converged ({more}){WARN:#}")?;
             }
             None => {}
         }

@@ -58,7 +58,7 @@ pub(super) struct ExplainArgs {
 }
 
 /// The lints about what keeps pods from running or an update from ending.
-const HOLD_UP: [Lint; 12] = [
+const HOLD_UP: [Lint; 14] = [
     Lint::AdmissionRefuses,
     Lint::ProjectSelectorConflict,
     Lint::HostPortConflict,
@@ -67,7 +67,9 @@ const HOLD_UP: [Lint; 12] = [
     Lint::KubeletRejects,
     Lint::VirtualNodes,
     Lint::SeveralOperatingSystems,
+    Lint::OtherOperatingSystem,
     Lint::NeverFits,
+    Lint::DoNotFitTogether,
     Lint::SurgeNeverFits,
     Lint::AdmissionExcludesNodes,
     Lint::QuotaTooSmall,

@@ -184,12 +184,9 @@ fn room(out: &mut impl Write, overhead: &Overhead<'_>, all: bool) -> io::Result<
     for PendingDaemonSet { daemon_set, reasons, .. } in overhead.pending() {
         pending.entry(escape_control(reasons.join(", "))).or_default().push(escape_control(daemon_set));
     }
+    let order = if overhead.running().count() > 1 { ", if the scheduler takes them by priority and name" } else { "" };
     for (reasons, daemonsets) in pending {
-        writeln!(
-            out,
-            "  {WARN}! not bound, if the scheduler takes them by priority and name: {}: {reasons}{WARN:#}",
-            names(&daemonsets, all)
-        )?;
+        writeln!(out, "  {WARN}! not bound{order}: {}: {reasons}{WARN:#}", names(&daemonsets, all))?;
     }
     let mut unknown = IndexMap::<_, Vec<_>>::new();
     for (key, fact) in overhead.unknown_facts() {

@@ -271,7 +271,7 @@ pub(super) fn unknown<'u>(out: &mut impl Write, facts: impl IntoIterator<Item = 
 /// Describes what is not known, once for many nodes.
 pub(super) fn unknown_facts<'u>(facts: impl IntoIterator<Item = &'u UnknownFact>) -> BTreeSet<String> {
     let facts: BTreeSet<_> = facts.into_iter().collect();
-    let (mut specs, mut kubelets, mut pods_in_all) = (Vec::new(), Vec::new(), 0);
+    let (mut specs, mut kubelets, mut victims, mut pods_in_all) = (Vec::new(), Vec::new(), Vec::new(), 0);
     // The same of several nodes, by the words before and after the node.
     let mut of_nodes = BTreeMap::<(String, String), Vec<String>>::new();
     let mut said = BTreeSet::new();
@@ -282,11 +282,14 @@ pub(super) fn unknown_facts<'u>(facts: impl IntoIterator<Item = &'u UnknownFact>
                 pods_in_all += pods;
             }
             UnknownFact::Kubelet { node, .. } => kubelets.push((escape_control(node), fact)),
+            UnknownFact::Victims { node, .. } => victims.push((escape_control(node), fact)),
             UnknownFact::Allocatable { node }
             | UnknownFact::CompetingPods { node, .. }
             | UnknownFact::NeededPods { node, .. }
             | UnknownFact::Preemption { node, .. }
-            | UnknownFact::Pressure { node, .. } => {
+            | UnknownFact::Pressure { node, .. }
+            | UnknownFact::VirtualNode { node }
+            | UnknownFact::OperatingSystem { node, .. } => {
                 let (text, node) = (escape_control(fact), escape_control(node));
                 let (before, after) = text.split_once(&format!("node {node}")).unwrap_or((&text, ""));
                 of_nodes.entry((before.to_owned(), after.to_owned())).or_default().push(node);
@@ -302,6 +305,9 @@ pub(super) fn unknown_facts<'u>(facts: impl IntoIterator<Item = &'u UnknownFact>
     said.extend(once(&specs, |nodes| format!("what {} on {} request", plural(pods_in_all, "pod"), many(nodes))));
     said.extend(once(&kubelets, |nodes| {
         format!("whether the kubelets of {}, which rejected pods, let new ones start", many(nodes))
+    }));
+    said.extend(once(&victims, |nodes| {
+        format!("when its pods start on {}, as those must leave before whose place they take", many(nodes))
     }));
     said
 }

@@ -92,7 +92,7 @@ impl<'e> Explainer<'e> {
             verdict: *verdict,
             checks: node.map(|node| placement.checks(node)).unwrap_or_default(),
             remedies: node.filter(|node| !node.is_virtual()).map(|node| placement.remedies(node)).unwrap_or_default(),
-            is_virtual: node.is_some_and(Node::is_virtual),
+            is_virtual: node.is_some_and(Node::is_virtual) && !pods.iter().any(|claimed| claimed.pod.is_ready()),
             pods: pods.iter().map(|claimed| self.pod(claimed)).collect(),
             creation: self.creations.get(name).copied(),
             is_refused: false,

@@ -94,7 +94,8 @@ pub struct NodeExplanation {
     pub exists: bool,
     /// Whether a pod should run here, and whether an existing pod may stay.
     pub verdict: Verdict,
-    /// Whether the node is [virtual](crate::model::Node::is_virtual), so that the DaemonSet's pods do not run there.
+    /// Whether the node is [virtual](crate::model::Node::is_virtual), so that the DaemonSet's pods do not run there: not if one is
+    /// ready.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_virtual: bool,
     /// Every placement rule, in the order of evaluation.

@@ -124,16 +124,20 @@ impl SchedulingExplanation {
         said(pod, &self.events)
     }
 
-    /// Returns the scheduler's own reasons why the pod's node is refused, such as `Insufficient cpu`.
+    /// Returns the scheduler's own reasons why the pod's node is refused, such as `Insufficient cpu`; or for whom it is kept free.
     pub fn reasons(&self) -> String {
-        let reasons: Vec<_> = self.feasibility.blockers.iter().map(ToString::to_string).collect();
-        reasons.join(", ")
+        let Feasibility { blockers, kept_free_for, .. } = &self.feasibility;
+        let reasons = blockers.iter().map(ToString::to_string);
+        let kept_free = kept_free_for.iter().map(|pod| format!("the node is kept free for {pod}"));
+        reasons.chain(kept_free).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether it is sure that the pod is not bound: nothing that is not known could change that, nor would it take the place
     /// of others.
     pub fn is_refused(&self) -> bool {
-        !self.feasibility.would_fit && self.feasibility.preempts().is_empty() && !self.feasibility.blockers.is_empty()
+        let Feasibility { would_fit, blockers, kept_free_for, .. } = &self.feasibility;
+        let has_reason = !blockers.is_empty() || !kept_free_for.is_empty();
+        !would_fit && self.feasibility.preempts().is_empty() && has_reason
     }
 }
 
@@ -174,9 +178,13 @@ impl Snapshot<'_> {
     /// # Ok::<(), daemonplan::model::RequirementError>(())
     /// ```
     pub fn explain_scheduling(&self, state: &ClusterState<'_>, explanation: &mut Explanation) {
-        let Some((new, Admitted { spec, changes, refusal, unknown })) = self.admitted_pod(state.objects()) else {
+        let Some((new, Admitted { spec, changes, mut refusal, mut unknown })) = self.admitted_pod(state.objects())
+        else {
             return;
         };
+        // A quota has a status within moments.
+        let unchecked = refusal.take_if(|refusal| refusal.is_of_status());
+        unknown.extend(unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() }));
         let quotas = self.admission(state.objects()).quota_room(&spec);
         let daemonset = self.daemonset;
         let events = state.objects().events_about("DaemonSet", &daemonset.key(), &daemonset.uid);
@@ -229,6 +237,10 @@ fn new_pod_on<'p>(
     if feasibility.would_fit {
         let competitors = alike.competitors(node.node.clone(), &going);
         feasibility.unknown.extend(UnknownFact::of_competitors(&node.node, competitors));
+    } else if feasibility.preempts().is_empty() {
+        let needed = alike.needed(node.node.clone(), &going);
+        let fact = || UnknownFact::NeededPods { node: node.node.clone(), needed: needed.clone() };
+        feasibility.unknown.extend((!needed.is_empty()).then(fact));
     }
     let remedies = if feasibility.would_fit { Vec::new() } else { alike.remedies(node.node.clone()) };
     SchedulingExplanation::of(feasibility, remedies, new, Vec::new())

@@ -10,7 +10,7 @@ use crate::{
     model::{Taint, well_known::UNREACHABLE_TAINT},
     placement::Verdict,
     plan::CreateReason,
-    scheduling::Agreement,
+    scheduling::{Agreement, SchedulingVerdict, UnknownFact},
     util::duration::words,
 };
 
@@ -99,7 +99,12 @@ fn write_scheduling(f: &mut fmt::Formatter<'_>, scheduling: &SchedulingExplanati
     match scheduling.agreement {
         Some(Agreement::Same | Agreement::NotKnown) => Ok(()),
         Some(Agreement::FitsNow) => f.write_str("; by the facts given it would fit now"),
-        _ if !scheduling.feasibility.would_fit => write!(f, "; by the facts given: {}", scheduling.reasons()),
+        _ if scheduling.feasibility.verdict == SchedulingVerdict::OtherScheduler => {
+            f.write_str("; left to another scheduler")
+        }
+        _ if scheduling.feasibility.verdict != SchedulingVerdict::Fits => {
+            write!(f, "; by the facts given: {}", scheduling.reasons())
+        }
         _ if scheduling.feasibility.unknown.is_empty() => f.write_str("; by the facts given it fits"),
         _ => Ok(()),
     }
@@ -115,7 +120,13 @@ impl NodeExplanation {
         let Some(new) = &self.new_pod else { return Ok(()) };
         let victims = new.feasibility.preempts().len();
         if new.is_refused() {
-            write!(f, "; it would stay Pending: {}", new.reasons())
+            let waits = new.feasibility.unknown.iter().any(UnknownFact::is_awaited);
+            write!(
+                f,
+                "; it would stay Pending{}: {}",
+                if waits { " until others come or go" } else { "" },
+                new.reasons()
+            )
         } else if victims > 0 {
             write!(f, "; it would take the place of {victims} pod{}", if victims == 1 { "" } else { "s" })
         } else {

@@ -42,7 +42,10 @@ impl<'a> Snapshot<'a> {
             coming.clear();
         }
         let is_idle = coming.is_empty() && leaving.is_empty();
-        (!is_idle).then(|| ComingPods::new(self.daemonset.key(), new, coming).leaving(leaving))
+        (!is_idle).then(|| {
+            let coming = ComingPods::new(self.daemonset.key(), new, coming).leaving(leaving);
+            coming.surging(self.daemonset.update_strategy.surges())
+        })
     }
 
     /// Returns the nodes to which new pods come, each with the DaemonSet's pods there, which leave.

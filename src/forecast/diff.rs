@@ -9,7 +9,7 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    forecast::{Assumptions, EndState, SimulatedNode, Simulation, StuckNode, fits::Fits},
+    forecast::{Assumptions, EndState, SimulatedNode, Simulation, StuckCause, StuckNode, fits::Fits},
     model::{Key, Text},
     placement::{PlacementReason, Verdict},
     plan::{DeleteReason, MissingFact},
@@ -234,21 +234,9 @@ impl Snapshot<'_> {
             Some(NodeDiff { change: change?, pods, deleted, node })
         });
         let nodes: Vec<_> = nodes.collect();
-        let fits = Fits::new(after);
-        // The room in quotas depends on the order in which pods come and go.
-        let mut scheduled = Simulation::new(after, &ideal, fits.clone());
-        scheduled.run();
-        let surges = after.daemonset.update_strategy.surges();
-        let stuck = changed.nodes.iter().filter_map(|(node, simulated)| {
-            let port = simulated.pods.iter().find_map(|pod| pod.waits_for.as_ref());
-            let is_new = matches!(End::of(Some(simulated)), End::NewPod);
-            let is_beside = surges && simulated.deletion.is_some();
-            let refusal =
-                || fits.refusal(node, is_beside).filter(|_| is_new && !(is_beside && fits.displaces_own(node)));
-            let in_time = || scheduled.nodes.get(node)?.pods.iter().find_map(|pod| pod.waits_for.as_ref());
-            Some(StuckNode { node: node.clone(), cause: port.or_else(refusal).or_else(in_time)?.clone() })
-        });
-        let stuck = stuck.filter(|stuck| nodes.iter().any(|node| node.node == stuck.node)).collect();
+        let scheduled = Scheduled::new(after, &changed, &ideal);
+        let anyway = before.zip(unchanged.as_ref());
+        let anyway = anyway.map(|(before, unchanged)| Scheduled::new(before, unchanged, &ideal)).unwrap_or_default();
         // Only what the change touches counts, not an update that is under way.
         let touched: BTreeSet<_> = nodes.iter().map(|node| node.node.clone()).collect();
         let of_touched = if nodes.is_empty() { 0 } else { most_unavailable_of(after, &ideal, &touched) };
@@ -256,16 +244,22 @@ impl Snapshot<'_> {
         let is_faster = before.is_some() && changed.most_unavailable > without;
         let most_unavailable = if is_faster { changed.most_unavailable } else { of_touched };
         // Pods that give place to new ones of their DaemonSet are gone before these start.
-        let displaced = scheduled.filled.iter().filter(|node| surges && fits.displaces_own(node)).count();
+        let surges = after.daemonset.update_strategy.surges();
+        let displaced = scheduled.filled.iter().filter(|node| surges && scheduled.fits.displaces_own(node)).count();
         let most_unavailable = most_unavailable.max(displaced.min(scheduled.most_unavailable));
-        let filled = || scheduled.filled.iter().filter(|node| touched.contains(*node));
-        let mut unknown = scheduled.unknown(|node| touched.contains(node));
-        let threats: Vec<_> = fits.threats().collect();
-        if !threats.is_empty() {
-            let fits_before = before.map(Fits::new).unwrap_or_default();
-            let is_new = |threat: &&&UnknownFact| fits_before.threats().all(|known| known != **threat);
-            unknown.extend(threats.iter().filter(is_new).map(|threat| (*threat).clone()));
-        }
+        // Of pods that come anyway counts what is so only with the change.
+        let Scheduled { fits, filled, stuck, .. } = &scheduled;
+        let is_new = |node: &Text| touched.contains(node) || !anyway.stuck.contains_key(node);
+        let stuck = stuck.iter().filter(|(node, _)| is_new(node));
+        let stuck = stuck.map(|(node, cause)| StuckNode { node: node.clone(), cause: cause.clone() }).collect();
+        let comes_anyway = |node: &Text, victim: &Key| {
+            !touched.contains(node) && anyway.filled.contains(node) && anyway.fits.victims(node).contains(victim)
+        };
+        let victims = filled.iter().flat_map(|node| fits.victims(node).iter().map(move |victim| (node, victim)));
+        let preempted = victims.filter(|(node, victim)| !comes_anyway(node, victim)).map(|(_, victim)| victim.clone());
+        let mut unknown = fits.unknown(filled.iter().filter(|node| touched.contains(*node)));
+        let known: BTreeSet<_> = anyway.unknown().chain(unknown.iter().cloned()).collect();
+        unknown.extend(scheduled.unknown().filter(|fact| !known.contains(fact)));
         Diff {
             nodes,
             most_unavailable,
@@ -274,9 +268,48 @@ impl Snapshot<'_> {
             is_restless: end == EndState::Restless,
             missing: None,
             unknown,
-            preempted: filled().flat_map(|node| fits.victims(node)).cloned().collect(),
+            preempted: preempted.collect(),
             rests_on,
         }
+    }
+}
+
+/// What the scheduler and admission make of the new pods of a cluster.
+#[derive(Default)]
+struct Scheduled<'a> {
+    fits: Fits<'a>,
+    /// The nodes to which new pods come.
+    filled: BTreeSet<Text>,
+    /// The nodes where they do not start.
+    stuck: BTreeMap<Text, StuckCause>,
+    most_unavailable: usize,
+}
+
+impl<'a> Scheduled<'a> {
+    /// Looks at the pods that come in a simulation in which all fit.
+    fn new(snapshot: &Snapshot<'a>, all: &Simulation<'_>, assumptions: &Assumptions) -> Self {
+        let fits = Fits::new(snapshot);
+        // The room in quotas depends on the order in which pods come and go.
+        let mut simulation = Simulation::new(snapshot, assumptions, fits.clone());
+        simulation.run();
+        let surges = snapshot.daemonset.update_strategy.surges();
+        let stuck = all.nodes.iter().filter_map(|(node, simulated)| {
+            let port = simulated.pods.iter().find_map(|pod| pod.waits_for.as_ref());
+            let is_new = matches!(End::of(Some(simulated)), End::NewPod);
+            let is_beside = surges && simulated.deletion.is_some();
+            let refusal =
+                || fits.refusal(node, is_beside).filter(|_| is_new && !(is_beside && fits.displaces_own(node)));
+            let in_time = || simulation.nodes.get(node)?.pods.iter().find_map(|pod| pod.waits_for.as_ref());
+            Some((node.clone(), port.or_else(refusal).or_else(in_time)?.clone()))
+        });
+        let stuck = stuck.collect();
+        let Simulation { filled, most_unavailable, .. } = simulation;
+        Self { fits, filled, stuck, most_unavailable }
+    }
+
+    /// Returns what is not known of all new pods, and which pods others may preempt.
+    fn unknown(&self) -> impl Iterator<Item = UnknownFact> {
+        self.fits.unknown(&self.filled).into_iter().chain(self.fits.threats().cloned())
     }
 }
 

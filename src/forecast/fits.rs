@@ -1,7 +1,7 @@
 //! On which nodes the pods of a rollout will not start, because the scheduler or admission refuses them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -12,9 +12,9 @@ use crate::{
         StuckCause,
         node_fits::{NodeFit, node_fits},
     },
-    model::{Key, Node, PodPhase, PodSpec, Resource, Taint, Text},
+    model::{Key, Node, Pod, PodPhase, PodSpec, Resource, Taint, Text},
     planner::Snapshot,
-    scheduling::{AdmissionRefusal, ClusterState, ComingPods, QuotaLedger, UnknownFact},
+    scheduling::{AdmissionRefusal, ClusterState, ComingPods, QuotaLedger, UnknownFact, is_unbound},
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
@@ -26,12 +26,22 @@ pub(super) struct Fits<'a> {
     quota: Option<QuotaUse<'a>>,
     /// The pods that other DaemonSets of the namespace are about to create.
     others: Vec<&'a ComingPods<'a>>,
+    /// The pods that wait and are not as new ones would be, or not where those would come: why the scheduler does not bind them.
+    waiting: HashMap<&'a Text, WaitingFit>,
     /// Why the kubelets of nodes have rejected pods of the DaemonSet.
     rejected: HashMap<&'a Text, &'a Text>,
     /// The nodes whose kubelet rejects pods that are not critical, as it lacks something, with the taint that says so.
     pressed: HashMap<&'a Text, &'a Taint>,
     /// What is not known about new pods on any node.
     unknown: Vec<UnknownFact>,
+}
+
+/// What the scheduler says of a pod that waits.
+#[derive(Clone, Debug)]
+pub(super) struct WaitingFit {
+    pub(super) refusal: Option<StuckCause>,
+    /// What is not known that decides when it starts.
+    pub(super) unknown: Vec<UnknownFact>,
 }
 
 /// The quotas, and what the pods of the rollout use of them.
@@ -73,6 +83,7 @@ impl<'a> Fits<'a> {
         let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
         Self {
             nodes: node_fits(snapshot, state, &new).into(),
+            waiting: waiting(snapshot, state, &new),
             refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
             quota: Some(quota),
             others: others.filter(|coming| coming.daemonset().namespace == snapshot.namespace.name).collect(),
@@ -95,6 +106,11 @@ impl<'a> Fits<'a> {
     pub(super) fn refusal(&self, node: &Text, is_beside: bool) -> Option<&StuckCause> {
         let of_node = self.nodes.get(node).and_then(|fit| if is_beside { &fit.beside } else { &fit.alone }.as_ref());
         self.refusal.as_ref().or(of_node)
+    }
+
+    /// Returns what the scheduler says of a pod of the start that waits, if it is not as new ones would be.
+    pub(super) fn waiting(&self, pod: &Text) -> Option<&WaitingFit> {
+        self.waiting.get(pod)
     }
 
     /// Whether a new pod on a node takes the place of the DaemonSet's other pods.
@@ -171,6 +187,27 @@ impl<'a> Fits<'a> {
             ledger.give(known.get(pod).and_then(Option::as_ref).unwrap_or(new));
         }
     }
+}
+
+/// Asks the scheduler about the pods of the DaemonSet that wait, and that differ from new ones, or are for nodes to which none
+/// would come.
+fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>, new: &Pod) -> HashMap<&'a Text, WaitingFit> {
+    let rules = snapshot.placement_rules();
+    let wanted: HashSet<&Text> =
+        snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run()).map(|node| &node.name).collect();
+    let is_as_new = |pod: &Pod| pod.spec == new.spec && pod.node.name().is_some_and(|node| wanted.contains(node));
+    let own = snapshot.pods.iter().filter(|pod| is_unbound(pod) && claim_pod(snapshot.daemonset, pod).is_claimed());
+    let others = own.filter(|pod| pod.spec.is_some() && !is_as_new(pod));
+    let answers = others.map(|pod| {
+        let answer = state.feasibility(pod);
+        let victims = answer.preempts();
+        let refusal = answer.blockers.first().filter(|_| !answer.would_fit && victims.is_empty());
+        let refusal = refusal.map(StuckCause::unschedulable);
+        let node = pod.node.name().filter(|_| !victims.is_empty());
+        let fact = node.map(|node| UnknownFact::Victims { node: node.clone(), pods: victims.to_vec() });
+        (&pod.name, WaitingFit { refusal, unknown: answer.unknown.into_iter().chain(fact).collect() })
+    });
+    answers.collect()
 }
 
 /// The lowest priority of pods that the kubelet admits whatever it lacks.

@@ -9,7 +9,7 @@ mod simulated_node;
 mod simulation;
 mod text;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -59,7 +59,7 @@ pub struct Forecast {
     pub rollout: Option<RolloutStatus>,
     /// The number of nodes that should run a pod.
     pub desired: usize,
-    /// The fewest nodes with an available pod at any time.
+    /// The fewest nodes with an available pod at any time, without those where others may take the pod's place.
     pub lowest_available: usize,
     /// The number of nodes by the state of their pods, at each change.
     pub timeline: Vec<TimelinePoint>,
@@ -333,7 +333,9 @@ impl Snapshot<'_> {
             .filter(|(_, simulated)| !simulated.is_settled(!is_held))
             .map(|(node, simulated)| StuckNode { node: node.clone(), cause: StuckCause::of(simulated, on_delete) })
             .collect();
-        let unknown: Vec<_> = simulation.doubts().chain(simulation.unknown(|_| true)).collect();
+        let known_later = simulation.doubts().chain(simulation.awaited_victims());
+        let unknown: BTreeSet<_> = known_later.chain(simulation.unknown()).collect();
+        let lowest = timeline.iter().map(TimelinePoint::available).min();
         let waits_for_deletion = stuck.iter().all(|stuck| stuck.cause == StuckCause::OnDelete);
         Forecast {
             outcome: match end {
@@ -350,12 +352,12 @@ impl Snapshot<'_> {
             after: simulation.elapsed(),
             rollout: simulation.rollout.clone(),
             desired,
-            lowest_available: timeline.iter().map(TimelinePoint::available).min().unwrap_or_default(),
+            lowest_available: lowest.unwrap_or_default().saturating_sub(simulation.threatened()),
             waves: waves(self, &simulation.steps, &timeline, desired),
             timeline,
             stuck,
             preempted: simulation.preempted(),
-            unknown,
+            unknown: unknown.into_iter().collect(),
         }
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
         let (beside, victims) = refusal(&mut alike, &node.name, &[]);
         let (displaced, victims): (Vec<_>, Vec<_>) = victims.into_iter().partition(|victim| own_keys.contains(victim));
         let alone = if own.is_empty() { beside.clone() } else { refusal(&mut alike, &node.name, own).0 };
-        let (displaces_own, unknown) = (!displaced.is_empty(), alike.unknown_on(&node.name));
+        let (displaces_own, mut unknown) = (!displaced.is_empty(), alike.unknown_on(&node.name));
+        unknown.retain(|fact| !fact.is_of_kubelet() || !own.iter().any(|pod| pod.is_ready()));
         let by = alike.preempting(node.name.clone(), own);
         let threat = (!by.is_empty()).then(|| UnknownFact::Preemption { node: node.name.clone(), by });
         let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat };
@@ -146,7 +147,7 @@ fn refusal(alike: &mut PodsAlike<'_>, node: &Text, left: &[&Pod]) -> (Option<Stu
 }
 
 impl StuckCause {
-    fn unschedulable(blocker: &SchedulingBlocker) -> Self {
+    pub(super) fn unschedulable(blocker: &SchedulingBlocker) -> Self {
         let explanation: Vec<_> = blocker.causes.iter().map(Cause::explain).collect();
         Self::Unschedulable { reasons: blocker.reasons(), explanation: explanation.join("; ") }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::forecast::{Forecast, Outcome, StuckCause};
-use crate::util::duration::words;
+use crate::{scheduling::UnknownFact, util::duration::words};
 
 /// The outcome, and the fewest nodes with an available pod until then.
 impl fmt::Display for Forecast {
@@ -25,6 +25,9 @@ impl fmt::Display for Forecast {
                     count => format!("{count} nodes"),
                 };
                 write!(f, "stuck after {after}: {nodes} not converged")?;
+                if self.unknown.iter().any(|fact| matches!(fact, UnknownFact::PriorityClass { .. })) {
+                    f.write_str(", unless its priority, which is not known, takes the place of others")?;
+                }
             }
             Outcome::Held => {
                 let phase = self.rollout.as_ref().map(|rollout| format!(": {}", rollout.phase)).unwrap_or_default();

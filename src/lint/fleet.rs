@@ -23,7 +23,8 @@ pub(super) fn check(snapshots: &[Snapshot<'_>], is_selected: impl Fn(&Snapshot<'
     for node in first.nodes {
         let overhead = fleet.overhead(node);
         let lacking = overhead.lacking().unwrap_or_default();
-        if lacking.is_empty() {
+        // A single one that does not fit is another finding.
+        if lacking.is_empty() || overhead.running().count() < 2 {
             continue;
         }
         let shape = (overhead.running().collect::<Vec<_>>(), node.allocatable.as_deref());

@@ -119,7 +119,9 @@ macro_rules! lints {
                     | Self::SurgeNeverFits
                     | Self::AdmissionExcludesNodes
                     | Self::QuotaTooSmall
-                    | Self::SeveralOperatingSystems => &[Nodes],
+                    | Self::SeveralOperatingSystems
+                    | Self::OtherOperatingSystem
+                    | Self::DoNotFitTogether => &[Nodes],
                     Self::ProjectSelectorConflict => &[Nodes, Namespace],
                     Self::InvalidNamespaceSelector => &[Namespace],
                     Self::AdoptsPods | Self::ManyRevisionsInUse | Self::RunsOtherImage => &[Pods],
@@ -215,6 +217,9 @@ lints! {
     /// The DaemonSet is wanted on nodes of several operating systems, though an image is rarely for more than one.
     SeveralOperatingSystems, Warning, "several-operating-systems",
         "The DaemonSet is wanted on nodes of several operating systems.";
+    /// The DaemonSet is wanted on nodes of another operating system than `spec.os` of its template: the kubelet rejects the pods,
+    /// which are created again without end.
+    OtherOperatingSystem, Error, "other-operating-system", "The DaemonSet is wanted on nodes of another operating system.";
     /// Pods count as up to date by the label `pod-template-generation` alone, though their hash is that of an older
     /// revision: they run its template, and are not updated.
     CountsByGeneration, Warning, "counts-by-generation", "Pods of an older revision count as up to date.";

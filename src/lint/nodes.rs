@@ -8,12 +8,9 @@ use super::{
 };
 use crate::{
     adoption::claim::controls_pod,
-    model::{Node, Text},
+    model::{Node, PodSpec, Text, well_known::OS_LABEL},
     planner::Snapshot,
 };
-
-/// Label of the operating system of a node.
-const OS: &str = "kubernetes.io/os";
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
     // Where a pod is ready, it can run.
@@ -21,7 +18,12 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let ready: HashSet<_> = own.filter_map(|pod| pod.node.name()).collect();
     let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
     let (proven, doubtful): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| ready.contains(&node.name));
-    let systems = operating_systems(snapshot, &nodes, &proven);
+    let spec = PodSpec::of(&snapshot.daemonset.template).unwrap_or_default();
+    let systems = if spec.os.is_empty() {
+        operating_systems(snapshot, &nodes, &proven)
+    } else {
+        other_system(snapshot, &spec, &doubtful)
+    };
     virtual_nodes(snapshot, &doubtful).into_iter().chain(systems).collect()
 }
 
@@ -48,14 +50,30 @@ fn virtual_nodes(snapshot: &Snapshot<'_>, nodes: &[&Node]) -> Option<Finding> {
     Some(finding.with_message(message).with_fix(fix.join(", and ")).on_nodes(names))
 }
 
+/// The kubelet rejects pods that are for another operating system.
+fn other_system(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) -> Option<Finding> {
+    let other: Vec<_> =
+        nodes.iter().filter(|node| spec.excludes_system_of(node)).map(|node| node.name.clone()).collect();
+    let os = &spec.os;
+    let message = format!(
+        "spec.os is {os}, and the pods are wanted on {} with another operating system ({}): the kubelet rejects them, and they \
+         are created again without end",
+        count(other.len(), "node"),
+        first_few(&other)
+    );
+    let finding = found(snapshot, Lint::OtherOperatingSystem, "spec.template.spec.os");
+    let fix = format!("keep them off these nodes: nodeSelector {OS_LABEL}: {os}");
+    (!other.is_empty()).then(|| finding.with_message(message).with_fix(fix).on_nodes(other))
+}
+
 fn operating_systems(snapshot: &Snapshot<'_>, nodes: &[&Node], proven: &[&Node]) -> Option<Finding> {
     let mut systems = BTreeMap::<&str, Vec<Text>>::new();
     for node in nodes {
-        if let Some(system) = node.labels.get(OS) {
+        if let Some(system) = node.labels.get(OS_LABEL) {
             systems.entry(system).or_default().push(node.name.clone());
         }
     }
-    let runs_on = |system: &&str| proven.iter().any(|node| node.labels.get(OS) == Some(*system));
+    let runs_on = |system: &&str| proven.iter().any(|node| node.labels.get(OS_LABEL) == Some(*system));
     if systems.keys().all(runs_on) {
         return None;
     }
@@ -68,7 +86,7 @@ fn operating_systems(snapshot: &Snapshot<'_>, nodes: &[&Node], proven: &[&Node])
         .map(|(system, names)| format!("{} with {system} ({})", count(names.len(), "node"), first_few(names)))
         .collect();
     let message = format!("wanted on {}: without images for each of them, pods do not start", all.join(" and "));
-    let fix = format!("choose one: nodeSelector {OS}: {most}");
+    let fix = format!("choose one: nodeSelector {OS_LABEL}: {most}");
     let finding = found(snapshot, Lint::SeveralOperatingSystems, "spec.template.spec.nodeSelector");
     Some(finding.with_message(message).with_fix(fix).on_nodes(rarest.clone()))
 }

@@ -34,6 +34,9 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
             }
             _ if says("Overhead") => "remove spec.template.spec.overhead: it comes from the RuntimeClass",
             _ if says("conflict: ") => "make the node selectors of the template and of the RuntimeClass agree",
+            "validation" if has_defaults(&changes) => {
+                "set requests and limits in the template: a LimitRange fills in the missing ones"
+            }
             "Priority" => "create the PriorityClass, or name one that exists in spec.template.spec.priorityClassName",
             "RuntimeClass" => "create the RuntimeClass, or name one that exists in spec.template.spec.runtimeClassName",
             "LimitRanger" => "request what the LimitRange allows, or change the LimitRange",
@@ -44,7 +47,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
         findings.push(finding.with_message(format!("{}: {refusal}", refusal.plugin)).with_fix(fix));
     }
     findings.extend(excluded_by_admission(snapshot, &changes, &spec, &nodes));
-    findings.extend(never_fits(snapshot, &spec, &nodes));
+    findings.extend(never_fits(snapshot, &spec, &changes, &nodes));
     findings.extend(surge_never_fits(snapshot, &spec, &nodes));
     findings.extend(quota(snapshot, &spec, objects, desired));
     findings
@@ -75,9 +78,18 @@ fn excluded_by_admission(
     (!excluded.is_empty()).then(|| finding.with_message(message).with_fix(fix).on_nodes(excluded))
 }
 
+/// Whether a LimitRange fills in requests or limits.
+fn has_defaults(changes: &[AdmissionChange]) -> bool {
+    changes.iter().any(|change| matches!(change, AdmissionChange::Defaults { .. }))
+}
+
 /// The resource of which `times` pods request more than a whole node has.
 fn lacking(spec: &PodSpec, node: &Node, times: i64) -> Option<(String, Quantity, Quantity)> {
-    let allocatable = Amounts::from(node.allocatable.as_deref()?);
+    let list = node.allocatable.as_deref()?;
+    let (allocatable, pods) = (Amounts::from(list), list.get("pods"));
+    if list.contains("pods") && pods < times.into() {
+        return Some(("pods".to_owned(), times.into(), pods));
+    }
     let requests = Amounts::from(&spec.requests());
     requests.iter().find_map(|(resource, requested)| {
         let (requested, there) = (requested.saturating_mul(times), allocatable.get(resource));
@@ -94,7 +106,12 @@ fn too_small(spec: &PodSpec, nodes: &[&Node], times: i64) -> Option<(Vec<Text>, 
     Some((small.iter().map(|(node, _)| (*node).clone()).collect(), lack))
 }
 
-fn never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) -> Option<Finding> {
+fn never_fits(
+    snapshot: &Snapshot<'_>,
+    spec: &PodSpec,
+    changes: &[AdmissionChange],
+    nodes: &[&Node],
+) -> Option<Finding> {
     let (small, lack) = too_small(spec, nodes, 1)?;
     let message = format!(
         "wanted on {} {} too small even without any other pod ({}): a pod requests {lack}",
@@ -102,7 +119,11 @@ fn never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) -> Optio
         if small.len() == 1 { "that is" } else { "that are" },
         first_few(&small)
     );
-    let fix = "request less, or keep the pods off these nodes with a node selector or affinity";
+    let fix = if has_defaults(changes) {
+        "request less in the template than the LimitRange fills in, or keep the pods off these nodes"
+    } else {
+        "request less, or keep the pods off these nodes with a node selector or affinity"
+    };
     let finding = found(snapshot, Lint::NeverFits, "spec.template.spec.containers");
     Some(finding.with_message(message).with_fix(fix).on_nodes(small))
 }
@@ -150,7 +171,11 @@ fn quota(
         nodes.len()
     };
     let missing = u64::try_from(wanted.len().saturating_sub(existing)).ok()?;
-    let short: Vec<_> = all.into_iter().filter(|room| room.pods < missing).collect();
+    // Pods whose deletion has begun give their room back.
+    let in_namespace = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name);
+    let going = in_namespace.filter(|pod| pod.is_being_deleted() && !pod.is_terminal()).count();
+    let going = u64::try_from(going).unwrap_or(u64::MAX);
+    let short: Vec<_> = all.into_iter().filter(|room| room.pods.saturating_add(going) < missing).collect();
     let room = short.iter().min_by_key(|room| room.pods)?;
     let message = format!(
         "ResourceQuota {} has room for {} more, and {} lack{} one ({} {} of {} used)",

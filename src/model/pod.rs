@@ -166,7 +166,11 @@ impl fmt::Display for PodProblem {
         };
         let waiting = if self.is_init { format!("init container: {}", self.waiting) } else { self.waiting.to_string() };
         let exit = self.exit_code.map(|code| format!("exit code {code}")).unwrap_or_default();
-        let parts = [self.unschedulable.to_string(), reason, waiting, restarts, exit];
+        let finalizers = match self.finalizers.as_slice() {
+            [] => String::new(),
+            finalizers => format!("kept by {}", finalizers.join(", ")),
+        };
+        let parts = [self.unschedulable.to_string(), reason, waiting, restarts, exit, finalizers];
         f.write_str(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
     }
 }

@@ -65,3 +65,6 @@ pub(crate) const NETWORK_UNAVAILABLE_TAINT: &str = "node.kubernetes.io/network-u
 /// assert!(LAST_APPLIED_ANNOTATION.starts_with("kubectl.kubernetes.io/"));
 /// ```
 pub const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The label of a node with its operating system, which the kubelet sets.
+pub(crate) const OS_LABEL: &str = "kubernetes.io/os";

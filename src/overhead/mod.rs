@@ -361,8 +361,13 @@ impl<'f> Overhead<'f> {
     }
 
     /// Returns what is not known that decides whether the DaemonSets that would run fit on the node, by DaemonSet.
-    pub fn unknown_facts(&self) -> impl Iterator<Item = (&'f Key, &'f UnknownFact)> {
-        self.members().flat_map(|member| member.unknown.iter().map(|fact| (&member.key, fact)))
+    pub fn unknown_facts(&self) -> impl Iterator<Item = (&'f Key, UnknownFact)> {
+        self.members().flat_map(|member| self.unknown_of(member).map(|fact| (&member.key, fact)))
+    }
+
+    fn unknown_of(&self, member: &'f FleetMember) -> impl Iterator<Item = UnknownFact> {
+        let of_kubelet = member.pod.spec.iter().flat_map(|spec| UnknownFact::of_kubelet(spec, self.node));
+        member.unknown.iter().cloned().chain(of_kubelet)
     }
 
     /// Returns the sum of the requests of the DaemonSets that would run, by resource. `pods` is the number of pods.
@@ -440,11 +445,11 @@ impl Serialize for Overhead<'_> {
             message: String,
             reasons: Vec<String>,
         }
-        let running = self.members().map(|FleetMember { key, added, unknown, .. }| Running {
-            daemon_set: key,
-            requests: self.requests_of(key).map(|(resource, amount)| (resource.clone(), amount)).collect(),
-            added: added.iter().map(ToString::to_string).collect(),
-            unknown: unknown.iter().map(ToString::to_string).collect(),
+        let running = self.members().map(|member| Running {
+            daemon_set: &member.key,
+            requests: self.requests_of(&member.key).map(|(resource, amount)| (resource.clone(), amount)).collect(),
+            added: member.added.iter().map(ToString::to_string).collect(),
+            unknown: self.unknown_of(member).map(|fact| fact.to_string()).collect(),
         });
         let refused = self.refused().map(|(daemon_set, refusal)| {
             let (message, reasons) = (refusal.to_string(), self.reasons_against(daemon_set));

@@ -38,12 +38,20 @@ pub struct ComingPods<'a> {
     nodes: ByNode<'a>,
     /// The pods that leave other nodes.
     leaving: ByNode<'a>,
+    /// Whether the pods come before those leave that leave for them.
+    surges: bool,
 }
 
 impl<'a> ComingPods<'a> {
     /// Describes pods like `pod`, as admission leaves it, by the nodes they come to, each with the pods that leave for it.
     pub fn new(daemonset: Key, pod: Pod, nodes: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>) -> Self {
-        Self { daemonset, pod, nodes: nodes.into_iter().collect(), leaving: HashMap::default() }
+        Self { daemonset, pod, nodes: nodes.into_iter().collect(), leaving: HashMap::default(), surges: false }
+    }
+
+    /// Sets whether the pods come before those leave that leave for them, as in a surge.
+    #[must_use]
+    pub fn surging(self, surges: bool) -> Self {
+        Self { surges, ..self }
     }
 
     /// Adds the pods that leave nodes to which none comes.
@@ -135,6 +143,8 @@ struct Rival<'s> {
     alike: Option<PodsAlike<'s>>,
     /// Whether its pods can count on other nodes, too.
     counts: bool,
+    /// Whether they come before those leave that leave for them.
+    surges: bool,
     /// The others as if only this rival had come and gone, once that was asked.
     views: Option<Views<'s>>,
 }
@@ -148,7 +158,8 @@ impl<'s> Rival<'s> {
         let leave = coming.nodes.iter().chain(&coming.leaving).filter(|(_, pods)| !pods.is_empty());
         let leave = leave.map(|(node, pods)| (node.clone(), pods.clone())).collect();
         let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
-        Self { name, changes: Changes { come, leave, ..Changes::default() }, alike, counts, views: None }
+        let changes = Changes { come, leave, ..Changes::default() };
+        Self { name, changes, alike, counts, surges: coming.surges, views: None }
     }
 
     fn of_pod(base: &Incoming<'s>, pod: &'s Pod) -> Self {
@@ -172,7 +183,7 @@ impl<'s> Rival<'s> {
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
-        Self { name, changes, alike, counts: base.counts(pod), views: None }
+        Self { name, changes, alike, counts: base.counts(pod), surges: false, views: None }
     }
 
     /// What of its changes makes a difference on a node, to which a pod comes or not.
@@ -184,10 +195,16 @@ impl<'s> Rival<'s> {
         }
     }
 
+    /// The pods that have left a node before its pod comes there.
+    fn left_before(&self, node: &Text) -> Vec<&'s Pod> {
+        if self.surges { Vec::new() } else { self.changes.leaving(node).collect() }
+    }
+
     /// Whether its pod may come to a node that others have left.
     fn may_come(&mut self, node: &Text, gone: &[&Pod]) -> bool {
+        let left = self.left_before(node);
         let Some(alike) = &mut self.alike else { return false };
-        let gone: Vec<_> = self.changes.leaving(node).chain(gone.iter().copied()).collect();
+        let gone: Vec<_> = left.into_iter().chain(gone.iter().copied()).collect();
         // What counts pods can change.
         alike
             .refusal_after(node.clone(), &gone)
@@ -342,9 +359,10 @@ impl<'s> PodsAlike<'s> {
             return Vec::new();
         };
         let here = competition.rivals.iter_mut().filter(|rival| rival.changes.comes_to(&node));
-        let preempting = here.filter_map(|Rival { name, alike, changes, .. }| {
+        let preempting = here.filter_map(|rival| {
+            let gone = rival.left_before(&node);
+            let Rival { name, alike, .. } = rival;
             let alike = alike.as_mut().filter(|alike| alike.incoming.info.priority() > lowest)?;
-            let gone: Vec<_> = changes.leaving(&node).collect();
             alike.refusal_after(node.clone(), &gone)?;
             let answer = alike.on(node.clone());
             pods.iter().any(|pod| answer.preempts().contains(&pod.key())).then(|| name.clone())

@@ -121,6 +121,9 @@ impl<'s> Incoming<'s> {
             if info.load.allocatable.is_none() {
                 unknown.push(UnknownFact::Allocatable { node });
             }
+            if self.info.spec.is_for_one_node && !self.info.pod.is_ready() {
+                unknown.extend(UnknownFact::of_kubelet(&self.info.spec, info.node));
+            }
         }
         if self.info.spec.has_claims() && !self.info.state.objects.knows_all_storage() {
             unknown.push(UnknownFact::Storage);

@@ -25,6 +25,7 @@ mod preemption;
 mod questions;
 mod remedy;
 mod trial_node;
+mod unknown;
 mod verdict;
 mod words;
 
@@ -45,6 +46,7 @@ pub use feasibility::{Agreement, Feasibility, SchedulingVerdict};
 pub(crate) use load::{NodeLoad, excludes_others, is_unbound, takes_room};
 #[cfg(feature = "manifest")]
 pub(crate) use objects::{ObjectVisitor, visit};
-pub use objects::{SchedulingObject, SchedulingObjects, UnknownFact};
+pub use objects::{SchedulingObject, SchedulingObjects};
 pub use preemption::{NoVictims, Preemption};
 pub use remedy::{RemedyChange, SchedulingRemedy};
+pub use unknown::UnknownFact;

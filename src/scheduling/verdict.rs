@@ -59,6 +59,8 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         result.message = message;
         SchedulingVerdict::Unschedulable
     };
+    // A pod that is not bound does not come to the kubelet.
+    result.unknown.retain(|fact| result.would_fit || !fact.is_of_kubelet());
     // Where only room is lacking, that for them is lacking, too.
     let is_of_room = |blocker: &SchedulingBlocker| {
         let is_room = [Plugin::NodeResourcesFit, Plugin::NodePorts].contains(&blocker.plugin);

@@ -131,7 +131,7 @@ impl Cause {
             Self::ClaimLost { claim, volume } => format!("the claim {claim} has lost its volume {volume}"),
             Self::ClaimBeingDeleted { claim } => format!("the claim {claim} is being deleted"),
             Self::UnboundImmediateClaims { claims } => {
-                format!("not bound to a volume, although their StorageClass binds at once: {}", claims.join(", "))
+                format!("without a volume, and of no StorageClass that waits for a pod: claims {}", claims.join(", "))
             }
             Self::VolumeNodeAffinity { volume } => format!("the volume {volume} cannot be reached from the node"),
             Self::NoVolume { claim } => {

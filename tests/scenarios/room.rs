@@ -159,7 +159,7 @@ fn a_pod_of_high_priority_takes_the_place_of_others() {
     full.with(|snapshot| {
         let sentence = snapshot.explain().nodes[0].to_string();
         assert!(sentence.ends_with("; it would take the place of 1 pod"), "{sentence}");
-        assert_eq!(snapshot.forecast(&Assumptions::default()).outcome, Outcome::Done);
+        assert_eq!(snapshot.forecast(&Assumptions::default()).outcome, Outcome::Waiting, "the other pod leaves before");
     });
 }
 
@@ -295,12 +295,19 @@ fn a_pod_that_has_waited_long_starts_once_the_scheduler_would_bind_it() {
         Full::of(cluster, others)
     };
     assert_eq!(full(vec![]).forecast().0, Outcome::Done);
-    assert_eq!(full(vec![other("web", "a", "800m")]).forecast().0, Outcome::Stuck);
-    let mut low = other("web", "a", "800m");
-    let mut own = PodSpec::clone(&spec("800m"));
-    own.priority = Some(-1);
-    low.spec = Some(own.into());
-    let mut preempting = full(vec![low]);
+    let with_priority = |priority: i32| {
+        let mut other = other("web", "a", "800m");
+        let mut own = PodSpec::clone(&spec("800m"));
+        own.priority = Some(priority);
+        other.spec = Some(own.into());
+        other
+    };
+    assert_eq!(full(vec![with_priority(10)]).forecast().0, Outcome::Stuck);
+    full(vec![with_priority(9)]).with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        assert_eq!((forecast.outcome, forecast.preempted.len()), (Outcome::Waiting, 1), "its own priority is 10");
+    });
+    let mut preempting = full(vec![with_priority(-1)]);
     preempting.cluster = preempting.cluster.with_spec({
         let mut spec = requesting("300m");
         spec["priorityClassName"] = json!("high");

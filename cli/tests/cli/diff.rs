@@ -405,7 +405,9 @@ fn an_update_that_a_change_begins_and_that_is_blocked_is_told() {
     let args =
         ["diff", "-f", &cluster, "--with", &with, "-n", "monitoring", "node-exporter", "--now", "2026-11-23T23:08:30Z"];
     let (out, ..) = run(&mut daemonplan(&args));
-    assert!(out.contains("! as things are, the update is blocked: "), "{out}");
+    assert!(out.contains("! the update gets stuck: "), "{out}");
     let report = super::json(&args);
     assert_eq!(report["diffs"][0]["rollout"]["after"], "Stuck", "{report}");
+    let (_, errors, code) = run(&mut daemonplan(&[&args[..], &["--complete", "--max-deletes", "99"]].concat()));
+    assert_eq!(code, 3, "{errors}");
 }

@@ -62,8 +62,8 @@ pub(crate) struct Simulation<'a> {
     hash: Text,
     /// What the scheduler and admission say about new pods.
     fits: Fits<'a>,
-    /// The waiting pods that fit, of which the scheduler said the contrary.
-    contradicted: Vec<UnknownFact>,
+    /// What is not known of the pods of the start.
+    doubts: Vec<UnknownFact>,
     /// The nodes on which new pods were created.
     pub(crate) filled: BTreeSet<Text>,
 }
@@ -109,6 +109,9 @@ enum SimEvent {
 impl Simulation<'_> {
     /// Returns what keeps a new pod from starting: a port that another pod of the DaemonSet has, the scheduler or admission.
     fn wait(&self, node: &Text, name: &Text) -> Option<StuckCause> {
+        if let Some(waiting) = self.fits.waiting(name) {
+            return waiting.refusal.clone();
+        }
         let simulated = self.nodes.get(node)?;
         let template = &self.cluster.daemonset(&self.key).unwrap_or(self.daemonset).template;
         let others = simulated.pods.iter().filter(|pod| pod.name != *name && pod.waits_for.is_none());
@@ -128,22 +131,36 @@ impl Simulation<'_> {
         port.map(|port| StuckCause::PortTaken { port }).or_else(refusal)
     }
 
-    /// Returns what else is not known: which pods others may preempt, and whether those are bound of which the scheduler said the
-    /// contrary.
+    /// Returns what is not known of the pods of the start: which of them others may preempt, whether those are bound of which the
+    /// scheduler said the contrary, and when those are gone that have finalizers.
     pub(crate) fn doubts(&self) -> impl Iterator<Item = UnknownFact> {
-        self.fits.threats().chain(&self.contradicted).cloned()
+        self.fits.threats().chain(&self.doubts).cloned()
     }
 
-    /// Returns what is not known that decides whether the new pods start that came to some nodes.
-    pub(crate) fn unknown(&self, is_meant: impl Fn(&Text) -> bool) -> Vec<UnknownFact> {
-        self.fits.unknown(self.filled.iter().filter(|node| is_meant(node)))
+    /// Returns on how many nodes others may preempt the pod.
+    pub(crate) fn threatened(&self) -> usize {
+        self.fits.threats().count()
+    }
+
+    /// Returns what is not known that decides whether new pods start.
+    pub(crate) fn unknown(&self) -> Vec<UnknownFact> {
+        self.fits.unknown(&self.filled)
+    }
+
+    /// Returns which pods must leave before new ones start.
+    pub(crate) fn awaited_victims(&self) -> impl Iterator<Item = UnknownFact> {
+        let nodes = self.filled.iter().filter(|node| !self.fits.victims(node).is_empty());
+        nodes.map(|node| UnknownFact::Victims { node: node.clone(), pods: self.fits.victims(node).to_vec() })
     }
 
     /// Returns the pods of others whose place new pods took, by namespace and name.
     pub(crate) fn preempted(&self) -> Vec<Key> {
-        let mut all: Vec<_> = self.filled.iter().flat_map(|node| self.fits.victims(node)).cloned().collect();
-        all.sort_unstable();
-        all
+        let of_waiting = self.doubts.iter().flat_map(|fact| match fact {
+            UnknownFact::Victims { pods, .. } => pods.as_slice(),
+            _ => &[],
+        });
+        let all = self.filled.iter().flat_map(|node| self.fits.victims(node)).chain(of_waiting);
+        all.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Counts only these nodes as newly unavailable.

@@ -62,7 +62,7 @@ impl<'a> Simulation<'a> {
             roll_backs: 0,
             hash: snapshot.history().hash,
             fits,
-            contradicted: Vec::new(),
+            doubts: Vec::new(),
             filled: BTreeSet::new(),
         };
         let explanation = snapshot.at(now).unscheduled().explain();
@@ -134,7 +134,16 @@ impl<'a> Simulation<'a> {
         // The pod garbage collector removes the pods of missing nodes for good.
         let is_orphan = self.nodes.get(node).is_some_and(|simulated| !simulated.exists);
         match state {
-            PodState::Deleting if is_orphan || is_recent(deleted) => self.schedule_stop(node, &name),
+            PodState::Deleting if is_orphan || is_recent(deleted) => {
+                let finalizers = known
+                    .and_then(|pod| pod.problem.as_ref())
+                    .map(|problem| problem.finalizers.clone())
+                    .unwrap_or_default();
+                if !finalizers.is_empty() {
+                    self.doubts.push(UnknownFact::Finalizers { pod: self.key_of(&name), finalizers });
+                }
+                self.schedule_stop(node, &name);
+            }
             PodState::Pending | PodState::NotReady if is_bound && is_recent(created) => {
                 self.schedule_start(node, &name, false);
             }
@@ -169,7 +178,8 @@ impl<'a> Simulation<'a> {
             if waits_for.is_none() && is_bound_next {
                 self.filled.insert(node.clone());
                 self.schedule_start(node, &name, false);
-                self.contradicted.extend(self.said_otherwise(&name));
+                let of_waiting = self.fits.waiting(&name).map(|waiting| waiting.unknown.clone());
+                self.doubts.extend(of_waiting.into_iter().flatten().chain(self.said_otherwise(&name)));
             }
             self.change(node, |simulated| simulated.set_wait(&name, waits_for));
         }

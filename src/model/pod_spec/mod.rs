@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Labels, NodeSelector, PodTemplate, Text, Toleration};
+use crate::model::{Labels, Node, NodeSelector, PodTemplate, Text, Toleration, well_known::OS_LABEL};
 
 pub use affinity::{PodAffinityTerm, TopologySpreadConstraint, WeightedPodAffinityTerm};
 pub use resources::{HostPort, ResourceList, ResourceRequirements};
@@ -64,6 +64,9 @@ pub struct PodSpec {
     pub resource_claims: Vec<Text>,
     /// `spec.schedulerName`; empty for the default scheduler.
     pub scheduler: Text,
+    /// `spec.os.name`: the operating system that the pod is for; empty if it does not say. The scheduler does not look at it, and
+    /// the kubelet does.
+    pub os: Text,
     /// The names in `spec.schedulingGates`.
     pub scheduling_gates: Vec<Text>,
     /// `spec.priority`, which admission sets from the PriorityClass.
@@ -158,6 +161,11 @@ impl PodSpec {
     /// Whether the default scheduler is to bind the pod.
     pub fn is_of_default_scheduler(&self) -> bool {
         self.scheduler.is_empty()
+    }
+
+    /// Whether the pod is for another operating system than a node has by its label.
+    pub(crate) fn excludes_system_of(&self, node: &Node) -> bool {
+        !self.os.is_empty() && node.labels.get(OS_LABEL).is_some_and(|system| *self.os != *system)
     }
 
     /// Whether the pod has volumes that claims stand for.

@@ -45,6 +45,8 @@ pub(crate) struct PodSpecWire {
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduler_name: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    os: Option<NameWire>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     scheduling_gates: Option<Vec<NameWire>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_claims: Option<Vec<NameWire>>,
@@ -237,6 +239,7 @@ impl PodSpecWire {
             topology_spread,
             volumes: volumes.filter_map(VolumeWire::into_volume).collect(),
             scheduler: self.scheduler_name.filter(|name| name != DEFAULT_SCHEDULER).unwrap_or_default(),
+            os: self.os.map(|os| os.name).unwrap_or_default(),
             scheduling_gates: names(self.scheduling_gates),
             resource_claims: names(self.resource_claims),
             priority: self.priority,
@@ -289,6 +292,7 @@ impl PodSpecWire {
             topology_spread_constraints: unless_default(spec.topology_spread),
             volumes: (!volumes.is_empty()).then_some(volumes),
             scheduler_name: unless_default(spec.scheduler),
+            os: unless_default(spec.os).map(|name| NameWire { name }),
             scheduling_gates: names(spec.scheduling_gates),
             resource_claims: names(spec.resource_claims),
             priority: spec.priority,

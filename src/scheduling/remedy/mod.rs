@@ -83,7 +83,7 @@ pub enum RemedyChange {
         #[serde(serialize_with = "as_text")]
         taint: Taint,
     },
-    /// The pod gets a higher priority, and takes the place of others.
+    /// The pod gets a higher priority, and takes the place of others, or that of pods for which the node is kept free.
     HigherPriority {
         /// The priority that is not enough.
         above: i32,
@@ -140,8 +140,9 @@ impl fmt::Display for RemedyChange {
                 daemonset.as_ref().map_or(Ok(()), |owner| write!(f, ", though DaemonSet {owner} creates another"))
             }
             Self::HigherPriority { above, preempted } => {
+                write!(f, "its priority is above {above}")?;
                 let pods: Vec<_> = preempted.iter().map(ToString::to_string).collect();
-                write!(f, "its priority is above {above}, which preempts {}", pods.join(", "))
+                if pods.is_empty() { Ok(()) } else { write!(f, ", which preempts {}", pods.join(", ")) }
             }
             Self::DeletionEnds { pods } => write!(f, "{} gone, whose deletion has begun", are(pods)),
             Self::KeptFreeForEnds { pods } => {

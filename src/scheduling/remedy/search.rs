@@ -27,7 +27,7 @@ pub(in super::super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemed
         return Vec::new(); // a daemon pod does not run there, even if it is bound
     }
     // Pods for which the node is kept free need room there, too.
-    let expected: Vec<_> = incoming.info.state.nominated_to(&info.node.name, incoming.info.pod).collect();
+    let mut expected: Vec<_> = incoming.info.state.nominated_to(&info.node.name, incoming.info.pod).collect();
     let blockers = incoming.blockers_with(info, &expected);
     if blockers.is_empty() || !incoming.refusals.is_empty() {
         return Vec::new();
@@ -39,15 +39,16 @@ pub(in super::super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemed
     });
     let Some(fixed) = fixed_changes(incoming, info, &fixed) else { return Vec::new() };
     let mut remedies = Vec::new();
-    let going = Trial::new(incoming, info).node.pods.iter().filter(|pod| pod.is_being_deleted()).collect();
+    let mut going: Vec<_> = Trial::new(incoming, info).node.pods.iter().filter(|pod| pod.is_being_deleted()).collect();
+    going.sort_by_key(|pod| pod.key());
+    expected.sort_by_key(|pod| (priority(pod), pod.key()));
     let of_deletion = |pods| RemedyChange::DeletionEnds { pods };
     let of_expected = |pods| RemedyChange::KeptFreeForEnds { pods };
-    let groups: [(Vec<_>, fn(_) -> _); 2] = [(going, of_deletion), (expected, of_expected)];
-    for (gone, change) in groups {
-        if !gone.is_empty() && with_changes(incoming, info, &fixed, |fits_without| fits_without(&gone)) {
-            let mut pods: Vec<_> = gone.iter().map(|pod| pod.key()).collect();
-            pods.sort_unstable();
-            remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain([change(pods)]).collect() });
+    let groups: [(&[_], fn(_) -> _); 2] = [(&going, of_deletion), (&expected, of_expected)];
+    for (pods, change) in groups {
+        for gone in with_changes(incoming, info, &fixed, |fits_without| fewest(pods, fits_without)) {
+            let change = change(gone.iter().map(|pod| pod.key()).collect());
+            remedies.push(SchedulingRemedy { changes: fixed.iter().cloned().chain([change]).collect() });
         }
     }
     if !movable.is_empty() {
@@ -66,7 +67,7 @@ pub(in super::super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemed
         }
     }
     if fixed.is_empty() {
-        remedies.extend(higher_priority(incoming, info));
+        remedies.extend(higher_priority(incoming, info, &expected));
     }
     let more: Option<Vec<_>> = movable.into_iter().map(larger).collect();
     if let Some(more) = more {
@@ -149,18 +150,23 @@ fn leaving<'s>(
         let amounts = assigned(pod);
         (daemonset_of(pod).is_some(), priority(pod), amounts.milli_cpu, amounts.memory, pod.key())
     });
+    let here = fewest(&pods, fits_without);
+    if !here.is_empty() {
+        return here;
+    }
+    let elsewhere = excluding_elsewhere(incoming, info);
+    let helps = !elsewhere.is_empty() && fits_without(&elsewhere);
+    if helps { vec![elsewhere] } else { Vec::new() }
+}
+
+/// Finds single pods without which the pod fits, or else as few of them as will do. The last ones stay first.
+fn fewest<'s>(pods: &[&'s Pod], fits_without: &dyn Fn(&[&Pod]) -> bool) -> Vec<Vec<&'s Pod>> {
     let single = pods.iter().filter(|pod| fits_without(&[**pod]));
     let single: Vec<_> = single.take(MAX_PODS).map(|pod| vec![*pod]).collect();
-    if !single.is_empty() {
+    if !single.is_empty() || pods.is_empty() || !fits_without(pods) {
         return single;
     }
-    if !fits_without(&pods) {
-        let elsewhere = excluding_elsewhere(incoming, info);
-        let helps = !elsewhere.is_empty() && fits_without(&elsewhere);
-        return if helps { vec![elsewhere] } else { Vec::new() };
-    }
-    // All together help: as many as possible stay, the most important ones first.
-    let mut leaving = pods;
+    let mut leaving = pods.to_vec();
     for index in (0..leaving.len()).rev() {
         let mut fewer = leaving.clone();
         fewer.remove(index);
@@ -193,18 +199,21 @@ fn excluding_elsewhere<'s>(incoming: &Incoming<'s>, info: NodeInfo<'s>) -> Vec<&
     gone
 }
 
-/// The DaemonSet that creates another pod in the place of one, as far as is known.
+/// The DaemonSet that creates another pod in the place of one, as far as is known. In the place of an older pod of its own
+/// DaemonSet comes the pod itself.
 fn successor<'p>(incoming: &Incoming<'_>, pod: &'p Pod) -> Option<&'p Text> {
+    let PodInfo { pod: own, state, .. } = incoming.info;
+    let is_own = |name: &Text| pod.namespace == own.namespace && daemonset_of(own) == Some(name);
     let leaves = |coming: &ComingPods<'_>| coming.leaves_for_good(pod);
-    daemonset_of(pod).filter(|_| !incoming.info.state.coming.iter().any(leaves))
+    daemonset_of(pod).filter(|name| !is_own(name) && !state.coming.iter().any(leaves))
 }
 
 /// The highest priority that a PriorityClass of users can have.
 const HIGHEST_OF_USERS: i32 = 1_000_000_000;
 
-/// Finds the lowest priority with which the pod would take the place of others. Pods of DaemonSets that would be created again
+/// Finds the lowest priority with which the pod would take the place of others, or that of pods the node is kept free for. Pods of DaemonSets that would be created again
 /// are no remedy.
-fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>) -> Option<SchedulingRemedy> {
+fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>, expected: &[&Pod]) -> Option<SchedulingRemedy> {
     if incoming.info.spec.never_preempts() || !incoming.info.spec.is_of_default_scheduler() {
         return None;
     }
@@ -213,7 +222,7 @@ fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>) -> Option<Schedu
         return None;
     }
     let others = Trial::new(incoming, info).node.pods;
-    let priorities: BTreeSet<_> = others.iter().map(priority).collect();
+    let priorities: BTreeSet<_> = others.iter().chain(expected.iter().copied()).map(priority).collect();
     let mut higher = priorities.into_iter().filter(|own| (incoming.info.priority()..HIGHEST_OF_USERS).contains(own));
     let (above, preempted) = higher.find_map(|above| {
         let (mut pod, mut spec) = (incoming.info.pod.clone(), incoming.info.spec.clone().into_owned());
@@ -221,7 +230,7 @@ fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>) -> Option<Schedu
         (pod.node, pod.spec) = (incoming.info.node.clone().into_owned(), Some(spec.into()));
         let answer = feasibility(&Incoming::new(incoming.info.state, &pod));
         let preempted = answer.preempts().to_vec();
-        (!preempted.is_empty()).then_some((above, preempted))
+        (answer.would_fit || !preempted.is_empty()).then_some((above, preempted))
     })?;
     let is_of_daemonset = |key: &Key| others.iter().any(|pod| pod.key() == *key && daemonset_of(pod).is_some());
     (!preempted.iter().any(is_of_daemonset))

@@ -115,12 +115,11 @@ fn remedies_count_the_pods_for_which_the_node_is_kept_free() {
         remedies.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let gone = "fits if shop/expected is gone, for which the scheduler keeps the node free";
-    assert_eq!(
-        told("200m"),
-        [gone, "fits if shop/web leaves (cpu 200m)", "fits if it requests 100m less cpu, or the node has 100m more"]
-    );
-    assert_eq!(told("400m"), [gone, "fits if it requests 300m less cpu, or the node has 300m more"]);
+    let priority = "fits if its priority is above 0";
+    let less = |cpu: &str| format!("fits if it requests {cpu} less cpu, or the node has {cpu} more");
+    assert_eq!(told("200m"), [gone, "fits if shop/web leaves (cpu 200m)", priority, &less("100m")]);
+    assert_eq!(told("400m"), [gone, priority, &less("300m")]);
     let higher = "fits if its priority is above 0, which preempts shop/web";
-    assert_eq!(told("900m"), [higher, "fits if it requests 800m less cpu, or the node has 800m more"]);
+    assert_eq!(told("900m"), [higher, &less("800m")]);
     assert_eq!(told("100m"), [""; 0], "it fits");
 }

@@ -1,0 +1,258 @@
+//! What an answer would need and the input does not hold.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Competitor, as_text, as_texts};
+use crate::model::{Key, Node, PodSpec, Text};
+
+/// A fact that an answer would need.
+///
+/// ```
+/// use daemonplan::scheduling::UnknownFact;
+/// assert_eq!(UnknownFact::Allocatable { node: "a".into() }.to_string(), "what pods can request on node a");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(tag = "unknown", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum UnknownFact {
+    /// The nodes of the cluster.
+    Nodes,
+    /// `status.allocatable` of a node.
+    Allocatable {
+        /// The node.
+        node: Text,
+    },
+    /// The pods of all namespaces but one.
+    OtherNamespaces {
+        /// The namespace whose pods are known.
+        known: Text,
+    },
+    /// The specs of pods on a node.
+    PodSpecs {
+        /// The node.
+        node: Text,
+        /// How many of its pods.
+        pods: usize,
+    },
+    /// Whether the kubelet of a node lets a new pod start, as it has rejected one.
+    Kubelet {
+        /// The node.
+        node: Text,
+        /// `status.reason` of the rejected pod.
+        reason: Text,
+    },
+    /// Whether the kubelet of a node lets a new pod start, as the node lacks something.
+    Pressure {
+        /// The node.
+        node: Text,
+        /// The key of the taint that says so.
+        taint: Text,
+    },
+    /// Whether the pods of DaemonSets run on a virtual node.
+    VirtualNode {
+        /// The node.
+        node: Text,
+    },
+    /// Whether the kubelet of a node, which has another operating system by its label, lets the pod start.
+    OperatingSystem {
+        /// The node.
+        node: Text,
+        /// `spec.os.name` of the pod.
+        required: Text,
+    },
+    /// When pods have left whose place the pod takes on a node.
+    Victims {
+        /// The node.
+        node: Text,
+        /// The pods.
+        #[serde(serialize_with = "as_texts")]
+        pods: Vec<Key>,
+    },
+    /// When a pod is gone that is being deleted and has finalizers.
+    Finalizers {
+        /// The pod.
+        #[serde(serialize_with = "as_text")]
+        pod: Key,
+        /// The finalizers.
+        finalizers: Vec<Text>,
+    },
+    /// Whether the scheduler binds a pod of which it said that it does not.
+    SaidOtherwise {
+        /// The pod.
+        #[serde(serialize_with = "as_text")]
+        pod: Key,
+        /// What it said.
+        message: Text,
+    },
+    /// The spec of the pod itself.
+    OwnSpec,
+    /// The spec of the pod itself, which is taken to be as its DaemonSet's template says.
+    SpecByTemplate,
+    /// The objects of storage, which the pod's claims need.
+    Storage,
+    /// Whether the pod's volumes can be used on a node that does not exist yet.
+    VolumesOnNewNode,
+    /// The claims of ephemeral volumes, which are created with the pod.
+    EphemeralClaims,
+    /// Whether devices can be allocated for the pod's resource claims, which is not looked at.
+    ResourceClaims,
+    /// Which of the DaemonSet's new pods come first, as that decides about the others: they exclude or need each other, or share
+    /// a claim.
+    OwnPods,
+    /// Whether others come or go first, after which the pod does not fit on a node.
+    CompetingPods {
+        /// The node.
+        node: Text,
+        /// Who may come or go first.
+        competitors: Vec<Competitor>,
+    },
+    /// When others come or go, before which the pod does not fit on a node.
+    NeededPods {
+        /// The node.
+        node: Text,
+        /// Who must come or go.
+        needed: Vec<Competitor>,
+    },
+    /// Whether others take the place of a pod.
+    Preemption {
+        /// The node.
+        node: Text,
+        /// Who would.
+        by: Vec<Competitor>,
+    },
+    /// When pods of the namespace go, before which a ResourceQuota has no room.
+    QuotaRoom,
+    /// Which pods are created first, as the ResourceQuotas have no room for all.
+    SharedQuota {
+        /// The DaemonSets that are about to create pods, too.
+        #[serde(serialize_with = "as_texts")]
+        daemonsets: Vec<Key>,
+    },
+    /// Whether the kubelet lets the pod start on the node that its template names. The scheduler is not asked.
+    BoundByTemplate,
+    /// Whether another scheduler binds the pod.
+    OtherScheduler {
+        /// Its name.
+        name: Text,
+    },
+    /// Whether pods can be created, as the last attempt failed for a reason that does not show in the objects, or a ResourceQuota has
+    /// no status yet.
+    Creation {
+        /// The reason.
+        message: Text,
+    },
+    /// The PriorityClass that the pod names.
+    PriorityClass {
+        /// The name.
+        name: Text,
+    },
+    /// The RuntimeClass that the pod names.
+    RuntimeClass {
+        /// The name.
+        name: Text,
+    },
+}
+
+impl UnknownFact {
+    /// What decides whether the kubelet of a node lets the pod of a DaemonSet start that the scheduler binds there. The kubelet
+    /// rejects pods for another operating system with the reason `PodOSNotSupported`.
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/#pod-os>
+    pub(crate) fn of_kubelet(spec: &PodSpec, node: &Node) -> impl Iterator<Item = Self> {
+        let virtual_node = node.is_virtual().then(|| Self::VirtualNode { node: node.name.clone() });
+        let is_other = spec.excludes_system_of(node);
+        let system = is_other.then(|| Self::OperatingSystem { node: node.name.clone(), required: spec.os.clone() });
+        virtual_node.into_iter().chain(system)
+    }
+
+    /// Whether a pod that is ready on the node disproves the doubt.
+    pub(crate) fn is_of_kubelet(&self) -> bool {
+        matches!(self, Self::VirtualNode { .. } | Self::OperatingSystem { .. })
+    }
+
+    /// Whether the pod does not fit until others have come or gone.
+    pub(crate) fn is_awaited(&self) -> bool {
+        matches!(self, Self::NeededPods { .. } | Self::QuotaRoom | Self::Victims { .. } | Self::Finalizers { .. })
+    }
+
+    /// Says that these may come to a node first, if there are any.
+    pub(crate) fn of_competitors(node: &Text, competitors: Vec<Competitor>) -> Option<Self> {
+        (!competitors.is_empty()).then(|| Self::CompetingPods { node: node.clone(), competitors })
+    }
+}
+
+fn all_of(things: &[impl fmt::Display]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+impl fmt::Display for UnknownFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nodes => f.write_str("the nodes of the cluster"),
+            Self::Allocatable { node } => write!(f, "what pods can request on node {node}"),
+            Self::PodSpecs { node, pods: 1 } => write!(f, "what a pod on node {node} requests"),
+            Self::PodSpecs { node, pods } => write!(f, "what {pods} pods on node {node} request"),
+            Self::OtherNamespaces { known } => write!(f, "what pods of other namespaces than {known} take from nodes"),
+            Self::Kubelet { node, reason } => {
+                write!(
+                    f,
+                    "whether the kubelet of node {node} lets a new pod start: it rejected the last one ({reason})"
+                )
+            }
+            Self::Pressure { node, taint } => {
+                write!(
+                    f,
+                    "whether the kubelet of node {node} lets a new pod start, as long as it has the taint {taint}"
+                )
+            }
+            Self::VirtualNode { node } => write!(f, "whether a virtual kubelet runs its pod on node {node}"),
+            Self::OperatingSystem { node, required } => {
+                write!(f, "whether a pod for {required} starts on node {node}, which has another operating system")
+            }
+            Self::Victims { node, pods } => {
+                write!(f, "when its pod starts on node {node}, as {} must leave before", all_of(pods))
+            }
+            Self::Finalizers { pod, finalizers } => {
+                write!(f, "when {pod} is gone, which is being deleted and has the finalizer {}", all_of(finalizers))
+            }
+            Self::SaidOtherwise { pod, message } => {
+                write!(f, "whether {pod} is bound now: the scheduler said: {message}")
+            }
+            Self::OwnSpec => f.write_str("what the pod requests"),
+            Self::SpecByTemplate => f.write_str("the pod's own spec, which is taken to be as the template says"),
+            Self::Storage => f.write_str("the volumes, claims and classes of the cluster"),
+            Self::VolumesOnNewNode => f.write_str("whether its volumes can be used on a new node"),
+            Self::EphemeralClaims => f.write_str("whether the claims of its ephemeral volumes can be bound"),
+            Self::ResourceClaims => f.write_str("whether the devices of its resource claims can be allocated"),
+            Self::OwnPods => f.write_str("which of its new pods come first, which decides about the others"),
+            Self::CompetingPods { node, competitors } => {
+                let who = all_of(competitors);
+                write!(f, "whether its pod is bound to node {node} in time, which depends on {who}")
+            }
+            Self::NeededPods { node, needed } => {
+                write!(f, "when its pod fits on node {node}, which depends on {}", all_of(needed))
+            }
+            Self::Preemption { node, by } => {
+                write!(f, "whether its pod keeps its place on node {node}, which depends on {}", all_of(by))
+            }
+            Self::QuotaRoom => f.write_str("when other pods of the namespace go, before which its quotas have no room"),
+            Self::SharedQuota { daemonsets } => {
+                let daemonsets = all_of(daemonsets);
+                write!(
+                    f,
+                    "whether new pods of DaemonSet {daemonsets} are created first, which leaves no room in the quota"
+                )
+            }
+            Self::BoundByTemplate => f.write_str(
+                "whether the kubelet lets the pod start: its template names the node, and the scheduler is not asked",
+            ),
+            Self::OtherScheduler { name } => write!(f, "whether the scheduler {name} binds its pods"),
+            Self::Creation { message } => {
+                write!(f, "whether pods can be created now ({message})")
+            }
+            Self::PriorityClass { name } => write!(f, "the PriorityClass {name}"),
+            Self::RuntimeClass { name } => write!(f, "the RuntimeClass {name}"),
+        }
+    }
+}
