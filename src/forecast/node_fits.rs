@@ -44,7 +44,7 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
         let (displaced, victims): (Vec<_>, Vec<_>) = victims.into_iter().partition(|victim| own_keys.contains(victim));
         let alone = if own.is_empty() { beside.clone() } else { refusal(&mut alike, &node.name, own).0 };
         let (displaces_own, mut unknown) = (!displaced.is_empty(), alike.unknown_on(&node.name));
-        unknown.retain(|fact| !fact.is_of_kubelet() || !own.iter().any(|pod| pod.is_ready()));
+        unknown.retain(|fact| !own.iter().any(|pod| fact.is_disproved_by(pod)));
         let by = alike.preempting(node.name.clone(), own);
         let threat = (!by.is_empty()).then(|| UnknownFact::Preemption { node: node.name.clone(), by });
         let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat };

@@ -22,7 +22,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let systems = if spec.os.is_empty() {
         operating_systems(snapshot, &nodes, &proven)
     } else {
-        other_system(snapshot, &spec, &doubtful)
+        other_system(snapshot, &spec, &nodes)
     };
     virtual_nodes(snapshot, &doubtful).into_iter().chain(systems).collect()
 }

@@ -168,7 +168,6 @@ impl<'s> Incoming<'s> {
         if let Some(info) = node.filter(|info| by > 0 || info.pods.holds(pod)) {
             counts.count(own, single_claims, pod, info.node, by, false);
         }
-        counts.affinity.ask_again();
     }
 
     /// Counts a pod like this one on a node, after some pods there have left.
@@ -224,6 +223,9 @@ impl Counts {
         self.affinity.count(own, pod, node, by);
         self.spread.count(own, pod, node, by, is_dry_run);
         self.claim_users += by * restrictions::single_claims_used_by(own, single_claims, pod);
+        if !is_dry_run {
+            self.affinity.decide_skip(own);
+        }
     }
 }
 

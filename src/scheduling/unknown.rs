@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Competitor, as_text, as_texts};
+#[cfg(feature = "forecast")]
+use crate::model::Pod;
 use crate::model::{Key, Node, PodSpec, Text};
 
 /// A fact that an answer would need.
@@ -166,9 +168,20 @@ impl UnknownFact {
         virtual_node.into_iter().chain(system)
     }
 
-    /// Whether a pod that is ready on the node disproves the doubt.
+    /// Whether the scheduler's answer does not depend on it.
     pub(crate) fn is_of_kubelet(&self) -> bool {
         matches!(self, Self::VirtualNode { .. } | Self::OperatingSystem { .. })
+    }
+
+    /// Whether a pod of the DaemonSet on the node shows that new ones start there.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn is_disproved_by(&self, pod: &Pod) -> bool {
+        let is_alike = match self {
+            Self::VirtualNode { .. } => true,
+            Self::OperatingSystem { required, .. } => pod.spec.as_ref().is_some_and(|spec| spec.os == *required),
+            _ => false,
+        };
+        is_alike && pod.is_ready()
     }
 
     /// Whether the pod does not fit until others have come or gone.

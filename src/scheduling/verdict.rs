@@ -10,7 +10,6 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
     let state = incoming.info.state;
     let target = incoming.info.target();
     let info = incoming.info.target_info();
-    let gated = incoming.gated();
     let mut result = Feasibility {
         node: target.cloned(),
         verdict: SchedulingVerdict::Error,
@@ -26,7 +25,14 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         kept_free_for: Vec::new(),
     };
     result.blockers = incoming.blockers(info);
+    // Of these pods the default scheduler decides nothing.
+    let left_alone = if incoming.info.spec.is_of_default_scheduler() {
+        incoming.gated().map(|_| SchedulingVerdict::Gated)
+    } else {
+        Some(SchedulingVerdict::OtherScheduler)
+    };
     if !state.knows_nodes() {
+        result.verdict = left_alone.unwrap_or(SchedulingVerdict::Error);
         return result;
     }
     let mut message = None;
@@ -49,15 +55,13 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
             _ => {}
         }
     }
-    result.verdict = if !incoming.info.spec.is_of_default_scheduler() {
-        SchedulingVerdict::OtherScheduler
-    } else if gated.is_some() {
-        SchedulingVerdict::Gated
-    } else if result.would_fit {
-        SchedulingVerdict::Fits
-    } else {
-        result.message = message;
-        SchedulingVerdict::Unschedulable
+    result.verdict = match left_alone {
+        Some(verdict) => verdict,
+        None if result.would_fit => SchedulingVerdict::Fits,
+        None => {
+            result.message = message;
+            SchedulingVerdict::Unschedulable
+        }
     };
     // A pod that is not bound does not come to the kubelet.
     result.unknown.retain(|fact| result.would_fit || !fact.is_of_kubelet());

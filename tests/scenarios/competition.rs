@@ -451,3 +451,45 @@ fn a_change_whose_pods_take_the_place_of_others_shows_there_too() {
     assert_eq!(unknown(small, medium), [""; 0], "both fit");
     assert_eq!(unknown(large, large), [""; 0], "not because of a change");
 }
+
+#[test]
+fn a_pod_that_surges_takes_the_place_of_others_before_the_old_one_leaves() {
+    let low = [daemonset("low", "300m", none()), pod("low-n", "300m", Some("low"), on("n"))];
+    let old = pod("high-n", "400m", Some("high"), json!({"nodeName": "n", "priority": 9}));
+    let of = |high: Value| {
+        let rest = [high, node("n", "1"), priority("high", 9), old.clone()];
+        let objects = [&low[..], &rest].concat();
+        forecasts(&objects)["low"].clone()
+    };
+    let high = |cpu: &str| daemonset("high", cpu, json!({"priorityClassName": "high"}));
+    let surging = |cpu: &str| {
+        let mut high = high(cpu);
+        high["spec"]["updateStrategy"] = surging("high", none())["spec"]["updateStrategy"].clone();
+        high
+    };
+    let lost = at_best("whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high");
+    assert_eq!((of(surging("400m")), of(surging("300m"))), (lost, sure(Outcome::Done)));
+    assert_eq!(of(high("400m")), sure(Outcome::Done), "without a surge the old pod is gone before");
+}
+
+#[test]
+fn the_nodes_where_others_take_the_place_do_not_count_as_available() {
+    let mut low = daemonset("low", "600m", none());
+    low["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    let objects = [
+        daemonset("high", "700m", json!({"priorityClassName": "high"})),
+        low,
+        node("m", "1"),
+        node("n", "1"),
+        priority("high", 9),
+        pod("low-n", "600m", Some("low"), on("n")),
+        pod("low-m", "100m", Some("low"), on("m")),
+    ];
+    let manifests = read(&objects);
+    let all: Vec<_> = manifests.snapshots().collect();
+    let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+    let state = manifests.cluster_state().with_coming(coming);
+    let low = all.iter().find(|snapshot| snapshot.daemonset().name == "low").unwrap();
+    let forecast = low.scheduling(&state).forecast(&Assumptions::default());
+    assert_eq!((forecast.desired, forecast.lowest_available), (2, 1));
+}

@@ -1,6 +1,8 @@
 //! Whether pods fit: what explanations, forecasts, diffs and lints say of the scheduler and admission.
 
 mod admission;
+mod differences;
+mod doubts;
 
 use std::sync::Arc;
 
@@ -167,6 +169,14 @@ fn a_pod_of_high_priority_takes_the_place_of_others() {
 fn what_never_fits_is_found() {
     let never = |cpu: &str| Full::of(cluster([sized("a", "1")]).with_spec(requesting(cpu)), []);
     assert!(never("1500m").has(Lint::NeverFits) && !never("1").has(Lint::NeverFits));
+    let mut without_pods = sized("a", "1");
+    without_pods.allocatable =
+        Some(Arc::new([("cpu", Quantity::from(1_i64)), ("pods", Quantity::default())].into_iter().collect()));
+    let none = Full::of(cluster([without_pods]).with_spec(requesting("1m")), []);
+    none.with(|snapshot| {
+        let lints: Vec<_> = lint(&[snapshot]).into_iter().map(|finding| finding.lint).collect();
+        assert_eq!(lints, [Lint::NeverFits]);
+    });
     let surging =
         |cpu: &str| Full::of(cluster([sized("a", "1")]).with_spec(requesting(cpu)).rolling(json!(0), json!(1)), []);
     assert!(surging("600m").has(Lint::SurgeNeverFits) && !surging("500m").has(Lint::SurgeNeverFits));

@@ -446,4 +446,8 @@ fn without_nodes_nothing_is_known() {
     let objects = SchedulingObjects::default();
     let answer = state(&[], [], &objects).feasibility(&pod("new", "100m", naming(&[&["a"]])));
     assert_eq!((answer.verdict, answer.unknown), (SchedulingVerdict::Error, vec![UnknownFact::Nodes]));
+    // Pods that do not come to the scheduler stay as they are.
+    let verdict = |fields: Value| state(&[], [], &objects).feasibility(&pod("new", "100m", fields)).verdict;
+    assert_eq!(verdict(json!({"schedulingGates": [{"name": "x"}]})), SchedulingVerdict::Gated);
+    assert_eq!(verdict(json!({"schedulerName": "x"})), SchedulingVerdict::OtherScheduler);
 }

@@ -170,6 +170,10 @@ impl HostPort {
 impl std::fmt::Display for HostPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { number, protocol, ip } = self;
-        if ip.is_empty() { write!(f, "{number}/{protocol}") } else { write!(f, "{ip}:{number}/{protocol}") }
+        match &**ip {
+            "" => write!(f, "{number}/{protocol}"),
+            ip if ip.contains(':') => write!(f, "[{ip}]:{number}/{protocol}"),
+            ip => write!(f, "{ip}:{number}/{protocol}"),
+        }
     }
 }

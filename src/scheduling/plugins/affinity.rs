@@ -43,13 +43,14 @@ impl AffinityCounts {
                 }
             }
         }
-        counts.is_skipped = !has_terms && counts.existing.is_empty();
+        counts.decide_skip(own);
         counts
     }
 
-    /// Takes the plugin in again if something counts by now.
-    pub(in super::super) fn ask_again(&mut self) {
-        self.is_skipped &= self.existing.is_empty();
+    /// Decides as before a cycle whether the plugin is left out.
+    pub(in super::super) fn decide_skip(&mut self, own: &PodInfo<'_>) {
+        let has_terms = !own.spec.pod_affinity.is_empty() || !own.spec.pod_anti_affinity.is_empty();
+        self.is_skipped = !has_terms && self.existing.is_empty();
     }
 
     /// Counts a pod on a node, or one less if `by` is negative.

@@ -50,7 +50,7 @@ pub(super) fn check_node_affinity(own: &PodInfo<'_>, node: &TrialNode<'_, '_>) -
 }
 
 /// Returns the labels of the pod's node selector that the node lacks.
-pub(super) fn missing_labels<'s>(spec: &'s PodSpec, node: &Node) -> impl Iterator<Item = (&'s Text, &'s Text)> {
+pub(super) fn missing_labels<'s>(spec: &'s PodSpec, node: &Node) -> impl Iterator<Item = (&'s Text, &'s Text)> + Clone {
     spec.node_selector.iter().filter(|(key, value)| node.labels.get_text(key) != Some(*value))
 }
 

@@ -104,6 +104,9 @@ fn fixed_changes(incoming: &Incoming<'_>, info: NodeInfo<'_>, causes: &[&Cause])
             // With the label, what pods count by labels of nodes can change, too.
             Cause::NodeSelector { .. } if !incoming.counts_pods() && !is_topology(incoming) => {
                 let lacking = missing_labels(&incoming.info.spec, info.node);
+                if lacking.clone().any(|(key, _)| OF_KUBELET.contains(&key.as_str())) {
+                    return None;
+                }
                 changes
                     .extend(lacking.map(|(key, value)| RemedyChange::Label { key: key.clone(), value: value.clone() }));
             }
@@ -112,6 +115,9 @@ fn fixed_changes(incoming: &Incoming<'_>, info: NodeInfo<'_>, causes: &[&Cause])
     }
     Some(changes)
 }
+
+/// Labels that the kubelet sets.
+const OF_KUBELET: [&str; 3] = ["kubernetes.io/arch", "kubernetes.io/hostname", "kubernetes.io/os"];
 
 /// Whether pods keep others off by a label of nodes that the pod's node selector requires.
 fn is_topology(incoming: &Incoming<'_>) -> bool {
@@ -138,14 +144,14 @@ fn larger(cause: &Cause) -> Option<RemedyChange> {
 }
 
 /// Finds pods whose leaving makes the pod fit: single ones, those that release least first, or else a few of low priority, or
-/// else those on other nodes that exclude the pod.
+/// else such with pods whose deletion has begun, or else those on other nodes that exclude the pod.
 fn leaving<'s>(
     incoming: &Incoming<'s>,
     info: NodeInfo<'s>,
     fits_without: &dyn Fn(&[&Pod]) -> bool,
 ) -> Vec<Vec<&'s Pod>> {
     let others = Trial::new(incoming, info).node.pods;
-    let mut pods: Vec<_> = others.iter().filter(|pod| !pod.is_being_deleted()).collect();
+    let (mut going, mut pods): (Vec<_>, Vec<_>) = others.iter().partition(|pod| pod.is_being_deleted());
     pods.sort_by_cached_key(|pod| {
         let amounts = assigned(pod);
         (daemonset_of(pod).is_some(), priority(pod), amounts.milli_cpu, amounts.memory, pod.key())
@@ -153,6 +159,13 @@ fn leaving<'s>(
     let here = fewest(&pods, fits_without);
     if !here.is_empty() {
         return here;
+    }
+    if !going.is_empty() && !fits_without(&going) {
+        going.sort_by_key(|pod| pod.key());
+        let both = fewest(&[going, pods].concat(), fits_without);
+        if !both.is_empty() {
+            return both;
+        }
     }
     let elsewhere = excluding_elsewhere(incoming, info);
     let helps = !elsewhere.is_empty() && fits_without(&elsewhere);

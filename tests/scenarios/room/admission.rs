@@ -4,7 +4,7 @@ use daemonplan::{
     Snapshot,
     forecast::{Assumptions, Outcome},
     lint::{Lint, lint},
-    model::{ResourceQuota, RuntimeClass, SchedulerConfig},
+    model::{LimitRange, ResourceQuota, RuntimeClass, SchedulerConfig},
     overhead::DaemonSetFleet,
 };
 use serde_json::{Value, json};
@@ -215,4 +215,41 @@ fn in_a_namespace_that_is_being_deleted_no_pod_is_created() {
         assert_eq!(refused.to_string(), format!("NamespaceLifecycle refuses its pods: {refusal}"));
         assert!(!lint(&[snapshot]).iter().any(|finding| finding.lint == Lint::AdmissionRefuses));
     });
+}
+
+#[test]
+fn pods_whose_deletion_has_begun_give_their_room_in_a_quota_back() {
+    let small = |deleted: bool| {
+        let mut own = cluster([sized("a", "1")]).with_spec(requesting("100m"));
+        let mut web = pod("web", "a");
+        (web.controller, web.deleted) = (None, deleted.then_some(own.now));
+        web.labels = [("app", "web")].into_iter().collect();
+        own.pods = vec![web];
+        Full::of(own, []).quota(1, 1).has(Lint::QuotaTooSmall)
+    };
+    assert_eq!((small(false), small(true)), (true, false));
+}
+
+#[test]
+fn a_limit_range_that_fills_in_too_much_is_what_to_change() {
+    let fix = |spec: Value, limits: Value, wanted: Lint| {
+        let mut full = Full::of(cluster([sized("a", "1")]).with_spec(spec), []);
+        let range = json!({"metadata": {"name": "a", "namespace": "prod"}, "spec": {"limits": [limits]}});
+        full.objects.add(serde_json::from_value::<LimitRange>(range).unwrap());
+        full.with(|snapshot| {
+            let findings = lint(&[snapshot]);
+            findings.into_iter().find(|finding| finding.lint == wanted).unwrap().fix
+        })
+    };
+    let nothing = json!({"containers": [{"name": "agent", "image": "agent:1"}]});
+    let large = json!({"type": "Container", "defaultRequest": {"cpu": "2"}});
+    assert_eq!(
+        fix(nothing, large, Lint::NeverFits),
+        "request less in the template than the LimitRange fills in, or keep the pods off these nodes"
+    );
+    let small = json!({"type": "Container", "default": {"cpu": "1"}});
+    assert_eq!(
+        fix(requesting("2"), small, Lint::AdmissionRefuses),
+        "set requests and limits in the template: a LimitRange fills in the missing ones"
+    );
 }

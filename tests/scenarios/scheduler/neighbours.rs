@@ -1,7 +1,7 @@
 //! Pods that count for each other: affinity, anti-affinity and spread.
 
 use daemonplan::{
-    model::{Node, Pod},
+    model::{Node, Pod, PodScheduling},
     scheduling::{SchedulingObjects, UnknownFact},
 };
 use serde_json::{Value, json};
@@ -203,4 +203,26 @@ fn pods_on_other_nodes_that_exclude_a_pod_are_named_in_remedies() {
     assert_eq!(told(&[user.clone()], claim.clone()), ["fits if shop/one leaves b"]);
     user.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
     assert_eq!(told(&[user], claim), ["fits if shop/one is gone, whose deletion has begun"]);
+}
+
+#[test]
+fn without_a_pod_that_excludes_others_the_plugin_is_left_out() {
+    // Then the pods for which the node is kept free are not asked about, as in a cycle of the scheduler.
+    let excluding = |spec: Value| {
+        let terms = json!([{"topologyKey": "host", "labelSelector": is_web()}]);
+        let anti = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}});
+        let mut all = anti;
+        all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        pod("excluding", "1m", all)
+    };
+    let (there, mut expected) = (excluding(on("a")), excluding(json!({})));
+    let mut status = PodScheduling::default();
+    status.nominated_node = "a".into();
+    (expected.name, expected.scheduling) = ("expected".into(), Some(Box::new(status)));
+    let (nodes, objects) = ([zoned("a", "x")], SchedulingObjects::default());
+    let new = web("new", json!({}));
+    let fits = |pods: &[&Pod]| state(&nodes, pods.iter().copied(), &objects).feasibility(&new).would_fit;
+    assert_eq!((fits(&[&there, &expected]), fits(&[&expected])), (false, true));
+    let remedies = state(&nodes, [&there, &expected], &objects).pods_like(&new).remedies("a");
+    assert_eq!(remedies[0].to_string(), "fits if shop/excluding leaves");
 }

@@ -123,3 +123,29 @@ fn remedies_count_the_pods_for_which_the_node_is_kept_free() {
     assert_eq!(told("900m"), [higher, &less("800m")]);
     assert_eq!(told("100m"), [""; 0], "it fits");
 }
+
+#[test]
+fn pods_that_go_and_pods_that_must_leave_are_one_remedy() {
+    let nodes = [node("a", "1")];
+    let mut going = pod("going", "500m", json!({"nodeName": "a"}));
+    going.deleted = Some("2026-01-02T03:04:05Z".parse().unwrap());
+    let web = pod("web", "400m", json!({"nodeName": "a"}));
+    let objects = SchedulingObjects::default();
+    let told = |cpu: &str| {
+        let remedies = state(&nodes, [&going, &web], &objects).pods_like(&pod("new", cpu, json!({}))).remedies("a");
+        remedies.iter().map(ToString::to_string).next().unwrap()
+    };
+    let gone = "fits if shop/going is gone, whose deletion has begun";
+    assert_eq!((told("600m"), told("1")), (gone.into(), format!("{gone}, and shop/web leaves (cpu 400m)")));
+}
+
+#[test]
+fn labels_that_the_kubelet_sets_are_no_remedy() {
+    let objects = SchedulingObjects::default();
+    let nodes = [node("a", "1")];
+    let told = |key: &str| {
+        let new = pod("new", "1m", json!({"nodeSelector": {key: "x"}}));
+        state(&nodes, [], &objects).pods_like(&new).remedies("a").len()
+    };
+    assert_eq!((told("disk"), told("kubernetes.io/hostname"), told("kubernetes.io/os")), (1, 0, 0));
+}

@@ -1,0 +1,157 @@
+//! What the scheduler does not decide: the kubelet, and pods that must leave first.
+
+use daemonplan::{
+    explain::PodState,
+    forecast::{Assumptions, Outcome},
+    lint::{Lint, lint},
+    model::{Labels, Node, Pod, PodNode, PodPhase, PodProblem, PodScheduling, PodSpec, UpdateStrategy},
+    overhead::DaemonSetFleet,
+};
+use serde_json::{Value, json};
+
+use super::{
+    super::common::{Cluster, PodExt, cluster, pod, taint},
+    Full, other, requesting, sized, spec, spec_of,
+};
+
+/// What the forecast does not know.
+fn doubts(cluster: Cluster) -> (Outcome, Vec<String>) {
+    Full::of(cluster, []).with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        (forecast.outcome, forecast.unknown.iter().map(ToString::to_string).collect())
+    })
+}
+
+fn labelled(key: &str, value: &str) -> Node {
+    let mut node = sized("v", "1");
+    node.labels = Labels::from_iter([(key, value)]);
+    node
+}
+
+#[test]
+fn whether_pods_run_on_virtual_nodes_is_not_known() {
+    let unknown = vec!["whether a virtual kubelet runs its pod on node v".to_owned()];
+    for (key, value) in [("type", "virtual-kubelet"), ("eks.amazonaws.com/compute-type", "fargate")] {
+        assert_eq!(doubts(cluster([labelled(key, value)])), (Outcome::Done, unknown.clone()));
+    }
+    let mut tainted = sized("v", "1");
+    tainted.taints = vec![taint("virtual-kubelet.io/provider=azure:NoSchedule")];
+    let everywhere = json!({"tolerations": [{"operator": "Exists"}]});
+    assert_eq!(doubts(cluster([tainted]).with_spec(everywhere)), (Outcome::Done, unknown));
+    assert_eq!(doubts(cluster([labelled("type", "other")])).1, [""; 0]);
+    let mut proven = cluster([labelled("type", "virtual-kubelet")]);
+    proven.pods = vec![pod("old", "v").of("zero").but(|pod| pod.spec = Some(spec("100m")))];
+    assert_eq!(doubts(proven).1, [""; 0], "an older pod is ready there");
+}
+
+#[test]
+fn whether_pods_for_another_operating_system_start_is_not_known() {
+    let of = |node: Node, os: &str| {
+        let mut spec = requesting("100m");
+        spec["os"] = json!({"name": os});
+        cluster([node]).with_spec(spec)
+    };
+    let windows = || labelled("kubernetes.io/os", "windows");
+    let unknown = ["whether a pod for linux starts on node v, which has another operating system"];
+    assert_eq!(doubts(of(windows(), "linux")).1, unknown);
+    assert_eq!(doubts(of(windows(), "windows")).1, [""; 0]);
+    assert_eq!(doubts(of(sized("v", "1"), "linux")).1, [""; 0], "the node does not say what it has");
+    let mut other = of(windows(), "linux");
+    other.pods = vec![pod("old", "v").of("zero")];
+    other.pods[0].spec = Some(spec("100m"));
+    assert_eq!(doubts(other).1, unknown, "the older pod is for any");
+    let fleet = |cluster: &Cluster| {
+        let fleet = DaemonSetFleet::of([cluster.snapshot()]);
+        let overhead = fleet.overhead(&cluster.nodes[0]);
+        (overhead.fits(), overhead.unknown_facts().count())
+    };
+    assert_eq!((fleet(&of(windows(), "linux")), fleet(&of(windows(), "windows"))), ((None, 1), (Some(true), 0)));
+    let finding = |cluster: &Cluster| {
+        let findings = lint(&[cluster.snapshot()]);
+        findings.into_iter().find(|finding| finding.lint == Lint::OtherOperatingSystem)
+    };
+    let found = finding(&of(windows(), "linux")).unwrap();
+    assert_eq!(
+        (found.nodes, &*found.fix),
+        (vec!["v".into()], "keep them off these nodes: nodeSelector kubernetes.io/os: linux")
+    );
+    assert_eq!(finding(&of(windows(), "windows")), None);
+}
+
+#[test]
+fn a_pod_that_is_refused_does_not_come_to_the_kubelet() {
+    let cluster = cluster([labelled("type", "virtual-kubelet")]).with_spec(requesting("2"));
+    Full::of(cluster, []).with(|snapshot| {
+        let explanation = snapshot.explain();
+        let new = explanation.nodes[0].new_pod.as_ref().unwrap();
+        assert!(new.feasibility.unknown.is_empty() && new.remedies.is_empty());
+        assert!(explanation.nodes[0].to_string().ends_with("; the node is virtual: daemon pods do not run there"));
+    });
+}
+
+#[test]
+fn when_a_pod_with_finalizers_is_gone_is_not_known() {
+    let with = |finalizers: &[&str]| {
+        let mut going = pod("old", "a").of("zero");
+        going.spec = Some(spec("100m"));
+        let mut problem = PodProblem::default();
+        problem.finalizers = finalizers.iter().map(|name| (*name).into()).collect();
+        going.problem = Some(Box::new(problem));
+        let mut cluster = cluster([sized("a", "1")]);
+        going.deleted = Some(cluster.now);
+        cluster.pods = vec![going];
+        doubts(cluster)
+    };
+    assert_eq!(with(&[]).0, Outcome::Done);
+    let unknown = "when prod/old is gone, which is being deleted and has the finalizer x/y";
+    assert_eq!(with(&["x/y"]), (Outcome::Waiting, vec![unknown.to_owned()]));
+}
+
+#[test]
+fn a_pod_that_waits_is_asked_about_by_its_own_spec() {
+    let waiting = |requests: &str, node: Node| -> Outcome {
+        let mut old = pod("old", &node.name).of("zero").phase(PodPhase::Pending).unready();
+        old.node = PodNode::Intended(node.name.clone());
+        let mut own = PodSpec::clone(&spec_of(&requesting(requests)));
+        own.is_for_one_node = true;
+        old.spec = Some(own.into());
+        let mut cluster = cluster([node]).with_spec(requesting("100m"));
+        cluster.daemonset.update_strategy = UpdateStrategy::OnDelete;
+        cluster.pods = vec![old];
+        Full::of(cluster, []).forecast().0
+    };
+    assert_eq!(waiting("3", sized("a", "1")), Outcome::Stuck, "the new template does not count");
+    assert_eq!(waiting("300m", sized("a", "1")), Outcome::OnDelete, "it starts, and stays");
+}
+
+#[test]
+fn explanations_say_what_keeps_a_pod_waiting_that_would_fit() {
+    let said = |fields: Value, others: Vec<Pod>| {
+        let mut own = requesting("300m");
+        own.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let mut cluster = cluster([sized("a", "1")]).with_spec(own.clone());
+        let mut waiting = pod("waiting", "a").phase(PodPhase::Pending).unready();
+        waiting.node = PodNode::Intended("a".into());
+        let mut own = PodSpec::clone(&spec_of(&own));
+        own.is_for_one_node = true;
+        waiting.spec = Some(own.into());
+        cluster.pods = vec![waiting];
+        Full::of(cluster, others).with(|snapshot| {
+            let explanation = snapshot.explain();
+            assert_eq!(explanation.nodes[0].pods[0].state, PodState::Pending);
+            explanation.nodes[0].to_string()
+        })
+    };
+    let start = "an up-to-date pod, pending; ";
+    let gated = said(json!({"schedulingGates": [{"name": "x"}]}), vec![]);
+    assert_eq!(gated, format!("{start}by the facts given: waiting for scheduling gates: [x]"));
+    assert_eq!(said(json!({"schedulerName": "volcano"}), vec![]), format!("{start}left to another scheduler"));
+    let mut expected = other("big", "a", "900m");
+    expected.node = PodNode::None;
+    expected.phase = PodPhase::Pending;
+    let mut status = PodScheduling::default();
+    status.nominated_node = "a".into();
+    expected.scheduling = Some(Box::new(status));
+    let kept_free = said(json!({}), vec![expected]);
+    assert_eq!(kept_free, format!("{start}by the facts given: the node is kept free for shop/big"));
+}
