@@ -151,7 +151,8 @@ fn a_daemonset_that_never_fits_takes_no_room_from_others() {
 fn three_new_daemonsets_of_which_any_two_fit_are_not_sure_to_be_done() {
     let three = ["a", "b", "c"].map(|name| daemonset(name, "400m", none()));
     let elsewhere = daemonset("elsewhere", "400m", only_on("m"));
-    let forecasts = forecasts(&[&three[..], &[elsewhere, named_node("n", "1")]].concat());
+    let three: Vec<_> = three.into_iter().map(|one| with_selector(one, "n")).collect();
+    let forecasts = forecasts(&[&three[..], &[elsewhere, named_node("m", "1"), named_node("n", "1")]].concat());
     let unknown = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b and the pods of DaemonSet prod/c";
     assert_eq!(forecasts["a"], at_best(unknown));
 }
@@ -255,6 +256,12 @@ fn affinity(kind: &str, app: &str, key: &str) -> Value {
 
 fn only_on(node: &str) -> Value {
     json!({"nodeSelector": {"host": node}})
+}
+
+/// Lets a DaemonSet come to one node only.
+fn with_selector(mut daemonset: Value, node: &str) -> Value {
+    daemonset["spec"]["template"]["spec"]["nodeSelector"] = only_on(node)["nodeSelector"].clone();
+    daemonset
 }
 
 fn with(mut one: Value, other: Value) -> Value {
@@ -470,6 +477,17 @@ fn a_pod_that_surges_takes_the_place_of_others_before_the_old_one_leaves() {
     let lost = at_best("whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high");
     assert_eq!((of(surging("400m")), of(surging("300m"))), (lost, sure(Outcome::Done)));
     assert_eq!(of(high("400m")), sure(Outcome::Done), "without a surge the old pod is gone before");
+}
+
+#[test]
+fn a_daemonset_takes_no_place_on_nodes_to_which_it_does_not_come() {
+    let low = [daemonset("low", "700m", none()), pod("low-n", "700m", Some("low"), on("n"))];
+    let of = |node: &str| {
+        let high = with_selector(daemonset("high", "700m", json!({"priorityClassName": "high"})), node);
+        let rest = [high, named_node("m", "1"), named_node("n", "1"), priority("high", 9)];
+        forecasts(&[&low[..], &rest].concat())["low"].1.iter().any(|fact| fact.contains("keeps its place"))
+    };
+    assert_eq!((of("n"), of("m")), (true, false));
 }
 
 #[test]

@@ -422,7 +422,11 @@ fn virtual_nodes_and_several_operating_systems_are_found() {
     let finding = only(&tainted, Lint::VirtualNodes);
     assert_eq!(finding.fix, "do not tolerate the taint virtual-kubelet.io/provider=azure:NoSchedule");
     assert!(!has(&cluster([node("a")]), Lint::VirtualNodes));
+    assert!(has(&fargate.clone().with_pod(pod("x", "f").unready()), Lint::VirtualNodes));
     assert!(!has(&fargate.with_pod(pod("x", "f")), Lint::VirtualNodes), "its pod is ready");
+    let systems = cluster([os("a", "linux"), os("b", "windows")]).with_pod(pod("x", "a"));
+    assert!(has(&systems, Lint::SeveralOperatingSystems), "no pod is ready on windows");
+    assert!(!has(&systems.with_pod(pod("y", "b")), Lint::SeveralOperatingSystems));
 }
 
 #[test]

@@ -443,6 +443,13 @@ fn daemonsets_for_which_a_node_has_room_only_one_by_one_are_found() {
     };
     assert_eq!(nodes(&own, &with("priorityClassName", json!("high"))), on_a(&own.daemonset.name));
     assert_eq!(nodes(&own, &other.clone().with_spec(requesting("400m"))), []);
+    assert_eq!(nodes(&own, &other.clone().with_spec(requesting("1"))), on_a("other"), "it takes all, alone");
+    let mut few = own.clone().with_spec(requesting("1m"));
+    let amounts = [("cpu", Quantity::from(1_i64)), ("pods", Quantity::from(1_i64))];
+    few.nodes[0].allocatable = Some(Arc::new(amounts.into_iter().collect()));
+    let mut second = few.clone();
+    second.daemonset.name = "other".into();
+    assert_eq!(nodes(&few, &second), on_a("other"), "the node allows one pod");
     assert_eq!(nodes(&own, &with("nodeSelector", json!({"role": "other"}))), []);
     assert_eq!(nodes(&own, &other.clone().with_spec(requesting("1100m"))), [], "too large by itself: another finding");
 }

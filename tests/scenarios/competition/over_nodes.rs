@@ -106,7 +106,8 @@ fn a_pod_that_waits_can_keep_others_away_by_its_anti_affinity() {
     let unknown = at_best("whether its pod is bound to node m in time, which depends on prod/web, which waits");
     assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "zone")))["a"], unknown);
     assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "host")))["a"], sure(Outcome::Done));
-    let other_zone = [daemonset("a", "10m", only_on("m")), named_node("m", "1"), named_node("n", "2")];
+    let other_zone =
+        [daemonset("a", "10m", only_on("m")), named_node("k", "1"), named_node("m", "1"), named_node("n", "2")];
     let excluding = waiting(with(only_on("n"), affinity("podAntiAffinity", "a", "zone")));
     assert_eq!(forecasts(&[&other_zone[..], &[excluding]].concat())["a"], sure(Outcome::Done));
 }
@@ -144,4 +145,15 @@ fn what_pods_need_can_go() {
     let unknown =
         at_best("whether its pod is bound to node n in time, which depends on prod/b-1, whose deletion has begun");
     assert_eq!(of(daemonset("c", "10m", only_on("other")), labelled), unknown);
+}
+
+#[test]
+fn pods_that_spread_are_replaced_zone_by_zone() {
+    let spread = json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "a"}}, "nodeAffinityPolicy": "Ignore"});
+    let nodes = [named_node("k", "1"), named_node("m", "1"), named_node("n", "2")];
+    let old = ["k", "m", "n"].map(|node| pod(&format!("a-{node}"), "10m", Some("a"), on(node)));
+    let a = daemonset("a", "10m", json!({"topologySpreadConstraints": [spread]}));
+    let found = forecasts(&[&[a], &nodes[..], &old[..]].concat())["a"].clone();
+    assert_eq!(found, at_best("which of its new pods come first, which decides about the others"));
 }

@@ -192,6 +192,8 @@ fn pods_on_other_nodes_that_exclude_a_pod_are_named_in_remedies() {
     assert_eq!(told(&one, anti.clone()), ["fits if shop/one leaves b"]);
     let two = [there("one", "b"), there("two", "a")];
     assert_eq!(told(&two, anti.clone()), ["fits if shop/two leaves, and shop/one leaves b"]);
+    let elsewhere = [there("one", "b"), there("two", "c")];
+    assert_eq!(told(&elsewhere, anti.clone()), ["fits if shop/one leaves b, and shop/two leaves c"]);
     let four = [there("one", "b"), there("two", "a"), there("three", "c"), there("four", "d")];
     assert_eq!(told(&four, anti.clone()), [""; 0], "too many");
     let excluding = web("one", json!({"nodeName": "b", "affinity": anti["affinity"]}));
