@@ -9,7 +9,9 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
-    forecast::{Assumptions, EndState, SimulatedNode, Simulation, StuckCause, StuckNode, fits::Fits},
+    forecast::{
+        Assumptions, EndState, SimulatedNode, Simulation, StuckNode, scheduled::Scheduled, simulated_node::End,
+    },
     model::{Key, Text},
     placement::{PlacementReason, Verdict},
     plan::{DeleteReason, MissingFact},
@@ -247,69 +249,17 @@ impl Snapshot<'_> {
         let surges = after.daemonset.update_strategy.surges();
         let displaced = scheduled.filled.iter().filter(|node| surges && scheduled.fits.displaces_own(node)).count();
         let most_unavailable = most_unavailable.max(displaced.min(scheduled.most_unavailable));
-        // Of pods that come anyway counts what is so only with the change.
-        let Scheduled { fits, filled, stuck, .. } = &scheduled;
-        let is_new = |node: &Text| touched.contains(node) || !anyway.stuck.contains_key(node);
-        let stuck = stuck.iter().filter(|(node, _)| is_new(node));
-        let stuck = stuck.map(|(node, cause)| StuckNode { node: node.clone(), cause: cause.clone() }).collect();
-        let comes_anyway = |node: &Text, victim: &Key| {
-            !touched.contains(node) && anyway.filled.contains(node) && anyway.fits.victims(node).contains(victim)
-        };
-        let victims = filled.iter().flat_map(|node| fits.victims(node).iter().map(move |victim| (node, victim)));
-        let preempted = victims.filter(|(node, victim)| !comes_anyway(node, victim)).map(|(_, victim)| victim.clone());
-        let mut unknown = fits.unknown(filled.iter().filter(|node| touched.contains(*node)));
-        let known: BTreeSet<_> = anyway.unknown().chain(unknown.iter().cloned()).collect();
-        unknown.extend(scheduled.unknown().filter(|fact| !known.contains(fact)));
         Diff {
             nodes,
             most_unavailable,
-            stuck,
+            stuck: scheduled.stuck_with(&anyway, &touched),
             desired: changed.nodes.values().filter(|simulated| simulated.verdict == Verdict::Run).count(),
             is_restless: end == EndState::Restless,
             missing: None,
-            unknown,
-            preempted: preempted.collect(),
+            unknown: scheduled.unknown_with(&anyway, &touched),
+            preempted: scheduled.preempted_with(&anyway, &touched),
             rests_on,
         }
-    }
-}
-
-/// What the scheduler and admission make of the new pods of a cluster.
-#[derive(Default)]
-struct Scheduled<'a> {
-    fits: Fits<'a>,
-    /// The nodes to which new pods come.
-    filled: BTreeSet<Text>,
-    /// The nodes where they do not start.
-    stuck: BTreeMap<Text, StuckCause>,
-    most_unavailable: usize,
-}
-
-impl<'a> Scheduled<'a> {
-    /// Looks at the pods that come in a simulation in which all fit.
-    fn new(snapshot: &Snapshot<'a>, all: &Simulation<'_>, assumptions: &Assumptions) -> Self {
-        let fits = Fits::new(snapshot);
-        // The room in quotas depends on the order in which pods come and go.
-        let mut simulation = Simulation::new(snapshot, assumptions, fits.clone());
-        simulation.run();
-        let surges = snapshot.daemonset.update_strategy.surges();
-        let stuck = all.nodes.iter().filter_map(|(node, simulated)| {
-            let port = simulated.pods.iter().find_map(|pod| pod.waits_for.as_ref());
-            let is_new = matches!(End::of(Some(simulated)), End::NewPod);
-            let is_beside = surges && simulated.deletion.is_some();
-            let refusal =
-                || fits.refusal(node, is_beside).filter(|_| is_new && !(is_beside && fits.displaces_own(node)));
-            let in_time = || simulation.nodes.get(node)?.pods.iter().find_map(|pod| pod.waits_for.as_ref());
-            Some((node.clone(), port.or_else(refusal).or_else(in_time)?.clone()))
-        });
-        let stuck = stuck.collect();
-        let Simulation { filled, most_unavailable, .. } = simulation;
-        Self { fits, filled, stuck, most_unavailable }
-    }
-
-    /// Returns what is not known of all new pods, and which pods others may preempt.
-    fn unknown(&self) -> impl Iterator<Item = UnknownFact> {
-        self.fits.unknown(&self.filled).into_iter().chain(self.fits.threats().cloned())
     }
 }
 
@@ -374,30 +324,6 @@ fn change(without: Option<&SimulatedNode>, with: Option<&SimulatedNode>, rules: 
         (End::Kept { is_new: false }, End::Kept { is_new: true }) => Some(Change::UpToDate),
         (End::Kept { .. }, End::Kept { .. }) => {
             rules.fails_with.filter(|_| rules.fails_without.is_none()).map(Change::Unwanted)
-        }
-    }
-}
-
-/// The final state of a node.
-#[derive(Clone, Copy)]
-enum End {
-    NoPod,
-    /// A pod that existed at the start.
-    Kept {
-        is_new: bool,
-    },
-    /// A pod that was created later.
-    NewPod,
-}
-
-impl End {
-    fn of(simulated: Option<&SimulatedNode>) -> Self {
-        let Some(simulated) = simulated else { return Self::NoPod };
-        let mut pods = simulated.pods.iter().filter(|pod| !pod.is_being_deleted);
-        match (pods.clone().find(|pod| simulated.before.contains(&pod.name)), pods.next()) {
-            (Some(kept), _) => Self::Kept { is_new: kept.is_new },
-            (None, Some(_)) => Self::NewPod,
-            (None, None) => Self::NoPod,
         }
     }
 }

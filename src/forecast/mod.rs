@@ -5,6 +5,7 @@ mod coming;
 mod diff;
 mod fits;
 mod node_fits;
+mod scheduled;
 mod simulated_node;
 mod simulation;
 mod text;

@@ -129,3 +129,27 @@ impl StateCounts {
         }
     }
 }
+
+/// The final state of a node.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    NoPod,
+    /// A pod that existed at the start.
+    Kept {
+        is_new: bool,
+    },
+    /// A pod that was created later.
+    NewPod,
+}
+
+impl End {
+    pub(super) fn of(simulated: Option<&SimulatedNode>) -> Self {
+        let Some(simulated) = simulated else { return Self::NoPod };
+        let mut pods = simulated.pods.iter().filter(|pod| !pod.is_being_deleted);
+        match (pods.clone().find(|pod| simulated.before.contains(&pod.name)), pods.next()) {
+            (Some(kept), _) => Self::Kept { is_new: kept.is_new },
+            (None, Some(_)) => Self::NewPod,
+            (None, None) => Self::NoPod,
+        }
+    }
+}
