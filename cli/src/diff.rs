@@ -117,7 +117,8 @@ impl Ends {
         let (before, after) = (forecast(before), forecast(after));
         let is_freed = waits && (before.outcome != after.outcome || before.stuck.len() > after.stuck.len());
         // A port that an old pod keeps is told with its nodes.
-        let is_blocked = after.outcome == Outcome::Stuck && diff.stuck.is_empty() && !diff.nodes.is_empty();
+        let is_worse = before.outcome != Outcome::Stuck || after.stuck.len() > before.stuck.len();
+        let is_blocked = after.outcome == Outcome::Stuck && is_worse && diff.stuck.is_empty() && !diff.nodes.is_empty();
         let (before, after, stuck) = (before.outcome, after.outcome, after.stuck.len());
         (is_freed || is_blocked).then_some(Self { before, after, is_freed, stuck })
     }
@@ -169,11 +170,6 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
             "the input has {missing}: the effect is not sure; add what is missing, or say --complete if there is none"
         )));
     }
-    let unknown = unknown_facts(differences.iter().flat_map(|(_, difference)| &difference.diff.unknown));
-    if has_limits && !unknown.is_empty() {
-        let unknown: Vec<_> = unknown.into_iter().collect();
-        return Err(Failure(format!("not known: {}; the effect is not sure", unknown.join("; "))));
-    }
     let mut is_accepted = true;
     for (snapshot, _) in differences.iter().filter(|(_, difference)| !difference.refusals.is_empty()) {
         print_error(&format_args!("{}: the API server refuses the change", daemonset_name(snapshot.daemonset())));
@@ -182,7 +178,13 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     if !is_accepted {
         return Ok(ExitCode::FAILURE);
     }
+    // What is known to exceed a limit does so whatever is not known.
     let is_allowed = args.is_allowed(&differences);
+    let unknown = unknown_facts(differences.iter().flat_map(|(_, difference)| &difference.diff.unknown));
+    if is_allowed && has_limits && !unknown.is_empty() {
+        let unknown: Vec<_> = unknown.into_iter().collect();
+        return Err(Failure(format!("not known: {}; the effect is not sure", unknown.join("; "))));
+    }
     let is_different = differences.iter().any(|(_, difference)| !difference.is_empty());
     Ok(match changed.exit_code() {
         ExitCode::SUCCESS if !is_allowed => ExitCode::from(3),

@@ -242,6 +242,6 @@ fn new_pod_on<'p>(
         let fact = || UnknownFact::NeededPods { node: node.node.clone(), needed: needed.clone() };
         feasibility.unknown.extend((!needed.is_empty()).then(fact));
     }
-    let remedies = if feasibility.would_fit { Vec::new() } else { alike.remedies(node.node.clone()) };
+    let remedies = if feasibility.would_fit { Vec::new() } else { alike.remedies(node.node.clone(), &going) };
     SchedulingExplanation::of(feasibility, remedies, new, Vec::new())
 }

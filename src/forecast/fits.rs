@@ -6,13 +6,16 @@ use std::{
 };
 
 use crate::{
-    adoption::claim::claim_pod,
+    adoption::{
+        claim::claim_pod,
+        revision_match::{RevisionLabels, RevisionMatch},
+    },
     backoff::is_rejection,
     forecast::{
         StuckCause,
-        node_fits::{NodeFit, node_fits},
+        node_fits::{NodeFit, node_fits, waiting_fit},
     },
-    model::{Key, Node, Pod, PodPhase, PodSpec, Resource, Taint, Text},
+    model::{Key, Node, PodPhase, PodSpec, Resource, Taint, Text},
     planner::Snapshot,
     scheduling::{AdmissionRefusal, ClusterState, ComingPods, QuotaLedger, UnknownFact, is_unbound},
 };
@@ -27,21 +30,13 @@ pub(super) struct Fits<'a> {
     /// The pods that other DaemonSets of the namespace are about to create.
     others: Vec<&'a ComingPods<'a>>,
     /// The pods that wait and are not as new ones would be, or not where those would come: why the scheduler does not bind them.
-    waiting: HashMap<&'a Text, WaitingFit>,
+    waiting: Arc<HashMap<&'a Text, NodeFit>>,
     /// Why the kubelets of nodes have rejected pods of the DaemonSet.
     rejected: HashMap<&'a Text, &'a Text>,
     /// The nodes whose kubelet rejects pods that are not critical, as it lacks something, with the taint that says so.
     pressed: HashMap<&'a Text, &'a Taint>,
     /// What is not known about new pods on any node.
     unknown: Vec<UnknownFact>,
-}
-
-/// What the scheduler says of a pod that waits.
-#[derive(Clone, Debug)]
-pub(super) struct WaitingFit {
-    pub(super) refusal: Option<StuckCause>,
-    /// What is not known that decides when it starts.
-    pub(super) unknown: Vec<UnknownFact>,
 }
 
 /// The quotas, and what the pods of the rollout use of them.
@@ -83,7 +78,7 @@ impl<'a> Fits<'a> {
         let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
         Self {
             nodes: node_fits(snapshot, state, &new).into(),
-            waiting: waiting(snapshot, state, &new),
+            waiting: waiting(snapshot, state).into(),
             refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
             quota: Some(quota),
             others: others.filter(|coming| coming.daemonset().namespace == snapshot.namespace.name).collect(),
@@ -109,7 +104,7 @@ impl<'a> Fits<'a> {
     }
 
     /// Returns what the scheduler says of a pod of the start that waits, if it is not as new ones would be.
-    pub(super) fn waiting(&self, pod: &Text) -> Option<&WaitingFit> {
+    pub(super) fn waiting(&self, pod: &Text) -> Option<&NodeFit> {
         self.waiting.get(pod)
     }
 
@@ -189,23 +184,18 @@ impl<'a> Fits<'a> {
     }
 }
 
-/// Asks the scheduler about the pods of the DaemonSet that wait, and that differ from new ones, or are for nodes to which none
-/// would come.
-fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>, new: &Pod) -> HashMap<&'a Text, WaitingFit> {
+/// Asks the scheduler about the pods of the DaemonSet that wait, and that are of an older template, or for nodes to which none would
+/// come.
+fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>) -> HashMap<&'a Text, NodeFit> {
     let rules = snapshot.placement_rules();
+    let (labels, hash) = (RevisionLabels::new(snapshot.daemonset, true), snapshot.history().hash);
     let wanted: HashSet<&Text> =
         snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run()).map(|node| &node.name).collect();
-    let is_as_new = |pod: &Pod| pod.spec == new.spec && pod.node.name().is_some_and(|node| wanted.contains(node));
     let own = snapshot.pods.iter().filter(|pod| is_unbound(pod) && claim_pod(snapshot.daemonset, pod).is_claimed());
-    let others = own.filter(|pod| pod.spec.is_some() && !is_as_new(pod));
-    let answers = others.map(|pod| {
-        let answer = state.feasibility(pod);
-        let victims = answer.preempts();
-        let refusal = answer.blockers.first().filter(|_| !answer.would_fit && victims.is_empty());
-        let refusal = refusal.map(StuckCause::unschedulable);
-        let node = pod.node.name().filter(|_| !victims.is_empty());
-        let fact = node.map(|node| UnknownFact::Victims { node: node.clone(), pods: victims.to_vec() });
-        (&pod.name, WaitingFit { refusal, unknown: answer.unknown.into_iter().chain(fact).collect() })
+    let answers = own.filter_map(|pod| {
+        let node = pod.node.name().filter(|_| pod.spec.is_some())?;
+        let is_outdated = labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
+        (is_outdated || !wanted.contains(node)).then(|| (&pod.name, waiting_fit(state, pod, node)))
     });
     answers.collect()
 }

@@ -40,9 +40,12 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
     let wanted = snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run());
     let fits = wanted.filter_map(|node| {
         let own = own.get(&node.name).map(Vec::as_slice).unwrap_or_default();
-        let (beside, victims) = refusal(&mut alike, &node.name, &[]);
-        let (displaced, victims): (Vec<_>, Vec<_>) = victims.into_iter().partition(|victim| own_keys.contains(victim));
-        let alone = if own.is_empty() { beside.clone() } else { refusal(&mut alike, &node.name, own).0 };
+        let (beside, of_beside) = refusal(&mut alike, &node.name, &[]);
+        let (alone, of_alone) =
+            if own.is_empty() { (beside.clone(), of_beside.clone()) } else { refusal(&mut alike, &node.name, own) };
+        let (displaced, of_beside): (Vec<_>, Vec<_>) =
+            of_beside.into_iter().partition(|victim| own_keys.contains(victim));
+        let victims = if surges { of_beside } else { of_alone };
         let (displaces_own, mut unknown) = (!displaced.is_empty(), alike.unknown_on(&node.name));
         unknown.retain(|fact| !own.iter().any(|pod| fact.is_disproved_by(pod)));
         let by = alike.preempting(node.name.clone(), own);
@@ -56,6 +59,16 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
         let_follow(snapshot, alike, &mut fits);
     }
     fits
+}
+
+/// Asks about a pod that waits, as it is.
+pub(super) fn waiting_fit<'s>(state: &'s ClusterState<'_>, pod: &'s Pod, node: &Text) -> NodeFit {
+    let mut alike = state.pods_like(pod);
+    let (refusal, victims) = refusal(&mut alike, node, &[]);
+    let (unknown, beside) = (alike.unknown_on(node), refusal.clone());
+    let mut fit = NodeFit { alone: refusal, beside, victims, unknown, ..NodeFit::default() };
+    fit.consider_others(&mut alike, node, &[]);
+    fit
 }
 
 impl NodeFit {
@@ -138,16 +151,19 @@ fn let_follow<'a>(snapshot: &Snapshot<'a>, mut alike: PodsAlike<'a>, fits: &mut 
 }
 
 /// Asks the scheduler about a node that some pods have left. A pod that takes the place of others starts.
-fn refusal(alike: &mut PodsAlike<'_>, node: &Text, left: &[&Pod]) -> (Option<StuckCause>, Vec<Key>) {
+fn refusal<'s>(alike: &mut PodsAlike<'s>, node: &Text, left: &[&'s Pod]) -> (Option<StuckCause>, Vec<Key>) {
     let Some(blocker) = alike.refusal_after(node.clone(), left) else { return (None, Vec::new()) };
-    let victims =
-        if blocker.plugin == Plugin::SchedulingGates { Vec::new() } else { alike.on(node.clone()).preempts().to_vec() };
+    let victims = if blocker.plugin == Plugin::SchedulingGates {
+        Vec::new()
+    } else {
+        alike.on_without(node.clone(), left).preempts().to_vec()
+    };
     let cause = victims.is_empty().then(|| StuckCause::unschedulable(&blocker));
     (cause, victims)
 }
 
 impl StuckCause {
-    pub(super) fn unschedulable(blocker: &SchedulingBlocker) -> Self {
+    fn unschedulable(blocker: &SchedulingBlocker) -> Self {
         let explanation: Vec<_> = blocker.causes.iter().map(Cause::explain).collect();
         Self::Unschedulable { reasons: blocker.reasons(), explanation: explanation.join("; ") }
     }

@@ -17,6 +17,8 @@ pub(super) struct Scheduled<'a> {
     pub(super) filled: BTreeSet<Text>,
     /// The nodes where they do not start.
     stuck: BTreeMap<Text, StuckCause>,
+    /// What is not known of the pods of the start.
+    doubts: Vec<UnknownFact>,
     pub(super) most_unavailable: usize,
 }
 
@@ -38,8 +40,9 @@ impl<'a> Scheduled<'a> {
             Some((node.clone(), port.or_else(refusal).or_else(in_time)?.clone()))
         });
         let stuck = stuck.collect();
+        let doubts = simulation.doubts().collect();
         let Simulation { filled, most_unavailable, .. } = simulation;
-        Self { fits, filled, stuck, most_unavailable }
+        Self { fits, filled, stuck, doubts, most_unavailable }
     }
 
     /// Returns the nodes where pods do not start: those that a change touches, and others where it is so only with the change.
@@ -60,16 +63,15 @@ impl<'a> Scheduled<'a> {
         self.filled.iter().flat_map(of_node).collect()
     }
 
-    /// Returns what is not known, likewise.
+    /// Returns what is not known; of an update that the change begins all, as one node can block the others.
     pub(super) fn unknown_with(&self, anyway: &Self, touched: &BTreeSet<Text>) -> Vec<UnknownFact> {
-        let mut unknown = self.fits.unknown(self.filled.iter().filter(|node| touched.contains(*node)));
-        let known: BTreeSet<_> = anyway.unknown().chain(unknown.iter().cloned()).collect();
-        unknown.extend(self.unknown().filter(|fact| !known.contains(fact)));
-        unknown
+        let known: BTreeSet<_> = if touched.is_empty() { anyway.unknown().collect() } else { BTreeSet::new() };
+        let unknown: BTreeSet<_> = self.unknown().filter(|fact| !known.contains(fact)).collect();
+        unknown.into_iter().collect()
     }
 
-    /// Returns what is not known of all new pods, and which pods others may preempt.
+    /// Returns what is not known of all pods.
     fn unknown(&self) -> impl Iterator<Item = UnknownFact> {
-        self.fits.unknown(&self.filled).into_iter().chain(self.fits.threats().cloned())
+        self.fits.unknown(&self.filled).into_iter().chain(self.doubts.iter().cloned())
     }
 }

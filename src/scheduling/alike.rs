@@ -84,10 +84,7 @@ impl<'s> PodsAlike<'s> {
 
     /// Decides whether such a pod would be bound to a node.
     pub fn on(&mut self, node: impl Into<Text>) -> Feasibility {
-        self.incoming.aim_at(node);
-        let mut answer = feasibility(&self.incoming);
-        answer.unknown.extend(self.unknown.iter().cloned());
-        if self.are_bound() { answer.that_fits() } else { answer }
+        self.on_without(node, &[])
     }
 
     /// Returns what is not known that an answer about a node would need.
@@ -97,21 +94,24 @@ impl<'s> PodsAlike<'s> {
     }
 
     /// Decides whether such a pod would be bound to a node that some pods have left.
-    pub fn on_without(&mut self, node: impl Into<Text>, leave: &[&Pod]) -> Feasibility {
-        let node = node.into();
-        if leave.is_empty() || self.refusal_after(node.clone(), leave).is_some() {
-            return self.on(node);
-        }
-        self.on(node).that_fits()
+    pub fn on_without(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Feasibility {
+        let mut answer = self.after(node, leave, feasibility);
+        answer.unknown.extend(self.unknown.iter().cloned());
+        if self.are_bound() { answer.that_fits() } else { answer }
     }
 
-    /// Finds what would make such a pod fit on a node.
-    pub fn remedies(&mut self, node: impl Into<Text>) -> Vec<SchedulingRemedy> {
-        if self.are_bound() {
-            return Vec::new();
-        }
+    /// Finds what would make such a pod fit on a node that some pods have left.
+    pub fn remedies(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Vec<SchedulingRemedy> {
+        if self.are_bound() { Vec::new() } else { self.after(node, leave, remedies) }
+    }
+
+    /// Asks about a node that some pods have left.
+    fn after<T>(&mut self, node: impl Into<Text>, leave: &[&'s Pod], ask: impl FnOnce(&Incoming<'s>) -> T) -> T {
         self.incoming.aim_at(node);
-        remedies(&self.incoming)
+        self.incoming.company.leave = leave.to_vec();
+        let answer = ask(&self.incoming);
+        self.incoming.company.leave.clear();
+        answer
     }
 
     /// Returns why such a pod would not be bound to a node after some of the pods there have left; `None` if it would be, or

@@ -14,7 +14,7 @@ use super::{
     pod_info::PodInfo,
     verdict::feasibility,
 };
-use crate::model::{Key, Pod, PodSpec, Resource, Text};
+use crate::model::{Key, Labels, Pod, PodSpec, Resource, Text};
 
 /// What a DaemonSet is about to do: the pods that it creates, and those that it deletes. They compete with the new pods of other
 /// DaemonSets.
@@ -123,6 +123,9 @@ impl fmt::Display for Competitor {
     }
 }
 
+/// How many rivals are named.
+const MAX_NAMED: usize = 3;
+
 /// Who comes and goes beside pods that are alike.
 #[derive(Debug)]
 pub(super) struct Competition<'s> {
@@ -147,6 +150,8 @@ struct Rival<'s> {
     surges: bool,
     /// The others as if only this rival had come and gone, once that was asked.
     views: Option<Views<'s>>,
+    /// The pods whose place a waiting pod takes, once that was asked: on one node, if it fits on none.
+    victims: Option<Vec<Key>>,
 }
 
 impl<'s> Rival<'s> {
@@ -159,7 +164,7 @@ impl<'s> Rival<'s> {
         let leave = leave.map(|(node, pods)| (node.clone(), pods.clone())).collect();
         let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
         let changes = Changes { come, leave, ..Changes::default() };
-        Self { name, changes, alike, counts, surges: coming.surges, views: None }
+        Self { name, changes, alike, counts, surges: coming.surges, views: None, victims: None }
     }
 
     fn of_pod(base: &Incoming<'s>, pod: &'s Pod) -> Self {
@@ -183,7 +188,7 @@ impl<'s> Rival<'s> {
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
-        Self { name, changes, alike, counts: base.counts(pod), surges: false, views: None }
+        Self { name, changes, alike, counts: base.counts(pod), surges: false, views: None, victims: None }
     }
 
     /// What of its changes makes a difference on a node, to which a pod comes or not.
@@ -195,20 +200,26 @@ impl<'s> Rival<'s> {
         }
     }
 
+    /// What pods that wait for any node, and count only where they come to, have in common if they are alike.
+    fn waits_anywhere(&self) -> Option<(*const PodSpec, &'s Text, &'s Labels)> {
+        let pod = self.changes.anywhere.first().filter(|pod| !self.counts && pod.scheduling.is_none())?;
+        Some((Arc::as_ptr(pod.spec.as_ref()?), &pod.namespace, &pod.labels))
+    }
+
     /// The pods that have left a node before its pod comes there.
     fn left_before(&self, node: &Text) -> Vec<&'s Pod> {
         if self.surges { Vec::new() } else { self.changes.leaving(node).collect() }
     }
 
     /// Whether its pod may come to a node that others have left.
-    fn may_come(&mut self, node: &Text, gone: &[&Pod]) -> bool {
+    fn may_come(&mut self, node: &Text, gone: &[&'s Pod]) -> bool {
         let left = self.left_before(node);
         let Some(alike) = &mut self.alike else { return false };
         let gone: Vec<_> = left.into_iter().chain(gone.iter().copied()).collect();
         // What counts pods can change.
-        alike
-            .refusal_after(node.clone(), &gone)
-            .is_none_or(|refusal| refusal.plugin.counts_pods() || !alike.on(node.clone()).preempts().is_empty())
+        alike.refusal_after(node.clone(), &gone).is_none_or(|refusal| {
+            refusal.plugin.counts_pods() || !alike.on_without(node.clone(), &gone).preempts().is_empty()
+        })
     }
 }
 
@@ -241,18 +252,34 @@ impl<'s> Competition<'s> {
             return Vec::new();
         }
         let gone: Vec<_> = self.all[1].company.others.leaving(node).chain(leave.iter().copied()).collect();
-        let may_come = |rival: &mut Rival<'s>| !rival.changes.comes_to(node) || rival.may_come(node, &gone);
+        // Pods alike that wait for any node are one as the other.
+        let mut known = HashMap::new();
+        let may_come = |rival: &mut Rival<'s>| {
+            let kind = rival.waits_anywhere();
+            if let Some(may_come) = kind.and_then(|kind| known.get(&kind)) {
+                return *may_come;
+            }
+            let may_come = !rival.changes.comes_to(node) || rival.may_come(node, &gone);
+            known.extend(kind.map(|kind| (kind, may_come)));
+            may_come
+        };
         let may_come: Vec<_> = self.rivals.iter_mut().map(may_come).collect();
+        let mut known = HashMap::<_, bool>::new();
         let alone = self.rivals.iter_mut().zip(&may_come).filter_map(|(rival, may_come)| {
+            let kind = rival.waits_anywhere();
+            if let Some(decides) = kind.and_then(|kind| known.get(&kind)) {
+                return (*decides).then(|| rival.name.clone());
+            }
             let decides = if let Cow::Owned(changes) = rival.changes_for(node, *may_come) {
                 can_be(&mut views(base, &changes), node, leave, answer)
             } else {
                 let Rival { views: known, changes, .. } = rival;
                 can_be(known.get_or_insert_with(|| views(base, changes)), node, leave, answer)
             };
+            known.extend(kind.map(|kind| (kind, decides)));
             decides.then(|| rival.name.clone())
         });
-        let alone: Vec<_> = alone.collect();
+        let alone: Vec<_> = alone.take(MAX_NAMED).collect();
         if !alone.is_empty() {
             return alone;
         }
@@ -266,7 +293,7 @@ impl<'s> Competition<'s> {
         let matters = |rival: &&Rival<'_>| {
             rival.counts || rival.changes.comes_to(node) || rival.changes.leaving(node).next().is_some()
         };
-        self.rivals.iter().filter(matters).map(|rival| rival.name.clone()).collect()
+        self.rivals.iter().filter(matters).map(|rival| rival.name.clone()).take(MAX_NAMED).collect()
     }
 }
 
@@ -361,10 +388,15 @@ impl<'s> PodsAlike<'s> {
         let here = competition.rivals.iter_mut().filter(|rival| rival.changes.comes_to(&node));
         let preempting = here.filter_map(|rival| {
             let gone = rival.left_before(&node);
-            let Rival { name, alike, .. } = rival;
+            let Rival { name, alike, victims, .. } = rival;
             let alike = alike.as_mut().filter(|alike| alike.incoming.info.priority() > lowest)?;
+            if let Competitor::Waiting(_) = name {
+                let PodInfo { state, pod, .. } = alike.incoming.info;
+                let victims = victims.get_or_insert_with(|| state.feasibility(pod).preempts().to_vec());
+                return pods.iter().any(|pod| victims.contains(&pod.key())).then(|| name.clone());
+            }
             alike.refusal_after(node.clone(), &gone)?;
-            let answer = alike.on(node.clone());
+            let answer = alike.on_without(node.clone(), &gone);
             pods.iter().any(|pod| answer.preempts().contains(&pod.key())).then(|| name.clone())
         });
         preempting.collect()
@@ -378,7 +410,7 @@ impl<'s> PodsAlike<'s> {
 
     /// Returns who comes and goes beside the pods; `None` if the scheduler is not asked about them.
     fn competition(&mut self) -> Option<&mut Competition<'s>> {
-        if self.are_bound() {
+        if self.are_bound() || self.incoming.gated().is_some() {
             return None;
         }
         let base = &self.incoming;

@@ -491,6 +491,47 @@ fn a_daemonset_takes_no_place_on_nodes_to_which_it_does_not_come() {
 }
 
 #[test]
+fn a_replaced_pod_leaves_before_the_new_one_takes_the_place_of_others() {
+    let of = |cpu: &str, web: &str| {
+        let high = daemonset("high", cpu, json!({"priorityClassName": "high"}));
+        let old = pod("high-n", "400m", Some("high"), json!({"nodeName": "n", "priority": 9}));
+        forecasts(&[high, old, node("n", "1"), priority("high", 9), pod("web", web, None, on("n"))])["high"].clone()
+    };
+    let victim = "when its pod starts on node n, as prod/web must leave before";
+    assert_eq!(of("400m", "400m"), sure(Outcome::Done), "the old pod makes room enough");
+    assert_eq!(of("700m", "400m"), (Outcome::Waiting, vec![victim.to_owned()]));
+    assert_eq!(of("2", "400m").0, Outcome::Stuck);
+}
+
+#[test]
+fn a_pod_of_an_older_template_that_waits_for_one_that_goes_is_not_stuck() {
+    let mut own = daemonset("a", "100m", none());
+    own["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    let of = |web: Value| {
+        let mut waiting = pod("a-1", "600m", Some("a"), waits_for("n"));
+        waiting["status"] = json!({"phase": "Pending"});
+        forecasts(&[own.clone(), waiting, node("n", "1"), web])["a"].clone()
+    };
+    let web = pod("web", "600m", None, on("n"));
+    let unknown = "when its pod fits on node n, which depends on prod/web, whose deletion has begun";
+    assert_eq!(of(web.clone()).0, Outcome::Stuck);
+    assert_eq!(of(going(web)), (Outcome::OnDelete, vec![unknown.to_owned()]));
+}
+
+#[test]
+fn a_pod_that_waits_takes_places_on_one_node_and_only_if_it_fits_on_none() {
+    let waiting = pod("web", "600m", None, json!({"priority": 9}));
+    let own = |name: &str| pod(&format!("a-{name}"), "700m", Some("a"), on(name));
+    let lost = |nodes: &[Value], pods: &[Value]| {
+        let all = [&[daemonset("a", "700m", none()), waiting.clone()], nodes, pods].concat();
+        forecasts(&all)["a"].1.iter().filter(|fact| fact.contains("keeps its place")).count()
+    };
+    let two = [named_node("m", "1"), named_node("n", "1")];
+    assert_eq!(lost(&two, &[own("m"), own("n")]), 1);
+    assert_eq!(lost(&two, &[own("m")]), 0, "it fits on the other node");
+}
+
+#[test]
 fn the_nodes_where_others_take_the_place_do_not_count_as_available() {
     let mut low = daemonset("low", "600m", none());
     low["spec"]["updateStrategy"] = json!({"type": "OnDelete"});

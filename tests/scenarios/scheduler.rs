@@ -85,8 +85,8 @@ fn a_pod_is_asked_about_with_and_without_the_pods_that_leave() {
     let state = state(&nodes, [&large, &small], &objects);
     let new = plain("new", "500m");
     let mut alike = state.pods_like(&new);
-    let mut fits = |leave: &[&Pod]| alike.on_without("a", leave).would_fit;
-    assert_eq!([fits(&[]), fits(&[&small]), fits(&[&large])], [false, false, true]);
+    let fits = [&[][..], &[&small], &[&large]].map(|leave| alike.on_without("a", leave).would_fit);
+    assert_eq!(fits, [false, false, true]);
     let tiny = plain("tiny", "100m");
     assert!(state.pods_like(&tiny).on_without("a", &[]).would_fit);
 }

@@ -110,7 +110,7 @@ impl Simulation<'_> {
     /// Returns what keeps a new pod from starting: a port that another pod of the DaemonSet has, the scheduler or admission.
     fn wait(&self, node: &Text, name: &Text) -> Option<StuckCause> {
         if let Some(waiting) = self.fits.waiting(name) {
-            return waiting.refusal.clone();
+            return waiting.beside.clone();
         }
         let simulated = self.nodes.get(node)?;
         let template = &self.cluster.daemonset(&self.key).unwrap_or(self.daemonset).template;

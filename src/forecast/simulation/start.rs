@@ -178,8 +178,12 @@ impl<'a> Simulation<'a> {
             if waits_for.is_none() && is_bound_next {
                 self.filled.insert(node.clone());
                 self.schedule_start(node, &name, false);
-                let of_waiting = self.fits.waiting(&name).map(|waiting| waiting.unknown.clone());
-                self.doubts.extend(of_waiting.into_iter().flatten().chain(self.said_otherwise(&name)));
+                if let Some(waiting) = self.fits.waiting(&name) {
+                    let victims = Some(&waiting.victims).filter(|victims| !victims.is_empty());
+                    let fact = victims.map(|pods| UnknownFact::Victims { node: node.clone(), pods: pods.clone() });
+                    self.doubts.extend(waiting.unknown.iter().cloned().chain(fact));
+                }
+                self.doubts.extend(self.said_otherwise(&name));
             }
             self.change(node, |simulated| simulated.set_wait(&name, waits_for));
         }

@@ -241,7 +241,9 @@ fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>, expected: &[&Pod
         let (mut pod, mut spec) = (incoming.info.pod.clone(), incoming.info.spec.clone().into_owned());
         spec.priority = Some(above + 1);
         (pod.node, pod.spec) = (incoming.info.node.clone().into_owned(), Some(spec.into()));
-        let answer = feasibility(&Incoming::new(incoming.info.state, &pod));
+        let mut later = Incoming::new(incoming.info.state, &pod);
+        later.company = incoming.company.clone();
+        let answer = feasibility(&later);
         let preempted = answer.preempts().to_vec();
         (answer.would_fit || !preempted.is_empty()).then_some((above, preempted))
     })?;
@@ -294,7 +296,8 @@ fn with_changes<T>(
         }
     }
     (pod.node, pod.spec) = (incoming.info.node.clone().into_owned(), Some(spec.into()));
-    let later = Incoming::new(incoming.info.state, &pod);
+    let mut later = Incoming::new(incoming.info.state, &pod);
+    later.company = incoming.company.clone();
     let load = NodeLoad { allocatable, ..NodeLoad::clone(info.load) };
     let info = NodeInfo { node: &node, pods: info.pods, load: &load };
     let trial = Trial::new(&later, info);

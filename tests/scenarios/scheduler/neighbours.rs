@@ -182,7 +182,7 @@ fn pods_on_other_nodes_that_exclude_a_pod_are_named_in_remedies() {
     let objects = objects(bound("data", "ReadWriteOncePod"));
     let told = |pods: &[Pod], fields: Value| {
         let state = state(&nodes, pods, &objects);
-        let remedies = state.pods_like(&web("new", fields)).remedies("a");
+        let remedies = state.pods_like(&web("new", fields)).remedies("a", &[]);
         remedies.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let terms = json!([{"topologyKey": "zone", "labelSelector": is_web()}]);
@@ -225,6 +225,6 @@ fn without_a_pod_that_excludes_others_the_plugin_is_left_out() {
     let new = web("new", json!({}));
     let fits = |pods: &[&Pod]| state(&nodes, pods.iter().copied(), &objects).feasibility(&new).would_fit;
     assert_eq!((fits(&[&there, &expected]), fits(&[&expected])), (false, true));
-    let remedies = state(&nodes, [&there, &expected], &objects).pods_like(&new).remedies("a");
+    let remedies = state(&nodes, [&there, &expected], &objects).pods_like(&new).remedies("a", &[]);
     assert_eq!(remedies[0].to_string(), "fits if shop/excluding leaves");
 }

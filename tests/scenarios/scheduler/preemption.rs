@@ -111,7 +111,8 @@ fn remedies_count_the_pods_for_which_the_node_is_kept_free() {
     let expected: Pod = read(expected);
     let web = pod("web", "200m", json!({"nodeName": "a"}));
     let told = |cpu: &str| {
-        let remedies = state(&nodes, [&expected, &web], &objects).pods_like(&pod("new", cpu, json!({}))).remedies("a");
+        let remedies =
+            state(&nodes, [&expected, &web], &objects).pods_like(&pod("new", cpu, json!({}))).remedies("a", &[]);
         remedies.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let gone = "fits if shop/expected is gone, for which the scheduler keeps the node free";
@@ -132,7 +133,8 @@ fn pods_that_go_and_pods_that_must_leave_are_one_remedy() {
     let web = pod("web", "400m", json!({"nodeName": "a"}));
     let objects = SchedulingObjects::default();
     let told = |cpu: &str| {
-        let remedies = state(&nodes, [&going, &web], &objects).pods_like(&pod("new", cpu, json!({}))).remedies("a");
+        let remedies =
+            state(&nodes, [&going, &web], &objects).pods_like(&pod("new", cpu, json!({}))).remedies("a", &[]);
         remedies.iter().map(ToString::to_string).next().unwrap()
     };
     let gone = "fits if shop/going is gone, whose deletion has begun";
@@ -145,7 +147,7 @@ fn labels_that_the_kubelet_sets_are_no_remedy() {
     let nodes = [node("a", "1")];
     let told = |key: &str| {
         let new = pod("new", "1m", json!({"nodeSelector": {key: "x"}}));
-        state(&nodes, [], &objects).pods_like(&new).remedies("a").len()
+        state(&nodes, [], &objects).pods_like(&new).remedies("a", &[]).len()
     };
     assert_eq!((told("disk"), told("kubernetes.io/hostname"), told("kubernetes.io/os")), (1, 0, 0));
 }
