@@ -117,8 +117,7 @@ impl Ends {
         let (before, after) = (forecast(before), forecast(after));
         let is_freed = waits && (before.outcome != after.outcome || before.stuck.len() > after.stuck.len());
         // A port that an old pod keeps is told with its nodes.
-        let is_worse = before.outcome != Outcome::Stuck || after.stuck.len() > before.stuck.len();
-        let is_blocked = after.outcome == Outcome::Stuck && is_worse && diff.stuck.is_empty() && !diff.nodes.is_empty();
+        let is_blocked = after.outcome == Outcome::Stuck && diff.stuck.is_empty() && !diff.nodes.is_empty();
         let (before, after, stuck) = (before.outcome, after.outcome, after.stuck.len());
         (is_freed || is_blocked).then_some(Self { before, after, is_freed, stuck })
     }
@@ -225,9 +224,9 @@ impl DiffArgs {
                     diff.stuck.first().map(|stuck| stuck.cause.to_string()).unwrap_or_default()
                 ));
             }
-            if let Some(Ends { is_freed: false, stuck, .. }) =
-                rollout.as_ref().filter(|_| has_limit && diff.stuck.is_empty())
-            {
+            // What gets stuck without the change, too, is not its fault.
+            let begins = |ends: &&Ends| !ends.is_freed && ends.before != Outcome::Stuck;
+            if let Some(Ends { stuck, .. }) = rollout.as_ref().filter(begins).filter(|_| has_limit) {
                 deny(format!("{name}: the update gets stuck: {} not converged", plural(*stuck, "node")));
             }
             if has_limit && diff.is_restless {
