@@ -117,7 +117,9 @@ impl Ends {
         let (before, after) = (forecast(before), forecast(after));
         let is_freed = waits && (before.outcome != after.outcome || before.stuck.len() > after.stuck.len());
         // A port that an old pod keeps is told with its nodes.
-        let is_blocked = after.outcome == Outcome::Stuck && diff.stuck.is_empty() && !diff.nodes.is_empty();
+        let comes = |node: &NodeDiff| matches!(node.change, Change::Gained(_) | Change::Replaced(_));
+        let is_begun = diff.nodes.iter().any(comes);
+        let is_blocked = after.outcome == Outcome::Stuck && diff.stuck.is_empty() && is_begun;
         let (before, after, stuck) = (before.outcome, after.outcome, after.stuck.len());
         (is_freed || is_blocked).then_some(Self { before, after, is_freed, stuck })
     }

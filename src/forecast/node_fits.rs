@@ -152,7 +152,9 @@ fn let_follow<'a>(snapshot: &Snapshot<'a>, mut alike: PodsAlike<'a>, fits: &mut 
 
 /// Asks the scheduler about a node that some pods have left. A pod that takes the place of others starts.
 fn refusal<'s>(alike: &mut PodsAlike<'s>, node: &Text, left: &[&'s Pod]) -> (Option<StuckCause>, Vec<Key>) {
-    let Some(blocker) = alike.refusal_after(node.clone(), left) else { return (None, Vec::new()) };
+    // What another scheduler decides is not known.
+    let blocker = if alike.are_of_other_scheduler() { None } else { alike.refusal_after(node.clone(), left) };
+    let Some(blocker) = blocker else { return (None, Vec::new()) };
     let victims = if blocker.plugin == Plugin::SchedulingGates {
         Vec::new()
     } else {

@@ -20,7 +20,7 @@ pub(super) fn check(snapshots: &[Snapshot<'_>], is_selected: impl Fn(&Snapshot<'
     // Nodes of one shape with the same DaemonSets are alike.
     let mut known = HashMap::<_, Vec<Key>>::new();
     let mut short = BTreeMap::<Key, Vec<(&Node, String)>>::new();
-    for node in first.nodes {
+    for node in first.nodes.iter().filter(|node| !node.is_virtual()) {
         let overhead = fleet.overhead(node);
         let lacking = overhead.lacking().unwrap_or_default();
         // A single one that does not fit is another finding.

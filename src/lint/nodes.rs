@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     adoption::claim::controls_pod,
-    model::{Node, PodSpec, Text, well_known::OS_LABEL},
+    model::{Node, Pod, PodSpec, TaintEffect, Text, well_known::OS_LABEL},
     planner::Snapshot,
 };
 
@@ -22,7 +22,11 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let systems = if spec.os.is_empty() {
         operating_systems(snapshot, &nodes, &proven)
     } else {
-        other_system(snapshot, &spec, &nodes)
+        let is_proof = |pod: &&Pod| pod.spec.as_ref().is_some_and(|own| own.os == spec.os);
+        let own = snapshot.pods.iter().filter(|pod| controls_pod(snapshot.daemonset, pod) && pod.is_ready());
+        let proven: HashSet<_> = own.filter(is_proof).filter_map(|pod| pod.node.name()).collect();
+        let doubtful: Vec<_> = nodes.into_iter().filter(|node| !proven.contains(&node.name)).collect();
+        other_system(snapshot, &spec, &doubtful)
     };
     virtual_nodes(snapshot, &doubtful).into_iter().chain(systems).collect()
 }
@@ -35,7 +39,10 @@ fn virtual_nodes(snapshot: &Snapshot<'_>, nodes: &[&Node]) -> Option<Finding> {
     let taints: BTreeSet<_> = unlabelled.filter_map(|node| node.virtual_taint()).collect();
     let exclude =
         labels.iter().map(|(key, value)| format!("exclude them with a required node affinity: {key} NotIn [{value}]"));
-    let tolerate = taints.iter().map(|taint| format!("do not tolerate the taint {taint}"));
+    let tolerate = taints.iter().map(|taint| match taint.effect {
+        TaintEffect::PreferNoSchedule => "exclude them with a required node affinity".to_owned(),
+        _ => format!("do not tolerate the taint {taint}"),
+    });
     let fix: Vec<_> = exclude.chain(tolerate).collect();
     if fix.is_empty() {
         return None;

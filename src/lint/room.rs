@@ -22,7 +22,8 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let none = SchedulingObjects::default();
     let objects = snapshot.scheduling.map_or(&none, |state| state.objects());
     let Some((_, Admitted { spec, changes, refusal, .. })) = snapshot.admitted_pod(objects) else { return Vec::new() };
-    let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
+    let wanted = snapshot.nodes.iter().filter(|node| desired.contains(&node.name));
+    let nodes: Vec<_> = wanted.filter(|node| !node.is_virtual()).collect();
     let mut findings = Vec::new();
     // Room in a quota is another finding.
     if let Some(refusal) = refusal.filter(AdmissionRefusal::is_lasting) {

@@ -61,6 +61,12 @@ impl<'s> PodsAlike<'s> {
         matches!(&self.incoming.info.pod.node, PodNode::Bound(node) if node.is_empty())
     }
 
+    /// Whether another scheduler decides.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn are_of_other_scheduler(&self) -> bool {
+        !self.incoming.info.spec.is_of_default_scheduler()
+    }
+
     /// Whether it makes a difference to such a pod that another one is bound to another node.
     #[cfg(feature = "forecast")]
     pub(crate) fn affect_each_other(&self) -> bool {

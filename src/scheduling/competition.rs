@@ -152,6 +152,8 @@ struct Rival<'s> {
     views: Option<Views<'s>>,
     /// The pods whose place a waiting pod takes, once that was asked: on one node, if it fits on none.
     victims: Option<Vec<Key>>,
+    /// Whether a waiting pod fits on any node now, once that was asked.
+    fits_now: Option<bool>,
 }
 
 impl<'s> Rival<'s> {
@@ -164,7 +166,7 @@ impl<'s> Rival<'s> {
         let leave = leave.map(|(node, pods)| (node.clone(), pods.clone())).collect();
         let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
         let changes = Changes { come, leave, ..Changes::default() };
-        Self { name, changes, alike, counts, surges: coming.surges, views: None, victims: None }
+        Self { name, changes, alike, counts, surges: coming.surges, views: None, victims: None, fits_now: None }
     }
 
     fn of_pod(base: &Incoming<'s>, pod: &'s Pod) -> Self {
@@ -188,7 +190,16 @@ impl<'s> Rival<'s> {
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
-        Self { name, changes, alike, counts: base.counts(pod), surges: false, views: None, victims: None }
+        Self {
+            name,
+            changes,
+            alike,
+            counts: base.counts(pod),
+            surges: false,
+            views: None,
+            victims: None,
+            fits_now: None,
+        }
     }
 
     /// What of its changes makes a difference on a node, to which a pod comes or not.
@@ -215,6 +226,14 @@ impl<'s> Rival<'s> {
     fn may_come(&mut self, node: &Text, gone: &[&'s Pod]) -> bool {
         let left = self.left_before(node);
         let Some(alike) = &mut self.alike else { return false };
+        // A pod that fits somewhere now is bound before others leave.
+        if let Competitor::Waiting(_) = self.name {
+            let PodInfo { state, pod, .. } = alike.incoming.info;
+            let fits_now = self.fits_now.get_or_insert_with(|| state.feasibility(pod).would_fit);
+            if *fits_now && alike.refusal_after(node.clone(), &[]).is_some() {
+                return false;
+            }
+        }
         let gone: Vec<_> = left.into_iter().chain(gone.iter().copied()).collect();
         // What counts pods can change.
         alike.refusal_after(node.clone(), &gone).is_none_or(|refusal| {

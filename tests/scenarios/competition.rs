@@ -529,6 +529,15 @@ fn a_pod_that_waits_takes_places_on_one_node_and_only_if_it_fits_on_none() {
     let two = [named_node("m", "1"), named_node("n", "1")];
     assert_eq!(lost(&two, &[own("m"), own("n")]), 1);
     assert_eq!(lost(&two, &[own("m")]), 0, "it fits on the other node");
+    // Nor does it come where an old pod leaves, if it is bound elsewhere before.
+    let update = |others: &[Value]| {
+        let all = [&[daemonset("a", "700m", only_on("m")), waiting.clone(), own("m")], others].concat();
+        forecasts(&all)["a"].clone()
+    };
+    let low = json!({"nodeName": "n"});
+    assert_eq!(update(&two), sure(Outcome::Done));
+    let full = pod("full", "700m", None, low);
+    assert_ne!(update(&[&two[..], &[full]].concat()), sure(Outcome::Done));
 }
 
 #[test]

@@ -421,6 +421,8 @@ fn virtual_nodes_and_several_operating_systems_are_found() {
     tainted.nodes[0].taints = vec![taint("virtual-kubelet.io/provider=azure:NoSchedule")];
     let finding = only(&tainted, Lint::VirtualNodes);
     assert_eq!(finding.fix, "do not tolerate the taint virtual-kubelet.io/provider=azure:NoSchedule");
+    tainted.nodes[0].taints = vec![taint("virtual-kubelet.io/provider=azure:PreferNoSchedule")];
+    assert_eq!(only(&tainted, Lint::VirtualNodes).fix, "exclude them with a required node affinity");
     assert!(!has(&cluster([node("a")]), Lint::VirtualNodes));
     assert!(has(&fargate.clone().with_pod(pod("x", "f").unready()), Lint::VirtualNodes));
     assert!(!has(&fargate.with_pod(pod("x", "f")), Lint::VirtualNodes), "its pod is ready");

@@ -76,6 +76,12 @@ fn whether_pods_for_another_operating_system_start_is_not_known() {
         (vec!["v".into()], "keep them off these nodes: nodeSelector kubernetes.io/os: linux")
     );
     assert_eq!(finding(&of(windows(), "windows")), None);
+    let mut proven = of(windows(), "linux");
+    let mut own = PodSpec::clone(&spec("100m"));
+    own.os = "linux".into();
+    proven.pods = vec![pod("old", "v").of("zero").but(|pod| pod.spec = Some(own.into()))];
+    assert_eq!(finding(&proven), None, "a pod for linux is ready there");
+    assert_eq!(doubts(proven).1, [""; 0]);
 }
 
 #[test]
