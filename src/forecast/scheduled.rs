@@ -17,8 +17,8 @@ pub(super) struct Scheduled<'a> {
     pub(super) filled: BTreeSet<Text>,
     /// The nodes where they do not start.
     stuck: BTreeMap<Text, StuckCause>,
-    /// What is not known of the pods of the start.
-    doubts: Vec<UnknownFact>,
+    /// What is not known of all pods.
+    unknown: BTreeSet<UnknownFact>,
     pub(super) most_unavailable: usize,
 }
 
@@ -40,9 +40,9 @@ impl<'a> Scheduled<'a> {
             Some((node.clone(), port.or_else(refusal).or_else(in_time)?.clone()))
         });
         let stuck = stuck.collect();
-        let doubts = simulation.doubts().collect();
+        let unknown = simulation.doubts().chain(simulation.unknown()).collect();
         let Simulation { filled, most_unavailable, .. } = simulation;
-        Self { fits, filled, stuck, doubts, most_unavailable }
+        Self { fits, filled, stuck, unknown, most_unavailable }
     }
 
     /// Returns the nodes where pods do not start: those that a change touches, and others where it is so only with the change.
@@ -65,13 +65,7 @@ impl<'a> Scheduled<'a> {
 
     /// Returns what is not known; of an update that the change begins all, as one node can block the others.
     pub(super) fn unknown_with(&self, anyway: &Self, touched: &BTreeSet<Text>) -> Vec<UnknownFact> {
-        let known: BTreeSet<_> = if touched.is_empty() { anyway.unknown().collect() } else { BTreeSet::new() };
-        let unknown: BTreeSet<_> = self.unknown().filter(|fact| !known.contains(fact)).collect();
-        unknown.into_iter().collect()
-    }
-
-    /// Returns what is not known of all pods.
-    fn unknown(&self) -> impl Iterator<Item = UnknownFact> {
-        self.fits.unknown(&self.filled).into_iter().chain(self.doubts.iter().cloned())
+        let is_meant = |fact: &&UnknownFact| !touched.is_empty() || !anyway.unknown.contains(fact);
+        self.unknown.iter().filter(is_meant).cloned().collect()
     }
 }

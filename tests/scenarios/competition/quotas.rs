@@ -1,9 +1,9 @@
 //! Quotas that new pods of several DaemonSets share.
 
-use daemonplan::forecast::Outcome;
+use daemonplan::{Snapshot, forecast::Outcome};
 use serde_json::json;
 
-use super::{at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, sure, waits};
+use super::{at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, read, sure, waits};
 
 #[test]
 fn two_new_daemonsets_that_share_a_quota_for_one_are_not_sure_to_be_done() {
@@ -70,4 +70,25 @@ fn a_daemonset_without_new_pods_does_not_ask_for_room_in_a_quota() {
         "spec": {"hard": {"pods": "0"}}, "status": {"hard": {"pods": "0"}, "used": {"pods": "0"}}});
     let objects = [daemonset("a", "10m", only_on("m")), daemonset("b", "10m", none()), named_node("n", "1"), quota];
     assert_eq!(forecasts(&objects)["a"], sure(Outcome::Done));
+}
+
+#[test]
+fn a_diff_does_not_know_either_who_is_first_in_a_quota() {
+    let quota = |pods: u32| {
+        json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+            "spec": {"hard": {"pods": pods.to_string()}},
+            "status": {"hard": {"pods": pods.to_string()}, "used": {"pods": "0"}}})
+    };
+    let unknown = |pods| -> Vec<String> {
+        let two = ["a", "b"].map(|name| daemonset(name, "10m", none()));
+        let manifests = read(&[&two[..], &[node("m", "1"), node("n", "1"), quota(pods)]].concat());
+        let all: Vec<_> = manifests.snapshots().collect();
+        let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+        let state = manifests.cluster_state().with_coming(coming);
+        let own = all.iter().find(|snapshot| snapshot.daemonset().name == "a").unwrap();
+        let diff = Snapshot::diff(None, &own.scheduling(&state));
+        diff.unknown.iter().map(ToString::to_string).collect()
+    };
+    let first = "whether new pods of DaemonSet prod/b are created first, which leaves no room in the quota";
+    assert_eq!((unknown(3), unknown(4)), (vec![first.to_owned()], vec![]));
 }
