@@ -239,8 +239,7 @@ fn new_pod_on<'p>(
         feasibility.unknown.extend(UnknownFact::of_competitors(&node.node, competitors));
     } else if feasibility.preempts().is_empty() {
         let needed = alike.needed(node.node.clone(), &going);
-        let fact = || UnknownFact::NeededPods { node: node.node.clone(), needed: needed.clone() };
-        feasibility.unknown.extend((!needed.is_empty()).then(fact));
+        feasibility.unknown.extend(UnknownFact::of_needed(&node.node, needed));
     }
     let remedies = if feasibility.would_fit { Vec::new() } else { alike.remedies(node.node.clone(), &going) };
     SchedulingExplanation::of(feasibility, remedies, new, Vec::new())

@@ -187,11 +187,15 @@ impl<'a> Fits<'a> {
 /// Asks the scheduler about the pods of the DaemonSet that wait, and that are of an older template, or for nodes to which none would
 /// come.
 fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>) -> HashMap<&'a Text, NodeFit> {
+    let own = snapshot.pods.iter().filter(|pod| is_unbound(pod) && claim_pod(snapshot.daemonset, pod).is_claimed());
+    let mut own = own.peekable();
+    if own.peek().is_none() {
+        return HashMap::new();
+    }
     let rules = snapshot.placement_rules();
     let (labels, hash) = (RevisionLabels::new(snapshot.daemonset, true), snapshot.history().hash);
     let wanted: HashSet<&Text> =
         snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run()).map(|node| &node.name).collect();
-    let own = snapshot.pods.iter().filter(|pod| is_unbound(pod) && claim_pod(snapshot.daemonset, pod).is_claimed());
     let answers = own.filter_map(|pod| {
         let node = pod.node.name().filter(|_| pod.spec.is_some())?;
         let is_outdated = labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;

@@ -90,11 +90,10 @@ impl NodeFit {
             self.unknown.extend(UnknownFact::of_competitors(name, competitors));
             return;
         }
-        let needed = alike.needed(name.clone(), leave);
-        if !needed.is_empty() {
+        if let Some(fact) = UnknownFact::of_needed(name, alike.needed(name.clone(), leave)) {
             self.alone = None;
             self.beside = self.beside.take().filter(|_| !leave.is_empty());
-            self.unknown.push(UnknownFact::NeededPods { node: name.clone(), needed });
+            self.unknown.push(fact);
         }
     }
 }
@@ -139,9 +138,8 @@ fn let_follow<'a>(snapshot: &Snapshot<'a>, mut alike: PodsAlike<'a>, fits: &mut 
     }
     for (node, before, _) in groups.into_values().flatten() {
         if let Some((blocker, fit)) = alike.refusal_after(node.clone(), before).zip(fits.get_mut(node)) {
-            let needed = alike.needed(node.clone(), before);
-            if !needed.is_empty() {
-                fit.unknown.push(UnknownFact::NeededPods { node: node.clone(), needed });
+            if let Some(fact) = UnknownFact::of_needed(node, alike.needed(node.clone(), before)) {
+                fit.unknown.push(fact);
                 continue;
             }
             fit.alone = fit.alone.take().or_else(|| Some(StuckCause::unschedulable(&blocker)));

@@ -14,8 +14,8 @@ use crate::{
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
     // Where a pod is ready, it can run.
-    let own = snapshot.pods.iter().filter(|pod| controls_pod(snapshot.daemonset, pod) && pod.is_ready());
-    let ready: HashSet<_> = own.filter_map(|pod| pod.node.name()).collect();
+    let own = || snapshot.pods.iter().filter(|pod| controls_pod(snapshot.daemonset, pod) && pod.is_ready());
+    let ready: HashSet<_> = own().filter_map(|pod| pod.node.name()).collect();
     let nodes: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
     let (proven, doubtful): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| ready.contains(&node.name));
     let spec = PodSpec::of(&snapshot.daemonset.template).unwrap_or_default();
@@ -23,8 +23,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
         operating_systems(snapshot, &nodes, &proven)
     } else {
         let is_proof = |pod: &&Pod| pod.spec.as_ref().is_some_and(|own| own.os == spec.os);
-        let own = snapshot.pods.iter().filter(|pod| controls_pod(snapshot.daemonset, pod) && pod.is_ready());
-        let proven: HashSet<_> = own.filter(is_proof).filter_map(|pod| pod.node.name()).collect();
+        let proven: HashSet<_> = own().filter(is_proof).filter_map(|pod| pod.node.name()).collect();
         let doubtful: Vec<_> = nodes.into_iter().filter(|node| !proven.contains(&node.name)).collect();
         other_system(snapshot, &spec, &doubtful)
     };

@@ -7,7 +7,7 @@ use serde::Serialize;
 #[cfg(feature = "forecast")]
 use super::QuotaLedger;
 use super::{
-    ClusterState, Plugin, PodsAlike, as_text,
+    ClusterState, Feasibility, Plugin, PodsAlike, as_text,
     company::{ByNode, Changes, Company},
     incoming::Incoming,
     load::{daemonset_of, is_same, priority},
@@ -150,10 +150,8 @@ struct Rival<'s> {
     surges: bool,
     /// The others as if only this rival had come and gone, once that was asked.
     views: Option<Views<'s>>,
-    /// The pods whose place a waiting pod takes, once that was asked: on one node, if it fits on none.
-    victims: Option<Vec<Key>>,
-    /// Whether a waiting pod fits on any node now, once that was asked.
-    fits_now: Option<bool>,
+    /// What the scheduler makes now of a pod that waits, once that was asked.
+    now: Option<Feasibility>,
 }
 
 impl<'s> Rival<'s> {
@@ -166,7 +164,7 @@ impl<'s> Rival<'s> {
         let leave = leave.map(|(node, pods)| (node.clone(), pods.clone())).collect();
         let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
         let changes = Changes { come, leave, ..Changes::default() };
-        Self { name, changes, alike, counts, surges: coming.surges, views: None, victims: None, fits_now: None }
+        Self { name, changes, alike, counts, surges: coming.surges, views: None, now: None }
     }
 
     fn of_pod(base: &Incoming<'s>, pod: &'s Pod) -> Self {
@@ -190,16 +188,7 @@ impl<'s> Rival<'s> {
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
-        Self {
-            name,
-            changes,
-            alike,
-            counts: base.counts(pod),
-            surges: false,
-            views: None,
-            victims: None,
-            fits_now: None,
-        }
+        Self { name, changes, alike, counts: base.counts(pod), surges: false, views: None, now: None }
     }
 
     /// What of its changes makes a difference on a node, to which a pod comes or not.
@@ -228,9 +217,8 @@ impl<'s> Rival<'s> {
         let Some(alike) = &mut self.alike else { return false };
         // A pod that fits somewhere now is bound before others leave.
         if let Competitor::Waiting(_) = self.name {
-            let PodInfo { state, pod, .. } = alike.incoming.info;
-            let fits_now = self.fits_now.get_or_insert_with(|| state.feasibility(pod).would_fit);
-            if *fits_now && alike.refusal_after(node.clone(), &[]).is_some() {
+            let now = now_of(&mut self.now, alike);
+            if now.would_fit && alike.refusal_after(node.clone(), &[]).is_some() {
                 return false;
             }
         }
@@ -314,6 +302,12 @@ impl<'s> Competition<'s> {
         };
         self.rivals.iter().filter(matters).map(|rival| rival.name.clone()).take(MAX_NAMED).collect()
     }
+}
+
+/// Asks the scheduler about a pod that waits, once.
+fn now_of<'n>(now: &'n mut Option<Feasibility>, alike: &PodsAlike<'_>) -> &'n Feasibility {
+    let PodInfo { state, pod, .. } = alike.incoming.info;
+    now.get_or_insert_with(|| state.feasibility(pod))
 }
 
 fn views<'s>(base: &Incoming<'s>, changes: &Changes<'s>) -> Views<'s> {
@@ -407,11 +401,11 @@ impl<'s> PodsAlike<'s> {
         let here = competition.rivals.iter_mut().filter(|rival| rival.changes.comes_to(&node));
         let preempting = here.filter_map(|rival| {
             let gone = rival.left_before(&node);
-            let Rival { name, alike, victims, .. } = rival;
+            let Rival { name, alike, now, .. } = rival;
             let alike = alike.as_mut().filter(|alike| alike.incoming.info.priority() > lowest)?;
             if let Competitor::Waiting(_) = name {
-                let PodInfo { state, pod, .. } = alike.incoming.info;
-                let victims = victims.get_or_insert_with(|| state.feasibility(pod).preempts().to_vec());
+                // It takes places on one node, if it fits on none.
+                let victims = now_of(now, alike).preempts();
                 return pods.iter().any(|pod| victims.contains(&pod.key())).then(|| name.clone());
             }
             alike.refusal_after(node.clone(), &gone)?;

@@ -189,6 +189,17 @@ impl UnknownFact {
         matches!(self, Self::NeededPods { .. } | Self::QuotaRoom | Self::Victims { .. } | Self::Finalizers { .. })
     }
 
+    /// Says that these must come or go before a pod fits on a node, if there are any.
+    pub(crate) fn of_needed(node: &Text, needed: Vec<Competitor>) -> Option<Self> {
+        (!needed.is_empty()).then(|| Self::NeededPods { node: node.clone(), needed })
+    }
+
+    /// Says that these pods leave a node before, if there are any.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn of_victims(node: &Text, pods: &[Key]) -> Option<Self> {
+        (!pods.is_empty()).then(|| Self::Victims { node: node.clone(), pods: pods.to_vec() })
+    }
+
     /// Says that these may come to a node first, if there are any.
     pub(crate) fn of_competitors(node: &Text, competitors: Vec<Competitor>) -> Option<Self> {
         (!competitors.is_empty()).then(|| Self::CompetingPods { node: node.clone(), competitors })

@@ -149,8 +149,7 @@ impl Simulation<'_> {
 
     /// Returns which pods must leave before new ones start.
     pub(crate) fn awaited_victims(&self) -> impl Iterator<Item = UnknownFact> {
-        let nodes = self.filled.iter().filter(|node| !self.fits.victims(node).is_empty());
-        nodes.map(|node| UnknownFact::Victims { node: node.clone(), pods: self.fits.victims(node).to_vec() })
+        self.filled.iter().filter_map(|node| UnknownFact::of_victims(node, self.fits.victims(node)))
     }
 
     /// Returns the pods of others whose place new pods took, by namespace and name.

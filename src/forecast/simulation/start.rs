@@ -179,9 +179,8 @@ impl<'a> Simulation<'a> {
                 self.filled.insert(node.clone());
                 self.schedule_start(node, &name, false);
                 if let Some(waiting) = self.fits.waiting(&name) {
-                    let victims = Some(&waiting.victims).filter(|victims| !victims.is_empty());
-                    let fact = victims.map(|pods| UnknownFact::Victims { node: node.clone(), pods: pods.clone() });
-                    self.doubts.extend(waiting.unknown.iter().cloned().chain(fact));
+                    let victims = UnknownFact::of_victims(node, &waiting.victims);
+                    self.doubts.extend(waiting.unknown.iter().cloned().chain(victims));
                 }
                 self.doubts.extend(self.said_otherwise(&name));
             }
