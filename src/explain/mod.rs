@@ -214,7 +214,7 @@ impl Snapshot<'_> {
         let (mut nodes, mut totals) = (Vec::new(), Totals::default());
         // The blockers of an update without surge, and of an update with surge.
         let (mut old, mut going, mut blockers) = (0, 0, [Vec::new(), Vec::new()]);
-        let (mut leaving, mut away) = (Vec::new(), Vec::new());
+        let (mut leaving, mut others) = (Vec::new(), Vec::new());
         let mut each = |view: NodeView<'_>| {
             nodes.push(explainer.node(&view));
             let is_going = |pod: &ClaimedPod<'_>| !pod.is_live() && !pod.is_updated();
@@ -224,7 +224,7 @@ impl Snapshot<'_> {
                 blockers.extend(explainer.blocker(&view, surges));
             }
             leaving.extend(explainer.leaving(&view));
-            away.extend(Explainer::away(&view));
+            others.extend(Explainer::away(&view));
             totals.add(view.name, view.decision);
         };
         let dependents: Vec<Pod>;
@@ -243,7 +243,7 @@ impl Snapshot<'_> {
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         if old == 0 && self.daemonset.update_strategy != UpdateStrategy::OnDelete {
             // The last outdated pods are being deleted: until they are gone, the update is not done.
-            old = going;
+            (old, others) = (going, leaving.clone());
         }
         let held_back = plan.held_back.creations + plan.held_back.deletions;
         let phase = plan.rollout.as_ref().map(|rollout| &rollout.phase);
@@ -275,7 +275,7 @@ impl Snapshot<'_> {
                 let [without_surge, with_surge] = blockers;
                 // Where no node surges, an update that surges can only wait for nodes of another group.
                 let blockers = if budget.surges && !with_surge.is_empty() { with_surge } else { without_surge };
-                UpdateState::Waiting { old, limit: budget.limit, blocked_by: explainer::decisive(blockers, away) }
+                UpdateState::Waiting { old, limit: budget.limit, blocked_by: explainer::decisive(blockers, others) }
             }
         };
         let claims = if mode == SyncMode::Reconcile { pod::claims(self.daemonset, self.pods) } else { Vec::new() };
