@@ -108,10 +108,15 @@ impl Pace {
 /// Whether a `status.reason` says that the kubelet rejected the pod.
 pub(crate) fn is_rejection(reason: &str) -> bool {
     let reasons = [
+        "AppArmor",
+        "InitContainerRestartPolicyForbidden",
         "NodeAffinity",
         "NodeName",
         "NodePorts",
         "PodOSNotSupported",
+        "PodOSSelectorNodeLabelDoesNotMatch",
+        "SupplementalGroupsPolicyNotSupported",
+        "SysctlForbidden",
         "TaintToleration",
         "TopologyAffinityError",
         "UnexpectedAdmissionError",

@@ -142,7 +142,7 @@ pub(super) fn run(args: &LintArgs) -> Result<ExitCode, Failure> {
     let snapshots = if only_set_aside { Vec::new() } else { facts.selected(&args.selection, &[])? };
     let selected: BTreeSet<_> = snapshots.iter().map(|snapshot| snapshot.daemonset().key()).collect();
     // The selectors of other DaemonSets may overlap, too.
-    let state = facts.cluster_state();
+    let state = facts.state_with_coming();
     let all: Vec<_> = facts.snapshots().map(|snapshot| snapshot.scheduling(&state)).collect();
     let of_selected = lint_selected(&all, |snapshot| selected.contains(&snapshot.daemonset().key()));
     for finding in of_selected {

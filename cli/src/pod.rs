@@ -95,6 +95,7 @@ pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitC
     let is_own = |node: &&Node| pod.node.name() == Some(&node.name);
     let is_of_daemonset = pod.controller.as_ref().is_some_and(|owner| owner.kind == "DaemonSet");
     let is_on_virtual_node = (is_of_daemonset || matches!(pod.node, PodNode::Intended(_)))
+        && !pod.is_ready()
         && facts.manifests.nodes().iter().find(is_own).is_some_and(Node::is_virtual);
     let explained =
         ExplainedPod { pod, state: &state, scheduling: &scheduling, deletion, is_on_virtual_node, only_namespace };
@@ -158,7 +159,7 @@ fn report<'p>(explained: &'p ExplainedPod<'p>) -> PodReport<'p> {
             message: &problem.unschedulable,
             since: problem.unschedulable_since,
         }),
-        problem: pod.problem.as_ref().map(ToString::to_string),
+        problem: pod.describe_problem(),
         deletion: deletion.as_deref(),
         nominated_node: pod.scheduling.as_ref().map(|own| &own.nominated_node).filter(|node| !node.is_empty()),
     }
@@ -230,11 +231,12 @@ fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
     }
     scheduling_details(out, scheduling)?;
     unknown(out, &scheduling.feasibility.unknown)?;
-    let problem = pod.problem.clone().map(|mut problem| {
+    // What the scheduler said is told above.
+    let mut other = Pod::clone(pod);
+    if let Some(problem) = &mut other.problem {
         problem.unschedulable = Text::default();
-        problem.to_string()
-    });
-    if let Some(problem) = problem.filter(|problem| !problem.is_empty()) {
+    }
+    if let Some(problem) = other.describe_problem() {
         writeln!(out, "  {WARN}! {}{WARN:#}", escape_control(problem))?;
     }
     events(out, &scheduling.events)?;

@@ -132,7 +132,7 @@ impl<'e> Explainer<'e> {
             pod: claimed.pod.name.clone(),
             revision: PodRevision { hash: hash.map(Text::from), number, is_current: self.is_current(claimed) },
             state: self.context.pod_state(claimed),
-            problem: claimed.pod.problem.as_ref().map(ToString::to_string),
+            problem: claimed.pod.describe_problem(),
             deletion: self.deletions.get(&claimed.pod.name).map(|reason| (*reason).clone()),
             scheduling: None,
         }
@@ -162,7 +162,7 @@ impl<'e> Explainer<'e> {
         BlockerCause::Pod {
             pod: pod.name.clone(),
             state,
-            problem: problem.map(ToString::to_string),
+            problem: pod.describe_problem(),
             lasts: lasts.and_then(|lasts| Duration::try_from(lasts).ok()),
         }
     }
@@ -221,13 +221,13 @@ fn problem_of(node: &Node) -> Option<&Taint> {
     node.taints.iter().find(|taint| taint.reports_problem())
 }
 
-/// Returns the nodes that use the budget, or all others if no node does, or those that are `away`, by name.
-pub(super) fn decisive(mut blockers: Vec<(Blocker, bool)>, away: Vec<Blocker>) -> Vec<Blocker> {
+/// Returns the nodes that use the budget, or all that may block if no node does, or the `others`, by name.
+pub(super) fn decisive(mut blockers: Vec<(Blocker, bool)>, others: Vec<Blocker>) -> Vec<Blocker> {
     if blockers.iter().any(|(_, uses_budget)| *uses_budget) {
         blockers.retain(|(_, uses_budget)| *uses_budget);
     }
     let blockers: Vec<_> = blockers.into_iter().map(|(blocker, _)| blocker).collect();
-    let mut blockers = if blockers.is_empty() { away } else { blockers };
+    let mut blockers = if blockers.is_empty() { others } else { blockers };
     blockers.sort_by(|a, b| a.node.cmp(&b.node));
     blockers
 }

@@ -186,6 +186,10 @@ impl Snapshot<'_> {
         let unchecked = refusal.take_if(|refusal| refusal.is_of_status());
         unknown.extend(unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() }));
         let quotas = self.admission(state.objects()).quota_room(&spec);
+        let has_room_later = |refusal: &AdmissionRefusal| {
+            refusal.is_of_room() && self.quotas_after_deletions(state).lacking(&spec).is_none()
+        };
+        unknown.extend(refusal.as_ref().is_some_and(has_room_later).then_some(UnknownFact::QuotaRoom));
         let daemonset = self.daemonset;
         let events = state.objects().events_about("DaemonSet", &daemonset.key(), &daemonset.uid);
         explanation.events = events.into_iter().cloned().collect();

@@ -37,13 +37,13 @@ impl<'a> Snapshot<'a> {
         }
         let (new, admitted) = self.admitted_pod(objects)?;
         let is_refused = admitted.refusal.as_ref().is_some_and(AdmissionRefusal::is_lasting);
-        let Changing { mut coming, leaving } = self.changing();
+        let Changing { mut coming, waiting, leaving } = self.changing();
         if is_refused {
             coming.clear();
         }
         let is_idle = coming.is_empty() && leaving.is_empty();
         (!is_idle).then(|| {
-            let coming = ComingPods::new(self.daemonset.key(), new, coming).leaving(leaving);
+            let coming = ComingPods::new(self.daemonset.key(), new, coming).waiting(waiting).leaving(leaving);
             coming.surging(self.daemonset.update_strategy.surges())
         })
     }
@@ -68,15 +68,19 @@ impl<'a> Snapshot<'a> {
         let is_own =
             |pod: &Pod| claim_pod(self.daemonset, pod).is_claimed() || is_going && controls_pod(self.daemonset, pod);
         let mut own = HashMap::<_, Vec<_>>::new();
-        for pod in self.pods.iter().filter(|pod| pod.node.is_bound() && !pod.is_terminal() && is_own(pod)) {
+        for pod in self.pods.iter().filter(|pod| pod.node.name().is_some() && !pod.is_terminal() && is_own(pod)) {
             own.entry(pod.node.name()).or_default().push(pod);
         }
-        let (mut coming, mut leaving) = (HashMap::new(), HashMap::new());
+        let (mut coming, mut waiting, mut leaving) = (HashMap::new(), 0, HashMap::new());
         for node in self.nodes {
             let mut pods = own.remove(&Some(&node.name)).unwrap_or_default();
-            let staying = pods.iter().position(|pod| stays(pod));
+            let staying = pods.iter().position(|pod| pod.node.is_bound() && stays(pod));
             match rules.verdict(node) {
                 Verdict::Run if !is_going && staying.is_none() => {
+                    if let Some(known) = pods.iter().position(|pod| stays(pod)) {
+                        pods.swap_remove(known);
+                        waiting += 1;
+                    }
                     coming.insert(node.name.clone(), pods);
                     continue;
                 }
@@ -89,7 +93,7 @@ impl<'a> Snapshot<'a> {
                 leaving.insert(node.name.clone(), pods);
             }
         }
-        Changing { coming, leaving }
+        Changing { coming, waiting, leaving }
     }
 }
 
@@ -97,5 +101,7 @@ impl<'a> Snapshot<'a> {
 #[derive(Default)]
 struct Changing<'a> {
     coming: HashMap<Text, Vec<&'a Pod>>,
+    /// How many of the pods that come exist, and wait for their nodes.
+    waiting: usize,
     leaving: HashMap<Text, Vec<&'a Pod>>,
 }

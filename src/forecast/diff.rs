@@ -10,7 +10,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     forecast::{
-        Assumptions, EndState, SimulatedNode, Simulation, StuckNode, scheduled::Scheduled, simulated_node::End,
+        Assumptions, EndState, SimulatedNode, Simulation, StuckNode, fits::Fits, scheduled::Scheduled,
+        simulated_node::End,
     },
     model::{Key, Text},
     placement::{PlacementReason, Verdict},
@@ -203,12 +204,16 @@ impl Snapshot<'_> {
         }
         let ideal = Assumptions::ideal();
         // All nodes that the change touches, also those that it comes to only if no pod is stuck.
-        let mut changed = Simulation::unscheduled(after, &ideal);
+        let fits = Fits::new(after);
+        let mut changed = Simulation::new(after, &ideal, fits.unrefusing());
         let end = changed.run();
-        let mut unchanged = before.map(|before| Simulation::unscheduled(before, &ideal));
-        if let Some(unchanged) = &mut unchanged {
+        let anyway = before.map(|before| {
+            let fits = Fits::new(before);
+            let mut unchanged = Simulation::new(before, &ideal, fits.unrefusing());
             unchanged.run();
-        }
+            (Scheduled::new(before, fits, &unchanged, &ideal), unchanged)
+        });
+        let (anyway, unchanged) = anyway.unzip();
         let names = |simulation: &Simulation<'_>| simulation.nodes.keys().cloned().collect::<BTreeSet<_>>();
         let all = &names(&changed) | &unchanged.as_ref().map(names).unwrap_or_default();
         let (mut fails_without, mut fails_with) = (before.map(failing).unwrap_or_default(), failing(after));
@@ -236,19 +241,19 @@ impl Snapshot<'_> {
             Some(NodeDiff { change: change?, pods, deleted, node })
         });
         let nodes: Vec<_> = nodes.collect();
-        let scheduled = Scheduled::new(after, &changed, &ideal);
-        let anyway = before.zip(unchanged.as_ref());
-        let anyway = anyway.map(|(before, unchanged)| Scheduled::new(before, unchanged, &ideal)).unwrap_or_default();
+        let of_touched = |touched| {
+            let mut simulation = Simulation::new(after, &ideal, fits.unrefusing());
+            simulation.count_only(touched);
+            simulation.run();
+            simulation.most_unavailable
+        };
         // Only what the change touches counts, not an update that is under way.
         let touched: BTreeSet<_> = nodes.iter().map(|node| node.node.clone()).collect();
-        let of_touched = if nodes.is_empty() { 0 } else { most_unavailable_of(after, &ideal, &touched) };
+        let of_touched = if nodes.is_empty() { 0 } else { of_touched(&touched) };
         let without = unchanged.as_ref().map_or(0, |unchanged| unchanged.most_unavailable);
         let is_faster = before.is_some() && changed.most_unavailable > without;
         let most_unavailable = if is_faster { changed.most_unavailable } else { of_touched };
-        // Pods that give place to new ones of their DaemonSet are gone before these start.
-        let surges = after.daemonset.update_strategy.surges();
-        let displaced = scheduled.filled.iter().filter(|node| surges && scheduled.fits.displaces_own(node)).count();
-        let most_unavailable = most_unavailable.max(displaced.min(scheduled.most_unavailable));
+        let (scheduled, anyway) = (Scheduled::new(after, fits, &changed, &ideal), anyway.unwrap_or_default());
         Diff {
             nodes,
             most_unavailable,
@@ -267,14 +272,6 @@ impl Snapshot<'_> {
 fn gone(simulated: &SimulatedNode) -> Vec<Text> {
     let stays = |name: &Text| simulated.pods.iter().any(|pod| pod.name == *name && !pod.is_being_deleted);
     simulated.before.iter().filter(|name| !stays(name)).cloned().collect()
-}
-
-/// The most of these nodes that are without an available pod at the same time.
-fn most_unavailable_of(snapshot: &Snapshot<'_>, assumptions: &Assumptions, nodes: &BTreeSet<Text>) -> usize {
-    let mut simulation = Simulation::unscheduled(snapshot, assumptions);
-    simulation.count_only(nodes);
-    simulation.run();
-    simulation.most_unavailable
 }
 
 /// The rules that keep new pods away from a node, without a change and with it.

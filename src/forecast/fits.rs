@@ -44,7 +44,7 @@ pub(super) struct Fits<'a> {
 struct QuotaUse<'a> {
     ledger: QuotaLedger<'a>,
     new: Arc<PodSpec>,
-    /// The specs of the pods of others whose deletion has begun.
+    /// The specs of the pods whose deletion has begun, but for the DaemonSet's.
     leaving: Arc<Vec<Arc<PodSpec>>>,
     /// Whether there is room only once others have gone.
     awaits_others: bool,
@@ -67,7 +67,7 @@ impl<'a> Fits<'a> {
         let quota = QuotaUse {
             ledger: QuotaLedger::new(snapshot.admission(state.objects())),
             new: new_spec,
-            leaving: Arc::new(leaving.filter_map(|pod| pod.spec.clone()).collect()),
+            leaving: Arc::new(leaving.map(|pod| pod.spec.clone().unwrap_or_default()).collect()),
             awaits_others: false,
             known: Arc::new(own.map(|pod| (pod.name.clone(), pod.spec.clone())).collect()),
         };
@@ -90,6 +90,14 @@ impl<'a> Fits<'a> {
                 .chain(unchecked.or_else(|| failed_creation(snapshot, state).filter(|_| !is_refused)))
                 .collect(),
         }
+    }
+
+    /// Returns an answer that refuses nothing: new pods fit, but on some nodes they still take the place of the DaemonSet's others.
+    pub(super) fn unrefusing(&self) -> Self {
+        let displacing = self.nodes.keys().filter(|node| self.displaces_own(node));
+        let fit = || NodeFit { displaces_own: true, ..NodeFit::default() };
+        let nodes: HashMap<_, _> = displacing.map(|node| (node.clone(), fit())).collect();
+        Self { nodes: nodes.into(), ..Self::default() }
     }
 
     /// Whether the answers are those of the scheduler and admission.
@@ -147,8 +155,9 @@ impl<'a> Fits<'a> {
 
     /// Returns the other DaemonSets for whose new pods the quotas have no room any more: who is first decides.
     fn shared_quota(&self) -> Option<UnknownFact> {
-        let QuotaUse { ledger, new, .. } = self.quota.as_ref()?;
+        let QuotaUse { ledger, new, leaving, .. } = self.quota.as_ref()?;
         let mut ledger = ledger.clone().that_count(new);
+        leaving.iter().for_each(|spec| ledger.give(spec));
         let without_room = self.others.iter().filter(|coming| !coming.take_room(&mut ledger));
         let daemonsets: Vec<_> = without_room.map(|coming| coming.daemonset().clone()).collect();
         (!daemonsets.is_empty()).then_some(UnknownFact::SharedQuota { daemonsets })

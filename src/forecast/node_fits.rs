@@ -10,7 +10,7 @@ use crate::{
     forecast::StuckCause,
     model::{Key, Pod, Resource, Text},
     planner::Snapshot,
-    scheduling::{Cause, ClusterState, Plugin, PodsAlike, SchedulingBlocker, UnknownFact},
+    scheduling::{Cause, ClusterState, Plugin, PodsAlike, SchedulingBlocker, UnknownFact, is_unbound},
 };
 
 /// What a node makes of a new pod: `alone`, after the DaemonSet's other pods have left it, or `beside` those.
@@ -40,7 +40,9 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
     let wanted = snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run());
     let fits = wanted.filter_map(|node| {
         let own = own.get(&node.name).map(Vec::as_slice).unwrap_or_default();
-        let (beside, of_beside) = refusal(&mut alike, &node.name, &[]);
+        // A new pod does not come beside one that waits.
+        let waiting: Vec<_> = own.iter().copied().filter(|pod| is_unbound(pod)).collect();
+        let (beside, of_beside) = refusal(&mut alike, &node.name, &waiting);
         let (alone, of_alone) =
             if own.is_empty() { (beside.clone(), of_beside.clone()) } else { refusal(&mut alike, &node.name, own) };
         let (displaced, of_beside): (Vec<_>, Vec<_>) =
@@ -51,12 +53,12 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
         let by = alike.preempting(node.name.clone(), own);
         let threat = (!by.is_empty()).then(|| UnknownFact::Preemption { node: node.name.clone(), by });
         let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat };
-        fit.consider_others(&mut alike, &node.name, if surges { &[] } else { own });
+        fit.consider_others(&mut alike, &node.name, if surges { &waiting } else { own });
         (!fit.is_plain()).then(|| (node.name.clone(), fit))
     });
     let mut fits = fits.collect();
     if alike.affect_each_other() {
-        let_follow(snapshot, alike, &mut fits);
+        let_follow(snapshot, alike, &own, &mut fits);
     }
     fits
 }
@@ -87,7 +89,10 @@ impl NodeFit {
         let waits = if leave.is_empty() { &self.beside } else { &self.alone };
         if waits.is_none() {
             let competitors = alike.competitors(name.clone(), leave);
+            let is_sure = competitors.is_empty();
             self.unknown.extend(UnknownFact::of_competitors(name, competitors));
+            let delaying = if is_sure { alike.delaying(name.clone(), leave) } else { Vec::new() };
+            self.unknown.extend(UnknownFact::of_needed(name, delaying));
             return;
         }
         if let Some(fact) = UnknownFact::of_needed(name, alike.needed(name.clone(), leave)) {
@@ -100,7 +105,12 @@ impl NodeFit {
 
 /// Lets the pods that affect each other come one after the other: some are refused only until others have come, others only
 /// then. Which come first is not known, but how many can come hardly depends on it.
-fn let_follow<'a>(snapshot: &Snapshot<'a>, mut alike: PodsAlike<'a>, fits: &mut HashMap<Text, NodeFit>) {
+fn let_follow<'a>(
+    snapshot: &Snapshot<'a>,
+    mut alike: PodsAlike<'a>,
+    own: &HashMap<&Text, Vec<&'a Pod>>,
+    fits: &mut HashMap<Text, NodeFit>,
+) {
     let coming: BTreeMap<_, _> = snapshot.coming_nodes().into_iter().collect();
     // During a surge the old pods stay until the new one is available.
     let surges = snapshot.daemonset.update_strategy.surges();
@@ -108,13 +118,15 @@ fn let_follow<'a>(snapshot: &Snapshot<'a>, mut alike: PodsAlike<'a>, fits: &mut 
     let mut groups = BTreeMap::<_, Vec<_>>::new();
     for node in snapshot.nodes.iter().rev() {
         let Some(leave) = coming.get(&node.name) else { continue };
-        let before: &[&Pod] = if surges { &[] } else { leave };
+        // A new pod does not come beside one that waits.
+        let waiting = own.get(&node.name).into_iter().flatten().copied().filter(|pod| is_unbound(pod));
+        let before: Vec<_> = if surges { &[][..] } else { leave }.iter().copied().chain(waiting).collect();
         let fit = fits.get(&node.name);
         if fit.is_some_and(|fit| fit.unknown.iter().any(|fact| matches!(fact, UnknownFact::NeededPods { .. }))) {
             alike.count_on(&node.name, leave);
             continue;
         }
-        let refused_by = alike.refusal_after(node.name.clone(), before).map(|blocker| blocker.plugin);
+        let refused_by = alike.refusal_after(node.name.clone(), &before).map(|blocker| blocker.plugin);
         if refused_by.is_none_or(Plugin::counts_pods) {
             let values: Vec<_> = alike.topology_keys().map(|key| node.labels.get_text(key).cloned()).collect();
             groups.entry(values).or_default().push((&node.name, before, leave));
@@ -137,8 +149,8 @@ fn let_follow<'a>(snapshot: &Snapshot<'a>, mut alike: PodsAlike<'a>, fits: &mut 
         }
     }
     for (node, before, _) in groups.into_values().flatten() {
-        if let Some((blocker, fit)) = alike.refusal_after(node.clone(), before).zip(fits.get_mut(node)) {
-            if let Some(fact) = UnknownFact::of_needed(node, alike.needed(node.clone(), before)) {
+        if let Some((blocker, fit)) = alike.refusal_after(node.clone(), &before).zip(fits.get_mut(node)) {
+            if let Some(fact) = UnknownFact::of_needed(node, alike.needed(node.clone(), &before)) {
                 fit.unknown.push(fact);
                 continue;
             }

@@ -12,20 +12,23 @@ use crate::{
 /// What the scheduler and admission make of the new pods of a cluster.
 #[derive(Default)]
 pub(super) struct Scheduled<'a> {
-    pub(super) fits: Fits<'a>,
+    fits: Fits<'a>,
     /// The nodes to which new pods come.
-    pub(super) filled: BTreeSet<Text>,
+    filled: BTreeSet<Text>,
     /// The nodes where they do not start.
     stuck: BTreeMap<Text, StuckCause>,
     /// What is not known of all pods.
     unknown: BTreeSet<UnknownFact>,
-    pub(super) most_unavailable: usize,
 }
 
 impl<'a> Scheduled<'a> {
     /// Looks at the pods that come in a simulation in which all fit.
-    pub(super) fn new(snapshot: &Snapshot<'a>, all: &Simulation<'_>, assumptions: &Assumptions) -> Self {
-        let fits = Fits::new(snapshot);
+    pub(super) fn new(
+        snapshot: &Snapshot<'a>,
+        fits: Fits<'a>,
+        all: &Simulation<'_>,
+        assumptions: &Assumptions,
+    ) -> Self {
         // The room in quotas depends on the order in which pods come and go.
         let mut simulation = Simulation::new(snapshot, assumptions, fits.clone());
         simulation.run();
@@ -41,8 +44,7 @@ impl<'a> Scheduled<'a> {
         });
         let stuck = stuck.collect();
         let unknown = simulation.doubts().chain(simulation.unknown()).collect();
-        let Simulation { filled, most_unavailable, .. } = simulation;
-        Self { fits, filled, stuck, unknown, most_unavailable }
+        Self { fits, filled: simulation.filled, stuck, unknown }
     }
 
     /// Returns the nodes where pods do not start: those that a change touches, and others where it is so only with the change.

@@ -80,9 +80,12 @@ impl SimulatedNode {
         self.was_available && self.state == SimulatedState::Unavailable
     }
 
-    /// Whether the node has converged: it has a pod, or none, as it should.
+    /// Whether the node has converged: it has a pod, or none, as it should. A rollout does not wait for pods that leave a node
+    /// that is not ready, if none comes there.
     pub(crate) fn is_settled(&self, must_be_new: bool) -> bool {
         match (&*self.pods, self.verdict) {
+            (_, Verdict::Keep) if self.taint.is_some() => true,
+            (pods, Verdict::Refuse) if self.taint.is_some() => pods.iter().all(|pod| pod.is_being_deleted),
             ([only], Verdict::Run) => only.is_available && !only.is_being_deleted && (only.is_new || !must_be_new),
             (pods, Verdict::Keep) => pods.iter().all(|pod| !pod.is_being_deleted),
             (pods, Verdict::Refuse) => pods.is_empty(),

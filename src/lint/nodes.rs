@@ -49,7 +49,7 @@ fn virtual_nodes(snapshot: &Snapshot<'_>, nodes: &[&Node]) -> Option<Finding> {
     let names: Vec<_> = nodes.iter().map(|node| node.name.clone()).collect();
     let finding = found(snapshot, Lint::VirtualNodes, "spec.template.spec");
     let message = format!(
-        "wanted on {} ({}): a virtual node runs no daemon pods, so that they stay pending",
+        "wanted on {} ({}): as a rule virtual nodes run no daemon pods, so that they stay pending",
         count(names.len(), "virtual node"),
         first_few(&names)
     );
@@ -62,8 +62,8 @@ fn other_system(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) -> Opt
         nodes.iter().filter(|node| spec.excludes_system_of(node)).map(|node| node.name.clone()).collect();
     let os = &spec.os;
     let message = format!(
-        "spec.os is {os}, and the pods are wanted on {} with another operating system ({}): the kubelet rejects them, and they \
-         are created again without end",
+        "spec.os is {os}, and the pods are wanted on {} with another operating system by their labels ({}): a kubelet of another \
+         one rejects them, and they are created again without end",
         count(other.len(), "node"),
         first_few(&other)
     );

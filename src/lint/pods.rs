@@ -7,7 +7,10 @@ use super::{
 use crate::{
     backoff::is_rejection,
     explain::{Explanation, PodState},
-    model::{Pod, well_known::PROJECT_NODE_SELECTOR_ANNOTATION},
+    model::{
+        Pod,
+        well_known::{OS_LABEL, PROJECT_NODE_SELECTOR_ANNOTATION},
+    },
     placement::Verdict,
     planner::Snapshot,
 };
@@ -27,14 +30,19 @@ pub(super) fn rejected(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Op
         }
     }
     let (_, _, first) = rejected.first()?;
-    let fix = if first == "NodeAffinity" {
-        format!(
+    let fix = match first.as_str() {
+        "NodeAffinity" => format!(
             "admission may have added a default node selector to the pods: name it with --project-node-selector or \
              --default-node-selector, or switch it off: kubectl annotate namespace {} {PROJECT_NODE_SELECTOR_ANNOTATION}=\"\"",
             snapshot.namespace.name
-        )
-    } else {
-        "make room on the node, or lower what the pod needs".to_owned()
+        ),
+        "PodOSNotSupported" => {
+            format!("keep them off nodes with another operating system than spec.os says: nodeSelector {OS_LABEL}")
+        }
+        "TaintToleration" => "tolerate the taints of the node, or keep the pods off it".to_owned(),
+        "NodePorts" => "free the port on the node, or let the pod use another one".to_owned(),
+        reason if reason.starts_with("OutOf") => "make room on the node, or lower what the pod needs".to_owned(),
+        _ => "change the template or the node as the kubelet says, or keep the pods off the node".to_owned(),
     };
     let shown: Vec<_> = rejected.iter().take(SHOWN).map(|(node, problem, _)| format!("{node}: {problem}")).collect();
     let message = format!(

@@ -11,7 +11,7 @@ use crate::{
     model::{Node, PodSpec, Quantity, Text},
     plan::MissingFact,
     planner::Snapshot,
-    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, Amounts, QuotaRoom, SchedulingObjects},
+    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, Amounts, ClusterState, QuotaRoom, SchedulingObjects},
 };
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
@@ -50,7 +50,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     findings.extend(excluded_by_admission(snapshot, &changes, &spec, &nodes));
     findings.extend(never_fits(snapshot, &spec, &changes, &nodes));
     findings.extend(surge_never_fits(snapshot, &spec, &nodes));
-    findings.extend(quota(snapshot, &spec, objects, desired));
+    findings.extend(snapshot.scheduling.and_then(|state| quota(snapshot, &spec, state, desired)));
     findings
 }
 
@@ -153,14 +153,14 @@ fn surge_never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) ->
     Some(finding.with_message(message).with_fix(fix).on_nodes(small))
 }
 
-/// Finds a ResourceQuota that has too little room for a pod on every node that lacks one.
+/// Finds a ResourceQuota that has too little room for a pod on every node that lacks one, even once pods are gone that go.
 fn quota(
     snapshot: &Snapshot<'_>,
     spec: &PodSpec,
-    objects: &SchedulingObjects,
+    state: &ClusterState<'_>,
     wanted: &HashSet<&Text>,
 ) -> Option<Finding> {
-    let all = snapshot.admission(objects).quota_room_by_resource(spec);
+    let all = snapshot.quotas_after_deletions(state).room_by_resource(spec);
     let own = snapshot.pods.iter().filter(|pod| !pod.is_terminal() && claim_pod(snapshot.daemonset, pod).is_claimed());
     let nodes: HashSet<_> = own.filter_map(|pod| pod.node.name()).filter(|node| wanted.contains(node)).collect();
     let existing = if snapshot.missing.contains(MissingFact::Pods) {
@@ -172,16 +172,15 @@ fn quota(
         nodes.len()
     };
     let missing = u64::try_from(wanted.len().saturating_sub(existing)).ok()?;
-    // Pods whose deletion has begun give their room back.
-    let in_namespace = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name);
-    let going = in_namespace.filter(|pod| pod.is_being_deleted() && !pod.is_terminal()).count();
-    let going = u64::try_from(going).unwrap_or(u64::MAX);
-    let short: Vec<_> = all.into_iter().filter(|room| room.pods.saturating_add(going) < missing).collect();
+    let short: Vec<_> = all.into_iter().filter(|room| room.pods < missing).collect();
     let room = short.iter().min_by_key(|room| room.pods)?;
+    let now = snapshot.admission(state.objects()).quota_room(spec);
+    let is_as_now = now.iter().any(|now| now.quota == room.quota && now.pods == room.pods);
     let message = format!(
-        "ResourceQuota {} has room for {} more, and {} lack{} one ({} {} of {} used)",
+        "ResourceQuota {} has room for {} more{}, and {} lack{} one ({} {} of {} used)",
         room.quota,
         count(usize::try_from(room.pods).unwrap_or(usize::MAX), "pod"),
+        if is_as_now { "" } else { " once those are gone that are deleted" },
         count(usize::try_from(missing).unwrap_or(usize::MAX), "node"),
         if missing == 1 { "s" } else { "" },
         room.resource,

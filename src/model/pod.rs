@@ -83,7 +83,7 @@ pub struct PodProblem {
     pub unschedulable_reason: Text,
     /// `lastTransitionTime` of that condition.
     pub unschedulable_since: Option<Timestamp>,
-    /// `metadata.finalizers` of a pod that is being deleted: they keep it, even if its deletion is forced.
+    /// `metadata.finalizers`: they keep the pod once it is being deleted, even if that is forced.
     pub finalizers: Vec<Text>,
 }
 
@@ -152,7 +152,7 @@ pub enum Readiness {
 
 impl fmt::Display for PodProblem {
     /// Writes a summary such as `Evicted: The node was low on resource: memory` or `CrashLoopBackOff, 3 restarts, exit
-    /// code 1`.
+    /// code 1`. Finalizers are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let restarts = match self.restarts {
             0 => String::new(),
@@ -166,11 +166,7 @@ impl fmt::Display for PodProblem {
         };
         let waiting = if self.is_init { format!("init container: {}", self.waiting) } else { self.waiting.to_string() };
         let exit = self.exit_code.map(|code| format!("exit code {code}")).unwrap_or_default();
-        let finalizers = match self.finalizers.as_slice() {
-            [] => String::new(),
-            finalizers => format!("kept by {}", finalizers.join(", ")),
-        };
-        let parts = [self.unschedulable.to_string(), reason, waiting, restarts, exit, finalizers];
+        let parts = [self.unschedulable.to_string(), reason, waiting, restarts, exit];
         f.write_str(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
     }
 }
@@ -204,6 +200,26 @@ impl Pod {
     /// Whether the pod has ended: its phase is `Succeeded` or `Failed`.
     pub fn is_terminal(&self) -> bool {
         matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
+    }
+
+    /// Describes the pod's problem, if any, with the finalizers that keep a pod that is being deleted.
+    ///
+    /// ```
+    /// use daemonplan::model::Pod;
+    /// let of = |deleted: &str| serde_json::from_str::<Pod>(&format!(
+    ///     r#"{{"metadata": {{"name": "agent-x2k", "finalizers": ["example.com/drain"] {deleted}}}}}"#,
+    /// ));
+    /// let deleted = of(r#", "deletionTimestamp": "2026-01-02T03:04:05Z""#)?;
+    /// assert_eq!(deleted.describe_problem().as_deref(), Some("kept by example.com/drain"));
+    /// assert_eq!(of("")?.describe_problem(), None);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn describe_problem(&self) -> Option<String> {
+        let problem = self.problem.as_ref()?;
+        let is_kept = self.is_being_deleted() && !problem.finalizers.is_empty();
+        let kept = if is_kept { format!("kept by {}", problem.finalizers.join(", ")) } else { String::new() };
+        let parts = [problem.to_string(), kept].into_iter().filter(|part| !part.is_empty());
+        Some(parts.collect::<Vec<_>>().join(", ")).filter(|description| !description.is_empty())
     }
 
     /// Returns the time when the pod became ready, if it is ready and the time is known.

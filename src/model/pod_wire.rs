@@ -106,8 +106,7 @@ impl TryFrom<PodWire> for Pod {
         let name = wire.metadata.take_name()?;
         let namespace = wire.metadata.take_namespace();
         let mut status = wire.status.unwrap_or_default();
-        let finalizers = wire.metadata.finalizers.take().filter(|_| wire.metadata.deletion_timestamp.is_some());
-        let problem = status.take_problem(finalizers.unwrap_or_default());
+        let problem = status.take_problem(wire.metadata.finalizers.take().unwrap_or_default());
         let spec = wire.spec.unwrap_or_default();
         let node = spec.node();
         let spec = spec.into_pod_spec(&node);

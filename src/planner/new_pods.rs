@@ -2,9 +2,9 @@
 
 use crate::{
     affinity::PodBlueprint,
-    model::{Pod, Text, well_known::PROJECT_NODE_SELECTOR_ANNOTATION},
+    model::{Pod, Resource, Text, well_known::PROJECT_NODE_SELECTOR_ANNOTATION},
     planner::Snapshot,
-    scheduling::{AdmissionRefusal, Admitted, PodAdmission, SchedulingObjects},
+    scheduling::{AdmissionRefusal, Admitted, ClusterState, PodAdmission, QuotaLedger, SchedulingObjects},
 };
 
 impl<'a> Snapshot<'a> {
@@ -27,6 +27,24 @@ impl<'a> Snapshot<'a> {
     /// Returns a pod by the current template after admission, and what admission made of it.
     pub(crate) fn admitted_pod(&self, objects: &SchedulingObjects) -> Option<(Pod, Admitted)> {
         self.admitted_pod_of(self.history().hash(), objects)
+    }
+
+    /// Returns the room in the quotas of the namespace once pods are gone whose deletion has begun, and those that other DaemonSets
+    /// delete next.
+    pub(crate) fn quotas_after_deletions<'s>(&self, state: &'s ClusterState<'_>) -> QuotaLedger<'s>
+    where
+        'a: 's,
+    {
+        let mut quotas = QuotaLedger::new(self.admission(state.objects()));
+        let key = self.daemonset.key();
+        for other in state.coming_beside(Some(&key)).filter(|other| other.daemonset().namespace == key.namespace) {
+            other.give_room(&mut quotas);
+        }
+        let going = self.pods.iter().filter(|pod| pod.namespace == self.namespace.name && pod.is_being_deleted());
+        for pod in going.filter(|pod| !pod.is_terminal()) {
+            quotas.give(&pod.spec.clone().unwrap_or_default());
+        }
+        quotas
     }
 
     /// Returns the same, with the hash of the template.

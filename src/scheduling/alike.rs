@@ -3,7 +3,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::{
     Amounts, ClusterState, Feasibility, SchedulingBlocker, SchedulingRemedy, UnknownFact,
     competition::Competition,
-    cycle::refusal,
+    cycle::refusal_without,
     incoming::{Incoming, Trial},
     load::assigned,
     remedy::remedies,
@@ -62,7 +62,6 @@ impl<'s> PodsAlike<'s> {
     }
 
     /// Whether another scheduler decides.
-    #[cfg(feature = "forecast")]
     pub(crate) fn are_of_other_scheduler(&self) -> bool {
         !self.incoming.info.spec.is_of_default_scheduler()
     }
@@ -148,6 +147,6 @@ impl<'s> PodsAlike<'s> {
                 }
             }
         }
-        refusal(&trial)
+        refusal_without(&trial, leave)
     }
 }

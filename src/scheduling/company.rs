@@ -49,18 +49,21 @@ impl<'s> Changes<'s> {
         self.anywhere.extend(&other.anywhere);
     }
 
-    /// The same, but that nothing comes to a node.
-    pub(super) fn without(&self, node: &Text) -> Self {
+    /// The same, but that nothing comes to a node, nor leaves it unless told so.
+    pub(super) fn without(&self, node: &Text, leave: bool) -> Self {
         let mut changes = self.clone();
         changes.come.remove(node);
+        if !leave {
+            changes.leave.remove(node);
+        }
         changes
     }
 
-    /// Only those of a node.
-    pub(super) fn of_node(&self, node: &Text, comes: bool) -> Self {
+    /// Only those of a node, if they come and leave.
+    pub(super) fn of_node(&self, node: &Text, comes: bool, leave: bool) -> Self {
         let of = |pods: &ByNode<'s>| pods.get(node).map(|pods| (node.clone(), pods.clone())).into_iter().collect();
         let (come, anywhere) =
             if comes { (of(&self.come), self.anywhere.clone()) } else { (ByNode::default(), Vec::new()) };
-        Self { come, anywhere, leave: of(&self.leave) }
+        Self { come, anywhere, leave: if leave { of(&self.leave) } else { ByNode::default() } }
     }
 }

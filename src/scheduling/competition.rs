@@ -1,13 +1,11 @@
 //! Pods that come and go beside a new one: they may take its place first, or be what it needs.
 
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fmt, ops::Range, sync::Arc};
 
 use serde::Serialize;
 
-#[cfg(feature = "forecast")]
-use super::QuotaLedger;
 use super::{
-    ClusterState, Feasibility, Plugin, PodsAlike, as_text,
+    ClusterState, Feasibility, Plugin, PodsAlike, QuotaLedger, as_text,
     company::{ByNode, Changes, Company},
     incoming::Incoming,
     load::{daemonset_of, is_same, priority},
@@ -36,6 +34,9 @@ pub struct ComingPods<'a> {
     pod: Pod,
     /// The nodes to which pods come, with those that leave for them.
     nodes: ByNode<'a>,
+    /// How many of the pods that come exist, and wait for their nodes.
+    #[cfg_attr(not(feature = "forecast"), expect(dead_code, reason = "only forecasts look at the quotas of others"))]
+    waiting: usize,
     /// The pods that leave other nodes.
     leaving: ByNode<'a>,
     /// Whether the pods come before those leave that leave for them.
@@ -45,7 +46,14 @@ pub struct ComingPods<'a> {
 impl<'a> ComingPods<'a> {
     /// Describes pods like `pod`, as admission leaves it, by the nodes they come to, each with the pods that leave for it.
     pub fn new(daemonset: Key, pod: Pod, nodes: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>) -> Self {
-        Self { daemonset, pod, nodes: nodes.into_iter().collect(), leaving: HashMap::default(), surges: false }
+        let (nodes, leaving) = (nodes.into_iter().collect(), HashMap::default());
+        Self { daemonset, pod, nodes, waiting: 0, leaving, surges: false }
+    }
+
+    /// Sets how many of the pods exist, and wait for their nodes: quotas count them already.
+    #[must_use]
+    pub fn waiting(self, waiting: usize) -> Self {
+        Self { waiting, ..self }
     }
 
     /// Sets whether the pods come before those leave that leave for them, as in a surge.
@@ -67,16 +75,15 @@ impl<'a> ComingPods<'a> {
     }
 
     /// Returns the DaemonSet.
-    #[cfg(feature = "forecast")]
     pub(crate) fn daemonset(&self) -> &Key {
         &self.daemonset
     }
 
-    /// Gives back the room in the quotas of their namespace that pods have which leave.
-    #[cfg(feature = "forecast")]
+    /// Gives back the room in the quotas of their namespace that pods have whose deletion is about to begin.
     pub(crate) fn give_room(&self, ledger: &mut QuotaLedger<'_>) {
-        let gone = self.nodes.values().chain(self.leaving.values()).flatten();
-        gone.filter_map(|pod| pod.spec.as_deref()).for_each(|spec| ledger.give(spec));
+        let leave = self.nodes.values().chain(self.leaving.values()).flatten();
+        let gone = leave.filter(|pod| !pod.is_being_deleted());
+        gone.for_each(|pod| ledger.give(&pod.spec.clone().unwrap_or_default()));
     }
 
     /// Takes the room for the pods in the quotas of their namespace, after others have left. Returns whether there is enough.
@@ -84,7 +91,7 @@ impl<'a> ComingPods<'a> {
     pub(crate) fn take_room(&self, ledger: &mut QuotaLedger<'_>) -> bool {
         self.give_room(ledger);
         let Some(spec) = &self.pod.spec else { return true };
-        self.nodes.values().all(|_| {
+        self.nodes.values().skip(self.waiting).all(|_| {
             let has_room = ledger.lacking(spec).is_none();
             if has_room {
                 ledger.take(spec);
@@ -136,6 +143,45 @@ pub(super) struct Competition<'s> {
 
 /// The pods as if others had come, as if they had gone, and as if they had done both.
 type Views<'s> = [Incoming<'s>; 3];
+
+/// What is asked about a pod on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// Whether it can come to be bound there, or take the place of other pods.
+    Bound,
+    /// Whether it can stay refused.
+    Refused,
+    /// Whether it can be refused for as long as others surge.
+    Delayed,
+}
+
+impl Question {
+    /// The views of which one decides: a moment is enough to be bound, and what ends does not refuse a pod for good.
+    fn views(self) -> Range<usize> {
+        match self {
+            Self::Bound => 0..3,
+            Self::Refused => 2..3,
+            Self::Delayed => 0..1,
+        }
+    }
+
+    /// Whether a rival can decide for itself.
+    fn concerns(self, rival: &Rival<'_>) -> bool {
+        match self {
+            Self::Bound | Self::Refused => true,
+            Self::Delayed => rival.surges,
+        }
+    }
+
+    fn is_yes<'s>(self, views: &mut Views<'s>, node: &Text, leave: &[&'s Pod]) -> bool {
+        views.get_mut(self.views()).into_iter().flatten().any(|view| {
+            view.aim_at(node.clone());
+            view.company.leave = leave.to_vec();
+            let found = feasibility(view);
+            (found.would_fit || !found.preempts().is_empty()) == (self == Self::Bound)
+        })
+    }
+}
 
 /// A pod that waits or terminates, or what a DaemonSet is about to do.
 #[derive(Debug)]
@@ -191,13 +237,20 @@ impl<'s> Rival<'s> {
         Self { name, changes, alike, counts: base.counts(pod), surges: false, views: None, now: None }
     }
 
-    /// What of its changes makes a difference on a node, to which a pod comes or not.
+    /// What of its changes makes a difference on a node, to which a pod comes or not. In a surge none leaves before.
     fn changes_for(&self, node: &Text, comes: bool) -> Cow<'_, Changes<'s>> {
         match (self.counts, comes) {
             (true, true) => Cow::Borrowed(&self.changes),
-            (true, false) => Cow::Owned(self.changes.without(node)),
-            (false, comes) => Cow::Owned(self.changes.of_node(node, comes)),
+            (true, false) => Cow::Owned(self.changes.without(node, !self.is_surge_on(node))),
+            (false, comes) => Cow::Owned(self.changes.of_node(node, comes, comes || !self.is_surge_on(node))),
         }
+    }
+
+    /// Whether the pods on a node leave only once a new one is available. Those that are not ready do not wait for that.
+    fn is_surge_on(&self, node: &Text) -> bool {
+        let stays = |pod: &Pod| !pod.is_being_deleted() && pod.is_ready();
+        let mut bound = self.changes.leaving(node).filter(|pod| pod.node.is_bound());
+        self.surges && self.changes.comes_to(node) && bound.all(stays)
     }
 
     /// What pods that wait for any node, and count only where they come to, have in common if they are alike.
@@ -214,15 +267,19 @@ impl<'s> Rival<'s> {
     /// Whether its pod may come to a node that others have left.
     fn may_come(&mut self, node: &Text, gone: &[&'s Pod]) -> bool {
         let left = self.left_before(node);
+        let stay: Vec<_> = if self.is_surge_on(node) { self.changes.leaving(node).collect() } else { Vec::new() };
         let Some(alike) = &mut self.alike else { return false };
-        // A pod that fits somewhere now is bound before others leave.
-        if let Competitor::Waiting(_) = self.name {
+        // A pod that fits somewhere now is bound before others leave, unless another scheduler decides.
+        if let Competitor::Waiting(_) = self.name
+            && !alike.are_of_other_scheduler()
+        {
             let now = now_of(&mut self.now, alike);
             if now.would_fit && alike.refusal_after(node.clone(), &[]).is_some() {
                 return false;
             }
         }
-        let gone: Vec<_> = left.into_iter().chain(gone.iter().copied()).collect();
+        let gone = gone.iter().copied().filter(|pod| !stay.iter().any(|other| is_same(other, pod)));
+        let gone: Vec<_> = left.into_iter().chain(gone).collect();
         // What counts pods can change.
         alike.refusal_after(node.clone(), &gone).is_none_or(|refusal| {
             refusal.plugin.counts_pods() || !alike.on_without(node.clone(), &gone).preempts().is_empty()
@@ -236,7 +293,7 @@ impl<'s> Competition<'s> {
         let key_of = |pod: &Pod| daemonset_of(pod).map(|name| Key::new(&pod.namespace, name));
         let daemonset = key_of(own);
         let known: Vec<_> = state.coming.iter().map(|coming| &coming.daemonset).chain(&daemonset).collect();
-        let enters = |spec: &PodSpec| spec.is_of_default_scheduler() && spec.scheduling_gates.is_empty();
+        let enters = |spec: &PodSpec| spec.scheduling_gates.is_empty();
         let is_known = |pod: &Pod| key_of(pod).is_some_and(|daemonset| known.contains(&&daemonset));
         let waits = |pod: &&Pod| !pod.is_being_deleted() && pod.spec.as_deref().is_some_and(enters);
         let waiting = state.unbound.iter().copied().filter(waits);
@@ -252,10 +309,11 @@ impl<'s> Competition<'s> {
         Self { rivals, all: views(base, &all) }
     }
 
-    /// Returns the rivals by whom the answer about a node that some pods have left can become `answer`: each for itself, or else
-    /// all together.
-    fn decisive(&mut self, base: &Incoming<'s>, node: &Text, leave: &[&'s Pod], answer: bool) -> Vec<Competitor> {
-        if self.rivals.is_empty() || !can_be(&mut self.all, node, leave, answer) {
+    /// Returns the rivals by whom the answer about a node that some pods have left can become yes: each for itself, or else all
+    /// together.
+    fn decisive(&mut self, base: &Incoming<'s>, node: &Text, leave: &[&'s Pod], question: Question) -> Vec<Competitor> {
+        let is_concerned = self.rivals.iter().any(|rival| question.concerns(rival));
+        if !is_concerned || !question.is_yes(&mut self.all, node, leave) {
             return Vec::new();
         }
         let gone: Vec<_> = self.all[1].company.others.leaving(node).chain(leave.iter().copied()).collect();
@@ -272,16 +330,17 @@ impl<'s> Competition<'s> {
         };
         let may_come: Vec<_> = self.rivals.iter_mut().map(may_come).collect();
         let mut known = HashMap::<_, bool>::new();
-        let alone = self.rivals.iter_mut().zip(&may_come).filter_map(|(rival, may_come)| {
+        let concerned = self.rivals.iter_mut().zip(&may_come).filter(|(rival, _)| question.concerns(rival));
+        let alone = concerned.filter_map(|(rival, may_come)| {
             let kind = rival.waits_anywhere();
             if let Some(decides) = kind.and_then(|kind| known.get(&kind)) {
                 return (*decides).then(|| rival.name.clone());
             }
             let decides = if let Cow::Owned(changes) = rival.changes_for(node, *may_come) {
-                can_be(&mut views(base, &changes), node, leave, answer)
+                question.is_yes(&mut views(base, &changes), node, leave)
             } else {
                 let Rival { views: known, changes, .. } = rival;
-                can_be(known.get_or_insert_with(|| views(base, changes)), node, leave, answer)
+                question.is_yes(known.get_or_insert_with(|| views(base, changes)), node, leave)
             };
             known.extend(kind.map(|kind| (kind, decides)));
             decides.then(|| rival.name.clone())
@@ -294,7 +353,7 @@ impl<'s> Competition<'s> {
         for (rival, may_come) in self.rivals.iter().zip(may_come) {
             together.add(&rival.changes_for(node, may_come));
         }
-        if !can_be(&mut views(base, &together), node, leave, answer) {
+        if !question.is_yes(&mut views(base, &together), node, leave) {
             return Vec::new();
         }
         let matters = |rival: &&Rival<'_>| {
@@ -327,18 +386,6 @@ fn views<'s>(base: &Incoming<'s>, changes: &Changes<'s>) -> Views<'s> {
     })
 }
 
-/// Whether such a pod can come to be bound to a node, or take the place of other pods there, if `answer` is true; or can stay
-/// refused, if it is false: a moment is enough to be bound, and what ends does not refuse a pod for good.
-fn can_be<'s>(views: &mut Views<'s>, node: &Text, leave: &[&'s Pod], answer: bool) -> bool {
-    let moments = if answer { 0 } else { views.len() - 1 };
-    views.iter_mut().skip(moments).any(|view| {
-        view.aim_at(node.clone());
-        view.company.leave = leave.to_vec();
-        let found = feasibility(view);
-        (found.would_fit || !found.preempts().is_empty()) == answer
-    })
-}
-
 impl<'s> PodsAlike<'s> {
     /// Returns who may come or go first, so that such a pod is then not bound to a node that some pods have left: pods that wait,
     /// those whose deletion has begun, and those that [other DaemonSets](ClusterState::with_coming) create and delete. Empty if
@@ -347,7 +394,29 @@ impl<'s> PodsAlike<'s> {
     /// The scheduler takes pods of equal priority in the order in which they came into its queue, which does not show in
     /// objects. <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/#effect-of-pod-priority-on-scheduling-order>
     pub fn competitors(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Vec<Competitor> {
-        self.decisive(&node.into(), leave, false)
+        self.decisive(&node.into(), leave, Question::Refused)
+    }
+
+    /// Returns the DaemonSets whose [surge](ComingPods::surging) may come first, so that such a pod is not bound to a node that some
+    /// pods have left until that is over. Empty if there is room for both.
+    ///
+    /// ```
+    /// use daemonplan::{Key, model::{Node, Pod}};
+    /// use daemonplan::scheduling::{ClusterState, ComingPods, Competitor, SchedulingObjects};
+    /// let node: Node = serde_json::from_str(r#"{"metadata": {"name": "a"}, "status": {"allocatable": {"pods": "2"}}}"#)?;
+    /// let pod = |name: &str, spec: &str| serde_json::from_str::<Pod>(&format!(
+    ///     r#"{{"metadata": {{"name": "{name}"}}, "spec": {{{spec} "containers": [{{"name": "main"}}]}},
+    ///         "status": {{"conditions": [{{"type": "Ready", "status": "True"}}]}}}}"#,
+    /// ));
+    /// let (old, new) = (pod("old", r#""nodeName": "a","#)?, pod("new", "")?);
+    /// let objects = SchedulingObjects::default();
+    /// let coming = ComingPods::new(Key::new("prod", "other"), new.clone(), [("a".into(), vec![&old])]).surging(true);
+    /// let state = ClusterState::new([&node], [&old], [], &objects).with_coming([coming]);
+    /// assert_eq!(state.pods_like(&new).delaying("a", &[]), [Competitor::DaemonSet(Key::new("prod", "other"))]);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn delaying(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Vec<Competitor> {
+        self.decisive(&node.into(), leave, Question::Delayed)
     }
 
     /// Returns who must come or go first, so that such a pod is bound to a node that some pods have left, where it is refused now:
@@ -373,7 +442,7 @@ impl<'s> PodsAlike<'s> {
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn needed(&mut self, node: impl Into<Text>, leave: &[&'s Pod]) -> Vec<Competitor> {
-        self.decisive(&node.into(), leave, true)
+        self.decisive(&node.into(), leave, Question::Bound)
     }
 
     /// Returns who would take the place of one of these pods on a node.
@@ -415,10 +484,10 @@ impl<'s> PodsAlike<'s> {
         preempting.collect()
     }
 
-    fn decisive(&mut self, node: &Text, leave: &[&'s Pod], answer: bool) -> Vec<Competitor> {
+    fn decisive(&mut self, node: &Text, leave: &[&'s Pod], question: Question) -> Vec<Competitor> {
         self.competition();
         let (base, competition) = (&self.incoming, self.competition.as_mut());
-        competition.map(|competition| competition.decisive(base, node, leave, answer)).unwrap_or_default()
+        competition.map(|competition| competition.decisive(base, node, leave, question)).unwrap_or_default()
     }
 
     /// Returns who comes and goes beside the pods; `None` if the scheduler is not asked about them.

@@ -85,8 +85,7 @@ pub(super) fn refusal(trial: &Trial<'_, '_>) -> Option<SchedulingBlocker> {
 
 /// Returns why a node is refused after some pods have gone, for which it may have been kept free.
 pub(super) fn refusal_without(trial: &Trial<'_, '_>, gone: &[&Pod]) -> Option<SchedulingBlocker> {
-    let Incoming { info: own, .. } = trial.incoming;
-    let nominated = own.state.nominated_to(&trial.node.info.node.name, own.pod);
+    let nominated = trial.incoming.kept_free_for(trial.node.info.node);
     let mut nominated = nominated.filter(|pod| !gone.iter().any(|gone| is_same(gone, pod))).peekable();
     if nominated.peek().is_some() {
         let mut full = trial.clone();

@@ -6,7 +6,7 @@ use super::{
     Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
     cluster_state::NodeInfo,
     company::Company,
-    load::assigned,
+    load::{assigned, is_same},
     plugins::{
         self,
         affinity::{self, AffinityCounts},
@@ -179,6 +179,12 @@ impl<'s> Incoming<'s> {
             counts.count(own, single_claims, pod, info.node, -1, false);
         }
         counts.count(own, single_claims, own.pod, info.node, 1, false);
+    }
+
+    /// Returns the pods for which a node is kept free, and that the pod must not displace.
+    pub(super) fn kept_free_for(&self, node: &Node) -> impl Iterator<Item = &'s Pod> {
+        let leaves = |pod: &Pod| self.company.leave.iter().any(|leaving| is_same(leaving, pod));
+        self.info.state.nominated_to(&node.name, self.info.pod).filter(move |pod| !leaves(pod))
     }
 
     /// Returns why the pod does not enter the queue.

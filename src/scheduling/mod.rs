@@ -29,7 +29,6 @@ mod unknown;
 mod verdict;
 mod words;
 
-#[cfg(feature = "forecast")]
 pub(crate) use admission::QuotaLedger;
 pub use admission::{
     AdmissionChange, AdmissionRefusal, AdmissionStage, AdmissionStatus, Admitted, PodAdmission, QuotaRoom,

@@ -72,7 +72,7 @@ pub enum UnknownFact {
         #[serde(serialize_with = "as_texts")]
         pods: Vec<Key>,
     },
-    /// When a pod is gone that is being deleted and has finalizers.
+    /// When a pod is gone, whose deletion its finalizers delay.
     Finalizers {
         /// The pod.
         #[serde(serialize_with = "as_text")]
@@ -232,13 +232,16 @@ impl fmt::Display for UnknownFact {
             }
             Self::VirtualNode { node } => write!(f, "whether a virtual kubelet runs its pod on node {node}"),
             Self::OperatingSystem { node, required } => {
-                write!(f, "whether a pod for {required} starts on node {node}, which has another operating system")
+                write!(
+                    f,
+                    "whether its pod, which is for {required}, starts on node {node} with another operating system"
+                )
             }
             Self::Victims { node, pods } => {
                 write!(f, "when its pod starts on node {node}, as {} must leave before", all_of(pods))
             }
             Self::Finalizers { pod, finalizers } => {
-                write!(f, "when {pod} is gone, which is being deleted and has the finalizer {}", all_of(finalizers))
+                write!(f, "when {pod} is gone once it is deleted, as it has the finalizer {}", all_of(finalizers))
             }
             Self::SaidOtherwise { pod, message } => {
                 write!(f, "whether {pod} is bound now: the scheduler said: {message}")

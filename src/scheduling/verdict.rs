@@ -71,7 +71,7 @@ pub(super) fn feasibility(incoming: &Incoming<'_>) -> Feasibility {
         is_room && blocker.code == Code::Unschedulable
     };
     if let Some(info) = info.filter(|_| !result.would_fit && result.blockers.iter().all(is_of_room)) {
-        let mut pods: Vec<_> = state.nominated_to(&info.node.name, incoming.info.pod).map(Pod::key).collect();
+        let mut pods: Vec<_> = incoming.kept_free_for(info.node).map(Pod::key).collect();
         pods.sort_unstable();
         result.kept_free_for = pods;
     }

@@ -1,12 +1,12 @@
 //! Pods that come to nodes beside those of a DaemonSet: forecasts and explanations do not know which come first.
 
 mod over_nodes;
+mod preemption;
 mod quotas;
 
 use std::collections::BTreeMap;
 
 use daemonplan::{
-    Snapshot,
     forecast::{Assumptions, Outcome},
     manifest::Manifests,
     model::Node,
@@ -127,21 +127,6 @@ fn two_new_daemonsets_with_room_for_both_are_done() {
 }
 
 #[test]
-fn of_two_new_daemonsets_the_one_of_higher_priority_is_done() {
-    let high = daemonset("high", "600m", json!({"priorityClassName": "high"}));
-    let mut objects = vec![high, daemonset("low", "600m", none()), node("n", "1"), priority("high", 10)];
-    let expected =
-        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/high");
-    let by_priority = forecasts(&objects);
-    assert_eq!((&by_priority["high"], &by_priority["low"]), (&sure(Outcome::Done), &expected));
-    // A pod that is never preempted for another keeps its place, whatever its priority.
-    objects[3]["preemptionPolicy"] = json!("Never");
-    let expected =
-        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/low");
-    assert_eq!(forecasts(&objects)["high"], expected);
-}
-
-#[test]
 fn a_daemonset_that_never_fits_takes_no_room_from_others() {
     let forecasts = forecasts(&[daemonset("a", "600m", none()), daemonset("huge", "2", none()), node("n", "1")]);
     assert_eq!((&forecasts["a"], forecasts["huge"].0), (&sure(Outcome::Done), Outcome::Stuck));
@@ -172,16 +157,6 @@ fn two_new_daemonsets_with_one_host_port_are_not_sure_to_be_done() {
 }
 
 #[test]
-fn one_pod_of_low_priority_gives_its_place_to_one_of_two_daemonsets() {
-    let two = ["a", "b"].map(|name| daemonset(name, "600m", json!({"priorityClassName": "high"})));
-    let low = pod("web", "800m", None, on("n"));
-    let forecasts = forecasts(&[&two[..], &[node("n", "1"), priority("high", 10), low]].concat());
-    let victim = "when its pod starts on node n, as prod/web must leave before";
-    let rival = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b";
-    assert_eq!(forecasts["a"], (Outcome::Waiting, vec![victim.to_owned(), rival.to_owned()]));
-}
-
-#[test]
 fn two_updates_at_once_that_request_more_are_not_sure_to_be_done() {
     let old = ["a", "b"].map(|name| pod(&format!("{name}-1"), "400m", Some(name), on("n")));
     let of = |cpu: &str| {
@@ -205,12 +180,12 @@ fn a_pod_that_waits_can_take_the_room_of_an_old_pod() {
     let unknown = at_best("whether its pod is bound to node n in time, which depends on prod/web, which waits");
     assert_eq!(of(pod("web", "500m", None, none())), unknown);
     assert_eq!(of(pod("web", "500m", None, waits_for("n"))), unknown);
+    assert_eq!(of(pod("web", "500m", None, json!({"schedulerName": "other"}))), unknown);
     // For other nodes, with too little room, or not ready to be bound.
     assert_eq!(of(pod("web", "500m", None, waits_for("m"))), sure(Outcome::Done));
     assert_eq!(of(pod("web", "2", None, none())), sure(Outcome::Done));
     assert_eq!(of(pod("web", "100m", None, none())), sure(Outcome::Done));
     assert_eq!(of(pod("web", "500m", None, json!({"schedulingGates": [{"name": "x"}]}))), sure(Outcome::Done));
-    assert_eq!(of(pod("web", "500m", None, json!({"schedulerName": "other"}))), sure(Outcome::Done));
     assert_eq!(of(pod("web", "500m", None, json!({"priority": -1}))), sure(Outcome::Done));
     let mut leaving = pod("web", "500m", None, none());
     leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
@@ -343,17 +318,6 @@ fn a_pod_that_may_stay_on_a_node_does_not_leave_it() {
 }
 
 #[test]
-fn a_pod_whose_place_another_daemonset_takes_is_not_settled() {
-    let high = daemonset("high", "700m", json!({"priorityClassName": "high"}));
-    let mut old = pod("low-1", "600m", Some("low"), on("n"));
-    old["metadata"]["labels"] = json!({"app": "low"});
-    let objects = [high, daemonset("low", "600m", none()), named_node("n", "1"), priority("high", 10), old];
-    let all = forecasts(&objects);
-    let unknown = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
-    assert!(all["low"].1.contains(&unknown.to_owned()), "{:?}", all["low"]);
-}
-
-#[test]
 fn during_a_surge_the_ports_of_the_old_pod_count_as_they_are() {
     let with_port = |port: u32| {
         let mut own = surging("a", none());
@@ -423,87 +387,6 @@ fn on_a_new_node_pods_are_asked_about_again_once_others_are_bound() {
 }
 
 #[test]
-fn a_change_whose_pods_take_the_place_of_others_shows_there_too() {
-    let (low, nodes) = (daemonset("low", "600m", none()), [node("n", "1")]);
-    let own = |cpu: &str| daemonset("high", cpu, json!({"priorityClassName": "high"}));
-    let pods = [
-        pod("low-n", "600m", Some("low"), on("n")),
-        pod("high-n", "300m", Some("high"), json!({"nodeName": "n", "priority": 9})),
-    ];
-    let clusters = ["300m", "400m", "500m"].map(|cpu| {
-        let objects = [&[own(cpu), low.clone(), priority("high", 9)][..], &nodes, &pods].concat();
-        read(&objects)
-    });
-    let unknown = |before: &Manifests, after: &Manifests| {
-        let with = |manifests: &Manifests, see: &mut dyn FnMut(Snapshot<'_>)| {
-            let all: Vec<_> = manifests.snapshots().collect();
-            let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
-            let state = manifests.cluster_state().with_coming(coming);
-            let low = all.iter().find(|snapshot| snapshot.daemonset().name == "low").unwrap();
-            see(low.scheduling(&state));
-        };
-        let mut found = Vec::new();
-        with(before, &mut |before| {
-            with(after, &mut |after| {
-                let diff = Snapshot::diff(Some(&before), &after);
-                found = diff.unknown.iter().map(ToString::to_string).collect();
-            });
-        });
-        found
-    };
-    let [small, medium, large] = &clusters;
-    let lost = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
-    let late = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/high";
-    assert_eq!(unknown(small, large), [late, lost]);
-    assert_eq!(unknown(small, medium), [""; 0], "both fit");
-    assert_eq!(unknown(large, large), [""; 0], "not because of a change");
-}
-
-#[test]
-fn a_pod_that_surges_takes_the_place_of_others_before_the_old_one_leaves() {
-    let low = [daemonset("low", "300m", none()), pod("low-n", "300m", Some("low"), on("n"))];
-    let old = pod("high-n", "400m", Some("high"), json!({"nodeName": "n", "priority": 9}));
-    let of = |high: Value| {
-        let rest = [high, node("n", "1"), priority("high", 9), old.clone()];
-        let objects = [&low[..], &rest].concat();
-        forecasts(&objects)["low"].clone()
-    };
-    let high = |cpu: &str| daemonset("high", cpu, json!({"priorityClassName": "high"}));
-    let surging = |cpu: &str| {
-        let mut high = high(cpu);
-        high["spec"]["updateStrategy"] = surging("high", none())["spec"]["updateStrategy"].clone();
-        high
-    };
-    let lost = at_best("whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high");
-    assert_eq!((of(surging("400m")), of(surging("300m"))), (lost, sure(Outcome::Done)));
-    assert_eq!(of(high("400m")), sure(Outcome::Done), "without a surge the old pod is gone before");
-}
-
-#[test]
-fn a_daemonset_takes_no_place_on_nodes_to_which_it_does_not_come() {
-    let low = [daemonset("low", "700m", none()), pod("low-n", "700m", Some("low"), on("n"))];
-    let of = |node: &str| {
-        let high = with_selector(daemonset("high", "700m", json!({"priorityClassName": "high"})), node);
-        let rest = [high, named_node("m", "1"), named_node("n", "1"), priority("high", 9)];
-        forecasts(&[&low[..], &rest].concat())["low"].1.iter().any(|fact| fact.contains("keeps its place"))
-    };
-    assert_eq!((of("n"), of("m")), (true, false));
-}
-
-#[test]
-fn a_replaced_pod_leaves_before_the_new_one_takes_the_place_of_others() {
-    let of = |cpu: &str, web: &str| {
-        let high = daemonset("high", cpu, json!({"priorityClassName": "high"}));
-        let old = pod("high-n", "400m", Some("high"), json!({"nodeName": "n", "priority": 9}));
-        forecasts(&[high, old, node("n", "1"), priority("high", 9), pod("web", web, None, on("n"))])["high"].clone()
-    };
-    let victim = "when its pod starts on node n, as prod/web must leave before";
-    assert_eq!(of("400m", "400m"), sure(Outcome::Done), "the old pod makes room enough");
-    assert_eq!(of("700m", "400m"), (Outcome::Waiting, vec![victim.to_owned()]));
-    assert_eq!(of("2", "400m").0, Outcome::Stuck);
-}
-
-#[test]
 fn a_pod_of_an_older_template_that_waits_for_one_that_goes_is_not_stuck() {
     let mut own = daemonset("a", "100m", none());
     own["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
@@ -519,45 +402,16 @@ fn a_pod_of_an_older_template_that_waits_for_one_that_goes_is_not_stuck() {
 }
 
 #[test]
-fn a_pod_that_waits_takes_places_on_one_node_and_only_if_it_fits_on_none() {
-    let waiting = pod("web", "600m", None, json!({"priority": 9}));
-    let own = |name: &str| pod(&format!("a-{name}"), "700m", Some("a"), on(name));
-    let lost = |nodes: &[Value], pods: &[Value]| {
-        let all = [&[daemonset("a", "700m", none()), waiting.clone()], nodes, pods].concat();
-        forecasts(&all)["a"].1.iter().filter(|fact| fact.contains("keeps its place")).count()
+fn two_surges_at_once_with_room_for_one_take_longer() {
+    let old = ["a", "b"].map(|name| pod(&format!("{name}-1"), "10m", Some(name), on("n")));
+    let of = |web: &str, b: Value| {
+        let two = [surging("a", none()), b];
+        let rest = [pod("web", web, None, on("n")), node("n", "1")];
+        forecasts(&[&two[..], &old[..], &rest].concat())["a"].clone()
     };
-    let two = [named_node("m", "1"), named_node("n", "1")];
-    assert_eq!(lost(&two, &[own("m"), own("n")]), 1);
-    assert_eq!(lost(&two, &[own("m")]), 0, "it fits on the other node");
-    // Nor does it come where an old pod leaves, if it is bound elsewhere before.
-    let update = |others: &[Value]| {
-        let all = [&[daemonset("a", "700m", only_on("m")), waiting.clone(), own("m")], others].concat();
-        forecasts(&all)["a"].clone()
-    };
-    let low = json!({"nodeName": "n"});
-    assert_eq!(update(&two), sure(Outcome::Done));
-    let full = pod("full", "700m", None, low);
-    assert_ne!(update(&[&two[..], &[full]].concat()), sure(Outcome::Done));
-}
-
-#[test]
-fn the_nodes_where_others_take_the_place_do_not_count_as_available() {
-    let mut low = daemonset("low", "600m", none());
-    low["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
-    let objects = [
-        daemonset("high", "700m", json!({"priorityClassName": "high"})),
-        low,
-        node("m", "1"),
-        node("n", "1"),
-        priority("high", 9),
-        pod("low-n", "600m", Some("low"), on("n")),
-        pod("low-m", "100m", Some("low"), on("m")),
-    ];
-    let manifests = read(&objects);
-    let all: Vec<_> = manifests.snapshots().collect();
-    let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
-    let state = manifests.cluster_state().with_coming(coming);
-    let low = all.iter().find(|snapshot| snapshot.daemonset().name == "low").unwrap();
-    let forecast = low.scheduling(&state).forecast(&Assumptions::default());
-    assert_eq!((forecast.desired, forecast.lowest_available), (2, 1));
+    let unknown = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/b");
+    assert_eq!(of("970m", surging("b", none())), unknown);
+    assert_eq!(of("960m", surging("b", none())), sure(Outcome::Done), "there is room for both");
+    assert_eq!(of("970m", daemonset("b", "10m", none())), sure(Outcome::Done), "the other's old pod leaves first");
+    assert_eq!(of("980m", surging("b", none())).0, Outcome::Stuck);
 }

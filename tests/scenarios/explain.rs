@@ -576,4 +576,10 @@ fn an_update_is_not_done_while_its_last_outdated_pod_is_being_deleted() {
     assert!(update.starts_with("1 node with an outdated pod: waits for 1 node"), "{update}");
     let by_hand = last.with_strategy(json!({"type": "OnDelete"}));
     assert_eq!(by_hand.snapshot().explain().update, UpdateState::Done);
+    // Also beside the new one.
+    let beside = cluster([node("a")])
+        .with_new_template()
+        .rolling(json!(1), json!(0))
+        .with_pods([pod("new", "a").of("two"), pod("old", "a").being_deleted()]);
+    assert_eq!(blocked_by(&beside), ["a: pod old has been terminating for 5s"]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemonplan::{
     Forecast,
     forecast::{Assumptions, Delay, Outcome, StuckCause, Wave, WaveKind},
-    model::PodPhase,
+    model::{PodPhase, Readiness},
 };
 use serde_json::json;
 
@@ -103,6 +103,21 @@ fn a_node_that_is_not_ready_stays_so_and_blocks_the_update() {
         forecast.to_string(),
         "stuck after 15s: 3 nodes not converged; at least 3 of 4 nodes have an available pod at any time"
     );
+}
+
+#[test]
+fn an_update_does_not_wait_for_a_pod_that_leaves_a_lost_node_for_which_none_comes() {
+    let lost = |max_unavailable: u32| {
+        let mut cluster = outdated().rolling(json!(max_unavailable), json!(0));
+        cluster.nodes[1] = tainted("n2", &["node.kubernetes.io/unreachable:NoSchedule"]);
+        cluster.pods[1].ready = Readiness::NotReady;
+        forecast(&cluster)
+    };
+    let done = lost(2);
+    assert_eq!((done.outcome, done.stuck.len(), done.desired), (Outcome::Done, 0, 3));
+    // It takes the place of another one that could be replaced.
+    let stuck = lost(1);
+    assert!(stuck.outcome == Outcome::Stuck && stuck.stuck.iter().all(|stuck| stuck.node != "n2"), "{stuck:?}");
 }
 
 #[test]

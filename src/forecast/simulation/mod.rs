@@ -334,7 +334,10 @@ impl Simulation<'_> {
         let running = pods.filter(|pod| pod.waits_for.is_none() && !pod.is_being_deleted);
         for name in running.map(|pod| pod.name.clone()).collect::<Vec<_>>() {
             self.stop(node, &name);
-            self.change(node, |simulated| simulated.begin_deletion(&name));
+            self.change(node, |simulated| {
+                simulated.deletion.get_or_insert(DeleteReason::Outdated);
+                simulated.begin_deletion(&name);
+            });
         }
     }
 
@@ -358,6 +361,7 @@ impl Simulation<'_> {
         });
         if !is_running {
             // A pod that does not run is deleted at once.
+            self.doubt_finalizers(name);
             self.process(SimEvent::Gone(node.clone(), name.clone()));
         }
     }
@@ -470,6 +474,7 @@ impl Simulation<'_> {
     }
 
     fn schedule_stop(&mut self, node: &Text, name: &Text) {
+        self.doubt_finalizers(name);
         let Some(simulated) = self.nodes.get_mut(node).filter(|simulated| simulated.taint.is_none()) else { return };
         let after = if simulated.exists {
             self.assumptions.shutdown.sample(&mut simulated.draw(self.assumptions.seed, node))
@@ -477,6 +482,13 @@ impl Simulation<'_> {
             Duration::ZERO
         };
         self.schedule(after, SimEvent::Gone(node.clone(), name.clone()));
+    }
+
+    fn doubt_finalizers(&mut self, name: &Text) {
+        let pod = self.key_of(name);
+        let known = self.cluster.pod(&pod).and_then(|pod| pod.problem.as_ref());
+        let finalizers = known.map(|problem| problem.finalizers.clone()).filter(|finalizers| !finalizers.is_empty());
+        self.doubts.extend(finalizers.map(|finalizers| UnknownFact::Finalizers { pod, finalizers }));
     }
 
     fn schedule(&mut self, after: Duration, event: SimEvent) {

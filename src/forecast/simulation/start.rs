@@ -70,12 +70,6 @@ impl<'a> Simulation<'a> {
         simulation
     }
 
-    /// Simulates a cluster where the scheduler and admission refuse nothing.
-    pub(crate) fn unscheduled(snapshot: &Snapshot<'a>, assumptions: &'a Assumptions) -> Self {
-        let snapshot = snapshot.unscheduled();
-        Self::new(&snapshot, assumptions, Fits::new(&snapshot))
-    }
-
     /// Loads the nodes and pods of the snapshot.
     fn load(&mut self, explanation: Explanation, nodes: &[Node], mode: SyncMode) {
         let taints = nodes.iter().filter_map(|node| {
@@ -135,13 +129,6 @@ impl<'a> Simulation<'a> {
         let is_orphan = self.nodes.get(node).is_some_and(|simulated| !simulated.exists);
         match state {
             PodState::Deleting if is_orphan || is_recent(deleted) => {
-                let finalizers = known
-                    .and_then(|pod| pod.problem.as_ref())
-                    .map(|problem| problem.finalizers.clone())
-                    .unwrap_or_default();
-                if !finalizers.is_empty() {
-                    self.doubts.push(UnknownFact::Finalizers { pod: self.key_of(&name), finalizers });
-                }
                 self.schedule_stop(node, &name);
             }
             PodState::Pending | PodState::NotReady if is_bound && is_recent(created) => {

@@ -1,7 +1,7 @@
 //! The room in ResourceQuotas over time.
 
 use super::{
-    PodAdmission,
+    PodAdmission, QuotaRoom,
     quota::{counts, quotas, usage},
 };
 use crate::model::{PodSpec, Quantity, ResourceList, ResourceQuota};
@@ -20,6 +20,7 @@ impl<'a> QuotaLedger<'a> {
     }
 
     /// The same without the quotas that do not count a pod.
+    #[cfg(feature = "forecast")]
     pub(crate) fn that_count(mut self, spec: &PodSpec) -> Self {
         let Self { admission, used } = &mut self;
         used.retain(|(quota, _)| counts(quota, admission, spec));
@@ -40,7 +41,31 @@ impl<'a> QuotaLedger<'a> {
         })
     }
 
+    /// Returns how many pods alike each quota has room for, by each resource of it that they request.
+    pub(crate) fn room_by_resource(&self, spec: &PodSpec) -> Vec<QuotaRoom> {
+        let usage = usage(spec);
+        let counting = self.used.iter().filter(|(quota, _)| counts(quota, &self.admission, spec));
+        let room = counting.flat_map(|(quota, used)| {
+            let limiting = usage.iter().filter(|(resource, amount)| quota.hard.contains(resource) && !amount.is_zero());
+            limiting.map(|(resource, amount)| {
+                let (hard, used) = (quota.hard.get(resource), used.get(resource));
+                let left = (hard - used).nanos().max(0) / amount.nanos().max(1);
+                let pods = u64::try_from(left).unwrap_or(u64::MAX);
+                QuotaRoom {
+                    quota: quota.name.clone(),
+                    pods,
+                    resource: resource.clone(),
+                    requested: *amount,
+                    used,
+                    hard,
+                }
+            })
+        });
+        room.collect()
+    }
+
     /// Counts a pod that is created.
+    #[cfg(feature = "forecast")]
     pub(crate) fn take(&mut self, spec: &PodSpec) {
         self.count(spec, |used, amount| used + amount);
     }

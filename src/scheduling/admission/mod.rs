@@ -1,6 +1,5 @@
 //! What admission makes of a pod that is created: what it changes, and whether it refuses the pod.
 
-#[cfg(feature = "forecast")]
 mod ledger;
 mod limit_range;
 mod node_selector;
@@ -15,7 +14,6 @@ use serde::Serialize;
 use super::{SchedulingObjects, UnknownFact};
 use crate::model::{Namespace, PodSpec, QuotaScope, ResourceRequirements};
 
-#[cfg(feature = "forecast")]
 pub(crate) use ledger::QuotaLedger;
 pub use quota::QuotaRoom;
 
@@ -311,11 +309,6 @@ impl<'a> PodAdmission<'a> {
     /// Returns how many pods alike each ResourceQuota still has room for.
     pub fn quota_room(&self, spec: &PodSpec) -> Vec<QuotaRoom> {
         quota::room(self, spec)
-    }
-
-    /// Returns the same for each resource that a quota limits.
-    pub(crate) fn quota_room_by_resource(&self, spec: &PodSpec) -> Vec<QuotaRoom> {
-        quota::room_by_resource(self, spec)
     }
 }
 

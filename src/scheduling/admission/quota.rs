@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{AdmissionRefusal, AdmissionStage, AdmissionStatus, Checked, PodAdmission};
+use super::{AdmissionRefusal, AdmissionStage, AdmissionStatus, Checked, PodAdmission, QuotaLedger};
 use crate::model::{Container, PodAffinityTerm, PodSpec, Quantity, QuotaScope, ResourceList, ResourceQuota, Text};
 
 pub(super) const PLUGIN: &str = "ResourceQuota";
@@ -93,26 +93,10 @@ pub(super) fn validate(admission: &PodAdmission<'_>, spec: &PodSpec) -> Checked 
 }
 
 pub(super) fn room(admission: &PodAdmission<'_>, spec: &PodSpec) -> Vec<QuotaRoom> {
-    let mut rooms = room_by_resource(admission, spec);
+    let mut rooms = QuotaLedger::new(admission.clone()).room_by_resource(spec);
     rooms.sort_by(|a, b| (&a.quota, a.pods).cmp(&(&b.quota, b.pods)));
     rooms.dedup_by(|other, least| other.quota == least.quota);
     rooms
-}
-
-/// How many pods alike each quota has room for, by each resource of it that they request.
-pub(super) fn room_by_resource(admission: &PodAdmission<'_>, spec: &PodSpec) -> Vec<QuotaRoom> {
-    let usage = usage(spec);
-    let counting = quotas(admission).into_iter().filter(|quota| counts(quota, admission, spec));
-    let room = counting.flat_map(|quota| {
-        let limiting = usage.iter().filter(|(resource, amount)| quota.hard.contains(resource) && !amount.is_zero());
-        limiting.map(|(resource, amount)| {
-            let (hard, used) = (quota.hard.get(resource), quota.used.get(resource));
-            let left = (hard - used).nanos().max(0) / amount.nanos().max(1);
-            let pods = u64::try_from(left).unwrap_or(u64::MAX);
-            QuotaRoom { quota: quota.name.clone(), pods, resource: resource.clone(), requested: *amount, used, hard }
-        })
-    });
-    room.collect()
 }
 
 fn describe(scope: &QuotaScope) -> String {

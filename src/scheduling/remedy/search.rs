@@ -27,7 +27,7 @@ pub(in super::super) fn remedies(incoming: &Incoming<'_>) -> Vec<SchedulingRemed
         return Vec::new(); // a daemon pod does not run there, even if it is bound
     }
     // Pods for which the node is kept free need room there, too.
-    let mut expected: Vec<_> = incoming.info.state.nominated_to(&info.node.name, incoming.info.pod).collect();
+    let mut expected: Vec<_> = incoming.kept_free_for(info.node).collect();
     let blockers = incoming.blockers_with(info, &expected);
     if blockers.is_empty() || !incoming.refusals.is_empty() {
         return Vec::new();

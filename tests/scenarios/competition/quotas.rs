@@ -1,9 +1,11 @@
 //! Quotas that new pods of several DaemonSets share.
 
 use daemonplan::{Snapshot, forecast::Outcome};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, read, sure, waits};
+use super::{
+    at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, read, sure, waits, waits_for,
+};
 
 #[test]
 fn two_new_daemonsets_that_share_a_quota_for_one_are_not_sure_to_be_done() {
@@ -91,4 +93,28 @@ fn a_diff_does_not_know_either_who_is_first_in_a_quota() {
     };
     let first = "whether new pods of DaemonSet prod/b are created first, which leaves no room in the quota";
     assert_eq!((unknown(3), unknown(4)), (vec![first.to_owned()], vec![]));
+}
+
+#[test]
+fn a_pod_of_another_daemonset_counts_in_a_quota_once() {
+    let with_strategy = |strategy: &str, quota: &str, b: Value| {
+        let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+            "spec": {"hard": {"pods": quota}}, "status": {"hard": {"pods": quota}, "used": {"pods": "1"}}});
+        let mut two = ["a", "b"].map(|name| daemonset(name, "10m", none()));
+        two[1]["spec"]["updateStrategy"] = json!({"type": strategy});
+        forecasts(&[&two[..], &[named_node("n", "1"), b, quota]].concat())["a"].clone()
+    };
+    let of = |quota: &str, b: Value| with_strategy("RollingUpdate", quota, b);
+    let on_delete = |quota: &str, b: Value| with_strategy("OnDelete", quota, b);
+    let waiting = pod("b-1", "10m", Some("b"), waits_for("n"));
+    let later = "when other pods of the namespace go, before which its quotas have no room";
+    let unknown = "whether new pods of DaemonSet prod/b are created first, which leaves no room in the quota";
+    assert_eq!(of("2", waiting.clone()), sure(Outcome::Done), "its successor comes in its place");
+    assert_eq!(of("1", waiting.clone()).1, [later, unknown]);
+    assert_eq!(on_delete("2", waiting.clone()), sure(Outcome::Done), "it was counted when it was created");
+    assert_eq!(on_delete("1", waiting).0, Outcome::Stuck);
+    // One that goes gives its room back once.
+    let leaving = going(pod("b-1", "10m", Some("b"), on("n")));
+    assert_eq!(of("2", leaving.clone()), sure(Outcome::Done));
+    assert_eq!(of("1", leaving).1, [later, unknown]);
 }

@@ -225,9 +225,39 @@ fn pods_whose_deletion_has_begun_give_their_room_in_a_quota_back() {
         (web.controller, web.deleted) = (None, deleted.then_some(own.now));
         web.labels = [("app", "web")].into_iter().collect();
         own.pods = vec![web];
-        Full::of(own, []).quota(1, 1).has(Lint::QuotaTooSmall)
+        Full::of(own, []).quota(1, 1).with(|snapshot| {
+            let admission = snapshot.explain().admission.unwrap();
+            assert!(admission.refusal.is_some());
+            let unknown = admission.unknown.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (lint(&[snapshot]).iter().any(|finding| finding.lint == Lint::QuotaTooSmall), unknown)
+        })
     };
-    assert_eq!((small(false), small(true)), (true, false));
+    let later = "when other pods of the namespace go, before which its quotas have no room";
+    assert_eq!(small(false), (true, vec![]));
+    assert_eq!(small(true), (false, vec![later.to_owned()]));
+}
+
+#[test]
+fn a_quota_is_to_be_raised_by_what_the_pods_that_go_do_not_give_back() {
+    let found = |deleted: bool| {
+        let mut own = cluster([sized("a", "1"), sized("b", "1")]).with_spec(requesting("100m"));
+        let mut web = pod("web", "a");
+        (web.controller, web.deleted) = (None, deleted.then_some(own.now));
+        web.labels = [("app", "web")].into_iter().collect();
+        own.pods = vec![web];
+        Full::of(own, []).quota(1, 1).with(|snapshot| {
+            let findings = lint(&[snapshot]);
+            let finding = findings.iter().find(|finding| finding.lint == Lint::QuotaTooSmall).unwrap();
+            (finding.message.clone(), finding.fix.clone())
+        })
+    };
+    let (message, fix) = found(false);
+    assert_eq!(message, "ResourceQuota few has room for 0 pods more, and 2 nodes lack one (pods 1 of 1 used)");
+    assert_eq!(fix, "raise pods of ResourceQuota few to 3");
+    let (message, fix) = found(true);
+    let later = "has room for 1 pod more once those are gone that are deleted, and 2 nodes lack one (pods 0 of 1 used)";
+    assert_eq!(message, format!("ResourceQuota few {later}"));
+    assert_eq!(fix, "raise pods of ResourceQuota few to 2");
 }
 
 #[test]

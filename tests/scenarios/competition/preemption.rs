@@ -1,0 +1,204 @@
+//! Pods of higher priority, which take the place of others.
+
+use daemonplan::{
+    Snapshot,
+    forecast::{Assumptions, Outcome},
+    manifest::Manifests,
+};
+use serde_json::{Value, json};
+
+use super::{
+    affinity, at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, priority, read, sure,
+    surging, waits, waits_for, with, with_selector,
+};
+
+#[test]
+fn a_pod_whose_place_another_daemonset_takes_is_not_settled() {
+    let high = daemonset("high", "700m", json!({"priorityClassName": "high"}));
+    let mut old = pod("low-1", "600m", Some("low"), on("n"));
+    old["metadata"]["labels"] = json!({"app": "low"});
+    let objects = [high, daemonset("low", "600m", none()), named_node("n", "1"), priority("high", 10), old];
+    let all = forecasts(&objects);
+    let unknown = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
+    assert!(all["low"].1.contains(&unknown.to_owned()), "{:?}", all["low"]);
+}
+
+#[test]
+fn a_change_whose_pods_take_the_place_of_others_shows_there_too() {
+    let (low, nodes) = (daemonset("low", "600m", none()), [node("n", "1")]);
+    let own = |cpu: &str| daemonset("high", cpu, json!({"priorityClassName": "high"}));
+    let pods = [
+        pod("low-n", "600m", Some("low"), on("n")),
+        pod("high-n", "300m", Some("high"), json!({"nodeName": "n", "priority": 9})),
+    ];
+    let clusters = ["300m", "400m", "500m"].map(|cpu| {
+        let objects = [&[own(cpu), low.clone(), priority("high", 9)][..], &nodes, &pods].concat();
+        read(&objects)
+    });
+    let unknown = |before: &Manifests, after: &Manifests| {
+        let with = |manifests: &Manifests, see: &mut dyn FnMut(Snapshot<'_>)| {
+            let all: Vec<_> = manifests.snapshots().collect();
+            let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+            let state = manifests.cluster_state().with_coming(coming);
+            let low = all.iter().find(|snapshot| snapshot.daemonset().name == "low").unwrap();
+            see(low.scheduling(&state));
+        };
+        let mut found = Vec::new();
+        with(before, &mut |before| {
+            with(after, &mut |after| {
+                let diff = Snapshot::diff(Some(&before), &after);
+                found = diff.unknown.iter().map(ToString::to_string).collect();
+            });
+        });
+        found
+    };
+    let [small, medium, large] = &clusters;
+    let lost = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
+    let late = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/high";
+    assert_eq!(unknown(small, large), [late, lost]);
+    assert_eq!(unknown(small, medium), [""; 0], "both fit");
+    assert_eq!(unknown(large, large), [""; 0], "not because of a change");
+}
+
+#[test]
+fn a_pod_that_surges_takes_the_place_of_others_before_the_old_one_leaves() {
+    let low = [daemonset("low", "300m", none()), pod("low-n", "300m", Some("low"), on("n"))];
+    let old = pod("high-n", "400m", Some("high"), json!({"nodeName": "n", "priority": 9}));
+    let of = |high: Value| {
+        let rest = [high, node("n", "1"), priority("high", 9), old.clone()];
+        let objects = [&low[..], &rest].concat();
+        forecasts(&objects)["low"].clone()
+    };
+    let high = |cpu: &str| daemonset("high", cpu, json!({"priorityClassName": "high"}));
+    let surging = |cpu: &str| {
+        let mut high = high(cpu);
+        high["spec"]["updateStrategy"] = surging("high", none())["spec"]["updateStrategy"].clone();
+        high
+    };
+    let by = "on node n, which depends on the pods of DaemonSet prod/high";
+    // It fits again once the old pod of the other has left.
+    let lost = ["when its pod fits", "whether its pod keeps its place"].map(|what| format!("{what} {by}")).to_vec();
+    assert_eq!((of(surging("400m")), of(surging("300m"))), ((Outcome::Waiting, lost), sure(Outcome::Done)));
+    assert_eq!(of(high("400m")), sure(Outcome::Done), "without a surge the old pod is gone before");
+}
+
+#[test]
+fn a_daemonset_takes_no_place_on_nodes_to_which_it_does_not_come() {
+    let low = [daemonset("low", "700m", none()), pod("low-n", "700m", Some("low"), on("n"))];
+    let of = |node: &str| {
+        let high = with_selector(daemonset("high", "700m", json!({"priorityClassName": "high"})), node);
+        let rest = [high, named_node("m", "1"), named_node("n", "1"), priority("high", 9)];
+        forecasts(&[&low[..], &rest].concat())["low"].1.iter().any(|fact| fact.contains("keeps its place"))
+    };
+    assert_eq!((of("n"), of("m")), (true, false));
+}
+
+#[test]
+fn a_replaced_pod_leaves_before_the_new_one_takes_the_place_of_others() {
+    let of = |cpu: &str, web: &str| {
+        let high = daemonset("high", cpu, json!({"priorityClassName": "high"}));
+        let old = pod("high-n", "400m", Some("high"), json!({"nodeName": "n", "priority": 9}));
+        forecasts(&[high, old, node("n", "1"), priority("high", 9), pod("web", web, None, on("n"))])["high"].clone()
+    };
+    let victim = "when its pod starts on node n, as prod/web must leave before";
+    assert_eq!(of("400m", "400m"), sure(Outcome::Done), "the old pod makes room enough");
+    assert_eq!(of("700m", "400m"), (Outcome::Waiting, vec![victim.to_owned()]));
+    assert_eq!(of("2", "400m").0, Outcome::Stuck);
+}
+
+#[test]
+fn a_pod_that_waits_takes_places_on_one_node_and_only_if_it_fits_on_none() {
+    let waiting = pod("web", "600m", None, json!({"priority": 9}));
+    let own = |name: &str| pod(&format!("a-{name}"), "700m", Some("a"), on(name));
+    let lost = |nodes: &[Value], pods: &[Value]| {
+        let all = [&[daemonset("a", "700m", none()), waiting.clone()], nodes, pods].concat();
+        forecasts(&all)["a"].1.iter().filter(|fact| fact.contains("keeps its place")).count()
+    };
+    let two = [named_node("m", "1"), named_node("n", "1")];
+    assert_eq!(lost(&two, &[own("m"), own("n")]), 1);
+    assert_eq!(lost(&two, &[own("m")]), 0, "it fits on the other node");
+    // Nor does it come where an old pod leaves, if it is bound elsewhere before.
+    let update = |others: &[Value]| {
+        let all = [&[daemonset("a", "700m", only_on("m")), waiting.clone(), own("m")], others].concat();
+        forecasts(&all)["a"].clone()
+    };
+    let low = json!({"nodeName": "n"});
+    assert_eq!(update(&two), sure(Outcome::Done));
+    let full = pod("full", "700m", None, low);
+    assert_ne!(update(&[&two[..], &[full]].concat()), sure(Outcome::Done));
+}
+
+#[test]
+fn the_nodes_where_others_take_the_place_do_not_count_as_available() {
+    let mut low = daemonset("low", "600m", none());
+    low["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    let objects = [
+        daemonset("high", "700m", json!({"priorityClassName": "high"})),
+        low,
+        node("m", "1"),
+        node("n", "1"),
+        priority("high", 9),
+        pod("low-n", "600m", Some("low"), on("n")),
+        pod("low-m", "100m", Some("low"), on("m")),
+    ];
+    let manifests = read(&objects);
+    let all: Vec<_> = manifests.snapshots().collect();
+    let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+    let state = manifests.cluster_state().with_coming(coming);
+    let low = all.iter().find(|snapshot| snapshot.daemonset().name == "low").unwrap();
+    let forecast = low.scheduling(&state).forecast(&Assumptions::default());
+    assert_eq!((forecast.desired, forecast.lowest_available), (2, 1));
+}
+#[test]
+fn of_two_new_daemonsets_the_one_of_higher_priority_is_done() {
+    let high = daemonset("high", "600m", json!({"priorityClassName": "high"}));
+    let mut objects = vec![high, daemonset("low", "600m", none()), node("n", "1"), priority("high", 10)];
+    let expected =
+        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/high");
+    let by_priority = forecasts(&objects);
+    assert_eq!((&by_priority["high"], &by_priority["low"]), (&sure(Outcome::Done), &expected));
+    // A pod that is never preempted for another keeps its place, whatever its priority.
+    objects[3]["preemptionPolicy"] = json!("Never");
+    let expected =
+        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/low");
+    assert_eq!(forecasts(&objects)["high"], expected);
+}
+
+#[test]
+fn one_pod_of_low_priority_gives_its_place_to_one_of_two_daemonsets() {
+    let two = ["a", "b"].map(|name| daemonset(name, "600m", json!({"priorityClassName": "high"})));
+    let low = pod("web", "800m", None, on("n"));
+    let forecasts = forecasts(&[&two[..], &[node("n", "1"), priority("high", 10), low]].concat());
+    let victim = "when its pod starts on node n, as prod/web must leave before";
+    let rival = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b";
+    assert_eq!(forecasts["a"], (Outcome::Waiting, vec![victim.to_owned(), rival.to_owned()]));
+}
+
+#[test]
+fn a_pod_whose_victims_are_leaving_does_not_take_the_place_from_itself() {
+    let nominated = |cpu: &str, rules: Value| {
+        let mut spec = with(json!({"priority": 9}), waits_for("n"));
+        spec["affinity"] = with(spec["affinity"].clone(), rules);
+        let mut waiting = pod("high-n", cpu, Some("high"), spec);
+        waiting["status"] = json!({"phase": "Pending", "nominatedNodeName": "n"});
+        waiting
+    };
+    let of = |mut high: Value, web: &str, waiting: Value| {
+        high["spec"]["template"]["spec"]["priorityClassName"] = json!("high");
+        let web = going(pod("web", web, None, on("n")));
+        forecasts(&[high, named_node("n", "1"), priority("high", 9), waiting, web])["high"].clone()
+    };
+    let victim = waits("when its pod starts on node n, as prod/web must leave before");
+    let own = |cpu: &str| daemonset("high", cpu, none());
+    assert_eq!(of(own("600m"), "600m", nominated("600m", none())), victim);
+    assert_eq!(of(own("600m"), "400m", nominated("600m", none())), sure(Outcome::Done), "there is room beside it");
+    assert_eq!(of(own("1100m"), "400m", nominated("1100m", none())).0, Outcome::Stuck);
+    // Nor does the next one, in whose place it waits, not even by a rule that excludes others of its kind, or in a surge.
+    let apart = affinity("podAntiAffinity", "high", "host");
+    let waiting = nominated("600m", apart["affinity"].clone());
+    let (outcome, unknown) = of(daemonset("high", "600m", apart), "600m", waiting);
+    assert!(outcome == Outcome::Waiting && unknown.contains(&victim.1[0]), "{unknown:?}");
+    let mut surge = surging("high", none());
+    surge["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("600m");
+    assert_eq!(of(surge, "600m", nominated("600m", none())), victim);
+}
