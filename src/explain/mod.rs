@@ -291,14 +291,44 @@ impl Snapshot<'_> {
 }
 
 impl Explanation {
-    /// Groups the nodes by their explanation, the largest group first.
+    /// Groups the nodes by their explanation, the largest group first. Nodes that differ only in when their pods become available
+    /// are one group, whose explanation says until when.
     pub fn groups(&self) -> IndexMap<String, Vec<&NodeExplanation>> {
-        let mut groups = IndexMap::<_, Vec<_>>::new();
+        let mut groups = IndexMap::<_, Vec<&NodeExplanation>>::new();
         for node in &self.nodes {
-            groups.entry(node.to_string()).or_default().push(node);
+            let key = if node.waits().next().is_some() { node.without_waits().to_string() } else { node.to_string() };
+            groups.entry(key).or_default().push(node);
         }
         groups.sort_by(|_, a, _, b| b.len().cmp(&a.len()));
-        groups
+        let explained = groups.into_iter().map(|(key, nodes)| {
+            let waits = || nodes.iter().map(|node| node.waits().max());
+            match nodes.iter().max_by_key(|node| node.waits().max()) {
+                Some(last) if waits().any(|wait| wait != last.waits().max()) => (format!("{last:#}"), nodes),
+                Some(last) if last.waits().next().is_some() => (last.to_string(), nodes),
+                _ => (key, nodes),
+            }
+        });
+        explained.collect()
+    }
+}
+
+impl NodeExplanation {
+    /// When pods that are ready become available.
+    fn waits(&self) -> impl Iterator<Item = Duration> {
+        self.pods.iter().filter_map(|pod| match pod.state {
+            PodState::Ready { available_after } => available_after,
+            _ => None,
+        })
+    }
+
+    fn without_waits(&self) -> Self {
+        let mut node = self.clone();
+        for pod in &mut node.pods {
+            if let PodState::Ready { available_after: Some(after) } = &mut pod.state {
+                *after = Duration::ZERO;
+            }
+        }
+        node
     }
 }
 

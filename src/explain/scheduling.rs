@@ -187,7 +187,8 @@ impl Snapshot<'_> {
         unknown.extend(unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() }));
         let quotas = self.admission(state.objects()).quota_room(&spec);
         let has_room_later = |refusal: &AdmissionRefusal| {
-            refusal.is_of_room() && self.quotas_after_deletions(state).lacking(&spec).is_none()
+            let later = self.quotas_after_deletions(state);
+            refusal.is_of_room() && later.lacking(&later.use_of(&spec)).is_none()
         };
         unknown.extend(refusal.as_ref().is_some_and(has_room_later).then_some(UnknownFact::QuotaRoom));
         let daemonset = self.daemonset;

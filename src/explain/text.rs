@@ -14,7 +14,8 @@ use crate::{
     util::duration::words,
 };
 
-/// Describes the node in one sentence. The sentence does not contain the node's name, so that equal nodes form a group.
+/// Describes the node in one sentence. The sentence does not contain the node's name, so that equal nodes form a group. With `#`, it
+/// says until when pods become available, not when.
 impl fmt::Display for NodeExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failure = self.checks.iter().find_map(|check| check.failure.as_ref());
@@ -26,7 +27,8 @@ impl fmt::Display for NodeExplanation {
                         Some(false) => "an outdated pod",
                         None => "a pod of unknown template",
                     };
-                    write!(f, "{}{age}, {}", if number > 0 { "; " } else { "" }, pod.state)?;
+                    write!(f, "{}{age}, ", if number > 0 { "; " } else { "" })?;
+                    pod.state.fmt(f)?;
                     if let Some(problem) = &pod.problem {
                         write!(f, " ({problem})")?;
                     }
@@ -179,7 +181,7 @@ impl fmt::Display for PodState {
             Self::Pending => f.write_str("pending"),
             Self::NotReady => f.write_str("not ready"),
             Self::Ready { available_after: Some(after) } => {
-                write!(f, "ready, available in {}", words(*after))
+                write!(f, "ready, available in {}{}", if f.alternate() { "up to " } else { "" }, words(*after))
             }
             Self::Ready { available_after: None } => f.write_str("ready, not yet available"),
             Self::Available => f.write_str("available"),

@@ -15,9 +15,9 @@ use crate::{
         StuckCause,
         node_fits::{NodeFit, node_fits, waiting_fit},
     },
-    model::{Key, Node, PodPhase, PodSpec, Resource, Taint, Text},
+    model::{Key, Node, Pod, PodPhase, Resource, Taint, Text},
     planner::Snapshot,
-    scheduling::{AdmissionRefusal, ClusterState, ComingPods, QuotaLedger, UnknownFact, is_unbound},
+    scheduling::{AdmissionRefusal, ClusterState, ComingPods, QuotaLedger, QuotaUse, UnknownFact, is_unbound},
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
@@ -26,7 +26,7 @@ pub(super) struct Fits<'a> {
     nodes: Arc<HashMap<Text, NodeFit>>,
     /// Why admission refuses every new pod.
     refusal: Option<StuckCause>,
-    quota: Option<QuotaUse<'a>>,
+    quotas: Option<Quotas<'a>>,
     /// The pods that other DaemonSets of the namespace are about to create.
     others: Vec<&'a ComingPods<'a>>,
     /// The pods that wait and are not as new ones would be, or not where those would come: why the scheduler does not bind them.
@@ -41,35 +41,38 @@ pub(super) struct Fits<'a> {
 
 /// The quotas, and what the pods of the rollout use of them.
 #[derive(Clone, Debug)]
-struct QuotaUse<'a> {
+struct Quotas<'a> {
+    /// Of the quotas that count the new pods.
     ledger: QuotaLedger<'a>,
-    new: Arc<PodSpec>,
-    /// The specs of the pods whose deletion has begun, but for the DaemonSet's.
-    leaving: Arc<Vec<Arc<PodSpec>>>,
+    new: Arc<QuotaUse>,
+    /// What the pods use whose deletion has begun, but for the DaemonSet's.
+    leaving: Arc<Vec<QuotaUse>>,
     /// Whether there is room only once others have gone.
     awaits_others: bool,
-    /// The specs of the pods of the start that count, by name.
-    known: Arc<HashMap<Text, Option<Arc<PodSpec>>>>,
+    /// What the pods of the start use, by name.
+    known: Arc<HashMap<Text, QuotaUse>>,
 }
 
 impl<'a> Fits<'a> {
     pub(super) fn new(snapshot: &Snapshot<'a>) -> Self {
         let rejected = rejected(snapshot);
         let admitted = snapshot.scheduling.and_then(|state| Some((state, snapshot.admitted_pod(state.objects())?)));
-        let Some((state, (new, admitted))) = admitted else { return Self { rejected, ..Self::default() } };
+        let Some((state, (new_pod, admitted))) = admitted else { return Self { rejected, ..Self::default() } };
         let is_critical = admitted.spec.priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL);
-        let new_spec: Arc<PodSpec> = admitted.spec.into();
         let key = snapshot.daemonset.key();
         let others = state.coming_beside(Some(&key));
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
         let leaving =
             own.clone().filter(|pod| pod.is_being_deleted() && !claim_pod(snapshot.daemonset, pod).is_claimed());
-        let quota = QuotaUse {
-            ledger: QuotaLedger::new(snapshot.admission(state.objects())),
-            new: new_spec,
-            leaving: Arc::new(leaving.map(|pod| pod.spec.clone().unwrap_or_default()).collect()),
+        let ledger = QuotaLedger::new(snapshot.admission(state.objects())).that_count(&admitted.spec);
+        let new = Arc::new(ledger.use_of(&admitted.spec));
+        let use_of = |pod: &Pod| ledger.use_of(&pod.spec.clone().unwrap_or_default());
+        let quotas = Quotas {
+            leaving: Arc::new(leaving.map(use_of).collect()),
             awaits_others: false,
-            known: Arc::new(own.map(|pod| (pod.name.clone(), pod.spec.clone())).collect()),
+            known: Arc::new(own.filter(|_| new.is_limited()).map(|pod| (pod.name.clone(), use_of(pod))).collect()),
+            new,
+            ledger,
         };
         // A quota that is used up has room again once an old pod is gone.
         let unchecked = admitted.refusal.as_ref().filter(|refusal| refusal.is_of_status());
@@ -77,10 +80,10 @@ impl<'a> Fits<'a> {
         let is_refused = admitted.refusal.is_some();
         let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
         Self {
-            nodes: node_fits(snapshot, state, &new).into(),
+            nodes: node_fits(snapshot, state, &new_pod).into(),
             waiting: waiting(snapshot, state).into(),
             refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
-            quota: Some(quota),
+            quotas: Some(quotas),
             others: others.filter(|coming| coming.daemonset().namespace == snapshot.namespace.name).collect(),
             rejected,
             pressed: if is_critical { HashMap::new() } else { pressed(snapshot.nodes) },
@@ -102,7 +105,7 @@ impl<'a> Fits<'a> {
 
     /// Whether the answers are those of the scheduler and admission.
     pub(super) fn asks_scheduler(&self) -> bool {
-        self.quota.is_some()
+        self.quotas.is_some()
     }
 
     /// Returns why a new pod does not come to run on a node, beside other pods of the DaemonSet or after they have left.
@@ -141,7 +144,7 @@ impl<'a> Fits<'a> {
         }
         if count > 0 {
             unknown.extend(self.shared_quota());
-            let awaits_others = self.quota.as_ref().is_some_and(|quota| quota.awaits_others);
+            let awaits_others = self.quotas.as_ref().is_some_and(|quotas| quotas.awaits_others);
             unknown.extend(awaits_others.then_some(UnknownFact::QuotaRoom));
         }
         // The only new pod comes first.
@@ -155,9 +158,9 @@ impl<'a> Fits<'a> {
 
     /// Returns the other DaemonSets for whose new pods the quotas have no room any more: who is first decides.
     fn shared_quota(&self) -> Option<UnknownFact> {
-        let QuotaUse { ledger, new, leaving, .. } = self.quota.as_ref()?;
-        let mut ledger = ledger.clone().that_count(new);
-        leaving.iter().for_each(|spec| ledger.give(spec));
+        let Quotas { ledger, leaving, .. } = self.quotas.as_ref().filter(|quotas| quotas.new.is_limited())?;
+        let mut ledger = ledger.clone();
+        leaving.iter().for_each(|pod| ledger.give(pod));
         let without_room = self.others.iter().filter(|coming| !coming.take_room(&mut ledger));
         let daemonsets: Vec<_> = without_room.map(|coming| coming.daemonset().clone()).collect();
         (!daemonsets.is_empty()).then_some(UnknownFact::SharedQuota { daemonsets })
@@ -165,12 +168,12 @@ impl<'a> Fits<'a> {
 
     /// Takes the room for a new pod in the quotas; returns why there is none.
     pub(super) fn take_room(&mut self) -> Option<StuckCause> {
-        let QuotaUse { ledger, new, leaving, awaits_others, .. } = self.quota.as_mut()?;
+        let Quotas { ledger, new, leaving, awaits_others, .. } = self.quotas.as_mut()?;
         let mut lacking = ledger.lacking(new);
         if lacking.is_some() {
             let mut later = ledger.clone();
             self.others.iter().for_each(|coming| coming.give_room(&mut later));
-            leaving.iter().for_each(|spec| later.give(spec));
+            leaving.iter().for_each(|pod| later.give(pod));
             lacking = lacking.filter(|_| later.lacking(new).is_some());
             *awaits_others |= lacking.is_none();
         }
@@ -180,15 +183,16 @@ impl<'a> Fits<'a> {
         lacking.map(|message| StuckCause::NotCreated { plugin: "ResourceQuota".into(), message })
     }
 
-    /// Whether the quotas have room for a new pod.
-    pub(super) fn has_room(&self) -> bool {
-        self.quota.as_ref().is_some_and(|QuotaUse { ledger, new, .. }| ledger.lacking(new).is_none())
+    /// Whether a quota counts new pods, and has room for one.
+    pub(super) fn quota_has_room(&self) -> bool {
+        let limiting = self.quotas.as_ref().filter(|quotas| quotas.new.is_limited());
+        limiting.is_some_and(|Quotas { ledger, new, .. }| ledger.lacking(new).is_none())
     }
 
     /// Gives back the room of a pod that is gone. One that was not there at the start is a new one that had room.
     pub(super) fn give_room(&mut self, pod: &Text) {
-        if let Some(QuotaUse { ledger, new, known, .. }) = &mut self.quota {
-            ledger.give(known.get(pod).and_then(Option::as_ref).unwrap_or(new));
+        if let Some(Quotas { ledger, new, known, .. }) = &mut self.quotas {
+            ledger.give(known.get(pod).unwrap_or(new));
         }
     }
 }

@@ -160,7 +160,8 @@ fn quota(
     state: &ClusterState<'_>,
     wanted: &HashSet<&Text>,
 ) -> Option<Finding> {
-    let all = snapshot.quotas_after_deletions(state).room_by_resource(spec);
+    let later = snapshot.quotas_after_deletions(state);
+    let all: Vec<_> = later.room_by_resource(&later.use_of(spec)).collect();
     let own = snapshot.pods.iter().filter(|pod| !pod.is_terminal() && claim_pod(snapshot.daemonset, pod).is_claimed());
     let nodes: HashSet<_> = own.filter_map(|pod| pod.node.name()).filter(|node| wanted.contains(node)).collect();
     let existing = if snapshot.missing.contains(MissingFact::Pods) {

@@ -42,7 +42,7 @@ impl<'a> Snapshot<'a> {
         }
         let going = self.pods.iter().filter(|pod| pod.namespace == self.namespace.name && pod.is_being_deleted());
         for pod in going.filter(|pod| !pod.is_terminal()) {
-            quotas.give(&pod.spec.clone().unwrap_or_default());
+            quotas.give(&quotas.use_of(&pod.spec.clone().unwrap_or_default()));
         }
         quotas
     }

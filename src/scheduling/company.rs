@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 
-use crate::model::{Pod, Text};
+use super::{Amounts, load::assigned};
+use crate::model::{Pod, PodSpec, Text};
 
 /// Pods by their nodes.
 pub(super) type ByNode<'a> = HashMap<Text, Vec<&'a Pod>, RandomState>;
@@ -21,19 +22,58 @@ pub(super) struct Company<'s> {
 /// Pods that come and go.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Changes<'s> {
-    pub(super) come: ByNode<'s>,
+    pub(super) come: MoversByNode<'s>,
     /// Pods that come to any node, and are counted on none.
-    pub(super) anywhere: Vec<&'s Pod>,
-    pub(super) leave: ByNode<'s>,
+    pub(super) anywhere: Vec<Mover<'s>>,
+    pub(super) leave: MoversByNode<'s>,
+}
+
+pub(super) type MoversByNode<'s> = HashMap<Text, Vec<Mover<'s>>, RandomState>;
+
+/// A pod that comes or goes.
+#[derive(Clone, Debug)]
+pub(super) struct Mover<'s> {
+    pub(super) pod: &'s Pod,
+    /// What it takes from its node.
+    pub(super) requests: Arc<Amounts>,
+}
+
+/// Works out once what pods take that have one spec.
+#[derive(Default)]
+pub(super) struct Movers(HashMap<*const PodSpec, Arc<Amounts>>);
+
+impl Movers {
+    pub(super) fn of<'s>(&mut self, pod: &'s Pod) -> Mover<'s> {
+        let requests = match &pod.spec {
+            // The status can say otherwise.
+            Some(spec) if pod.scheduling.is_none() => {
+                self.0.entry(Arc::as_ptr(spec)).or_insert_with(|| assigned(pod).into()).clone()
+            }
+            _ => assigned(pod).into(),
+        };
+        Mover { pod, requests }
+    }
+
+    pub(super) fn by_node<'s, P: IntoIterator<Item = &'s Pod>>(
+        &mut self,
+        nodes: impl IntoIterator<Item = (&'s Text, P)>,
+    ) -> MoversByNode<'s> {
+        let of_node = |(node, pods): (&Text, P)| (node.clone(), pods.into_iter().map(|pod| self.of(pod)).collect());
+        nodes.into_iter().map(of_node).collect()
+    }
 }
 
 impl<'s> Changes<'s> {
-    pub(super) fn coming_to(&self, node: &Text) -> impl Iterator<Item = &'s Pod> + Clone {
-        self.come.get(node).into_iter().flatten().chain(&self.anywhere).copied()
+    pub(super) fn coming_to(&self, node: &Text) -> impl Iterator<Item = &Mover<'s>> + Clone {
+        self.come.get(node).into_iter().flatten().chain(&self.anywhere)
     }
 
-    pub(super) fn leaving(&self, node: &Text) -> impl Iterator<Item = &'s Pod> + Clone {
-        self.leave.get(node).into_iter().flatten().copied()
+    pub(super) fn leaving(&self, node: &Text) -> impl Iterator<Item = &Mover<'s>> + Clone {
+        self.leave.get(node).into_iter().flatten()
+    }
+
+    pub(super) fn pods_leaving(&self, node: &Text) -> impl Iterator<Item = &'s Pod> + Clone {
+        self.leaving(node).map(|mover| mover.pod)
     }
 
     pub(super) fn comes_to(&self, node: &Text) -> bool {
@@ -43,10 +83,10 @@ impl<'s> Changes<'s> {
     pub(super) fn add(&mut self, other: &Self) {
         for (sum, more) in [(&mut self.come, &other.come), (&mut self.leave, &other.leave)] {
             for (node, pods) in more {
-                sum.entry(node.clone()).or_default().extend(pods);
+                sum.entry(node.clone()).or_default().extend_from_slice(pods);
             }
         }
-        self.anywhere.extend(&other.anywhere);
+        self.anywhere.extend_from_slice(&other.anywhere);
     }
 
     /// The same, but that nothing comes to a node, nor leaves it unless told so.
@@ -61,9 +101,11 @@ impl<'s> Changes<'s> {
 
     /// Only those of a node, if they come and leave.
     pub(super) fn of_node(&self, node: &Text, comes: bool, leave: bool) -> Self {
-        let of = |pods: &ByNode<'s>| pods.get(node).map(|pods| (node.clone(), pods.clone())).into_iter().collect();
-        let (come, anywhere) =
-            if comes { (of(&self.come), self.anywhere.clone()) } else { (ByNode::default(), Vec::new()) };
-        Self { come, anywhere, leave: if leave { of(&self.leave) } else { ByNode::default() } }
+        let of = |pods: &MoversByNode<'s>, do_they: bool| {
+            let pods = pods.get(node).filter(|_| do_they);
+            pods.map(|pods| (node.clone(), pods.clone())).into_iter().collect()
+        };
+        let anywhere = if comes { self.anywhere.clone() } else { Vec::new() };
+        Self { come: of(&self.come, comes), anywhere, leave: of(&self.leave, leave) }
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     ClusterState, Feasibility, Plugin, PodsAlike, QuotaLedger, as_text,
-    company::{ByNode, Changes, Company},
+    company::{ByNode, Changes, Company, Movers, MoversByNode},
     incoming::Incoming,
     load::{daemonset_of, is_same, priority},
     pod_info::PodInfo,
@@ -83,7 +83,7 @@ impl<'a> ComingPods<'a> {
     pub(crate) fn give_room(&self, ledger: &mut QuotaLedger<'_>) {
         let leave = self.nodes.values().chain(self.leaving.values()).flatten();
         let gone = leave.filter(|pod| !pod.is_being_deleted());
-        gone.for_each(|pod| ledger.give(&pod.spec.clone().unwrap_or_default()));
+        gone.for_each(|pod| ledger.give(&ledger.use_of(&pod.spec.clone().unwrap_or_default())));
     }
 
     /// Takes the room for the pods in the quotas of their namespace, after others have left. Returns whether there is enough.
@@ -91,10 +91,11 @@ impl<'a> ComingPods<'a> {
     pub(crate) fn take_room(&self, ledger: &mut QuotaLedger<'_>) -> bool {
         self.give_room(ledger);
         let Some(spec) = &self.pod.spec else { return true };
+        let new = ledger.use_of(spec);
         self.nodes.values().skip(self.waiting).all(|_| {
-            let has_room = ledger.lacking(spec).is_none();
+            let has_room = ledger.lacking(&new).is_none();
             if has_room {
-                ledger.take(spec);
+                ledger.take(&new);
             }
             has_room
         })
@@ -194,6 +195,8 @@ struct Rival<'s> {
     counts: bool,
     /// Whether they come before those leave that leave for them.
     surges: bool,
+    /// The first rival that waits for any node and is alike: one is as the other.
+    kind: Option<usize>,
     /// The others as if only this rival had come and gone, once that was asked.
     views: Option<Views<'s>>,
     /// What the scheduler makes now of a pod that waits, once that was asked.
@@ -201,23 +204,23 @@ struct Rival<'s> {
 }
 
 impl<'s> Rival<'s> {
-    fn of_daemonset(base: &Incoming<'s>, coming: &'s ComingPods<'_>) -> Self {
+    fn of_daemonset(base: &Incoming<'s>, coming: &'s ComingPods<'_>, movers: &mut Movers) -> Self {
         let state = base.info.state;
         let mut pods = coming.nodes.values().chain(coming.leaving.values()).flatten().copied().chain([&coming.pod]);
         let counts = pods.any(|pod| base.counts(pod));
-        let come = coming.nodes.keys().map(|node| (node.clone(), vec![&coming.pod])).collect();
+        let come = movers.by_node(coming.nodes.keys().map(|node| (node, [&coming.pod])));
         let leave = coming.nodes.iter().chain(&coming.leaving).filter(|(_, pods)| !pods.is_empty());
-        let leave = leave.map(|(node, pods)| (node.clone(), pods.clone())).collect();
+        let leave = movers.by_node(leave.map(|(node, pods)| (node, pods.iter().copied())));
         let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
         let changes = Changes { come, leave, ..Changes::default() };
-        Self { name, changes, alike, counts, surges: coming.surges, views: None, now: None }
+        Self { name, changes, alike, counts, surges: coming.surges, kind: None, views: None, now: None }
     }
 
-    fn of_pod(base: &Incoming<'s>, pod: &'s Pod) -> Self {
+    fn of_pod(base: &Incoming<'s>, pod: &'s Pod, movers: &mut Movers) -> Self {
         let (state, mut changes) = (base.info.state, Changes::default());
         match pod.node.name() {
-            Some(node) if pod.is_being_deleted() => drop(changes.leave.insert(node.clone(), vec![pod])),
-            Some(node) => drop(changes.come.insert(node.clone(), vec![pod])),
+            Some(node) if pod.is_being_deleted() => changes.leave = movers.by_node([(node, [pod])]),
+            Some(node) => changes.come = movers.by_node([(node, [pod])]),
             None if base.counts(pod) => {
                 let mut alike = state.pods_like(pod);
                 let mut is_for = |node: &Text| {
@@ -225,16 +228,16 @@ impl<'s> Rival<'s> {
                     refusal.is_none_or(|refusal| refusal.plugin != Plugin::NodeAffinity)
                 };
                 let nodes = state.nodes.iter().map(|info| &info.node.name).filter(|node| is_for(node));
-                changes.come.extend(nodes.map(|node| (node.clone(), vec![pod])));
+                changes.come = movers.by_node(nodes.map(|node| (node, [pod])));
             }
-            None => changes.anywhere.push(pod),
+            None => changes.anywhere.push(movers.of(pod)),
         }
         let (name, alike) = if pod.is_being_deleted() {
             (Competitor::Terminating(pod.key()), None)
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
-        Self { name, changes, alike, counts: base.counts(pod), surges: false, views: None, now: None }
+        Self { name, changes, alike, counts: base.counts(pod), surges: false, kind: None, views: None, now: None }
     }
 
     /// What of its changes makes a difference on a node, to which a pod comes or not. In a surge none leaves before.
@@ -249,25 +252,26 @@ impl<'s> Rival<'s> {
     /// Whether the pods on a node leave only once a new one is available. Those that are not ready do not wait for that.
     fn is_surge_on(&self, node: &Text) -> bool {
         let stays = |pod: &Pod| !pod.is_being_deleted() && pod.is_ready();
-        let mut bound = self.changes.leaving(node).filter(|pod| pod.node.is_bound());
+        let mut bound = self.changes.pods_leaving(node).filter(|pod| pod.node.is_bound());
         self.surges && self.changes.comes_to(node) && bound.all(stays)
     }
 
     /// What pods that wait for any node, and count only where they come to, have in common if they are alike.
     fn waits_anywhere(&self) -> Option<(*const PodSpec, &'s Text, &'s Labels)> {
-        let pod = self.changes.anywhere.first().filter(|pod| !self.counts && pod.scheduling.is_none())?;
+        let mover = self.changes.anywhere.first().filter(|_| !self.counts);
+        let pod = mover.map(|mover| mover.pod).filter(|pod| pod.scheduling.is_none())?;
         Some((Arc::as_ptr(pod.spec.as_ref()?), &pod.namespace, &pod.labels))
     }
 
     /// The pods that have left a node before its pod comes there.
     fn left_before(&self, node: &Text) -> Vec<&'s Pod> {
-        if self.surges { Vec::new() } else { self.changes.leaving(node).collect() }
+        if self.surges { Vec::new() } else { self.changes.pods_leaving(node).collect() }
     }
 
     /// Whether its pod may come to a node that others have left.
     fn may_come(&mut self, node: &Text, gone: &[&'s Pod]) -> bool {
         let left = self.left_before(node);
-        let stay: Vec<_> = if self.is_surge_on(node) { self.changes.leaving(node).collect() } else { Vec::new() };
+        let stay: Vec<_> = if self.is_surge_on(node) { self.changes.pods_leaving(node).collect() } else { Vec::new() };
         let Some(alike) = &mut self.alike else { return false };
         // A pod that fits somewhere now is bound before others leave, unless another scheduler decides.
         if let Competitor::Waiting(_) = self.name
@@ -300,11 +304,14 @@ impl<'s> Competition<'s> {
         let on_nodes = state.nodes.iter().flat_map(|info| info.pods.iter());
         let terminating = on_nodes.filter(|pod| pod.is_being_deleted());
         let pods = waiting.chain(terminating).filter(|pod| !is_known(pod));
-        let daemonsets = state.coming_beside(daemonset.as_ref()).map(|coming| Rival::of_daemonset(base, coming));
-        let rivals: Vec<_> = daemonsets.chain(pods.map(|pod| Rival::of_pod(base, pod))).collect();
-        let mut all = Changes::default();
-        for rival in &rivals {
+        let mut movers = Movers::default();
+        let daemonsets = state.coming_beside(daemonset.as_ref());
+        let mut rivals: Vec<_> = daemonsets.map(|coming| Rival::of_daemonset(base, coming, &mut movers)).collect();
+        rivals.extend(pods.map(|pod| Rival::of_pod(base, pod, &mut movers)));
+        let (mut all, mut kinds) = (Changes::default(), HashMap::new());
+        for (place, rival) in rivals.iter_mut().enumerate() {
             all.add(&rival.changes);
+            rival.kind = rival.waits_anywhere().map(|kind| *kinds.entry(kind).or_insert(place));
         }
         Self { rivals, all: views(base, &all) }
     }
@@ -316,24 +323,16 @@ impl<'s> Competition<'s> {
         if !is_concerned || !question.is_yes(&mut self.all, node, leave) {
             return Vec::new();
         }
-        let gone: Vec<_> = self.all[1].company.others.leaving(node).chain(leave.iter().copied()).collect();
-        // Pods alike that wait for any node are one as the other.
-        let mut known = HashMap::new();
-        let may_come = |rival: &mut Rival<'s>| {
-            let kind = rival.waits_anywhere();
-            if let Some(may_come) = kind.and_then(|kind| known.get(&kind)) {
-                return *may_come;
-            }
-            let may_come = !rival.changes.comes_to(node) || rival.may_come(node, &gone);
-            known.extend(kind.map(|kind| (kind, may_come)));
-            may_come
-        };
-        let may_come: Vec<_> = self.rivals.iter_mut().map(may_come).collect();
-        let mut known = HashMap::<_, bool>::new();
+        let gone: Vec<_> = self.all[1].company.others.pods_leaving(node).chain(leave.iter().copied()).collect();
+        let mut may_come: Vec<bool> = Vec::new();
+        for (place, rival) in self.rivals.iter_mut().enumerate() {
+            let known = rival.kind.filter(|kind| *kind < place).and_then(|kind| may_come.get(kind)).copied();
+            may_come.push(known.unwrap_or_else(|| !rival.changes.comes_to(node) || rival.may_come(node, &gone)));
+        }
+        let mut known = HashMap::<usize, bool>::new();
         let concerned = self.rivals.iter_mut().zip(&may_come).filter(|(rival, _)| question.concerns(rival));
         let alone = concerned.filter_map(|(rival, may_come)| {
-            let kind = rival.waits_anywhere();
-            if let Some(decides) = kind.and_then(|kind| known.get(&kind)) {
+            if let Some(decides) = rival.kind.and_then(|kind| known.get(&kind)) {
                 return (*decides).then(|| rival.name.clone());
             }
             let decides = if let Cow::Owned(changes) = rival.changes_for(node, *may_come) {
@@ -342,7 +341,7 @@ impl<'s> Competition<'s> {
                 let Rival { views: known, changes, .. } = rival;
                 question.is_yes(known.get_or_insert_with(|| views(base, changes)), node, leave)
             };
-            known.extend(kind.map(|kind| (kind, decides)));
+            known.extend(rival.kind.map(|kind| (kind, decides)));
             decides.then(|| rival.name.clone())
         });
         let alone: Vec<_> = alone.take(MAX_NAMED).collect();
@@ -351,13 +350,19 @@ impl<'s> Competition<'s> {
         }
         let mut together = Changes::default();
         for (rival, may_come) in self.rivals.iter().zip(may_come) {
-            together.add(&rival.changes_for(node, may_come));
+            let mut changes = rival.changes_for(node, may_come);
+            if question == Question::Delayed && rival.surges {
+                changes.to_mut().leave.clear();
+            }
+            together.add(&changes);
         }
+        // What surges has not left yet; the others have come and gone.
+        let question = if question == Question::Delayed { Question::Refused } else { question };
         if !question.is_yes(&mut views(base, &together), node, leave) {
             return Vec::new();
         }
         let matters = |rival: &&Rival<'_>| {
-            rival.counts || rival.changes.comes_to(node) || rival.changes.leaving(node).next().is_some()
+            rival.counts || rival.changes.comes_to(node) || rival.changes.pods_leaving(node).next().is_some()
         };
         self.rivals.iter().filter(matters).map(|rival| rival.name.clone()).take(MAX_NAMED).collect()
     }
@@ -370,14 +375,14 @@ fn now_of<'n>(now: &'n mut Option<Feasibility>, alike: &PodsAlike<'_>) -> &'n Fe
 }
 
 fn views<'s>(base: &Incoming<'s>, changes: &Changes<'s>) -> Views<'s> {
-    let come = Changes { leave: ByNode::default(), ..changes.clone() };
+    let come = Changes { leave: MoversByNode::default(), ..changes.clone() };
     let leave = Changes { leave: changes.leave.clone(), ..Changes::default() };
     [come, leave, changes.clone()].map(|changes| {
         let mut view = base.clone();
         for (by_node, by) in [(&changes.come, 1), (&changes.leave, -1)] {
             for (node, pods) in by_node {
                 for pod in pods {
-                    view.count_other(base.info.state.nodes.get(node), pod, by);
+                    view.count_other(base.info.state.nodes.get(node), pod.pod, by);
                 }
             }
         }

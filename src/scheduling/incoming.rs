@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use super::{
     Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
     cluster_state::NodeInfo,
-    company::Company,
+    company::{Company, Mover},
     load::{assigned, is_same},
     plugins::{
         self,
@@ -240,16 +240,17 @@ impl<'t, 's> Trial<'t, 's> {
         let mut counts = Cow::Borrowed(&incoming.counts);
         if incoming.counts.spread.depends_on_node() {
             let others = &incoming.company.others;
-            let gone = others.leaving(&info.node.name).filter(|pod| info.pods.holds(pod));
-            let others = others.coming_to(&info.node.name).map(|pod| (pod, 1)).chain(gone.map(|pod| (pod, -1)));
+            let gone = others.pods_leaving(&info.node.name).filter(|pod| info.pods.holds(pod));
+            let come = others.coming_to(&info.node.name).map(|mover| (mover.pod, 1));
+            let others = come.chain(gone.map(|pod| (pod, -1)));
             counts.to_mut().spread.count_on(&incoming.info, info, &others);
         }
         let mut trial = Self { incoming, node: TrialNode::new(&incoming.info, info), counts };
         let Company { others, leave } = &incoming.company;
-        for pod in others.leaving(&info.node.name).filter(|pod| info.pods.holds(pod)) {
-            trial.node.remove(pod, &assigned(pod));
+        for Mover { pod, requests } in others.leaving(&info.node.name).filter(|mover| info.pods.holds(mover.pod)) {
+            trial.node.remove(pod, requests);
         }
-        others.coming_to(&info.node.name).for_each(|pod| trial.node.add(pod));
+        others.coming_to(&info.node.name).for_each(|Mover { pod, requests }| trial.node.add(pod, requests));
         for pod in leave {
             if trial.node.pods.holds(pod) {
                 trial.remove_for_good(pod, &assigned(pod));
@@ -284,7 +285,7 @@ impl<'t, 's> Trial<'t, 's> {
 
     /// Lets a pod come to the node.
     pub(super) fn add(&mut self, pod: &'s Pod) {
-        self.node.add(pod);
+        self.node.add(pod, &assigned(pod));
         self.count(pod, 1, true);
     }
 

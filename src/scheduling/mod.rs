@@ -30,6 +30,8 @@ mod verdict;
 mod words;
 
 pub(crate) use admission::QuotaLedger;
+#[cfg(feature = "forecast")]
+pub(crate) use admission::QuotaUse;
 pub use admission::{
     AdmissionChange, AdmissionRefusal, AdmissionStage, AdmissionStatus, Admitted, PodAdmission, QuotaRoom,
 };

@@ -48,10 +48,10 @@ impl<'t, 's> TrialNode<'t, 's> {
     }
 
     /// Lets a pod come.
-    pub(super) fn add(&mut self, pod: &'s Pod) {
+    pub(super) fn add(&mut self, pod: &'s Pod, requests: &Amounts) {
         self.pods.came.push(pod);
         self.released.retain(|port| !ports(pod).any(|own| own.is_same(port)));
-        self.requested.to_mut().add(&assigned(pod));
+        self.requested.to_mut().add(requests);
     }
 
     /// Returns the first pod on this node that meets a condition, or the first on other nodes that do.

@@ -415,3 +415,23 @@ fn two_surges_at_once_with_room_for_one_take_longer() {
     assert_eq!(of("970m", daemonset("b", "10m", none())), sure(Outcome::Done), "the other's old pod leaves first");
     assert_eq!(of("980m", surging("b", none())).0, Outcome::Stuck);
 }
+
+#[test]
+fn several_surges_take_longer_together_but_not_for_pods_that_leave_first() {
+    let surge = |name: &str, cpu: &str| {
+        let mut own = surging(name, none());
+        own["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(cpu);
+        own
+    };
+    let old = |name: &str, cpu: &str| pod(&format!("{name}-1"), cpu, Some(name), on("n"));
+    let of = |web: &str, c: Value| {
+        let new = [daemonset("a", "100m", none()), surge("b", "200m"), c];
+        let pods = [old("a", "100m"), old("b", "200m"), old("c", "200m"), pod("web", web, None, on("n"))];
+        forecasts(&[&new[..], &pods, &[node("n", "1")]].concat())["a"].clone()
+    };
+    let both =
+        "when its pod fits on node n, which depends on the pods of DaemonSet prod/b and the pods of DaemonSet prod/c";
+    assert_eq!(of("200m", surge("c", "200m")), waits(both));
+    assert_eq!(of("100m", surge("c", "200m")), sure(Outcome::Done));
+    assert_eq!(of("300m", daemonset("c", "200m", none())), sure(Outcome::Done), "its old pod leaves first");
+}

@@ -159,17 +159,23 @@ fn stuck(out: &mut impl Write, stuck: &[StuckNode], all: bool) -> io::Result<()>
 
 /// Groups the names of stuck nodes by cause.
 pub(crate) fn by_cause(stuck: &[StuckNode]) -> IndexMap<String, Vec<String>> {
+    // Pods and numbers differ from node to node.
     let mut causes = IndexMap::<_, Vec<_>>::new();
     for node in stuck {
-        causes.entry(escape_control(&node.cause)).or_default().push(node);
+        let kind = match &node.cause {
+            StuckCause::PodStaysUnready { .. } => "pods have not been available for too long".to_owned(),
+            StuckCause::PodStaysInDeletion { .. } => "pods have been terminating for too long".to_owned(),
+            other => escape_control(other),
+        };
+        causes.entry(kind).or_default().push(node);
     }
-    let causes = causes.into_iter().map(|(cause, nodes)| {
-        // The numbers differ from node to node.
+    let causes = causes.into_iter().map(|(kind, nodes)| {
         let cause = match nodes.as_slice() {
             [StuckNode { cause: StuckCause::Unschedulable { explanation, .. }, .. }] => {
-                format!("{cause} ({})", escape_control(explanation))
+                format!("{kind} ({})", escape_control(explanation))
             }
-            _ => cause,
+            [only] => escape_control(&only.cause),
+            _ => kind,
         };
         (cause, nodes.iter().map(|node| escape_control(&node.node)).collect())
     });

@@ -420,9 +420,9 @@ impl Simulation<'_> {
     /// Lets pods start that nothing keeps from it any more: on a node, or where they only waited for room in a quota.
     fn end_waits(&mut self, node: &Text) {
         let is_refused = |pod: &SimulatedPod| matches!(pod.waits_for, Some(StuckCause::NotCreated { .. }));
-        let elsewhere = self.nodes.iter().filter(|(other, simulated)| {
-            *other != node && self.fits.has_room() && simulated.pods.iter().any(is_refused)
-        });
+        let all = self.fits.quota_has_room().then_some(&self.nodes);
+        let elsewhere = all.into_iter().flatten();
+        let elsewhere = elsewhere.filter(|(other, simulated)| *other != node && simulated.pods.iter().any(is_refused));
         let nodes: Vec<_> = elsewhere.map(|(other, _)| other.clone()).collect();
         for node in [node.clone()].into_iter().chain(nodes) {
             let pods = self.nodes.get(&node).into_iter().flat_map(|simulated| &simulated.pods);

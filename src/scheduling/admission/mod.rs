@@ -15,6 +15,8 @@ use super::{SchedulingObjects, UnknownFact};
 use crate::model::{Namespace, PodSpec, QuotaScope, ResourceRequirements};
 
 pub(crate) use ledger::QuotaLedger;
+#[cfg(feature = "forecast")]
+pub(crate) use ledger::QuotaUse;
 pub use quota::QuotaRoom;
 
 /// The admission plugins that a created pod passes, and what they look at.

@@ -93,7 +93,8 @@ pub(super) fn validate(admission: &PodAdmission<'_>, spec: &PodSpec) -> Checked 
 }
 
 pub(super) fn room(admission: &PodAdmission<'_>, spec: &PodSpec) -> Vec<QuotaRoom> {
-    let mut rooms = QuotaLedger::new(admission.clone()).room_by_resource(spec);
+    let ledger = QuotaLedger::new(admission.clone());
+    let mut rooms: Vec<_> = ledger.room_by_resource(&ledger.use_of(spec)).collect();
     rooms.sort_by(|a, b| (&a.quota, a.pods).cmp(&(&b.quota, b.pods)));
     rooms.dedup_by(|other, least| other.quota == least.quota);
     rooms
