@@ -47,6 +47,29 @@ fn stuck_nodes_are_listed() {
 }
 
 #[test]
+fn nodes_whose_pods_stay_unready_are_one_group() {
+    let of = |nodes: &[&str]| {
+        let nodes = nodes.iter().map(|node| {
+            format!(
+                "---\nkind: Node\nmetadata: {{name: {node}}}\n---\nkind: Pod\nmetadata: {{name: agent-{node}, namespace: prod, \
+                 labels: {{app: agent, pod-template-generation: '1'}}, creationTimestamp: 2026-01-01T00:00:00Z, \
+                 ownerReferences: [{{kind: DaemonSet, name: agent, uid: '7', controller: true}}]}}\n\
+                 spec: {{nodeName: {node}}}\nstatus: {{phase: Running}}\n"
+            )
+        });
+        let daemonset = "kind: DaemonSet\nmetadata: {name: agent, namespace: prod, uid: '7', generation: 1, annotations: \
+                         {deprecated.daemonset.template.generation: '1'}}\n\
+                         spec: {selector: {matchLabels: {app: agent}}, template: {metadata: {labels: {app: agent}}}}\n";
+        let (_directory, path) = super::file(&[daemonset.to_owned()].into_iter().chain(nodes).collect::<String>());
+        let flags = ["--now", "2026-01-02T00:00:00Z", "--complete"];
+        run(&mut super::daemonplan(&[&["forecast", "-f", &path], &flags[..]].concat())).0
+    };
+    let (one, two) = (of(&["a"]), of(&["a", "b"]));
+    assert!(one.contains("1 node: pod agent-a has not been available for too long\n    a"), "{one}");
+    assert!(two.contains("2 nodes: pods have not been available for too long\n    a, b"), "{two}");
+}
+
+#[test]
 fn json_output_is_complete() {
     let report = super::json(&[&["forecast"], QUIET, &["mesh-proxy", "--startup", "10s", "--runs", "2"]].concat());
     let forecast = &report["forecasts"][0];
