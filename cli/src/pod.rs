@@ -10,7 +10,7 @@ use daemonplan::{
     Key, Resource, Snapshot,
     explain::SchedulingExplanation,
     model::{ControllerRef, Node, Pod, PodNode, PodPhase, ReportedEvent, ResourceList, Text},
-    scheduling::{Agreement, ClusterState, Feasibility, SchedulingVerdict, UnknownFact},
+    scheduling::{Agreement, ClusterState, Feasibility, Plugin, SchedulingVerdict, UnknownFact},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -325,11 +325,10 @@ fn once(facts: &[(String, &UnknownFact)], of_many: impl FnOnce(&[String]) -> Str
 
 /// Says by names and numbers why a pod is not bound, and what would help.
 pub(super) fn scheduling_details(out: &mut impl Write, scheduling: &SchedulingExplanation) -> io::Result<()> {
-    let Feasibility { blockers, preemption, kept_free_for, .. } = &scheduling.feasibility;
-    for blocker in blockers {
-        for cause in &blocker.causes {
-            writeln!(out, "    {BAD}✗{BAD:#} {}: {}", blocker.plugin, escape_control(cause.explain()))?;
-        }
+    let Feasibility { preemption, kept_free_for, .. } = &scheduling.feasibility;
+    for (cause, plugins) in scheduling.causes() {
+        let plugins: Vec<_> = plugins.into_iter().map(Plugin::as_str).collect();
+        writeln!(out, "    {BAD}✗{BAD:#} {}: {}", plugins.join(", "), escape_control(cause))?;
     }
     for pod in kept_free_for {
         writeln!(out, "    {BAD}✗{BAD:#} the node is kept free for {}, which waits", escape_control(pod))?;
@@ -339,6 +338,9 @@ pub(super) fn scheduling_details(out: &mut impl Write, scheduling: &SchedulingEx
     }
     for remedy in &scheduling.remedies {
         writeln!(out, "    → {}", escape_control(&remedy.text))?;
+    }
+    for advice in scheduling.advice() {
+        writeln!(out, "    → {}", escape_control(advice))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use indexmap::{IndexMap, IndexSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -11,8 +12,8 @@ use crate::{
     plan::MissingFact,
     planner::Snapshot,
     scheduling::{
-        AdmissionChange, AdmissionRefusal, Admitted, Agreement, ClusterState, Feasibility, PodsAlike, QuotaRoom,
-        SchedulingRemedy, UnknownFact, as_texts,
+        AdmissionChange, AdmissionRefusal, Admitted, Agreement, Cause, ClusterState, Feasibility, Plugin, PodsAlike,
+        QuotaRoom, SchedulingBlocker, SchedulingRemedy, UnknownFact, as_texts,
     },
 };
 
@@ -127,9 +128,29 @@ impl SchedulingExplanation {
     /// Returns the scheduler's own reasons why the pod's node is refused, such as `Insufficient cpu`; or for whom it is kept free.
     pub fn reasons(&self) -> String {
         let Feasibility { blockers, kept_free_for, .. } = &self.feasibility;
-        let reasons = blockers.iter().map(ToString::to_string);
+        let reasons = blockers.iter().flat_map(SchedulingBlocker::reasons);
         let kept_free = kept_free_for.iter().map(|pod| format!("the node is kept free for {pod}"));
-        reasons.chain(kept_free).collect::<Vec<_>>().join(", ")
+        reasons.chain(kept_free).collect::<IndexSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns why the pod's node is refused by names and numbers, each with the plugins that say so.
+    pub fn causes(&self) -> IndexMap<String, Vec<Plugin>> {
+        let mut causes = IndexMap::<_, Vec<_>>::new();
+        for blocker in &self.feasibility.blockers {
+            for cause in &blocker.causes {
+                let plugins = causes.entry(cause.explain()).or_default();
+                if !plugins.contains(&blocker.plugin) {
+                    plugins.push(blocker.plugin);
+                }
+            }
+        }
+        causes
+    }
+
+    /// Returns what to do about causes that no remedy changes.
+    pub fn advice(&self) -> IndexSet<String> {
+        let causes = self.feasibility.blockers.iter().flat_map(|blocker| &blocker.causes);
+        causes.filter_map(Cause::advice).collect()
     }
 
     /// Whether it is sure that the pod is not bound: nothing that is not known could change that, nor would it take the place

@@ -392,6 +392,8 @@ impl Serialize for SchedulingBlocker {
             #[serde(flatten)]
             cause: &'c Cause,
             explanation: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            advice: Option<String>,
         }
         #[derive(Serialize)]
         struct BlockerFields<'b> {
@@ -402,7 +404,8 @@ impl Serialize for SchedulingBlocker {
             causes: Vec<Explained<'b>>,
         }
         let Self { plugin, stage, code, ref causes } = *self;
-        let causes = causes.iter().map(|cause| Explained { cause, explanation: cause.explain() }).collect();
+        let explained = |cause| Explained { cause, explanation: Cause::explain(cause), advice: Cause::advice(cause) };
+        let causes = causes.iter().map(explained).collect();
         BlockerFields { plugin, stage, code, reasons: self.reasons(), causes }.serialize(serializer)
     }
 }

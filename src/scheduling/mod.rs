@@ -8,6 +8,7 @@
 //! allocation, the scores by which the scheduler picks one of several nodes, and extenders.
 
 mod admission;
+mod advice;
 mod alike;
 mod amounts;
 mod blocker;

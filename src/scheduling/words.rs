@@ -120,8 +120,9 @@ impl Cause {
                 let volumes = if *requested == 1 { "volume" } else { "volumes" };
                 format!("needs {requested} more {volumes} of {driver}, which has attached {used} of at most {limit}")
             }
-            Self::ClaimLookup { claim } => format!("the claim {claim} does not exist"),
-            Self::ClaimNotFound { claim } => format!("the claim {claim} does not exist"),
+            Self::ClaimLookup { claim: Key { name: claim, .. } } | Self::ClaimNotFound { claim } => {
+                format!("the claim {claim} does not exist")
+            }
             Self::EphemeralClaimNotFound { claim } => {
                 format!("the claim {claim} of the ephemeral volume is not created yet")
             }

@@ -1,6 +1,10 @@
 //! Whether the claims of pods can be served.
 
-use daemonplan::{model::Pod, scheduling::UnknownFact};
+use daemonplan::{
+    explain::SchedulingExplanation,
+    model::Pod,
+    scheduling::{Plugin, UnknownFact},
+};
 use serde_json::{Value, json};
 
 use super::{node, objects, on, pod, read, state};
@@ -122,4 +126,19 @@ fn the_claim_of_an_ephemeral_volume_belongs_to_its_pod() {
     };
     assert!(fits(Some("uid-1"), "uid-1"));
     assert!(!fits(Some("uid-2"), "uid-1") && !fits(None, "uid-1") && !fits(None, ""));
+}
+
+#[test]
+fn what_several_plugins_say_of_a_missing_claim_is_told_once_with_what_to_do() {
+    let (objects, nodes) = (objects([local()]), [node("a", "1")]);
+    let waiting = using(&["data"], on("a"));
+    let explanation = SchedulingExplanation::new(&state(&nodes, [], &objects), &waiting);
+    let causes = explanation.causes();
+    let plugins = [Plugin::VolumeRestrictions, Plugin::NodeVolumeLimits, Plugin::VolumeBinding, Plugin::VolumeZone];
+    assert_eq!(causes.keys().collect::<Vec<_>>(), ["the claim data does not exist"]);
+    assert_eq!(causes[0], plugins);
+    let advice: Vec<_> = explanation.advice().into_iter().collect();
+    assert_eq!(advice, ["create the claim data, or name another one in the pod's volumes"]);
+    let missing = "persistentvolumeclaim \"data\" not found";
+    assert_eq!(explanation.reasons(), format!("{missing}, looking up PVC shop/data: {missing}"));
 }
