@@ -224,7 +224,7 @@ fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
         writeln!(out, "  {WARN}! node {} does not exist{WARN:#}", escape_control(node))?;
     }
     if *is_on_virtual_node {
-        writeln!(out, "  {WARN}! the node is virtual: daemon pods do not run there{WARN:#}")?;
+        writeln!(out, "  {WARN}! the node is virtual: as a rule daemon pods do not run there{WARN:#}")?;
     }
     if let Some(reason) = deletion {
         writeln!(out, "  deleted next: {}", escape_control(reason))?;

@@ -75,7 +75,9 @@ impl<'e> Explainer<'e> {
     /// Whether the plan has a step of an update that can come about: not on a node where pods neither start nor stop.
     pub(super) fn moves(&self, plan: &Plan) -> bool {
         let can = |node: Option<&Text>| node.is_none_or(|node| !self.stopped.contains(node));
-        plan.actions.iter().any(|action| match action {
+        // What rests on a fact that is not known is not what the update waits for.
+        let unsupported = plan.unsupported.iter().map(|unsupported| &unsupported.action);
+        plan.actions.iter().chain(unsupported).any(|action| match action {
             Action::CreatePod { node, reason, .. } => reason.is_update() && can(Some(node)),
             Action::DeletePod { node, reason, .. } => reason.is_update() && can(node.as_ref()),
             _ => false,

@@ -13,7 +13,7 @@ use crate::{
     planner::Snapshot,
     scheduling::{
         AdmissionChange, AdmissionRefusal, Admitted, Agreement, Cause, ClusterState, Feasibility, Plugin, PodsAlike,
-        QuotaRoom, SchedulingBlocker, SchedulingRemedy, UnknownFact, as_texts,
+        QuotaRoom, RemedyChange, SchedulingBlocker, SchedulingRemedy, SchedulingVerdict, UnknownFact, as_texts,
     },
 };
 
@@ -227,8 +227,18 @@ impl Snapshot<'_> {
         let waiting = |pod: &PodExplanation| pods.get(&pod.pod).copied().filter(|pod| is_waiting(pod));
         let mut alike = state.pods_like(&new);
         for node in explanation.nodes.iter_mut().filter(|node| node.exists) {
-            for pod in &mut node.pods {
-                pod.scheduling = waiting(pod).map(|pod| SchedulingExplanation::of_own(state, pod, &new));
+            for explained in &mut node.pods {
+                let Some(pod) = waiting(explained) else { continue };
+                let mut scheduling = SchedulingExplanation::of_own(state, pod, &new);
+                let is_other = pod.spec.is_some() && pod.spec != new.spec;
+                let mut fits_anew = || is_admitted && alike.on_without(node.node.clone(), &[pod]).would_fit;
+                let waits = scheduling.feasibility.verdict != SchedulingVerdict::Fits
+                    && scheduling.feasibility.preempts().is_empty();
+                if explained.deletion.is_none() && is_other && waits && fits_anew() {
+                    let remedy = SchedulingRemedy { changes: vec![RemedyChange::Recreated] };
+                    scheduling.remedies.insert(0, ExplainedRemedy { text: remedy.to_string(), remedy });
+                }
+                explained.scheduling = Some(scheduling);
             }
             // A pod that admission refuses never comes to the scheduler.
             if node.creation.is_some() && is_admitted {

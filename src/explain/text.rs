@@ -69,7 +69,7 @@ impl fmt::Display for NodeExplanation {
             },
         }
         if self.is_virtual {
-            f.write_str("; the node is virtual: daemon pods do not run there")?;
+            f.write_str("; the node is virtual: as a rule daemon pods do not run there")?;
         }
         for pod in &self.ended_pods {
             write!(f, "; pod {pod} has ended and does not count, though its deletion is not over: see its finalizers")?;

@@ -17,7 +17,7 @@ use crate::{
     },
     model::{Key, Node, Pod, PodPhase, Resource, Taint, Text},
     planner::Snapshot,
-    scheduling::{AdmissionRefusal, ClusterState, ComingPods, QuotaLedger, QuotaUse, UnknownFact, is_unbound},
+    scheduling::{AdmissionRefusal, ClusterState, ComingPods, PodsAlike, QuotaLedger, QuotaUse, UnknownFact, is_unbound},
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
@@ -81,7 +81,7 @@ impl<'a> Fits<'a> {
         let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
         Self {
             nodes: node_fits(snapshot, state, &new_pod).into(),
-            waiting: waiting(snapshot, state).into(),
+            waiting: waiting(snapshot, state, &new_pod).into(),
             refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
             quotas: Some(quotas),
             others: others.filter(|coming| coming.daemonset().namespace == snapshot.namespace.name).collect(),
@@ -168,6 +168,9 @@ impl<'a> Fits<'a> {
 
     /// Takes the room for a new pod in the quotas; returns why there is none.
     pub(super) fn take_room(&mut self) -> Option<StuckCause> {
+        if self.refusal.is_some() {
+            return self.refusal.clone();
+        }
         let Quotas { ledger, new, leaving, awaits_others, .. } = self.quotas.as_mut()?;
         let mut lacking = ledger.lacking(new);
         if lacking.is_some() {
@@ -197,9 +200,9 @@ impl<'a> Fits<'a> {
     }
 }
 
-/// Asks the scheduler about the pods of the DaemonSet that wait, and that are of an older template, or for nodes to which none would
-/// come.
-fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>) -> HashMap<&'a Text, NodeFit> {
+/// Asks the scheduler about the pods of the DaemonSet that wait and are not as new ones would be, or are for nodes to which none
+/// would come.
+fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>, new: &Pod) -> HashMap<&'a Text, NodeFit> {
     let own = snapshot.pods.iter().filter(|pod| is_unbound(pod) && claim_pod(snapshot.daemonset, pod).is_claimed());
     let mut own = own.peekable();
     if own.peek().is_none() {
@@ -209,10 +212,16 @@ fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>) -> HashMap<&'a
     let (labels, hash) = (RevisionLabels::new(snapshot.daemonset, true), snapshot.history().hash);
     let wanted: HashSet<&Text> =
         snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run()).map(|node| &node.name).collect();
+    // Pods of one spec are one as the other.
+    let mut by_spec = HashMap::<_, PodsAlike<'_>>::new();
     let answers = own.filter_map(|pod| {
-        let node = pod.node.name().filter(|_| pod.spec.is_some())?;
-        let is_outdated = labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
-        (is_outdated || !wanted.contains(node)).then(|| (&pod.name, waiting_fit(state, pod, node)))
+        let (node, spec) = pod.node.name().zip(pod.spec.as_ref())?;
+        let is_outdated = || labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
+        let is_other = !wanted.contains(node) || is_outdated() || new.spec.as_ref() != Some(spec);
+        is_other.then(|| {
+            let alike = by_spec.entry((Arc::as_ptr(spec), &pod.labels)).or_insert_with(|| state.pods_like(pod));
+            (&pod.name, waiting_fit(alike, pod, node))
+        })
     });
     answers.collect()
 }

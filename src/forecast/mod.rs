@@ -218,7 +218,7 @@ pub struct StuckNode {
 /// ```
 /// use daemonplan::forecast::StuckCause;
 /// let cause = StuckCause::PodStaysUnready { pod: "agent-x2k".into() };
-/// assert_eq!(cause.to_string(), "pod agent-x2k has not been available for too long");
+/// assert_eq!(cause.to_string(), "pod agent-x2k has been unavailable for too long");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(tag = "cause", rename_all_fields = "camelCase")]
@@ -329,9 +329,11 @@ impl Snapshot<'_> {
         let desired = timeline.first().map_or(0, |first| first.old + first.new + first.unavailable);
         let on_delete = self.daemonset.update_strategy == UpdateStrategy::OnDelete;
         let is_held = simulation.rollout.as_ref().is_some_and(|rollout| rollout.phase.holds());
+        let is_stuck = simulation.nodes.values().any(|simulated| !simulated.is_settled(!is_held));
         let nodes = simulation.nodes.iter();
+        // Others may wait for a pod that stays on a lost node.
         let stuck: Vec<_> = nodes
-            .filter(|(_, simulated)| !simulated.is_settled(!is_held))
+            .filter(|(_, simulated)| !simulated.is_settled(!is_held) || is_stuck && simulated.is_lost())
             .map(|(node, simulated)| StuckNode { node: node.clone(), cause: StuckCause::of(simulated, on_delete) })
             .collect();
         let known_later = simulation.doubts().chain(simulation.awaited_victims());

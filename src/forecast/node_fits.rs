@@ -5,6 +5,8 @@ use std::{
     mem,
 };
 
+use indexmap::IndexSet;
+
 use crate::{
     adoption::claim::claim_pod,
     forecast::StuckCause,
@@ -64,12 +66,13 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
 }
 
 /// Asks about a pod that waits, as it is.
-pub(super) fn waiting_fit<'s>(state: &'s ClusterState<'_>, pod: &'s Pod, node: &Text) -> NodeFit {
-    let mut alike = state.pods_like(pod);
-    let (refusal, victims) = refusal(&mut alike, node, &[]);
-    let (unknown, beside) = (alike.unknown_on(node), refusal.clone());
-    let mut fit = NodeFit { alone: refusal, beside, victims, unknown, ..NodeFit::default() };
-    fit.consider_others(&mut alike, node, &[]);
+pub(super) fn waiting_fit<'s>(alike: &mut PodsAlike<'s>, pod: &'s Pod, node: &Text) -> NodeFit {
+    let (refusal, victims) = refusal(alike, node, &[pod]);
+    let unknown = alike.unknown_on(node);
+    let mut fit = NodeFit { alone: refusal, victims, unknown, ..NodeFit::default() };
+    fit.consider_others(alike, node, &[pod]);
+    // It is asked about beside those that are there.
+    fit.beside = fit.alone.clone();
     fit
 }
 
@@ -154,7 +157,7 @@ fn let_follow<'a>(
                 fit.unknown.push(fact);
                 continue;
             }
-            fit.alone = fit.alone.take().or_else(|| Some(StuckCause::unschedulable(&blocker)));
+            fit.alone = fit.alone.take().or_else(|| Some(StuckCause::unschedulable(&[blocker])));
             fit.beside = fit.beside.take().or_else(|| fit.alone.clone());
         }
     }
@@ -165,18 +168,22 @@ fn refusal<'s>(alike: &mut PodsAlike<'s>, node: &Text, left: &[&'s Pod]) -> (Opt
     // What another scheduler decides is not known.
     let blocker = if alike.are_of_other_scheduler() { None } else { alike.refusal_after(node.clone(), left) };
     let Some(blocker) = blocker else { return (None, Vec::new()) };
-    let victims = if blocker.plugin == Plugin::SchedulingGates {
-        Vec::new()
-    } else {
-        alike.on_without(node.clone(), left).preempts().to_vec()
-    };
-    let cause = victims.is_empty().then(|| StuckCause::unschedulable(&blocker));
-    (cause, victims)
+    if blocker.plugin == Plugin::SchedulingGates {
+        return (Some(StuckCause::unschedulable(&[blocker])), Vec::new());
+    }
+    let answer = alike.on_without(node.clone(), left);
+    let victims = answer.preempts().to_vec();
+    // Where the node is kept free for others, no plugin refuses it on its own.
+    let all = if answer.blockers.is_empty() { vec![blocker] } else { answer.blockers };
+    (victims.is_empty().then(|| StuckCause::unschedulable(&all)), victims)
 }
 
 impl StuckCause {
-    fn unschedulable(blocker: &SchedulingBlocker) -> Self {
-        let explanation: Vec<_> = blocker.causes.iter().map(Cause::explain).collect();
-        Self::Unschedulable { reasons: blocker.reasons(), explanation: explanation.join("; ") }
+    fn unschedulable(blockers: &[SchedulingBlocker]) -> Self {
+        let reasons: IndexSet<_> = blockers.iter().flat_map(SchedulingBlocker::reasons).collect();
+        let explanations: IndexSet<_> =
+            blockers.iter().flat_map(|blocker| &blocker.causes).map(Cause::explain).collect();
+        let explanation = explanations.into_iter().collect::<Vec<_>>().join("; ");
+        Self::Unschedulable { reasons: reasons.into_iter().collect(), explanation }
     }
 }

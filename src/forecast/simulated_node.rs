@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct SimulatedNode {
     pub(crate) verdict: Verdict,
+    /// Whether the DaemonSet is being deleted, which ends when no pod is left.
+    pub(crate) is_given_up: bool,
     pub(crate) exists: bool,
     /// A taint that keeps pods from starting and stopping on the node.
     pub(crate) taint: Option<Taint>,
@@ -84,6 +86,7 @@ impl SimulatedNode {
     /// that is not ready, if none comes there.
     pub(crate) fn is_settled(&self, must_be_new: bool) -> bool {
         match (&*self.pods, self.verdict) {
+            (pods, _) if self.is_given_up => pods.is_empty(),
             (_, Verdict::Keep) if self.taint.is_some() => true,
             (pods, Verdict::Refuse) if self.taint.is_some() => pods.iter().all(|pod| pod.is_being_deleted),
             ([only], Verdict::Run) => only.is_available && !only.is_being_deleted && (only.is_new || !must_be_new),
@@ -91,6 +94,11 @@ impl SimulatedNode {
             (pods, Verdict::Refuse) => pods.is_empty(),
             (_, Verdict::Run) => false,
         }
+    }
+
+    /// Whether pods stay in deletion for good.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.taint.is_some() && self.pods.iter().any(|pod| pod.is_being_deleted)
     }
 
     pub(super) fn begin_deletion(&mut self, name: &Text) {

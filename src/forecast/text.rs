@@ -75,7 +75,7 @@ impl fmt::Display for StuckCause {
                 f.write_str("an outdated pod, which OnDelete replaces only once kubectl delete pod removed it")
             }
             Self::PodNeverStarts => f.write_str("the new pod is assumed never to start"),
-            Self::PodStaysUnready { pod } => write!(f, "pod {pod} has not been available for too long"),
+            Self::PodStaysUnready { pod } => write!(f, "pod {pod} has been unavailable for too long"),
             Self::PodStaysInDeletion { pod } => write!(f, "pod {pod} has been terminating for too long"),
             Self::NoPod => f.write_str("no pod is created"),
             Self::WaitsForOthers => f.write_str("an outdated pod that the update does not reach"),

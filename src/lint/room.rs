@@ -36,7 +36,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
             _ if says("Overhead") => "remove spec.template.spec.overhead: it comes from the RuntimeClass",
             _ if says("conflict: ") => "make the node selectors of the template and of the RuntimeClass agree",
             "validation" if has_defaults(&changes) => {
-                "set requests and limits in the template: a LimitRange fills in the missing ones"
+                "set requests and limits in the template, as the LimitRange allows: it fills in the missing ones"
             }
             "Priority" => "create the PriorityClass, or name one that exists in spec.template.spec.priorityClassName",
             "RuntimeClass" => "create the RuntimeClass, or name one that exists in spec.template.spec.runtimeClassName",

@@ -26,7 +26,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
     let first = causes.first()?;
     // An update surges, or takes pods away: the API server refuses both limits at once.
     let limit = if snapshot.daemonset.update_strategy.surges() { "maxSurge" } else { "maxUnavailable" };
-    let mut fixes = fixes(snapshot, first);
+    let mut fixes = fixes(snapshot, first, &causes);
     if lint == Lint::UpdateWaits && !matches!(first.cause, BlockerCause::PortTaken { .. }) {
         fixes.push(format!("raise {limit} to {} or more", blocked_by.len() + 1));
         if first.node_taint.is_some() {
@@ -65,10 +65,10 @@ fn is_cause(snapshot: &Snapshot<'_>, blocker: &Blocker) -> bool {
     problem.is_some() || has_blocked_for_long || blocker.node_taint.is_some()
 }
 
-/// What can free the first node that blocks.
-fn fixes(snapshot: &Snapshot<'_>, Blocker { node, cause, node_taint, .. }: &Blocker) -> Vec<String> {
-    let namespace = &snapshot.daemonset.namespace;
-    let stopped = node_taint.as_ref().is_some_and(Taint::stops_pods);
+/// What can free the first node that blocks, and others that are lost as it is.
+fn fixes(snapshot: &Snapshot<'_>, first: &Blocker, all: &[&Blocker]) -> Vec<String> {
+    let (namespace, node, cause) = (&snapshot.daemonset.namespace, &first.node, &first.cause);
+    let is_stopped = |blocker: &Blocker| blocker.node_taint.as_ref().is_some_and(Taint::stops_pods);
     let force = |name: &str| {
         let problem = pod(snapshot, name).and_then(|pod| pod.problem.as_ref());
         match problem.filter(|problem| !problem.finalizers.is_empty()) {
@@ -81,11 +81,21 @@ fn fixes(snapshot: &Snapshot<'_>, Blocker { node, cause, node_taint, .. }: &Bloc
     };
     match cause {
         BlockerCause::PortTaken { .. } => vec!["set maxSurge to 0 and maxUnavailable to 1 or more".to_owned()],
-        _ if stopped => {
-            let mut fixes =
-                vec![format!("bring node {node} back"), format!("if it is gone for good: kubectl delete node {node}")];
-            if let BlockerCause::Pod { pod, state: PodState::Deleting, .. } = cause {
-                fixes.push(force(pod));
+        _ if is_stopped(first) => {
+            let lost = || all.iter().filter(|blocker| is_stopped(blocker));
+            let nodes: Vec<_> = lost().map(|blocker| blocker.node.as_str()).collect();
+            let gone = if let [_] = nodes.as_slice() { "it is" } else { "they are" };
+            let mut fixes = vec![
+                format!("bring {} {} back", if nodes.len() == 1 { "node" } else { "nodes" }, nodes.join(", ")),
+                format!("if {gone} gone for good: kubectl delete node {}", nodes.join(" ")),
+            ];
+            let going = lost().filter_map(|blocker| match &blocker.cause {
+                BlockerCause::Pod { pod, state: PodState::Deleting, .. } => Some(pod.as_str()),
+                _ => None,
+            });
+            let going: Vec<_> = going.collect();
+            if !going.is_empty() {
+                fixes.push(force(&going.join(" ")));
             }
             fixes
         }

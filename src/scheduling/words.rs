@@ -100,13 +100,10 @@ impl Cause {
                     let left = if free < 0 {
                         format!("the pods there request {} of {all} already", amount(*used))
                     } else {
-                        format!("{} of {all} are free", amount(free))
+                        format!("{} of {all} {} free", amount(free), are(amount(free)))
                     };
-                    format!(
-                        "requests {resource} {}, but {left}: {} more are needed",
-                        amount(*requested),
-                        amount(missing)
-                    )
+                    let (requested, missing) = (amount(*requested), amount(missing));
+                    format!("requests {resource} {requested}, but {left}: {missing} more {} needed", are(missing))
                 }
             }
             Self::DiskInUse { pod } => format!("{pod} uses the same disk, which pods cannot share"),
@@ -153,8 +150,8 @@ impl Cause {
             }
             Self::SpreadWithoutLabel { key } => format!("pods spread over the label {key}, which the node lacks"),
             Self::Spread { key, value, pods, smallest, max_skew } => format!(
-                "with this pod {pods} matching pods would have {key}={value}, where the least is {smallest}: a difference of \
-                 at most {max_skew} is allowed"
+                "nodes with {key}={value} would have {pods} matching pods, where the fewest are {smallest}: maxSkew allows \
+                 {max_skew} more"
             ),
             Self::PodAffinity { key, has_label: true } => {
                 format!("no pod that the pod affinity requires is on a node with the same {key}")
@@ -183,6 +180,10 @@ impl Cause {
             _ => None,
         }
     }
+}
+
+fn are(amount: Quantity) -> &'static str {
+    if amount == Quantity::from(1_i64) { "is" } else { "are" }
 }
 
 /// Names a pod, or says that it has yet to be created.

@@ -117,7 +117,11 @@ fn an_update_does_not_wait_for_a_pod_that_leaves_a_lost_node_for_which_none_come
     assert_eq!((done.outcome, done.stuck.len(), done.desired), (Outcome::Done, 0, 3));
     // It takes the place of another one that could be replaced.
     let stuck = lost(1);
-    assert!(stuck.outcome == Outcome::Stuck && stuck.stuck.iter().all(|stuck| stuck.node != "n2"), "{stuck:?}");
+    let waits = "an outdated pod that the update does not reach";
+    let lost = "n2: the node is not ready (node.kubernetes.io/unreachable:NoSchedule): no pod starts or stops there";
+    let waiting = ["n1", "n3", "n4"].map(|node| format!("{node}: {waits}"));
+    let [n1, n3, n4] = waiting;
+    assert_eq!((stuck.outcome, self::stuck(&stuck)), (Outcome::Stuck, vec![n1, lost.to_owned(), n3, n4]));
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn pods_not_ready_for_long_stay_so() {
     let forecast_ = forecast(&cluster);
     assert_eq!(
         stuck(&forecast_),
-        ["n1: pod unready has not been available for too long", "n2: pod going has been terminating for too long"]
+        ["n1: pod unready has been unavailable for too long", "n2: pod going has been terminating for too long"]
     );
     let patient = cluster.snapshot().forecast(&steady().patience(Duration::from_hours(1_000)));
     assert_eq!(patient.outcome, Outcome::Done);
@@ -317,4 +321,20 @@ fn a_forecast_of_a_failing_template_shows_the_rollback() {
     let cluster = update(zoned(), &annotations).with_pods([old("a"), old("b"), old("c"), old("d")]);
     let forecast = cluster.snapshot().forecast(&Assumptions::default().failure_rate(1.0));
     assert_eq!((forecast.outcome, forecast.lowest_available), (Outcome::RolledBack, 3));
+}
+
+#[test]
+fn the_deletion_of_a_daemonset_is_stuck_on_a_lost_node() {
+    let mut cluster = outdated();
+    cluster.nodes[1] = tainted("n2", &["node.kubernetes.io/unreachable:NoSchedule"]);
+    cluster.daemonset.deleted = Some(cluster.now);
+    cluster.daemonset.finalizers = vec!["foregroundDeletion".into()];
+    for pod in &mut cluster.pods {
+        pod.deleted = Some(cluster.now);
+    }
+    let found = forecast(&cluster);
+    let lost = "n2: the node is not ready (node.kubernetes.io/unreachable:NoSchedule): no pod starts or stops there";
+    assert_eq!((found.outcome, stuck(&found)), (Outcome::Stuck, vec![lost.to_owned()]));
+    cluster.nodes[1] = node("n2");
+    assert_eq!(forecast(&cluster).outcome, Outcome::Done);
 }

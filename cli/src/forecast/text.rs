@@ -163,7 +163,7 @@ pub(crate) fn by_cause(stuck: &[StuckNode]) -> IndexMap<String, Vec<String>> {
     let mut causes = IndexMap::<_, Vec<_>>::new();
     for node in stuck {
         let kind = match &node.cause {
-            StuckCause::PodStaysUnready { .. } => "pods have not been available for too long".to_owned(),
+            StuckCause::PodStaysUnready { .. } => "pods have been unavailable for too long".to_owned(),
             StuckCause::PodStaysInDeletion { .. } => "pods have been terminating for too long".to_owned(),
             other => escape_control(other),
         };

@@ -65,8 +65,8 @@ fn nodes_whose_pods_stay_unready_are_one_group() {
         run(&mut super::daemonplan(&[&["forecast", "-f", &path], &flags[..]].concat())).0
     };
     let (one, two) = (of(&["a"]), of(&["a", "b"]));
-    assert!(one.contains("1 node: pod agent-a has not been available for too long\n    a"), "{one}");
-    assert!(two.contains("2 nodes: pods have not been available for too long\n    a, b"), "{two}");
+    assert!(one.contains("1 node: pod agent-a has been unavailable for too long\n    a"), "{one}");
+    assert!(two.contains("2 nodes: pods have been unavailable for too long\n    a, b"), "{two}");
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl<'a> Simulation<'a> {
             let verdict = if mode == SyncMode::Reconcile { explained.verdict } else { Verdict::Keep };
             let simulated = SimulatedNode {
                 verdict,
+                is_given_up: mode == SyncMode::CollectDependents,
                 exists: explained.exists,
                 taint: taints.remove(&explained.node).cloned(),
                 before: Vec::new(),
@@ -145,6 +146,9 @@ impl<'a> Simulation<'a> {
     /// Returns what the scheduler said of a pod that waits, if it is asked.
     fn said_otherwise(&self, name: &Text) -> Option<UnknownFact> {
         let pod = self.cluster.pod(&self.key_of(name)).filter(|_| self.fits.asks_scheduler())?;
+        // Elsewhere it is deleted, and does not come back.
+        let node = pod.node.name().and_then(|node| self.nodes.get(node));
+        node.filter(|simulated| simulated.verdict == Verdict::Run)?;
         let message = pod.problem.as_ref().map(|problem| &problem.unschedulable).filter(|said| !said.is_empty())?;
         Some(UnknownFact::SaidOtherwise { pod: pod.key(), message: message.clone() })
     }

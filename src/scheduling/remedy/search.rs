@@ -224,8 +224,8 @@ fn successor<'p>(incoming: &Incoming<'_>, pod: &'p Pod) -> Option<&'p Text> {
 /// The highest priority that a PriorityClass of users can have.
 const HIGHEST_OF_USERS: i32 = 1_000_000_000;
 
-/// Finds the lowest priority with which the pod would take the place of others, or that of pods the node is kept free for. Pods of DaemonSets that would be created again
-/// are no remedy.
+/// Finds the lowest priority with which the pod would take the place of others, or that of pods the node is kept free for. Pods of
+/// DaemonSets that would be created again are no remedy, nor those that leave anyway.
 fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>, expected: &[&Pod]) -> Option<SchedulingRemedy> {
     if incoming.info.spec.never_preempts() || !incoming.info.spec.is_of_default_scheduler() {
         return None;
@@ -248,7 +248,9 @@ fn higher_priority(incoming: &Incoming<'_>, info: NodeInfo<'_>, expected: &[&Pod
         (answer.would_fit || !preempted.is_empty()).then_some((above, preempted))
     })?;
     let is_of_daemonset = |key: &Key| others.iter().any(|pod| pod.key() == *key && daemonset_of(pod).is_some());
-    (!preempted.iter().any(is_of_daemonset))
+    let is_going = |key: &Key| others.iter().any(|pod| pod.key() == *key && pod.is_being_deleted());
+    let frees_nothing = !preempted.is_empty() && preempted.iter().all(is_going);
+    (!frees_nothing && !preempted.iter().any(is_of_daemonset))
         .then(|| SchedulingRemedy { changes: vec![RemedyChange::HigherPriority { above, preempted }] })
 }
 
@@ -290,6 +292,7 @@ fn with_changes<T>(
                 }
             }
             RemedyChange::PodLeaves { .. }
+            | RemedyChange::Recreated
             | RemedyChange::HigherPriority { .. }
             | RemedyChange::DeletionEnds { .. }
             | RemedyChange::KeptFreeForEnds { .. } => {}

@@ -1,6 +1,7 @@
 //! The state of an update, and what blocks it.
 
 use daemonplan::{
+    MissingFact,
     explain::{BlockerCause, PodState, UpdateState},
     lint::{Lint, lint},
     model::{LabelSelector, Pod, PodNode, PodPhase, Readiness},
@@ -249,4 +250,44 @@ fn an_update_is_not_done_while_its_last_outdated_pod_is_being_deleted() {
         .rolling(json!(1), json!(0))
         .with_pods([pod("new", "a").of("two"), pod("old", "a").being_deleted()]);
     assert_eq!(blocked_by(&beside), ["a: pod old has been terminating for 5s"]);
+}
+
+#[test]
+fn without_a_surge_a_node_without_a_pod_blocks_beside_one_whose_pod_is_not_ready() {
+    let cluster = cluster([node("a"), node("b"), node("c")]).with_new_template().rolling(json!(1), json!(0)).with_pods([
+        pod("old-a", "a"),
+        pod("new-b", "b").of("two").being_deleted(),
+        pod("new-c", "c").of("two").unready(),
+    ]);
+    assert_eq!(blocked_by(&cluster), ["b: pod new-b has been terminating for 5s", "c: pod new-c is not ready"]);
+}
+
+#[test]
+fn an_update_whose_next_steps_rest_on_a_missing_fact_does_not_wait_for_its_nodes() {
+    let cluster = cluster([node("a")]).with_new_template().with_pods([pod("old", "a").unready()]);
+    let known = cluster.snapshot().explain().update;
+    let unknown = cluster.snapshot().without(MissingFact::Namespace);
+    assert!(!unknown.plan().unsupported.is_empty());
+    assert_eq!((unknown.explain().update, known), (UpdateState::Moving { old: 1 }, UpdateState::Moving { old: 1 }));
+    assert!(!lint(&[unknown]).iter().any(|finding| finding.lint == Lint::UpdateWaits));
+}
+
+#[test]
+fn all_lost_nodes_are_named_that_keep_an_update_waiting() {
+    let lost = |name: &str| tainted(name, &["node.kubernetes.io/unreachable:NoExecute"]);
+    let cluster = cluster([lost("a"), lost("b"), node("c")]).with_new_template().rolling(json!(2), json!(0)).with_pods([
+        pod("old-a", "a").unready().being_deleted(),
+        pod("old-b", "b").unready().being_deleted(),
+        pod("old-c", "c"),
+    ]);
+    let found = lint(&[cluster.snapshot()]);
+    let waits = found.iter().find(|finding| finding.lint == Lint::UpdateWaits).unwrap();
+    assert!(
+        waits.fix.starts_with(
+            "bring nodes a, b back, or if they are gone for good: kubectl delete node a b, \
+             or kubectl delete pod -n prod old-a old-b --force"
+        ),
+        "{}",
+        waits.fix
+    );
 }

@@ -280,6 +280,20 @@ fn a_limit_range_that_fills_in_too_much_is_what_to_change() {
     let small = json!({"type": "Container", "default": {"cpu": "1"}});
     assert_eq!(
         fix(requesting("2"), small, Lint::AdmissionRefuses),
-        "set requests and limits in the template: a LimitRange fills in the missing ones"
+        "set requests and limits in the template, as the LimitRange allows: it fills in the missing ones"
     );
+}
+
+#[test]
+fn pods_that_admission_never_admits_take_no_room_in_a_quota() {
+    let mut full = Full::of(cluster([sized("a", "1"), sized("b", "1")]).with_spec(requesting("100m")), []);
+    let quota = json!({
+        "metadata": {"name": "few", "namespace": "prod"}, "spec": {"hard": {"pods": "1", "limits.cpu": "9"}},
+        "status": {"hard": {"pods": "1", "limits.cpu": "9"}, "used": {"pods": "0", "limits.cpu": "0"}},
+    });
+    full.objects.add(serde_json::from_value::<ResourceQuota>(quota).unwrap());
+    let (outcome, stuck) = full.forecast();
+    let cause = "admission refuses the new pod (ResourceQuota): failed quota: few: must specify limits.cpu for: agent";
+    assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 2));
+    assert!(stuck.iter().all(|stuck| stuck.to_string() == cause), "{stuck:?}");
 }

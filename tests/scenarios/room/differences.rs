@@ -4,8 +4,8 @@ use daemonplan::{Key, Snapshot, forecast::Diff, model::PriorityClass};
 use serde_json::{Value, json};
 
 use super::{
-    super::common::{Cluster, cluster},
-    Full, other, requesting, sized, updating,
+    super::common::{Cluster, PodExt, cluster, pod},
+    Full, other, requesting, sized, spec_of, updating,
 };
 
 /// Compares two clusters. The class `high` has the priority 9.
@@ -71,4 +71,29 @@ fn of_replaced_pods_all_counts() {
     after = after.with_spec(requesting("2"));
     let found = diff(Full::of(before, []), Full::of(after, []));
     assert_eq!(found.stuck.len(), 2);
+}
+
+#[test]
+fn a_surge_of_higher_priority_replaces_pods_even_if_both_need_one_port() {
+    let with_port = |spec: &mut Value| {
+        spec["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
+        spec.clone()
+    };
+    let cluster = |class: Option<&str>, revision: &str| {
+        let mut spec = with_port(&mut requesting("300m"));
+        spec["priorityClassName"] = json!(class);
+        let mut cluster = updating("300m", &[("a", "1"), ("b", "1")]).with_spec(spec).rolling(json!(0), json!(1));
+        for own in &mut cluster.pods {
+            *own = pod(&own.name, own.node.name().unwrap()).of(revision);
+            own.spec = Some(spec_of(&with_port(&mut requesting("300m"))));
+        }
+        Full::of(cluster, [])
+    };
+    let before = || cluster(None, "one");
+    let found = diff(before(), cluster(Some("high"), "zero"));
+    let replaced: Vec<_> = found.nodes.iter().map(ToString::to_string).collect();
+    assert_eq!(replaced, ["a: pod replaced: outdated", "b: pod replaced: outdated"]);
+    assert_eq!((found.stuck.len(), found.most_unavailable, found.deletions()), (0, 2, 2));
+    let without = diff(before(), cluster(None, "zero"));
+    assert_eq!(without.stuck.len(), 1, "the port is taken until the new pod is available");
 }

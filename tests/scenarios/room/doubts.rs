@@ -91,7 +91,7 @@ fn a_pod_that_is_refused_does_not_come_to_the_kubelet() {
         let explanation = snapshot.explain();
         let new = explanation.nodes[0].new_pod.as_ref().unwrap();
         assert!(new.feasibility.unknown.is_empty() && new.remedies.is_empty());
-        assert!(explanation.nodes[0].to_string().ends_with("; the node is virtual: daemon pods do not run there"));
+        assert!(explanation.nodes[0].to_string().ends_with("; the node is virtual: as a rule daemon pods do not run there"));
     });
 }
 
