@@ -101,9 +101,11 @@ struct Ends {
     /// Whether the change lets a blocked update go on.
     #[serde(skip)]
     is_freed: bool,
-    /// The number of nodes that the update does not reach.
+    /// The number of nodes that do not converge, and that of those that would not without the change.
     #[serde(skip)]
     stuck: usize,
+    #[serde(skip)]
+    stuck_anyway: usize,
 }
 
 impl Ends {
@@ -117,11 +119,12 @@ impl Ends {
         let (before, after) = (forecast(before), forecast(after));
         let is_freed = waits && (before.outcome != after.outcome || before.stuck.len() > after.stuck.len());
         // A port that an old pod keeps is told with its nodes.
-        let comes = |node: &NodeDiff| matches!(node.change, Change::Gained(_) | Change::Replaced(_));
+        let comes = |node: &NodeDiff| matches!(node.change, Change::Gained(_) | Change::Replaced(_) | Change::Outdated);
         let is_begun = diff.nodes.iter().any(comes);
         let is_blocked = after.outcome == Outcome::Stuck && diff.stuck.is_empty() && is_begun;
-        let (before, after, stuck) = (before.outcome, after.outcome, after.stuck.len());
-        (is_freed || is_blocked).then_some(Self { before, after, is_freed, stuck })
+        let (stuck, stuck_anyway) = (after.stuck.len(), before.stuck.len());
+        let (before, after) = (before.outcome, after.outcome);
+        (is_freed || is_blocked).then_some(Self { before, after, is_freed, stuck, stuck_anyway })
     }
 }
 
@@ -227,7 +230,7 @@ impl DiffArgs {
                 ));
             }
             // What gets stuck without the change, too, is not its fault.
-            let begins = |ends: &&Ends| !ends.is_freed && ends.before != Outcome::Stuck;
+            let begins = |ends: &&Ends| !ends.is_freed && ends.stuck > ends.stuck_anyway;
             if let Some(Ends { stuck, .. }) = rollout.as_ref().filter(begins).filter(|_| has_limit) {
                 deny(format!("{name}: the update gets stuck: {} not converged", plural(*stuck, "node")));
             }

@@ -17,7 +17,9 @@ use crate::{
     },
     model::{Key, Node, Pod, PodPhase, Resource, Taint, Text},
     planner::Snapshot,
-    scheduling::{AdmissionRefusal, ClusterState, ComingPods, PodsAlike, QuotaLedger, QuotaUse, UnknownFact, is_unbound},
+    scheduling::{
+        AdmissionRefusal, ClusterState, ComingPods, PodsAlike, QuotaLedger, QuotaUse, UnknownFact, is_unbound,
+    },
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
@@ -47,8 +49,10 @@ struct Quotas<'a> {
     new: Arc<QuotaUse>,
     /// What the pods use whose deletion has begun, but for the DaemonSet's.
     leaving: Arc<Vec<QuotaUse>>,
-    /// Whether there is room only once others have gone.
+    /// Whether there was room only once others had gone. They are gone then in the ledger.
     awaits_others: bool,
+    /// The room before any pod of the rollout comes or goes.
+    start: Arc<QuotaLedger<'a>>,
     /// What the pods of the start use, by name.
     known: Arc<HashMap<Text, QuotaUse>>,
 }
@@ -72,6 +76,7 @@ impl<'a> Fits<'a> {
             awaits_others: false,
             known: Arc::new(own.filter(|_| new.is_limited()).map(|pod| (pod.name.clone(), use_of(pod))).collect()),
             new,
+            start: Arc::new(ledger.clone()),
             ledger,
         };
         // A quota that is used up has room again once an old pod is gone.
@@ -156,12 +161,19 @@ impl<'a> Fits<'a> {
         self.nodes.values().filter_map(|fit| fit.threat.as_ref())
     }
 
-    /// Returns the other DaemonSets for whose new pods the quotas have no room any more: who is first decides.
+    /// Returns the other DaemonSets for whose new pods the quotas have no room any more, or none yet: who is first decides. One that
+    /// waits for room may take that of a pod which is being replaced.
     fn shared_quota(&self) -> Option<UnknownFact> {
-        let Quotas { ledger, leaving, .. } = self.quotas.as_ref().filter(|quotas| quotas.new.is_limited())?;
-        let mut ledger = ledger.clone();
-        leaving.iter().for_each(|pod| ledger.give(pod));
-        let without_room = self.others.iter().filter(|coming| !coming.take_room(&mut ledger));
+        let Quotas { ledger, start, awaits_others, .. } =
+            self.quotas.as_ref().filter(|quotas| quotas.new.is_limited())?;
+        let mut later = if *awaits_others { ledger.clone() } else { self.without_others(ledger) };
+        let mut lacks_room = |coming: &ComingPods<'_>| {
+            let mut first = QuotaLedger::clone(start);
+            coming.give_room(&mut first);
+            let has_room_first = coming.take_room(&mut first);
+            !coming.take_room(&mut later) || !has_room_first
+        };
+        let without_room = self.others.iter().filter(|coming| lacks_room(coming));
         let daemonsets: Vec<_> = without_room.map(|coming| coming.daemonset().clone()).collect();
         (!daemonsets.is_empty()).then_some(UnknownFact::SharedQuota { daemonsets })
     }
@@ -171,19 +183,27 @@ impl<'a> Fits<'a> {
         if self.refusal.is_some() {
             return self.refusal.clone();
         }
-        let Quotas { ledger, new, leaving, awaits_others, .. } = self.quotas.as_mut()?;
+        let Quotas { ledger, new, awaits_others, .. } = self.quotas.as_ref()?;
         let mut lacking = ledger.lacking(new);
-        if lacking.is_some() {
-            let mut later = ledger.clone();
-            self.others.iter().for_each(|coming| coming.give_room(&mut later));
-            leaving.iter().for_each(|pod| later.give(pod));
-            lacking = lacking.filter(|_| later.lacking(new).is_some());
-            *awaits_others |= lacking.is_none();
+        let later = lacking.as_ref().filter(|_| !awaits_others).map(|_| self.without_others(ledger));
+        let later = later.filter(|later| later.lacking(new).is_none());
+        let Quotas { ledger, new, awaits_others, .. } = self.quotas.as_mut()?;
+        if let Some(later) = later {
+            (*ledger, *awaits_others, lacking) = (later, true, None);
         }
         if lacking.is_none() {
             ledger.take(new);
         }
         lacking.map(|message| StuckCause::NotCreated { plugin: "ResourceQuota".into(), message })
+    }
+
+    /// Returns the room once the pods of others are gone that go.
+    fn without_others(&self, ledger: &QuotaLedger<'a>) -> QuotaLedger<'a> {
+        let mut later = ledger.clone();
+        self.others.iter().for_each(|coming| coming.give_room(&mut later));
+        let leaving = self.quotas.iter().flat_map(|quotas| quotas.leaving.iter());
+        leaving.for_each(|pod| later.give(pod));
+        later
     }
 
     /// Whether a quota counts new pods, and has room for one.

@@ -77,10 +77,9 @@ impl<'a> ComingPods<'a> {
         gone.for_each(|pod| ledger.give(&ledger.use_of(&pod.spec.clone().unwrap_or_default())));
     }
 
-    /// Takes the room for the pods in the quotas of their namespace, after others have left. Returns whether there is enough.
+    /// Takes the room for the pods in the quotas of their namespace. Returns whether there is enough.
     #[cfg(feature = "forecast")]
     pub(crate) fn take_room(&self, ledger: &mut QuotaLedger<'_>) -> bool {
-        self.give_room(ledger);
         let Some(spec) = &self.pod.spec else { return true };
         let new = ledger.use_of(spec);
         self.nodes.values().skip(self.waiting).all(|_| {

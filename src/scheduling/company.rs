@@ -1,6 +1,9 @@
 //! The pods that come and go while another one is tried on a node.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
 
@@ -74,6 +77,11 @@ impl<'s> Changes<'s> {
 
     pub(super) fn pods_leaving(&self, node: &Text) -> impl Iterator<Item = &'s Pod> + Clone {
         self.leaving(node).map(|mover| mover.pod)
+    }
+
+    /// Returns the nodes that pods come to or leave.
+    pub(super) fn nodes(&self) -> BTreeSet<&Text> {
+        self.come.keys().chain(self.leave.keys()).collect()
     }
 
     pub(super) fn comes_to(&self, node: &Text) -> bool {

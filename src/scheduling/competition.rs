@@ -31,6 +31,8 @@ pub enum Competitor {
     Waiting(#[serde(serialize_with = "as_text")] Key),
     /// A pod whose deletion has begun.
     Terminating(#[serde(serialize_with = "as_text")] Key),
+    /// A pod of a Job, which ends.
+    Ending(#[serde(serialize_with = "as_text")] Key),
 }
 
 impl fmt::Display for Competitor {
@@ -39,6 +41,7 @@ impl fmt::Display for Competitor {
             Self::DaemonSet(daemonset) => write!(f, "the pods of DaemonSet {daemonset}"),
             Self::Waiting(pod) => write!(f, "{pod}, which waits"),
             Self::Terminating(pod) => write!(f, "{pod}, whose deletion has begun"),
+            Self::Ending(pod) => write!(f, "{pod}, whose Job ends"),
         }
     }
 }
@@ -50,6 +53,10 @@ const MAX_NAMED: usize = 3;
 #[derive(Debug)]
 pub(super) struct Competition<'s> {
     rivals: Vec<Rival<'s>>,
+    /// The places of those that make a difference only on some nodes, by these.
+    near: HashMap<Text, Vec<usize>>,
+    /// The places of the others.
+    everywhere: Vec<usize>,
     /// The pods as if all had come and gone.
     all: Views<'s>,
 }
@@ -131,7 +138,7 @@ impl<'s> Rival<'s> {
     fn of_pod(base: &Incoming<'s>, pod: &'s Pod, movers: &mut Movers) -> Self {
         let (state, mut changes) = (base.info.state, Changes::default());
         match pod.node.name() {
-            Some(node) if pod.is_being_deleted() => changes.leave = movers.by_node([(node, [pod])]),
+            Some(node) if pod.is_being_deleted() || ends(pod) => changes.leave = movers.by_node([(node, [pod])]),
             Some(node) => changes.come = movers.by_node([(node, [pod])]),
             None if base.counts(pod) => {
                 let mut alike = state.pods_like(pod);
@@ -146,6 +153,8 @@ impl<'s> Rival<'s> {
         }
         let (name, alike) = if pod.is_being_deleted() {
             (Competitor::Terminating(pod.key()), None)
+        } else if ends(pod) {
+            (Competitor::Ending(pod.key()), None)
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
@@ -214,36 +223,55 @@ impl<'s> Competition<'s> {
         let waits = |pod: &&Pod| !pod.is_being_deleted() && pod.spec.as_deref().is_some_and(enters);
         let waiting = state.unbound.iter().copied().filter(waits);
         let on_nodes = state.nodes.iter().flat_map(|info| info.pods.iter());
-        let terminating = on_nodes.filter(|pod| pod.is_being_deleted());
-        let pods = waiting.chain(terminating).filter(|pod| !is_known(pod));
+        let leaving = on_nodes.filter(|pod| pod.is_being_deleted() || ends(pod));
+        let pods = waiting.chain(leaving).filter(|pod| !is_known(pod));
         let mut movers = Movers::default();
         let daemonsets = state.coming_beside(daemonset.as_ref());
         let mut rivals: Vec<_> = daemonsets.map(|coming| Rival::of_daemonset(base, coming, &mut movers)).collect();
         rivals.extend(pods.map(|pod| Rival::of_pod(base, pod, &mut movers)));
         let (mut all, mut kinds) = (Changes::default(), HashMap::new());
+        let (mut near, mut everywhere) = (HashMap::<_, Vec<_>>::new(), Vec::new());
         for (place, rival) in rivals.iter_mut().enumerate() {
             all.add(&rival.changes);
             rival.kind = rival.waits_anywhere().map(|kind| *kinds.entry(kind).or_insert(place));
+            if rival.counts || !rival.changes.anywhere.is_empty() {
+                everywhere.push(place);
+                continue;
+            }
+            for node in rival.changes.nodes() {
+                near.entry(node.clone()).or_default().push(place);
+            }
         }
-        Self { rivals, all: views(base, &all) }
+        Self { rivals, near, everywhere, all: views(base, &all) }
+    }
+
+    /// Returns the places of the rivals that can make a difference on a node.
+    fn near(&self, node: &Text) -> Vec<usize> {
+        let mut near: Vec<_> = self.near.get(node).into_iter().flatten().chain(&self.everywhere).copied().collect();
+        near.sort_unstable();
+        near
     }
 
     /// Returns the rivals by whom the answer about a node that some pods have left can become yes: each for itself, or else all
     /// together.
     fn decisive(&mut self, base: &Incoming<'s>, node: &Text, leave: &[&'s Pod], question: Question) -> Vec<Competitor> {
-        let is_concerned = self.rivals.iter().any(|rival| question.concerns(rival));
+        let places = self.near(node);
+        let is_concerned =
+            places.iter().filter_map(|place| self.rivals.get(*place)).any(|rival| question.concerns(rival));
         if !is_concerned || !question.is_yes(&mut self.all, node, leave) {
             return Vec::new();
         }
         let gone: Vec<_> = self.all[1].company.others.pods_leaving(node).chain(leave.iter().copied()).collect();
-        let mut may_come: Vec<bool> = Vec::new();
-        for (place, rival) in self.rivals.iter_mut().enumerate() {
-            let known = rival.kind.filter(|kind| *kind < place).and_then(|kind| may_come.get(kind)).copied();
-            may_come.push(known.unwrap_or_else(|| !rival.changes.comes_to(node) || rival.may_come(node, &gone)));
-        }
         let mut known = HashMap::<usize, bool>::new();
-        let concerned = self.rivals.iter_mut().zip(&may_come).filter(|(rival, _)| question.concerns(rival));
-        let alone = concerned.filter_map(|(rival, may_come)| {
+        let may_come = |place: &usize| {
+            let rival = self.rivals.get_mut(*place)?;
+            let known = known.entry(rival.kind.unwrap_or(*place));
+            Some((*place, *known.or_insert_with(|| !rival.changes.comes_to(node) || rival.may_come(node, &gone))))
+        };
+        let may_come: Vec<_> = places.iter().filter_map(may_come).collect();
+        let mut known = HashMap::<usize, bool>::new();
+        let alone = may_come.iter().filter_map(|(place, may_come)| {
+            let rival = self.rivals.get_mut(*place).filter(|rival| question.concerns(rival))?;
             if let Some(decides) = rival.kind.and_then(|kind| known.get(&kind)) {
                 return (*decides).then(|| rival.name.clone());
             }
@@ -261,7 +289,8 @@ impl<'s> Competition<'s> {
             return alone;
         }
         let mut together = Changes::default();
-        for (rival, may_come) in self.rivals.iter().zip(may_come) {
+        for (place, may_come) in may_come {
+            let Some(rival) = self.rivals.get(place) else { continue };
             let mut changes = rival.changes_for(node, may_come);
             if question == Question::Delayed && rival.surges {
                 changes.to_mut().leave.clear();
@@ -273,11 +302,14 @@ impl<'s> Competition<'s> {
         if !question.is_yes(&mut views(base, &together), node, leave) {
             return Vec::new();
         }
-        let matters = |rival: &&Rival<'_>| {
-            rival.counts || rival.changes.comes_to(node) || rival.changes.pods_leaving(node).next().is_some()
-        };
-        self.rivals.iter().filter(matters).map(|rival| rival.name.clone()).take(MAX_NAMED).collect()
+        let near = places.iter().filter_map(|place| self.rivals.get(*place));
+        near.map(|rival| rival.name.clone()).take(MAX_NAMED).collect()
     }
+}
+
+/// Whether a pod ends by itself.
+fn ends(pod: &Pod) -> bool {
+    pod.node.is_bound() && pod.controller.as_ref().is_some_and(|owner| owner.kind == "Job")
 }
 
 /// Asks the scheduler about a pod that waits, once.

@@ -153,9 +153,12 @@ impl SchedulingObjects {
         object.add_to(self)
     }
 
-    /// Adds the objects of others. They replace those of their names.
+    /// Adds the objects of others. They replace those of their names, but quotas without a status keep what is used of them.
     #[cfg(feature = "manifest")]
-    pub(crate) fn extend(&mut self, other: Self) {
+    pub(crate) fn extend(&mut self, mut other: Self) {
+        for (key, quota) in other.quotas.iter_mut().filter(|(_, quota)| quota.used.is_empty()) {
+            quota.used = self.quotas.get(key).map(|known| known.used.clone()).unwrap_or_default();
+        }
         other.add_all_to(self);
     }
 

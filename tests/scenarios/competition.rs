@@ -435,3 +435,38 @@ fn several_surges_take_longer_together_but_not_for_pods_that_leave_first() {
     assert_eq!(of("100m", surge("c", "200m")), sure(Outcome::Done));
     assert_eq!(of("300m", daemonset("c", "200m", none())), sure(Outcome::Done), "its old pod leaves first");
 }
+
+#[test]
+fn a_pod_of_a_job_that_is_in_the_way_ends() {
+    let of = |owner: &str| {
+        let mut batch = pod("batch", "900m", None, on("n"));
+        batch["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "x/v1", "kind": owner, "name": "batch", "uid": "b", "controller": true}]);
+        forecasts(&[daemonset("a", "500m", none()), node("n", "1"), batch])["a"].clone()
+    };
+    assert_eq!(of("Job"), waits("when its pod fits on node n, which depends on prod/batch, whose Job ends"));
+    assert_eq!(of("ReplicaSet").0, Outcome::Stuck);
+}
+
+#[test]
+fn a_surge_that_cannot_begin_frees_nothing() {
+    let old = pod("b-1", "800m", Some("b"), on("n"));
+    let of = |b: Value, old: Value| forecasts(&[daemonset("a", "500m", none()), b, node("n", "1"), old])["a"].clone();
+    let surge = |cpu: &str| {
+        let mut own = surging("b", none());
+        own["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(cpu);
+        own
+    };
+    let unknown = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/b");
+    assert_eq!(of(surge("300m"), old.clone()).0, Outcome::Stuck, "its new pod fits only once the old one is gone");
+    assert_eq!(
+        of(daemonset("b", "2", none()), old.clone()),
+        unknown,
+        "the old pod leaves, and the new one never comes"
+    );
+    assert_eq!(of(with_selector(surge("300m"), "elsewhere"), old.clone()), unknown);
+    let mut unready = old.clone();
+    unready["status"] = json!({"phase": "Running"});
+    assert_eq!(of(surge("300m"), unready), unknown, "it does not wait for the new pod");
+    assert_eq!(of(surge("300m"), going(old)), unknown);
+}

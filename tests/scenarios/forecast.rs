@@ -5,8 +5,9 @@ use std::time::Duration;
 use daemonplan::{
     Forecast,
     forecast::{Assumptions, Delay, Outcome, StuckCause, Wave, WaveKind},
-    model::{PodPhase, Readiness},
+    model::{Pod, PodPhase, Readiness},
 };
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
@@ -337,4 +338,29 @@ fn the_deletion_of_a_daemonset_is_stuck_on_a_lost_node() {
     assert_eq!((found.outcome, stuck(&found)), (Outcome::Stuck, vec![lost.to_owned()]));
     cluster.nodes[1] = node("n2");
     assert_eq!(forecast(&cluster).outcome, Outcome::Done);
+}
+
+#[test]
+fn a_pod_that_stays_in_deletion_on_a_node_that_works_blocks() {
+    let with_taints = |taints: &[&str]| {
+        let mut cluster = outdated().rolling(json!(2), json!(0));
+        cluster.nodes[1] = tainted("n2", taints);
+        let long_ago = cluster.now - Duration::from_secs(3600);
+        cluster.pods[1] = old_pod_deleted_at(long_ago);
+        let found = forecast(&cluster);
+        (found.outcome, stuck(&found))
+    };
+    let stays = (Outcome::Stuck, vec!["n2: pod old-n2 has been terminating for too long".to_owned()]);
+    let lost = "node.kubernetes.io/unreachable:NoSchedule";
+    for effect in ["NoSchedule", "NoExecute"] {
+        let dedicated = format!("dedicated=db:{effect}");
+        assert_eq!(with_taints(&[&dedicated]), stays, "{effect}");
+        assert_eq!(with_taints(&[&dedicated, lost]), (Outcome::Done, vec![]), "{effect}");
+    }
+}
+
+fn old_pod_deleted_at(time: Timestamp) -> Pod {
+    let mut pod = pod("old-n2", "n2").unready();
+    pod.deleted = Some(time);
+    pod
 }

@@ -400,6 +400,18 @@ fn pods_that_the_kubelet_rejects_are_found() {
     assert!(finding.message.contains("(w1: OutOfcpu: no)"), "{}", finding.message);
     assert!(only(&failed("NodeAffinity"), Lint::KubeletRejects).fix.contains("--project-node-selector"));
     assert!(!has(&failed("Evicted"), Lint::KubeletRejects), "the kubelet had accepted it");
+    for (reason, fix) in [
+        ("OutOfcpu", "make room on the node, or lower what the pod needs"),
+        ("TaintToleration", "tolerate the taints of the node, or keep the pods off it"),
+        ("NodePorts", "free the port on the node, or let the pod use another one"),
+        (
+            "PodOSNotSupported",
+            "keep them off nodes with another operating system than spec.os says: nodeSelector kubernetes.io/os",
+        ),
+        ("SysctlForbidden", "change the template or the node as the kubelet says, or keep the pods off the node"),
+    ] {
+        assert_eq!(only(&failed(reason), Lint::KubeletRejects).fix, fix, "{reason}");
+    }
 }
 
 #[test]

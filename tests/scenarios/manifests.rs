@@ -384,3 +384,23 @@ fn the_types_are_read_and_written_with_serde_yaml_too() {
         assert_eq!(&serde_yaml::from_str::<daemonplan::model::Node>(&text).unwrap(), node);
     }
 }
+
+#[test]
+fn a_quota_that_is_changed_without_a_status_keeps_what_is_used_of_it() {
+    let read = |text: &str| {
+        let mut manifests = Manifests::default();
+        manifests.read("x", text.as_bytes()).unwrap();
+        manifests
+    };
+    let quota = |pods: u32, status: &str| {
+        format!(
+            "kind: ResourceQuota\nmetadata: {{name: few, namespace: prod}}\nspec: {{hard: {{pods: {pods}}}}}\n{status}"
+        )
+    };
+    let live = read(&quota(2, "status: {hard: {pods: 2}, used: {pods: 2}}"));
+    let changed = live.clone().with(read(&quota(6, "")));
+    let after = changed.scheduling_objects().quotas.values().next().unwrap();
+    assert_eq!((after.hard.get("pods").value(), after.used.get("pods").value()), (6, 2));
+    let recounted = live.with(read(&quota(6, "status: {hard: {pods: 6}, used: {pods: 1}}")));
+    assert_eq!(recounted.scheduling_objects().quotas.values().next().unwrap().used.get("pods").value(), 1);
+}

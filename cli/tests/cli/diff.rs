@@ -412,3 +412,31 @@ fn an_update_that_a_change_begins_and_that_is_blocked_is_told() {
     let (_, errors, code) = run(&mut daemonplan(&[&args[..], &["--complete", "--max-deletes", "99"]].concat()));
     assert_eq!((errors.as_str(), code), ("", 0));
 }
+
+#[test]
+fn an_update_that_a_lost_node_blocks_gets_stuck_on_the_others_because_of_the_change() {
+    let daemonset = |image: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: agent, namespace: prod}}\nspec:\n  selector: {{matchLabels: \
+             {{app: agent}}}}\n  template:\n    metadata: {{labels: {{app: agent}}}}\n    spec:\n      containers: [{{name: a, image: '{image}'}}]\n"
+        )
+    };
+    let live = daemonset("a:1").replace(
+        "namespace: prod}",
+        "namespace: prod, uid: '7', generation: 1, annotations: {deprecated.daemonset.template.generation: '1'}}",
+    );
+    let lost = "{taints: [{key: node.kubernetes.io/unreachable, effect: NoExecute}]}";
+    let nodes = [("a", lost, "False"), ("b", "{}", "True")].map(|(node, spec, ready)| {
+        format!(
+            "---\nkind: Node\nmetadata: {{name: {node}}}\nspec: {spec}\n---\nkind: Pod\nmetadata: {{name: agent-{node}, \
+             namespace: prod, labels: {{app: agent, pod-template-generation: '1'}}, creationTimestamp: 2026-01-01T00:00:00Z, \
+             ownerReferences: [{{kind: DaemonSet, name: agent, uid: '7', controller: true}}]}}\nspec: {{nodeName: {node}}}\n\
+             status: {{phase: Running, conditions: [{{type: Ready, status: '{ready}', lastTransitionTime: 2026-01-01T00:01:00Z}}]}}\n"
+        )
+    });
+    let (_folder, cluster) = file(&[live].into_iter().chain(nodes).collect::<String>());
+    let (_other, with) = file(&daemonset("a:2"));
+    let flags = ["--complete", "--now", "2026-01-02T00:00:00Z", "--max-unavailable", "1"];
+    let (_, errors, code) = run(&mut daemonplan(&[&["diff", "-f", &cluster, "--with", &with], &flags[..]].concat()));
+    assert_eq!((errors.as_str(), code), ("error: prod/agent: the update gets stuck: 2 nodes not converged\n", 3));
+}

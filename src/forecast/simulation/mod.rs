@@ -345,9 +345,12 @@ impl Simulation<'_> {
         self.schedule(after, SimEvent::Gone(node.clone(), name.clone()));
     }
 
+    /// Doubts when a pod is gone that no kubelet ends. One that has ended does not count any more, whatever finalizers keep it.
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination>
     fn doubt_finalizers(&mut self, name: &Text) {
         let pod = self.key_of(name);
-        let known = self.cluster.pod(&pod).and_then(|pod| pod.problem.as_ref());
+        let known = self.cluster.pod(&pod).filter(|pod| !pod.node.is_bound() && !pod.is_terminal());
+        let known = known.and_then(|pod| pod.problem.as_ref());
         let finalizers = known.map(|problem| problem.finalizers.clone()).filter(|finalizers| !finalizers.is_empty());
         self.doubts.extend(finalizers.map(|finalizers| UnknownFact::Finalizers { pod, finalizers }));
     }

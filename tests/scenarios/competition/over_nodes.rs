@@ -43,7 +43,8 @@ fn pods_that_spread_over_zones_follow_each_other() {
     let objects = [spread.clone(), node("m", "1"), node("n", "1"), node("o", "2"), pod("a-1", "10m", None, on("m"))];
     let mut objects = objects.to_vec();
     objects[4]["metadata"]["labels"]["app"] = json!("a");
-    objects[4]["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x", "uid": "x", "controller": true}]);
+    objects[4]["metadata"]["ownerReferences"] =
+        json!([{"kind": "ReplicaSet", "name": "x", "uid": "x", "controller": true}]);
     let unknown = "which of its new pods come first, which decides about the others";
     // Both nodes of zone 1 wait for zone 2; then the second of them would make three pods to one.
     let first = forecasts(&objects[..])["a"].clone();

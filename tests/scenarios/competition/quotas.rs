@@ -1,10 +1,15 @@
 //! Quotas that new pods of several DaemonSets share.
 
-use daemonplan::{Snapshot, forecast::Outcome};
+use daemonplan::{
+    Snapshot,
+    forecast::Outcome,
+    lint::{Lint, lint},
+};
 use serde_json::{Value, json};
 
 use super::{
-    at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, read, sure, waits, waits_for,
+    at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, read, sure, surging, waits,
+    waits_for,
 };
 
 #[test]
@@ -117,4 +122,53 @@ fn a_pod_of_another_daemonset_counts_in_a_quota_once() {
     let leaving = going(pod("b-1", "10m", Some("b"), on("n")));
     assert_eq!(of("2", leaving.clone()), sure(Outcome::Done));
     assert_eq!(of("1", leaving).1, [later, unknown]);
+}
+
+#[test]
+fn pods_that_go_make_room_in_a_quota_for_a_whole_update() {
+    let old = ["m", "n"].map(|node| pod(&format!("a-{node}"), "10m", Some("a"), on(node)));
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+        "spec": {"hard": {"pods": "3"}}, "status": {"hard": {"pods": "3"}, "used": {"pods": "3"}}});
+    let rest = [named_node("m", "1"), named_node("n", "1"), quota];
+    let of = |web: Value| forecasts(&[&[surging("a", none()), web], &old[..], &rest].concat())["a"].clone();
+    let web = pod("web", "10m", None, on("n"));
+    assert_eq!(
+        of(going(web.clone())),
+        waits("when other pods of the namespace go, before which its quotas have no room")
+    );
+    assert_eq!(of(web).0, Outcome::Stuck);
+}
+
+#[test]
+fn a_daemonset_that_waits_for_room_in_a_quota_may_take_that_of_a_pod_that_is_replaced() {
+    let of = |used: &str, b: &str| {
+        let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+            "spec": {"hard": {"requests.cpu": "40m"}}, "status": {"hard": {"requests.cpu": "40m"}, "used": {"requests.cpu": used}}});
+        let two = [daemonset("a", "10m", none()), daemonset("b", b, none())];
+        let old = pod("a-1", "20m", Some("a"), on("n"));
+        forecasts(&[&two[..], &[named_node("n", "1"), old, quota]].concat())["a"].clone()
+    };
+    let unknown = at_best("whether new pods of DaemonSet prod/b are created first, which leaves no room in the quota");
+    assert_eq!(of("40m", "10m"), unknown, "there is room for both in the end, but b has none yet");
+    assert_eq!(of("20m", "10m"), sure(Outcome::Done));
+}
+
+#[test]
+fn what_others_of_the_namespace_delete_next_makes_room_in_a_quota() {
+    let of = |b: Value| {
+        let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+            "spec": {"hard": {"pods": "1"}}, "status": {"hard": {"pods": "1"}, "used": {"pods": "1"}}});
+        let old = pod("b-1", "10m", Some("b"), on("n"));
+        let manifests = read(&[daemonset("a", "10m", none()), b, named_node("n", "1"), old, quota]);
+        let all: Vec<_> = manifests.snapshots().collect();
+        let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+        let state = manifests.cluster_state().with_coming(coming);
+        let own = all.iter().find(|snapshot| snapshot.daemonset().name == "a").unwrap().scheduling(&state);
+        let lacks_room = lint(&[own]).iter().any(|finding| finding.lint == Lint::QuotaTooSmall);
+        (own.explain().admission.unwrap().unknown.len(), lacks_room)
+    };
+    let mut stays = daemonset("b", "10m", none());
+    stays["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    assert_eq!(of(stays), (0, true));
+    assert_eq!(of(daemonset("b", "10m", only_on("other"))), (1, false));
 }

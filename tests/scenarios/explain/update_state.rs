@@ -254,11 +254,12 @@ fn an_update_is_not_done_while_its_last_outdated_pod_is_being_deleted() {
 
 #[test]
 fn without_a_surge_a_node_without_a_pod_blocks_beside_one_whose_pod_is_not_ready() {
-    let cluster = cluster([node("a"), node("b"), node("c")]).with_new_template().rolling(json!(1), json!(0)).with_pods([
-        pod("old-a", "a"),
-        pod("new-b", "b").of("two").being_deleted(),
-        pod("new-c", "c").of("two").unready(),
-    ]);
+    let cluster =
+        cluster([node("a"), node("b"), node("c")]).with_new_template().rolling(json!(1), json!(0)).with_pods([
+            pod("old-a", "a"),
+            pod("new-b", "b").of("two").being_deleted(),
+            pod("new-c", "c").of("two").unready(),
+        ]);
     assert_eq!(blocked_by(&cluster), ["b: pod new-b has been terminating for 5s", "c: pod new-c is not ready"]);
 }
 
@@ -275,11 +276,12 @@ fn an_update_whose_next_steps_rest_on_a_missing_fact_does_not_wait_for_its_nodes
 #[test]
 fn all_lost_nodes_are_named_that_keep_an_update_waiting() {
     let lost = |name: &str| tainted(name, &["node.kubernetes.io/unreachable:NoExecute"]);
-    let cluster = cluster([lost("a"), lost("b"), node("c")]).with_new_template().rolling(json!(2), json!(0)).with_pods([
-        pod("old-a", "a").unready().being_deleted(),
-        pod("old-b", "b").unready().being_deleted(),
-        pod("old-c", "c"),
-    ]);
+    let cluster =
+        cluster([lost("a"), lost("b"), node("c")]).with_new_template().rolling(json!(2), json!(0)).with_pods([
+            pod("old-a", "a").unready().being_deleted(),
+            pod("old-b", "b").unready().being_deleted(),
+            pod("old-c", "c"),
+        ]);
     let found = lint(&[cluster.snapshot()]);
     let waits = found.iter().find(|finding| finding.lint == Lint::UpdateWaits).unwrap();
     assert!(
