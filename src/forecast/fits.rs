@@ -179,9 +179,10 @@ impl<'a> Fits<'a> {
     }
 
     /// Takes the room for a new pod in the quotas; returns why there is none.
-    pub(super) fn take_room(&mut self) -> Option<StuckCause> {
-        if self.refusal.is_some() {
-            return self.refusal.clone();
+    pub(super) fn take_room(&mut self, is_new: bool) -> Option<StuckCause> {
+        // What admission never admits takes none. A pod by an older template may be admitted.
+        if let Some(refusal) = self.refusal.as_ref().filter(|_| is_new) {
+            return Some(refusal.clone());
         }
         let Quotas { ledger, new, awaits_others, .. } = self.quotas.as_ref()?;
         let mut lacking = ledger.lacking(new);

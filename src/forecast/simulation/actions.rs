@@ -73,7 +73,7 @@ impl Simulation<'_> {
         pod.created = Some(self.now);
         let name = pod.name.clone();
         let is_new = reason != CreateReason::HeldBack;
-        let waits_for = self.fits.take_room().or_else(|| self.wait(node, &name).filter(|_| is_new));
+        let waits_for = self.fits.take_room(is_new).or_else(|| self.wait(node, &name).filter(|_| is_new));
         let displaces = waits_for == Some(StuckCause::WaitsForOthers);
         self.filled.insert(node.clone());
         let place = if waits_for.is_none() { PodNode::Bound } else { PodNode::Intended };

@@ -288,9 +288,9 @@ impl Simulation<'_> {
         for node in [node.clone()].into_iter().chain(nodes) {
             let pods = self.nodes.get(&node).into_iter().flat_map(|simulated| &simulated.pods);
             let waiting = pods.filter(|pod| pod.waits_for.is_some());
-            let waiting: Vec<_> = waiting.map(|pod| (pod.name.clone(), pod.fails, is_refused(pod))).collect();
-            for (name, fails, is_refused) in waiting {
-                let room = if is_refused { self.fits.take_room() } else { None };
+            let waiting: Vec<_> = waiting.map(|pod| (pod.name.clone(), pod.clone(), is_refused(pod))).collect();
+            for (name, SimulatedPod { fails, is_new, .. }, is_refused) in waiting {
+                let room = if is_refused { self.fits.take_room(is_new) } else { None };
                 let waits_for = room.or_else(|| self.wait(&node, &name));
                 if waits_for.is_none() {
                     self.edit(&name, |pod| pod.node = PodNode::Bound(node.clone()));

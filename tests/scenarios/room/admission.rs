@@ -10,7 +10,7 @@ use daemonplan::{
 use serde_json::{Value, json};
 
 use super::{
-    super::common::{cluster, pod},
+    super::common::{cluster, pod, template},
     Full, other, requesting, sized, spec, updating,
 };
 
@@ -296,4 +296,28 @@ fn pods_that_admission_never_admits_take_no_room_in_a_quota() {
     let cause = "admission refuses the new pod (ResourceQuota): failed quota: few: must specify limits.cpu for: agent";
     assert_eq!((outcome, stuck.len()), (Outcome::Stuck, 2));
     assert!(stuck.iter().all(|stuck| stuck.to_string() == cause), "{stuck:?}");
+}
+
+#[test]
+fn pods_by_an_older_template_are_not_refused_for_what_the_new_one_lacks() {
+    let of = |annotations: &[(&str, &str)]| {
+        let mut limited = requesting("100m");
+        limited["containers"][0]["resources"]["limits"] = json!({"cpu": "1"});
+        let mut cluster = cluster([sized("a", "1"), sized("b", "1")]).with_spec(limited);
+        cluster.daemonset.template = template(requesting("100m"));
+        cluster.daemonset.generation += 1;
+        cluster.revisions.push(cluster.revision("two", 2));
+        let cluster = cluster.with_pod(pod("old-a", "a")).with(|daemonset| {
+            daemonset.annotations = annotations.iter().copied().collect();
+        });
+        let mut full = Full::of(cluster, []);
+        let quota = json!({
+            "metadata": {"name": "few", "namespace": "prod"}, "spec": {"hard": {"limits.cpu": "9"}},
+            "status": {"hard": {"limits.cpu": "9"}, "used": {"limits.cpu": "1"}},
+        });
+        full.objects.add(serde_json::from_value::<ResourceQuota>(quota).unwrap());
+        full.forecast().0
+    };
+    assert_eq!(of(&[("daemonplan/paused", "true")]), Outcome::Held, "the pod on the other node is as the first");
+    assert_eq!(of(&[]), Outcome::Stuck);
 }
