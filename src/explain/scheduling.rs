@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Explanation, NodeExplanation, PodExplanation};
 use crate::{
-    model::{Pod, ReportedEvent, Resource, Text},
+    model::{Pod, PodSpec, ReportedEvent, Resource, Text},
     plan::MissingFact,
     planner::Snapshot,
     scheduling::{
@@ -230,7 +230,10 @@ impl Snapshot<'_> {
             for explained in &mut node.pods {
                 let Some(pod) = waiting(explained) else { continue };
                 let mut scheduling = SchedulingExplanation::of_own(state, pod, &new);
-                let is_other = pod.spec.is_some() && pod.spec != new.spec;
+                let differs =
+                    |own: &PodSpec, new: &PodSpec| !own.is_scheduled_as(new) || own.tolerations != new.tolerations;
+                let specs = pod.spec.as_ref().zip(new.spec.as_ref());
+                let is_other = specs.is_some_and(|(own, new)| differs(own, new));
                 let mut fits_anew = || is_admitted && alike.on_without(node.node.clone(), &[pod]).would_fit;
                 let waits = scheduling.feasibility.verdict != SchedulingVerdict::Fits
                     && scheduling.feasibility.preempts().is_empty();

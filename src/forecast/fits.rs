@@ -1,7 +1,7 @@
 //! On which nodes the pods of a rollout will not start, because the scheduler or admission refuses them.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -231,14 +231,23 @@ fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>, new: &Pod) -> 
     }
     let rules = snapshot.placement_rules();
     let (labels, hash) = (RevisionLabels::new(snapshot.daemonset, true), snapshot.history().hash);
-    let wanted: HashSet<&Text> =
-        snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run()).map(|node| &node.name).collect();
+    let wanted = snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run());
+    let wanted: HashMap<&Text, &Node> = wanted.map(|node| (&node.name, node)).collect();
     // Pods of one spec are one as the other.
-    let mut by_spec = HashMap::<_, PodsAlike<'_>>::new();
+    let (mut by_spec, mut as_new) = (HashMap::<_, PodsAlike<'_>>::new(), HashMap::<_, bool>::new());
     let answers = own.filter_map(|pod| {
         let (node, spec) = pod.node.name().zip(pod.spec.as_ref())?;
         let is_outdated = || labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
-        let is_other = !wanted.contains(node) || is_outdated() || new.spec.as_ref() != Some(spec);
+        let mut is_as_new = || {
+            let known = as_new.entry(Arc::as_ptr(spec));
+            *known.or_insert_with(|| new.spec.as_ref().is_some_and(|new| spec.is_scheduled_as(new)))
+        };
+        // Where nothing is to be tolerated, it does not matter what is.
+        let tolerates_alike = |node: &&Node| {
+            let has_none = node.taints.is_empty() && !node.unschedulable;
+            has_none || new.spec.as_ref().is_some_and(|new| new.tolerations == spec.tolerations)
+        };
+        let is_other = !wanted.get(node).is_some_and(tolerates_alike) || is_outdated() || !is_as_new();
         is_other.then(|| {
             let alike = by_spec.entry((Arc::as_ptr(spec), &pod.labels)).or_insert_with(|| state.pods_like(pod));
             (&pod.name, waiting_fit(alike, pod, node))

@@ -163,6 +163,25 @@ impl PodSpec {
         self.scheduler.is_empty()
     }
 
+    /// Whether the scheduler decides about two pods alike on a node without taints: what does not count for it, such as images, may
+    /// differ.
+    pub(crate) fn is_scheduled_as(&self, other: &Self) -> bool {
+        let of = |spec: &Self| Self {
+            init_containers: Vec::new(),
+            containers: Vec::new(),
+            resources: ResourceRequirements::default(),
+            overhead: ResourceList::default(),
+            tolerations: Vec::new(),
+            priority: Some(spec.priority.unwrap_or_default()),
+            preemption_policy: Some(spec.preemption_policy.unwrap_or_default()),
+            priority_class: Text::default(),
+            runtime_class: Text::default(),
+            ..spec.clone()
+        };
+        let is_alike = || self.requests() == other.requests() && self.host_ports().eq(other.host_ports());
+        self == other || is_alike() && of(self) == of(other)
+    }
+
     /// Whether the pod is for another operating system than a node has by its label.
     pub(crate) fn excludes_system_of(&self, node: &Node) -> bool {
         !self.os.is_empty() && node.labels.get(OS_LABEL).is_some_and(|system| *self.os != *system)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     affinity, at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, sure, surging, waits,
-    with,
+    waits_for, with,
 };
 
 #[test]
@@ -157,4 +157,31 @@ fn pods_that_spread_are_replaced_zone_by_zone() {
     let a = daemonset("a", "10m", json!({"topologySpreadConstraints": [spread]}));
     let found = forecasts(&[&[a], &nodes[..], &old[..]].concat())["a"].clone();
     assert_eq!(found, at_best("which of its new pods come first, which decides about the others"));
+}
+
+#[test]
+fn pods_that_wait_follow_each_other_whatever_admission_has_filled_in() {
+    // The first keeps the others out of its zone, though each of them would fit now.
+    let apart = affinity("podAntiAffinity", "a", "zone");
+    let of = |image: &str, cpu: &str| {
+        let waiting = ["m", "n"].map(|node| {
+            let mut spec = waits_for(node);
+            spec["affinity"]["podAntiAffinity"] = apart["affinity"]["podAntiAffinity"].clone();
+            spec["priority"] = json!(0);
+            spec["preemptionPolicy"] = json!("PreemptLowerPriority");
+            spec["schedulerName"] = json!("default-scheduler");
+            let mut own = pod(&format!("a-{node}"), cpu, Some("a"), spec);
+            own["spec"]["containers"][0]["image"] = json!(image);
+            own["metadata"]["labels"] = json!({"app": "a", "pod-template-generation": "1"});
+            own["status"] = json!({"phase": "Pending"});
+            own
+        });
+        let mut a = daemonset("a", "10m", apart.clone());
+        a["metadata"]["annotations"] = json!({"deprecated.daemonset.template.generation": "1"});
+        a["metadata"]["generation"] = json!(1);
+        let nodes = [named_node("m", "1"), named_node("n", "1")];
+        forecasts(&[&[a][..], &waiting, &nodes].concat())["a"].0
+    };
+    assert_eq!(of("mirror.example.com/x", "10m"), Outcome::Stuck);
+    assert_eq!(of("x", "20m"), Outcome::Done, "of pods that differ it is not known how they would follow each other");
 }
