@@ -364,3 +364,15 @@ fn old_pod_deleted_at(time: Timestamp) -> Pod {
     pod.deleted = Some(time);
     pod
 }
+
+#[test]
+fn a_lost_node_whose_pod_stays_is_not_what_an_update_waits_for() {
+    let mut cluster = outdated().rolling(json!(1), json!(0));
+    cluster.nodes[1] = tainted("n2", &["node.kubernetes.io/unreachable:NoSchedule"]);
+    cluster.pods[1] = pod("new-n2", "n2").of("two");
+    cluster.pods[2] = pod("old-n3", "n3").unready().but(|pod| pod.created = None);
+    cluster.pods[2].deleted = Some(cluster.now - Duration::from_secs(3600));
+    let found = forecast(&cluster);
+    assert_eq!(found.outcome, Outcome::Stuck);
+    assert!(found.stuck.iter().all(|stuck| stuck.node != "n2"), "{:?}", found.stuck);
+}

@@ -12,7 +12,7 @@ use daemonplan::{
     lint::{Lint, lint},
     model::{
         Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, PriorityClass, Quantity, ResourceList,
-        ResourceQuota,
+        ResourceQuota, Taint, TaintEffect,
     },
     overhead::DaemonSetFleet,
     scheduling::{ClusterState, SchedulingObjects, UnknownFact},
@@ -508,4 +508,31 @@ fn what_the_scheduler_said_of_a_pod_that_is_deleted_next_does_not_matter() {
         Full::of(cluster, []).with(|snapshot| snapshot.forecast(&Assumptions::default()).unknown.len())
     };
     assert_eq!((of("a"), of("gone")), (1, 0));
+}
+
+#[test]
+fn what_a_pod_that_waits_tolerates_matters_where_there_is_something_to_tolerate() {
+    let of = |node: Node, tolerates: bool| {
+        let mut cluster = cluster([node]).with_spec(requesting("300m"));
+        let mut own = requesting("300m");
+        if tolerates {
+            own["tolerations"] = json!([{"operator": "Exists"}]);
+        }
+        cluster.pods = vec![waiting("a", &own)];
+        Full::of(cluster, []).forecast().0
+    };
+    let cordoned = || {
+        let mut node = sized("a", "1");
+        node.unschedulable = true;
+        node
+    };
+    let pressed = || {
+        let mut node = sized("a", "1");
+        node.taints = vec![Taint::new("node.kubernetes.io/memory-pressure", "", TaintEffect::NoSchedule)];
+        node
+    };
+    for node in [cordoned(), pressed()] {
+        assert_eq!((of(node.clone(), false), of(node, true)), (Outcome::Stuck, Outcome::Done));
+    }
+    assert_eq!(of(sized("a", "1"), false), Outcome::Done);
 }
