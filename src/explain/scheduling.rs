@@ -234,10 +234,10 @@ impl Snapshot<'_> {
                     |own: &PodSpec, new: &PodSpec| !own.is_scheduled_as(new) || own.tolerations != new.tolerations;
                 let specs = pod.spec.as_ref().zip(new.spec.as_ref());
                 let is_other = specs.is_some_and(|(own, new)| differs(own, new));
-                let mut fits_anew = || is_admitted && alike.on_without(node.node.clone(), &[pod]).would_fit;
+                let mut fits_again = || is_admitted && alike.on_without(node.node.clone(), &[pod]).would_fit;
                 let waits = scheduling.feasibility.verdict != SchedulingVerdict::Fits
                     && scheduling.feasibility.preempts().is_empty();
-                if explained.deletion.is_none() && is_other && waits && fits_anew() {
+                if explained.deletion.is_none() && is_other && waits && fits_again() {
                     let remedy = SchedulingRemedy { changes: vec![RemedyChange::Recreated] };
                     scheduling.remedies.insert(0, ExplainedRemedy { text: remedy.to_string(), remedy });
                 }

@@ -64,7 +64,6 @@ impl<'a> Fits<'a> {
         let Some((state, (new_pod, admitted))) = admitted else { return Self { rejected, ..Self::default() } };
         let is_critical = admitted.spec.priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL);
         let key = snapshot.daemonset.key();
-        let others = state.coming_beside(Some(&key));
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
         let leaving =
             own.clone().filter(|pod| pod.is_being_deleted() && !claim_pod(snapshot.daemonset, pod).is_claimed());
@@ -89,7 +88,7 @@ impl<'a> Fits<'a> {
             waiting: waiting(snapshot, state, &new_pod).into(),
             refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
             quotas: Some(quotas),
-            others: others.filter(|coming| coming.daemonset().namespace == snapshot.namespace.name).collect(),
+            others: state.coming_in_namespace_of(&key).collect(),
             rejected,
             pressed: if is_critical { HashMap::new() } else { pressed(snapshot.nodes) },
             unknown: admitted
@@ -164,8 +163,7 @@ impl<'a> Fits<'a> {
     /// Returns the other DaemonSets for whose new pods the quotas have no room any more, or none yet: who is first decides. One that
     /// waits for room may take that of a pod which is being replaced.
     fn shared_quota(&self) -> Option<UnknownFact> {
-        let Quotas { ledger, start, awaits_others, .. } =
-            self.quotas.as_ref().filter(|quotas| quotas.new.is_limited())?;
+        let Quotas { ledger, start, awaits_others, .. } = self.limiting_quotas()?;
         let mut later = if *awaits_others { ledger.clone() } else { self.without_others(ledger) };
         let mut lacks_room = |coming: &ComingPods<'_>| {
             let mut first = QuotaLedger::clone(start);
@@ -209,8 +207,12 @@ impl<'a> Fits<'a> {
 
     /// Whether a quota counts new pods, and has room for one.
     pub(super) fn quota_has_room(&self) -> bool {
-        let limiting = self.quotas.as_ref().filter(|quotas| quotas.new.is_limited());
-        limiting.is_some_and(|Quotas { ledger, new, .. }| ledger.lacking(new).is_none())
+        self.limiting_quotas().is_some_and(|Quotas { ledger, new, .. }| ledger.lacking(new).is_none())
+    }
+
+    /// Returns the quotas, if one counts new pods.
+    fn limiting_quotas(&self) -> Option<&Quotas<'a>> {
+        self.quotas.as_ref().filter(|quotas| quotas.new.is_limited())
     }
 
     /// Gives back the room of a pod that is gone. One that was not there at the start is a new one that had room.

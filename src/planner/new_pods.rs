@@ -37,7 +37,7 @@ impl<'a> Snapshot<'a> {
     {
         let mut quotas = QuotaLedger::new(self.admission(state.objects()));
         let key = self.daemonset.key();
-        for other in state.coming_beside(Some(&key)).filter(|other| other.daemonset().namespace == key.namespace) {
+        for other in state.coming_in_namespace_of(&key) {
             other.give_room(&mut quotas);
         }
         let going = self.pods.iter().filter(|pod| pod.namespace == self.namespace.name && pod.is_being_deleted());

@@ -23,9 +23,9 @@ impl Cause {
                 format!("delete the claim {claim} if it is not needed: then one is created for the pod")
             }
             Self::ClaimLost { claim, .. } => {
-                format!("restore the volume, or delete the claim {claim} and create it anew, with an empty volume")
+                format!("restore the volume, or delete the claim {claim} and create it again, with an empty volume")
             }
-            Self::ClaimBeingDeleted { claim } => format!("create the claim {claim} anew once it is gone"),
+            Self::ClaimBeingDeleted { claim } => format!("create the claim {claim} again once it is gone"),
             Self::UnboundImmediateClaims { claims } => format!(
                 "create a volume for {}, or find out why none is provisioned: kubectl describe pvc",
                 claims.join(", ")
@@ -38,13 +38,13 @@ impl Cause {
             }
             Self::NotEnoughStorage { claim } => format!("free storage, or let the claim {claim} request less"),
             Self::VolumeMissing { volumes } => {
-                format!("restore the volumes {}, or delete their claims and create them anew", volumes.join(", "))
+                format!("restore the volumes {}, or delete their claims and create them again", volumes.join(", "))
             }
             Self::VolumeNotFound { volume } => {
-                format!("restore the volume {volume}, or delete its claim and create it anew")
+                format!("restore the volume {volume}, or delete its claim and create it again")
             }
             Self::StorageClassNotFound { class } => format!("create the StorageClass {class}"),
-            Self::ClaimWithoutClass { claim } => format!("create the claim {claim} anew, with a StorageClass"),
+            Self::ClaimWithoutClass { claim } => format!("create the claim {claim} again, with a StorageClass"),
             Self::ClaimWithoutVolume { claim } => {
                 format!("find out why the claim {claim} gets no volume: kubectl describe pvc")
             }

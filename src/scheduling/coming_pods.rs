@@ -66,6 +66,7 @@ impl<'a> ComingPods<'a> {
     }
 
     /// Returns the DaemonSet.
+    #[cfg(feature = "forecast")]
     pub(crate) fn daemonset(&self) -> &Key {
         &self.daemonset
     }
@@ -99,6 +100,11 @@ impl<'a> ClusterState<'a> {
     pub fn with_coming(mut self, coming: impl IntoIterator<Item = ComingPods<'a>>) -> Self {
         self.coming.extend(coming);
         self
+    }
+
+    /// Iterates over what other DaemonSets of its namespace are about to do: they share its quotas.
+    pub(crate) fn coming_in_namespace_of(&self, daemonset: &Key) -> impl Iterator<Item = &ComingPods<'a>> {
+        self.coming_beside(Some(daemonset)).filter(|coming| coming.daemonset.namespace == daemonset.namespace)
     }
 
     /// Iterates over what other DaemonSets than one are about to do.

@@ -114,8 +114,8 @@ struct Rival<'s> {
     counts: bool,
     /// Whether they come before those leave that leave for them.
     surges: bool,
-    /// The first rival that waits for any node and is alike: one is as the other.
-    kind: Option<usize>,
+    /// The place of the first rival that waits for any node as this one does: one is as the other. Its own if there is none.
+    kind: usize,
     /// The others as if only this rival had come and gone, once that was asked.
     views: Option<Views<'s>>,
     /// What the scheduler makes now of a pod that waits, once that was asked.
@@ -132,7 +132,7 @@ impl<'s> Rival<'s> {
         let leave = movers.by_node(leave.map(|(node, pods)| (node, pods.iter().copied())));
         let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
         let changes = Changes { come, leave, ..Changes::default() };
-        Self { name, changes, alike, counts, surges: coming.surges, kind: None, views: None, now: None }
+        Self { name, changes, alike, counts, surges: coming.surges, kind: 0, views: None, now: None }
     }
 
     fn of_pod(base: &Incoming<'s>, pod: &'s Pod, movers: &mut Movers) -> Self {
@@ -158,7 +158,7 @@ impl<'s> Rival<'s> {
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
-        Self { name, changes, alike, counts: base.counts(pod), surges: false, kind: None, views: None, now: None }
+        Self { name, changes, alike, counts: base.counts(pod), surges: false, kind: 0, views: None, now: None }
     }
 
     /// What of its changes makes a difference on a node, to which a pod comes or not. In a surge none leaves before.
@@ -233,7 +233,7 @@ impl<'s> Competition<'s> {
         let (mut near, mut everywhere) = (HashMap::<_, Vec<_>>::new(), Vec::new());
         for (place, rival) in rivals.iter_mut().enumerate() {
             all.add(&rival.changes);
-            rival.kind = rival.waits_anywhere().map(|kind| *kinds.entry(kind).or_insert(place));
+            rival.kind = rival.waits_anywhere().map_or(place, |kind| *kinds.entry(kind).or_insert(place));
             if rival.counts || !rival.changes.anywhere.is_empty() {
                 everywhere.push(place);
                 continue;
@@ -265,14 +265,14 @@ impl<'s> Competition<'s> {
         let mut known = HashMap::<usize, bool>::new();
         let may_come = |place: &usize| {
             let rival = self.rivals.get_mut(*place)?;
-            let known = known.entry(rival.kind.unwrap_or(*place));
+            let known = known.entry(rival.kind);
             Some((*place, *known.or_insert_with(|| !rival.changes.comes_to(node) || rival.may_come(node, &gone))))
         };
         let may_come: Vec<_> = places.iter().filter_map(may_come).collect();
         let mut known = HashMap::<usize, bool>::new();
         let alone = may_come.iter().filter_map(|(place, may_come)| {
             let rival = self.rivals.get_mut(*place).filter(|rival| question.concerns(rival))?;
-            if let Some(decides) = rival.kind.and_then(|kind| known.get(&kind)) {
+            if let Some(decides) = known.get(&rival.kind) {
                 return (*decides).then(|| rival.name.clone());
             }
             let decides = if let Cow::Owned(changes) = rival.changes_for(node, *may_come) {
@@ -281,7 +281,7 @@ impl<'s> Competition<'s> {
                 let Rival { views: known, changes, .. } = rival;
                 question.is_yes(known.get_or_insert_with(|| views(base, changes)), node, leave)
             };
-            known.extend(rival.kind.map(|kind| (kind, decides)));
+            known.insert(rival.kind, decides);
             decides.then(|| rival.name.clone())
         });
         let alone: Vec<_> = alone.take(MAX_NAMED).collect();

@@ -3,6 +3,7 @@
 mod admission;
 mod differences;
 mod doubts;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use daemonplan::{
     lint::{Lint, lint},
     model::{
         Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, PriorityClass, Quantity, ResourceList,
-        ResourceQuota, Taint, TaintEffect,
+        ResourceQuota,
     },
     overhead::DaemonSetFleet,
     scheduling::{ClusterState, SchedulingObjects, UnknownFact},
@@ -451,37 +452,6 @@ fn daemonsets_for_which_a_node_has_room_only_one_by_one_are_found() {
     assert_eq!(nodes(&own, &other.clone().with_spec(requesting("1100m"))), [], "too large by itself: another finding");
 }
 
-/// A pod of the current template that waits for a node, with its own spec.
-fn waiting(node: &str, own: &Value) -> Pod {
-    let mut pod = pod("agent-a", node).phase(PodPhase::Pending).unready();
-    let mut spec = PodSpec::clone(&spec_of(own));
-    spec.is_for_one_node = true;
-    (pod.node, pod.spec) = (PodNode::Intended(node.into()), Some(spec.into()));
-    pod
-}
-
-#[test]
-fn a_pod_that_waits_as_another_template_said_is_asked_about_as_it_is_and_can_be_created_anew() {
-    let of = |own: &Value, template: &str| {
-        let mut cluster = cluster([sized("a", "1")]).with_spec(requesting(template));
-        cluster.pods = vec![waiting("a", own)];
-        Full::of(cluster, []).with(|snapshot| {
-            let forecast = snapshot.forecast(&Assumptions::default());
-            let explanation = snapshot.explain();
-            let remedies = &explanation.nodes[0].pods[0].scheduling.as_ref().unwrap().remedies;
-            (forecast.outcome, remedies.first().map(|remedy| remedy.text.clone()))
-        })
-    };
-    let mut gated = requesting("300m");
-    gated["schedulingGates"] = json!([{"name": "example.com/license"}]);
-    let anew = Some("fits if it is deleted: the next one is as the template and admission now say".to_owned());
-    assert_eq!(of(&requesting("2"), "300m"), (Outcome::Stuck, anew.clone()));
-    assert_eq!(of(&gated, "300m"), (Outcome::Stuck, anew));
-    assert_eq!(of(&requesting("300m"), "300m"), (Outcome::Done, None));
-    let (outcome, remedy) = of(&requesting("2"), "3");
-    assert!(outcome == Outcome::Stuck && remedy.unwrap().contains("1 more"), "the next one does not fit either");
-}
-
 #[test]
 fn a_forecast_says_all_that_keeps_a_pod_from_its_node() {
     let mut spec = requesting("500m");
@@ -494,45 +464,4 @@ fn a_forecast_says_all_that_keeps_a_pod_from_its_node() {
     let [StuckCause::Unschedulable { reasons, explanation }] = stuck.as_slice() else { panic!("{stuck:?}") };
     assert_eq!(reasons, &["node(s) didn't have free ports for the requested pod ports", "Insufficient cpu"]);
     assert!(explanation.contains("port 9100/TCP is taken by shop/exp; requests cpu 500m"), "{explanation}");
-}
-
-#[test]
-fn what_the_scheduler_said_of_a_pod_that_is_deleted_next_does_not_matter() {
-    let of = |node: &str| {
-        let mut cluster = cluster([sized("a", "1")]).with_spec(requesting("300m"));
-        let mut pod = waiting(node, &requesting("300m"));
-        let mut problem = PodProblem::default();
-        problem.unschedulable = "0/1 nodes are available: 1 Insufficient cpu.".into();
-        pod.problem = Some(Box::new(problem));
-        cluster.pods = vec![pod];
-        Full::of(cluster, []).with(|snapshot| snapshot.forecast(&Assumptions::default()).unknown.len())
-    };
-    assert_eq!((of("a"), of("gone")), (1, 0));
-}
-
-#[test]
-fn what_a_pod_that_waits_tolerates_matters_where_there_is_something_to_tolerate() {
-    let of = |node: Node, tolerates: bool| {
-        let mut cluster = cluster([node]).with_spec(requesting("300m"));
-        let mut own = requesting("300m");
-        if tolerates {
-            own["tolerations"] = json!([{"operator": "Exists"}]);
-        }
-        cluster.pods = vec![waiting("a", &own)];
-        Full::of(cluster, []).forecast().0
-    };
-    let cordoned = || {
-        let mut node = sized("a", "1");
-        node.unschedulable = true;
-        node
-    };
-    let pressed = || {
-        let mut node = sized("a", "1");
-        node.taints = vec![Taint::new("node.kubernetes.io/memory-pressure", "", TaintEffect::NoSchedule)];
-        node
-    };
-    for node in [cordoned(), pressed()] {
-        assert_eq!((of(node.clone(), false), of(node, true)), (Outcome::Stuck, Outcome::Done));
-    }
-    assert_eq!(of(sized("a", "1"), false), Outcome::Done);
 }
