@@ -7,11 +7,14 @@ use crate::{
         claim::{claim_pod, controls_pod},
         revision_match::{RevisionLabels, RevisionMatch},
     },
+    context::SyncMode,
     model::{Pod, Resource, Text, UpdateStrategy},
     placement::Verdict,
     plan::MissingFact,
     planner::Snapshot,
-    scheduling::{AdmissionRefusal, ComingPods, SchedulingObjects},
+    policy::RolloutPolicy,
+    scheduling::{AdmissionRefusal, Admitted, ComingPods, QuotaLedger, SchedulingObjects},
+    settings::Settings,
 };
 
 impl<'a> Snapshot<'a> {
@@ -44,8 +47,22 @@ impl<'a> Snapshot<'a> {
         let is_idle = coming.is_empty() && leaving.is_empty();
         (!is_idle).then(|| {
             let coming = ComingPods::new(self.daemonset.key(), new, coming).waiting(waiting).leaving(leaving);
-            coming.surging(self.daemonset.update_strategy.surges())
+            let coming = coming.surging(self.daemonset.update_strategy.surges());
+            coming.certain(self.creates_for_certain(&admitted, objects))
         })
+    }
+
+    /// Whether nothing can keep the DaemonSet from creating its missing pods.
+    fn creates_for_certain(&self, admitted: &Admitted, objects: &SchedulingObjects) -> bool {
+        let policy = self
+            .settings
+            .map_or_else(|| Settings::default().policy_of(self.daemonset), |own| own.policy_of(self.daemonset));
+        let is_limited = || QuotaLedger::new(self.admission(objects)).use_of(&admitted.spec).is_limited();
+        SyncMode::of(self.daemonset, self.namespace) == SyncMode::Reconcile
+            && policy == Ok(RolloutPolicy::default())
+            && admitted.refusal.is_none()
+            && admitted.unknown.is_empty()
+            && !is_limited()
     }
 
     /// Returns the nodes to which new pods come, each with the DaemonSet's pods there, which leave.

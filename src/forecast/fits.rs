@@ -128,6 +128,11 @@ impl<'a> Fits<'a> {
         self.refusal.is_none() && self.nodes.get(node).is_some_and(|fit| fit.displaces_own)
     }
 
+    /// Whether others take the place of the DaemonSet's pods on a node for certain.
+    pub(super) fn loses_place(&self, node: &Text) -> bool {
+        self.nodes.get(node).is_some_and(|fit| fit.loses_place)
+    }
+
     /// Returns the pods of others whose place a new pod on a node takes.
     pub(super) fn victims(&self, node: &Text) -> &[Key] {
         let fit = self.nodes.get(node).filter(|_| self.refusal.is_none());

@@ -12,7 +12,7 @@ use crate::{
     forecast::StuckCause,
     model::{Key, Pod, Resource, Text},
     planner::Snapshot,
-    scheduling::{Cause, ClusterState, Plugin, PodsAlike, SchedulingBlocker, UnknownFact, is_unbound},
+    scheduling::{Cause, ClusterState, Competitor, Plugin, PodsAlike, SchedulingBlocker, UnknownFact, is_unbound},
 };
 
 /// What a node makes of a new pod: `alone`, after the DaemonSet's other pods have left it, or `beside` those.
@@ -27,6 +27,8 @@ pub(super) struct NodeFit {
     pub(super) unknown: Vec<UnknownFact>,
     /// Whether others would take the place of a pod of the DaemonSet.
     pub(super) threat: Option<UnknownFact>,
+    /// Whether others take the place of its pods for certain.
+    pub(super) loses_place: bool,
 }
 
 /// Asks about pods like `new`. Nodes on which they fit for sure are left out.
@@ -52,9 +54,16 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
         let victims = if surges { of_beside } else { of_alone };
         let (displaces_own, mut unknown) = (!displaced.is_empty(), alike.unknown_on(&node.name));
         unknown.retain(|fact| !own.iter().any(|pod| fact.is_disproved_by(pod)));
+        let displaced = if alone.is_none() { alike.displaced(&node.name, own) } else { None };
+        if let Some((by, blockers)) = displaced {
+            let cause = Some(StuckCause::unschedulable(&blockers).once_there(&by));
+            let fit = NodeFit { alone: cause.clone(), beside: cause, unknown, loses_place: true, ..NodeFit::default() };
+            return Some((node.name.clone(), fit));
+        }
         let by = alike.preempting(node.name.clone(), own);
         let threat = (!by.is_empty()).then(|| UnknownFact::Preemption { node: node.name.clone(), by });
-        let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat };
+        let loses_place = false;
+        let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat, loses_place };
         fit.consider_others(&mut alike, &node.name, if surges { &waiting } else { own });
         (!fit.is_plain()).then(|| (node.name.clone(), fit))
     });
@@ -78,12 +87,13 @@ pub(super) fn waiting_fit<'s>(alike: &mut PodsAlike<'s>, pod: &'s Pod, node: &Te
 
 impl NodeFit {
     fn is_plain(&self) -> bool {
-        let Self { alone, beside, victims, displaces_own, unknown, threat } = self;
+        let Self { alone, beside, victims, displaces_own, unknown, threat, loses_place } = self;
         threat.is_none()
             && beside.is_none()
             && alone.is_none()
             && victims.is_empty()
             && !displaces_own
+            && !loses_place
             && unknown.is_empty()
     }
 
@@ -179,6 +189,14 @@ fn refusal<'s>(alike: &mut PodsAlike<'s>, node: &Text, left: &[&'s Pod]) -> (Opt
 }
 
 impl StuckCause {
+    /// Adds to the explanation after whom it is so.
+    fn once_there(mut self, others: &Competitor) -> Self {
+        if let Self::Unschedulable { explanation, .. } = &mut self {
+            *explanation = format!("once {others} have come: {explanation}");
+        }
+        self
+    }
+
     fn unschedulable(blockers: &[SchedulingBlocker]) -> Self {
         let reasons: IndexSet<_> = blockers.iter().flat_map(SchedulingBlocker::reasons).collect();
         let explanations: IndexSet<_> =

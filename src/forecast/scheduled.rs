@@ -37,8 +37,8 @@ impl<'a> Scheduled<'a> {
             let port = simulated.pods.iter().find_map(|pod| pod.waits_for.as_ref());
             let is_new = matches!(End::of(Some(simulated)), End::NewPod);
             let is_beside = surges && simulated.deletion.is_some();
-            let refusal =
-                || fits.refusal(node, is_beside).filter(|_| is_new && !(is_beside && fits.displaces_own(node)));
+            let is_asked = is_new && !(is_beside && fits.displaces_own(node)) || fits.loses_place(node);
+            let refusal = || fits.refusal(node, is_beside).filter(|_| is_asked);
             let in_time = || simulation.nodes.get(node)?.pods.iter().find_map(|pod| pod.waits_for.as_ref());
             Some((node.clone(), port.or_else(refusal).or_else(in_time)?.clone()))
         });

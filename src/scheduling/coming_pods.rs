@@ -32,13 +32,15 @@ pub struct ComingPods<'a> {
     pub(super) leaving: ByNode<'a>,
     /// Whether the pods come before those leave that leave for them.
     pub(super) surges: bool,
+    /// Whether nothing can keep the DaemonSet from creating the pods where none leaves for them.
+    pub(super) is_certain: bool,
 }
 
 impl<'a> ComingPods<'a> {
     /// Describes pods like `pod`, as admission leaves it, by the nodes they come to, each with the pods that leave for it.
     pub fn new(daemonset: Key, pod: Pod, nodes: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>) -> Self {
         let (nodes, leaving) = (nodes.into_iter().collect(), HashMap::default());
-        Self { daemonset, pod, nodes, waiting: 0, leaving, surges: false }
+        Self { daemonset, pod, nodes, waiting: 0, leaving, surges: false, is_certain: false }
     }
 
     /// Sets how many of the pods exist, and wait for their nodes: quotas count them already.
@@ -51,6 +53,13 @@ impl<'a> ComingPods<'a> {
     #[must_use]
     pub fn surging(self, surges: bool) -> Self {
         Self { surges, ..self }
+    }
+
+    /// Sets whether nothing can keep the pods from being created on nodes where none leaves for them: no quota, no policy, and nothing
+    /// unknown. Forecasts are sure then that they take the place of pods of lower priority.
+    #[must_use]
+    pub fn certain(self, is_certain: bool) -> Self {
+        Self { is_certain, ..self }
     }
 
     /// Adds the pods that leave nodes to which none comes.

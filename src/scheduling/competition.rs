@@ -61,7 +61,6 @@ pub(super) struct Competition<'s> {
     all: Views<'s>,
 }
 
-/// The pods as if others had come, as if they had gone, and as if they had done both.
 type Views<'s> = [Incoming<'s>; 3];
 
 /// What is asked about a pod on a node.
@@ -105,7 +104,7 @@ impl Question {
 
 /// A pod that waits or terminates, or what a DaemonSet is about to do.
 #[derive(Debug)]
-struct Rival<'s> {
+pub(super) struct Rival<'s> {
     name: Competitor,
     changes: Changes<'s>,
     /// The pods that come.
@@ -114,6 +113,9 @@ struct Rival<'s> {
     counts: bool,
     /// Whether they come before those leave that leave for them.
     surges: bool,
+    /// Whether nothing can keep the pods from being created.
+    #[cfg_attr(not(feature = "forecast"), expect(dead_code, reason = "only forecasts are sure of others"))]
+    is_certain: bool,
     /// The place of the first rival that waits for any node as this one does: one is as the other. Its own if there is none.
     kind: usize,
     /// The others as if only this rival had come and gone, once that was asked.
@@ -132,7 +134,8 @@ impl<'s> Rival<'s> {
         let leave = movers.by_node(leave.map(|(node, pods)| (node, pods.iter().copied())));
         let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
         let changes = Changes { come, leave, ..Changes::default() };
-        Self { name, changes, alike, counts, surges: coming.surges, kind: 0, views: None, now: None }
+        let &ComingPods { surges, is_certain, .. } = coming;
+        Self { name, changes, alike, counts, surges, is_certain, kind: 0, views: None, now: None }
     }
 
     fn of_pod(base: &Incoming<'s>, pod: &'s Pod, movers: &mut Movers) -> Self {
@@ -158,7 +161,8 @@ impl<'s> Rival<'s> {
         } else {
             (Competitor::Waiting(pod.key()), Some(state.pods_like(pod)))
         };
-        Self { name, changes, alike, counts: base.counts(pod), surges: false, kind: 0, views: None, now: None }
+        let counts = base.counts(pod);
+        Self { name, changes, alike, counts, surges: false, is_certain: false, kind: 0, views: None, now: None }
     }
 
     /// What of its changes makes a difference on a node, to which a pod comes or not. In a surge none leaves before.
@@ -182,6 +186,15 @@ impl<'s> Rival<'s> {
         let mover = self.changes.anywhere.first().filter(|_| !self.counts);
         let pod = mover.map(|mover| mover.pod).filter(|pod| pod.scheduling.is_none())?;
         Some((Arc::as_ptr(pod.spec.as_ref()?), &pod.namespace, &pod.labels))
+    }
+
+    /// Returns the pods of a DaemonSet that come to a node for certain, whatever happens elsewhere, and what changes there.
+    #[cfg(feature = "forecast")]
+    pub(super) fn coming_for_certain(&mut self, node: &Text) -> Option<(Competitor, &mut PodsAlike<'s>, Changes<'s>)> {
+        let is_plain = self.is_certain && !self.counts && self.changes.pods_leaving(node).next().is_none();
+        let changes =
+            Some(self.changes.of_node(node, true, true)).filter(|_| is_plain && self.changes.comes_to(node))?;
+        Some((self.name.clone(), self.alike.as_mut()?, changes))
     }
 
     /// The pods that have left a node before its pod comes there.
@@ -252,6 +265,12 @@ impl<'s> Competition<'s> {
         near
     }
 
+    /// Returns the only rival that makes a difference on a node.
+    #[cfg(feature = "forecast")]
+    pub(super) fn only_near(&mut self, node: &Text) -> Option<&mut Rival<'s>> {
+        if let [only] = *self.near(node) { self.rivals.get_mut(only) } else { None }
+    }
+
     /// Returns the rivals by whom the answer about a node that some pods have left can become yes: each for itself, or else all
     /// together.
     fn decisive(&mut self, base: &Incoming<'s>, node: &Text, leave: &[&'s Pod], question: Question) -> Vec<Competitor> {
@@ -318,7 +337,8 @@ fn now_of<'n>(now: &'n mut Option<Feasibility>, alike: &PodsAlike<'_>) -> &'n Fe
     now.get_or_insert_with(|| state.feasibility(pod))
 }
 
-fn views<'s>(base: &Incoming<'s>, changes: &Changes<'s>) -> Views<'s> {
+/// Views the cluster as if others had come, as if they had gone, and as if they had done both.
+pub(super) fn views<'s>(base: &Incoming<'s>, changes: &Changes<'s>) -> Views<'s> {
     let come = Changes { leave: MoversByNode::default(), ..changes.clone() };
     let leave = Changes { leave: changes.leave.clone(), ..Changes::default() };
     [come, leave, changes.clone()].map(|changes| {
@@ -440,7 +460,7 @@ impl<'s> PodsAlike<'s> {
     }
 
     /// Returns who comes and goes beside the pods; `None` if the scheduler is not asked about them.
-    fn competition(&mut self) -> Option<&mut Competition<'s>> {
+    pub(super) fn competition(&mut self) -> Option<&mut Competition<'s>> {
         if self.are_bound() || self.incoming.gated().is_some() {
             return None;
         }

@@ -17,6 +17,8 @@ mod coming_pods;
 mod company;
 mod competition;
 mod cycle;
+#[cfg(feature = "forecast")]
+mod displacement;
 mod feasibility;
 mod incoming;
 mod load;

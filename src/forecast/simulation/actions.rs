@@ -95,19 +95,19 @@ impl Simulation<'_> {
         });
         if displaces {
             self.displace(node);
+            self.change(node, |simulated| {
+                simulated.deletion = simulated.deletion.take().or(Some(DeleteReason::Outdated));
+            });
         }
     }
 
-    /// Lets the running pods of a node stop: the scheduler gives their place to a new one of higher priority.
-    fn displace(&mut self, node: &Text) {
+    /// Lets the running pods of a node stop: the scheduler gives their place to one of higher priority.
+    pub(super) fn displace(&mut self, node: &Text) {
         let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
         let running = pods.filter(|pod| pod.waits_for.is_none() && !pod.is_being_deleted);
         for name in running.map(|pod| pod.name.clone()).collect::<Vec<_>>() {
             self.stop(node, &name);
-            self.change(node, |simulated| {
-                simulated.deletion.get_or_insert(DeleteReason::Outdated);
-                simulated.begin_deletion(&name);
-            });
+            self.change(node, |simulated| simulated.begin_deletion(&name));
         }
     }
 

@@ -106,6 +106,9 @@ impl<'a> Simulation<'a> {
             if let Some(simulated) = self.nodes.get_mut(&node) {
                 simulated.was_available = matches!(simulated.state, SimulatedState::Old | SimulatedState::New);
             }
+            if self.fits.loses_place(&node) {
+                self.displace(&node);
+            }
         }
         self.record_moment();
     }

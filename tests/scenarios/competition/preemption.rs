@@ -1,8 +1,10 @@
 //! Pods of higher priority, which take the place of others.
 
+use std::slice;
+
 use daemonplan::{
     Snapshot,
-    forecast::{Assumptions, Outcome},
+    forecast::{Assumptions, Forecast, Outcome, StuckCause, StuckNode},
     manifest::Manifests,
 };
 use serde_json::{Value, json};
@@ -12,15 +14,84 @@ use super::{
     surging, waits, waits_for, with, with_selector,
 };
 
+fn forecast_of(objects: &[Value], daemonset: &str) -> Forecast {
+    let manifests = read(objects);
+    let all: Vec<_> = manifests.snapshots().collect();
+    let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
+    let state = manifests.cluster_state().with_coming(coming);
+    let own = all.iter().find(|snapshot| snapshot.daemonset().name == daemonset).unwrap();
+    own.scheduling(&state).forecast(&Assumptions::default())
+}
+
+/// The forecast of a DaemonSet whose pods request 600m of a node's cpu, beside one of higher priority.
+fn low_beside(high: Value, others: &[Value]) -> (Outcome, Vec<String>, usize) {
+    // The old pod stays if it can.
+    let mut low = daemonset("low", "600m", none());
+    low["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    let objects = [&[high, low, node("n", "1"), priority("high", 10)], others].concat();
+    let forecast = forecast_of(&objects, "low");
+    let why = |stuck: &StuckNode| match &stuck.cause {
+        StuckCause::Unschedulable { explanation, .. } => Some(explanation.clone()),
+        _ => None,
+    };
+    let facts = forecast.stuck.iter().filter_map(why).chain(forecast.unknown.iter().map(ToString::to_string)).collect();
+    (forecast.outcome, facts, forecast.lowest_available)
+}
+
+fn high(cpu: &str) -> Value {
+    daemonset("high", cpu, json!({"priorityClassName": "high"}))
+}
+
 #[test]
-fn a_pod_whose_place_another_daemonset_takes_is_not_settled() {
-    let high = daemonset("high", "700m", json!({"priorityClassName": "high"}));
-    let mut old = pod("low-1", "600m", Some("low"), on("n"));
-    old["metadata"]["labels"] = json!({"app": "low"});
-    let objects = [high, daemonset("low", "600m", none()), named_node("n", "1"), priority("high", 10), old];
-    let all = forecasts(&objects);
-    let unknown = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
-    assert!(all["low"].1.contains(&unknown.to_owned()), "{:?}", all["low"]);
+fn a_pod_whose_place_another_daemonset_takes_for_certain_does_not_come_back() {
+    let old = pod("low-1", "600m", Some("low"), on("n"));
+    let why = "once the pods of DaemonSet prod/high have come: \
+               requests cpu 600m, but 300m of 1 are free: 300m more are needed";
+    let lost = (Outcome::Stuck, vec![why.to_owned()], 0);
+    assert_eq!(low_beside(high("700m"), slice::from_ref(&old)), lost);
+    assert_eq!(low_beside(high("700m"), &[]), lost, "whoever comes first");
+    let waiting = pod("high-1", "700m", Some("high"), json!({"priority": 10}));
+    assert_eq!(low_beside(high("700m"), &[old.clone(), waiting]), lost, "a pod that waits comes as a new one");
+    assert_eq!(
+        low_beside(high("400m"), slice::from_ref(&old)),
+        (Outcome::OnDelete, Vec::new(), 1),
+        "there is room for both"
+    );
+    assert_eq!(low_beside(high("2"), &[old]), (Outcome::OnDelete, Vec::new(), 1), "the other does not fit at all");
+}
+
+#[test]
+fn it_is_certain_only_if_nothing_can_keep_the_other_from_coming() {
+    let old = pod("low-1", "600m", Some("low"), on("n"));
+    let depends = |high: Value, others: &[Value]| {
+        let (outcome, facts, _) = low_beside(high, &[slice::from_ref(&old), others].concat());
+        let doubt = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
+        assert_eq!((outcome, facts), (Outcome::OnDelete, vec![doubt.to_owned()]));
+    };
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "many", "namespace": "prod"},
+        "spec": {"hard": {"pods": "9"}}, "status": {"hard": {"pods": "9"}, "used": {"pods": "1"}}});
+    depends(high("700m"), &[quota]);
+    let update = pod("high-1", "300m", Some("high"), json!({"nodeName": "n", "priority": 10}));
+    depends(high("700m"), &[update]);
+    let mut held = high("700m");
+    held["metadata"]["annotations"] = json!({"daemonplan/paused": "true"});
+    depends(held, &[]);
+    // Another one that waits may take its place first.
+    let (outcome, facts, _) =
+        low_beside(high("700m"), &[old.clone(), pod("web", "900m", None, json!({"priority": 99}))]);
+    assert!(outcome == Outcome::OnDelete && facts.len() == 1, "{facts:?}");
+}
+
+#[test]
+fn of_equal_priority_neither_takes_the_place_of_the_other() {
+    let old = pod("low-1", "600m", Some("low"), on("n"));
+    let equal = daemonset("high", "700m", none());
+    assert_eq!(low_beside(equal.clone(), &[old]), (Outcome::OnDelete, Vec::new(), 1));
+    assert_eq!(low_beside(equal, &[]).0, Outcome::Done, "who is first decides");
+    let never = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "polite"},
+        "value": 10, "preemptionPolicy": "Never"});
+    let polite = daemonset("high", "700m", json!({"priorityClassName": "polite"}));
+    assert_eq!(low_beside(polite, &[never, pod("low-1", "600m", Some("low"), on("n"))]).0, Outcome::OnDelete);
 }
 
 #[test]
@@ -84,13 +155,13 @@ fn a_pod_that_surges_takes_the_place_of_others_before_the_old_one_leaves() {
 
 #[test]
 fn a_daemonset_takes_no_place_on_nodes_to_which_it_does_not_come() {
-    let low = [daemonset("low", "700m", none()), pod("low-n", "700m", Some("low"), on("n"))];
+    let low = [with_selector(daemonset("low", "700m", none()), "n"), pod("low-n", "700m", Some("low"), on("n"))];
     let of = |node: &str| {
         let high = with_selector(daemonset("high", "700m", json!({"priorityClassName": "high"})), node);
         let rest = [high, named_node("m", "1"), named_node("n", "1"), priority("high", 9)];
-        forecasts(&[&low[..], &rest].concat())["low"].1.iter().any(|fact| fact.contains("keeps its place"))
+        forecasts(&[&low[..], &rest].concat())["low"].0
     };
-    assert_eq!((of("n"), of("m")), (true, false));
+    assert_eq!((of("n"), of("m")), (Outcome::Stuck, Outcome::Done));
 }
 
 #[test]
@@ -141,22 +212,15 @@ fn the_nodes_where_others_take_the_place_do_not_count_as_available() {
         pod("low-n", "600m", Some("low"), on("n")),
         pod("low-m", "100m", Some("low"), on("m")),
     ];
-    let manifests = read(&objects);
-    let all: Vec<_> = manifests.snapshots().collect();
-    let coming = all.iter().filter_map(|snapshot| snapshot.coming_pods(manifests.scheduling_objects()));
-    let state = manifests.cluster_state().with_coming(coming);
-    let low = all.iter().find(|snapshot| snapshot.daemonset().name == "low").unwrap();
-    let forecast = low.scheduling(&state).forecast(&Assumptions::default());
+    let forecast = forecast_of(&objects, "low");
     assert_eq!((forecast.desired, forecast.lowest_available), (2, 1));
 }
 #[test]
 fn of_two_new_daemonsets_the_one_of_higher_priority_is_done() {
     let high = daemonset("high", "600m", json!({"priorityClassName": "high"}));
     let mut objects = vec![high, daemonset("low", "600m", none()), node("n", "1"), priority("high", 10)];
-    let expected =
-        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/high");
     let by_priority = forecasts(&objects);
-    assert_eq!((&by_priority["high"], &by_priority["low"]), (&sure(Outcome::Done), &expected));
+    assert_eq!((&by_priority["high"], &by_priority["low"]), (&sure(Outcome::Done), &sure(Outcome::Stuck)));
     // A pod that is never preempted for another keeps its place, whatever its priority.
     objects[3]["preemptionPolicy"] = json!("Never");
     let expected =
