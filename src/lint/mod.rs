@@ -126,7 +126,7 @@ macro_rules! lints {
                     Self::InvalidNamespaceSelector => &[Namespace],
                     Self::AdoptsPods | Self::ManyRevisionsInUse | Self::RunsOtherImage => &[Pods],
                     Self::RelabelsOtherTemplate | Self::CountsByGeneration => &[Pods, Revisions],
-                    Self::KubeletRejects | Self::DeletionWaits => &[Nodes, Pods],
+                    Self::NotBound | Self::KubeletRejects | Self::DeletionWaits => &[Nodes, Pods],
                     Self::UpdateWaits => &[Nodes, Pods, Revisions],
                     _ => &[],
                 }
@@ -210,6 +210,8 @@ lints! {
     UpdateWaits, Warning, "update-waits", "An update is blocked.";
     /// The DaemonSet is being deleted, and a pod stays: its node does not report, or its deletion lasts for long.
     DeletionWaits, Warning, "deletion-waits", "The deletion of the DaemonSet is blocked.";
+    /// A pod has waited for ten minutes or more to be bound to its node. The scheduler refuses it, or does not run.
+    NotBound, Warning, "not-bound", "Pods wait for long to be bound to their nodes.";
     /// The kubelet rejects pods: each is deleted and created again, with back-off, until the cause is mended.
     KubeletRejects, Warning, "kubelet-rejects", "The kubelet rejects pods.";
     /// The DaemonSet is wanted on virtual nodes, such as those of Fargate, which run no daemon pods.

@@ -1,23 +1,72 @@
-//! Pods that the kubelet rejects.
+//! Pods that the scheduler does not bind, and those that the kubelet rejects.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use super::{
     Finding, Lint,
     builder::{count, found},
+    update::PATIENCE,
 };
 use crate::{
     backoff::is_rejection,
-    explain::{Explanation, PodState},
+    explain::{Explanation, PodState, SchedulingExplanation},
     model::{
         Pod,
         well_known::{OS_LABEL, PROJECT_NODE_SELECTOR_ANNOTATION},
     },
     placement::Verdict,
     planner::Snapshot,
+    scheduling::is_unbound,
+    util::duration::words,
 };
+
+/// How many nodes a message tells of.
+const SHOWN: usize = 3;
+
+/// Finds pods that have waited for long to be bound.
+pub(super) fn not_bound(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
+    let wanted = explanation.nodes.iter().filter(|node| node.verdict == Verdict::Run);
+    let wanted: HashMap<_, _> = wanted.flat_map(|node| node.pods.iter().map(|pod| (&pod.pod, &node.node))).collect();
+    let waits = |pod: &&Pod| {
+        let age = pod.created.zip(snapshot.now).map(|(created, now)| now.duration_since(created));
+        let is_old = age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > PATIENCE);
+        is_old && pod.namespace == snapshot.daemonset.namespace && is_unbound(pod)
+    };
+    let waiting = snapshot.pods.iter().filter(waits);
+    let waiting: BTreeMap<_, _> = waiting.filter_map(|pod| Some((*wanted.get(&pod.name)?, pod))).collect();
+    let (_, first) = waiting.first_key_value()?;
+    let explain = |pod: &Pod| snapshot.scheduling.map(|state| snapshot.explain_pod(state, pod));
+    let why = |pod: &Pod| {
+        let refused = explain(pod).filter(SchedulingExplanation::is_refused);
+        let causes = refused.map(|refused| refused.causes().into_keys().collect::<Vec<_>>().join("; "));
+        let said = || pod.problem.as_ref().map(|problem| format!("the scheduler said: {}", problem.unschedulable));
+        causes.filter(|causes| !causes.is_empty()).or_else(said).unwrap_or_else(|| "why is not known".to_owned())
+    };
+    let shown: Vec<_> = waiting.iter().take(SHOWN).map(|(node, pod)| format!("{node}: {}", why(pod))).collect();
+    let of_first = explain(first).filter(SchedulingExplanation::is_refused);
+    let helpful = of_first.map(|refused| {
+        let remedies: Vec<_> = refused.remedies.iter().take(2).map(|remedy| remedy.text.as_str()).collect();
+        let remedies = format!("it {}", remedies.join(", or ")).replace(", or fits if", ", or if");
+        let has_some = !refused.remedies.is_empty();
+        refused.advice().into_iter().chain(has_some.then_some(remedies)).collect::<Vec<_>>().join("; ")
+    });
+    let message = format!(
+        "on {} a pod has waited for more than {} to be bound ({})",
+        count(waiting.len(), "node"),
+        words(PATIENCE),
+        shown.join("; ")
+    );
+    let look = || format!("look at what kubectl describe pod -n {} {} shows", first.namespace, first.name);
+    let fix = helpful.filter(|fix| !fix.is_empty()).unwrap_or_else(look);
+    let finding = found(snapshot, Lint::NotBound, "spec.template.spec").with_message(message).with_fix(fix);
+    Some(finding.on_nodes(waiting.keys().map(|node| (*node).clone()).collect()))
+}
 
 /// Finds pods that failed because the kubelet rejected them.
 pub(super) fn rejected(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
-    const SHOWN: usize = 3;
     let reason = |pod: &Pod| pod.problem.as_ref().map(|problem| problem.reason.clone());
     let pods = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.daemonset.namespace);
     let mut rejected = Vec::new();

@@ -53,6 +53,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(policy::check(snapshot, &desired));
     findings.extend(nodes::check(snapshot, &desired));
     findings.extend(room::check(snapshot, &desired));
+    findings.extend(pods::not_bound(snapshot, &explanation));
     findings.extend(pods::rejected(snapshot, &explanation));
     findings.extend(revisions(snapshot, &explanation));
     findings

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{SimEvent, Simulation};
 use crate::forecast::{
+    StuckCause,
     assumptions::Assumptions,
     fits::Fits,
     simulated_node::{SimulatedNode, SimulatedPod, SimulatedState, StateCounts},
@@ -156,6 +157,19 @@ impl<'a> Simulation<'a> {
         Some(UnknownFact::SaidOtherwise { pod: pod.key(), message: message.clone() })
     }
 
+    /// Returns the last word of the scheduler about a pod that waits, if too little is known to say more than that.
+    fn stays_refused(&self, node: &Text, name: &Text) -> Option<StuckCause> {
+        let has_spec = self.cluster.pod(&self.key_of(name)).is_some_and(|pod| pod.spec.is_some());
+        let of_waiting = self.fits.waiting(name).map(|waiting| waiting.unknown.is_empty());
+        if has_spec && of_waiting.unwrap_or_else(|| self.fits.unknown([node]).is_empty()) {
+            return None;
+        }
+        let Some(UnknownFact::SaidOtherwise { message, .. }) = self.said_otherwise(name) else { return None };
+        let explanation =
+            "what the scheduler said last: not everything is known that decides whether it fits now".into();
+        Some(StuckCause::Unschedulable { reasons: vec![message.to_string()], explanation })
+    }
+
     /// Schedules the start of pods that are not bound yet, unless something keeps them from it.
     fn load_waits(&mut self, node: &Text) {
         let pods = self.nodes.get(node).into_iter().flat_map(|simulated| &simulated.pods);
@@ -164,11 +178,12 @@ impl<'a> Simulation<'a> {
             !pod.is_being_deleted && known.is_some_and(|pod| !pod.node.is_bound() && pod.phase == PodPhase::Pending)
         });
         for name in unbound.map(|pod| pod.name.clone()).collect::<Vec<_>>() {
-            let waits_for = self.wait(node, &name);
             let created = self.cluster.pod(&self.key_of(&name)).and_then(|pod| pod.created);
             let age = created.and_then(|created| Duration::try_from(self.now.duration_since(created)).ok());
+            let is_recent = age.is_none_or(|age| age < self.assumptions.patience);
+            let waits_for = self.wait(node, &name).or_else(|| self.stays_refused(node, &name).filter(|_| !is_recent));
             // Of how long a pod has waited for its node nothing follows where the scheduler would bind it now.
-            let is_bound_next = self.fits.asks_scheduler() || age.is_none_or(|age| age < self.assumptions.patience);
+            let is_bound_next = self.fits.asks_scheduler() || is_recent;
             if waits_for.is_none() && is_bound_next {
                 self.filled.insert(node.clone());
                 self.schedule_start(node, &name, false);

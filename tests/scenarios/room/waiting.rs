@@ -2,13 +2,15 @@
 
 use daemonplan::{
     forecast::{Assumptions, Outcome},
+    lint::{Lint, lint},
     model::{Node, Pod, PodNode, PodPhase, PodProblem, PodSpec, Taint, TaintEffect},
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
     super::common::{PodExt, cluster, pod},
-    Full, requesting, sized, spec_of,
+    Full, other, requesting, sized, spec_of,
 };
 
 /// A pod of the current template that waits for a node, with its own spec.
@@ -81,4 +83,70 @@ fn what_a_pod_that_waits_tolerates_matters_where_there_is_something_to_tolerate(
         assert_eq!((of(node.clone(), false), of(node, true)), (Outcome::Stuck, Outcome::Done));
     }
     assert_eq!(of(sized("a", "1"), false), Outcome::Done);
+}
+
+/// A pod that waits since an hour before [`now`], of which the scheduler said something.
+fn refused_for_an_hour(cpu: &str, own: Option<&Value>) -> Full {
+    let mut cluster = cluster([sized("a", "1")]).with_spec(requesting(cpu));
+    let mut problem = PodProblem::default();
+    problem.unschedulable = "0/1 nodes are available: 1 Insufficient memory.".into();
+    let mut pod = waiting("a", own.unwrap_or(&Value::Null));
+    pod.spec = pod.spec.filter(|_| own.is_some());
+    (pod.created, pod.problem) = (Some(now() - SignedDuration::from_hours(1)), Some(Box::new(problem)));
+    cluster.pods = vec![pod];
+    Full::of(cluster, [other("web", "a", "800m")])
+}
+
+fn now() -> Timestamp {
+    "2026-06-01T12:00:00Z".parse().unwrap()
+}
+
+#[test]
+fn a_pod_that_the_scheduler_has_refused_for_long_stays_refused_if_too_little_is_known() {
+    let of = |cluster: Full, after: SignedDuration| {
+        cluster.with(|snapshot| {
+            let forecast = snapshot.at(now() + after).forecast(&Assumptions::default());
+            (forecast.outcome, forecast.stuck.first().map(|stuck| stuck.cause.to_string()))
+        })
+    };
+    let now = SignedDuration::ZERO;
+    let said = "the new pod stays Pending: 0/1 nodes are available: 1 Insufficient memory.";
+    assert_eq!(of(refused_for_an_hour("100m", None), now), (Outcome::Stuck, Some(said.to_owned())));
+    let own = requesting("100m");
+    assert_eq!(of(refused_for_an_hour("100m", Some(&own)), now).0, Outcome::Done, "it fits by all that decides");
+    let first_minutes = SignedDuration::from_mins(-55);
+    assert_eq!(of(refused_for_an_hour("100m", None), first_minutes).0, Outcome::Done, "it may be bound yet");
+    let mut unknown = refused_for_an_hour("100m", Some(&own));
+    unknown.others[0].spec = None;
+    assert_eq!(of(unknown, now), (Outcome::Stuck, Some(said.to_owned())));
+}
+
+#[test]
+fn a_pod_that_waits_for_long_is_found_with_cause_and_cure() {
+    let of = |cluster: Full, after: SignedDuration| {
+        cluster.with(|snapshot| {
+            let findings = lint(&[snapshot.at(now() + after)]);
+            let finding = findings.into_iter().find(|finding| finding.lint == Lint::NotBound);
+            finding.map(|finding| (finding.message, finding.fix))
+        })
+    };
+    let now = SignedDuration::ZERO;
+    let (message, fix) = of(refused_for_an_hour("300m", Some(&requesting("300m"))), now).unwrap();
+    let cause = "a: requests cpu 300m, but 200m of 1 are free: 100m more are needed";
+    assert_eq!(message, format!("on 1 node a pod has waited for more than 10m to be bound ({cause})"));
+    assert_eq!(fix, "it fits if shop/web leaves (cpu 800m), or if its priority is above 0, which preempts shop/web");
+    let (message, fix) = of(refused_for_an_hour("100m", Some(&requesting("100m"))), now).unwrap();
+    assert!(message.contains("(a: the scheduler said: 0/1 nodes are available: 1 Insufficient memory.)"), "{message}");
+    assert_eq!(fix, "look at what kubectl describe pod -n prod agent-a shows");
+    let first_minutes = SignedDuration::from_mins(-55);
+    assert_eq!(of(refused_for_an_hour("300m", Some(&requesting("300m"))), first_minutes), None);
+    let mut silent = refused_for_an_hour("100m", Some(&requesting("100m")));
+    silent.cluster.pods[0].problem = None;
+    assert!(of(silent, now).unwrap().0.contains("(a: why is not known)"));
+    let mut elsewhere = refused_for_an_hour("300m", Some(&requesting("300m")));
+    elsewhere.cluster.nodes[0].name = "b".into();
+    assert_eq!(of(elsewhere, now), None, "it is deleted next");
+    let mut bound = refused_for_an_hour("300m", Some(&requesting("300m")));
+    bound.cluster.pods[0].node = PodNode::Bound("a".into());
+    assert_eq!(of(bound, now), None, "its containers are started");
 }
