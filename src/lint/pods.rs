@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     backoff::is_rejection,
-    explain::{Explanation, PodState, SchedulingExplanation},
+    explain::{Explanation, PodExplanation, PodState, SchedulingExplanation},
     model::{
         Pod,
         well_known::{OS_LABEL, PROJECT_NODE_SELECTOR_ANNOTATION},
@@ -29,7 +29,9 @@ const SHOWN: usize = 3;
 /// Finds pods that have waited for long to be bound.
 pub(super) fn not_bound(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
     let wanted = explanation.nodes.iter().filter(|node| node.verdict == Verdict::Run);
-    let wanted: HashMap<_, _> = wanted.flat_map(|node| node.pods.iter().map(|pod| (&pod.pod, &node.node))).collect();
+    let stays = |pod: &&PodExplanation| pod.state == PodState::Pending && pod.deletion.is_none();
+    let wanted = wanted.flat_map(|node| node.pods.iter().filter(stays).map(|pod| (&pod.pod, &node.node)));
+    let wanted: HashMap<_, _> = wanted.collect();
     let waits = |pod: &&Pod| {
         let age = pod.created.zip(snapshot.now).map(|(created, now)| now.duration_since(created));
         let is_old = age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > PATIENCE);

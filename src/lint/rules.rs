@@ -72,8 +72,8 @@ fn project_selector(snapshot: &Snapshot<'_>, placements: &[Placement]) -> Option
         SelectorSource::KubernetesAnnotation | SelectorSource::ClusterDefault => NODE_SELECTOR_ANNOTATION,
     };
     let message = format!(
-        "the {source} excludes {} that the DaemonSet selects ({}): a controller that ignores it creates pods there \
-         that fail at once, in an endless loop",
+        "the {source} excludes {} that the DaemonSet selects ({}): a controller that ignores it, such as that of \
+         Kubernetes, creates pods there that fail at once, in an endless loop",
         count(nodes.len(), "node"),
         first_few(&nodes),
     );

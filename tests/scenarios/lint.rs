@@ -49,8 +49,8 @@ fn a_project_selector_that_keeps_pods_away_is_found() {
     assert_eq!(
         lines(&annotated),
         ["error project-selector-conflict metadata.annotations[openshift.io/node-selector]: the annotation \
-          openshift.io/node-selector excludes 1 node that the DaemonSet selects (i1): a controller that ignores it \
-          creates pods there that fail at once, in an endless loop"]
+          openshift.io/node-selector excludes 1 node that the DaemonSet selects (i1): a controller that ignores it, such as \
+          that of Kubernetes, creates pods there that fail at once, in an endless loop"]
     );
     let finding = only(&annotated, Lint::ProjectSelectorConflict);
     assert_eq!((finding.kind, &*finding.nodes), ("Namespace", &["i1".into()][..]));

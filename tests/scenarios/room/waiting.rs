@@ -149,4 +149,7 @@ fn a_pod_that_waits_for_long_is_found_with_cause_and_cure() {
     let mut bound = refused_for_an_hour("300m", Some(&requesting("300m")));
     bound.cluster.pods[0].node = PodNode::Bound("a".into());
     assert_eq!(of(bound, now), None, "its containers are started");
+    let mut outdated = refused_for_an_hour("300m", Some(&requesting("300m")));
+    outdated.cluster.pods[0] = outdated.cluster.pods[0].clone().of("zero");
+    assert_eq!(of(outdated, now), None, "it is replaced next");
 }
