@@ -10,7 +10,7 @@ use daemonplan::{
     Key, Resource, Snapshot,
     explain::SchedulingExplanation,
     model::{ControllerRef, Node, Pod, PodNode, PodPhase, ReportedEvent, ResourceList, Text},
-    scheduling::{Agreement, ClusterState, Feasibility, Plugin, SchedulingVerdict, UnknownFact},
+    scheduling::{Agreement, ClusterState, SchedulingVerdict, UnknownFact},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -325,22 +325,14 @@ fn once(facts: &[(String, &UnknownFact)], of_many: impl FnOnce(&[String]) -> Str
 
 /// Says by names and numbers why a pod is not bound, and what would help.
 pub(super) fn scheduling_details(out: &mut impl Write, scheduling: &SchedulingExplanation) -> io::Result<()> {
-    let Feasibility { preemption, kept_free_for, .. } = &scheduling.feasibility;
-    for (cause, plugins) in scheduling.causes() {
-        let plugins: Vec<_> = plugins.into_iter().map(Plugin::as_str).collect();
-        writeln!(out, "    {BAD}✗{BAD:#} {}: {}", plugins.join(", "), escape_control(cause))?;
+    for cause in scheduling.causes() {
+        writeln!(out, "    {BAD}✗{BAD:#} {}", escape_control(cause))?;
     }
-    for pod in kept_free_for {
-        writeln!(out, "    {BAD}✗{BAD:#} the node is kept free for {}, which waits", escape_control(pod))?;
-    }
-    if let Some(preemption) = preemption {
+    if let Some(preemption) = &scheduling.feasibility.preemption {
         writeln!(out, "    {}", escape_control(preemption))?;
     }
-    for remedy in &scheduling.remedies {
-        writeln!(out, "    → {}", escape_control(&remedy.text))?;
-    }
-    for advice in scheduling.advice() {
-        writeln!(out, "    → {}", escape_control(advice))?;
+    for help in scheduling.help() {
+        writeln!(out, "    → {}", escape_control(help))?;
     }
     Ok(())
 }

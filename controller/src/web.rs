@@ -15,7 +15,6 @@ use daemonplan::{
     forecast::{Assumptions, Delay, WaveKind},
     model::DaemonSet,
     policy::RolloutStatus,
-    scheduling::Plugin,
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
@@ -316,14 +315,11 @@ fn waiting(node: &NodeExplanation) -> Markup {
     html! {
         @for scheduling in pods.chain(node.new_pod.as_ref()) {
             @let feasibility = &scheduling.feasibility;
-            @if !feasibility.blockers.is_empty() || !feasibility.unknown.is_empty() { ul class="waiting" {
-                @for (cause, plugins) in scheduling.causes() {
-                    @let plugins: Vec<_> = plugins.into_iter().map(Plugin::as_str).collect();
-                    li { span class="bad" { "✗ " } (plugins.join(", ")) ": " (cause) }
-                }
+            @let causes = scheduling.causes();
+            @if !causes.is_empty() || !feasibility.unknown.is_empty() { ul class="waiting" {
+                @for cause in causes { li { span class="bad" { "✗ " } (cause) } }
                 @if let Some(preemption) = &feasibility.preemption { li { (preemption) } }
-                @for remedy in &scheduling.remedies { li { "→ " (remedy.text) } }
-                @for advice in scheduling.advice() { li { "→ " (advice) } }
+                @for help in scheduling.help() { li { "→ " (help) } }
                 @for unknown in &feasibility.unknown { li class="warn" { "Not known: " (unknown) } }
             } }
         }

@@ -12,8 +12,8 @@ use crate::{
     plan::MissingFact,
     planner::Snapshot,
     scheduling::{
-        AdmissionChange, AdmissionRefusal, Admitted, Agreement, Cause, ClusterState, Feasibility, Plugin, PodsAlike,
-        QuotaRoom, RemedyChange, SchedulingBlocker, SchedulingRemedy, SchedulingVerdict, UnknownFact, as_texts,
+        AdmissionChange, AdmissionRefusal, Admitted, Agreement, Cause, ClusterState, Feasibility, PodsAlike, QuotaRoom,
+        RemedyChange, SchedulingBlocker, SchedulingRemedy, SchedulingVerdict, UnknownFact, as_texts,
     },
 };
 
@@ -133,24 +133,27 @@ impl SchedulingExplanation {
         reasons.chain(kept_free).collect::<IndexSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns why the pod's node is refused by names and numbers, each with the plugins that say so.
-    pub fn causes(&self) -> IndexMap<String, Vec<Plugin>> {
-        let mut causes = IndexMap::<_, Vec<_>>::new();
+    /// Returns why the pod's node is refused by names and numbers, each after the plugins that say so.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = IndexMap::<_, IndexSet<_>>::new();
         for blocker in &self.feasibility.blockers {
             for cause in &blocker.causes {
-                let plugins = causes.entry(cause.explain()).or_default();
-                if !plugins.contains(&blocker.plugin) {
-                    plugins.push(blocker.plugin);
-                }
+                causes.entry(cause.explain()).or_default().insert(blocker.plugin.as_str());
             }
         }
-        causes
+        let by_plugins = causes.into_iter().map(|(cause, plugins)| {
+            let plugins: Vec<_> = plugins.into_iter().collect();
+            format!("{}: {cause}", plugins.join(", "))
+        });
+        let kept_free = self.feasibility.kept_free_for.iter();
+        by_plugins.chain(kept_free.map(|pod| format!("the node is kept free for {pod}, which waits"))).collect()
     }
 
-    /// Returns what to do about causes that no remedy changes.
-    pub fn advice(&self) -> IndexSet<String> {
+    /// Returns what would help: the remedies, which were tried out, and then what to do about causes that no remedy changes.
+    pub fn help(&self) -> Vec<String> {
         let causes = self.feasibility.blockers.iter().flat_map(|blocker| &blocker.causes);
-        causes.filter_map(Cause::advice).collect()
+        let advice: IndexSet<_> = causes.filter_map(Cause::advice).collect();
+        self.remedies.iter().map(|remedy| remedy.text.clone()).chain(advice).collect()
     }
 
     /// Whether it is sure that the pod is not bound: nothing that is not known could change that, nor would it take the place

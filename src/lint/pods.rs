@@ -43,18 +43,13 @@ pub(super) fn not_bound(snapshot: &Snapshot<'_>, explanation: &Explanation) -> O
     let explain = |pod: &Pod| snapshot.scheduling.map(|state| snapshot.explain_pod(state, pod));
     let why = |pod: &Pod| {
         let refused = explain(pod).filter(SchedulingExplanation::is_refused);
-        let causes = refused.map(|refused| refused.causes().into_keys().collect::<Vec<_>>().join("; "));
+        let causes = refused.map(|refused| refused.causes().join("; "));
         let said = || pod.problem.as_ref().map(|problem| format!("the scheduler said: {}", problem.unschedulable));
         causes.filter(|causes| !causes.is_empty()).or_else(said).unwrap_or_else(|| "why is not known".to_owned())
     };
     let shown: Vec<_> = waiting.iter().take(SHOWN).map(|(node, pod)| format!("{node}: {}", why(pod))).collect();
     let of_first = explain(first).filter(SchedulingExplanation::is_refused);
-    let helpful = of_first.map(|refused| {
-        let remedies: Vec<_> = refused.remedies.iter().take(2).map(|remedy| remedy.text.as_str()).collect();
-        let remedies = format!("it {}", remedies.join(", or ")).replace(", or fits if", ", or if");
-        let has_some = !refused.remedies.is_empty();
-        refused.advice().into_iter().chain(has_some.then_some(remedies)).collect::<Vec<_>>().join("; ")
-    });
+    let helpful = of_first.map(|refused| refused.help().into_iter().take(2).collect::<Vec<_>>().join(", or "));
     let message = format!(
         "on {} a pod has waited for more than {} to be bound ({})",
         count(waiting.len(), "node"),

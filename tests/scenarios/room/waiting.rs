@@ -132,9 +132,9 @@ fn a_pod_that_waits_for_long_is_found_with_cause_and_cure() {
     };
     let now = SignedDuration::ZERO;
     let (message, fix) = of(refused_for_an_hour("300m", Some(&requesting("300m"))), now).unwrap();
-    let cause = "a: requests cpu 300m, but 200m of 1 are free: 100m more are needed";
+    let cause = "a: NodeResourcesFit: requests cpu 300m, but 200m of 1 are free: 100m more are needed";
     assert_eq!(message, format!("on 1 node a pod has waited for more than 10m to be bound ({cause})"));
-    assert_eq!(fix, "it fits if shop/web leaves (cpu 800m), or if its priority is above 0, which preempts shop/web");
+    assert_eq!(fix, "fits if shop/web leaves (cpu 800m), or fits if its priority is above 0, which preempts shop/web");
     let (message, fix) = of(refused_for_an_hour("100m", Some(&requesting("100m"))), now).unwrap();
     assert!(message.contains("(a: the scheduler said: 0/1 nodes are available: 1 Insufficient memory.)"), "{message}");
     assert_eq!(fix, "look at what kubectl describe pod -n prod agent-a shows");

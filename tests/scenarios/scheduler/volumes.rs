@@ -1,10 +1,6 @@
 //! Whether the claims of pods can be served.
 
-use daemonplan::{
-    explain::SchedulingExplanation,
-    model::Pod,
-    scheduling::{Plugin, UnknownFact},
-};
+use daemonplan::{explain::SchedulingExplanation, model::Pod, scheduling::UnknownFact};
 use serde_json::{Value, json};
 
 use super::{node, objects, on, pod, read, state};
@@ -133,12 +129,9 @@ fn what_several_plugins_say_of_a_missing_claim_is_told_once_with_what_to_do() {
     let (objects, nodes) = (objects([local()]), [node("a", "1")]);
     let waiting = using(&["data"], on("a"));
     let explanation = SchedulingExplanation::new(&state(&nodes, [], &objects), &waiting);
-    let causes = explanation.causes();
-    let plugins = [Plugin::VolumeRestrictions, Plugin::NodeVolumeLimits, Plugin::VolumeBinding, Plugin::VolumeZone];
-    assert_eq!(causes.keys().collect::<Vec<_>>(), ["the claim data does not exist"]);
-    assert_eq!(causes[0], plugins);
-    let advice: Vec<_> = explanation.advice().into_iter().collect();
-    assert_eq!(advice, ["create the claim data, or name another one in the pod's volumes"]);
+    let plugins = "VolumeRestrictions, NodeVolumeLimits, VolumeBinding, VolumeZone";
+    assert_eq!(explanation.causes(), [format!("{plugins}: the claim data does not exist")]);
+    assert_eq!(explanation.help(), ["create the claim data, or name another one in the pod's volumes"]);
     let missing = "persistentvolumeclaim \"data\" not found";
     assert_eq!(explanation.reasons(), format!("{missing}, looking up PVC shop/data: {missing}"));
 }
