@@ -283,3 +283,12 @@ fn what_happens_anyway_is_no_deletion_of_the_change() {
     let duplicate = workers().with_pod(pod("second", "n1"));
     assert_eq!(diff(&duplicate, taint).deletions(), 1, "one of the two is deleted anyway");
 }
+
+#[test]
+fn a_pod_that_is_there_only_with_the_change_is_added_and_not_spared() {
+    let mut before = workers();
+    before.nodes[0].labels = [("role", "infra")].into_iter().collect();
+    before.pods.remove(0);
+    let diff = diff(&before, |after| *after = workers());
+    assert_eq!(lines(&diff), ["n1: pod added; before: node selector role=worker is required, the node has role=infra"]);
+}

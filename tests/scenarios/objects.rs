@@ -176,3 +176,16 @@ fn a_label_selector_has_no_operators_of_nodes() {
     let error = LabelSelector::new(Labels::default(), vec![newer]).unwrap_err();
     assert_eq!(error.to_string(), "\"Gt\" is not a valid operator, expected In, NotIn, Exists or DoesNotExist");
 }
+
+#[test]
+fn a_node_is_written_as_it_was_read() {
+    let node: Node = serde_json::from_value(json!({
+        "metadata": {"name": "w1", "uid": "uid-w1", "labels": {"role": "worker"}, "deletionTimestamp": "2026-06-01T12:00:00Z"},
+        "spec": {"unschedulable": true, "taints": [{"key": "dedicated", "value": "db", "effect": "NoSchedule"}]},
+        "status": {"allocatable": {"cpu": "4"}},
+    }))
+    .unwrap();
+    assert!(node.deleted.is_some() && node.unschedulable && node.taints.len() == 1 && node.allocatable.is_some());
+    let written = serde_json::to_value(&node).unwrap();
+    assert_eq!(serde_json::from_value::<Node>(written).unwrap(), node);
+}

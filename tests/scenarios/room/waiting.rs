@@ -153,3 +153,30 @@ fn a_pod_that_waits_for_long_is_found_with_cause_and_cure() {
     outdated.cluster.pods[0] = outdated.cluster.pods[0].clone().of("zero");
     assert_eq!(of(outdated, now), None, "it is replaced next");
 }
+
+#[test]
+fn a_gated_pod_does_not_wait_for_others_to_leave() {
+    let of = |gates: Value| {
+        let mut cluster = cluster([sized("a", "1")]).with_spec(requesting("300m"));
+        let mut own = requesting("300m");
+        own["schedulingGates"] = gates;
+        cluster.pods = vec![waiting("a", &own)];
+        let mut web = other("web", "a", "800m");
+        web.deleted = Some(now());
+        Full::of(cluster, [web]).forecast().0
+    };
+    assert_eq!((of(json!([])), of(json!([{"name": "example.com/license"}]))), (Outcome::Waiting, Outcome::Stuck));
+}
+
+#[test]
+fn the_pods_are_named_whose_place_a_pod_that_waits_takes() {
+    let mut own = requesting("300m");
+    own["priority"] = json!(9);
+    let mut cluster = cluster([sized("a", "1")]).with_spec(requesting("300m"));
+    cluster.pods = vec![waiting("a", &own)];
+    Full::of(cluster, [other("web", "a", "800m")]).with(|snapshot| {
+        let forecast = snapshot.forecast(&Assumptions::default());
+        assert_eq!(forecast.preempted.iter().map(ToString::to_string).collect::<Vec<_>>(), ["shop/web"]);
+        assert_eq!(forecast.outcome, Outcome::Waiting);
+    });
+}
