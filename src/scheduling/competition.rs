@@ -202,8 +202,8 @@ impl<'s> Rival<'s> {
         if self.surges { Vec::new() } else { self.changes.pods_leaving(node).collect() }
     }
 
-    /// Whether its pod may come to a node that others have left.
-    fn may_come(&mut self, node: &Text, gone: &[&'s Pod]) -> bool {
+    /// Whether its pod may come to a node that others have left, or before they do, once the other rivals have come or gone.
+    fn may_come(&mut self, node: &Text, gone: &[&'s Pod], others: impl FnOnce() -> Changes<'s>) -> bool {
         let left = self.left_before(node);
         let stay: Vec<_> = if self.is_surge_on(node) { self.changes.pods_leaving(node).collect() } else { Vec::new() };
         let Some(alike) = &mut self.alike else { return false };
@@ -217,11 +217,14 @@ impl<'s> Rival<'s> {
             }
         }
         let gone = gone.iter().copied().filter(|pod| !stay.iter().any(|other| is_same(other, pod)));
-        let gone: Vec<_> = left.into_iter().chain(gone).collect();
-        // What counts pods can change.
-        alike.refusal_after(node.clone(), &gone).is_none_or(|refusal| {
-            refusal.plugin.counts_pods() || !alike.on_without(node.clone(), &gone).preempts().is_empty()
-        })
+        let gone: Vec<_> = left.iter().copied().chain(gone).collect();
+        let Some(refusal) = alike.refusal_after(node.clone(), &gone) else { return true };
+        // What counts pods can change, but not by the pod that waits for this one.
+        let changes = || {
+            let mut views = stages(&others(), false).map(|stage| view(&alike.incoming, stage));
+            [&gone, &left].into_iter().any(|gone| Question::Bound.is_yes(&mut views, node, gone))
+        };
+        refusal.plugin.counts_pods() && changes() || !alike.on_without(node.clone(), &gone).preempts().is_empty()
     }
 }
 
@@ -255,7 +258,7 @@ impl<'s> Competition<'s> {
                 near.entry(node.clone()).or_default().push(place);
             }
         }
-        Self { rivals, near, everywhere, all: views(base, &all) }
+        Self { rivals, near, everywhere, all: stages(&all, false).map(|stage| view(base, stage)) }
     }
 
     /// Returns the places of the rivals that can make a difference on a node.
@@ -283,9 +286,15 @@ impl<'s> Competition<'s> {
         let gone: Vec<_> = self.all[1].company.others.pods_leaving(node).chain(leave.iter().copied()).collect();
         let mut known = HashMap::<usize, bool>::new();
         let may_come = |place: &usize| {
-            let rival = self.rivals.get_mut(*place)?;
+            let (before, [rival, after @ ..]) = self.rivals.split_at_mut_checked(*place)? else { return None };
+            let others = || {
+                let mut others = Changes::default();
+                before.iter().chain(&*after).for_each(|other| others.add(&other.changes));
+                others
+            };
             let known = known.entry(rival.kind);
-            Some((*place, *known.or_insert_with(|| !rival.changes.comes_to(node) || rival.may_come(node, &gone))))
+            let may_come = || !rival.changes.comes_to(node) || rival.may_come(node, &gone, others);
+            Some((*place, *known.or_insert_with(may_come)))
         };
         let may_come: Vec<_> = places.iter().filter_map(may_come).collect();
         let mut known = HashMap::<usize, bool>::new();
@@ -295,10 +304,12 @@ impl<'s> Competition<'s> {
                 return (*decides).then(|| rival.name.clone());
             }
             let decides = if let Cow::Owned(changes) = rival.changes_for(node, *may_come) {
-                question.is_yes(&mut views(base, &changes), node, leave)
+                let mut views = stages(&changes, rival.is_surge_on(node)).map(|stage| view(base, stage));
+                question.is_yes(&mut views, node, leave)
             } else {
                 let Rival { views: known, changes, .. } = rival;
-                question.is_yes(known.get_or_insert_with(|| views(base, changes)), node, leave)
+                let views = || stages(changes, false).map(|stage| view(base, stage));
+                question.is_yes(known.get_or_insert_with(views), node, leave)
             };
             known.insert(rival.kind, decides);
             decides.then(|| rival.name.clone())
@@ -307,18 +318,19 @@ impl<'s> Competition<'s> {
         if !alone.is_empty() {
             return alone;
         }
-        let mut together = Changes::default();
+        let mut together = <[Changes<'_>; 3]>::default();
         for (place, may_come) in may_come {
             let Some(rival) = self.rivals.get(place) else { continue };
             let mut changes = rival.changes_for(node, may_come);
             if question == Question::Delayed && rival.surges {
                 changes.to_mut().leave.clear();
             }
-            together.add(&changes);
+            let stages = stages(&changes, !rival.counts && rival.is_surge_on(node));
+            together.iter_mut().zip(&stages).for_each(|(sum, stage)| sum.add(stage));
         }
         // What surges has not left yet; the others have come and gone.
         let question = if question == Question::Delayed { Question::Refused } else { question };
-        if !question.is_yes(&mut views(base, &together), node, leave) {
+        if !question.is_yes(&mut together.map(|stage| view(base, stage)), node, leave) {
             return Vec::new();
         }
         let near = places.iter().filter_map(|place| self.rivals.get(*place));
@@ -337,22 +349,25 @@ fn now_of<'n>(now: &'n mut Option<Feasibility>, alike: &PodsAlike<'_>) -> &'n Fe
     now.get_or_insert_with(|| state.feasibility(pod))
 }
 
-/// Views the cluster as if others had come, as if they had gone, and as if they had done both.
-pub(super) fn views<'s>(base: &Incoming<'s>, changes: &Changes<'s>) -> Views<'s> {
+/// The changes as if pods had come, as if they had gone, and as if they had done both. In a surge they go after others have come.
+fn stages<'s>(changes: &Changes<'s>, surges: bool) -> [Changes<'s>; 3] {
     let come = Changes { leave: MoversByNode::default(), ..changes.clone() };
     let leave = Changes { leave: changes.leave.clone(), ..Changes::default() };
-    [come, leave, changes.clone()].map(|changes| {
-        let mut view = base.clone();
-        for (by_node, by) in [(&changes.come, 1), (&changes.leave, -1)] {
-            for (node, pods) in by_node {
-                for pod in pods {
-                    view.count_other(base.info.state.nodes.get(node), pod.pod, by);
-                }
+    [come, if surges { changes.clone() } else { leave }, changes.clone()]
+}
+
+/// The pods as if others had come and gone.
+pub(super) fn view<'s>(base: &Incoming<'s>, changes: Changes<'s>) -> Incoming<'s> {
+    let mut view = base.clone();
+    for (by_node, by) in [(&changes.come, 1), (&changes.leave, -1)] {
+        for (node, pods) in by_node {
+            for pod in pods {
+                view.count_other(base.info.state.nodes.get(node), pod.pod, by);
             }
         }
-        view.company = Company { others: Arc::new(changes), leave: Vec::new() };
-        view
-    })
+    }
+    view.company = Company { others: Arc::new(changes), leave: Vec::new() };
+    view
 }
 
 impl<'s> PodsAlike<'s> {

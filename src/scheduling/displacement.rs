@@ -3,7 +3,7 @@
 use super::{
     Competitor, Feasibility, PodsAlike, SchedulingBlocker,
     company::{Changes, Movers},
-    competition::views,
+    competition::view,
     verdict::feasibility,
 };
 use crate::model::{Pod, Resource, Text};
@@ -29,13 +29,13 @@ impl<'s> PodsAlike<'s> {
         }
         let new = base.info.pod;
         let come = Movers::default().by_node([(node, [new])]);
-        let [mut beside, ..] = views(&alike.incoming, &Changes { come, ..Changes::default() });
+        let mut beside = view(&alike.incoming, Changes { come, ..Changes::default() });
         beside.aim_at(node.clone());
         beside.company.leave = own.to_vec();
         if !takes_place_of(&feasibility(&beside), new) {
             return None;
         }
-        let [.., mut later] = views(base, &changes);
+        let mut later = view(base, changes);
         later.aim_at(node.clone());
         later.company.leave = own.to_vec();
         let answer = feasibility(&later);

@@ -185,3 +185,46 @@ fn pods_that_wait_follow_each_other_whatever_admission_has_filled_in() {
     assert_eq!(of("mirror.example.com/x", "10m"), Outcome::Stuck);
     assert_eq!(of("x", "20m"), Outcome::Done, "of pods that differ it is not known how they would follow each other");
 }
+
+fn needing(name: &str, needed: &str) -> Value {
+    daemonset(name, "10m", affinity("podAffinity", needed, "zone"))
+}
+
+#[test]
+fn daemonsets_that_need_each_other_are_stuck_unless_a_third_comes() {
+    let node = node("n", "1");
+    let two = forecasts(&[needing("a", "b"), needing("b", "a"), node.clone()]);
+    assert_eq!((two["a"].0, two["b"].0), (Outcome::Stuck, Outcome::Stuck));
+    let three = forecasts(&[needing("a", "b"), needing("b", "c"), daemonset("c", "10m", none()), node]);
+    assert_eq!(three["a"].0, Outcome::Waiting);
+}
+
+#[test]
+fn a_daemonset_that_needs_the_old_pods_of_another_can_come_before_its_new_ones() {
+    let old = pod("a-1", "500m", Some("a"), on("n"));
+    let of = |b: Value| forecasts(&[daemonset("a", "700m", none()), b, node("n", "1"), old.clone()])["a"].clone();
+    let late = at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b");
+    assert_eq!(of(daemonset("b", "400m", affinity("podAffinity", "a", "zone"))), late);
+    assert_eq!(of(daemonset("b", "400m", affinity("podAffinity", "none", "zone"))), sure(Outcome::Done));
+}
+
+#[test]
+fn a_surge_makes_room_only_after_it_has_taken_some() {
+    let surge = |name: &str, cpu: &str| {
+        let mut own = surging(name, none());
+        own["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(cpu);
+        own
+    };
+    let old = |name: &str, cpu: &str| pod(&format!("{name}-1"), cpu, Some(name), on("n"));
+    let of = |a: Value| {
+        let b = surge("b", "500m");
+        forecasts(&[a, b, node("n", "1"), old("a", "250m"), old("b", "500m")])["b"].0
+    };
+    assert_eq!(of(surge("a", "250m")), Outcome::Stuck, "there is never more room than now");
+    assert_eq!(of(daemonset("a", "250m", none())), Outcome::Waiting, "its old pod leaves first");
+    // The new pod of `a` needs less than the old one.
+    let less = forecasts(&[surge("a", "1m"), surge("b", "450m"), node("n", "1"), old("a", "260m"), old("b", "500m")]);
+    assert_eq!(less["b"].0, Outcome::Waiting);
+    let third = [surge("a", "250m"), surge("b", "500m"), node("n", "1"), old("a", "250m"), old("b", "500m")];
+    assert_eq!(forecasts(&[&third[..], &[going(pod("web", "1m", None, on("n")))]].concat())["b"].0, Outcome::Stuck);
+}
