@@ -97,6 +97,7 @@ pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitC
     let is_on_virtual_node = (is_of_daemonset || matches!(pod.node, PodNode::Intended(_)))
         && !pod.is_ready()
         && facts.manifests.nodes().iter().find(is_own).is_some_and(Node::is_virtual);
+    let is_settled = pod.node.is_bound() || deletion.is_some();
     let explained =
         ExplainedPod { pod, state: &state, scheduling: &scheduling, deletion, is_on_virtual_node, only_namespace };
     match format {
@@ -106,7 +107,7 @@ pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitC
     }
     .map_err(write_error)?;
     let unknown = &scheduling.feasibility.unknown;
-    if unknown.is_empty() {
+    if is_settled || scheduling.feasibility.is_sure() {
         return Ok(facts.exit_code());
     }
     let unknown: Vec<_> = unknown.iter().map(ToString::to_string).collect();

@@ -517,6 +517,10 @@ impl Manifests {
     }
 
     pub(super) fn report(&mut self, problem: ManifestError) {
+        // An object is named by its kind first.
+        let object = problem.place.object.as_deref().unwrap_or_default();
+        let kind = object.split([' ', '.']).next().unwrap_or_default();
+        *self.scheduling.unreadable.entry(kind.into()).or_default() += 1;
         self.problems.push(problem);
     }
 

@@ -92,6 +92,12 @@ impl Feasibility {
         self.preemption.as_ref().map(Preemption::victims).unwrap_or_default()
     }
 
+    /// Whether nothing that is not known can change whether the pod is bound now.
+    pub fn is_sure(&self) -> bool {
+        let is_refused = !self.would_fit && !self.blockers.is_empty();
+        self.unknown.iter().all(|fact| is_refused && fact.only_refuses())
+    }
+
     /// Returns the answer as it is once nothing refuses the node.
     pub(super) fn that_fits(mut self) -> Self {
         if self.verdict == SchedulingVerdict::Unschedulable {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use super::{
-    Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, Stage, UnknownFact,
+    Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, SchedulingObjects, Stage, UnknownFact,
     cluster_state::NodeInfo,
     company::{Company, Mover},
     load::{assigned, is_same},
@@ -111,6 +111,10 @@ impl<'s> Incoming<'s> {
         }
         let only = &self.info.state.objects.only_namespace_of_pods;
         unknown.extend(only.iter().map(|known| UnknownFact::OtherNamespaces { known: known.clone() }));
+        unknown.extend(self.info.state.objects.unreadable_of(&["Pod"]));
+        if self.info.target_info().is_none() {
+            unknown.extend(self.info.state.objects.unreadable_of(&["Node"]));
+        }
         for info in nodes {
             let node = info.node.name.clone();
             let own = self.info.pod.spec.is_none() && info.pods.holds(self.info.pod);
@@ -125,8 +129,9 @@ impl<'s> Incoming<'s> {
                 unknown.extend(UnknownFact::of_kubelet(&self.info.spec, info.node));
             }
         }
-        if self.info.spec.has_claims() && !self.info.state.objects.knows_all_storage() {
-            unknown.push(UnknownFact::Storage);
+        if self.info.spec.has_claims() {
+            unknown.extend((!self.info.state.objects.knows_all_storage()).then_some(UnknownFact::Storage));
+            unknown.extend(self.info.state.objects.unreadable_of(SchedulingObjects::OF_STORAGE));
         }
         if !self.info.spec.resource_claims.is_empty() {
             unknown.push(UnknownFact::ResourceClaims);

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
+use super::UnknownFact;
 use crate::{
     model::{
         CsiDriver, CsiNode, CsiStorageCapacity, Key, LimitRange, PersistentVolume, PersistentVolumeClaim, Pod,
@@ -59,6 +62,9 @@ pub struct SchedulingObjects {
     pub only_namespace_of_pods: Option<Text>,
     /// Whether all objects of these kinds are here, even if there are none.
     pub is_complete: bool,
+    /// How many objects of the input are not here because they could not be read, by their kinds; those of any kind of the input, as
+    /// pods and nodes. Under the empty text are those of which not even the kind could be read.
+    pub unreadable: BTreeMap<Text, usize>,
 }
 
 /// An object that [`SchedulingObjects`] hold.
@@ -110,6 +116,9 @@ macro_rules! objects {
             #[cfg(feature = "manifest")]
             fn add_all_to(self, objects: &mut Self) {
                 objects.is_complete |= self.is_complete;
+                for (kind, count) in self.unreadable {
+                    *objects.unreadable.entry(kind).or_default() += count;
+                }
                 objects.only_namespace_of_pods = objects.only_namespace_of_pods.take().or(self.only_namespace_of_pods);
                 $(objects.$field.extend(self.$field);)+
             }
@@ -148,6 +157,21 @@ objects! {
 }
 
 impl SchedulingObjects {
+    /// The kinds that a pod with claims needs.
+    pub(super) const OF_STORAGE: &[&str] = &[
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "StorageClass",
+        "CSINode",
+        "CSIDriver",
+        "CSIStorageCapacity",
+        "VolumeAttachment",
+    ];
+
+    /// The kinds that admission looks at.
+    pub(super) const OF_ADMISSION: &[&str] =
+        &["Namespace", "LimitRange", "ResourceQuota", "PriorityClass", "RuntimeClass", "Scheduler"];
+
     /// Adds an object. It replaces one of its name. Returns whether there was one.
     pub fn add(&mut self, object: impl SchedulingObject) -> bool {
         object.add_to(self)
@@ -160,6 +184,12 @@ impl SchedulingObjects {
             quota.used = self.quotas.get(key).map(|known| known.used.clone()).unwrap_or_default();
         }
         other.add_all_to(self);
+    }
+
+    /// Returns what is not known because objects of these kinds, or of a kind that is not known, could not be read.
+    pub(crate) fn unreadable_of<'k>(&self, kinds: &'k [&str]) -> impl Iterator<Item = UnknownFact> + use<'_, 'k> {
+        let unreadable = self.unreadable.iter().filter(|(kind, _)| kind.is_empty() || kinds.contains(&kind.as_str()));
+        unreadable.map(|(kind, objects)| UnknownFact::Unreadable { kind: kind.clone(), objects: *objects })
     }
 
     /// Returns the node selector of OpenShift projects that have none of their own: what belongs into

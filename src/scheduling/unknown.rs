@@ -38,6 +38,13 @@ pub enum UnknownFact {
         /// How many of its pods.
         pods: usize,
     },
+    /// What objects hold that could not be read.
+    Unreadable {
+        /// Their kind; empty if not even that could be read.
+        kind: Text,
+        /// How many.
+        objects: usize,
+    },
     /// Whether the kubelet of a node lets a new pod start, as it has rejected one.
     Kubelet {
         /// The node.
@@ -184,6 +191,20 @@ impl UnknownFact {
         is_alike && pod.is_ready()
     }
 
+    /// Whether it can refuse a pod that fits without it, and not help one that does not.
+    pub(super) fn only_refuses(&self) -> bool {
+        match self {
+            Self::Allocatable { .. }
+            | Self::PodSpecs { .. }
+            | Self::Storage
+            | Self::VolumesOnNewNode
+            | Self::EphemeralClaims
+            | Self::ResourceClaims
+            | Self::CompetingPods { .. } => true,
+            other => other.is_of_kubelet(),
+        }
+    }
+
     /// Whether the pod does not fit until others have come or gone.
     pub(crate) fn is_awaited(&self) -> bool {
         matches!(self, Self::NeededPods { .. } | Self::QuotaRoom | Self::Victims { .. } | Self::Finalizers { .. })
@@ -218,6 +239,11 @@ impl fmt::Display for UnknownFact {
             Self::PodSpecs { node, pods: 1 } => write!(f, "what a pod on node {node} requests"),
             Self::PodSpecs { node, pods } => write!(f, "what {pods} pods on node {node} request"),
             Self::OtherNamespaces { known } => write!(f, "what pods of other namespaces than {known} take from nodes"),
+            Self::Unreadable { kind, objects } => {
+                let kind = if kind.is_empty() { "object" } else { kind };
+                let (plural, hold) = if *objects == 1 { ("", "holds") } else { ("s", "hold") };
+                write!(f, "what {objects} {kind}{plural} {hold} that could not be read")
+            }
             Self::Kubelet { node, reason } => {
                 write!(
                     f,

@@ -103,6 +103,14 @@ enum SimEvent {
     Gone(Text, Text),
 }
 
+impl SimEvent {
+    fn pod(&self) -> &Text {
+        match self {
+            Self::Ready(_, pod) | Self::Crashes(pod) | Self::Available(_, pod) | Self::Gone(_, pod) => pod,
+        }
+    }
+}
+
 impl Simulation<'_> {
     /// Returns what keeps a new pod from starting: a port that another pod of the DaemonSet has, the scheduler or admission.
     fn wait(&self, node: &Text, name: &Text) -> Option<StuckCause> {
@@ -173,7 +181,7 @@ impl Simulation<'_> {
             if !self.carry_out_plans() {
                 return EndState::Restless;
             }
-            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let next = self.next_event();
             match next.into_iter().chain(self.cluster.next_stale_after(self.now)).min() {
                 None => return EndState::Quiet,
                 Some(at) if at > end => return EndState::Unfinished,
@@ -186,6 +194,18 @@ impl Simulation<'_> {
             }
             self.record_moment();
         }
+    }
+
+    /// Returns the time of the next event, after those of pods that are gone by then.
+    fn next_event(&mut self) -> Option<Timestamp> {
+        while let Some(first) = self.queue.first_entry() {
+            let name = first.get().pod();
+            if self.cluster.pod(&Key::new(&self.daemonset.namespace, name)).is_some() {
+                return Some(first.key().0);
+            }
+            first.remove();
+        }
+        None
     }
 
     pub(crate) fn was_rolled_back(&self) -> bool {

@@ -284,6 +284,7 @@ impl<'a> PodAdmission<'a> {
     /// becomes of a pod. Here they come by name.
     pub fn admit(&self, spec: &PodSpec) -> Admitted {
         let mut admitted = Admitted { spec: spec.clone(), changes: Vec::new(), refusal: None, unknown: Vec::new() };
+        admitted.unknown.extend(self.objects.unreadable_of(SchedulingObjects::OF_ADMISSION));
         admitted.refusal = self.mutate(&mut admitted).and_then(|()| self.validate(&admitted.spec)).err();
         admitted
     }
