@@ -290,6 +290,7 @@ pub(super) fn unknown_facts<'u>(facts: impl IntoIterator<Item = &'u UnknownFact>
             | UnknownFact::CompetingPods { node, .. }
             | UnknownFact::NeededPods { node, .. }
             | UnknownFact::Preemption { node, .. }
+            | UnknownFact::LaterVictims { node, .. }
             | UnknownFact::Pressure { node, .. }
             | UnknownFact::VirtualNode { node }
             | UnknownFact::OperatingSystem { node, .. } => {

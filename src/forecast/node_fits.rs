@@ -106,6 +106,9 @@ impl NodeFit {
             self.unknown.extend(UnknownFact::of_competitors(name, competitors));
             let delaying = if is_sure { alike.delaying(name.clone(), leave) } else { Vec::new() };
             self.unknown.extend(UnknownFact::of_needed(name, delaying));
+            if self.victims.is_empty() {
+                self.unknown.extend(UnknownFact::of_later_victims(name, alike.preempts_later(name, leave)));
+            }
             return;
         }
         if let Some(fact) = UnknownFact::of_needed(name, alike.needed(name.clone(), leave)) {

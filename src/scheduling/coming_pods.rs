@@ -38,7 +38,12 @@ pub struct ComingPods<'a> {
 
 impl<'a> ComingPods<'a> {
     /// Describes pods like `pod`, as admission leaves it, by the nodes they come to, each with the pods that leave for it.
-    pub fn new(daemonset: Key, pod: Pod, nodes: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>) -> Self {
+    /// Without a name they are named after the DaemonSet.
+    pub fn new(daemonset: Key, mut pod: Pod, nodes: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>) -> Self {
+        // Pods are told from each other by their names.
+        if pod.name.is_empty() {
+            pod.name = format!("{}-?????", daemonset.name).into();
+        }
         let (nodes, leaving) = (nodes.into_iter().collect(), HashMap::default());
         Self { daemonset, pod, nodes, waiting: 0, leaving, surges: false, is_certain: false }
     }

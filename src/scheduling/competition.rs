@@ -1,12 +1,12 @@
 //! Pods that come and go beside a new one: they may take its place first, or be what it needs.
 
-use std::{borrow::Cow, collections::HashMap, fmt, ops::Range, sync::Arc};
+use std::{collections::HashMap, fmt, ops::Range, sync::Arc};
 
 use serde::Serialize;
 
 use super::{
     ComingPods, Feasibility, Plugin, PodsAlike, as_text,
-    company::{Changes, Company, Movers, MoversByNode},
+    company::{Changes, Company, Mover, Movers, MoversByNode},
     incoming::Incoming,
     load::{daemonset_of, is_same, priority},
     pod_info::PodInfo,
@@ -165,13 +165,20 @@ impl<'s> Rival<'s> {
         Self { name, changes, alike, counts, surges: false, is_certain: false, kind: 0, views: None, now: None }
     }
 
-    /// What of its changes makes a difference on a node, to which a pod comes or not. In a surge none leaves before.
-    fn changes_for(&self, node: &Text, comes: bool) -> Cow<'_, Changes<'s>> {
-        match (self.counts, comes) {
-            (true, true) => Cow::Borrowed(&self.changes),
-            (true, false) => Cow::Owned(self.changes.without(node, !self.is_surge_on(node))),
-            (false, comes) => Cow::Owned(self.changes.of_node(node, comes, comes || !self.is_surge_on(node))),
+    /// The stages of what makes a difference on a node, to which a pod comes or not, in the place of victims. In a surge none
+    /// leaves before.
+    fn stages_on(&self, node: &Text, comes: bool, victims: &[Mover<'s>]) -> [Changes<'s>; 3] {
+        let is_surge = self.is_surge_on(node);
+        let changes = match (self.counts, comes) {
+            (true, true) => self.changes.clone(),
+            (true, false) => self.changes.without(node, !is_surge),
+            (false, comes) => self.changes.of_node(node, comes, comes || !is_surge),
+        };
+        let [come, leave, mut both] = stages(&changes, is_surge && !self.counts);
+        if !victims.is_empty() {
+            both.leave.entry(node.clone()).or_default().extend_from_slice(victims);
         }
+        [come, leave, both]
     }
 
     /// Whether the pods on a node leave only once a new one is available. Those that are not ready do not wait for that.
@@ -200,6 +207,46 @@ impl<'s> Rival<'s> {
     /// The pods that have left a node before its pod comes there.
     fn left_before(&self, node: &Text) -> Vec<&'s Pod> {
         if self.surges { Vec::new() } else { self.changes.pods_leaving(node).collect() }
+    }
+
+    /// Returns the pods on a node whose place its pod takes there.
+    fn victims(&mut self, node: &Text) -> Vec<Mover<'s>> {
+        let is_daemonset = matches!(self.name, Competitor::DaemonSet(_));
+        let left = self.left_before(node);
+        let Some(alike) = self.alike.as_mut().filter(|_| is_daemonset && self.changes.comes_to(node)) else {
+            return Vec::new();
+        };
+        let priority_of = alike.incoming.info.priority();
+        let Some(info) = alike.incoming.info.state.nodes.get(node) else { return Vec::new() };
+        if !info.pods.iter().any(|pod| priority(pod) < priority_of) {
+            return Vec::new();
+        }
+        let answer = alike.on_without(node.clone(), &left);
+        let mut movers = Movers::default();
+        let is_victim = |pod: &&Pod| answer.preempts().contains(&pod.key());
+        info.pods.iter().filter(is_victim).map(|pod| movers.of(pod)).collect()
+    }
+
+    /// Whether its pod takes the place of one of these on a node, by itself or once others have come and gone.
+    fn preempts(&mut self, node: &Text, pods: &[&Pod], lowest: i32, others: impl FnOnce() -> Changes<'s>) -> bool {
+        let comes = self.changes.comes_to(node);
+        let gone = self.left_before(node);
+        let Self { name, alike, now, .. } = self;
+        let Some(alike) = alike.as_mut().filter(|alike| comes && alike.incoming.info.priority() > lowest) else {
+            return false;
+        };
+        let takes_place = |answer: &Feasibility| pods.iter().any(|pod| answer.preempts().contains(&pod.key()));
+        if let Competitor::Waiting(_) = name {
+            // It takes places on one node, if it fits on none.
+            return takes_place(now_of(now, alike));
+        }
+        if alike.refusal_after(node.clone(), &gone).is_some() && takes_place(&alike.on_without(node.clone(), &gone)) {
+            return true;
+        }
+        let mut later = view(&alike.incoming, others());
+        later.aim_at(node.clone());
+        later.company.leave = gone;
+        takes_place(&feasibility(&later))
     }
 
     /// Whether its pod may come to a node that others have left, or before they do, once the other rivals have come or gone.
@@ -261,11 +308,29 @@ impl<'s> Competition<'s> {
         Self { rivals, near, everywhere, all: stages(&all, false).map(|stage| view(base, stage)) }
     }
 
+    /// Returns a rival, and what all others change.
+    fn split(&mut self, place: usize) -> Option<(&mut Rival<'s>, impl Fn() -> Changes<'s>)> {
+        let (before, [rival, after @ ..]) = self.rivals.split_at_mut_checked(place)? else { return None };
+        let others = || {
+            let mut others = Changes::default();
+            before.iter().chain(&*after).for_each(|other| others.add(&other.changes));
+            others
+        };
+        Some((rival, others))
+    }
+
     /// Returns the places of the rivals that can make a difference on a node.
     fn near(&self, node: &Text) -> Vec<usize> {
         let mut near: Vec<_> = self.near.get(node).into_iter().flatten().chain(&self.everywhere).copied().collect();
         near.sort_unstable();
         near
+    }
+
+    /// Returns the pods once all rivals have come and gone, if some of them make a difference on a node.
+    #[cfg(feature = "forecast")]
+    pub(super) fn later(&mut self, node: &Text) -> Option<&mut Incoming<'s>> {
+        let [.., later] = &mut self.all;
+        Some(later).filter(|_| self.near.contains_key(node) || !self.everywhere.is_empty())
     }
 
     /// Returns the only rival that makes a difference on a node.
@@ -280,18 +345,23 @@ impl<'s> Competition<'s> {
         let places = self.near(node);
         let is_concerned =
             places.iter().filter_map(|place| self.rivals.get(*place)).any(|rival| question.concerns(rival));
-        if !is_concerned || !question.is_yes(&mut self.all, node, leave) {
+        if !is_concerned {
+            return Vec::new();
+        }
+        // Those whose place a rival takes leave as well.
+        let mut victims = HashMap::new();
+        if question == Question::Bound {
+            let of_rivals =
+                places.iter().filter_map(|place| Some((*place, self.rivals.get_mut(*place)?.victims(node))));
+            victims.extend(of_rivals.filter(|(_, victims)| !victims.is_empty()));
+        }
+        if victims.is_empty() && !question.is_yes(&mut self.all, node, leave) {
             return Vec::new();
         }
         let gone: Vec<_> = self.all[1].company.others.pods_leaving(node).chain(leave.iter().copied()).collect();
         let mut known = HashMap::<usize, bool>::new();
         let may_come = |place: &usize| {
-            let (before, [rival, after @ ..]) = self.rivals.split_at_mut_checked(*place)? else { return None };
-            let others = || {
-                let mut others = Changes::default();
-                before.iter().chain(&*after).for_each(|other| others.add(&other.changes));
-                others
-            };
+            let (rival, others) = self.split(*place)?;
             let known = known.entry(rival.kind);
             let may_come = || !rival.changes.comes_to(node) || rival.may_come(node, &gone, others);
             Some((*place, *known.or_insert_with(may_come)))
@@ -303,13 +373,14 @@ impl<'s> Competition<'s> {
             if let Some(decides) = known.get(&rival.kind) {
                 return (*decides).then(|| rival.name.clone());
             }
-            let decides = if let Cow::Owned(changes) = rival.changes_for(node, *may_come) {
-                let mut views = stages(&changes, rival.is_surge_on(node)).map(|stage| view(base, stage));
-                question.is_yes(&mut views, node, leave)
-            } else {
+            let victims = victims.get(place).map(Vec::as_slice).filter(|_| *may_come).unwrap_or_default();
+            let decides = if victims.is_empty() && rival.counts && *may_come {
                 let Rival { views: known, changes, .. } = rival;
                 let views = || stages(changes, false).map(|stage| view(base, stage));
                 question.is_yes(known.get_or_insert_with(views), node, leave)
+            } else {
+                let mut views = rival.stages_on(node, *may_come, victims).map(|stage| view(base, stage));
+                question.is_yes(&mut views, node, leave)
             };
             known.insert(rival.kind, decides);
             decides.then(|| rival.name.clone())
@@ -321,11 +392,13 @@ impl<'s> Competition<'s> {
         let mut together = <[Changes<'_>; 3]>::default();
         for (place, may_come) in may_come {
             let Some(rival) = self.rivals.get(place) else { continue };
-            let mut changes = rival.changes_for(node, may_come);
+            let victims = victims.get(&place).map(Vec::as_slice).filter(|_| may_come).unwrap_or_default();
+            let mut stages = rival.stages_on(node, may_come, victims);
             if question == Question::Delayed && rival.surges {
-                changes.to_mut().leave.clear();
+                for stage in &mut stages {
+                    stage.leave.clear();
+                }
             }
-            let stages = stages(&changes, !rival.counts && rival.is_surge_on(node));
             together.iter_mut().zip(&stages).for_each(|(sum, stage)| sum.add(stage));
         }
         // What surges has not left yet; the others have come and gone.
@@ -451,21 +524,15 @@ impl<'s> PodsAlike<'s> {
         let (Some(lowest), Some(competition)) = (pods.iter().map(|pod| priority(pod)).min(), self.competition()) else {
             return Vec::new();
         };
-        let here = competition.rivals.iter_mut().filter(|rival| rival.changes.comes_to(&node));
-        let preempting = here.filter_map(|rival| {
-            let gone = rival.left_before(&node);
-            let Rival { name, alike, now, .. } = rival;
-            let alike = alike.as_mut().filter(|alike| alike.incoming.info.priority() > lowest)?;
-            if let Competitor::Waiting(_) = name {
-                // It takes places on one node, if it fits on none.
-                let victims = now_of(now, alike).preempts();
-                return pods.iter().any(|pod| victims.contains(&pod.key())).then(|| name.clone());
+        let mut preempting = Vec::new();
+        for place in competition.near(&node) {
+            if let Some((rival, others)) = competition.split(place)
+                && rival.preempts(&node, pods, lowest, others)
+            {
+                preempting.push(rival.name.clone());
             }
-            alike.refusal_after(node.clone(), &gone)?;
-            let answer = alike.on_without(node.clone(), &gone);
-            pods.iter().any(|pod| answer.preempts().contains(&pod.key())).then(|| name.clone())
-        });
-        preempting.collect()
+        }
+        preempting
     }
 
     fn decisive(&mut self, node: &Text, leave: &[&'s Pod], question: Question) -> Vec<Competitor> {

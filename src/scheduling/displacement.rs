@@ -1,14 +1,31 @@
-//! Whether DaemonSets of higher priority take the place of a pod for certain.
+//! Whose place pods take once others have come, and whether DaemonSets of higher priority take that of a pod for certain.
 
 use super::{
     Competitor, Feasibility, PodsAlike, SchedulingBlocker,
     company::{Changes, Movers},
     competition::view,
+    load::priority,
+    pod_info::PodInfo,
     verdict::feasibility,
 };
-use crate::model::{Pod, Resource, Text};
+use crate::model::{Key, Pod, Resource, Text};
 
 impl<'s> PodsAlike<'s> {
+    /// Returns whose place such a pod takes on a node that some pods have left, if all others come and go first.
+    pub(crate) fn preempts_later(&mut self, node: &Text, leave: &[&'s Pod]) -> Vec<Key> {
+        let PodInfo { state, spec, .. } = &self.incoming.info;
+        let own = self.incoming.info.priority();
+        let takes_places = !spec.never_preempts()
+            && state.nodes.get(node).is_some_and(|info| info.pods.iter().any(|pod| priority(pod) < own));
+        let Some(later) = self.competition().filter(|_| takes_places).and_then(|competition| competition.later(node))
+        else {
+            return Vec::new();
+        };
+        later.aim_at(node.clone());
+        later.company.leave = leave.to_vec();
+        feasibility(later).preempts().to_vec()
+    }
+
     /// Returns what refuses such a pod on a node because a DaemonSet of higher priority comes there, whoever is first, and takes the
     /// place of these pods, which are there now; with its name. `None` if it does not for certain.
     pub(crate) fn displaced(&mut self, node: &Text, own: &[&'s Pod]) -> Option<(Competitor, Vec<SchedulingBlocker>)> {

@@ -131,6 +131,14 @@ pub enum UnknownFact {
         /// Who would.
         by: Vec<Competitor>,
     },
+    /// Whether the pod takes the place of others on a node, which it does if others come first.
+    LaterVictims {
+        /// The node.
+        node: Text,
+        /// The pods whose place it takes then.
+        #[serde(serialize_with = "as_texts")]
+        pods: Vec<Key>,
+    },
     /// When pods of the namespace go, before which a ResourceQuota has no room.
     QuotaRoom,
     /// Which pods are created first, as the ResourceQuotas have no room for all.
@@ -191,6 +199,22 @@ impl UnknownFact {
         is_alike && pod.is_ready()
     }
 
+    /// Whether a complete input would tell it.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn is_of_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Nodes
+                | Self::Allocatable { .. }
+                | Self::OtherNamespaces { .. }
+                | Self::PodSpecs { .. }
+                | Self::Unreadable { .. }
+                | Self::OwnSpec
+                | Self::SpecByTemplate
+                | Self::Storage
+        )
+    }
+
     /// Whether it can refuse a pod that fits without it, and not help one that does not.
     pub(super) fn only_refuses(&self) -> bool {
         match self {
@@ -219,6 +243,12 @@ impl UnknownFact {
     #[cfg(feature = "forecast")]
     pub(crate) fn of_victims(node: &Text, pods: &[Key]) -> Option<Self> {
         (!pods.is_empty()).then(|| Self::Victims { node: node.clone(), pods: pods.to_vec() })
+    }
+
+    /// Says that a pod takes the place of these on a node if others come first, if there are any.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn of_later_victims(node: &Text, pods: Vec<Key>) -> Option<Self> {
+        (!pods.is_empty()).then(|| Self::LaterVictims { node: node.clone(), pods })
     }
 
     /// Says that these may come to a node first, if there are any.
@@ -288,6 +318,13 @@ impl fmt::Display for UnknownFact {
             }
             Self::Preemption { node, by } => {
                 write!(f, "whether its pod keeps its place on node {node}, which depends on {}", all_of(by))
+            }
+            Self::LaterVictims { node, pods } => {
+                write!(
+                    f,
+                    "whether its pod takes the place of {} on node {node}, as others may come first",
+                    all_of(pods)
+                )
             }
             Self::QuotaRoom => f.write_str("when other pods of the namespace go, before which its quotas have no room"),
             Self::SharedQuota { daemonsets } => {

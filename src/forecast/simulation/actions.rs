@@ -75,7 +75,10 @@ impl Simulation<'_> {
         let is_new = reason != CreateReason::HeldBack;
         let waits_for = self.fits.take_room(is_new).or_else(|| self.wait(node, &name).filter(|_| is_new));
         let displaces = waits_for == Some(StuckCause::WaitsForOthers);
-        self.filled.insert(node.clone());
+        // One that is not created takes no place.
+        if !matches!(waits_for, Some(StuckCause::NotCreated { .. })) {
+            self.filled.insert(node.clone());
+        }
         let place = if waits_for.is_none() { PodNode::Bound } else { PodNode::Intended };
         pod.node = place(node.clone());
         self.cluster.apply(pod);

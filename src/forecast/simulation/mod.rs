@@ -313,6 +313,7 @@ impl Simulation<'_> {
                 let room = if is_refused { self.fits.take_room(is_new) } else { None };
                 let waits_for = room.or_else(|| self.wait(&node, &name));
                 if waits_for.is_none() {
+                    self.filled.insert(node.clone());
                     self.edit(&name, |pod| pod.node = PodNode::Bound(node.clone()));
                     self.schedule_start(&node, &name, fails);
                 }

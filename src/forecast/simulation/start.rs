@@ -160,8 +160,9 @@ impl<'a> Simulation<'a> {
     /// Returns the last word of the scheduler about a pod that waits, if too little is known to say more than that.
     fn stays_refused(&self, node: &Text, name: &Text) -> Option<StuckCause> {
         let has_spec = self.cluster.pod(&self.key_of(name)).is_some_and(|pod| pod.spec.is_some());
-        let of_waiting = self.fits.waiting(name).map(|waiting| waiting.unknown.is_empty());
-        if has_spec && of_waiting.unwrap_or_else(|| self.fits.unknown([node]).is_empty()) {
+        let is_known = |unknown: &[UnknownFact]| !unknown.iter().any(UnknownFact::is_of_input);
+        let of_waiting = self.fits.waiting(name).map(|waiting| is_known(&waiting.unknown));
+        if has_spec && of_waiting.unwrap_or_else(|| is_known(&self.fits.unknown([node]))) {
             return None;
         }
         let Some(UnknownFact::SaidOtherwise { message, .. }) = self.said_otherwise(name) else { return None };
@@ -191,7 +192,12 @@ impl<'a> Simulation<'a> {
                     let victims = UnknownFact::of_victims(node, &waiting.victims);
                     self.doubts.extend(waiting.unknown.iter().cloned().chain(victims));
                 }
-                self.doubts.extend(self.said_otherwise(&name));
+                // That others must come or go first is what it said.
+                let of_waiting = self.fits.waiting(&name).map(|waiting| waiting.unknown.clone());
+                let unknown = of_waiting.unwrap_or_else(|| self.fits.unknown([node]));
+                if !unknown.iter().any(UnknownFact::is_awaited) {
+                    self.doubts.extend(self.said_otherwise(&name));
+                }
             }
             self.change(node, |simulated| simulated.set_wait(&name, waits_for));
         }

@@ -266,3 +266,60 @@ fn a_pod_whose_victims_are_leaving_does_not_take_the_place_from_itself() {
     surge["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("600m");
     assert_eq!(of(surge, "600m", nominated("600m", none())), victim);
 }
+
+#[test]
+fn of_two_that_come_the_second_takes_the_place_of_a_third() {
+    let class = |name: &str, value: i32, cpu: &str| {
+        [daemonset(name, cpu, json!({"priorityClassName": name})), priority(name, value)]
+    };
+    let web = |cpu: &str| pod("web", cpu, None, on("n"));
+    let of = |web: Value| {
+        let new = [class("high", 9, "300m"), class("mid", 5, "300m")].concat();
+        let objects = [&new[..], &[daemonset("low", "1m", none()), node("n", "1"), web]].concat();
+        forecasts(&objects)
+    };
+    let later = "whether its pod takes the place of prod/web on node n, as others may come first";
+    let both = of(web("450m"));
+    assert_eq!([&both["high"], &both["mid"]], [&at_best(later); 2]);
+    let alone = of(web("350m"));
+    assert_eq!([&alone["high"], &alone["mid"]], [&sure(Outcome::Done); 2], "there is room for all");
+    // The same if the third is of a DaemonSet.
+    let new = [class("high", 9, "300m"), class("mid", 5, "300m")].concat();
+    let mut low = daemonset("low", "450m", none());
+    low["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    let old = pod("low-n", "450m", Some("low"), on("n"));
+    let all = forecasts(&[&new[..], &[low, node("n", "1"), old]].concat());
+    let lost = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high and the \
+                pods of DaemonSet prod/mid";
+    assert_eq!(all["low"], (Outcome::OnDelete, vec![lost.to_owned()]));
+}
+
+#[test]
+fn a_pod_fits_once_another_has_taken_the_place_of_a_third() {
+    let web = pod("web", "750m", None, on("n"));
+    let of = |high: &str, low: &str| {
+        let high = daemonset("high", high, json!({"priorityClassName": "high"}));
+        let low = daemonset("low", low, none());
+        forecasts(&[high, low, node("n", "1"), priority("high", 9), web.clone()])["low"].clone()
+    };
+    let later = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/high");
+    assert_eq!(of("500m", "500m"), later);
+    assert_eq!(of("600m", "500m").0, Outcome::Stuck, "the node is kept free for the other");
+    assert_eq!(of("200m", "500m").0, Outcome::Stuck, "the other takes no place");
+}
+
+#[test]
+fn a_pod_that_a_quota_refuses_takes_no_place() {
+    let high = high("700m");
+    let quota = |pods: &str| {
+        json!({"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": "prod"},
+            "spec": {"hard": {"pods": pods}}, "status": {"hard": {"pods": pods}, "used": {"pods": "0"}}})
+    };
+    let web = |name: &str, node: &str| pod(name, "600m", None, on(node));
+    let of = |pods: &str| {
+        let two = [node("m", "1"), node("n", "1"), web("web-m", "m"), web("web-n", "n")];
+        let forecast = forecast_of(&[&two[..], &[high.clone(), priority("high", 9), quota(pods)]].concat(), "high");
+        (forecast.outcome, forecast.preempted.len())
+    };
+    assert_eq!([of("0"), of("1"), of("2")], [(Outcome::Stuck, 0), (Outcome::Stuck, 1), (Outcome::Waiting, 2)]);
+}

@@ -180,3 +180,15 @@ fn the_pods_are_named_whose_place_a_pod_that_waits_takes() {
         assert_eq!(forecast.outcome, Outcome::Waiting);
     });
 }
+
+#[test]
+fn what_the_scheduler_said_does_not_keep_a_pod_from_waiting_for_what_goes() {
+    let mut full = refused_for_an_hour("300m", Some(&requesting("300m")));
+    full.others[0].deleted = Some(now());
+    full.with(|snapshot| {
+        let forecast = snapshot.at(now()).forecast(&Assumptions::default());
+        let unknown: Vec<_> = forecast.unknown.iter().map(ToString::to_string).collect();
+        let waits = "when its pod fits on node a, which depends on shop/web, whose deletion has begun";
+        assert_eq!((forecast.outcome, unknown), (Outcome::Waiting, vec![waits.to_owned()]));
+    });
+}
