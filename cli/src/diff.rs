@@ -8,11 +8,11 @@ use std::{
 
 use clap::Args;
 use daemonplan::{
-    DeleteReason, Diff, MissingFact, Snapshot,
+    DeleteReason, Diff, Key, MissingFact, Snapshot,
     api_server::FieldError,
     explain::UpdateState,
     forecast::{Assumptions, Change, Loss, NodeDiff, Outcome},
-    model::{IntOrPercent, InvalidIntOrPercent},
+    model::{IntOrPercent, InvalidIntOrPercent, Pod},
     placement::PlacementReason,
 };
 use indexmap::IndexMap;
@@ -183,7 +183,11 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::FAILURE);
     }
     // What is known to exceed a limit does so whatever is not known.
-    let is_allowed = args.is_allowed(&differences);
+    let is_going = |key: &Key| {
+        let pod = facts.manifests.pod(&key.namespace, &key.name);
+        pod.is_some_and(Pod::is_being_deleted)
+    };
+    let is_allowed = args.is_allowed(&differences, is_going);
     let unknown = unknown_facts(differences.iter().flat_map(|(_, difference)| &difference.diff.unknown));
     if is_allowed && has_limits && !unknown.is_empty() {
         let unknown: Vec<_> = unknown.into_iter().collect();
@@ -199,15 +203,17 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
 
 impl DiffArgs {
     /// Whether the differences are within the limits. Prints an error for each exceeded limit.
-    fn is_allowed(&self, differences: &[(Snapshot<'_>, Difference)]) -> bool {
+    fn is_allowed(&self, differences: &[(Snapshot<'_>, Difference)], is_going: impl Fn(&Key) -> bool) -> bool {
         let mut is_allowed = true;
         let mut deny = |problem: String| {
             print_error(&problem);
             is_allowed = false;
         };
-        let preempted = |difference: &Difference| difference.diff.preempted.len();
-        let deletions: usize =
-            differences.iter().map(|(_, difference)| difference.deletions + preempted(difference)).sum();
+        // Two DaemonSets can take the place of one pod.
+        let preempted = differences.iter().flat_map(|(_, difference)| &difference.diff.preempted);
+        let preempted: BTreeSet<_> = preempted.filter(|pod| !is_going(pod)).collect();
+        let own: usize = differences.iter().map(|(_, difference)| difference.deletions).sum();
+        let deletions = own + preempted.len();
         if let Some(most) = self.max_deletes.filter(|most| deletions > *most) {
             deny(format!("{} deleted, more than --max-deletes {most} allows", plural(deletions, "pod")));
         }

@@ -27,7 +27,7 @@ use super::{
     style::{BAD, BOLD, DIM, GOOD, SHOWN, WARN, did_you_mean, names, plural},
 };
 
-/// Explain where a DaemonSet's pods run, where they do not, and why.
+/// Explain where a DaemonSet's pods run, where they do not, and why; or why a pod is Pending: pod/NAMESPACE/NAME.
 #[derive(Debug, Args)]
 #[command(after_help = "Why does node-7 have no pod of monitoring/agent?\n  \
     daemonplan explain -n monitoring agent --node node-7\n\n\

@@ -78,6 +78,7 @@ impl Selection {
         let is_pod = |text: &String| text.split_once('/').is_some_and(|(kind, _)| is_pod_kind(kind));
         let name = match self.daemonsets.as_slice() {
             [kind, name] if is_pod_kind(kind) => name.as_str(),
+            [kind] if is_pod_kind(kind) => "",
             [name] if is_pod(name) => name.split_once('/').map_or("", |(_, name)| name),
             names if names.iter().any(is_pod) => {
                 return Err(Failure("expected one pod, or DaemonSets, found several names with a pod".into()));

@@ -30,6 +30,13 @@ pub(super) struct SynthArgs {
 }
 
 pub(super) fn run(args: &SynthArgs) -> Result<ExitCode, Failure> {
+    const MOST: usize = 10_000_000;
+    let pods = args.nodes.saturating_mul(args.daemonsets.max(1)).saturating_add(args.other_pods);
+    if pods > MOST {
+        return Err(Failure(format!(
+            "up to {pods} pods: expected at most {MOST}, which is {MOST} nodes with one DaemonSet"
+        )));
+    }
     let synthetic = Synthetic::new(args.nodes).daemonsets(args.daemonsets).other_pods(args.other_pods);
     let cluster = synthetic.seed(args.seed).build();
     match cluster.write_json(io::BufWriter::new(io::stdout().lock())) {

@@ -59,9 +59,11 @@ struct Quotas<'a> {
 
 impl<'a> Fits<'a> {
     pub(super) fn new(snapshot: &Snapshot<'a>) -> Self {
-        let rejected = rejected(snapshot);
+        let (rejected, failing) = (rejected(snapshot), failing(snapshot));
         let admitted = snapshot.scheduling.and_then(|state| Some((state, snapshot.admitted_pod(state.objects())?)));
-        let Some((state, (new_pod, admitted))) = admitted else { return Self { rejected, ..Self::default() } };
+        let Some((state, (new_pod, admitted))) = admitted else {
+            return Self { rejected, unknown: failing.into_iter().collect(), ..Self::default() };
+        };
         let is_critical = admitted.spec.priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL);
         let key = snapshot.daemonset.key();
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
@@ -94,6 +96,7 @@ impl<'a> Fits<'a> {
             unknown: admitted
                 .unknown
                 .into_iter()
+                .chain(failing)
                 .chain(unchecked.or_else(|| failed_creation(snapshot, state).filter(|_| !is_refused)))
                 .collect(),
         }
@@ -286,6 +289,22 @@ fn failed_creation(snapshot: &Snapshot<'_>, state: &ClusterState<'_>) -> Option<
     let last =
         events.into_iter().find(|event| ["FailedCreate", "SuccessfulCreate"].contains(&event.reason.as_str()))?;
     (last.reason == "FailedCreate").then(|| UnknownFact::Creation { message: last.message.clone() })
+}
+
+/// Returns a pod of the current template whose containers do not start, if none of that template is ready anywhere.
+fn failing(snapshot: &Snapshot<'_>) -> Option<UnknownFact> {
+    let (labels, hash) = (RevisionLabels::new(snapshot.daemonset, true), snapshot.history().hash);
+    let is_new = |pod: &&Pod| {
+        let is_outdated = || labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
+        !pod.is_terminal() && claim_pod(snapshot.daemonset, pod).is_claimed() && !is_outdated()
+    };
+    let fails = |pod: &&Pod| !pod.is_ready() && pod.problem.as_ref().is_some_and(|problem| !problem.waiting.is_empty());
+    let mut failing = snapshot.pods.iter().filter(fails).filter(is_new).peekable();
+    failing.peek()?;
+    let starts = snapshot.pods.iter().filter(|pod| pod.is_ready()).any(|pod| is_new(&pod));
+    let first = failing.min_by_key(|pod| &pod.name).filter(|_| !starts)?;
+    let problem = first.problem.as_ref().map(|problem| problem.waiting.clone()).unwrap_or_default();
+    Some(UnknownFact::FailingTemplate { pod: first.key(), problem })
 }
 
 /// Returns the nodes whose kubelet has rejected a pod of the DaemonSet, with its reason.

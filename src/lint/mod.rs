@@ -151,8 +151,7 @@ lints! {
     /// The API server does not know a field: kubectl refuses it, and other clients lose it.
     UnknownField, Error, "unknown-field", "The API server does not know a field.";
     /// The namespace's node selector excludes nodes that the DaemonSet selects. A controller that ignores the selector
-    /// creates pods there. An admission plugin adds the selector to these pods, so that they fail at once: an endless
-    /// loop.
+    /// creates pods there. An admission plugin adds the selector to these pods, so that the scheduler never binds them.
     ProjectSelectorConflict, Error, "project-selector-conflict",
         "The namespace's node selector excludes nodes that the DaemonSet selects.";
     /// A node selector annotation of the namespace does not parse and is ignored.

@@ -1,9 +1,6 @@
 //! Pods that the scheduler does not bind, and those that the kubelet rejects.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     Finding, Lint,
@@ -19,7 +16,7 @@ use crate::{
     },
     placement::Verdict,
     planner::Snapshot,
-    scheduling::is_unbound,
+    scheduling::{SchedulingVerdict, is_unbound},
     util::duration::words,
 };
 
@@ -28,38 +25,61 @@ const SHOWN: usize = 3;
 
 /// Finds pods that have waited for long to be bound.
 pub(super) fn not_bound(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
-    let wanted = explanation.nodes.iter().filter(|node| node.verdict == Verdict::Run);
-    let stays = |pod: &&PodExplanation| pod.state == PodState::Pending && pod.deletion.is_none();
-    let wanted = wanted.flat_map(|node| node.pods.iter().filter(stays).map(|pod| (&pod.pod, &node.node)));
-    let wanted: HashMap<_, _> = wanted.collect();
-    let waits = |pod: &&Pod| {
+    let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.daemonset.namespace && is_unbound(pod));
+    let old = own.filter(|pod| {
         let age = pod.created.zip(snapshot.now).map(|(created, now)| now.duration_since(created));
-        let is_old = age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > PATIENCE);
-        is_old && pod.namespace == snapshot.daemonset.namespace && is_unbound(pod)
-    };
-    let waiting = snapshot.pods.iter().filter(waits);
-    let waiting: BTreeMap<_, _> = waiting.filter_map(|pod| Some((*wanted.get(&pod.name)?, pod))).collect();
-    let (_, first) = waiting.first_key_value()?;
-    let explain = |pod: &Pod| snapshot.scheduling.map(|state| snapshot.explain_pod(state, pod));
-    let why = |pod: &Pod| {
-        let refused = explain(pod).filter(SchedulingExplanation::is_refused);
-        let causes = refused.map(|refused| refused.causes().join("; "));
-        let said = || pod.problem.as_ref().map(|problem| format!("the scheduler said: {}", problem.unschedulable));
-        causes.filter(|causes| !causes.is_empty()).or_else(said).unwrap_or_else(|| "why is not known".to_owned())
-    };
-    let shown: Vec<_> = waiting.iter().take(SHOWN).map(|(node, pod)| format!("{node}: {}", why(pod))).collect();
-    let of_first = explain(first).filter(SchedulingExplanation::is_refused);
-    let helpful = of_first.map(|refused| refused.help().into_iter().take(2).collect::<Vec<_>>().join(", or "));
+        age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > PATIENCE)
+    });
+    let old: HashMap<_, _> = old.map(|pod| (&pod.name, pod)).collect();
+    let waits = |pod: &PodExplanation| pod.state == PodState::Pending && pod.deletion.is_none();
+    let waits = |pod: &PodExplanation| waits(pod) && old.contains_key(&pod.pod);
+    if !explanation.nodes.iter().flat_map(|node| &node.pods).any(waits) {
+        return None;
+    }
+    let asked = snapshot.explain();
+    let nodes = asked.nodes.iter().filter(|node| node.exists && node.verdict != Verdict::Refuse);
+    let waiting: Vec<_> = nodes
+        .filter_map(|node| {
+            let pod = node.pods.iter().find(|pod| waits(pod))?;
+            Some((&node.node, *old.get(&pod.pod)?, pod.scheduling.as_ref()))
+        })
+        .collect();
+    let (first_node, first, of_first) = waiting.first()?;
+    let shown = waiting.iter().take(SHOWN).map(|(node, pod, answer)| format!("{node}: {}", why(pod, *answer)));
+    let more = waiting.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more"));
     let message = format!(
         "on {} a pod has waited for more than {} to be bound ({})",
         count(waiting.len(), "node"),
         words(PATIENCE),
-        shown.join("; ")
+        shown.chain(more).collect::<Vec<_>>().join("; ")
     );
-    let look = || format!("look at what kubectl describe pod -n {} {} shows", first.namespace, first.name);
-    let fix = helpful.filter(|fix| !fix.is_empty()).unwrap_or_else(look);
+    let help = of_first.filter(|answer| keeps_waiting(answer)).map(SchedulingExplanation::help).unwrap_or_default();
+    let fix = if help.is_empty() {
+        format!("look at what kubectl describe pod -n {} {} shows", first.namespace, first.name)
+    } else {
+        let of_node = if waiting.len() > 1 { format!("on {first_node}: ") } else { String::new() };
+        format!("{of_node}{}", help.into_iter().take(2).collect::<Vec<_>>().join(", or "))
+    };
     let finding = found(snapshot, Lint::NotBound, "spec.template.spec").with_message(message).with_fix(fix);
-    Some(finding.on_nodes(waiting.keys().map(|node| (*node).clone()).collect()))
+    Some(finding.on_nodes(waiting.into_iter().map(|(node, ..)| node.clone()).collect()))
+}
+
+/// Whether the facts say that a pod is not bound.
+fn keeps_waiting(answer: &SchedulingExplanation) -> bool {
+    answer.feasibility.verdict == SchedulingVerdict::Gated || answer.is_refused()
+}
+
+/// Says why a pod waits.
+fn why(pod: &Pod, answer: Option<&SchedulingExplanation>) -> String {
+    let is_of_other = |answer: &&SchedulingExplanation| answer.feasibility.verdict == SchedulingVerdict::OtherScheduler;
+    if let Some(spec) = pod.spec.as_ref().filter(|_| answer.as_ref().is_some_and(is_of_other)) {
+        return format!("left to the scheduler {}", spec.scheduler);
+    }
+    let causes = answer.filter(|answer| keeps_waiting(answer)).map(|answer| answer.causes().join("; "));
+    let said = pod.problem.as_ref().map(|problem| &problem.unschedulable).filter(|said| !said.is_empty());
+    let said = || said.map(|said| format!("the scheduler said: {said}"));
+    causes.filter(|causes| !causes.is_empty()).or_else(said).unwrap_or_else(|| "why is not known".to_owned())
 }
 
 /// Finds pods that failed because the kubelet rejected them.

@@ -73,7 +73,7 @@ fn project_selector(snapshot: &Snapshot<'_>, placements: &[Placement]) -> Option
     };
     let message = format!(
         "the {source} excludes {} that the DaemonSet selects ({}): a controller that ignores it, such as that of \
-         Kubernetes, creates pods there that fail at once, in an endless loop",
+         Kubernetes, creates pods there, which stay Pending where admission adds the selector",
         count(nodes.len(), "node"),
         first_few(&nodes),
     );

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{Finding, Lint, builder::found};
 use crate::{
-    explain::{Blocker, BlockerCause, Explanation, PodState, UpdateState},
-    model::{Pod, Taint},
+    explain::{Blocker, BlockerCause, Explanation, PodExplanation, PodState, UpdateState},
+    model::{DaemonSet, Pod, Taint, Text},
     planner::Snapshot,
 };
 
@@ -17,18 +17,23 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// Finds an update that does not go on, or a deletion: a node that blocks it has a problem, or has blocked it for long.
 pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
     const SHOWN: usize = 3;
-    let (lint, field, blocked_by) = match &explanation.update {
-        UpdateState::Waiting { blocked_by, .. } => (Lint::UpdateWaits, "spec.template", blocked_by),
-        UpdateState::Deleting { blocked_by } => (Lint::DeletionWaits, "metadata.deletionTimestamp", blocked_by),
+    let (lint, field, blocked_by, at_most) = match &explanation.update {
+        UpdateState::Waiting { blocked_by, limit, .. } => (Lint::UpdateWaits, "spec.template", blocked_by, *limit),
+        UpdateState::Deleting { blocked_by } => (Lint::DeletionWaits, "metadata.deletionTimestamp", blocked_by, 0),
         _ => return None,
     };
     let causes: Vec<_> = blocked_by.iter().filter(|blocker| is_cause(snapshot, blocker)).collect();
     let first = causes.first()?;
     // An update surges, or takes pods away: the API server refuses both limits at once.
     let limit = if snapshot.daemonset.update_strategy.surges() { "maxSurge" } else { "maxUnavailable" };
-    let mut fixes = fixes(snapshot, first, &causes);
+    let mut fixes = fixes(snapshot, explanation, first, &causes);
     if lint == Lint::UpdateWaits && !matches!(first.cause, BlockerCause::PortTaken { .. }) {
-        fixes.push(format!("raise {limit} to {} or more", blocked_by.len() + 1));
+        if all_fail(explanation, &causes) {
+            let DaemonSet { namespace, name, .. } = snapshot.daemonset;
+            fixes.push(format!("go back: kubectl rollout undo -n {namespace} daemonset/{name}"));
+        } else if has_others(explanation, blocked_by) {
+            fixes.push(format!("raise {limit} to {} or more", blocked_by.len().max(at_most) + 1));
+        }
         if first.node_taint.is_some() {
             fixes.push("leave such nodes out with the annotation daemonplan/away, if this controller runs".to_owned());
         }
@@ -45,6 +50,22 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
 fn pod<'s>(snapshot: &Snapshot<'s>, name: &str) -> Option<&'s Pod> {
     let namespace = &snapshot.daemonset.namespace;
     snapshot.pods.iter().find(|pod| pod.namespace == *namespace && pod.name == *name)
+}
+
+/// Whether new pods come up nowhere: they have a problem on all nodes that block, and are available on none.
+fn all_fail(explanation: &Explanation, causes: &[&Blocker]) -> bool {
+    let fails = |blocker: &&Blocker| {
+        matches!(&blocker.cause, BlockerCause::Pod { state: PodState::NotReady, problem: Some(_), .. })
+    };
+    let is_new = |pod: &&PodExplanation| pod.revision.is_current == Some(true);
+    let mut new = explanation.nodes.iter().flat_map(|node| &node.pods).filter(is_new);
+    causes.iter().all(fails) && new.all(|pod| pod.state != PodState::Available)
+}
+
+/// Whether outdated pods run elsewhere than on the nodes that block.
+fn has_others(explanation: &Explanation, blocked_by: &[Blocker]) -> bool {
+    let others = explanation.nodes.iter().filter(|node| !blocked_by.iter().any(|blocker| blocker.node == node.node));
+    others.flat_map(|node| &node.pods).any(|pod| pod.revision.is_current == Some(false))
 }
 
 /// Whether a node blocks an update for longer than a healthy one does. Without a clock only a problem counts.
@@ -66,7 +87,7 @@ fn is_cause(snapshot: &Snapshot<'_>, blocker: &Blocker) -> bool {
 }
 
 /// What can free the first node that blocks, and others that are lost as it is.
-fn fixes(snapshot: &Snapshot<'_>, first: &Blocker, all: &[&Blocker]) -> Vec<String> {
+fn fixes(snapshot: &Snapshot<'_>, explanation: &Explanation, first: &Blocker, all: &[&Blocker]) -> Vec<String> {
     let (namespace, node, cause) = (&snapshot.daemonset.namespace, &first.node, &first.cause);
     let is_stopped = |blocker: &Blocker| blocker.node_taint.as_ref().is_some_and(Taint::stops_pods);
     let force = |name: &str| {
@@ -89,7 +110,13 @@ fn fixes(snapshot: &Snapshot<'_>, first: &Blocker, all: &[&Blocker]) -> Vec<Stri
                 format!("bring {} {} back", if nodes.len() == 1 { "node" } else { "nodes" }, nodes.join(", ")),
                 format!("if {gone} gone for good: kubectl delete node {}", nodes.join(" ")),
             ];
-            let going = lost().filter_map(|blocker| match &blocker.cause {
+            // Where another pod comes that does not start either, nothing is gained.
+            let is_wanted = |name: &Text| {
+                let mut nodes = explanation.nodes.iter();
+                nodes
+                    .any(|node| node.node == *name && node.verdict.should_run() && snapshot.daemonset.deleted.is_none())
+            };
+            let going = lost().filter(|blocker| !is_wanted(&blocker.node)).filter_map(|blocker| match &blocker.cause {
                 BlockerCause::Pod { pod, state: PodState::Deleting, .. } => Some(pod.as_str()),
                 _ => None,
             });

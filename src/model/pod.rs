@@ -73,6 +73,9 @@ pub struct PodProblem {
     ///
     /// Empty if no container waits. The reasons of a normal start (`ContainerCreating`, `PodInitializing`) are ignored.
     pub waiting: Text,
+    /// What the kubelet says of that, such as `configmap "agent" not found`; often empty. That of `CrashLoopBackOff`, which tells only how
+    /// long the back-off is, is left out.
+    pub waiting_message: Text,
     /// Whether the waiting container is an init container.
     pub is_init: bool,
     /// The exit code with which the waiting container ended last: `lastState.terminated.exitCode`.
@@ -164,7 +167,9 @@ impl fmt::Display for PodProblem {
             (reason, "") => reason.to_owned(),
             (reason, message) => format!("{reason}: {message}"),
         };
-        let waiting = if self.is_init { format!("init container: {}", self.waiting) } else { self.waiting.to_string() };
+        let init = if self.is_init { "init container: " } else { "" };
+        let says = if self.waiting_message.is_empty() { "" } else { ": " };
+        let waiting = format!("{init}{}{says}{}", self.waiting, self.waiting_message);
         let exit = self.exit_code.map(|code| format!("exit code {code}")).unwrap_or_default();
         let parts = [self.unschedulable.to_string(), reason, waiting, restarts, exit];
         f.write_str(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))

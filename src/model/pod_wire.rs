@@ -82,6 +82,8 @@ struct Terminated {
 #[derive(Serialize, Deserialize)]
 struct Waiting {
     reason: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Text>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -145,9 +147,12 @@ impl PodStatusWire {
             .flat_map(|(containers, is_init)| containers.iter().flatten().map(move |container| (container, is_init)));
         for (ContainerStatus { restart_count, state, last_state, .. }, is_init) in containers {
             problem.restarts = problem.restarts.saturating_add(restart_count.unwrap_or_default());
-            let reason = state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_ref());
+            let waiting = state.as_ref().and_then(|state| state.waiting.as_ref());
+            let reason = waiting.and_then(|waiting| waiting.reason.as_ref());
             if let Some(reason) = reason.filter(|reason| !STARTING.contains(&&***reason) && problem.waiting.is_empty())
             {
+                let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
+                problem.waiting_message = if *reason == "CrashLoopBackOff" { Text::default() } else { message };
                 let ended = last_state.as_ref().and_then(|state| state.terminated.as_ref());
                 problem.waiting = reason.clone();
                 (problem.is_init, problem.exit_code) = (is_init, ended.and_then(|ended| ended.exit_code));
@@ -234,11 +239,12 @@ impl PodStatusWire {
     }
 
     fn set_problem(&mut self, problem: PodProblem) {
-        let PodProblem { reason, message, restarts, waiting, is_init, exit_code, .. } = problem;
+        let PodProblem { reason, message, restarts, waiting, waiting_message, is_init, exit_code, .. } = problem;
         let PodProblem { unschedulable, unschedulable_reason, unschedulable_since, .. } = problem;
         (self.reason, self.message) = (unless_default(reason), unless_default(message));
         if restarts > 0 || !waiting.is_empty() {
-            let waiting = unless_default(waiting).map(|reason| Waiting { reason: Some(reason) });
+            let waiting = unless_default(waiting)
+                .map(|reason| Waiting { reason: Some(reason), message: unless_default(waiting_message) });
             let ended = exit_code.map(|code| Terminated { exit_code: Some(code) });
             let containers = Some(vec![ContainerStatus {
                 restart_count: Some(restarts),

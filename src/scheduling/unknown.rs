@@ -52,6 +52,14 @@ pub enum UnknownFact {
         /// `status.reason` of the rejected pod.
         reason: Text,
     },
+    /// Whether new pods start, as one by the same template does not, and none does elsewhere.
+    FailingTemplate {
+        /// The pod.
+        #[serde(serialize_with = "as_text")]
+        pod: Key,
+        /// Why its container waits, such as `CrashLoopBackOff`.
+        problem: Text,
+    },
     /// Whether the kubelet of a node lets a new pod start, as the node lacks something.
     Pressure {
         /// The node.
@@ -280,6 +288,9 @@ impl fmt::Display for UnknownFact {
                     "whether the kubelet of node {node} lets a new pod start: it rejected the last one ({reason})"
                 )
             }
+            Self::FailingTemplate { pod, problem } => {
+                write!(f, "whether new pods start, as {pod} by the same template does not ({problem})")
+            }
             Self::Pressure { node, taint } => {
                 write!(
                     f,
@@ -300,7 +311,7 @@ impl fmt::Display for UnknownFact {
                 write!(f, "when {pod} is gone once it is deleted, as it has the finalizer {}", all_of(finalizers))
             }
             Self::SaidOtherwise { pod, message } => {
-                write!(f, "whether {pod} is bound now: the scheduler said: {message}")
+                write!(f, "whether {pod} would be bound now: the scheduler said: {message}")
             }
             Self::OwnSpec => f.write_str("what the pod requests"),
             Self::SpecByTemplate => f.write_str("the pod's own spec, which is taken to be as the template says"),
@@ -311,7 +322,7 @@ impl fmt::Display for UnknownFact {
             Self::OwnPods => f.write_str("which of its new pods come first, which decides about the others"),
             Self::CompetingPods { node, competitors } => {
                 let who = all_of(competitors);
-                write!(f, "whether its pod is bound to node {node} in time, which depends on {who}")
+                write!(f, "whether its pod finds room on node {node}, which depends on {who}")
             }
             Self::NeededPods { node, needed } => {
                 write!(f, "when its pod fits on node {node}, which depends on {}", all_of(needed))

@@ -112,11 +112,11 @@ fn two_new_daemonsets_with_room_for_one_are_not_sure_to_be_done() {
     let forecasts = forecasts(&[a, b, node("n", "1")]);
     assert_eq!(
         forecasts["a"],
-        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b")
+        at_best("whether its pod finds room on node n, which depends on the pods of DaemonSet prod/b")
     );
     assert_eq!(
         forecasts["b"],
-        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/a")
+        at_best("whether its pod finds room on node n, which depends on the pods of DaemonSet prod/a")
     );
 }
 
@@ -138,7 +138,7 @@ fn three_new_daemonsets_of_which_any_two_fit_are_not_sure_to_be_done() {
     let elsewhere = daemonset("elsewhere", "400m", only_on("m"));
     let three: Vec<_> = three.into_iter().map(|one| with_selector(one, "n")).collect();
     let forecasts = forecasts(&[&three[..], &[elsewhere, named_node("m", "1"), named_node("n", "1")]].concat());
-    let unknown = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b and the pods of DaemonSet prod/c";
+    let unknown = "whether its pod finds room on node n, which depends on the pods of DaemonSet prod/b and the pods of DaemonSet prod/c";
     assert_eq!(forecasts["a"], at_best(unknown));
 }
 
@@ -152,7 +152,7 @@ fn two_new_daemonsets_with_one_host_port_are_not_sure_to_be_done() {
     let forecasts = forecasts(&[&two[..], &[node("n", "1")]].concat());
     assert_eq!(
         forecasts["a"],
-        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b")
+        at_best("whether its pod finds room on node n, which depends on the pods of DaemonSet prod/b")
     );
 }
 
@@ -167,7 +167,7 @@ fn two_updates_at_once_that_request_more_are_not_sure_to_be_done() {
     assert_eq!(of("600m")["a"].0, Outcome::Done);
     assert_eq!(
         of("600m")["a"].1,
-        ["whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b"]
+        ["whether its pod finds room on node n, which depends on the pods of DaemonSet prod/b"]
     );
 }
 
@@ -177,7 +177,7 @@ fn a_pod_that_waits_can_take_the_room_of_an_old_pod() {
     let of = |waiting: Value| {
         forecasts(&[daemonset("a", "900m", none()), old.clone(), node("n", "1"), waiting])["a"].clone()
     };
-    let unknown = at_best("whether its pod is bound to node n in time, which depends on prod/web, which waits");
+    let unknown = at_best("whether its pod finds room on node n, which depends on prod/web, which waits");
     assert_eq!(of(pod("web", "500m", None, none())), unknown);
     assert_eq!(of(pod("web", "500m", None, waits_for("n"))), unknown);
     assert_eq!(of(pod("web", "500m", None, json!({"schedulerName": "other"}))), unknown);
@@ -341,7 +341,8 @@ fn what_the_scheduler_said_of_a_waiting_pod_is_not_ignored() {
     let mut waiting = pod("a-1", "10m", Some("a"), waits_for("n"));
     waiting["status"] = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
         "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu."}]});
-    let unknown = "whether prod/a-1 is bound now: the scheduler said: 0/1 nodes are available: 1 Insufficient cpu.";
+    let unknown =
+        "whether prod/a-1 would be bound now: the scheduler said: 0/1 nodes are available: 1 Insufficient cpu.";
     let forecast = forecasts(&[daemonset("a", "10m", none()), named_node("n", "1"), waiting])["a"].clone();
     assert!(forecast.1.contains(&unknown.to_owned()), "{forecast:?}");
 }

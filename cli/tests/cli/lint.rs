@@ -18,7 +18,7 @@ fn findings_of_the_bundled_cluster_have_a_fix() {
         "trap/trapped
   error project-selector-conflict  Namespace: metadata.annotations[openshift.io/node-selector]
     the annotation openshift.io/node-selector excludes 8 nodes that the DaemonSet selects (worker-1, worker-2, worker-3 and \
-         5 more): a controller that ignores it, such as that of Kubernetes, creates pods there that fail at once, in an endless loop
+         5 more): a controller that ignores it, such as that of Kubernetes, creates pods there, which stay Pending where admission adds the selector
     $ kubectl annotate namespace trap openshift.io/node-selector=\"\" --overwrite
 
 1 DaemonSet: 1 error

@@ -81,9 +81,7 @@ fn pods_on_other_nodes_of_a_zone_compete_too() {
     let objects = [a, b, named_node("m", "1"), named_node("n", "1")];
     let both = forecasts(&objects);
     let depends = |node: &str, on: &str| {
-        at_best(&format!(
-            "whether its pod is bound to node {node} in time, which depends on the pods of DaemonSet prod/{on}"
-        ))
+        at_best(&format!("whether its pod finds room on node {node}, which depends on the pods of DaemonSet prod/{on}"))
     };
     assert_eq!((&both["a"], &both["b"]), (&depends("m", "b"), &depends("n", "a")));
     // A pod that cannot come to the same node comes to the other.
@@ -104,7 +102,7 @@ fn a_pod_that_waits_can_keep_others_away_by_its_anti_affinity() {
     let of = |spec| {
         forecasts(&[daemonset("a", "10m", only_on("m")), named_node("m", "1"), named_node("n", "1"), waiting(spec)])
     };
-    let unknown = at_best("whether its pod is bound to node m in time, which depends on prod/web, which waits");
+    let unknown = at_best("whether its pod finds room on node m, which depends on prod/web, which waits");
     assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "zone")))["a"], unknown);
     assert_eq!(of(with(only_on("n"), affinity("podAntiAffinity", "a", "host")))["a"], sure(Outcome::Done));
     let other_zone =
@@ -137,14 +135,13 @@ fn what_pods_need_can_go() {
     let of = |b: Value, old: Value| forecasts(&[needs.clone(), b, named_node("n", "1"), old])["a"].clone();
     let old = pod("b-1", "10m", Some("b"), on("n"));
     assert_eq!(of(daemonset("b", "10m", none()), old.clone()), sure(Outcome::Done));
-    let unknown = at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b");
+    let unknown = at_best("whether its pod finds room on node n, which depends on the pods of DaemonSet prod/b");
     assert_eq!(of(daemonset("b", "10m", only_on("other")), old.clone()), unknown);
     let orphan = going(pod("b-1", "10m", None, on("n")));
     let mut labelled = orphan;
     labelled["metadata"]["labels"]["app"] = json!("b");
     labelled["metadata"]["ownerReferences"] = json!([{"kind": "Job", "name": "x", "uid": "x", "controller": true}]);
-    let unknown =
-        at_best("whether its pod is bound to node n in time, which depends on prod/b-1, whose deletion has begun");
+    let unknown = at_best("whether its pod finds room on node n, which depends on prod/b-1, whose deletion has begun");
     assert_eq!(of(daemonset("c", "10m", only_on("other")), labelled), unknown);
 }
 
@@ -203,7 +200,7 @@ fn daemonsets_that_need_each_other_are_stuck_unless_a_third_comes() {
 fn a_daemonset_that_needs_the_old_pods_of_another_can_come_before_its_new_ones() {
     let old = pod("a-1", "500m", Some("a"), on("n"));
     let of = |b: Value| forecasts(&[daemonset("a", "700m", none()), b, node("n", "1"), old.clone()])["a"].clone();
-    let late = at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b");
+    let late = at_best("whether its pod finds room on node n, which depends on the pods of DaemonSet prod/b");
     assert_eq!(of(daemonset("b", "400m", affinity("podAffinity", "a", "zone"))), late);
     assert_eq!(of(daemonset("b", "400m", affinity("podAffinity", "none", "zone"))), sure(Outcome::Done));
 }

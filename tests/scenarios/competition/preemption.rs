@@ -125,7 +125,7 @@ fn a_change_whose_pods_take_the_place_of_others_shows_there_too() {
     };
     let [small, medium, large] = &clusters;
     let lost = "whether its pod keeps its place on node n, which depends on the pods of DaemonSet prod/high";
-    let late = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/high";
+    let late = "whether its pod finds room on node n, which depends on the pods of DaemonSet prod/high";
     assert_eq!(unknown(small, large), [late, lost]);
     assert_eq!(unknown(small, medium), [""; 0], "both fit");
     assert_eq!(unknown(large, large), [""; 0], "not because of a change");
@@ -223,8 +223,7 @@ fn of_two_new_daemonsets_the_one_of_higher_priority_is_done() {
     assert_eq!((&by_priority["high"], &by_priority["low"]), (&sure(Outcome::Done), &sure(Outcome::Stuck)));
     // A pod that is never preempted for another keeps its place, whatever its priority.
     objects[3]["preemptionPolicy"] = json!("Never");
-    let expected =
-        at_best("whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/low");
+    let expected = at_best("whether its pod finds room on node n, which depends on the pods of DaemonSet prod/low");
     assert_eq!(forecasts(&objects)["high"], expected);
 }
 
@@ -234,7 +233,7 @@ fn one_pod_of_low_priority_gives_its_place_to_one_of_two_daemonsets() {
     let low = pod("web", "800m", None, on("n"));
     let forecasts = forecasts(&[&two[..], &[node("n", "1"), priority("high", 10), low]].concat());
     let victim = "when its pod starts on node n, as prod/web must leave before";
-    let rival = "whether its pod is bound to node n in time, which depends on the pods of DaemonSet prod/b";
+    let rival = "whether its pod finds room on node n, which depends on the pods of DaemonSet prod/b";
     assert_eq!(forecasts["a"], (Outcome::Waiting, vec![victim.to_owned(), rival.to_owned()]));
 }
 

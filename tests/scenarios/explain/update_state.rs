@@ -4,8 +4,9 @@ use daemonplan::{
     MissingFact,
     explain::{BlockerCause, PodState, UpdateState},
     lint::{Lint, lint},
-    model::{LabelSelector, Pod, PodNode, PodPhase, Readiness},
+    model::{LabelSelector, Pod, PodNode, PodPhase, PodProblem, Readiness},
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::sentence;
@@ -286,10 +287,51 @@ fn all_lost_nodes_are_named_that_keep_an_update_waiting() {
     let waits = found.iter().find(|finding| finding.lint == Lint::UpdateWaits).unwrap();
     assert!(
         waits.fix.starts_with(
-            "bring nodes a, b back, or if they are gone for good: kubectl delete node a b, \
-             or kubectl delete pod -n prod old-a old-b --force"
+            "bring nodes a, b back, or if they are gone for good: kubectl delete node a b, or raise maxUnavailable to 3"
         ),
-        "{}",
+        "the pods that come for those that are deleted by force do not start either: {}",
         waits.fix
     );
+}
+
+/// What to do about an update that waits.
+fn fix(cluster: &Cluster) -> String {
+    let found = lint(&[cluster.snapshot()]);
+    found.into_iter().find(|finding| finding.lint == Lint::UpdateWaits).unwrap().fix
+}
+
+fn crashing(name: &str, node: &str) -> Pod {
+    let mut pod = pod(name, node).of("two").unready();
+    let mut problem = PodProblem::default();
+    (problem.waiting, problem.restarts) = ("CrashLoopBackOff".into(), 9);
+    pod.problem = Some(Box::new(problem));
+    pod
+}
+
+#[test]
+fn an_update_whose_new_pods_all_fail_is_taken_back_and_not_spread() {
+    let back = "go back: kubectl rollout undo -n prod daemonset/agent";
+    let mut cluster = cluster([node("a"), node("b"), node("c")]).with_new_template().with_pods([
+        crashing("new-a", "a"),
+        pod("old-b", "b"),
+        pod("old-c", "c"),
+    ]);
+    assert_eq!(fix(&cluster), format!("fix what kubectl describe pod -n prod new-a shows, or {back}"));
+    cluster.pods[1] = pod("new-b", "b").of("two");
+    assert!(fix(&cluster).ends_with("or raise maxUnavailable to 2 or more"), "it runs on another node");
+}
+
+#[test]
+fn a_higher_limit_is_advised_only_if_it_exceeds_the_present_one_and_other_nodes_wait() {
+    let unready =
+        |name: &str, node: &str| pod(name, node).of("two").unready().but(|pod| pod.created = Some(Timestamp::MIN));
+    let of = |limit: u32, pods: Vec<Pod>| {
+        fix(&cluster([node("a"), node("b"), node("c")])
+            .with_new_template()
+            .rolling(json!(limit), json!(0))
+            .with_pods(pods))
+    };
+    let two = vec![unready("new-a", "a"), unready("new-b", "b"), pod("old-c", "c")];
+    assert!(of(1, two.clone()).ends_with("or raise maxUnavailable to 3 or more"));
+    assert!(of(2, two).ends_with("or raise maxUnavailable to 3 or more"));
 }

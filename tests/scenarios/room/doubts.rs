@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::common::{Cluster, PodExt, cluster, pod, taint},
-    Full, other, requesting, sized, spec, spec_of,
+    Full, other, requesting, sized, spec, spec_of, updating,
 };
 
 /// What the forecast does not know.
@@ -167,4 +167,44 @@ fn explanations_say_what_keeps_a_pod_waiting_that_would_fit() {
     expected.scheduling = Some(Box::new(status));
     let kept_free = said(json!({}), vec![expected]);
     assert_eq!(kept_free, format!("{start}by the facts given: the node is kept free for shop/big"));
+}
+
+#[test]
+fn that_new_pods_start_is_not_known_while_those_of_their_template_fail() {
+    let of = |starts: bool| {
+        let mut cluster = updating("300m", &[("a", "1"), ("b", "1"), ("c", "1")]);
+        let failing = |name: &str, node: &str| {
+            let mut pod = pod(name, node).unready();
+            let mut problem = PodProblem::default();
+            problem.waiting = "CrashLoopBackOff".into();
+            pod.problem = Some(Box::new(problem));
+            pod
+        };
+        cluster.pods[0] = failing("new-a", "a");
+        cluster.pods[1] = if starts { pod("new-b", "b") } else { failing("new-b", "b") };
+        let cluster = cluster.rolling(json!(3), json!(0));
+        cluster.snapshot().forecast(&Assumptions::default()).unknown
+    };
+    let unknown: Vec<_> = of(false).iter().map(ToString::to_string).collect();
+    assert_eq!(unknown, ["whether new pods start, as prod/new-a by the same template does not (CrashLoopBackOff)"]);
+    assert_eq!(of(true), [], "it starts on another node");
+}
+
+#[test]
+fn what_the_kubelet_says_of_a_waiting_container_is_told() {
+    let of = |reason: &str, message: &str| {
+        let waiting = json!({"reason": reason, "message": message});
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "x"},
+            "status": {"containerStatuses": [{"restartCount": 0, "state": {"waiting": waiting}}]},
+        }))
+        .unwrap();
+        let again: Pod = serde_json::from_value(serde_json::to_value(&pod).unwrap()).unwrap();
+        assert_eq!(again, pod);
+        pod.problem.unwrap().to_string()
+    };
+    let missing = of("CreateContainerConfigError", "configmap \"agent\" not found");
+    assert_eq!(missing, "CreateContainerConfigError: configmap \"agent\" not found");
+    assert_eq!(of("CrashLoopBackOff", "back-off 5m0s restarting failed container"), "CrashLoopBackOff");
+    assert_eq!(of("ImagePullBackOff", ""), "ImagePullBackOff");
 }

@@ -192,3 +192,45 @@ fn what_the_scheduler_said_does_not_keep_a_pod_from_waiting_for_what_goes() {
         assert_eq!((forecast.outcome, unknown), (Outcome::Waiting, vec![waits.to_owned()]));
     });
 }
+
+#[test]
+fn gates_other_schedulers_and_taints_that_came_later_are_causes_of_waiting() {
+    let finding = |full: Full| {
+        full.with(|snapshot| {
+            let findings = lint(&[snapshot.at(now())]);
+            let finding = findings.into_iter().find(|finding| finding.lint == Lint::NotBound).unwrap();
+            (finding.message.split_once('(').unwrap().1.to_owned(), finding.fix)
+        })
+    };
+    let mut gated = requesting("100m");
+    gated["schedulingGates"] = json!([{"name": "example.com/license"}]);
+    let (cause, fix) = finding(refused_for_an_hour("100m", Some(&gated)));
+    assert!(cause.starts_with("a: SchedulingGates: "), "{cause}");
+    assert!(fix.starts_with("fits if it is deleted: the next one is as the template and admission now say"), "{fix}");
+    let mut own = requesting("100m");
+    own["schedulerName"] = json!("volcano");
+    assert_eq!(finding(refused_for_an_hour("100m", Some(&own))).0, "a: left to the scheduler volcano)");
+    let mut later = refused_for_an_hour("100m", Some(&requesting("100m")));
+    later.cluster.nodes[0].taints = vec![Taint::new("dedicated", "db", TaintEffect::NoSchedule)];
+    assert!(finding(later).0.starts_with("a: TaintToleration: "), "the pod stays, and waits for ever");
+}
+
+#[test]
+fn what_helps_on_one_of_several_nodes_is_told_of_that_node() {
+    let names = ["a", "b", "c", "d"];
+    let mut cluster = cluster(names.map(|name| sized(name, "1"))).with_spec(requesting("300m"));
+    cluster.pods = names
+        .iter()
+        .map(|name| {
+            let mut pod = waiting(name, &requesting("300m"));
+            (pod.name, pod.created) = (format!("agent-{name}").into(), Some(now() - SignedDuration::from_hours(1)));
+            pod
+        })
+        .collect();
+    Full::of(cluster, names.map(|name| other(&format!("web-{name}"), name, "800m"))).with(|snapshot| {
+        let findings = lint(&[snapshot.at(now())]);
+        let finding = findings.into_iter().find(|finding| finding.lint == Lint::NotBound).unwrap();
+        assert!(finding.message.ends_with("; and 1 more)") && finding.nodes.len() == 4, "{}", finding.message);
+        assert!(finding.fix.starts_with("on a: fits if shop/web-a leaves"), "{}", finding.fix);
+    });
+}
