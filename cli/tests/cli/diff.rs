@@ -440,3 +440,36 @@ fn an_update_that_a_lost_node_blocks_gets_stuck_on_the_others_because_of_the_cha
     let (_, errors, code) = run(&mut daemonplan(&[&["diff", "-f", &cluster, "--with", &with], &flags[..]].concat()));
     assert_eq!((errors.as_str(), code), ("error: prod/agent: the update gets stuck: 2 nodes not converged\n", 3));
 }
+
+#[test]
+fn a_pod_whose_place_two_daemonsets_take_is_deleted_once() {
+    let container = |cpu: &str| json!([{"name": "main", "image": "main:1", "resources": {"requests": {"cpu": cpu}}}]);
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1"},
+        "status": {"allocatable": {"cpu": "1", "pods": "9"}}});
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 9});
+    let cluster = |is_going: bool| {
+        let mut web = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "uid-web"},
+            "spec": {"nodeName": "w1", "containers": container("900m")}, "status": {"phase": "Running"}});
+        if is_going {
+            web["metadata"]["deletionTimestamp"] = json!("2026-06-01T11:59:50Z");
+        }
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mon"}});
+        file(&json!({"apiVersion": "v1", "kind": "List", "items": [namespace, node, class, web]}).to_string())
+    };
+    let daemonset = |name: &str| {
+        let template = json!({"metadata": {"labels": {"app": name}},
+            "spec": {"priorityClassName": "high", "containers": container("300m")}});
+        json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name, "namespace": "mon"},
+            "spec": {"selector": {"matchLabels": {"app": name}}, "template": template}})
+    };
+    let new = json!({"apiVersion": "v1", "kind": "List", "items": [daemonset("a"), daemonset("b")]});
+    let (_folder, new) = file(&new.to_string());
+    let denied = |is_going: bool| {
+        let (_folder, cluster) = cluster(is_going);
+        let args = ["diff", "-f", &cluster, "--with", &new, "--complete", "--now", "2026-06-01T12:00:00Z"];
+        run(daemonplan(&args).args(["--max-deletes", "0"])).1
+    };
+    assert!(denied(false).starts_with("error: 1 pod deleted, more than --max-deletes 0 allows"), "{}", denied(false));
+    assert!(!denied(true).contains("deleted, more than"), "it goes without the change: {}", denied(true));
+}

@@ -392,3 +392,58 @@ fn pods_of_one_namespace_do_not_contradict_what_the_scheduler_said() {
     let (out, _, code) = on(&alone, &["explain", "pod/prod/agent-1", "--complete"]);
     assert!(!out.contains(hint) && code == 0, "{out}");
 }
+
+/// A node with 1 cpu, a DaemonSet and its pod that waits, and a pod of another namespace.
+fn waiting(other: Value) -> Value {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1"},
+        "status": {"allocatable": {"cpu": "1", "pods": "9"}}});
+    let spec =
+        json!({"containers": [{"name": "agent", "image": "agent:1", "resources": {"requests": {"cpu": "500m"}}}]});
+    let labels = json!({"app": "agent"});
+    let template = json!({"metadata": {"labels": labels}, "spec": spec});
+    let daemonset = json!({"apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "agent", "namespace": "mon", "uid": "uid-agent"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template, "updateStrategy": {"type": "OnDelete"}}});
+    let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["w1"]}]});
+    let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}});
+    let owner =
+        json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent", "uid": "uid-agent", "controller": true});
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": spec, "status": {"phase": "Pending"},
+        "metadata": {"name": "agent-1", "namespace": "mon", "uid": "uid-1", "labels": labels, "ownerReferences": [owner]}});
+    pod["spec"]["affinity"] = json!({"nodeAffinity": required});
+    json!({"apiVersion": "v1", "kind": "List", "items": [node, daemonset, pod, other]})
+}
+
+#[test]
+fn what_could_not_be_read_is_not_known() {
+    let of = |kind: &str, spec: Value| {
+        let metadata =
+            json!({"name": "other", "namespace": if kind == "Pod" { "shop" } else { "mon" }, "uid": "uid-2"});
+        let other = json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec});
+        let (_folder, cluster) = file(&waiting(other).to_string());
+        let pod = on(&cluster, &["explain", "pod/mon/agent-1", "--complete"]);
+        (pod, on(&cluster, &["explain", "agent", "--complete"]).0)
+    };
+    let requesting = |cpu: &str| json!({"nodeName": "w1", "containers": [{"name": "shop", "resources": {"requests": {"cpu": cpu}}}]});
+    let unread = "not known: what 1 Pod holds that could not be read";
+    let ((out, errors, code), daemonset) = of("Pod", requesting("900mm"));
+    assert!(out.contains(unread) && daemonset.contains(unread), "{out}{daemonset}");
+    assert!(errors.ends_with("the answer is not sure\n") && code == 1, "{errors}");
+    let ((out, _, code), _) = of("Pod", requesting("100m"));
+    assert!(!out.contains("not known") && code == 0, "{out}");
+    let (_, daemonset) = of("LimitRange", json!({"limits": [{"type": "Container", "default": {"cpu": "two"}}]}));
+    assert!(daemonset.contains("not known: what 1 LimitRange holds that could not be read"), "{daemonset}");
+}
+
+#[test]
+fn a_refusal_is_sure_whatever_else_could_refuse() {
+    let other = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other", "namespace": "shop", "uid": "uid-2"},
+        "spec": {"nodeName": "w1"}, "status": {"phase": "Running"}});
+    let of = |pods: &str, cpu: &str| {
+        let mut cluster = waiting(other.clone());
+        cluster["items"][0]["status"]["allocatable"] = json!({"cpu": cpu, "pods": pods});
+        let (_folder, cluster) = file(&cluster.to_string());
+        on(&cluster, &["explain", "pod/mon/agent-1", "--complete"]).2
+    };
+    assert_eq!((of("1", "1"), of("9", "400m"), of("9", "1")), (0, 0, 1), "what the other pod requests is not known");
+}

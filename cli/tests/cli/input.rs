@@ -201,3 +201,16 @@ fn a_change_that_changes_nothing_or_cannot_be_meant_is_said() {
     let (_, errors, _) = run(&mut daemonplan(&[&["overhead"], QUIET, &["--node", "worker-1"]].concat()));
     assert!(errors.contains("kubectl get node worker-1 -o yaml > node.yaml"), "{errors}");
 }
+
+#[test]
+fn a_synthetic_cluster_beyond_all_memory_is_refused() {
+    let (out, errors, code) = run(&mut daemonplan(&["synth", "--nodes", "99999999999999"]));
+    assert!(errors.starts_with("error: up to ") && errors.contains("expected at most 10000000"), "{errors}");
+    assert_eq!((out.as_str(), code), ("", 1));
+}
+
+#[test]
+fn a_pod_without_a_name_is_not_looked_for() {
+    let (_, errors, code) = run(&mut daemonplan(&[&["explain", "pod"], QUIET].concat()));
+    assert_eq!((errors.as_str(), code), ("error: \"\": expected pod/NAME or pod/NAMESPACE/NAME\n", 1));
+}
