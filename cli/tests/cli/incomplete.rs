@@ -394,7 +394,7 @@ fn pods_of_one_namespace_do_not_contradict_what_the_scheduler_said() {
 }
 
 /// A node with 1 cpu, a DaemonSet and its pod that waits, and a pod of another namespace.
-fn waiting(other: Value) -> Value {
+fn waiting(other: &Value) -> Value {
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1"},
         "status": {"allocatable": {"cpu": "1", "pods": "9"}}});
     let spec =
@@ -420,7 +420,7 @@ fn what_could_not_be_read_is_not_known() {
         let metadata =
             json!({"name": "other", "namespace": if kind == "Pod" { "shop" } else { "mon" }, "uid": "uid-2"});
         let other = json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec});
-        let (_folder, cluster) = file(&waiting(other).to_string());
+        let (_folder, cluster) = file(&waiting(&other).to_string());
         let pod = on(&cluster, &["explain", "pod/mon/agent-1", "--complete"]);
         (pod, on(&cluster, &["explain", "agent", "--complete"]).0)
     };
@@ -440,7 +440,7 @@ fn a_refusal_is_sure_whatever_else_could_refuse() {
     let other = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other", "namespace": "shop", "uid": "uid-2"},
         "spec": {"nodeName": "w1"}, "status": {"phase": "Running"}});
     let of = |pods: &str, cpu: &str| {
-        let mut cluster = waiting(other.clone());
+        let mut cluster = waiting(&other);
         cluster["items"][0]["status"]["allocatable"] = json!({"cpu": cpu, "pods": pods});
         let (_folder, cluster) = file(&cluster.to_string());
         on(&cluster, &["explain", "pod/mon/agent-1", "--complete"]).2
