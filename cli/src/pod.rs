@@ -80,7 +80,7 @@ struct ReportedCondition<'p> {
 
 pub(super) fn run(name: &PodName, facts: &Facts, format: Format) -> Result<ExitCode, Failure> {
     let pod = find(name, facts)?;
-    let state = facts.cluster_state();
+    let state = facts.state_with_coming();
     let owner = facts.snapshots().find(|snapshot| {
         let daemonset = snapshot.daemonset();
         let is_controller = pod.controller.as_ref().is_some_and(|owner| owner.uid == daemonset.uid);
@@ -135,6 +135,11 @@ fn find<'f>(name: &PodName, facts: &'f Facts) -> Result<&'f Pod, Failure> {
             Err(Failure(format!("pod {}: there is one in {one} and one in {other}; -n says which", name.name)))
         }
         (None, _) => {
+            let mut elsewhere = facts.manifests.pods().filter(|pod| *pod.name == *name.name);
+            if let (Some(namespace), Some(other)) = (&name.namespace, elsewhere.next()) {
+                let other = &other.namespace;
+                return Err(Failure(format!("no pod {} in namespace {namespace}: there is one in {other}", name.name)));
+            }
             let hint = did_you_mean(&name.name, facts.manifests.pods().map(|pod| pod.name.as_str()));
             let namespace = name.namespace.as_ref().map(|name| format!(" in namespace {name}")).unwrap_or_default();
             Err(Failure(format!("no pod {}{namespace} found{hint}", name.name)))

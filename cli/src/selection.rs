@@ -86,7 +86,12 @@ impl Selection {
             _ => return Ok(None),
         };
         let (namespace, name) = match name.split_once('/') {
-            Some((namespace, name)) => (Some(namespace.to_owned()), name),
+            Some((namespace, name)) => {
+                if let Some(other) = self.namespace.as_ref().filter(|other| *other != namespace) {
+                    return Err(Failure(format!("pod {namespace}/{name} is not in namespace {other}, as -n says")));
+                }
+                (Some(namespace.to_owned()), name)
+            }
             None => (self.namespace.clone(), name),
         };
         if name.is_empty() || name.contains('/') {

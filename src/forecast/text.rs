@@ -10,14 +10,12 @@ impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let after = words(self.after);
         match self.outcome {
-            Outcome::Done => {
-                if self.after.is_zero() && self.waves.is_empty() {
-                    f.write_str("done already")?;
-                } else {
-                    write!(f, "done after {after}")?;
-                }
-                f.write_str(if self.unknown.is_empty() { "" } else { " at best, as not everything is known" })?;
-            }
+            Outcome::Done => match (self.after.is_zero() && self.waves.is_empty(), self.unknown.is_empty()) {
+                (true, true) => f.write_str("done already")?,
+                (true, false) => f.write_str("done now, but whether it stays so is not known")?,
+                (false, true) => write!(f, "done after {after}")?,
+                (false, false) => write!(f, "done after {after} at best, as not everything is known")?,
+            },
             Outcome::Waiting => write!(f, "done after {after} at the earliest, as it waits for others")?,
             Outcome::Stuck => {
                 let nodes = match self.stuck.len() {
@@ -69,7 +67,7 @@ impl fmt::Display for StuckCause {
                 "the new pod waits for port {port} of the node, which the old pod keeps until the new one is available: set \
                  maxSurge to 0 and maxUnavailable to 1 or more"
             ),
-            Self::Unschedulable { reasons, .. } => write!(f, "the new pod stays Pending: {}", reasons.join(", ")),
+            Self::Unschedulable { reasons, .. } => write!(f, "the pod stays Pending: {}", reasons.join(", ")),
             Self::NotCreated { plugin, message } => write!(f, "admission refuses the new pod ({plugin}): {message}"),
             Self::OnDelete => {
                 f.write_str("an outdated pod, which OnDelete replaces only once kubectl delete pod removed it")

@@ -127,7 +127,9 @@ fn fixes(snapshot: &Snapshot<'_>, explanation: &Explanation, first: &Blocker, al
             fixes
         }
         BlockerCause::Pod { pod, state: PodState::Deleting, .. } => {
-            vec![format!("once its containers have stopped: {}", force(pod))]
+            let has_containers = self::pod(snapshot, pod).is_some_and(|pod| pod.node.is_bound());
+            let once = if has_containers { "once its containers have stopped: " } else { "" };
+            vec![format!("{once}{}", force(pod))]
         }
         BlockerCause::Pod { pod, .. } => vec![format!("fix what kubectl describe pod -n {namespace} {pod} shows")],
         BlockerCause::NoPod | BlockerCause::SeveralPods | BlockerCause::Away => vec![format!("check node {node}")],

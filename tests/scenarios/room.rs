@@ -135,7 +135,7 @@ fn a_replaced_pod_releases_what_it_holds_before_the_new_one_comes() {
     };
     let (outcome, stuck) = surging("500m").forecast();
     assert_eq!(outcome, Outcome::Stuck, "both pods are there at a time");
-    assert_eq!(stuck[0].to_string(), "the new pod stays Pending: Insufficient cpu");
+    assert_eq!(stuck[0].to_string(), "the pod stays Pending: Insufficient cpu");
     assert_eq!(surging("200m").forecast(), (Outcome::Done, vec![]));
 }
 

@@ -110,7 +110,7 @@ fn a_pod_that_the_scheduler_has_refused_for_long_stays_refused_if_too_little_is_
         })
     };
     let now = SignedDuration::ZERO;
-    let said = "the new pod stays Pending: 0/1 nodes are available: 1 Insufficient memory.";
+    let said = "the pod stays Pending: 0/1 nodes are available: 1 Insufficient memory.";
     assert_eq!(of(refused_for_an_hour("100m", None), now), (Outcome::Stuck, Some(said.to_owned())));
     let own = requesting("100m");
     assert_eq!(of(refused_for_an_hour("100m", Some(&own)), now).0, Outcome::Done, "it fits by all that decides");
