@@ -12,7 +12,9 @@ use crate::{
     forecast::StuckCause,
     model::{Key, Pod, Resource, Text},
     planner::Snapshot,
-    scheduling::{Cause, ClusterState, Competitor, Plugin, PodsAlike, SchedulingBlocker, UnknownFact, is_unbound},
+    scheduling::{
+        Cause, ClusterState, Competitor, Displacement, Plugin, PodsAlike, SchedulingBlocker, UnknownFact, is_unbound,
+    },
 };
 
 /// What a node makes of a new pod: `alone`, after the DaemonSet's other pods have left it, or `beside` those.
@@ -40,6 +42,7 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
     }
     let own_keys: HashSet<Key> = own.values().flatten().map(|pod| pod.key()).collect();
     let surges = snapshot.daemonset.update_strategy.surges();
+    let coming = snapshot.coming_nodes();
     let mut alike = state.pods_like(new);
     let wanted = snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run());
     let fits = wanted.filter_map(|node| {
@@ -54,13 +57,15 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
         let victims = if surges { of_beside } else { of_alone };
         let (displaces_own, mut unknown) = (!displaced.is_empty(), alike.unknown_on(&node.name));
         unknown.retain(|fact| !own.iter().any(|pod| fact.is_disproved_by(pod)));
-        let displaced = if alone.is_none() { alike.displaced(&node.name, own) } else { None };
-        if let Some((by, blockers)) = displaced {
+        let is_replaced = !surges && coming.contains_key(&node.name);
+        let displaced = if alone.is_none() { alike.displaced(&node.name, own, is_replaced) } else { None };
+        if let Some(Displacement { by, blockers, takes_running: loses_place }) = displaced {
             let cause = Some(StuckCause::unschedulable(&blockers).once_there(&by));
-            let fit = NodeFit { alone: cause.clone(), beside: cause, unknown, loses_place: true, ..NodeFit::default() };
+            let fit = NodeFit { alone: cause.clone(), beside: cause, unknown, loses_place, ..NodeFit::default() };
             return Some((node.name.clone(), fit));
         }
-        let by = alike.preempting(node.name.clone(), own);
+        let staying: Vec<_> = own.iter().copied().filter(|pod| !pod.is_being_deleted()).collect();
+        let by = alike.preempting(node.name.clone(), &staying);
         let threat = (!by.is_empty()).then(|| UnknownFact::Preemption { node: node.name.clone(), by });
         let loses_place = false;
         let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat, loses_place };
@@ -69,7 +74,7 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
     });
     let mut fits = fits.collect();
     if alike.affect_each_other() {
-        let_follow(snapshot, alike, &own, &mut fits);
+        let_follow(snapshot, alike, &coming, &own, &mut fits);
     }
     fits
 }
@@ -124,10 +129,10 @@ impl NodeFit {
 fn let_follow<'a>(
     snapshot: &Snapshot<'a>,
     mut alike: PodsAlike<'a>,
+    coming: &HashMap<Text, Vec<&'a Pod>>,
     own: &HashMap<&Text, Vec<&'a Pod>>,
     fits: &mut HashMap<Text, NodeFit>,
 ) {
-    let coming: BTreeMap<_, _> = snapshot.coming_nodes().into_iter().collect();
     // During a surge the old pods stay until the new one is available.
     let surges = snapshot.daemonset.update_strategy.surges();
     // Of nodes with the same values of the labels that count, one is refused as the other.

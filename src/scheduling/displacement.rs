@@ -26,22 +26,20 @@ impl<'s> PodsAlike<'s> {
         feasibility(later).preempts().to_vec()
     }
 
-    /// Returns what refuses such a pod on a node because a DaemonSet of higher priority comes there, whoever is first, and takes the
-    /// place of these pods, which are there now; with its name. `None` if it does not for certain.
-    pub(crate) fn displaced(&mut self, node: &Text, own: &[&'s Pod]) -> Option<(Competitor, Vec<SchedulingBlocker>)> {
+    /// Returns what refuses such a pod on a node because a DaemonSet of higher priority comes there, whoever is first. `None` if that is
+    /// not certain. `own` are the DaemonSet's pods there; unless they are replaced, it takes their place as well.
+    pub(crate) fn displaced(&mut self, node: &Text, own: &[&'s Pod], is_replaced: bool) -> Option<Displacement> {
         self.competition()?;
         let (base, competition) = (&self.incoming, self.competition.as_mut()?);
-        let (name, alike, changes) = competition.only_near(node)?.coming_for_certain(node)?;
+        let (by, alike, changes) = competition.only_near(node)?.coming_for_certain(node)?;
         if alike.incoming.info.priority() <= base.info.priority() || !alike.unknown_on(node).is_empty() {
             return None;
         }
         let takes_place_of = |answer: &Feasibility, pod: &Pod| answer.preempts() == [pod.key()];
-        // Another of its own is not in the way of the new pod for long.
-        let running = own.iter().filter(|pod| pod.node.is_bound() && !pod.is_being_deleted());
-        let running: Vec<_> = running.collect();
-        if !alike.on_without(node.clone(), own).would_fit
-            || !running.iter().all(|pod| takes_place_of(&alike.on(node.clone()), pod))
-        {
+        let is_running = |pod: &&&Pod| pod.node.is_bound() && !pod.is_being_deleted() && !pod.is_terminal();
+        let running: Vec<_> = own.iter().filter(is_running).collect();
+        let takes_running = running.iter().all(|pod| takes_place_of(&alike.on(node.clone()), pod));
+        if !alike.on_without(node.clone(), own).would_fit || !(takes_running || is_replaced) {
             return None;
         }
         let new = base.info.pod;
@@ -56,6 +54,16 @@ impl<'s> PodsAlike<'s> {
         later.aim_at(node.clone());
         later.company.leave = own.to_vec();
         let answer = feasibility(&later);
-        (!answer.would_fit && answer.preempts().is_empty()).then_some((name, answer.blockers))
+        let is_refused = !answer.would_fit && answer.preempts().is_empty();
+        is_refused.then_some(Displacement { by, blockers: answer.blockers, takes_running })
     }
+}
+
+/// That a DaemonSet of higher priority takes the place of pods for certain.
+pub(crate) struct Displacement {
+    pub(crate) by: Competitor,
+    /// What refuses the pods then.
+    pub(crate) blockers: Vec<SchedulingBlocker>,
+    /// Whether it takes the place of those that run now.
+    pub(crate) takes_running: bool,
 }

@@ -46,6 +46,8 @@ pub use cluster_state::ClusterState;
 pub(crate) use cluster_state::{KeptFacts, KeptNode};
 pub use coming_pods::ComingPods;
 pub use competition::Competitor;
+#[cfg(feature = "forecast")]
+pub(crate) use displacement::Displacement;
 use feasibility::as_text;
 pub(crate) use feasibility::as_texts;
 pub use feasibility::{Agreement, Feasibility, SchedulingVerdict};

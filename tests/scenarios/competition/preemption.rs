@@ -322,3 +322,28 @@ fn a_pod_that_a_quota_refuses_takes_no_place() {
     };
     assert_eq!([of("0"), of("1"), of("2")], [(Outcome::Stuck, 0), (Outcome::Stuck, 1), (Outcome::Waiting, 2)]);
 }
+
+#[test]
+fn the_new_pod_of_an_update_does_not_start_beside_one_of_higher_priority() {
+    let of = |low: Value, old: Value| {
+        let forecast = forecast_of(&[high("500m"), low, node("n", "1"), priority("high", 9), old], "low");
+        (forecast.outcome, forecast.unknown.len(), forecast.timeline.first().unwrap().available())
+    };
+    let old = |cpu: &str| pod("low-1", cpu, Some("low"), on("n"));
+    let update = || daemonset("low", "600m", none());
+    // The old pod has room beside the other, and is replaced.
+    assert_eq!(of(update(), old("300m")), (Outcome::Stuck, 0, 1));
+    let mut surges = surging("low", none());
+    surges["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("600m");
+    assert_ne!(of(surges, old("300m")).1, 0, "the old pod may stay");
+    let mut ended = old("600m");
+    ended["status"] = json!({"phase": "Failed"});
+    assert_eq!(of(update(), ended).0, Outcome::Stuck, "it is gone, and another one comes");
+}
+
+#[test]
+fn a_pod_that_goes_anyway_does_not_lose_its_place() {
+    let old = going(pod("low-1", "600m", Some("low"), on("n")));
+    let (outcome, facts, _) = low_beside(high("700m"), &[old]);
+    assert_eq!((outcome, facts.iter().filter(|fact| fact.contains("keeps its place")).count()), (Outcome::Stuck, 0));
+}
