@@ -97,6 +97,13 @@ impl<'s> Changes<'s> {
         self.anywhere.extend_from_slice(&other.anywhere);
     }
 
+    /// Adds pods that leave a node.
+    pub(super) fn lose(&mut self, node: &Text, pods: &[Mover<'s>]) {
+        if !pods.is_empty() {
+            self.leave.entry(node.clone()).or_default().extend_from_slice(pods);
+        }
+    }
+
     /// The same, but that nothing comes to a node, nor leaves it unless told so.
     pub(super) fn without(&self, node: &Text, leave: bool) -> Self {
         let mut changes = self.clone();

@@ -1,6 +1,6 @@
 //! Pods that come and go beside a new one: they may take its place first, or be what it needs.
 
-use std::{collections::HashMap, fmt, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fmt, ops::Range, sync::Arc};
 
 use serde::Serialize;
 
@@ -168,17 +168,24 @@ impl<'s> Rival<'s> {
     /// The stages of what makes a difference on a node, to which a pod comes or not, in the place of victims. In a surge none
     /// leaves before.
     fn stages_on(&self, node: &Text, comes: bool, victims: &[Mover<'s>]) -> [Changes<'s>; 3] {
-        let is_surge = self.is_surge_on(node);
-        let changes = match (self.counts, comes) {
-            (true, true) => self.changes.clone(),
-            (true, false) => self.changes.without(node, !is_surge),
-            (false, comes) => self.changes.of_node(node, comes, comes || !is_surge),
-        };
-        let [come, leave, mut both] = stages(&changes, is_surge && !self.counts);
-        if !victims.is_empty() {
-            both.leave.entry(node.clone()).or_default().extend_from_slice(victims);
+        let mut stages = stages(&self.changes_for(node, comes), self.leaves_late(node));
+        let [.., both] = &mut stages;
+        both.lose(node, victims);
+        stages
+    }
+
+    /// What of its changes makes a difference on a node, to which a pod comes or not. In a surge none leaves before.
+    fn changes_for(&self, node: &Text, comes: bool) -> Cow<'_, Changes<'s>> {
+        match (self.counts, comes) {
+            (true, true) => Cow::Borrowed(&self.changes),
+            (true, false) => Cow::Owned(self.changes.without(node, !self.is_surge_on(node))),
+            (false, comes) => Cow::Owned(self.changes.of_node(node, comes, comes || !self.is_surge_on(node))),
         }
-        [come, leave, both]
+    }
+
+    /// Whether all that leave do so after its pod has come.
+    fn leaves_late(&self, node: &Text) -> bool {
+        !self.counts && self.is_surge_on(node)
     }
 
     /// Whether the pods on a node leave only once a new one is available. Those that are not ready do not wait for that.
@@ -228,7 +235,13 @@ impl<'s> Rival<'s> {
     }
 
     /// Whether its pod takes the place of one of these on a node, by itself or once others have come and gone.
-    fn preempts(&mut self, node: &Text, pods: &[&Pod], lowest: i32, others: impl FnOnce() -> Changes<'s>) -> bool {
+    fn preempts(
+        &mut self,
+        node: &Text,
+        pods: &[&Pod],
+        lowest: i32,
+        others: impl FnOnce(Option<&Text>) -> Changes<'s>,
+    ) -> bool {
         let comes = self.changes.comes_to(node);
         let gone = self.left_before(node);
         let Self { name, alike, now, .. } = self;
@@ -243,14 +256,14 @@ impl<'s> Rival<'s> {
         if alike.refusal_after(node.clone(), &gone).is_some() && takes_place(&alike.on_without(node.clone(), &gone)) {
             return true;
         }
-        let mut later = view(&alike.incoming, others());
+        let mut later = view(&alike.incoming, others(Some(node).filter(|_| !alike.incoming.counts_pods())));
         later.aim_at(node.clone());
         later.company.leave = gone;
         takes_place(&feasibility(&later))
     }
 
     /// Whether its pod may come to a node that others have left, or before they do, once the other rivals have come or gone.
-    fn may_come(&mut self, node: &Text, gone: &[&'s Pod], others: impl FnOnce() -> Changes<'s>) -> bool {
+    fn may_come(&mut self, node: &Text, gone: &[&'s Pod], others: impl FnOnce(Option<&Text>) -> Changes<'s>) -> bool {
         let left = self.left_before(node);
         let stay: Vec<_> = if self.is_surge_on(node) { self.changes.pods_leaving(node).collect() } else { Vec::new() };
         let Some(alike) = &mut self.alike else { return false };
@@ -268,7 +281,7 @@ impl<'s> Rival<'s> {
         let Some(refusal) = alike.refusal_after(node.clone(), &gone) else { return true };
         // What counts pods can change, but not by the pod that waits for this one.
         let changes = || {
-            let mut views = stages(&others(), false).map(|stage| view(&alike.incoming, stage));
+            let mut views = stages(&others(None), false).map(|stage| view(&alike.incoming, stage));
             [&gone, &left].into_iter().any(|gone| Question::Bound.is_yes(&mut views, node, gone))
         };
         refusal.plugin.counts_pods() && changes() || !alike.on_without(node.clone(), &gone).preempts().is_empty()
@@ -308,12 +321,18 @@ impl<'s> Competition<'s> {
         Self { rivals, near, everywhere, all: stages(&all, false).map(|stage| view(base, stage)) }
     }
 
-    /// Returns a rival, and what all others change.
-    fn split(&mut self, place: usize) -> Option<(&mut Rival<'s>, impl Fn() -> Changes<'s>)> {
+    /// Returns a rival, and what all others change: on a node, if it is given and their pods do not count elsewhere.
+    fn split(&mut self, place: usize) -> Option<(&mut Rival<'s>, impl Fn(Option<&Text>) -> Changes<'s>)> {
         let (before, [rival, after @ ..]) = self.rivals.split_at_mut_checked(place)? else { return None };
-        let others = || {
+        let others = |node: Option<&Text>| {
             let mut others = Changes::default();
-            before.iter().chain(&*after).for_each(|other| others.add(&other.changes));
+            for other in before.iter().chain(&*after) {
+                let excludes = |alike: &PodsAlike<'_>| !alike.incoming.info.spec.pod_anti_affinity.is_empty();
+                match node.filter(|_| !other.alike.as_ref().is_some_and(excludes)) {
+                    Some(node) => others.add(&other.changes.of_node(node, true, true)),
+                    None => others.add(&other.changes),
+                }
+            }
             others
         };
         Some((rival, others))
@@ -389,18 +408,23 @@ impl<'s> Competition<'s> {
         if !alone.is_empty() {
             return alone;
         }
-        let mut together = <[Changes<'_>; 3]>::default();
+        let (mut together, mut late, mut lost) = (Changes::default(), Changes::default(), Vec::new());
         for (place, may_come) in may_come {
             let Some(rival) = self.rivals.get(place) else { continue };
             let victims = victims.get(&place).map(Vec::as_slice).filter(|_| may_come).unwrap_or_default();
-            let mut stages = rival.stages_on(node, may_come, victims);
+            let mut changes = rival.changes_for(node, may_come);
             if question == Question::Delayed && rival.surges {
-                for stage in &mut stages {
-                    stage.leave.clear();
-                }
+                changes.to_mut().leave.clear();
             }
-            together.iter_mut().zip(&stages).for_each(|(sum, stage)| sum.add(stage));
+            if rival.leaves_late(node) { &mut late } else { &mut together }.add(&changes);
+            lost.extend_from_slice(victims);
         }
+        let mut together = stages(&together, false);
+        for (sum, stage) in together.iter_mut().zip(stages(&late, true)) {
+            sum.add(&stage);
+        }
+        let [.., both] = &mut together;
+        both.lose(node, &lost);
         // What surges has not left yet; the others have come and gone.
         let question = if question == Question::Delayed { Question::Refused } else { question };
         if !question.is_yes(&mut together.map(|stage| view(base, stage)), node, leave) {
