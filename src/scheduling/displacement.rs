@@ -3,9 +3,9 @@
 use super::{
     Competitor, Feasibility, PodsAlike, SchedulingBlocker,
     company::{Changes, Movers},
-    competition::view,
     load::priority,
     pod_info::PodInfo,
+    stages::view,
     verdict::feasibility,
 };
 use crate::model::{Key, Pod, Resource, Text};

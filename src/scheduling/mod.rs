@@ -28,6 +28,8 @@ mod pod_info;
 mod preemption;
 mod questions;
 mod remedy;
+mod rival;
+mod stages;
 mod trial_node;
 mod unknown;
 mod verdict;

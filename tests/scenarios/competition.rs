@@ -257,6 +257,13 @@ fn surging(name: &str, spec: Value) -> Value {
     own
 }
 
+/// A DaemonSet that surges, and requests cpu.
+fn surge(name: &str, cpu: &str) -> Value {
+    let mut own = surging(name, none());
+    own["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(cpu);
+    own
+}
+
 fn going(mut pod: Value) -> Value {
     pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     pod
@@ -419,11 +426,6 @@ fn two_surges_at_once_with_room_for_one_take_longer() {
 
 #[test]
 fn several_surges_take_longer_together_but_not_for_pods_that_leave_first() {
-    let surge = |name: &str, cpu: &str| {
-        let mut own = surging(name, none());
-        own["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(cpu);
-        own
-    };
     let old = |name: &str, cpu: &str| pod(&format!("{name}-1"), cpu, Some(name), on("n"));
     let of = |web: &str, c: Value| {
         let new = [daemonset("a", "100m", none()), surge("b", "200m"), c];
@@ -453,11 +455,7 @@ fn a_pod_of_a_job_that_is_in_the_way_ends() {
 fn a_surge_that_cannot_begin_frees_nothing() {
     let old = pod("b-1", "800m", Some("b"), on("n"));
     let of = |b: Value, old: Value| forecasts(&[daemonset("a", "500m", none()), b, node("n", "1"), old])["a"].clone();
-    let surge = |cpu: &str| {
-        let mut own = surging("b", none());
-        own["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(cpu);
-        own
-    };
+    let surge = |cpu: &str| surge("b", cpu);
     let unknown = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/b");
     assert_eq!(of(surge("300m"), old.clone()).0, Outcome::Stuck, "its new pod fits only once the old one is gone");
     assert_eq!(

@@ -4,8 +4,8 @@ use daemonplan::forecast::Outcome;
 use serde_json::{Value, json};
 
 use super::{
-    affinity, at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, sure, surging, waits,
-    waits_for, with,
+    affinity, at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, sure, surge, surging,
+    waits, waits_for, with,
 };
 
 #[test]
@@ -207,11 +207,6 @@ fn a_daemonset_that_needs_the_old_pods_of_another_can_come_before_its_new_ones()
 
 #[test]
 fn a_surge_makes_room_only_after_it_has_taken_some() {
-    let surge = |name: &str, cpu: &str| {
-        let mut own = surging(name, none());
-        own["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!(cpu);
-        own
-    };
     let old = |name: &str, cpu: &str| pod(&format!("{name}-1"), cpu, Some(name), on("n"));
     let of = |a: Value| {
         let b = surge("b", "500m");

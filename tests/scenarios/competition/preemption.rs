@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     affinity, at_best, daemonset, forecasts, going, named_node, node, none, on, only_on, pod, priority, read, sure,
-    surging, waits, waits_for, with, with_selector,
+    surge, surging, waits, waits_for, with, with_selector,
 };
 
 fn forecast_of(objects: &[Value], daemonset: &str) -> Forecast {
@@ -333,9 +333,7 @@ fn the_new_pod_of_an_update_does_not_start_beside_one_of_higher_priority() {
     let update = || daemonset("low", "600m", none());
     // The old pod has room beside the other, and is replaced.
     assert_eq!(of(update(), old("300m")), (Outcome::Stuck, 0, 1));
-    let mut surges = surging("low", none());
-    surges["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("600m");
-    assert_ne!(of(surges, old("300m")).1, 0, "the old pod may stay");
+    assert_ne!(of(surge("low", "600m"), old("300m")).1, 0, "the old pod may stay");
     let mut ended = old("600m");
     ended["status"] = json!({"phase": "Failed"});
     assert_eq!(of(update(), ended).0, Outcome::Stuck, "it is gone, and another one comes");
