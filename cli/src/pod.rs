@@ -192,6 +192,12 @@ fn write(out: &mut impl Write, explained: &ExplainedPod<'_>) -> io::Result<()> {
             Agreement::NotKnown if !state.knows_nodes() => {
                 writeln!(out, "  whether it would say the same now is not known: the input has no nodes")?;
             }
+            Agreement::NotKnown if !feasibility.would_fit => {
+                writeln!(
+                    out,
+                    "  whether it would say the same now is not known: the input does not hold the pod's spec"
+                )?;
+            }
             Agreement::NotKnown => {
                 writeln!(out, "  by the facts given nothing refuses it now, but not everything is known")?;
             }

@@ -121,6 +121,8 @@ impl Feasibility {
             || self.blockers.first().is_some_and(says) && (self.preempts().is_empty() || !message.contains(NO_VICTIMS))
         {
             Agreement::Same
+        } else if self.unknown.iter().any(|fact| matches!(fact, UnknownFact::OwnSpec | UnknownFact::SpecByTemplate)) {
+            Agreement::NotKnown
         } else {
             Agreement::Differs
         }

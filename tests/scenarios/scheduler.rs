@@ -209,6 +209,9 @@ fn an_answer_is_compared_with_what_the_scheduler_said() {
     assert_eq!(agreement("a", "2", json!({}), "0/1 nodes are available: 1 Too many pods."), Agreement::Differs);
     assert_eq!(agreement("a", "100m", json!({}), few), Agreement::FitsNow);
     assert_eq!(agreement("bare", "100m", json!({}), few), Agreement::NotKnown);
+    let mut unknown = pod("new", "2", json!({}));
+    (unknown.spec, unknown.node) = (None, PodNode::Intended("gone".into()));
+    assert_eq!(state.feasibility(&unknown).agreement(few), Agreement::NotKnown, "what the pod requires decides");
     let gates = json!({"schedulingGates": [{"name": "example.com/wait"}]});
     assert_eq!(
         agreement("a", "100m", gates, "Scheduling is blocked due to non-empty scheduling gates"),
