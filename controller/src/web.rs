@@ -296,7 +296,8 @@ fn one_node(daemonset: &DaemonSet, node: &NodeExplanation) -> Markup {
                 ul { @for remedy in &node.remedies { li { (remedy) } } }
             }
         }
-        (waiting(node))
+        @let waiting = waiting(node);
+        @if !waiting.0.is_empty() { section { h2 { "Scheduling" } (waiting) } }
         @if !node.pods.is_empty() { section {
             h2 { "Pods" }
             ul { @for pod in &node.pods { li {
