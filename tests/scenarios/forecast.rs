@@ -5,7 +5,7 @@ use std::time::Duration;
 use daemonplan::{
     Forecast,
     forecast::{Assumptions, Delay, Outcome, StuckCause, Wave, WaveKind},
-    model::{Pod, PodPhase, Readiness},
+    model::{Pod, PodNode, PodPhase, Readiness},
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -375,4 +375,12 @@ fn a_lost_node_whose_pod_stays_is_not_what_an_update_waits_for() {
     let found = forecast(&cluster);
     assert_eq!(found.outcome, Outcome::Stuck);
     assert!(found.stuck.iter().all(|stuck| stuck.node != "n2"), "{:?}", found.stuck);
+}
+
+#[test]
+fn a_deletion_that_takes_no_time_is_still_a_step() {
+    let mut cluster = cluster([node("a")]).with_pods([pod("here", "a"), pod("lost", "gone").phase(PodPhase::Pending)]);
+    cluster.pods[1].node = PodNode::Intended("gone".into());
+    let forecast = cluster.snapshot().forecast(&Assumptions::default());
+    assert!(forecast.to_string().starts_with("done after 0s; "), "{forecast}");
 }

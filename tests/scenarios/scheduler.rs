@@ -454,3 +454,18 @@ fn without_nodes_nothing_is_known() {
     assert_eq!(verdict(json!({"schedulingGates": [{"name": "x"}]})), SchedulingVerdict::Gated);
     assert_eq!(verdict(json!({"schedulerName": "x"})), SchedulingVerdict::OtherScheduler);
 }
+
+#[test]
+fn a_refusal_is_sure_if_what_is_not_known_can_only_refuse() {
+    let (objects, nodes) = (SchedulingObjects::default(), [node("a", "1")]);
+    let mut other = pod("other", "1m", on("a"));
+    other.spec = None;
+    let state = state(&nodes, [&other], &objects);
+    let is_sure = |cpu: &str| state.feasibility(&pod("new", cpu, naming(&[&["a"]]))).is_sure();
+    assert!(is_sure("2") && !is_sure("500m"), "what the other pod requests is not known");
+    let mut own = pod("new", "2", json!({}));
+    (own.spec, own.node) = (None, PodNode::Intended("a".into()));
+    assert!(!state.feasibility(&own).is_sure());
+    let sure = self::state(&nodes, [], &objects);
+    assert!(sure.feasibility(&pod("new", "500m", naming(&[&["a"]]))).is_sure());
+}

@@ -345,3 +345,10 @@ fn a_pod_that_goes_anyway_does_not_lose_its_place() {
     let (outcome, facts, _) = low_beside(high("700m"), &[old]);
     assert_eq!((outcome, facts.iter().filter(|fact| fact.contains("keeps its place")).count()), (Outcome::Stuck, 0));
 }
+
+#[test]
+fn a_surge_does_not_start_beside_the_old_pod_that_is_preempted() {
+    let old = pod("low-1", "600m", Some("low"), on("n"));
+    let forecast = forecast_of(&[high("700m"), surge("low", "600m"), node("n", "1"), priority("high", 9), old], "low");
+    assert_eq!((forecast.outcome, forecast.stuck.len()), (Outcome::Stuck, 1));
+}

@@ -334,4 +334,9 @@ fn a_higher_limit_is_advised_only_if_it_exceeds_the_present_one_and_other_nodes_
     let two = vec![unready("new-a", "a"), unready("new-b", "b"), pod("old-c", "c")];
     assert!(of(1, two.clone()).ends_with("or raise maxUnavailable to 3 or more"));
     assert!(of(2, two).ends_with("or raise maxUnavailable to 3 or more"));
+    let only =
+        vec![pod("old-a", "a").unready().being_deleted(), pod("new-b", "b").of("two"), pod("new-c", "c").of("two")];
+    let mut only = cluster([node("a"), node("b"), node("c")]).with_new_template().with_pods(only);
+    only.pods[0].deleted = Some(only.now - jiff::SignedDuration::from_hours(1));
+    assert!(!fix(&only).contains("raise"), "{}", fix(&only));
 }
