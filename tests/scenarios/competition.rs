@@ -453,8 +453,15 @@ fn a_pod_of_a_job_that_is_in_the_way_ends() {
 
 #[test]
 fn a_surge_that_cannot_begin_frees_nothing() {
+    surges_that_cannot_begin(&none());
+    // The same if the pods of others count on other nodes, too.
+    surges_that_cannot_begin(&affinity("podAntiAffinity", "none", "zone"));
+}
+
+fn surges_that_cannot_begin(rules: &Value) {
     let old = pod("b-1", "800m", Some("b"), on("n"));
-    let of = |b: Value, old: Value| forecasts(&[daemonset("a", "500m", none()), b, node("n", "1"), old])["a"].clone();
+    let own = daemonset("a", "500m", rules.clone());
+    let of = |b: Value, old: Value| forecasts(&[own.clone(), b, node("n", "1"), old])["a"].clone();
     let surge = |cpu: &str| surge("b", cpu);
     let unknown = waits("when its pod fits on node n, which depends on the pods of DaemonSet prod/b");
     assert_eq!(of(surge("300m"), old.clone()).0, Outcome::Stuck, "its new pod fits only once the old one is gone");
