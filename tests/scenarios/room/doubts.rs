@@ -4,8 +4,10 @@ use daemonplan::{
     explain::PodState,
     forecast::{Assumptions, Outcome},
     lint::{Lint, lint},
-    model::{Labels, Node, Pod, PodNode, PodPhase, PodProblem, PodScheduling, PodSpec, UpdateStrategy},
+    manifest::Manifests,
+    model::{Labels, Namespace, Node, Pod, PodNode, PodPhase, PodProblem, PodScheduling, PodSpec, UpdateStrategy},
     overhead::DaemonSetFleet,
+    scheduling::{ClusterState, PodAdmission, UnknownFact},
 };
 use serde_json::{Value, json};
 
@@ -207,4 +209,28 @@ fn what_the_kubelet_says_of_a_waiting_container_is_told() {
     assert_eq!(missing, "CreateContainerConfigError: configmap \"agent\" not found");
     assert_eq!(of("CrashLoopBackOff", "back-off 5m0s restarting failed container"), "CrashLoopBackOff");
     assert_eq!(of("ImagePullBackOff", ""), "ImagePullBackOff");
+}
+
+#[test]
+fn what_could_not_be_read_is_not_known_where_its_kind_matters() {
+    let of = |text: &str| {
+        let mut manifests = Manifests::default();
+        manifests.read("cluster.yaml", text.as_bytes()).unwrap();
+        assert_eq!(manifests.problems().len(), 1, "{:?}", manifests.problems());
+        let (node, pod) = (sized("a", "1"), Pod::new("prod", "agent"));
+        let state = ClusterState::new([&node], [], [], manifests.scheduling_objects());
+        let admitted =
+            PodAdmission::new(&Namespace::new("prod"), manifests.scheduling_objects()).admit(&PodSpec::default());
+        let texts = |unknown: Vec<UnknownFact>| unknown.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let of_scheduler = texts(state.feasibility(&pod).unknown);
+        (of_scheduler.iter().any(|fact| fact.contains("could not be read")), texts(admitted.unknown))
+    };
+    let admission = |fact: &str| vec![format!("what {fact} that could not be read")];
+    let pod = "kind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, resources: {requests: {cpu: 1mm}}}]}";
+    assert_eq!(of(pod), (true, Vec::new()));
+    let quota = "kind: ResourceQuota\nmetadata: {name: few}\nspec: {hard: {pods: two}}";
+    assert_eq!(of(quota), (false, admission("1 ResourceQuota holds")));
+    assert_eq!(of("a: [b"), (true, admission("1 object holds")), "it may be of any kind");
+    let daemonset = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\nspec: {minReadySeconds: -1}";
+    assert_eq!(of(daemonset), (false, Vec::new()), "neither asks for it");
 }
