@@ -219,7 +219,7 @@ impl<'s> PodsAlike<'s> {
         self.decisive(&node.into(), leave, Question::Refused)
     }
 
-    /// Returns the DaemonSets whose [surge](ComingPods::surging) may come first, so that such a pod is not bound to a node that some
+    /// Returns the DaemonSets whose [surge](super::ComingPods::surging) may come first, so that such a pod is not bound to a node that some
     /// pods have left until that is over. Empty if there is room for both.
     ///
     /// ```
