@@ -54,9 +54,8 @@ impl<'a> Snapshot<'a> {
 
     /// Whether nothing can keep the DaemonSet from creating its missing pods.
     fn creates_for_certain(&self, admitted: &Admitted, objects: &SchedulingObjects) -> bool {
-        let policy = self
-            .settings
-            .map_or_else(|| Settings::default().policy_of(self.daemonset), |own| own.policy_of(self.daemonset));
+        let default = Settings::default();
+        let policy = self.settings.unwrap_or(&default).policy_of(self.daemonset);
         let is_limited = || QuotaLedger::new(self.admission(objects)).use_of(&admitted.spec).is_limited();
         SyncMode::of(self.daemonset, self.namespace) == SyncMode::Reconcile
             && policy == Ok(RolloutPolicy::default())

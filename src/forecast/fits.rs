@@ -293,16 +293,18 @@ fn failed_creation(snapshot: &Snapshot<'_>, state: &ClusterState<'_>) -> Option<
 
 /// Returns a pod of the current template whose containers do not start, if none of that template is ready anywhere.
 fn failing(snapshot: &Snapshot<'_>) -> Option<UnknownFact> {
+    let fails = |pod: &&Pod| !pod.is_ready() && pod.problem.as_ref().is_some_and(|problem| !problem.waiting.is_empty());
+    let mut failing = snapshot.pods.iter().filter(fails).peekable();
+    failing.peek()?;
     let (labels, hash) = (RevisionLabels::new(snapshot.daemonset, true), snapshot.history().hash);
     let is_new = |pod: &&Pod| {
         let is_outdated = || labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
         !pod.is_terminal() && claim_pod(snapshot.daemonset, pod).is_claimed() && !is_outdated()
     };
-    let fails = |pod: &&Pod| !pod.is_ready() && pod.problem.as_ref().is_some_and(|problem| !problem.waiting.is_empty());
-    let mut failing = snapshot.pods.iter().filter(fails).filter(is_new).peekable();
-    failing.peek()?;
-    let starts = snapshot.pods.iter().filter(|pod| pod.is_ready()).any(|pod| is_new(&pod));
-    let first = failing.min_by_key(|pod| &pod.name).filter(|_| !starts)?;
+    let first = failing.filter(is_new).min_by_key(|pod| &pod.name)?;
+    if snapshot.pods.iter().any(|pod| pod.is_ready() && is_new(&pod)) {
+        return None;
+    }
     let problem = first.problem.as_ref().map(|problem| problem.waiting.clone()).unwrap_or_default();
     Some(UnknownFact::FailingTemplate { pod: first.key(), problem })
 }

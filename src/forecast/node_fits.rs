@@ -42,7 +42,8 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
     }
     let own_keys: HashSet<Key> = own.values().flatten().map(|pod| pod.key()).collect();
     let surges = snapshot.daemonset.update_strategy.surges();
-    let coming = snapshot.coming_nodes();
+    // Only some answers need it.
+    let mut coming = None;
     let mut alike = state.pods_like(new);
     let wanted = snapshot.nodes.iter().filter(|node| rules.verdict(node).should_run());
     let fits = wanted.filter_map(|node| {
@@ -57,7 +58,7 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
         let victims = if surges { of_beside } else { of_alone };
         let (displaces_own, mut unknown) = (!displaced.is_empty(), alike.unknown_on(&node.name));
         unknown.retain(|fact| !own.iter().any(|pod| fact.is_disproved_by(pod)));
-        let is_replaced = !surges && coming.contains_key(&node.name);
+        let is_replaced = || !surges && coming.get_or_insert_with(|| snapshot.coming_nodes()).contains_key(&node.name);
         let displaced = if alone.is_none() { alike.displaced(&node.name, own, is_replaced) } else { None };
         if let Some(Displacement { by, blockers, takes_running: loses_place }) = displaced {
             let cause = Some(StuckCause::unschedulable(&blockers).once_there(&by));
@@ -67,14 +68,13 @@ pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: 
         let staying: Vec<_> = own.iter().copied().filter(|pod| !pod.is_being_deleted()).collect();
         let by = alike.preempting(node.name.clone(), &staying);
         let threat = (!by.is_empty()).then(|| UnknownFact::Preemption { node: node.name.clone(), by });
-        let loses_place = false;
-        let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat, loses_place };
+        let mut fit = NodeFit { alone, beside, victims, displaces_own, unknown, threat, loses_place: false };
         fit.consider_others(&mut alike, &node.name, if surges { &waiting } else { own });
         (!fit.is_plain()).then(|| (node.name.clone(), fit))
     });
     let mut fits = fits.collect();
     if alike.affect_each_other() {
-        let_follow(snapshot, alike, &coming, &own, &mut fits);
+        let_follow(snapshot, alike, &coming.unwrap_or_else(|| snapshot.coming_nodes()), &own, &mut fits);
     }
     fits
 }

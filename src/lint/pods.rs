@@ -1,11 +1,11 @@
 //! Pods that the scheduler does not bind, and those that the kubelet rejects.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use super::{
     Finding, Lint,
     builder::{count, found},
-    update::PATIENCE,
+    update::{PATIENCE, is_old},
 };
 use crate::{
     backoff::is_rejection,
@@ -26,10 +26,7 @@ const SHOWN: usize = 3;
 /// Finds pods that have waited for long to be bound.
 pub(super) fn not_bound(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
     let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.daemonset.namespace && is_unbound(pod));
-    let old = own.filter(|pod| {
-        let age = pod.created.zip(snapshot.now).map(|(created, now)| now.duration_since(created));
-        age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > PATIENCE)
-    });
+    let old = own.filter(|pod| is_old(snapshot, pod.created));
     let old: HashMap<_, _> = old.map(|pod| (&pod.name, pod)).collect();
     let waits = |pod: &PodExplanation| pod.state == PodState::Pending && pod.deletion.is_none();
     let waits = |pod: &PodExplanation| waits(pod) && old.contains_key(&pod.pod);

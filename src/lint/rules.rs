@@ -129,7 +129,7 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
             "spec.template.spec.tolerations".into(),
             "leave tolerationSeconds out, so that the pods stay, or leave the toleration out, so that none is created there",
         ),
-        Warning::WaitsForFinalizers { .. } if is_old(snapshot) => (
+        Warning::WaitsForFinalizers { .. } if update::is_old(snapshot, snapshot.daemonset.deleted) => (
             Lint::DeletionWaits,
             "metadata.finalizers".into(),
             "find out why the controllers of these finalizers do not remove them",
@@ -152,12 +152,6 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
     };
     let finding = found(snapshot, lint, field).with_message(warning.to_string()).with_fix(fix);
     Some(if lint == Lint::InvalidNamespaceSelector { finding.in_namespace() } else { finding })
-}
-
-/// Whether the DaemonSet has been being deleted for longer than that takes.
-fn is_old(snapshot: &Snapshot<'_>) -> bool {
-    let age = snapshot.daemonset.deleted.zip(snapshot.now).map(|(deleted, now)| now.duration_since(deleted));
-    age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > update::PATIENCE)
 }
 
 fn selector(snapshot: &Snapshot<'_>) -> Option<Finding> {

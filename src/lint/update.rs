@@ -14,6 +14,12 @@ use crate::{
 /// How long a pod may take to start or to stop before that is a danger.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
+/// Whether something has lasted for longer than that. Without a clock that is not known.
+pub(super) fn is_old(snapshot: &Snapshot<'_>, since: Option<Timestamp>) -> bool {
+    let age = since.zip(snapshot.now).map(|(since, now)| now.duration_since(since));
+    age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > PATIENCE)
+}
+
 /// Finds an update that does not go on, or a deletion: a node that blocks it has a problem, or has blocked it for long.
 pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
     const SHOWN: usize = 3;
@@ -73,13 +79,9 @@ fn is_cause(snapshot: &Snapshot<'_>, blocker: &Blocker) -> bool {
     let BlockerCause::Pod { pod: name, state, problem, lasts } = &blocker.cause else {
         return matches!(blocker.cause, BlockerCause::PortTaken { .. }) || blocker.node_taint.is_some();
     };
-    let is_old = |since: Option<Timestamp>| {
-        let age = since.zip(snapshot.now).map(|(since, now)| now.duration_since(since));
-        age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > PATIENCE)
-    };
     let has_blocked_for_long = match state {
         PodState::Deleting | PodState::Pending => lasts.is_some_and(|lasts| lasts > PATIENCE),
-        PodState::NotReady => is_old(pod(snapshot, name).and_then(|pod| pod.created)),
+        PodState::NotReady => is_old(snapshot, pod(snapshot, name).and_then(|pod| pod.created)),
         PodState::Ready { .. } | PodState::Available => false,
         PodState::Succeeded | PodState::Failed => true,
     };

@@ -159,13 +159,17 @@ impl<'s> Competition<'s> {
             Some((*place, *known.or_insert_with(may_come)))
         };
         let may_come: Vec<_> = places.iter().filter_map(may_come).collect();
+        for (place, _) in may_come.iter().filter(|(_, may_come)| !may_come) {
+            victims.remove(place);
+        }
+        let victims_of = |place: &usize| victims.get(place).map(Vec::as_slice).unwrap_or_default();
         let mut known = HashMap::<usize, bool>::new();
         let alone = may_come.iter().filter_map(|(place, may_come)| {
             let rival = self.rivals.get_mut(*place).filter(|rival| rival.is_asked(question))?;
             if let Some(decides) = known.get(&rival.kind) {
                 return (*decides).then(|| rival.name.clone());
             }
-            let victims = victims.get(place).map(Vec::as_slice).filter(|_| *may_come).unwrap_or_default();
+            let victims = victims_of(place);
             let decides = if victims.is_empty() && rival.counts && *may_come {
                 let Rival { views: known, changes, .. } = rival;
                 let views = || stages(changes, false).map(|stage| view(base, stage));
@@ -184,13 +188,12 @@ impl<'s> Competition<'s> {
         let (mut together, mut late, mut lost) = (Changes::default(), Changes::default(), Vec::new());
         for (place, may_come) in may_come {
             let Some(rival) = self.rivals.get(place) else { continue };
-            let victims = victims.get(&place).map(Vec::as_slice).filter(|_| may_come).unwrap_or_default();
             let mut changes = rival.changes_for(node, may_come);
             if question == Question::Delayed && rival.surges {
                 changes.to_mut().leave.clear();
             }
             if rival.leaves_late(node) { &mut late } else { &mut together }.add(&changes);
-            lost.extend_from_slice(victims);
+            lost.extend_from_slice(victims_of(&place));
         }
         let mut together = stages(&together, false);
         for (sum, stage) in together.iter_mut().zip(stages(&late, true)) {

@@ -26,9 +26,14 @@ impl<'s> PodsAlike<'s> {
         feasibility(later).preempts().to_vec()
     }
 
-    /// Returns what refuses such a pod on a node because a DaemonSet of higher priority comes there, whoever is first. `None` if that is
-    /// not certain. `own` are the DaemonSet's pods there; unless they are replaced, it takes their place as well.
-    pub(crate) fn displaced(&mut self, node: &Text, own: &[&'s Pod], is_replaced: bool) -> Option<Displacement> {
+    /// Returns what refuses such a pod on a node because a DaemonSet of higher priority comes there, no matter which is first. `None` if
+    /// that is not certain. `own` are the DaemonSet's pods there; unless they are replaced, it takes their place as well.
+    pub(crate) fn displaced(
+        &mut self,
+        node: &Text,
+        own: &[&'s Pod],
+        is_replaced: impl FnOnce() -> bool,
+    ) -> Option<Displacement> {
         self.competition()?;
         let (base, competition) = (&self.incoming, self.competition.as_mut()?);
         let (by, alike, changes) = competition.only_near(node)?.coming_for_certain(node)?;
@@ -39,7 +44,7 @@ impl<'s> PodsAlike<'s> {
         let is_running = |pod: &&&Pod| pod.node.is_bound() && !pod.is_being_deleted() && !pod.is_terminal();
         let running: Vec<_> = own.iter().filter(is_running).collect();
         let takes_running = running.iter().all(|pod| takes_place_of(&alike.on(node.clone()), pod));
-        if !alike.on_without(node.clone(), own).would_fit || !(takes_running || is_replaced) {
+        if !alike.on_without(node.clone(), own).would_fit || !(takes_running || is_replaced()) {
             return None;
         }
         let new = base.info.pod;

@@ -99,7 +99,7 @@ impl Simulation<'_> {
         if displaces {
             self.displace(node);
             self.change(node, |simulated| {
-                simulated.deletion = simulated.deletion.take().or(Some(DeleteReason::Outdated));
+                simulated.deletion.get_or_insert(DeleteReason::Outdated);
             });
         }
     }

@@ -157,12 +157,16 @@ impl<'a> Simulation<'a> {
         Some(UnknownFact::SaidOtherwise { pod: pod.key(), message: message.clone() })
     }
 
+    /// Returns what is not known that decides about a pod that waits.
+    fn unknown_of(&self, node: &Text, name: &Text) -> Vec<UnknownFact> {
+        let of_waiting = self.fits.waiting(name).map(|waiting| waiting.unknown.clone());
+        of_waiting.unwrap_or_else(|| self.fits.unknown([node]))
+    }
+
     /// Returns the last word of the scheduler about a pod that waits, if too little is known to say more than that.
     fn stays_refused(&self, node: &Text, name: &Text) -> Option<StuckCause> {
         let has_spec = self.cluster.pod(&self.key_of(name)).is_some_and(|pod| pod.spec.is_some());
-        let is_known = |unknown: &[UnknownFact]| !unknown.iter().any(UnknownFact::is_of_input);
-        let of_waiting = self.fits.waiting(name).map(|waiting| is_known(&waiting.unknown));
-        if has_spec && of_waiting.unwrap_or_else(|| is_known(&self.fits.unknown([node]))) {
+        if has_spec && !self.unknown_of(node, name).iter().any(UnknownFact::is_of_input) {
             return None;
         }
         let Some(UnknownFact::SaidOtherwise { message, .. }) = self.said_otherwise(name) else { return None };
@@ -193,9 +197,7 @@ impl<'a> Simulation<'a> {
                     self.doubts.extend(waiting.unknown.iter().cloned().chain(victims));
                 }
                 // That others must come or go first is what it said.
-                let of_waiting = self.fits.waiting(&name).map(|waiting| waiting.unknown.clone());
-                let unknown = of_waiting.unwrap_or_else(|| self.fits.unknown([node]));
-                if !unknown.iter().any(UnknownFact::is_awaited) {
+                if !self.unknown_of(node, &name).iter().any(UnknownFact::is_awaited) {
                     self.doubts.extend(self.said_otherwise(&name));
                 }
             }

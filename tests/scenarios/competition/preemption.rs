@@ -49,7 +49,7 @@ fn a_pod_whose_place_another_daemonset_takes_for_certain_does_not_come_back() {
                requests cpu 600m, but 300m of 1 are free: 300m more are needed";
     let lost = (Outcome::Stuck, vec![why.to_owned()], 0);
     assert_eq!(low_beside(high("700m"), slice::from_ref(&old)), lost);
-    assert_eq!(low_beside(high("700m"), &[]), lost, "whoever comes first");
+    assert_eq!(low_beside(high("700m"), &[]), lost, "no matter which comes first");
     let waiting = pod("high-1", "700m", Some("high"), json!({"priority": 10}));
     assert_eq!(low_beside(high("700m"), &[old.clone(), waiting]), lost, "a pod that waits comes as a new one");
     assert_eq!(
