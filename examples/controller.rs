@@ -151,10 +151,18 @@ impl Server {
                     revision.labels = revision.labels.with(HASH_LABEL, hash.clone());
                 });
             }
-            Action::RollBack { generation, revision, .. } => {
+            Action::RollBack { generation, revision, annotation, record, .. } => {
                 let known = self.daemonsets.get(daemonset).filter(|known| known.generation == *generation);
                 let known = known.ok_or_else(|| format!("{} was edited meanwhile", daemonset.name))?;
-                self.store(rollback(known, revision).map_err(|error| error.to_string())?.into());
+                let mut changed = rollback(known, revision).map_err(|error| error.to_string())?;
+                changed.annotations = changed.annotations.with(annotation.clone(), record.to_string());
+                self.store(changed.into());
+            }
+            Action::RecordRollout { annotation, record, .. } => {
+                if let Some(mut changed) = self.daemonsets.get(daemonset).cloned() {
+                    changed.annotations = changed.annotations.with(annotation.clone(), record.to_string());
+                    self.store(changed.into());
+                }
             }
             Action::UpdateStatus { status, .. } => {
                 if let Some(mut changed) = self.daemonsets.get(daemonset).cloned() {

@@ -19,7 +19,7 @@ use crate::{
 ///
 /// - 10 s to 30 minutes for pods that the API server refuses, or that the kubelet rejects with `NodeAffinity`, `NodeName`,
 ///   `NodePorts`, `OutOf…`, `PodOSNotSupported`, `TaintToleration`, `TopologyAffinityError` or `UnexpectedAdmissionError`,
-/// - 30 s to 15 minutes for `Evicted`, `Preempting`, `NodeShutdown` and `Terminated`,
+/// - 30 s to 15 minutes for `Evicted`, `NodeLost`, `NodeShutdown`, `Preempted`, `Preempting`, `Shutdown` and `Terminated`,
 /// - 1 s to 15 minutes for all other reasons.
 ///
 /// Each is forgotten after twice its longest delay without use.
@@ -92,17 +92,22 @@ impl Pace {
     const PLAIN: Self = Self { first: Duration::from_secs(1), longest: Duration::from_secs(15 * 60) };
     /// For rejected pods: a retry fails until the node, its pods or the template change.
     const REJECTED: Self = Self { first: Duration::from_secs(10), longest: Duration::from_secs(30 * 60) };
-    /// For evicted pods: the node must recover first.
-    const EVICTED: Self = Self { first: Duration::from_secs(30), longest: Duration::from_secs(15 * 60) };
+    /// For pods that were removed from their nodes: the node must recover first.
+    const REMOVED: Self = Self { first: Duration::from_secs(30), longest: Duration::from_secs(15 * 60) };
 
     fn of(reason: &str) -> Self {
         match reason {
-            "Evicted" | "Preempting" | "NodeShutdown" | "Terminated" => Self::EVICTED,
+            reason if is_removal(reason) => Self::REMOVED,
             BackoffKey::REFUSED => Self::REJECTED,
             reason if is_rejection(reason) => Self::REJECTED,
             _ => Self::PLAIN,
         }
     }
+}
+
+/// Whether a `status.reason` says that the pod was removed from its node, which was short of something or shut down.
+pub(crate) fn is_removal(reason: &str) -> bool {
+    matches!(reason, "Evicted" | "NodeLost" | "NodeShutdown" | "Preempted" | "Preempting" | "Shutdown" | "Terminated")
 }
 
 /// Whether a `status.reason` says that the kubelet rejected the pod.

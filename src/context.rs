@@ -8,7 +8,7 @@ use crate::{
     model::{DaemonSet, Namespace, Text},
     placement::PlacementRules,
     plan::Warning,
-    policy::effective::EffectivePolicy,
+    policy::{MisplacedPolicy, effective::EffectivePolicy},
     settings::Settings,
 };
 
@@ -34,6 +34,9 @@ pub(crate) struct DaemonSetRules {
     pub(crate) policy: EffectivePolicy,
     pub(crate) labels: RevisionLabels,
     pub(crate) history: RevisionHistory,
+    /// Whether the current template is one that a roll-back or an operator went back to. What holds up an update does not
+    /// hold up the way back.
+    pub(crate) is_return: bool,
     /// What the rules ignore in their input.
     pub(crate) warnings: Vec<Warning>,
 }
@@ -70,13 +73,28 @@ impl DaemonSetRules {
         history: RevisionHistory,
     ) -> Self {
         let placement = PlacementRules::new(daemonset, namespace, settings);
-        let policy = EffectivePolicy::new(daemonset, settings.policy_of(daemonset), &settings.rollout_policy);
+        let (annotated, prefix) = (settings.policy_of(daemonset), &settings.policy_prefix);
+        let policy = EffectivePolicy::new(daemonset, annotated, &settings.rollout_policy, prefix);
         let mut warnings = Warning::of_placement(&placement);
         warnings.extend(policy.error.clone().map(|error| Warning::InvalidPolicy { error }));
+        if !settings.ignore_policy_annotations {
+            let misplaced = MisplacedPolicy::all(daemonset, &settings.policy_prefix);
+            warnings.extend(misplaced.map(|misplaced| Warning::MisplacedPolicy { misplaced }));
+        }
         warnings.extend(Warning::of_input(daemonset, namespace, settings));
         let labels = RevisionLabels::new(daemonset, history.is_given());
-        Self { placement, policy, labels, history, warnings }
+        let is_return = is_return(&policy, &history);
+        Self { placement, policy, labels, history, is_return, warnings }
     }
+
+    /// Returns the rules with another history.
+    pub(crate) fn with_history(self, history: RevisionHistory) -> Self {
+        Self { is_return: is_return(&self.policy, &history), history, ..self }
+    }
+}
+
+fn is_return(policy: &EffectivePolicy, history: &RevisionHistory) -> bool {
+    policy.guides_updates && (policy.record.returns_to.as_ref() == Some(&history.hash) || history.is_restored())
 }
 
 impl<'a> DaemonSetContext<'a> {

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::{
+    model::Text,
     policy::{PolicyError, RolloutPolicy},
     selector::SelectorExpression,
     settings::Settings,
@@ -45,9 +46,27 @@ pub struct SettingsFlags {
     #[arg(long, value_name = "NAME=VALUE")]
     policy: Vec<String>,
 
-    /// Ignore annotations under daemonplan/, as the built-in controller does
+    /// Ignore annotations with rollout policies, as the built-in controller does
     #[arg(long)]
     ignore_policies: bool,
+
+    /// The prefix of annotations with rollout policies
+    #[arg(long, value_name = "PREFIX", default_value = RolloutPolicy::PREFIX, value_parser = prefix)]
+    policy_prefix: Text,
+}
+
+/// Reads a prefix, with or without its slash.
+fn prefix(text: &str) -> Result<Text, String> {
+    let prefix = text.strip_suffix('/').unwrap_or(text);
+    let is_subdomain = prefix.split('.').all(|label| {
+        let is_allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+        !label.is_empty() && label.chars().all(is_allowed) && !label.starts_with('-') && !label.ends_with('-')
+    });
+    if is_subdomain && prefix.len() <= 253 {
+        Ok(format!("{prefix}/").into())
+    } else {
+        Err("expected a DNS subdomain such as rollouts.example.com/".to_owned())
+    }
 }
 
 impl SettingsFlags {
@@ -63,6 +82,7 @@ impl SettingsFlags {
             toleration_comparison: self.toleration_comparison,
             rollout_policy: RolloutPolicy::default().with_flags(self.policy.iter().map(String::as_str))?,
             ignore_policy_annotations: self.ignore_policies,
+            policy_prefix: self.policy_prefix.clone(),
             ..Settings::default()
         })
     }

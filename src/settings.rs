@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::DaemonSet,
+    model::{DaemonSet, Text},
     policy::{PolicyError, RolloutPolicy},
     selector::SelectorExpression,
 };
@@ -40,6 +40,8 @@ pub struct Settings {
     pub rollout_policy: RolloutPolicy,
     /// Whether the annotations with a [`RolloutPolicy`] are ignored, as the built-in controller does.
     pub ignore_policy_annotations: bool,
+    /// The prefix of the annotations with a [`RolloutPolicy`], with its slash. Default: [`RolloutPolicy::PREFIX`].
+    pub policy_prefix: Text,
 }
 
 impl Default for Settings {
@@ -52,6 +54,7 @@ impl Default for Settings {
             toleration_comparison: false,
             rollout_policy: RolloutPolicy::default(),
             ignore_policy_annotations: false,
+            policy_prefix: RolloutPolicy::PREFIX.into(),
         }
     }
 }
@@ -71,6 +74,20 @@ impl Settings {
     /// ```
     pub fn policy_of(&self, daemonset: &DaemonSet) -> Result<RolloutPolicy, PolicyError> {
         let general = self.rollout_policy.clone();
-        if self.ignore_policy_annotations { Ok(general) } else { general.annotated(&daemonset.annotations) }
+        if self.ignore_policy_annotations {
+            Ok(general)
+        } else {
+            general.annotated_under(&self.policy_prefix, &daemonset.annotations)
+        }
+    }
+
+    /// Returns the annotation of a policy such as `paused`.
+    ///
+    /// ```
+    /// use daemonplan::Settings;
+    /// assert_eq!(Settings::default().policy_annotation("paused"), "daemonplan/paused");
+    /// ```
+    pub fn policy_annotation(&self, name: &str) -> Text {
+        format!("{}{name}", self.policy_prefix).into()
     }
 }

@@ -109,8 +109,7 @@ fn with_completer(arg: Arg) -> Arg {
             candidates(current, names("nodes").into_iter().map(|node| format!("{node}=")))
         }),
         "policy" => ArgValueCompleter::new(|current: &OsStr| {
-            let names = RolloutPolicy::ANNOTATIONS.iter().filter_map(|name| name.strip_prefix(RolloutPolicy::PREFIX));
-            candidates(current, names.map(|name| format!("{name}=")))
+            candidates(current, RolloutPolicy::NAMES.iter().map(|name| format!("{name}=")))
         }),
         _ => return arg,
     };

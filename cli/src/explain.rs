@@ -151,8 +151,8 @@ fn write(
             explanation.nodes.iter().try_for_each(|node| one_node(out, node))?;
         } else {
             update(out, &explanation.update, all)?;
-            if let Some(away) = explanation.rollout.as_ref().and_then(RolloutStatus::away) {
-                writeln!(out, "  {away}")?;
+            for note in explanation.rollout.iter().flat_map(RolloutStatus::notes) {
+                writeln!(out, "  {}", escape_control(note))?;
             }
             nodes(out, explanation, all)?;
             claims(out, explanation, all)?;

@@ -163,7 +163,7 @@ fn one(out: &mut impl Write, snapshot: &Snapshot<'_>, plan: &Plan, groups: &Grou
     }
     if let Some(rollout) = &plan.rollout {
         let phase = (rollout.phase != RolloutPhase::Settled).then(|| format!("policy: {}", rollout.phase));
-        for text in phase.into_iter().chain(rollout.away()) {
+        for text in phase.into_iter().chain(rollout.notes()) {
             writeln!(out, "  {}", escape_control(text))?;
         }
     }
@@ -273,6 +273,7 @@ fn line(action: &Action) -> Line {
         Action::RollBack { daemonset, revision, .. } => {
             ('~', "roll back", escape_control(&daemonset.name), format!("to revision {}", revision.revision))
         }
+        Action::RecordRollout { daemonset, .. } => ('~', "record", escape_control(&daemonset.name), String::new()),
         Action::CreatePod { node, .. } => ('+', "create", String::new(), escape_control(node)),
         Action::DeletePod { pod, node, .. } => {
             ('-', "delete", escape_control(&pod.name), escape_control(node.as_deref().unwrap_or("no node")))

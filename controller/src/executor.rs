@@ -69,13 +69,13 @@ impl fmt::Debug for Executor {
     }
 }
 
-/// The stages of a plan, in order. A failure up to `RollBack` ends the job; later stages do not depend on each other.
+/// The stages of a plan, in order. A failure up to `Rollout` ends the job; later stages do not depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Claim,
     Revise,
     Relabel,
-    RollBack,
+    Rollout,
     Create,
     Delete,
     CleanUp,
@@ -91,7 +91,7 @@ impl Stage {
             | Action::ReleaseRevision { .. } => Self::Claim,
             Action::CreateRevision { .. } | Action::UpdateRevision { .. } => Self::Revise,
             Action::RelabelPod { .. } => Self::Relabel,
-            Action::RollBack { .. } => Self::RollBack,
+            Action::RollBack { .. } | Action::RecordRollout { .. } => Self::Rollout,
             Action::CreatePod { .. } => Self::Create,
             Action::DeletePod { .. } => Self::Delete,
             Action::DeleteRevision { .. } => Self::CleanUp,
@@ -250,7 +250,7 @@ impl Execution<'_> {
             Action::RelabelPod { .. } | Action::UpdateRevision { .. } => {
                 server.patch(step.kind(), key, &patch_of(step, None)?).await
             }
-            Action::RollBack { generation, .. } => self.roll_back(step, *generation).await,
+            Action::RollBack { .. } | Action::RecordRollout { .. } => self.patch_daemonset(step).await,
             Action::CreateRevision { revision } => self.create_revision(key, revision).await,
             Action::UpdateStatus { .. } => server.patch_status(step.kind(), key, &patch_of(step, None)?).await,
             other => Err(Refusal::Changed(format!("unknown action {other}: update the controller"))),
@@ -298,14 +298,16 @@ impl Execution<'_> {
         created
     }
 
-    /// Restores an older template, as `kubectl rollout undo` does, unless the DaemonSet was edited since the plan.
-    async fn roll_back(&self, step: &Step, generation: i64) -> Result<Written, Refusal> {
+    /// Restores an older template, or records what an update has come to, unless the DaemonSet was edited since the plan.
+    async fn patch_daemonset(&self, step: &Step) -> Result<Written, Refusal> {
         let server = &self.executor.server;
         let fresh: Watched<DaemonSet> = server.get(Kind::DaemonSet, &step.key).await?;
         let version = fresh.version().to_owned();
         let fresh = fresh.object.map_err(Refusal::Changed)?;
-        if fresh.uid != self.daemonset.uid || fresh.generation != generation {
-            return Err(Refusal::Changed("the DaemonSet was edited since the plan: not rolled back".to_owned()));
+        let state =
+            |daemonset: &DaemonSet| (daemonset.uid.clone(), daemonset.generation, daemonset.annotations.clone());
+        if state(&fresh) != state(self.daemonset) {
+            return Err(Refusal::Changed("the DaemonSet was edited since the plan: not written".to_owned()));
         }
         server.patch(Kind::DaemonSet, &step.key, &patch_of(step, Some(&version))?).await
     }

@@ -215,7 +215,7 @@ fn one_daemonset(
         section {
             h2 { "Update" }
             p { (sentence(&explanation.update)) }
-            @if let Some(away) = explanation.rollout.as_ref().and_then(RolloutStatus::away) { p { (sentence(&away)) } }
+            @for note in explanation.rollout.iter().flat_map(RolloutStatus::notes) { p { (sentence(&note)) } }
             @if let UpdateState::Waiting { blocked_by, .. } = &explanation.update {
                 ul { @for blocker in blocked_by.iter().take(SHOWN) { li { (node_link(&path, &blocker.node)) ": " (blocker) } } }
                 (more(blocked_by.len()))

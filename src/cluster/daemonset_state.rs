@@ -280,14 +280,13 @@ impl DaemonSetState {
         let stale = mem::replace(&mut self.stale, Stale::NOTHING);
         let mut all_nodes = stale.claims || self.at.is_none_or(|at| now < at);
         let mut before = self.rules.take();
-        let hash = before.as_ref().map(|rules| rules.history.hash.clone());
+        let known = before.as_ref().map(|rules| (rules.history.hash.clone(), rules.is_return));
         let history = match &mut before {
             Some(rules) if !stale.history => mem::take(&mut rules.history),
             _ => RevisionHistory::new(&self.daemonset, revisions),
         };
-        all_nodes |= hash.as_ref() != Some(&history.hash);
         let rules = match before {
-            Some(rules) if !stale.rules => DaemonSetRules { history, ..rules },
+            Some(rules) if !stale.rules => rules.with_history(history),
             before => {
                 let rules = DaemonSetRules::compile(&self.daemonset, namespace, settings, history);
                 all_nodes |=
@@ -295,6 +294,7 @@ impl DaemonSetState {
                 rules
             }
         };
+        all_nodes |= known.is_none_or(|(hash, is_return)| (&hash, is_return) != (&rules.history.hash, rules.is_return));
         self.rules = Some(rules);
         if stale.claims {
             self.claim_all(pods);

@@ -18,7 +18,6 @@ use crate::{
         claimed_pod::{ClaimedPod, is_counted},
         decision::NodeUpdateState,
         pod_state::PodState,
-        policy::NewPod,
     },
     plan::{Action, CreateReason, DeleteReason, MissingFact, MissingFacts, Plan},
     planner::{Snapshot, claimed_pods::NodeView},
@@ -108,8 +107,8 @@ impl<'e> Explainer<'e> {
             failures: self.failures(name),
             rollout: decision.policy.as_ref().map(|policy| NodeRollout {
                 is_selected: policy.is_selected,
-                is_excluded: policy.is_excluded,
-                fails: policy.new == NewPod::Failing,
+                is_excluded: policy.is_excluded(),
+                fails: policy.failure().is_some(),
             }),
             backoff: wait.and_then(|wait| wait.at(self.context.now)),
         }
@@ -179,7 +178,7 @@ impl<'e> Explainer<'e> {
     /// Returns the node if the policy takes it to be away.
     pub(super) fn away(view: &NodeView<'_>) -> Option<Blocker> {
         let is_away =
-            view.verdict.should_run() && view.decision.policy.as_ref().is_some_and(|policy| policy.is_excluded);
+            view.verdict.should_run() && view.decision.policy.as_ref().is_some_and(|policy| policy.is_excluded());
         let node_taint = view.node.and_then(problem_of).cloned();
         is_away.then(|| Blocker { node: view.name.clone(), cause: BlockerCause::Away, node_taint })
     }
@@ -208,7 +207,7 @@ impl<'e> Explainer<'e> {
             NodeUpdateState::Outdated { old, .. } if !old.is_available() => live(false)?,
             _ => return None,
         };
-        if decision.policy.as_ref().is_some_and(|policy| policy.is_excluded) {
+        if decision.policy.as_ref().is_some_and(|policy| policy.is_excluded()) {
             return None;
         }
         let node_taint = node.and_then(problem_of).cloned();

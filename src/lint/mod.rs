@@ -195,6 +195,8 @@ lints! {
     AffinityReplaced, Note, "affinity-replaced", "Pods do not have the required node affinity of the template.";
     /// An annotation with a rollout policy cannot be read, so that updates are paused.
     InvalidPolicy, Error, "invalid-policy", "An annotation with a rollout policy cannot be read.";
+    /// What looks like a rollout policy has a misspelt prefix, or is not an annotation of the DaemonSet.
+    MisplacedPolicy, Warning, "misplaced-policy", "What looks like a rollout policy is none.";
     /// A rollout policy has no effect, or waits for nodes that do not exist.
     IdlePolicy, Warning, "idle-policy", "A rollout policy has no effect, or waits for nodes that do not exist.";
     /// Several revisions equal the template, so that pods of other templates are labelled as up to date and stay.

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 
 use super::{
     Finding, Lint,
-    builder::{count, found},
+    builder::{count, first_few, found},
 };
 use crate::{
+    adoption::revision_match::{RevisionLabels, RevisionMatch},
     model::{Labels, Text, UpdateStrategy},
     planner::Snapshot,
     policy::{Canary, CanaryNodes, OnFailure, RolloutPolicy},
+    selector::SelectorExpression,
 };
 
 /// Finds rollout policies that have no effect, or wait for nodes that do not exist.
@@ -17,14 +19,16 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let (daemonset, settings) = (snapshot.daemonset, snapshot.settings.cloned().unwrap_or_default());
     let Ok(rollout) = settings.policy_of(daemonset) else { return Vec::new() };
     let mut findings = Vec::new();
-    let mut add = |annotation: &str, message: String, fix: &str| {
+    let mut add = |name: &str, message: String, fix: &str| {
+        let annotation = settings.policy_annotation(name);
         let finding = found(snapshot, Lint::IdlePolicy, format!("metadata.annotations[{annotation}]"));
         findings.push(finding.with_message(message).with_fix(fix));
     };
     if daemonset.update_strategy == UpdateStrategy::OnDelete {
-        if let Some((annotation, _)) = daemonset.annotations.iter().find(|(key, _)| guides_updates(key)) {
+        let mut names = daemonset.annotations.iter().filter_map(|(key, _)| key.strip_prefix(&*settings.policy_prefix));
+        if let Some(name) = names.find(|name| guides_updates(name)) {
             let message = "the update strategy is OnDelete: the rollout policy has no effect";
-            add(annotation, message.into(), "set spec.updateStrategy.type to RollingUpdate");
+            add(name, message.into(), "set spec.updateStrategy.type to RollingUpdate");
         }
         return findings;
     }
@@ -32,34 +36,61 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let none = |fits: &dyn Fn(&Labels) -> bool| !desired.is_empty() && !labels.clone().any(fits);
     if let Some(selector) = rollout.update_nodes.as_ref().filter(|selector| none(&|labels| selector.matches(labels))) {
         let message = format!("no node that should run a pod matches {selector}: nothing is updated");
-        add("daemonplan/update-nodes", message, "select labels that nodes have");
+        add("update-nodes", message, "select labels that nodes have");
     }
     if let Some(Canary { nodes: CanaryNodes::Matching(selector), .. }) = &rollout.canary
         && none(&|labels| selector.matches(labels))
     {
         let message =
             format!("no node that should run a pod matches {selector}: the update waits for its canaries forever");
-        add("daemonplan/canary-nodes", message, "select labels that nodes have");
+        add("canary-nodes", message, "select labels that nodes have");
+    }
+    if let Some(Canary { nodes: CanaryNodes::Matching(canaries), .. }) = &rollout.canary
+        && let Some(selected) = &rollout.update_nodes
+        && let Some(nodes) = unselected(snapshot, desired, canaries, selected)
+    {
+        let message = format!("the update waits for canaries that update-nodes does not select: {}", first_few(&nodes));
+        add("canary-nodes", message, "select the canaries with update-nodes, too");
     }
     if let Some(groups) = rollout.groups.as_ref().filter(|groups| none(&|labels| labels.get(&groups.label).is_some())) {
         let message = format!("no node that should run a pod has the label {}: all nodes form one group", groups.label);
-        add("daemonplan/groups", message, "choose a label that nodes have");
+        add("groups", message, "choose a label that nodes have");
     }
     if let Some(kept) = rollout.partition.filter(|kept| !desired.is_empty() && kept.of(desired.len()) >= desired.len())
     {
         let nodes = count(desired.len(), "node");
         let message = format!("the partition keeps {kept} of {nodes} at the older template: nothing is updated");
-        add("daemonplan/partition", message, "lower the partition");
+        add("partition", message, "lower the partition");
     }
     let rolls_back = rollout.failure.is_some_and(|failure| failure.then == OnFailure::RollBack);
     if rolls_back && daemonset.revision_history_limit == 0 {
         let message = "revisionHistoryLimit is 0: once no pod uses the older template, a roll-back is impossible";
-        add("daemonplan/on-failure", message.into(), "set spec.revisionHistoryLimit to 2 or more");
+        add("on-failure", message.into(), "set spec.revisionHistoryLimit to 2 or more");
     }
     findings
 }
 
-/// Whether an annotation is a rollout policy for updates, not for back-off.
-fn guides_updates(annotation: &str) -> bool {
-    RolloutPolicy::ANNOTATIONS.contains(&annotation) && annotation != "daemonplan/backoff"
+/// The canaries that run no pod of the current template, and never will, as the policy does not select them.
+fn unselected(
+    snapshot: &Snapshot<'_>,
+    desired: &HashSet<&Text>,
+    canaries: &SelectorExpression,
+    selected: &SelectorExpression,
+) -> Option<Vec<Text>> {
+    let hash = snapshot.history().hash().clone();
+    let labels = RevisionLabels::new(snapshot.daemonset, snapshot.revisions.is_some());
+    let is_updated = |node: &Text| {
+        let mut pods = snapshot.pods.iter().filter(|pod| pod.node.name() == Some(node));
+        pods.any(|pod| labels.compare(&pod.labels, &hash) != RevisionMatch::Outdated)
+    };
+    let nodes = snapshot.nodes.iter().filter(|node| desired.contains(&node.name));
+    let nodes = nodes.filter(|node| canaries.matches(&node.labels) && !selected.matches(&node.labels));
+    let mut nodes: Vec<_> = nodes.map(|node| node.name.clone()).filter(|node| !is_updated(node)).collect();
+    nodes.sort_unstable();
+    Some(nodes).filter(|nodes| !nodes.is_empty())
+}
+
+/// Whether a policy is one for updates, not for back-off.
+fn guides_updates(name: &str) -> bool {
+    RolloutPolicy::NAMES.contains(&name) && name != "backoff"
 }

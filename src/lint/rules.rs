@@ -109,6 +109,11 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
             format!("metadata.annotations[{}]", error.annotation()),
             "correct or remove the annotation",
         ),
+        Warning::MisplacedPolicy { misplaced } => (
+            Lint::MisplacedPolicy,
+            misplaced.place.field(&misplaced.key),
+            "make it an annotation of the DaemonSet, or remove it",
+        ),
         Warning::RelabelsOtherTemplate { .. } => (
             Lint::RelabelsOtherTemplate,
             "spec.template".into(),

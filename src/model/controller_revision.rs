@@ -32,6 +32,8 @@ pub struct ControllerRevision {
     pub labels: Labels,
     /// `metadata.annotations`.
     pub annotations: Labels,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
     /// `metadata.deletionTimestamp`.
     pub deleted: Option<Timestamp>,
     /// The owner reference with `controller: true`.
@@ -51,6 +53,7 @@ impl ControllerRevision {
             uid: Text::default(),
             labels: Labels::default(),
             annotations: Labels::default(),
+            created: None,
             deleted: None,
             controller: None,
             revision,
@@ -161,6 +164,7 @@ impl TryFrom<RevisionWire> for ControllerRevision {
             uid: wire.metadata.uid.unwrap_or_default(),
             labels: wire.metadata.labels.unwrap_or_default(),
             annotations: wire.metadata.annotations.unwrap_or_default(),
+            created: wire.metadata.creation_timestamp,
             deleted: wire.metadata.deletion_timestamp,
             revision: wire.revision,
             data: Arc::new(wire.data),
@@ -176,6 +180,7 @@ impl From<ControllerRevision> for RevisionWire {
             uid: unless_default(revision.uid),
             labels: unless_default(revision.labels),
             annotations: unless_default(revision.annotations),
+            creation_timestamp: revision.created,
             deletion_timestamp: revision.deleted,
             ..Metadata::default()
         };

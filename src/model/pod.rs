@@ -43,6 +43,8 @@ pub struct Pod {
     pub phase: PodPhase,
     /// The condition `Ready`.
     pub ready: Readiness,
+    /// `lastTransitionTime` of the condition `Ready` if it is not `True`: since when the pod has not been ready.
+    pub unready_since: Option<Timestamp>,
     /// The problem in the pod's status, if any.
     pub problem: Option<Box<PodProblem>>,
 }
@@ -67,8 +69,11 @@ pub struct PodProblem {
     pub reason: Text,
     /// `status.message`; often empty.
     pub message: Text,
-    /// The number of restarts of all containers, init containers included: the sum of `restartCount`.
+    /// The number of restarts of the container that was restarted most, init containers included: `restartCount`.
     pub restarts: u32,
+    /// Whether a reboot of the node caused the last of these restarts: `lastState.terminated.reason` is that of a container
+    /// which ended without the container runtime.
+    pub rebooted: bool,
     /// The reason why the first waiting container waits, such as `CrashLoopBackOff` or `ImagePullBackOff`.
     ///
     /// Empty if no container waits. The reasons of a normal start (`ContainerCreating`, `PodInitializing`) are ignored.
@@ -193,6 +198,7 @@ impl Pod {
             started: None,
             phase: PodPhase::default(),
             ready: Readiness::default(),
+            unready_since: None,
             problem: None,
         }
     }

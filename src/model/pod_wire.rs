@@ -76,7 +76,10 @@ struct ContainerState {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Terminated {
+    #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Text>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,6 +117,12 @@ impl TryFrom<PodWire> for Pod {
         let spec = spec.into_pod_spec(&node);
         let scheduling = status.take_scheduling(&node, spec.as_deref());
         let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
+        let (ready, unready_since) = match condition {
+            Some(ConditionWire { status, last_transition_time: since, .. }) if status == "True" => {
+                (Readiness::Ready { since }, None)
+            }
+            condition => (Readiness::NotReady, condition.and_then(|condition| condition.last_transition_time)),
+        };
         Ok(Self {
             namespace,
             name,
@@ -127,12 +136,8 @@ impl TryFrom<PodWire> for Pod {
             node,
             scheduling,
             phase: status.phase.unwrap_or_default(),
-            ready: match condition {
-                Some(condition) if condition.status == "True" => {
-                    Readiness::Ready { since: condition.last_transition_time }
-                }
-                _ => Readiness::NotReady,
-            },
+            ready,
+            unready_since,
             problem,
         })
     }
@@ -146,14 +151,20 @@ impl PodStatusWire {
             .into_iter()
             .flat_map(|(containers, is_init)| containers.iter().flatten().map(move |container| (container, is_init)));
         for (ContainerStatus { restart_count, state, last_state, .. }, is_init) in containers {
-            problem.restarts = problem.restarts.saturating_add(restart_count.unwrap_or_default());
+            let ended = last_state.as_ref().and_then(|state| state.terminated.as_ref());
+            let restarts = restart_count.unwrap_or_default();
+            let rebooted = restarts > 0
+                && ended.and_then(|ended| ended.reason.as_ref()).is_some_and(|reason| LOST.contains(&&**reason));
+            let counted = |restarts: u32, rebooted| (restarts - u32::from(rebooted), restarts);
+            if counted(restarts, rebooted) > counted(problem.restarts, problem.rebooted) {
+                (problem.restarts, problem.rebooted) = (restarts, rebooted);
+            }
             let waiting = state.as_ref().and_then(|state| state.waiting.as_ref());
             let reason = waiting.and_then(|waiting| waiting.reason.as_ref());
             if let Some(reason) = reason.filter(|reason| !STARTING.contains(&&***reason) && problem.waiting.is_empty())
             {
                 let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
                 problem.waiting_message = if *reason == "CrashLoopBackOff" { Text::default() } else { message };
-                let ended = last_state.as_ref().and_then(|state| state.terminated.as_ref());
                 problem.waiting = reason.clone();
                 (problem.is_init, problem.exit_code) = (is_init, ended.and_then(|ended| ended.exit_code));
             }
@@ -239,13 +250,15 @@ impl PodStatusWire {
     }
 
     fn set_problem(&mut self, problem: PodProblem) {
-        let PodProblem { reason, message, restarts, waiting, waiting_message, is_init, exit_code, .. } = problem;
+        let PodProblem { reason, message, restarts, rebooted, waiting, waiting_message, is_init, exit_code, .. } =
+            problem;
         let PodProblem { unschedulable, unschedulable_reason, unschedulable_since, .. } = problem;
         (self.reason, self.message) = (unless_default(reason), unless_default(message));
         if restarts > 0 || !waiting.is_empty() {
             let waiting = unless_default(waiting)
                 .map(|reason| Waiting { reason: Some(reason), message: unless_default(waiting_message) });
-            let ended = exit_code.map(|code| Terminated { exit_code: Some(code) });
+            let lost = rebooted.then(|| Text::from("Unknown"));
+            let ended = (exit_code.is_some() || rebooted).then_some(Terminated { exit_code, reason: lost });
             let containers = Some(vec![ContainerStatus {
                 restart_count: Some(restarts),
                 state: Some(ContainerState { waiting, terminated: None }),
@@ -265,6 +278,9 @@ impl PodStatusWire {
         }
     }
 }
+
+/// The reasons of containers that ended while nothing watched them, as in a reboot of the node.
+const LOST: [&str; 2] = ["ContainerStatusUnknown", "Unknown"];
 
 /// The reasons why containers wait during a normal start.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -287,13 +303,15 @@ impl From<Pod> for PodWire {
         };
         metadata.set_controller(pod.controller);
         let spec = PodSpecWire::of_pod(pod.spec, pod.node);
-        let conditions = match pod.ready {
-            Readiness::NotReady => None,
-            Readiness::Ready { since } => {
-                let (r#type, status) = ("Ready".into(), "True".into());
-                Some(vec![ConditionWire { r#type, status, last_transition_time: since, ..ConditionWire::default() }])
-            }
+        let ready = match (pod.ready, pod.unready_since) {
+            (Readiness::NotReady, None) => None,
+            (Readiness::NotReady, since) => Some(("False", since)),
+            (Readiness::Ready { since }, _) => Some(("True", since)),
         };
+        let conditions = ready.map(|(status, since)| {
+            let (r#type, status) = ("Ready".into(), status.into());
+            vec![ConditionWire { r#type, status, last_transition_time: since, ..ConditionWire::default() }]
+        });
         let phase = Some(pod.phase);
         let mut status = PodStatusWire { phase, conditions, start_time: pod.started, ..PodStatusWire::default() };
         status.set_scheduling(pod.scheduling.map(|scheduling| *scheduling).unwrap_or_default());

@@ -87,6 +87,20 @@ impl NodeUpdateState {
         matches!(self, Self::Outdated { .. } | Self::Both { .. })
     }
 
+    /// Whether the update itself keeps the node from having one available pod.
+    pub(crate) fn is_in_progress(self) -> bool {
+        match self {
+            Self::Uninvolved | Self::Outdated { .. } => false,
+            Self::Updated { new } => !new.is_available(),
+            Self::NoPod | Self::SeveralPods | Self::Both { .. } => true,
+        }
+    }
+
+    /// Whether the node lacks one available pod.
+    pub(crate) fn lacks_available(self) -> bool {
+        self.is_in_progress() || matches!(self, Self::Outdated { old, .. } if !old.is_available())
+    }
+
     fn of(pods: &[ClaimedPod<'_>]) -> Self {
         let (mut old, mut new) = (None, None);
         for claimed in live(pods) {

@@ -2,5 +2,6 @@
 
 pub(crate) mod claimed_pod;
 pub(crate) mod decision;
+pub(crate) mod health;
 pub(crate) mod pod_state;
 pub(crate) mod policy;

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::claimed_pod::{ClaimedPod, live};
+use super::{
+    claimed_pod::{ClaimedPod, live},
+    health::{Clock, PodHealth, Since, is_broken, is_stuck},
+};
 use crate::{
     context::DaemonSetContext,
     model::{
         Node, PodPhase, Text,
         well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT},
     },
-    policy::{Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Order, RolloutPolicy},
+    policy::{Canary, CanaryNodes, ExcludedNodes, Order, RolloutPolicy},
     util::fnv::Fnv,
 };
 
@@ -23,23 +26,38 @@ pub(crate) struct NodePolicy {
     pub(crate) rank: i64,
     /// Whether the policy updates the node at all.
     pub(crate) is_selected: bool,
-    /// Whether the node is away and therefore left out.
-    pub(crate) is_excluded: bool,
-    pub(crate) new: NewPod,
+    pub(crate) exclusion: Exclusion,
+    /// The updated pod; `None` if there is none.
+    pub(crate) new: Option<PodHealth>,
     /// Since when the updated pod has been available, if it is.
     pub(crate) available_since: Option<Timestamp>,
-    /// The hash of the outdated pod, which may be being deleted, and whether the pod is available.
-    pub(crate) old: Option<(Text, bool)>,
+    /// The outdated pod, which may be being deleted.
+    pub(crate) old: Option<OldPod>,
+    /// Whether the pods of the node are broken, or have not been ready for long. It is not computed where no group waits
+    /// for another.
+    pub(crate) is_stuck: bool,
     /// When time alone changes any of these.
     pub(crate) changes_at: Option<Timestamp>,
 }
 
-/// Whether a node has an updated pod, and whether the new template fails in it.
+/// Whether a node is left out of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NewPod {
-    Absent,
-    Present,
-    Failing,
+pub(crate) enum Exclusion {
+    None,
+    /// It is away, or its outdated pod cannot be scheduled.
+    Untouched,
+    /// Its updated pod cannot be scheduled.
+    Updated,
+}
+
+/// The outdated pod of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OldPod {
+    pub(crate) hash: Text,
+    /// Whether it is available, and not being deleted.
+    pub(crate) is_available: bool,
+    /// Whether it does not start.
+    pub(crate) is_broken: bool,
 }
 
 /// A group of nodes, in the order of updates.
@@ -64,34 +82,68 @@ impl NodePolicy {
         pods: &[ClaimedPod<'_>],
     ) -> Self {
         let policy = &context.rules.policy.rollout;
+        let is_return = context.rules.is_return;
         let mut clock = Clock { now: context.now, next_change: None };
-        let new = || live(pods).filter(ClaimedPod::is_updated);
-        let available = new().find(ClaimedPod::is_available);
         let olds = || pods.iter().filter(|claimed| !claimed.is_updated());
         let old = olds().find(|claimed| claimed.is_live()).or_else(|| olds().next());
-        let mut new_pod = NewPod::Absent;
-        for claimed in new() {
-            // Every pod is checked, since each may change at a time of its own.
-            if policy.failure.is_some_and(|failure| fails(&failure, &claimed, &mut clock)) {
-                new_pod = NewPod::Failing;
-            } else if new_pod == NewPod::Absent {
-                new_pod = NewPod::Present;
-            }
+        let exclusion = exclusion(policy.away, node, pods, is_return, &mut clock);
+        let lost = node.filter(|node| exclusion == Exclusion::None && !joined_lately(node, pods)).and_then(lost_since);
+        let mut new = None;
+        for claimed in live(pods).filter(ClaimedPod::is_updated) {
+            // Every pod is judged, since each may change at a time of its own.
+            let health = match &policy.failure {
+                Some(failure) => PodHealth::of(failure, &claimed, lost, &mut clock),
+                None => PodHealth::Well,
+            };
+            new = new.max(Some(health));
         }
+        let available = live(pods).find(|claimed| claimed.is_updated() && claimed.is_available());
         let available_since =
             available.and_then(|claimed| claimed.pod.ready_since()?.checked_add(context.min_ready()).ok());
-        let mut node_policy = Self {
+        let failure = policy.failure.as_ref();
+        let mut is_stuck_here = false;
+        if policy.updates_in_turns() {
+            let mut lacking = live(pods).filter(|claimed| !claimed.is_available()).peekable();
+            is_stuck_here = lacking.peek().is_some() && live(pods).all(|claimed| !claimed.is_available());
+            for claimed in lacking {
+                is_stuck_here &= is_stuck(&claimed, failure, &mut clock);
+            }
+        }
+        Self {
             group: node.map_or(GroupKey::Rest, |node| GroupKey::of(policy, node)),
             rank: rank(&policy.order, name, node, old),
-            is_selected: node.is_some_and(|node| selects(policy, node)),
-            is_excluded: is_excluded(policy.away, node, &mut clock),
-            new: new_pod,
+            is_selected: node.is_some_and(|node| is_return || selects(policy, node)),
+            exclusion,
+            new,
             available_since,
-            old: old.map(|claimed| (claimed.hash(), claimed.is_live() && claimed.is_available())),
-            changes_at: None,
-        };
-        node_policy.changes_at = clock.next_change;
-        node_policy
+            old: old.map(|claimed| OldPod {
+                hash: claimed.hash(),
+                is_available: claimed.is_live() && claimed.is_available(),
+                is_broken: is_broken(claimed, failure),
+            }),
+            is_stuck: is_stuck_here,
+            changes_at: clock.next_change,
+        }
+    }
+
+    pub(crate) fn is_excluded(&self) -> bool {
+        self.exclusion != Exclusion::None
+    }
+
+    /// Why the new template fails here.
+    pub(crate) fn failure(&self) -> Option<&Text> {
+        match &self.new {
+            Some(PodHealth::Failing(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Why it is doubtful whether the new template works here.
+    pub(crate) fn doubt(&self) -> Option<&Text> {
+        match &self.new {
+            Some(PodHealth::InDoubt(reason)) => Some(reason),
+            _ => None,
+        }
     }
 }
 
@@ -130,61 +182,66 @@ fn selects(policy: &RolloutPolicy, node: &Node) -> bool {
     policy.update_nodes.as_ref().is_none_or(|selector| selector.matches(&node.labels))
 }
 
-fn is_excluded(away: ExcludedNodes, node: Option<&Node>, clock: &mut Clock) -> bool {
-    let Some(node) = node else { return away.deleted.is_some() };
-    let of_taint = |key: &str, after: Option<Duration>| {
-        let taints = node.taints.iter().filter(|taint| taint.key == key);
-        Some((after?, taints.map(|taint| taint.added).min()?))
+fn exclusion(
+    away: ExcludedNodes,
+    node: Option<&Node>,
+    pods: &[ClaimedPod<'_>],
+    is_return: bool,
+    clock: &mut Clock,
+) -> Exclusion {
+    let Some(node) = node else {
+        return if away.deleted.is_some() { Exclusion::Untouched } else { Exclusion::None };
     };
+    let mut is_over = |after: Duration, since: Since| after.is_zero() || clock.is_over(since, after);
     let states = [
-        of_taint(NOT_READY_TAINT, away.not_ready),
-        of_taint(UNREACHABLE_TAINT, away.unreachable),
-        of_taint(UNSCHEDULABLE_TAINT, away.cordoned),
-        away.deleted.zip(node.deleted.map(Some)),
+        away.not_ready.zip(taint_since(node, NOT_READY_TAINT)),
+        away.unreachable.zip(taint_since(node, UNREACHABLE_TAINT)),
+        away.cordoned.zip(taint_since(node, UNSCHEDULABLE_TAINT)),
+        away.deleted.zip(node.deleted.map(Since::At)),
     ];
-    let mut is_excluded = false;
+    let mut is_away = false;
     for (after, since) in states.into_iter().flatten() {
-        is_excluded |= after.is_zero() || since.is_some_and(|since| clock.has_passed(since, after));
+        is_away |= is_over(after, since);
     }
-    is_excluded
-}
-
-/// Whether the new template fails in this pod.
-fn fails(failure: &FailurePolicy, claimed: &ClaimedPod<'_>, clock: &mut Clock) -> bool {
-    let has_problem = claimed.pod.problem.as_ref().is_some_and(|problem| {
-        let restarted = problem.restarts > failure.max_restarts && !has_recovered(claimed, clock);
-        restarted || FailurePolicy::REASONS.contains(&&*problem.waiting)
-    });
-    if claimed.pod.phase == PodPhase::Failed || has_problem {
-        return true;
-    }
-    match (failure.available_within, claimed.pod.created) {
-        (Some(within), Some(created)) if !claimed.is_available() => clock.has_passed(created, within),
-        _ => false,
-    }
-}
-
-/// Whether a pod is known to have been available long enough for its earlier restarts to no longer count.
-fn has_recovered(claimed: &ClaimedPod<'_>, clock: &mut Clock) -> bool {
-    match claimed.pod.ready_since() {
-        Some(since) => claimed.is_available() && clock.has_passed(since, FailurePolicy::RECOVERY),
-        None => false,
-    }
-}
-
-/// Compares times with now, and records when the next comparison changes.
-struct Clock {
-    now: Option<Timestamp>,
-    next_change: Option<Timestamp>,
-}
-
-impl Clock {
-    /// Whether `after` has passed since `since`. It has not without a clock, nor if the end is beyond the year 9999.
-    fn has_passed(&mut self, since: Timestamp, after: Duration) -> bool {
-        let (Ok(at), Some(now)) = (since.checked_add(after), self.now) else { return false };
-        if at > now {
-            self.next_change = Some(self.next_change.map_or(at, |next| next.min(at)));
+    if let Some(after) = away.unschedulable {
+        let mut refused = live(pods).filter_map(|claimed| Some((claimed, refused_since(&claimed)?)));
+        if let Some((claimed, since)) = refused.next()
+            && is_over(after, since)
+        {
+            return if claimed.is_updated() { Exclusion::Updated } else { Exclusion::Untouched };
         }
-        at <= now
     }
+    // What the update has reached may be away because of the update.
+    let is_touched = || live(pods).next().is_none() || pods.iter().any(ClaimedPod::is_updated);
+    if is_away && (is_return || joined_lately(node, pods) || !is_touched()) {
+        Exclusion::Untouched
+    } else {
+        Exclusion::None
+    }
+}
+
+/// Since when a node has had this taint, if it has.
+fn taint_since(node: &Node, key: &str) -> Option<Since> {
+    node.taints.iter().filter(|taint| taint.key == key).map(|taint| taint.added.into()).min()
+}
+
+/// Since when the node has not reported, if it does not.
+fn lost_since(node: &Node) -> Option<Since> {
+    [NOT_READY_TAINT, UNREACHABLE_TAINT].into_iter().filter_map(|key| taint_since(node, key)).min()
+}
+
+/// Whether the node did not report when its pods were created, and none has started since: they cannot be the reason.
+fn joined_lately(node: &Node, pods: &[ClaimedPod<'_>]) -> bool {
+    let Some(Since::At(since)) = lost_since(node) else { return false };
+    let is_later = |claimed: &ClaimedPod<'_>| {
+        claimed.pod.phase == PodPhase::Pending && claimed.pod.created.is_some_and(|created| created >= since)
+    };
+    !pods.is_empty() && pods.iter().all(is_later)
+}
+
+/// Since when the scheduler has refused a pod, if it does.
+fn refused_since(claimed: &ClaimedPod<'_>) -> Option<Since> {
+    let problem = claimed.pod.problem.as_ref().filter(|_| !claimed.pod.node.is_bound())?;
+    let is_refused = !problem.unschedulable.is_empty() || !problem.unschedulable_reason.is_empty();
+    (is_refused || problem.unschedulable_since.is_some()).then(|| problem.unschedulable_since.into())
 }

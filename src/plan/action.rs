@@ -12,7 +12,7 @@ use crate::{
     },
     affinity::{PodBlueprint, owner_reference},
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text},
-    policy::some_nodes,
+    policy::{RolloutRecord, some_nodes},
 };
 
 /// One step of a plan: what to do, to which object, and why.
@@ -95,6 +95,19 @@ pub enum Action {
         revision: Box<ControllerRevision>,
         /// The nodes where the new template fails, by name.
         failing: Vec<Text>,
+        /// The annotation of the record.
+        annotation: Text,
+        /// What the update has come to, which the same write records.
+        record: Box<RolloutRecord>,
+    },
+    /// Record what an update has come to, as an annotation of the DaemonSet.
+    RecordRollout {
+        /// The DaemonSet.
+        daemonset: ObjectRef,
+        /// The annotation.
+        annotation: Text,
+        /// The new record.
+        record: Box<RolloutRecord>,
     },
     /// Create a pod for a node.
     CreatePod {
@@ -151,6 +164,7 @@ impl Action {
             Self::UpdateRevision { .. } => "UpdateRevision",
             Self::RelabelPod { .. } => "RelabelPod",
             Self::RollBack { .. } => "RollBack",
+            Self::RecordRollout { .. } => "RecordRollout",
             Self::CreatePod { .. } => "CreatePod",
             Self::DeletePod { .. } => "DeletePod",
             Self::DeleteRevision { .. } => "DeleteRevision",
@@ -177,7 +191,7 @@ impl Action {
             | Self::CreateRevision { .. }
             | Self::UpdateRevision { .. }
             | Self::DeleteRevision { .. } => Kind::ControllerRevision,
-            Self::RollBack { .. } | Self::UpdateStatus { .. } => Kind::DaemonSet,
+            Self::RollBack { .. } | Self::RecordRollout { .. } | Self::UpdateStatus { .. } => Kind::DaemonSet,
         }
     }
 
@@ -190,6 +204,7 @@ impl Action {
             Self::UpdateRevision { reason, .. } => reason.code(),
             Self::RelabelPod { .. } => "DuplicateRevision",
             Self::RollBack { .. } => "TemplateFails",
+            Self::RecordRollout { .. } => "RolloutChanged",
             Self::CreatePod { reason, .. } => reason.code(),
             Self::DeletePod { reason, .. } => reason.code(),
             Self::DeleteRevision { reason, .. } => reason.code(),
@@ -208,6 +223,7 @@ impl Action {
             Self::UpdateRevision { reason, .. } => reason.to_string(),
             Self::RelabelPod { .. } => "duplicate revisions: one is kept".to_owned(),
             Self::RollBack { failing, .. } => format!("the new template fails on {}", some_nodes(failing)),
+            Self::RecordRollout { record, .. } => record.summary(),
             Self::CreatePod { reason, .. } => reason.to_string(),
             Self::DeletePod { reason, .. } => reason.to_string(),
             Self::DeleteRevision { reason, .. } => reason.to_string(),
@@ -226,7 +242,9 @@ impl Action {
             | Self::ReleaseRevision { revision, .. }
             | Self::UpdateRevision { revision, .. }
             | Self::DeleteRevision { revision, .. } => Some(revision),
-            Self::RollBack { daemonset, .. } | Self::UpdateStatus { daemonset, .. } => Some(daemonset),
+            Self::RollBack { daemonset, .. }
+            | Self::RecordRollout { daemonset, .. }
+            | Self::UpdateStatus { daemonset, .. } => Some(daemonset),
             Self::CreateRevision { .. } | Self::CreatePod { .. } => None,
         }
     }
@@ -263,7 +281,12 @@ impl Action {
             Self::UpdateRevision { number, hash, .. } => {
                 json!({"metadata": {"labels": {HASH_LABEL: hash}}, "revision": number})
             }
-            Self::RollBack { revision, .. } => Value::clone(&revision.data),
+            Self::RollBack { revision, annotation, record, .. } => {
+                let mut patch = Value::clone(&revision.data);
+                patch.as_object_mut()?.insert("metadata".into(), annotated(annotation, record));
+                patch
+            }
+            Self::RecordRollout { annotation, record, .. } => json!({"metadata": annotated(annotation, record)}),
             Self::UpdateStatus { status, .. } => json!({"status": all_fields(status)}),
             Self::CreateRevision { .. }
             | Self::CreatePod { .. }
@@ -274,6 +297,11 @@ impl Action {
         metadata.as_object_mut()?.insert("uid".into(), json!(known_uid(self.object()?)?));
         Some(patch)
     }
+}
+
+/// Metadata with the record of a rollout.
+fn annotated(annotation: &Text, record: &RolloutRecord) -> Value {
+    json!({"annotations": {&**annotation: record.to_string()}})
 }
 
 fn known_uid(object: &ObjectRef) -> Option<&Text> {
@@ -342,6 +370,7 @@ impl fmt::Display for Action {
             Self::RollBack { daemonset, revision, .. } => {
                 write!(f, "roll {} back to revision {} (number {})", daemonset.name, revision.name, revision.revision)
             }
+            Self::RecordRollout { daemonset, .. } => write!(f, "record the rollout of {}", daemonset.name),
             Self::CreatePod { node, .. } => write!(f, "create pod on {node}"),
             Self::DeletePod { pod, node: Some(node), .. } => write!(f, "delete pod {} on {node}", pod.name),
             Self::DeletePod { pod, node: None, .. } => write!(f, "delete pod {} on no node", pod.name),
@@ -385,10 +414,15 @@ impl Serialize for Action {
         match self {
             Self::CreatePod { node, blueprint, .. } => map.serialize_entry("pod", &blueprint.manifest(node))?,
             Self::CreateRevision { revision } => map.serialize_entry("manifest", revision)?,
-            Self::RollBack { generation, revision, failing, .. } => {
+            Self::RollBack { generation, failing, record, .. } => {
                 map.serialize_entry("generation", generation)?;
                 map.serialize_entry("failing", failing)?;
-                map.serialize_entry("patch", &*revision.data)?;
+                map.serialize_entry("record", record)?;
+                map.serialize_entry("patch", &self.patch())?;
+            }
+            Self::RecordRollout { record, .. } => {
+                map.serialize_entry("record", record)?;
+                map.serialize_entry("patch", &self.patch())?;
             }
             Self::UpdateStatus { status, .. } => map.serialize_entry("status", status)?,
             Self::DeletePod { reason: DeleteReason::NotPlaced { placement }, .. } => {

@@ -127,7 +127,7 @@ fn rests_on(action: &Action, fact: MissingFact, strategy: UpdateStrategy, is_gui
             _ => fact == Nodes,
         },
         Action::DeleteRevision { reason: RevisionDeleteReason::BeyondLimit { .. }, .. } => fact == Pods,
-        Action::UpdateStatus { .. } | Action::RollBack { .. } => true,
+        Action::UpdateStatus { .. } | Action::RollBack { .. } | Action::RecordRollout { .. } => true,
         _ => false,
     }
 }

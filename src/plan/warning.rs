@@ -9,7 +9,7 @@ use crate::{
     model::{DaemonSet, LabelSelector, Namespace, RequirementError, Taint, Text},
     placement::{PlacementRules, SelectorSource},
     plan::{MissingFact, MissingFacts},
-    policy::PolicyError,
+    policy::{MisplacedPolicy, PolicyError},
     selector::ExpressionError,
     settings::Settings,
 };
@@ -78,6 +78,12 @@ pub enum Warning {
     InvalidPolicy {
         /// The cause.
         error: PolicyError,
+    },
+    /// What looks like a rollout policy is none, since its prefix is misspelt or since it is not an annotation of the
+    /// DaemonSet.
+    MisplacedPolicy {
+        /// What it is, and what was meant.
+        misplaced: MisplacedPolicy,
     },
     /// No ControllerRevisions were given: the template's own hash decides which pods are up to date.
     HistoryNotGiven,
@@ -227,6 +233,7 @@ impl Warning {
             Self::InvalidAffinityTerm { .. } => "InvalidAffinityTerm",
             Self::InvalidNodeSelector { .. } => "InvalidNodeSelector",
             Self::InvalidPolicy { .. } => "InvalidPolicy",
+            Self::MisplacedPolicy { .. } => "MisplacedPolicy",
             Self::HistoryNotGiven => "HistoryNotGiven",
             Self::NodesNotGiven => "NodesNotGiven",
             Self::PodsNotGiven => "PodsNotGiven",
@@ -254,6 +261,7 @@ impl fmt::Display for Warning {
                 write!(f, "the controller ignores the namespace's {source}: {text:?} does not parse: {error}")
             }
             Self::InvalidPolicy { error } => write!(f, "updates are paused: {error}"),
+            Self::MisplacedPolicy { misplaced } => f.write_str(&misplaced.advice()),
             Self::HistoryNotGiven => f.write_str(
                 "no ControllerRevisions were given: pods count as up to date by the template's own hash or generation",
             ),

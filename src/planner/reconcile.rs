@@ -11,9 +11,10 @@ use crate::{
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, ObjectRef, Pod, Text},
     node::claimed_pod::PodIndex,
     plan::{Action, CreateReason, DeleteReason, Event, Plan, Warning},
-    policy::{OnFailure, RolloutPhase},
+    policy::{FailedTemplate, OnFailure, RECORD, RolloutPhase, RolloutRecord, effective::EffectivePolicy},
     rollout::{
-        phase::{OlderRevision, RolloutGate},
+        older::OlderRevision,
+        phase::RolloutGate,
         steps::{Limited, UpdateSteps},
     },
 };
@@ -133,15 +134,40 @@ impl<P: PodSource> Reconciler<'_, P> {
     fn add_pods(&mut self) {
         self.plan.requeue_after = self.totals.requeue_after(self.context, &self.gate);
         if self.context.expectations_satisfied {
-            let history = &self.context.rules.history;
-            let older = if self.gate.is_open() { None } else { self.totals.older_revision(history) };
-            match older {
-                Some(older) if older.is_good && self.rolls_back() => self.roll_back(&older),
-                older => self.add_steps(older.as_ref()),
+            let older = self.totals.older_revisions(self.context);
+            if let Some(restored) = older.to_restore().filter(|_| self.rolls_back()) {
+                self.roll_back(&restored);
+            } else {
+                let kept = if self.gate.is_open() { None } else { older.to_keep() };
+                let steps = self.totals.steps(self.context, &self.gate, kept.is_some());
+                self.add_outcome(&steps.replaced);
+                self.add_steps(steps, kept.as_ref());
             }
         }
         let guides_updates = self.context.rules.policy.guides_updates;
         self.plan.rollout = guides_updates.then(|| self.totals.rollout_status(self.gate.phase.clone()));
+    }
+
+    /// Records what the update has come to, unless the DaemonSet says so already.
+    fn add_record(&mut self, record: RolloutRecord) {
+        let DaemonSetContext { daemonset, rules, settings, .. } = *self.context;
+        if record != rules.policy.record {
+            let annotation = settings.policy_annotation(RECORD);
+            let daemonset = ObjectRef::from(daemonset);
+            self.plan.actions.push(Action::RecordRollout { daemonset, annotation, record: Box::new(record) });
+        }
+    }
+
+    /// What earlier updates have come to, without what no longer matters.
+    fn record(&self) -> RolloutRecord {
+        let DaemonSetContext { rules, .. } = *self.context;
+        let mut record = rules.policy.record.clone();
+        let history = &rules.history;
+        let is_known = |hash: &Text| history.hash == *hash || history.old().any(|(_, old)| old == *hash);
+        record.failed.retain(|failed| is_known(&failed.hash));
+        record.returns_to.take_if(|hash| history.hash != *hash);
+        record.replaced.take_if(|replaced| replaced.hash != history.hash);
+        record
     }
 
     fn add_cleanup(&mut self) {
@@ -176,30 +202,81 @@ impl<P: PodSource> Reconciler<'_, P> {
         }
     }
 
-    /// Whether the new template fails and the policy asks for a roll-back then.
+    /// Whether the new template fails and the policy asks for a roll-back then: once for each template.
     fn rolls_back(&self) -> bool {
-        let failure = self.context.rules.policy.rollout.failure;
+        let EffectivePolicy { rollout, record, .. } = &self.context.rules.policy;
+        let was_rolled_back = record.failure_of(self.context.hash()).is_some_and(|failed| failed.was_rolled_back);
         matches!(self.gate.phase, RolloutPhase::Failing { .. })
-            && failure.is_some_and(|failure| failure.then == OnFailure::RollBack)
+            && rollout.failure.is_some_and(|failure| failure.then == OnFailure::RollBack)
+            && !was_rolled_back
+    }
+
+    /// The present failure of the new template.
+    fn failure(&self) -> FailedTemplate {
+        let hash = self.context.hash().clone();
+        let failing = self.totals.failing();
+        let known = self.context.rules.policy.record.failure_of(&hash);
+        let first = failing.iter().next().map(|(node, reason)| format!("{reason} on {node}").into());
+        FailedTemplate {
+            hash,
+            at: self.context.now,
+            reason: first.or_else(|| known.map(|known| known.reason.clone())).unwrap_or_default(),
+            nodes: failing.keys().cloned().collect(),
+            was_rolled_back: known.is_some_and(|known| known.was_rolled_back),
+            is_paused: false,
+        }
     }
 
     fn roll_back(&mut self, older: &OlderRevision<'_>) {
-        let RolloutPhase::Failing { nodes } = &self.gate.phase else { return };
+        let RolloutPhase::Failing { nodes, .. } = &self.gate.phase else { return };
         let daemonset = self.context.daemonset;
+        let mut record = self.record();
+        record.add_failure(FailedTemplate { was_rolled_back: true, ..self.failure() });
+        record.returns_to = Some(older.hash.clone());
         self.plan.actions.push(Action::RollBack {
             daemonset: ObjectRef::from(daemonset),
             generation: daemonset.generation,
             revision: Box::new(older.revision.clone()),
             failing: nodes.clone(),
+            annotation: self.context.settings.policy_annotation(RECORD),
+            record: Box::new(record),
         });
         self.plan.events.push(Event::rolled_back(older.revision, nodes));
         self.gate.phase = RolloutPhase::RollingBack { nodes: nodes.clone() };
     }
 
+    /// Records a failure that pauses the update, an update that is done, the way back, and nodes whose pods are replaced
+    /// before their turn.
+    fn add_outcome(&mut self, replaced: &[Text]) {
+        let hash = self.context.hash();
+        let mut record = self.record();
+        if matches!(self.gate.phase, RolloutPhase::Failing { is_paused: false, .. }) {
+            record.add_failure(FailedTemplate { is_paused: true, ..self.failure() });
+        }
+        if self.gate.ends {
+            record.failed.retain(|failed| failed.hash != *hash);
+            record.done = Some(hash.clone());
+        }
+        if self.context.rules.history.is_being_restored() && self.context.rules.policy.guides_updates {
+            record.returns_to = Some(hash.clone());
+        }
+        if !replaced.is_empty() {
+            let known = record.replaced.get_or_insert_default();
+            known.hash = hash.clone();
+            known.nodes.extend(replaced.iter().cloned());
+            known.nodes.sort_unstable();
+            known.nodes.dedup();
+        }
+        // What no longer matters alone is no reason to write.
+        if record != self.record() {
+            self.add_record(record);
+        }
+    }
+
     /// Turns the next steps into actions, within the burst limit.
-    fn add_steps(&mut self, older: Option<&OlderRevision<'_>>) {
+    fn add_steps(&mut self, steps: UpdateSteps<'_>, older: Option<&OlderRevision<'_>>) {
         let DaemonSetContext { daemonset, settings, .. } = *self.context;
-        let UpdateSteps { mut create, delete } = self.totals.steps(self.context, &self.gate, older.is_some());
+        let UpdateSteps { mut create, delete, .. } = steps;
         create.first.sort_unstable_by_key(|(node, _)| *node);
         self.plan.held_back.creations = create.take(settings.burst);
         if !create.first.is_empty() {

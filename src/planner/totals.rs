@@ -8,21 +8,21 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    adoption::revision_history::RevisionHistory,
     backoff::Wait,
     context::DaemonSetContext,
     model::{DaemonSetStatus, Text, UpdateStrategy},
     node::{
         claimed_pod::PodIndex,
         decision::{CountedNode, NodeDecision, NodeUpdateState},
-        policy::NodePolicy,
+        policy::{GroupKey, NodePolicy},
     },
     plan::{CreateReason, DeleteReason},
     policy::{RolloutPhase, RolloutStatus},
     rollout::{
         candidates::{Progress, Rollout},
         counts::NodeCounts,
-        phase::{OlderRevision, RolloutGate},
+        older::OlderRevisions,
+        phase::RolloutGate,
         steps::{Budget, UpdateSteps},
     },
 };
@@ -86,7 +86,7 @@ impl Totals {
     /// Adds the decision for `node`.
     pub(crate) fn add(&mut self, node: &Text, decision: NodeDecision) -> Contribution {
         let NodeDecision { mut counted, collects, available_at, policy, work } = decision;
-        if policy.as_ref().is_some_and(|policy| policy.is_excluded) {
+        if policy.as_ref().is_some_and(|policy| policy.is_excluded()) {
             counted.update = NodeUpdateState::Uninvolved;
         }
         self.counts.add(counted);
@@ -151,18 +151,30 @@ impl Totals {
 
     /// Computes what the rollout policy allows the update to do now.
     pub(crate) fn gate(&self, context: &DaemonSetContext<'_>) -> RolloutGate {
-        RolloutGate::of(&self.rollout, &context.rules.policy, self.counts.desired, context.hash(), context.now)
+        RolloutGate::of(&self.rollout, context, self.counts.desired)
     }
 
-    /// The older revision that nodes keep or return to.
-    pub(crate) fn older_revision<'h>(&self, history: &'h RevisionHistory) -> Option<OlderRevision<'h>> {
-        self.rollout.progress.older_revision(history)
+    /// The older revisions that nodes keep or return to.
+    pub(crate) fn older_revisions<'e>(&'e self, context: &'e DaemonSetContext<'e>) -> OlderRevisions<'e> {
+        OlderRevisions::new(&self.rollout.progress, context)
+    }
+
+    /// The nodes where the new template fails, and why.
+    pub(crate) fn failing(&self) -> &BTreeMap<Text, Text> {
+        &self.rollout.progress.failing
     }
 
     /// The state of an update with a rollout policy.
     pub(crate) fn rollout_status(&self, phase: RolloutPhase) -> RolloutStatus {
-        let Progress { old_nodes, updated, unavailable_excluded, .. } = self.rollout.progress;
-        RolloutStatus { phase, old: old_nodes, updated, unavailable_excluded }
+        let Progress { old_nodes, updated, unavailable_excluded, ref lacking, .. } = self.rollout.progress;
+        let is_canary = |policy: &NodePolicy| policy.group == GroupKey::Canaries && !policy.is_excluded();
+        // Canaries that are not selected are waited for, too, though nothing happens to them.
+        let waits_for_canaries = matches!(phase, RolloutPhase::CanaryStarting { .. });
+        let canaries = self.policies.iter().filter(|_| waits_for_canaries).filter(|(_, policy)| is_canary(policy));
+        let starting = canaries.filter(|(_, policy)| policy.available_since.is_none()).map(|(node, _)| node);
+        let waits_for: BTreeSet<_> = lacking.iter().chain(starting).cloned().collect();
+        let waits_for = waits_for.into_iter().collect();
+        RolloutStatus { phase, old: old_nodes, updated, unavailable_excluded, waits_for }
     }
 
     /// Whether nodes need creations or deletions of their own, which come before the update.
@@ -170,7 +182,7 @@ impl Totals {
         !(self.create.is_empty() && self.delete.pods.is_empty())
     }
 
-    /// The budget of the update strategy, and how much of it is used.
+    /// The budget of the update strategy.
     pub(crate) fn budget(&self, strategy: UpdateStrategy) -> Option<Budget> {
         Budget::of(strategy, &self.counts)
     }
@@ -187,8 +199,9 @@ impl Totals {
         let burst = context.settings.burst;
         let mut steps = if self.has_repairs() {
             let mut repairs = UpdateSteps::default();
+            let replaced = context.rules.policy.record.replaced_for(context.hash());
             let next: Option<HashSet<&Text>> =
-                (!gate.is_open() && keeps_older).then(|| gate.next_to_fill(&self.rollout).collect());
+                (!gate.is_open() && keeps_older).then(|| gate.next_to_fill(&self.rollout).chain(replaced).collect());
             let create = self.create.iter().map(|(node, reason)| match &next {
                 Some(next) if !next.contains(node) => (node, CreateReason::HeldBack),
                 _ => (node, *reason),

@@ -2,114 +2,48 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use jiff::SignedDuration;
-
-use crate::policy::{
-    Approval, Canary, CanaryNodes, ExcludedNodes, FailurePolicy, GroupPace, Groups, OnFailure, Order, RolloutPolicy,
+use super::{
+    Approval, Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Groups, OnFailure, Order, PolicyError, RolloutPolicy,
+    record::RECORD, span::Span,
 };
 use crate::{
     model::{Labels, Text},
-    selector::{ExpressionError, SelectorExpression},
+    selector::SelectorExpression,
 };
 
-/// The error for annotations that are not a valid [`RolloutPolicy`].
-///
-/// ```
-/// use daemonplan::{RolloutPolicy, model::Labels};
-/// let error = RolloutPolicy::default().annotated(&Labels::from_iter([("daemonplan/partition", "many")])).unwrap_err();
-/// assert_eq!(error.annotation(), "daemonplan/partition");
-/// assert_eq!(
-///     error.to_string(),
-///     "annotation daemonplan/partition: expected a number of nodes or a percentage, found \"many\"",
-/// );
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PolicyError {
-    /// The name of the annotation is unknown.
-    #[error("annotation {annotation}: unknown policy")]
-    Unknown {
-        /// The name of the annotation.
-        annotation: Text,
-    },
-    /// The value of the annotation is invalid.
-    #[error("annotation {annotation}: expected {expected}, found {text:?}")]
-    Invalid {
-        /// The name of the annotation.
-        annotation: Text,
-        /// The valid values.
-        expected: &'static str,
-        /// The value that was found.
-        text: Text,
-    },
-    /// The value of the annotation is not a label selector.
-    #[error("annotation {annotation}: expected a label selector, found {text:?}: {error}")]
-    Selector {
-        /// The name of the annotation.
-        annotation: Text,
-        /// The value that was found.
-        text: Text,
-        /// The parse error.
-        error: ExpressionError,
-    },
-    /// The annotation requires a different annotation, which is missing.
-    #[error("annotation {annotation}: requires annotation {needed}, which is missing")]
-    Alone {
-        /// The name of the annotation.
-        annotation: Text,
-        /// The name of the missing annotation.
-        needed: &'static str,
-    },
-    /// The annotation contradicts a different annotation.
-    #[error("annotation {annotation}: cannot be combined with {other}; remove one of them")]
-    Contradiction {
-        /// The name of the annotation.
-        annotation: Text,
-        /// The name of the contradicting annotation.
-        other: &'static str,
-    },
-}
-
-/// The error for a text that is not a value of a policy.
-///
-/// ```
-/// use daemonplan::policy::{InvalidPolicyText, Order};
-/// assert_eq!("by-size".parse::<Order>(), Err(InvalidPolicyText));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid policy value")]
-pub struct InvalidPolicyText;
-
-const PAUSED: &str = "daemonplan/paused";
-const UPDATE_NODES: &str = "daemonplan/update-nodes";
-const PARTITION: &str = "daemonplan/partition";
-const ORDER: &str = "daemonplan/order";
-const GROUPS: &str = "daemonplan/groups";
-const GROUP_PACE: &str = "daemonplan/group-pace";
-const GROUP_ORDER: &str = "daemonplan/group-order";
-const GROUP_MAX_UNAVAILABLE: &str = "daemonplan/group-max-unavailable";
-const STRICT_BUDGET: &str = "daemonplan/strict-budget";
-const AWAY: &str = "daemonplan/away";
-const CANARY: &str = "daemonplan/canary";
-const CANARY_NODES: &str = "daemonplan/canary-nodes";
-const CANARY_BAKE: &str = "daemonplan/canary-bake";
-const CANARY_APPROVAL: &str = "daemonplan/canary-approval";
-const CANARY_APPROVED: &str = "daemonplan/canary-approved";
-const ON_FAILURE: &str = "daemonplan/on-failure";
-const MAX_RESTARTS: &str = "daemonplan/max-restarts";
-const AVAILABLE_WITHIN: &str = "daemonplan/available-within";
-const MAX_FAILURES: &str = "daemonplan/max-failures";
-const BACKOFF: &str = "daemonplan/backoff";
+const PAUSED: &str = "paused";
+const UPDATE_NODES: &str = "update-nodes";
+const PARTITION: &str = "partition";
+const ORDER: &str = "order";
+const GROUPS: &str = "groups";
+const GROUP_PACE: &str = "group-pace";
+const GROUP_ORDER: &str = "group-order";
+const GROUP_MAX_UNAVAILABLE: &str = "group-max-unavailable";
+const STRICT_BUDGET: &str = "strict-budget";
+const AWAY: &str = "away";
+const MAX_AWAY: &str = "max-away";
+const CANARY: &str = "canary";
+const CANARY_NODES: &str = "canary-nodes";
+const CANARY_BAKE: &str = "canary-bake";
+const CANARY_APPROVAL: &str = "canary-approval";
+pub(crate) const CANARY_APPROVED: &str = "canary-approved";
+const ON_FAILURE: &str = "on-failure";
+const PAUSE_RESTARTS: &str = "pause-restarts";
+const MAX_RESTARTS: &str = "max-restarts";
+const START_GRACE: &str = "start-grace";
+const AVAILABLE_WITHIN: &str = "available-within";
+const MAX_FAILURES: &str = "max-failures";
+const BACKOFF: &str = "backoff";
 
 /// The value that removes a policy of the settings.
 const NONE: &str = "none";
 
 impl RolloutPolicy {
-    /// The prefix of all policy annotations.
+    /// The prefix of all policy annotations, unless the settings [say otherwise](crate::Settings::policy_prefix).
     pub const PREFIX: &str = "daemonplan/";
 
-    /// The names of all policy annotations.
-    pub const ANNOTATIONS: &[&str] = &[
+    /// The names of all policies: annotations without their prefix, or flags.
+    pub const NAMES: &[&str] = &[
         PAUSED,
         UPDATE_NODES,
         PARTITION,
@@ -120,26 +54,45 @@ impl RolloutPolicy {
         GROUP_MAX_UNAVAILABLE,
         STRICT_BUDGET,
         AWAY,
+        MAX_AWAY,
         CANARY,
         CANARY_NODES,
         CANARY_BAKE,
         CANARY_APPROVAL,
         CANARY_APPROVED,
         ON_FAILURE,
+        PAUSE_RESTARTS,
         MAX_RESTARTS,
+        START_GRACE,
         AVAILABLE_WITHIN,
         MAX_FAILURES,
         BACKOFF,
     ];
 
-    /// Returns this policy, overridden by the annotations of a DaemonSet.
+    /// Returns this policy, overridden by the annotations of a DaemonSet with the prefix [`RolloutPolicy::PREFIX`].
     ///
     /// # Errors
-    /// If an annotation with the prefix [`RolloutPolicy::PREFIX`] is unknown or invalid.
-    pub fn annotated(mut self, annotations: &Labels) -> Result<Self, PolicyError> {
-        let read = Reader(annotations);
+    /// If an annotation with the prefix is unknown or invalid.
+    pub fn annotated(self, annotations: &Labels) -> Result<Self, PolicyError> {
+        self.annotated_under(Self::PREFIX, annotations)
+    }
+
+    /// Returns this policy, overridden by the annotations of a DaemonSet with another prefix, such as `rollouts.example.com/`.
+    ///
+    /// # Errors
+    /// If an annotation with the prefix is unknown or invalid.
+    ///
+    /// ```
+    /// use daemonplan::{RolloutPolicy, model::Labels};
+    /// let annotations = Labels::from([("rollouts.example.com/paused", "true")]);
+    /// assert!(RolloutPolicy::default().annotated_under("rollouts.example.com/", &annotations)?.paused);
+    /// # Ok::<(), daemonplan::policy::PolicyError>(())
+    /// ```
+    pub fn annotated_under(mut self, prefix: &str, annotations: &Labels) -> Result<Self, PolicyError> {
+        let read = Reader { prefix, annotations };
         for (key, _) in annotations {
-            if key.starts_with(Self::PREFIX) && !Self::ANNOTATIONS.contains(&&**key) {
+            let name = key.strip_prefix(prefix);
+            if name.is_some_and(|name| !Self::NAMES.contains(&name) && name != RECORD) {
                 return Err(PolicyError::Unknown { annotation: key.clone() });
             }
         }
@@ -151,18 +104,19 @@ impl RolloutPolicy {
         read.set(
             &mut self.away,
             AWAY,
-            "a list of not-ready, unreachable, cordoned and deleted, each optionally with =DURATION",
+            "a list of not-ready, unreachable, cordoned, deleted and unschedulable, each optionally with =DURATION",
         )?;
+        if self.away == ExcludedNodes::default() {
+            self.max_away = None;
+            read.expect_none_of(&[MAX_AWAY], AWAY)?;
+        }
+        read.set_or_none(&mut self.max_away, MAX_AWAY, NODES)?;
         self.groups = read.groups(self.groups)?;
         self.canary = read.canary(self.canary)?;
         self.failure = read.failure(self.failure)?;
-        if let Some(text) = read.text(BACKOFF) {
-            self.backoff_by_reason = match &**text {
-                "by-reason" => true,
-                "plain" => false,
-                _ => return Err(invalid(BACKOFF, "plain or by-reason", text)),
-            };
-        }
+        let mut backoff = BackoffRule(self.backoff_by_reason);
+        read.set(&mut backoff, BACKOFF, "plain or by-reason")?;
+        self.backoff_by_reason = backoff.0;
         Ok(self)
     }
 
@@ -182,7 +136,7 @@ impl RolloutPolicy {
         self.annotated(&pairs.map(|(key, value)| (format!("{}{key}", Self::PREFIX), value)).collect())
     }
 
-    /// Returns the annotations that describe this policy.
+    /// Returns the annotations that describe this policy, with the prefix [`RolloutPolicy::PREFIX`].
     ///
     /// ```
     /// use daemonplan::{RolloutPolicy, model::IntOrPercent};
@@ -191,7 +145,7 @@ impl RolloutPolicy {
     /// assert_eq!(policy.annotations().get("daemonplan/partition"), Some("3"));
     /// ```
     pub fn annotations(&self) -> Labels {
-        let Self { paused, update_nodes, partition, order, groups, strict_budget, away, canary, failure, .. } = self;
+        let Self { paused, update_nodes, partition, order, groups, strict_budget, away, max_away, .. } = self;
         let mut all: Vec<(&str, String)> = Vec::new();
         all.extend(paused.then(|| (PAUSED, "true".into())));
         all.extend(update_nodes.iter().map(|selector| (UPDATE_NODES, selector.to_string())));
@@ -206,7 +160,8 @@ impl RolloutPolicy {
         }
         all.extend(strict_budget.then(|| (STRICT_BUDGET, "true".into())));
         all.extend((*away != ExcludedNodes::default()).then(|| (AWAY, away.to_string())));
-        if let Some(Canary { nodes, bake, approval }) = canary {
+        all.extend(max_away.iter().map(|nodes| (MAX_AWAY, nodes.to_string())));
+        if let Some(Canary { nodes, bake, approval }) = &self.canary {
             all.push(match nodes {
                 CanaryNodes::Count(nodes) => (CANARY, nodes.to_string()),
                 CanaryNodes::Matching(selector) => (CANARY_NODES, selector.to_string()),
@@ -217,27 +172,18 @@ impl RolloutPolicy {
                 all.extend(approved.iter().map(|hash| (CANARY_APPROVED, hash.to_string())));
             }
         }
-        if let Some(FailurePolicy { max_restarts, available_within, max_failures, then }) = failure {
+        if let Some(failure) = &self.failure {
+            let FailurePolicy { pause_restarts, max_restarts, start_grace, available_within, max_failures, then } =
+                failure;
             all.push((ON_FAILURE, then.to_string()));
+            all.push((PAUSE_RESTARTS, pause_restarts.to_string()));
             all.push((MAX_RESTARTS, max_restarts.to_string()));
+            all.push((START_GRACE, Span(*start_grace).to_string()));
             all.push((MAX_FAILURES, max_failures.to_string()));
             all.extend(available_within.iter().map(|within| (AVAILABLE_WITHIN, Span(*within).to_string())));
         }
         all.extend(self.backoff_by_reason.then(|| (BACKOFF, "by-reason".into())));
-        all.into_iter().collect()
-    }
-}
-
-impl PolicyError {
-    /// Returns the name of the annotation.
-    pub fn annotation(&self) -> &str {
-        match self {
-            Self::Unknown { annotation }
-            | Self::Invalid { annotation, .. }
-            | Self::Selector { annotation, .. }
-            | Self::Alone { annotation, .. }
-            | Self::Contradiction { annotation, .. } => annotation,
-        }
+        all.into_iter().map(|(name, value)| (format!("{}{name}", Self::PREFIX), value)).collect()
     }
 }
 
@@ -245,21 +191,62 @@ const BOOLEAN: &str = "true or false";
 const NODES: &str = "a number of nodes or a percentage";
 const DURATION: &str = "a duration such as 90s, 10m or 1h30m";
 
-struct Reader<'a>(&'a Labels);
+/// The annotations under one prefix.
+struct Reader<'a> {
+    prefix: &'a str,
+    annotations: &'a Labels,
+}
 
-impl<'a> Reader<'a> {
-    fn text(&self, annotation: &str) -> Option<&'a Text> {
-        self.0.get_text(&annotation.into())
+/// What an annotation says.
+enum Setting<T> {
+    /// There is none.
+    Absent,
+    /// It removes what the settings say.
+    None,
+    Value(T),
+}
+
+impl Reader<'_> {
+    fn key(&self, name: &str) -> Text {
+        format!("{}{name}", self.prefix).into()
     }
 
-    fn get<T: FromStr>(&self, annotation: &str, expected: &'static str) -> Result<Option<T>, PolicyError> {
-        let read = |text: &Text| text.trim().parse().map_err(|_| invalid(annotation, expected, text));
-        self.text(annotation).map(read).transpose()
+    fn text(&self, name: &str) -> Setting<&str> {
+        match self.annotations.get(&self.key(name)).map(str::trim) {
+            None => Setting::Absent,
+            Some(NONE) => Setting::None,
+            Some(text) => Setting::Value(text),
+        }
     }
 
-    fn set<T: FromStr>(&self, field: &mut T, annotation: &str, expected: &'static str) -> Result<(), PolicyError> {
-        if let Some(read) = self.get(annotation, expected)? {
-            *field = read;
+    fn get<T: FromStr>(&self, name: &str, expected: &'static str) -> Result<Setting<T>, PolicyError> {
+        Ok(match self.text(name) {
+            Setting::Absent => Setting::Absent,
+            Setting::None => Setting::None,
+            Setting::Value(text) => Setting::Value(text.parse().map_err(|_| self.invalid(name, expected, text))?),
+        })
+    }
+
+    fn invalid(&self, name: &str, expected: &'static str, text: &str) -> PolicyError {
+        PolicyError::Invalid { annotation: self.key(name), expected, text: text.into() }
+    }
+
+    /// Sets a field; `none` sets its default.
+    fn set<T: FromStr + Default>(&self, field: &mut T, name: &str, expected: &'static str) -> Result<(), PolicyError> {
+        self.set_or(field, name, expected, T::default())
+    }
+
+    fn set_or<T: FromStr>(
+        &self,
+        field: &mut T,
+        name: &str,
+        expected: &'static str,
+        default: T,
+    ) -> Result<(), PolicyError> {
+        match self.get(name, expected)? {
+            Setting::Absent => {}
+            Setting::None => *field = default,
+            Setting::Value(value) => *field = value,
         }
         Ok(())
     }
@@ -267,63 +254,69 @@ impl<'a> Reader<'a> {
     fn set_or_none<T: FromStr>(
         &self,
         field: &mut Option<T>,
-        annotation: &str,
+        name: &str,
         expected: &'static str,
     ) -> Result<(), PolicyError> {
-        if self.is_none(annotation) {
-            *field = None;
-        } else if let Some(read) = self.get(annotation, expected)? {
-            *field = Some(read);
+        match self.get(name, expected)? {
+            Setting::Absent => {}
+            Setting::None => *field = None,
+            Setting::Value(value) => *field = Some(value),
         }
         Ok(())
     }
 
-    fn set_selector(&self, field: &mut Option<SelectorExpression>, annotation: &str) -> Result<(), PolicyError> {
-        let Some(text) = self.text(annotation) else { return Ok(()) };
-        *field = if self.is_none(annotation) {
-            None
-        } else {
-            let read = text.parse();
-            Some(read.map_err(|error| PolicyError::Selector {
-                annotation: annotation.into(),
-                text: text.clone(),
-                error,
-            })?)
-        };
+    fn set_span(&self, field: &mut Duration, name: &str, default: Duration) -> Result<(), PolicyError> {
+        let mut span = Span(*field);
+        self.set_or(&mut span, name, DURATION, Span(default))?;
+        *field = span.0;
         Ok(())
     }
 
-    fn is_none(&self, annotation: &str) -> bool {
-        self.text(annotation).is_some_and(|text| text.trim() == NONE)
+    fn set_selector(&self, field: &mut Option<SelectorExpression>, name: &str) -> Result<(), PolicyError> {
+        match self.text(name) {
+            Setting::Absent => {}
+            Setting::None => *field = None,
+            Setting::Value(text) => {
+                let read = text.parse();
+                let unread = |error| PolicyError::Selector { annotation: self.key(name), text: text.into(), error };
+                *field = Some(read.map_err(unread)?);
+            }
+        }
+        Ok(())
     }
 
-    /// Expects that none of `annotations` exists, because `needed` is missing.
-    fn expect_none_of(&self, annotations: &[&str], needed: &'static str) -> Result<(), PolicyError> {
-        match annotations.iter().find(|annotation| self.text(annotation).is_some()) {
-            Some(annotation) => Err(PolicyError::Alone { annotation: (*annotation).into(), needed }),
+    fn is_none(&self, name: &str) -> bool {
+        matches!(self.text(name), Setting::None)
+    }
+
+    /// Expects that none of these sets anything, because `needed` is missing.
+    fn expect_none_of(&self, names: &[&str], needed: &str) -> Result<(), PolicyError> {
+        match names.iter().find(|name| matches!(self.text(name), Setting::Value(_))) {
+            Some(name) => Err(PolicyError::Alone { annotation: self.key(name), needed: self.key(needed) }),
             None => Ok(()),
         }
     }
 
     fn groups(&self, before: Option<Groups>) -> Result<Option<Groups>, PolicyError> {
-        let label = self.text(GROUPS).filter(|_| !self.is_none(GROUPS));
-        let before = before.filter(|_| !self.is_none(GROUPS));
-        let Some(mut groups) = before.or_else(|| label.map(|label| Groups::by(label.clone()))) else {
+        let (mut groups, label) = match self.text(GROUPS) {
+            Setting::Absent => (before, None),
+            Setting::None => (None, None),
+            Setting::Value("") => return Err(self.invalid(GROUPS, "a node label", "")),
+            Setting::Value(label) => (before.or_else(|| Some(Groups::by(label))), Some(label)),
+        };
+        let Some(groups) = &mut groups else {
             self.expect_none_of(&[GROUP_PACE, GROUP_ORDER, GROUP_MAX_UNAVAILABLE], GROUPS)?;
             return Ok(None);
         };
-        if let Some(label) = label {
-            if label.trim().is_empty() {
-                return Err(invalid(GROUPS, "a node label", label));
-            }
-            groups.label = label.trim().into();
-        }
+        groups.label = label.map_or_else(|| groups.label.clone(), Text::from);
         self.set(&mut groups.pace, GROUP_PACE, "one-at-a-time or spread")?;
-        if let Some(first) = self.text(GROUP_ORDER) {
-            groups.first = first.split(',').map(|name| name.trim().into()).collect();
+        match self.text(GROUP_ORDER) {
+            Setting::Absent => {}
+            Setting::None => groups.first.clear(),
+            Setting::Value(first) => groups.first = first.split(',').map(|name| name.trim().into()).collect(),
         }
         self.set_or_none(&mut groups.max_unavailable, GROUP_MAX_UNAVAILABLE, NODES)?;
-        Ok(Some(groups))
+        Ok(Some(groups.clone()))
     }
 
     fn canary(&self, before: Option<Canary>) -> Result<Option<Canary>, PolicyError> {
@@ -332,7 +325,8 @@ impl<'a> Reader<'a> {
         self.set_selector(&mut matching, CANARY_NODES)?;
         let nodes = match (count, matching) {
             (Some(_), Some(_)) => {
-                return Err(PolicyError::Contradiction { annotation: CANARY_NODES.into(), other: CANARY });
+                let [annotation, other] = [CANARY_NODES, CANARY].map(|name| self.key(name));
+                return Err(PolicyError::Contradiction { annotation, other });
             }
             (Some(count), None) => Some(CanaryNodes::Count(count)),
             (None, Some(selector)) => Some(CanaryNodes::Matching(selector)),
@@ -344,18 +338,19 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         canary.nodes = nodes.unwrap_or(canary.nodes);
-        if let Some(Span(bake)) = self.get(CANARY_BAKE, DURATION)? {
-            canary.bake = bake;
+        self.set_span(&mut canary.bake, CANARY_BAKE, Duration::ZERO)?;
+        match self.text(CANARY_APPROVAL) {
+            Setting::Absent => {}
+            Setting::None | Setting::Value("automatic") => canary.approval = Approval::NotNeeded,
+            Setting::Value("manual") => canary.approval = Approval::Needed { approved: None },
+            Setting::Value(text) => return Err(self.invalid(CANARY_APPROVAL, "manual or automatic", text)),
         }
-        if let Some(text) = self.text(CANARY_APPROVAL) {
-            canary.approval = match text.trim() {
-                "manual" => Approval::Needed { approved: None },
-                "automatic" => Approval::NotNeeded,
-                _ => return Err(invalid(CANARY_APPROVAL, "manual or automatic", text)),
-            };
-        }
-        if let (Approval::Needed { approved }, Some(hash)) = (&mut canary.approval, self.text(CANARY_APPROVED)) {
-            *approved = Some(hash.trim().into());
+        if let Approval::Needed { approved } = &mut canary.approval {
+            match self.text(CANARY_APPROVED) {
+                Setting::Absent => {}
+                Setting::None => *approved = None,
+                Setting::Value(hash) => *approved = Some(hash.into()),
+            }
         }
         Ok(Some(canary))
     }
@@ -365,115 +360,41 @@ impl<'a> Reader<'a> {
         self.set_or_none(&mut then, ON_FAILURE, "pause or roll-back")?;
         let before = before.filter(|_| !self.is_none(ON_FAILURE));
         let Some(mut failure) = before.or_else(|| then.map(FailurePolicy::then)) else {
-            self.expect_none_of(&[MAX_RESTARTS, AVAILABLE_WITHIN, MAX_FAILURES], ON_FAILURE)?;
+            let needy = [PAUSE_RESTARTS, MAX_RESTARTS, START_GRACE, AVAILABLE_WITHIN, MAX_FAILURES];
+            self.expect_none_of(&needy, ON_FAILURE)?;
             return Ok(None);
         };
         failure.then = then.unwrap_or(failure.then);
-        self.set(&mut failure.max_restarts, MAX_RESTARTS, "a number of restarts")?;
-        self.set(&mut failure.max_failures, MAX_FAILURES, NODES)?;
+        let default = FailurePolicy::then(OnFailure::Pause);
+        let restarts = "a number of restarts";
+        self.set_or(&mut failure.pause_restarts, PAUSE_RESTARTS, restarts, default.pause_restarts)?;
+        self.set_or(&mut failure.max_restarts, MAX_RESTARTS, restarts, default.max_restarts)?;
+        self.set_or(&mut failure.max_failures, MAX_FAILURES, NODES, default.max_failures)?;
+        self.set_span(&mut failure.start_grace, START_GRACE, default.start_grace)?;
         let mut within = failure.available_within.map(Span);
-        self.set_or_none(&mut within, AVAILABLE_WITHIN, DURATION)?;
+        let expected = "a duration of a second or more, such as 90s, 10m or 1h30m";
+        self.set_or_none(&mut within, AVAILABLE_WITHIN, expected)?;
+        if within.is_some_and(|Span(within)| within.is_zero()) {
+            // Every new pod would fail at once.
+            return Err(self.invalid(AVAILABLE_WITHIN, expected, "0s"));
+        }
         failure.available_within = within.map(|Span(within)| within);
         Ok(Some(failure))
     }
 }
 
-fn invalid(annotation: &str, expected: &'static str, text: &Text) -> PolicyError {
-    PolicyError::Invalid { annotation: annotation.into(), expected, text: text.clone() }
-}
+/// `plain` or `by-reason`, the latter as `true`.
+#[derive(Default)]
+struct BackoffRule(bool);
 
-/// A duration in text form, such as `90s` or `1h30m`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Span(Duration);
+impl FromStr for BackoffRule {
+    type Err = fmt::Error;
 
-impl FromStr for Span {
-    type Err = InvalidPolicyText;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPolicyText> {
-        let span: SignedDuration = text.parse().map_err(|_| InvalidPolicyText)?;
-        Ok(Self(span.try_into().map_err(|_| InvalidPolicyText)?))
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX))
-    }
-}
-
-impl FromStr for Order {
-    type Err = InvalidPolicyText;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPolicyText> {
-        match (text, text.split_once('=')) {
-            ("name", _) => Ok(Self::Name),
-            ("oldest-pod", _) => Ok(Self::OldestPod),
-            (_, Some(("priority", label))) if !label.is_empty() => Ok(Self::Priority { label: label.into() }),
-            (_, Some(("random", seed))) => {
-                seed.parse().map(|seed| Self::Random { seed }).map_err(|_| InvalidPolicyText)
-            }
-            _ => Err(InvalidPolicyText),
-        }
-    }
-}
-
-impl FromStr for GroupPace {
-    type Err = InvalidPolicyText;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPolicyText> {
+    fn from_str(text: &str) -> Result<Self, fmt::Error> {
         match text {
-            "one-at-a-time" => Ok(Self::OneAtATime),
-            "spread" => Ok(Self::Spread),
-            _ => Err(InvalidPolicyText),
+            "by-reason" => Ok(Self(true)),
+            "plain" => Ok(Self(false)),
+            _ => Err(fmt::Error),
         }
-    }
-}
-
-impl FromStr for OnFailure {
-    type Err = InvalidPolicyText;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPolicyText> {
-        match text {
-            "pause" => Ok(Self::Pause),
-            "roll-back" => Ok(Self::RollBack),
-            _ => Err(InvalidPolicyText),
-        }
-    }
-}
-
-impl FromStr for ExcludedNodes {
-    type Err = InvalidPolicyText;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPolicyText> {
-        let mut away = Self::default();
-        if text == NONE {
-            return Ok(away);
-        }
-        for part in text.split(',') {
-            let (name, after) = part.trim().split_once('=').unwrap_or((part.trim(), "0s"));
-            let Span(after) = after.parse()?;
-            let field = match name {
-                "not-ready" => &mut away.not_ready,
-                "unreachable" => &mut away.unreachable,
-                "cordoned" => &mut away.cordoned,
-                "deleted" => &mut away.deleted,
-                _ => return Err(InvalidPolicyText),
-            };
-            *field = Some(after);
-        }
-        Ok(away)
-    }
-}
-
-impl fmt::Display for ExcludedNodes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { not_ready, unreachable, cordoned, deleted } = *self;
-        let all =
-            [("not-ready", not_ready), ("unreachable", unreachable), ("cordoned", cordoned), ("deleted", deleted)];
-        let written = all.into_iter().filter_map(|(name, after)| match after? {
-            Duration::ZERO => Some(name.to_owned()),
-            after => Some(format!("{name}={}", Span(after))),
-        });
-        f.write_str(&written.collect::<Vec<_>>().join(","))
     }
 }

@@ -1,6 +1,6 @@
 //! The policy in force for one DaemonSet: its annotations, and the settings where they are silent.
 
-use super::{PolicyError, RolloutPolicy};
+use super::{PolicyError, RolloutPolicy, RolloutRecord};
 use crate::{
     backoff::{Backoff, BackoffKey},
     model::{DaemonSet, Pod, Text, UpdateStrategy},
@@ -14,23 +14,34 @@ pub(crate) struct EffectivePolicy {
     pub(crate) error: Option<PolicyError>,
     /// Whether updates keep to more than the DaemonSet's own strategy.
     pub(crate) guides_updates: bool,
+    /// What earlier updates have come to; empty if no policy guides them.
+    pub(crate) record: RolloutRecord,
 }
 
 impl EffectivePolicy {
-    /// Combines what the annotations say (`annotated`) with the policy of the settings (`general`).
+    /// Combines what the annotations say (`annotated`) with the policy of the settings (`general`). The record of earlier
+    /// updates is an annotation under `prefix`.
     pub(crate) fn new(
         daemonset: &DaemonSet,
         annotated: Result<RolloutPolicy, PolicyError>,
         general: &RolloutPolicy,
+        prefix: &str,
     ) -> Self {
-        let (rollout, error) = match annotated {
+        let (rollout, mut error) = match annotated {
             Ok(rollout) => (rollout, None),
             Err(error) => (general.clone(), Some(error)),
         };
         let plain = RolloutPolicy { backoff_by_reason: rollout.backoff_by_reason, ..RolloutPolicy::default() };
         let guides_updates =
             (error.is_some() || rollout != plain) && daemonset.update_strategy != UpdateStrategy::OnDelete;
-        Self { rollout, error, guides_updates }
+        let mut record = RolloutRecord::default();
+        if guides_updates {
+            match RolloutRecord::of(&daemonset.annotations, prefix) {
+                Ok(known) => record = known,
+                Err(unread) => error = error.or(Some(unread)),
+            }
+        }
+        Self { rollout, error, guides_updates, record }
     }
 
     /// The key of the back-off that applies to a Failed pod.

@@ -37,6 +37,8 @@ pub struct RolloutStatus {
     /// The excluded nodes among those without an available pod (`status.numberUnavailable`).
     #[serde(rename = "unavailableAway")]
     pub unavailable_excluded: usize,
+    /// The nodes that lack an available pod or have several, and are not excluded: those that an update waits for. By name.
+    pub waits_for: Vec<Text>,
 }
 
 /// The phase of an update with a [`RolloutPolicy`](crate::policy::RolloutPolicy).
@@ -52,6 +54,13 @@ pub struct RolloutStatus {
 pub enum RolloutPhase {
     /// No pod is outdated.
     Settled,
+    /// No pod is outdated. With [`on-failure`](crate::policy::FailurePolicy), the update is done once all pods have been
+    /// available for the bake time of the canaries, and at least for the grace of a start.
+    Verifying {
+        /// The remaining time; `None` while some pods are not well, and without a clock.
+        #[serde(serialize_with = "duration::serialize_whole", rename = "remainingSeconds")]
+        remaining: Option<Duration>,
+    },
     /// The update proceeds within its budget.
     Rolling {
         /// The group being updated, if groups are updated one at a time; empty for the nodes without the label.
@@ -72,8 +81,10 @@ pub enum RolloutPhase {
     },
     /// An operator must approve the canaries.
     AwaitingApproval {
-        /// The hash to set in the annotation `daemonplan/canary-approved`.
+        /// The hash to approve.
         hash: Text,
+        /// The annotation to set to it.
+        annotation: Text,
     },
     /// The remaining nodes keep their outdated pods: the partition keeps them, or the policy does not select them.
     Held,
@@ -81,10 +92,17 @@ pub enum RolloutPhase {
     Paused,
     /// An annotation with a policy cannot be read.
     Unreadable,
+    /// It is doubtful whether the new template works, so the update waits until its pods are well or fail.
+    InDoubt {
+        /// The nodes whose pods are in doubt, by name.
+        nodes: Vec<Text>,
+    },
     /// The new template fails, so the update is paused.
     Failing {
-        /// The nodes where it fails, by name.
+        /// The nodes where it fails or failed, by name.
         nodes: Vec<Text>,
+        /// Whether an operator has to resume the update, even if the template no longer fails.
+        is_paused: bool,
     },
     /// The new template fails, so the older one is restored.
     RollingBack {
@@ -97,14 +115,17 @@ impl RolloutStatus {
     /// Describes the nodes that are unavailable because they are away; `None` if there are none.
     ///
     /// ```
-    /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node, Taint, TaintEffect}};
+    /// use daemonplan::{RolloutPolicy, Settings, Snapshot};
+    /// use daemonplan::model::{DaemonSet, Labels, Namespace, Node, Pod, PodNode, Taint, TaintEffect};
     /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
     /// let namespace = Namespace::new("prod");
     /// let mut settings = Settings::default();
     /// settings.rollout_policy = RolloutPolicy::default().with_flags(["away=unreachable"]).unwrap();
     /// let mut nodes = [Node::new("node-7")];
     /// nodes[0].taints.push(Taint::new("node.kubernetes.io/unreachable", "", TaintEffect::NoExecute));
-    /// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
+    /// let mut pods = [Pod::new("prod", "agent-x2k")];
+    /// (pods[0].labels, pods[0].node) = (Labels::from([("app", "agent")]), PodNode::Bound("node-7".into()));
+    /// let plan = Snapshot::new(&daemonset, &nodes, &pods, &namespace).settings(&settings).plan();
     /// assert_eq!(plan.rollout.unwrap().away().unwrap(), "1 node without an available pod is away");
     /// ```
     pub fn away(&self) -> Option<String> {
@@ -114,6 +135,30 @@ impl RolloutStatus {
             count => Some(format!("{count} nodes without an available pod are away")),
         }
     }
+
+    /// Iterates over what is to be said besides the phase: [which nodes it waits for](Self::waiting), and [which are
+    /// away](Self::away).
+    pub fn notes(&self) -> impl Iterator<Item = String> + use<> {
+        self.waiting().into_iter().chain(self.away())
+    }
+
+    /// Describes the nodes that the update waits for; `None` if there are none, or if the phase names them.
+    ///
+    /// ```
+    /// use daemonplan::{RolloutPolicy, Settings, Snapshot, model::{DaemonSet, Namespace, Node}};
+    /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")]).unwrap();
+    /// let namespace = Namespace::new("prod");
+    /// let mut settings = Settings::default();
+    /// settings.rollout_policy = RolloutPolicy::default().with_flags(["on-failure=pause"]).unwrap();
+    /// let nodes = [Node::new("node-7")];
+    /// let plan = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).plan();
+    /// assert_eq!(plan.rollout.unwrap().waiting(), None);
+    /// ```
+    pub fn waiting(&self) -> Option<String> {
+        use RolloutPhase::{CanaryStarting, Rolling, Verifying};
+        let is_named = !matches!(self.phase, CanaryStarting { .. } | Rolling { .. } | Verifying { remaining: None });
+        (!is_named && !self.waits_for.is_empty()).then(|| format!("waits for {}", some_nodes(&self.waits_for)))
+    }
 }
 
 impl RolloutPhase {
@@ -121,6 +166,7 @@ impl RolloutPhase {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Settled => "Settled",
+            Self::Verifying { .. } => "Verifying",
             Self::Rolling { .. } => "Rolling",
             Self::CanaryStarting { .. } => "CanaryStarting",
             Self::CanaryBaking { .. } => "CanaryBaking",
@@ -128,6 +174,7 @@ impl RolloutPhase {
             Self::Held => "Held",
             Self::Paused => "Paused",
             Self::Unreadable => "Unreadable",
+            Self::InDoubt { .. } => "InDoubt",
             Self::Failing { .. } => "Failing",
             Self::RollingBack { .. } => "RollingBack",
         }
@@ -135,7 +182,14 @@ impl RolloutPhase {
 
     /// Whether the policy, not the budget, blocks the update.
     pub fn holds(&self) -> bool {
-        !matches!(self, Self::Settled | Self::Rolling { .. } | Self::CanaryStarting { .. } | Self::RollingBack { .. })
+        !matches!(
+            self,
+            Self::Settled
+                | Self::Verifying { .. }
+                | Self::Rolling { .. }
+                | Self::CanaryStarting { .. }
+                | Self::RollingBack { .. }
+        )
     }
 }
 
@@ -143,6 +197,12 @@ impl fmt::Display for RolloutPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settled => f.write_str("all pods are up to date"),
+            Self::Verifying { remaining: Some(remaining) } => {
+                write!(f, "all pods are up to date; they must stay available for {} more", words(*remaining))
+            }
+            Self::Verifying { remaining: None } => {
+                f.write_str("all pods are up to date; the update is done once they have been available for some time")
+            }
             Self::Rolling { group: None } => f.write_str("the update is in progress"),
             Self::Rolling { group: Some(group) } if group.is_empty() => {
                 f.write_str("the update is in progress on the nodes without a group")
@@ -154,18 +214,23 @@ impl fmt::Display for RolloutPhase {
                 write!(f, "the canaries must be available for {} more", words(*remaining))
             }
             Self::CanaryBaking { remaining: None } => f.write_str("the canaries must be available for longer"),
-            Self::AwaitingApproval { hash } => {
-                write!(
-                    f,
-                    "the canaries are available; to continue, annotate the DaemonSet with daemonplan/canary-approved={hash}"
-                )
+            Self::AwaitingApproval { hash, annotation } => {
+                write!(f, "an operator must approve the update: annotate the DaemonSet with {annotation}={hash}")
             }
             Self::Held => f.write_str("the other nodes keep the older template"),
             Self::Paused => f.write_str("the update is paused"),
             Self::Unreadable => f.write_str("the update is paused, since an annotation with a policy cannot be read"),
-            Self::Failing { nodes } => {
+            Self::InDoubt { nodes } => {
+                write!(f, "the update waits, since the new template may fail on {}", some_nodes(nodes))
+            }
+            Self::Failing { nodes, is_paused: false } => {
                 write!(f, "the update is paused, since the new template fails on {}", some_nodes(nodes))
             }
+            Self::Failing { nodes, is_paused: true } => write!(
+                f,
+                "the update is paused until an operator resumes it, since the new template failed on {}",
+                some_nodes(nodes)
+            ),
             Self::RollingBack { nodes } => {
                 write!(f, "the template is rolled back, since the new one fails on {}", some_nodes(nodes))
             }

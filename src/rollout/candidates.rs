@@ -7,11 +7,11 @@ use jiff::Timestamp;
 
 use super::counts::NodeCounts;
 use crate::{
-    model::Text,
+    model::{IntOrPercent, Text},
     node::{
         claimed_pod::{Availability, PodIndex},
         decision::{CountedNode, NodeStatus, NodeUpdateState},
-        policy::{GroupKey, NewPod, NodePolicy},
+        policy::{Exclusion, GroupKey, NodePolicy, OldPod},
     },
 };
 
@@ -35,23 +35,34 @@ pub(crate) struct Rollout {
 pub(crate) struct Progress {
     /// The hashes of outdated pods.
     pub(crate) old: BTreeMap<Text, HashUsage>,
-    /// The number of nodes with an outdated pod.
+    /// The number of nodes with an outdated pod, and of those among them that are not excluded.
     pub(crate) old_nodes: usize,
+    pub(crate) old_here: usize,
+    /// The number of nodes with a pod that is not being deleted or with an outdated one.
+    pub(crate) with_pods: usize,
     /// The number of nodes that should run a pod and have an updated one.
     pub(crate) updated: usize,
-    /// The nodes where the new template fails.
-    pub(crate) failing: BTreeSet<Text>,
-    /// Since when updated pods have been available, on canaries by label and on the other selected nodes.
+    /// The nodes where the new template fails, and why.
+    pub(crate) failing: BTreeMap<Text, Text>,
+    /// The nodes where it is doubtful whether the new template works.
+    pub(crate) in_doubt: BTreeSet<Text>,
+    /// The nodes that lack an available pod or have several, and are not excluded.
+    pub(crate) lacking: BTreeSet<Text>,
+    /// Since when updated pods have been available, on canaries by label and on the other nodes.
     pub(crate) canaries: BTreeSet<(Timestamp, Text)>,
     pub(crate) available: BTreeSet<(Timestamp, Text)>,
     /// The number of excluded nodes that lack an available pod.
     pub(crate) unavailable_excluded: usize,
+    /// Those among them whose updated pod cannot be scheduled.
+    pub(crate) unschedulable_updated: usize,
 }
 
 /// The number of nodes with an outdated pod of one hash.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HashUsage {
     pub(crate) available: usize,
+    /// Those whose pod does not start.
+    pub(crate) broken: usize,
     pub(crate) all: usize,
 }
 
@@ -62,6 +73,8 @@ pub(crate) struct NodeGroup {
     pub(crate) old: Candidates,
     /// Outdated and not available.
     pub(crate) broken: Candidates,
+    /// Those of them that are stuck, on nodes that should run a pod; only with a policy.
+    pub(crate) stuck: Queue,
     /// Nodes that should run a pod and have none; only with a policy.
     pub(crate) no_pod: BTreeSet<QueueKey>,
     /// The counts of this group's nodes; only with a policy.
@@ -69,6 +82,10 @@ pub(crate) struct NodeGroup {
     /// The number of selected nodes that should run a pod, and of unfinished ones; only with a policy.
     pub(crate) members: usize,
     pub(crate) unfinished: usize,
+    /// The number of nodes in progress that are not stuck; only with a policy.
+    pub(crate) moving: usize,
+    /// The number of nodes that should run a pod and are not excluded; only with a policy.
+    pub(crate) present: usize,
 }
 
 /// A node's position in its group: by rank, then by name.
@@ -112,6 +129,9 @@ impl Rollout {
                 if let Some((queue, rank)) = self.queue(old, counted.status, policy) {
                     queue.insert((rank, node.clone()), pod);
                 }
+                if let Some(policy) = policy.filter(|policy| waits_stuck(counted, policy)) {
+                    self.group_mut(policy.group.clone()).stuck.insert((policy.rank, node.clone()), pod);
+                }
             }
             _ => {}
         }
@@ -133,6 +153,9 @@ impl Rollout {
                 self.old_available -= usize::from(old.is_available());
                 if let Some((queue, rank)) = self.queue(old, counted.status, policy) {
                     queue.remove(&(rank, node.clone()));
+                }
+                if let Some(policy) = policy.filter(|policy| waits_stuck(counted, policy)) {
+                    self.group_mut(policy.group.clone()).stuck.remove(&(policy.rank, node.clone()));
                 }
             }
             _ => {}
@@ -179,6 +202,11 @@ impl Rollout {
     }
 }
 
+/// Whether the node has an outdated pod that need not wait for its turn.
+fn waits_stuck(counted: CountedNode, policy: &NodePolicy) -> bool {
+    policy.is_stuck && policy.is_selected && counted.status.is_desired()
+}
+
 fn lacks_pod(counted: CountedNode, policy: &NodePolicy) -> bool {
     counted.update == NodeUpdateState::NoPod && counted.status.is_desired() && policy.is_selected
 }
@@ -192,7 +220,13 @@ impl NodeGroup {
     }
 
     fn count(&mut self, CountedNode { status, update }: CountedNode, policy: &NodePolicy, by_one: impl Fn(&mut usize)) {
-        if policy.is_selected && !policy.is_excluded {
+        if status.is_desired() && !policy.is_excluded() {
+            by_one(&mut self.present);
+        }
+        if update.is_in_progress() && !policy.is_stuck {
+            by_one(&mut self.moving);
+        }
+        if policy.is_selected && !policy.is_excluded() {
             if status.is_desired() {
                 by_one(&mut self.members);
             }
@@ -205,57 +239,90 @@ impl NodeGroup {
 }
 
 impl Progress {
+    /// How many of the excluded nodes use the budget nevertheless, as no more may be excused.
+    pub(crate) fn not_excused(&self, max_away: Option<IntOrPercent>, desired: usize) -> usize {
+        match max_away {
+            Some(most) => self.unavailable_excluded.saturating_sub(most.of(desired)),
+            // Nobody need tell how many nodes may be away for other reasons than the update.
+            None => self.unschedulable_updated.saturating_sub(IntOrPercent::Percent(10).of(desired)),
+        }
+    }
+
     fn available(&mut self, policy: &NodePolicy) -> &mut BTreeSet<(Timestamp, Text)> {
         if policy.group == GroupKey::Canaries { &mut self.canaries } else { &mut self.available }
     }
 
     fn add(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
-        if policy.is_excluded {
-            self.unavailable_excluded += usize::from(counted.status.is_unavailable());
-        } else {
-            self.updated += usize::from(policy.new != NewPod::Absent && counted.status.is_desired());
-            if policy.new == NewPod::Failing {
-                self.failing.insert(node.clone());
+        self.count(counted, policy, |count| *count += 1);
+        if !policy.is_excluded() {
+            self.failing.extend(policy.failure().map(|reason| (node.clone(), reason.clone())));
+            if policy.doubt().is_some() {
+                self.in_doubt.insert(node.clone());
             }
-            let since = policy.available_since.filter(|_| is_proof(counted, policy));
+            if counted.update.lacks_available() {
+                self.lacking.insert(node.clone());
+            }
+            let since = policy.available_since.filter(|_| is_proof(counted));
             self.available(policy).extend(since.map(|since| (since, node.clone())));
         }
-        if let Some((hash, available)) = &policy.old {
+        if let Some(OldPod { hash, is_available, is_broken }) = &policy.old {
             let in_use = self.old.entry(hash.clone()).or_default();
             in_use.all += 1;
-            in_use.available += usize::from(*available);
-            self.old_nodes += 1;
+            in_use.available += usize::from(*is_available);
+            in_use.broken += usize::from(*is_broken);
         }
     }
 
     fn remove(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
-        if policy.is_excluded {
-            self.unavailable_excluded -= usize::from(counted.status.is_unavailable());
-        } else {
-            self.updated -= usize::from(policy.new != NewPod::Absent && counted.status.is_desired());
+        self.count(counted, policy, |count| *count -= 1);
+        if !policy.is_excluded() {
             self.failing.remove(node);
-            let since = policy.available_since.filter(|_| is_proof(counted, policy));
+            self.in_doubt.remove(node);
+            self.lacking.remove(node);
+            let since = policy.available_since.filter(|_| is_proof(counted));
             since.map(|since| self.available(policy).remove(&(since, node.clone())));
         }
-        if let Some((hash, available)) = &policy.old
+        if let Some(OldPod { hash, is_available, is_broken }) = &policy.old
             && let Some(in_use) = self.old.get_mut(hash)
         {
             in_use.all -= 1;
-            in_use.available -= usize::from(*available);
-            self.old_nodes -= 1;
+            in_use.available -= usize::from(*is_available);
+            in_use.broken -= usize::from(*is_broken);
             if in_use.all == 0 {
                 self.old.remove(hash);
             }
         }
     }
+
+    fn count(&mut self, counted: CountedNode, policy: &NodePolicy, by_one: impl Fn(&mut usize)) {
+        if policy.is_excluded() {
+            if counted.status.is_unavailable() {
+                by_one(&mut self.unavailable_excluded);
+                if policy.exclusion == Exclusion::Updated {
+                    by_one(&mut self.unschedulable_updated);
+                }
+            }
+        } else if policy.new.is_some() && counted.status.is_desired() {
+            by_one(&mut self.updated);
+        }
+        if policy.new.is_some() || policy.old.is_some() {
+            by_one(&mut self.with_pods);
+        }
+        if policy.old.is_some() {
+            by_one(&mut self.old_nodes);
+            if !policy.is_excluded() {
+                by_one(&mut self.old_here);
+            }
+        }
+    }
 }
 
-/// Whether an available updated pod proves the new template: only on nodes that the policy selects.
-fn is_proof(CountedNode { status, update }: CountedNode, policy: &NodePolicy) -> bool {
+/// Whether an available updated pod proves the new template: on nodes that should run one.
+fn is_proof(CountedNode { status, update }: CountedNode) -> bool {
     let is_new = matches!(
         update,
         NodeUpdateState::Updated { new: Availability::Available }
             | NodeUpdateState::Both { new: Availability::Available, .. }
     );
-    is_new && status.is_desired() && policy.is_selected
+    is_new && status.is_desired()
 }

@@ -1,14 +1,22 @@
 //! The phase of a rollout: which groups may be updated, how many more nodes, and what blocks the rest.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
-use super::candidates::{HashUsage, NodeGroup, Progress, Rollout};
+use super::{
+    candidates::{NodeGroup, Progress, Rollout},
+    older::OlderRevisions,
+};
 use crate::{
-    adoption::revision_history::RevisionHistory,
     backoff::Wait,
-    model::{ControllerRevision, PodTemplate, Text},
+    context::DaemonSetContext,
+    model::Text,
     node::policy::GroupKey,
-    policy::{Canary, CanaryNodes, GroupPace, RolloutPhase, RolloutPolicy, effective::EffectivePolicy},
+    policy::{
+        Canary, CanaryNodes, FailurePolicy, GroupPace, RolloutPhase, RolloutPolicy, annotations::CANARY_APPROVED,
+        effective::EffectivePolicy,
+    },
 };
 
 /// The steps that the policy allows an update to take now.
@@ -17,11 +25,15 @@ pub(crate) struct RolloutGate {
     pub(crate) scope: GroupScope,
     /// Whether the update waits until another group is no longer in progress.
     pub(crate) waits_for_group: bool,
+    /// Whether stuck pods are replaced before the turn of their group.
+    pub(crate) replaces_stuck: bool,
     /// How many more nodes may get the current template.
     pub(crate) remaining: usize,
     pub(crate) phase: RolloutPhase,
     /// When time alone opens the gate.
     pub(crate) opens_at: Option<Timestamp>,
+    /// Whether the update has ended well, which is still to be recorded.
+    pub(crate) ends: bool,
 }
 
 /// Which groups may be updated.
@@ -48,72 +60,35 @@ struct CanaryHold {
     until: Option<Timestamp>,
 }
 
+/// Evaluates the policy.
+struct Evaluation<'e> {
+    rollout: &'e Rollout,
+    policy: &'e EffectivePolicy,
+    context: &'e DaemonSetContext<'e>,
+    /// How many nodes should run a pod.
+    desired: usize,
+}
+
 impl RolloutGate {
     fn open(phase: RolloutPhase) -> Self {
-        Self { scope: GroupScope::All, waits_for_group: false, remaining: usize::MAX, phase, opens_at: None }
+        Self {
+            scope: GroupScope::All,
+            waits_for_group: false,
+            replaces_stuck: false,
+            remaining: usize::MAX,
+            phase,
+            opens_at: None,
+            ends: false,
+        }
     }
 
     fn shut(phase: RolloutPhase) -> Self {
-        Self { scope: GroupScope::None, waits_for_group: false, remaining: 0, phase, opens_at: None }
+        Self { scope: GroupScope::None, remaining: 0, ..Self::open(phase) }
     }
 
-    /// Evaluates `policy` when `desired` nodes should run a pod and updated pods have `hash`.
-    pub(crate) fn of(
-        rollout: &Rollout,
-        policy: &EffectivePolicy,
-        desired: usize,
-        hash: &Text,
-        now: Option<Timestamp>,
-    ) -> Self {
-        let progress = &rollout.progress;
-        if progress.old.is_empty() {
-            return Self::open(RolloutPhase::Settled);
-        }
-        let EffectivePolicy { rollout: RolloutPolicy { paused, partition, canary, groups, failure, .. }, .. } = policy;
-        if policy.error.is_some() {
-            return Self::shut(RolloutPhase::Unreadable);
-        }
-        if *paused {
-            return Self::shut(RolloutPhase::Paused);
-        }
-        if failure.is_some_and(|failure| progress.failing.len() > failure.max_failures.of(desired)) {
-            return Self::shut(RolloutPhase::Failing { nodes: progress.failing.iter().cloned().collect() });
-        }
-
-        let mut gate = Self::open(RolloutPhase::Rolling { group: None });
-        let up_to = |nodes: usize| nodes.saturating_sub(progress.updated);
-        if let Some(kept) = partition {
-            gate.remaining = up_to(desired.saturating_sub(kept.of(desired)));
-        }
-        let unfinished = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > 0;
-        let one_at_a_time = groups.as_ref().filter(|groups| groups.pace == GroupPace::OneAtATime);
-        if let Some(groups) = one_at_a_time
-            && let Some((key, _)) = rollout.groups().find(unfinished)
-        {
-            gate.scope = GroupScope::Only(key.clone());
-            // This happens when the template is edited during an update.
-            gate.waits_for_group =
-                rollout.groups().any(|(other, group)| other != key && group.counts.in_progress() > 0);
-            let name = match key {
-                GroupKey::Canaries | GroupKey::Rest => Text::default(),
-                GroupKey::Listed(place) => groups.first.get(*place).cloned().unwrap_or_default(),
-                GroupKey::Named(name) => name.clone(),
-            };
-            gate.phase = RolloutPhase::Rolling { group: Some(name) };
-        }
-        if let Some(canary) = canary
-            && let Some(CanaryHold { phase, until }) = canaries(rollout, canary, desired, hash, now)
-        {
-            match &canary.nodes {
-                CanaryNodes::Count(count) => gate.remaining = gate.remaining.min(up_to(count.of(desired))),
-                CanaryNodes::Matching(_) => gate.scope = GroupScope::Only(GroupKey::Canaries),
-            }
-            return Self { phase, opens_at: until.filter(|until| now.is_some_and(|now| *until > now)), ..gate };
-        }
-        if gate.remaining == 0 || !rollout.groups().any(|group| unfinished(&group)) {
-            gate.phase = RolloutPhase::Held;
-        }
-        gate
+    /// Evaluates the policy when `desired` nodes should run a pod.
+    pub(crate) fn of(rollout: &Rollout, context: &DaemonSetContext<'_>, desired: usize) -> Self {
+        Evaluation { rollout, policy: &context.rules.policy, context, desired }.gate()
     }
 
     /// The nodes without a pod that get one of the current template, in the order of the update.
@@ -124,73 +99,190 @@ impl RolloutGate {
 
     /// Whether the policy restricts nothing.
     pub(crate) fn is_open(&self) -> bool {
-        self.phase == RolloutPhase::Settled
+        matches!(self.phase, RolloutPhase::Settled | RolloutPhase::Verifying { .. })
     }
 }
 
-/// Why the other nodes wait for the canaries, if they do.
-fn canaries(
-    rollout: &Rollout,
-    canary: &Canary,
-    desired: usize,
-    hash: &Text,
-    now: Option<Timestamp>,
-) -> Option<CanaryHold> {
-    let progress = &rollout.progress;
-    let available = &progress.available;
-    let starting =
-        |available, wanted| Some(CanaryHold { phase: RolloutPhase::CanaryStarting { available, wanted }, until: None });
-    let last = match &canary.nodes {
-        CanaryNodes::Count(count) => {
-            let members = rollout.groups().map(|(_, group)| group.members).sum();
-            let wanted = count.of(desired).min(members);
-            // The nodes that became available first are the canaries; later ones do not matter.
-            match wanted.checked_sub(1).map(|before| available.iter().nth(before)) {
-                None => return None,
-                Some(None) => return starting(available.len(), wanted),
-                Some(Some((since, _))) => since,
+impl Evaluation<'_> {
+    fn progress(&self) -> &Progress {
+        &self.rollout.progress
+    }
+
+    fn gate(&self) -> RolloutGate {
+        let progress = self.progress();
+        let EffectivePolicy { rollout: RolloutPolicy { paused, .. }, error, guides_updates, .. } = self.policy;
+        // Where no pod is left at all, the update may not have reached any node yet.
+        let is_unknown = progress.with_pods == 0 && *guides_updates && self.desired > 0;
+        let is_outdated = !progress.old.is_empty() || is_unknown && self.older().newest().is_some();
+        if is_outdated && error.is_some() {
+            return RolloutGate::shut(RolloutPhase::Unreadable);
+        }
+        if is_outdated && *paused {
+            return RolloutGate::shut(RolloutPhase::Paused);
+        }
+        if let Some(phase) = self.failing() {
+            return RolloutGate::shut(phase);
+        }
+        if progress.old.is_empty() {
+            return self.ending();
+        }
+        let mut gate = self.update();
+        gate.ends =
+            gate.ends || progress.old_here == 0 && self.is_well_since().is_some_and(|until| self.is_over(until));
+        gate
+    }
+
+    fn older(&self) -> OlderRevisions<'_> {
+        OlderRevisions::new(self.progress(), self.context)
+    }
+
+    /// The failure policy, while the update to this template is not done and is no way back.
+    fn failure_policy(&self) -> Option<&FailurePolicy> {
+        let is_done = self.policy.record.done.as_ref() == Some(self.context.hash());
+        self.policy.rollout.failure.as_ref().filter(|_| !is_done && !self.context.rules.is_return)
+    }
+
+    /// The phase if the template fails, or may fail.
+    fn failing(&self) -> Option<RolloutPhase> {
+        let failure = self.failure_policy()?;
+        let Progress { failing, in_doubt, old, .. } = self.progress();
+        // A template that fails everywhere fails, whatever the limit.
+        let most = failure.max_failures.of(self.desired).min(self.desired.saturating_sub(1));
+        let paused = self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused);
+        if failing.len() > most || paused.is_some() {
+            let known = paused.into_iter().flat_map(|failed| &failed.nodes);
+            let mut nodes: Vec<_> = failing.keys().chain(known).cloned().collect();
+            nodes.sort_unstable();
+            nodes.dedup();
+            return Some(RolloutPhase::Failing { nodes, is_paused: paused.is_some() });
+        }
+        let nodes: Vec<_> = in_doubt.iter().cloned().collect();
+        // With no outdated pod left, there is nothing to hold back.
+        (failing.len() + nodes.len() > most && !old.is_empty() && !nodes.is_empty())
+            .then_some(RolloutPhase::InDoubt { nodes })
+    }
+
+    /// When the updated pods will have been well for the time asked for; `None` while some are not.
+    fn is_well_since(&self) -> Option<Timestamp> {
+        let failure = self.failure_policy()?;
+        let Progress { in_doubt, failing, available, canaries, .. } = self.progress();
+        let is_finished = self.rollout.groups().all(|(_, group)| group.unfinished == 0);
+        let last = available.last().max(canaries.last()).map(|(since, _)| *since);
+        let bake = self.policy.rollout.canary.as_ref().map_or(Duration::ZERO, |canary| canary.bake);
+        let until = last?.checked_add(bake.max(failure.start_grace)).ok();
+        until.filter(|_| is_finished && in_doubt.is_empty() && failing.is_empty())
+    }
+
+    fn is_over(&self, until: Timestamp) -> bool {
+        self.context.now.is_some_and(|now| until <= now)
+    }
+
+    /// All pods are up to date: the update is done once they have been well for long enough.
+    fn ending(&self) -> RolloutGate {
+        if self.failure_policy().is_none() || self.progress().with_pods == 0 {
+            return RolloutGate::open(RolloutPhase::Settled);
+        }
+        match self.is_well_since() {
+            Some(until) if self.is_over(until) => {
+                RolloutGate { ends: true, ..RolloutGate::open(RolloutPhase::Settled) }
+            }
+            until => {
+                let remaining = until.and_then(|until| Wait::Until(until).at(self.context.now));
+                let opens_at = until.filter(|_| self.context.now.is_some());
+                RolloutGate { opens_at, ..RolloutGate::open(RolloutPhase::Verifying { remaining }) }
             }
         }
-        CanaryNodes::Matching(_) => {
-            let Some((_, group)) =
-                rollout.groups().find(|(key, group)| **key == GroupKey::Canaries && group.members > 0)
-            else {
-                return starting(0, 0);
+    }
+
+    fn update(&self) -> RolloutGate {
+        let progress = self.progress();
+        let is_return = self.context.rules.is_return;
+        let RolloutPolicy { partition, canary, groups, .. } = &self.policy.rollout;
+        let mut gate = RolloutGate::open(RolloutPhase::Rolling { group: None });
+        let up_to = |nodes: usize| nodes.saturating_sub(progress.updated);
+        // Nodes keep a template only as long as it works somewhere, or nothing else does.
+        let partition = partition.filter(|_| !is_return && !self.older().is_broken());
+        let allowed = partition.map_or(self.desired, |kept| self.desired.saturating_sub(kept.of(self.desired)));
+        if partition.is_some() {
+            gate.remaining = up_to(allowed);
+        }
+        let unfinished = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > 0;
+        let one_at_a_time = groups.as_ref().filter(|groups| groups.pace == GroupPace::OneAtATime);
+        if let Some(groups) = one_at_a_time
+            && let Some((key, _)) = self.rollout.groups().find(unfinished)
+        {
+            gate.scope = GroupScope::Only(key.clone());
+            gate.replaces_stuck = true;
+            // This happens when the template is edited during an update.
+            gate.waits_for_group = self.rollout.groups().any(|(other, group)| other != key && group.moving > 0);
+            let name = match key {
+                GroupKey::Canaries | GroupKey::Rest => Text::default(),
+                GroupKey::Listed(place) => groups.first.get(*place).cloned().unwrap_or_default(),
+                GroupKey::Named(name) => name.clone(),
             };
-            match progress.canaries.last() {
-                Some((since, _)) if group.unfinished == 0 && progress.canaries.len() >= group.members => since,
-                _ => return starting(progress.canaries.len(), group.members),
+            gate.phase = RolloutPhase::Rolling { group: Some(name) };
+        }
+        if let Some(canary) = canary.as_ref().filter(|_| !is_return)
+            && let Some(CanaryHold { phase, until }) = self.canaries(canary, allowed)
+        {
+            match &canary.nodes {
+                CanaryNodes::Count(count) => gate.remaining = gate.remaining.min(up_to(count.of(self.desired))),
+                CanaryNodes::Matching(_) => {
+                    gate.scope = GroupScope::Only(GroupKey::Canaries);
+                    gate.replaces_stuck = true;
+                }
+            }
+            let opens_at = until.filter(|until| self.context.now.is_some_and(|now| *until > now));
+            return RolloutGate { phase, opens_at, ..gate };
+        }
+        if gate.remaining == 0 || !self.rollout.groups().any(|group| unfinished(&group)) {
+            gate.phase = RolloutPhase::Held;
+        }
+        gate
+    }
+
+    /// Why the other nodes wait for the canaries, if they do. At most `allowed` nodes are updated at all.
+    fn canaries(&self, canary: &Canary, allowed: usize) -> Option<CanaryHold> {
+        let Progress { available, canaries, .. } = self.progress();
+        let starting = |available, wanted| {
+            Some(CanaryHold { phase: RolloutPhase::CanaryStarting { available, wanted }, until: None })
+        };
+        let last = match &canary.nodes {
+            CanaryNodes::Count(count) => {
+                let members = self.rollout.groups().map(|(_, group)| group.members).sum();
+                let wanted = count.of(self.desired).min(members).min(allowed);
+                // The nodes that became available first are the canaries; later ones do not matter.
+                match wanted.checked_sub(1).map(|before| available.iter().nth(before)) {
+                    None => None,
+                    Some(None) => return starting(available.len(), wanted),
+                    Some(Some((since, _))) => Some(since),
+                }
+            }
+            CanaryNodes::Matching(_) => {
+                let Some((_, group)) =
+                    self.rollout.groups().find(|(key, group)| **key == GroupKey::Canaries && group.present > 0)
+                else {
+                    return starting(0, 0);
+                };
+                match canaries.last() {
+                    Some((since, _)) if group.unfinished == 0 && canaries.len() >= group.present => Some(since),
+                    _ => return starting(canaries.len(), group.present),
+                }
+            }
+        };
+        if let Some(last) = last.filter(|_| !canary.bake.is_zero()) {
+            let now = self.context.now;
+            let until = last.checked_add(canary.bake).ok();
+            if until.zip(now).is_none_or(|(until, now)| until > now) {
+                let remaining = until.and_then(|until| Wait::Until(until).at(now));
+                return Some(CanaryHold { phase: RolloutPhase::CanaryBaking { remaining }, until });
             }
         }
-    };
-    let until = last.checked_add(canary.bake).ok();
-    if !canary.bake.is_zero() && until.zip(now).is_none_or(|(until, now)| until > now) {
-        let remaining = until.and_then(|until| Wait::Until(until).at(now));
-        return Some(CanaryHold { phase: RolloutPhase::CanaryBaking { remaining }, until });
-    }
-    (!canary.approval.is_given(hash))
-        .then(|| CanaryHold { phase: RolloutPhase::AwaitingApproval { hash: hash.clone() }, until: None })
-}
-
-/// The older revision that nodes keep or return to.
-#[derive(Clone, Debug)]
-pub(crate) struct OlderRevision<'h> {
-    pub(crate) revision: &'h ControllerRevision,
-    pub(crate) template: PodTemplate,
-    pub(crate) hash: Text,
-    /// Whether any of its pods is available.
-    pub(crate) is_good: bool,
-}
-
-impl Progress {
-    /// The older revision in use with the most available pods, then the most pods, then the highest number. `None` if
-    /// its template cannot be read.
-    pub(crate) fn older_revision<'h>(&self, history: &'h RevisionHistory) -> Option<OlderRevision<'h>> {
-        let in_use = history.old().filter_map(|(revision, hash)| {
-            let HashUsage { available, all } = *self.old.get(&hash)?;
-            Some(((available, all), revision, hash))
-        });
-        let ((available, _), revision, hash) = in_use.max_by_key(|(pods, ..)| *pods)?;
-        Some(OlderRevision { revision, template: revision.template().ok()?, hash, is_good: available > 0 })
+        let hash = self.context.hash();
+        let needs_approval = allowed > 0 && !canary.approval.is_given(hash);
+        needs_approval.then(|| {
+            let annotation = self.context.settings.policy_annotation(CANARY_APPROVED);
+            CanaryHold { phase: RolloutPhase::AwaitingApproval { hash: hash.clone(), annotation }, until: None }
+        })
     }
 }

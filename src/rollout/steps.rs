@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     model::{IntOrPercent, Text, UpdateStrategy},
-    node::claimed_pod::PodIndex,
+    node::{claimed_pod::PodIndex, policy::GroupKey},
     plan::{CreateReason, DeleteReason},
-    policy::{GroupPace, RolloutPolicy},
+    policy::{Canary, CanaryNodes, GroupPace, RolloutPhase, RolloutPolicy},
 };
 
 /// The pods that an update creates and deletes next.
@@ -18,6 +18,8 @@ use crate::{
 pub(crate) struct UpdateSteps<'a> {
     pub(crate) create: Limited<(&'a Text, CreateReason)>,
     pub(crate) delete: Limited<(PodIndex, DeleteReason)>,
+    /// The nodes whose stuck pods are deleted before it is their turn, and which get the current template next.
+    pub(crate) replaced: Vec<Text>,
 }
 
 /// The first few of many, and the number of all.
@@ -79,6 +81,11 @@ impl Budget {
         Self { surges: false, limit, used: counts.unavailable() }
     }
 
+    /// Lets more nodes count as unavailable, or as surging.
+    pub(crate) fn with_more(self, nodes: usize) -> Self {
+        Self { used: self.used + nodes, ..self }
+    }
+
     fn left(self) -> usize {
         self.limit.saturating_sub(self.used)
     }
@@ -94,15 +101,17 @@ impl Rollout {
         gate: &RolloutGate,
         burst: usize,
     ) -> UpdateSteps<'_> {
+        let extra = self.progress.not_excused(policy.max_away, counts.desired);
         if self.finished.is_empty() && self.groups().all(|(_, group)| group.has_no_candidates()) {
             return UpdateSteps::default();
         }
         let Some(budget) = Budget::of(strategy, counts) else { return UpdateSteps::default() };
+        let budget = budget.with_more(extra);
         let scheduler = UpdateScheduler::new(self, budget, policy, gate, burst);
         if budget.surges {
             self.with_surge(budget, counts, policy.strict_budget, scheduler)
         } else {
-            without_surge(budget, counts, policy.strict_budget, scheduler)
+            without_surge(budget, counts.in_progress() + extra, policy.strict_budget, scheduler)
         }
     }
 
@@ -125,47 +134,67 @@ impl Rollout {
         steps.delete.append(spare, delete(DeleteReason::NotWanted));
 
         let create = |reason: CreateReason| move |(node, _)| (node, reason);
-        let (most, budget_use) =
-            if strict { (budget.left(), BudgetUse::InProgress) } else { (usize::MAX, BudgetUse::None) };
-        let replaced = scheduler.take(&[|group| &group.broken.desired], most, budget_use);
-        let left = if strict { budget.left().saturating_sub(replaced.count) } else { budget.left() };
+        let old: &[fn(&NodeGroup) -> &Queue] = &[|group| &group.old.desired];
+        let mut left = budget.left();
+        if scheduler.takes_canaries {
+            let surging = scheduler.take(old, left, BudgetUse::InProgress);
+            left -= surging.count;
+            steps.create.append(surging, create(CreateReason::Surge));
+        }
+        let most = if strict { left } else { usize::MAX };
+        let replaced = scheduler.take(&[|group| &group.broken.desired], most, BudgetUse::InProgress);
+        left = left.saturating_sub(if strict { replaced.count } else { 0 });
         steps.create.append(replaced, create(CreateReason::ReplacesUnavailable));
-        let surging = scheduler.take(&[|group| &group.old.desired], left, BudgetUse::InProgress);
-        steps.create.append(surging, create(CreateReason::Surge));
+        let stuck = scheduler.take_stuck(left);
+        left -= stuck.count;
+        steps.create.append(stuck, create(CreateReason::ReplacesUnavailable));
+        if !scheduler.takes_canaries {
+            let surging = scheduler.take(old, left, BudgetUse::InProgress);
+            steps.create.append(surging, create(CreateReason::Surge));
+        }
         steps
     }
 }
 
-fn without_surge<'r>(
+fn without_surge(
     budget: Budget,
-    counts: &NodeCounts,
+    in_progress: usize,
     strict: bool,
-    mut scheduler: UpdateScheduler<'r>,
-) -> UpdateSteps<'r> {
+    mut scheduler: UpdateScheduler<'_>,
+) -> UpdateSteps<'_> {
     let mut steps = UpdateSteps::default();
     let delete = |reason: DeleteReason| move |(_, pod)| (pod, reason.clone());
-    let (most, budget_use) = if strict {
-        (budget.limit.saturating_sub(counts.in_progress()), BudgetUse::InProgress)
-    } else {
-        (usize::MAX, BudgetUse::None)
-    };
-    let broken = scheduler.take(&[|group| &group.broken.desired, |group| &group.broken.unwanted], most, budget_use);
+    let old: &[fn(&NodeGroup) -> &Queue] = &[|group| &group.old.desired, |group| &group.old.unwanted];
+    let mut left = budget.limit.saturating_sub(in_progress);
+    if scheduler.takes_canaries {
+        let next = scheduler.take(old, budget.left(), BudgetUse::Unavailable);
+        left = left.saturating_sub(next.count);
+        steps.delete.append(next, delete(DeleteReason::Outdated));
+    }
+    let most = if strict { left } else { usize::MAX };
+    let broken: &[fn(&NodeGroup) -> &Queue] = &[|group| &group.broken.desired, |group| &group.broken.unwanted];
+    let broken = scheduler.take(broken, most, BudgetUse::InProgress);
+    let stuck = scheduler.take_stuck(left.saturating_sub(broken.count));
+    steps.replaced = stuck.first.iter().map(|(node, _)| Text::clone(node)).collect();
     steps.delete.append(broken, delete(DeleteReason::OutdatedUnavailable));
-    let old = scheduler.take(
-        &[|group| &group.old.desired, |group| &group.old.unwanted],
-        budget.left(),
-        BudgetUse::Unavailable,
-    );
-    steps.delete.append(old, delete(DeleteReason::Outdated));
+    steps.delete.append(stuck, delete(DeleteReason::OutdatedUnavailable));
+    if !scheduler.takes_canaries {
+        let next = scheduler.take(old, budget.left(), BudgetUse::Unavailable);
+        steps.delete.append(next, delete(DeleteReason::Outdated));
+    }
     steps
 }
 
 /// Selects the next nodes from the groups that the gate lets through.
 struct UpdateScheduler<'r> {
     groups: Vec<GroupScheduler<'r>>,
+    /// The groups that wait for their turn, if their stuck pods need not.
+    waiting: Vec<GroupScheduler<'r>>,
     /// How many more nodes may be updated.
     remaining: usize,
     spread: bool,
+    /// Whether canaries by number are chosen: first nodes that are well, as broken ones prove nothing against the template.
+    takes_canaries: bool,
     burst: usize,
 }
 
@@ -195,14 +224,33 @@ impl<'r> UpdateScheduler<'r> {
     fn new(rollout: &'r Rollout, budget: Budget, policy: &RolloutPolicy, gate: &RolloutGate, burst: usize) -> Self {
         let groups = policy.groups.as_ref();
         let limit = groups.and_then(|groups| groups.max_unavailable);
-        let allowed = rollout.groups().filter(|(key, _)| !gate.waits_for_group && gate.scope.includes(key));
+        let is_allowed = |key: &GroupKey| !gate.waits_for_group && gate.scope.includes(key);
+        let (allowed, waiting): (Vec<_>, Vec<_>) = rollout.groups().partition(|(key, _)| is_allowed(key));
+        let schedule = |(_, group): (&GroupKey, &'r NodeGroup)| GroupScheduler::new(group, budget.surges, limit);
         let filling = if gate.remaining == usize::MAX { 0 } else { gate.next_to_fill(rollout).count() };
         Self {
-            groups: allowed.map(|(_, group)| GroupScheduler::new(group, budget.surges, limit)).collect(),
+            groups: allowed.into_iter().map(schedule).collect(),
+            waiting: waiting.into_iter().filter(|_| gate.replaces_stuck).map(schedule).collect(),
             remaining: gate.remaining - filling,
             spread: groups.is_some_and(|groups| groups.pace == GroupPace::Spread),
+            takes_canaries: matches!(gate.phase, RolloutPhase::CanaryStarting { .. })
+                && matches!(&policy.canary, Some(Canary { nodes: CanaryNodes::Count(_), .. })),
             burst,
         }
+    }
+
+    /// Takes at most `most` nodes whose stuck pods do not wait for the turn of their group.
+    fn take_stuck(&mut self, most: usize) -> Limited<(&'r Text, PodIndex)> {
+        let mut taken = Limited::default();
+        let mut most = most.min(self.remaining);
+        for group in &mut self.waiting {
+            let count = most.min(group.group.stuck.len()).min(group.most(BudgetUse::InProgress));
+            let burst = self.burst.saturating_sub(taken.first.len());
+            taken.extend(group.first(&[|group| &group.stuck], count.min(burst)).into_iter(), count, burst);
+            group.note(count, BudgetUse::InProgress);
+            (most, self.remaining) = (most - count, self.remaining.saturating_sub(count));
+        }
+        taken
     }
 
     /// Takes at most `most` nodes from these queues.
@@ -235,7 +283,8 @@ impl<'r> UpdateScheduler<'r> {
         for group in &mut self.groups {
             let waiting: usize = queues.iter().map(|queue| queue(group.group).len()).sum();
             let count = most.min(waiting).min(group.most(budget_use));
-            taken.extend(group.first(queues, count.min(self.burst)).into_iter(), count, self.burst);
+            let burst = self.burst.saturating_sub(taken.first.len());
+            taken.extend(group.first(queues, count.min(burst)).into_iter(), count, burst);
             group.note(count, budget_use);
             (most, self.remaining) = (most - count, self.remaining.saturating_sub(count));
         }

@@ -96,7 +96,8 @@ pub fn clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnaps
 /// });
 /// ```
 pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = OwnedSnapshot> {
-    (clusters(nodes.into()).boxed(), rollout_policies().boxed()).prop_map(|(mut facts, policy)| {
+    let record = option::weighted(0.4, policy::rollout_records());
+    (clusters(nodes.into()).boxed(), rollout_policies().boxed(), record).prop_map(|(mut facts, policy, record)| {
         let current = facts.snapshot().plan().hash;
         let policy = policy.annotations();
         // Some policies approve the current template.
@@ -104,8 +105,12 @@ pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = Own
             "approve-current" => (key.clone(), current.clone()),
             _ => (key.clone(), value.clone()),
         });
+        let record = record.map(|record| {
+            let text = record.to_string().replace("current", &current);
+            (Text::from("daemonplan/rollout-record"), text.into())
+        });
         let before = facts.daemonset.annotations.iter().map(|(key, value)| (key.clone(), value.clone()));
-        facts.daemonset.annotations = before.chain(policy).collect();
+        facts.daemonset.annotations = before.chain(policy).chain(record).collect();
         facts
     })
 }

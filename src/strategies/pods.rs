@@ -41,30 +41,29 @@ pub(super) fn revisions(daemonset: &DaemonSet) -> impl Strategy<Value = Vec<Cont
     let revision = (
         (0..4_usize, select(hash_labels(["".into()])), 0..5_i64, select(SHAPES.to_vec())),
         (controllers(daemonset), selected(), prop::bool::weighted(0.05), prop::bool::weighted(0.1)),
-        select(namespaces),
+        (select(namespaces), ages()),
     );
     let daemonset = daemonset.clone();
     prop::collection::vec(revision, 0..6).prop_map(move |revisions| {
         let mut taken = false;
         let numbered = revisions.into_iter().enumerate();
-        let revision =
-            |(at, ((edition, hash, number, shape), (controller, labels, deleted, takes_name), namespace))| {
-                // At most one revision has the name of the revision that a plan creates.
-                let name = if takes_name && !taken { own_hash.to_string() } else { format!("r{at}") };
-                taken |= takes_name;
-                let data = data(&daemonset.template, edition, shape);
-                let mut revision = ControllerRevision::new(
-                    Text::clone(&namespace),
-                    format!("{}-{name}", daemonset.name),
-                    number,
-                    data,
-                );
-                revision.uid = format!("uid-r{at}").into();
-                revision.labels = with_hash(&labels, hash);
-                revision.controller = controller;
-                revision.deleted = if deleted { Some(ago(1)) } else { None };
-                revision
-            };
+        let revision = |(
+            at,
+            ((edition, hash, number, shape), (controller, labels, deleted, takes_name), (namespace, created)),
+        )| {
+            // At most one revision has the name of the revision that a plan creates.
+            let name = if takes_name && !taken { own_hash.to_string() } else { format!("r{at}") };
+            taken |= takes_name;
+            let data = data(&daemonset.template, edition, shape);
+            let mut revision =
+                ControllerRevision::new(Text::clone(&namespace), format!("{}-{name}", daemonset.name), number, data);
+            revision.uid = format!("uid-r{at}").into();
+            revision.labels = with_hash(&labels, hash);
+            revision.controller = controller;
+            revision.created = created;
+            revision.deleted = if deleted { Some(ago(1)) } else { None };
+            revision
+        };
         numbered.map(revision).collect()
     })
 }
@@ -141,10 +140,10 @@ pub(super) fn arbitrary_pods(
     ];
     let namespaces = prop_oneof![20 => Just(daemonset.namespace.clone()), 1 => Just("elsewhere".into())];
     let metadata = (namespaces, controllers(daemonset), selected(), select(hashes(daemonset, revisions)), ages());
-    let state = (place, phases, readiness(), prop::bool::weighted(0.1), problems(), containers());
+    let state = (place, phases, readiness(), (prop::bool::weighted(0.1), unready()), problems(), containers());
     let pod = (metadata, template_generations(), state).prop_map(|(metadata, generation, state)| {
         let (namespace, controller, labels, hash, created) = metadata;
-        let (node, phase, ready, deleted, problem, container) = state;
+        let (node, phase, ready, (deleted, unready), problem, container) = state;
         let mut pod = Pod::new(namespace, "");
         let labels = with_hash(&labels, hash);
         pod.labels = match generation {
@@ -160,7 +159,7 @@ pub(super) fn arbitrary_pods(
         });
         pod.node = node;
         pod.phase = phase;
-        pod.ready = ready;
+        (pod.ready, pod.unready_since) = (ready, unready.filter(|_| ready == Readiness::NotReady));
         pod.problem = problem;
         pod.created = created;
         pod.deleted = deleted.then(|| ago(10));
@@ -178,21 +177,22 @@ pub(super) fn typical_pods(
     let owner = Arc::new(ControllerRef::from(daemonset));
     let namespace = daemonset.namespace.clone();
     let hash = select(hashes(daemonset, revisions));
-    let state = (hash, readiness(), prop::bool::weighted(0.05), ages(), problems());
+    let state = (hash, readiness(), (prop::bool::weighted(0.05), unready()), ages(), problems());
     let pods = prop_oneof![
         8 => prop::collection::vec(state.clone(), 1),
         1 => prop::collection::vec(state, 0..3),
     ];
     prop::collection::vec(pods, nodes.len()).prop_map(move |by_node| {
         let placed = nodes.iter().zip(by_node).flat_map(|(node, pods)| pods.into_iter().map(move |pod| (node, pod)));
-        let pod = |(node, state): (&Text, (Option<Text>, Readiness, bool, _, _))| {
-            let (hash, ready, deleted, created, problem) = state;
+        let pod = |(node, state): (&Text, (_, _, _, _, _))| {
+            let (hash, ready, (deleted, unready), created, problem) = state;
+            let (deleted, unready): (bool, Option<Timestamp>) = (deleted, unready);
             let mut pod = Pod::new(namespace.clone(), "");
             pod.labels = with_hash(&Labels::from_iter([("app", "agent")]), hash);
             pod.controller = Some(owner.clone());
             pod.node = PodNode::Bound(node.clone());
             pod.phase = PodPhase::Running;
-            pod.ready = ready;
+            (pod.ready, pod.unready_since) = (ready, unready.filter(|_| ready == Readiness::NotReady));
             pod.problem = problem;
             pod.created = created;
             pod.deleted = deleted.then(|| ago(10));
@@ -215,13 +215,24 @@ fn containers() -> impl Strategy<Value = Option<Container>> + Clone {
 fn problems() -> impl Strategy<Value = Option<Box<PodProblem>>> + Clone {
     let reasons = select(vec!["", "", "Evicted", "OutOfcpu", "NodeAffinity"]);
     let waiting = select(vec!["", "", "CrashLoopBackOff", "ImagePullBackOff", "SomethingElse"]);
-    let problem = (reasons, 0..5_u32, waiting).prop_map(|(reason, restarts, waiting)| {
+    let refused = option::weighted(0.3, option::weighted(0.8, select(vec![60, 600, 3600])));
+    let problem = (reasons, 0..5_u32, any::<bool>(), waiting, refused);
+    let problem = problem.prop_map(|(reason, restarts, rebooted, waiting, refused)| {
         let mut problem = PodProblem::default();
         (problem.reason, problem.restarts, problem.waiting) = (reason.into(), restarts, waiting.into());
+        problem.rebooted = rebooted && restarts > 0;
+        if let Some(age) = refused {
+            (problem.unschedulable_reason, problem.unschedulable_since) = ("Unschedulable".into(), age.map(ago));
+        }
         // JSON does not distinguish an empty problem from a missing one.
         (problem != PodProblem::default()).then(|| Box::new(problem))
     });
     option::weighted(0.2, problem).prop_map(Option::flatten)
+}
+
+/// Since when a pod that is not ready has not been.
+fn unready() -> impl Strategy<Value = Option<Timestamp>> + Clone {
+    option::weighted(0.8, select(vec![0, 60, 599, 600, 3000, 7200]).prop_map(ago))
 }
 
 fn readiness() -> impl Strategy<Value = Readiness> + Clone {

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use proptest::{option, prelude::*, sample::select};
 
-use crate::strategies::int_or_percents;
+use crate::strategies::{hash_labels, int_or_percents};
 use crate::{
     policy::{
-        Approval, Canary, CanaryNodes, ExcludedNodes, FailurePolicy, GroupPace, Groups, OnFailure, Order, RolloutPolicy,
+        Approval, Canary, CanaryNodes, ExcludedNodes, FailedTemplate, FailurePolicy, GroupPace, Groups, OnFailure,
+        Order, ReplacedNodes, RolloutPolicy, RolloutRecord,
     },
     selector::SelectorExpression,
 };
@@ -23,7 +24,7 @@ use crate::{
 pub fn rollout_policies() -> impl Strategy<Value = RolloutPolicy> {
     let scope =
         (prop::bool::weighted(0.1), option::weighted(0.2, selectors()), option::weighted(0.3, int_or_percents()));
-    let pace = (orders(), option::weighted(0.4, groups()), any::<bool>(), option::weighted(0.4, away()));
+    let pace = (orders(), option::weighted(0.4, groups()), any::<bool>(), option::weighted(0.4, away_up_to()));
     let trust = (option::weighted(0.4, canaries()), option::weighted(0.4, failures()), any::<bool>());
     (scope.boxed(), pace.boxed(), trust.boxed()).prop_map(
         |((paused, update_nodes, partition), (order, groups, strict_budget, away), trust)| {
@@ -35,7 +36,8 @@ pub fn rollout_policies() -> impl Strategy<Value = RolloutPolicy> {
                 order,
                 groups,
                 strict_budget,
-                away: away.unwrap_or_default(),
+                away: away.map(|(away, _)| away).unwrap_or_default(),
+                max_away: away.filter(|(away, _)| *away != ExcludedNodes::default()).and_then(|(_, most)| most),
                 canary,
                 failure,
                 backoff_by_reason,
@@ -77,14 +79,17 @@ fn minutes() -> impl Strategy<Value = Duration> {
     select(vec![0, 5, 10, 30]).prop_map(|minutes| Duration::from_secs(minutes * 60))
 }
 
-fn away() -> impl Strategy<Value = ExcludedNodes> {
+fn away_up_to() -> impl Strategy<Value = (ExcludedNodes, Option<crate::model::IntOrPercent>)> {
     let after = || option::of(minutes());
-    (after(), after(), after(), after()).prop_map(|(not_ready, unreachable, cordoned, deleted)| ExcludedNodes {
+    let states = (after(), after(), after(), after(), after());
+    let away = states.prop_map(|(not_ready, unreachable, cordoned, deleted, unschedulable)| ExcludedNodes {
         not_ready,
         unreachable,
         cordoned,
         deleted,
-    })
+        unschedulable,
+    });
+    (away, option::weighted(0.4, int_or_percents()))
 }
 
 fn canaries() -> impl Strategy<Value = Canary> {
@@ -104,7 +109,35 @@ fn canaries() -> impl Strategy<Value = Canary> {
 fn failures() -> impl Strategy<Value = FailurePolicy> {
     let then = select(vec![OnFailure::Pause, OnFailure::RollBack]);
     let available_within = option::of(select(vec![1800, 3600, 5400, 10_800]).prop_map(Duration::from_secs));
-    (0..4_u32, available_within, int_or_percents(), then).prop_map(|(max_restarts, available_within, max, then)| {
-        FailurePolicy { max_restarts, available_within, max_failures: max, then }
-    })
+    let restarts = (0..4_u32, 0..4_u32);
+    (restarts, minutes(), available_within, int_or_percents(), then).prop_map(
+        |((pause_restarts, max_restarts), start_grace, available_within, max_failures, then)| FailurePolicy {
+            pause_restarts,
+            max_restarts,
+            start_grace,
+            available_within,
+            max_failures,
+            then,
+        },
+    )
+}
+
+/// Generates what earlier updates have come to. The hash `current` stands for that of the template.
+pub(super) fn rollout_records() -> impl Strategy<Value = RolloutRecord> {
+    let hash = || select(hash_labels(["current".into(), "current".into()])).prop_map(Option::unwrap_or_default);
+    let failed = (hash(), any::<bool>(), prop::bool::weighted(0.3)).prop_map(|(hash, was_rolled_back, is_paused)| {
+        FailedTemplate { hash, was_rolled_back, is_paused, ..FailedTemplate::default() }
+    });
+    let replaced = (hash(), prop::collection::vec(0..8_u8, 1..3)).prop_map(|(hash, nodes)| {
+        let nodes = nodes.into_iter().map(|node| format!("node-{node}").into()).collect();
+        ReplacedNodes { hash, nodes }
+    });
+    let rare = |hash| option::weighted(0.3, hash);
+    (prop::collection::vec(failed, 0..3), rare(hash()), rare(hash()), option::weighted(0.3, replaced)).prop_map(
+        |(mut failed, returns_to, done, replaced)| {
+            failed.sort_by(|a, b| a.hash.cmp(&b.hash));
+            failed.dedup_by(|a, b| a.hash == b.hash);
+            RolloutRecord { failed, returns_to, done, replaced }
+        },
+    )
 }

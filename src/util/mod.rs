@@ -2,6 +2,7 @@
 
 #[cfg(feature = "manifest")]
 pub(crate) mod by_name;
+pub(crate) mod distance;
 pub(crate) mod duration;
 pub(crate) mod fnv;
 pub(crate) mod mru_cache;

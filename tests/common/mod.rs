@@ -195,10 +195,19 @@ impl Cluster {
                 Action::DeleteRevision { revision, .. } => self.revisions.retain(|other| other.name != revision.name),
                 Action::RollBack { revision, .. } => {
                     self.daemonset = daemonplan::history::rollback(&self.daemonset, revision).unwrap();
+                    self.annotate(&action.patch().unwrap());
                 }
+                Action::RecordRollout { .. } => self.annotate(&action.patch().unwrap()),
                 Action::UpdateStatus { status, .. } => self.daemonset.status = status.clone(),
                 other => panic!("unknown action {other}"),
             }
+        }
+    }
+
+    /// Applies the annotations of a patch.
+    fn annotate(&mut self, patch: &Value) {
+        for (annotation, text) in patch["metadata"]["annotations"].as_object().unwrap() {
+            self.daemonset.annotations = self.daemonset.annotations.with(annotation.as_str(), text.as_str().unwrap());
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use daemonplan::{
-    Backoff, Cluster, Key, Kind, Object, OwnedSnapshot, Placement, Plan, Settings, Snapshot,
+    Action, Backoff, Cluster, Key, Kind, Object, OwnedSnapshot, Placement, Plan, Settings, Snapshot,
     model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Resource, Text},
     strategies::{clusters, guided_clusters},
 };
@@ -60,9 +60,18 @@ struct Face {
 }
 
 impl Face {
-    /// Returns the actions and their reasons.
+    /// Returns the actions and their reasons, without the time at which they are planned.
     fn request(&self) -> impl PartialEq + std::fmt::Debug {
-        let Plan { hash, actions, status, events, held_back, .. } = self.plan.clone();
+        let Plan { hash, mut actions, status, events, held_back, .. } = self.plan.clone();
+        for action in &mut actions {
+            if let Action::RollBack { record, .. } | Action::RecordRollout { record, .. } = action {
+                record
+                    .failed
+                    .iter_mut()
+                    .filter(|failed| failed.at == Some(self.now))
+                    .for_each(|failed| failed.at = None);
+            }
+        }
         (hash, actions, status, events, held_back)
     }
 }

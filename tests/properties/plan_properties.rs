@@ -193,7 +193,7 @@ proptest! {
             Action::AdoptRevision { .. } | Action::ReleaseRevision { .. } => 1,
             Action::CreateRevision { .. } | Action::UpdateRevision { .. } => 2,
             Action::RelabelPod { .. } => 3,
-            Action::RollBack { .. } | Action::CreatePod { .. } => 4,
+            Action::RollBack { .. } | Action::RecordRollout { .. } | Action::CreatePod { .. } => 4,
             Action::DeletePod { .. } => 5,
             Action::DeleteRevision { .. } => 6,
             Action::UpdateStatus { .. } => 7,
@@ -456,7 +456,8 @@ proptest! {
     #[test]
     fn a_policy_in_the_settings_equals_one_in_annotations(facts in guided_clusters(0..=12)) {
         let policy = RolloutPolicy::default().annotated(&facts.daemonset.annotations).unwrap();
-        let annotations = facts.daemonset.annotations.iter().filter(|(key, _)| !key.starts_with(RolloutPolicy::PREFIX));
+        let is_policy = |key: &str| key.starts_with(RolloutPolicy::PREFIX) && key != "daemonplan/rollout-record";
+        let annotations = facts.daemonset.annotations.iter().filter(|(key, _)| !is_policy(key));
         let mut by_settings = facts.clone();
         by_settings.daemonset.annotations = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
         by_settings.settings.rollout_policy = policy;

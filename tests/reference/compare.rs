@@ -3,7 +3,7 @@
 use daemonplan::{OwnedSnapshot, Snapshot};
 use serde_json::Value;
 
-use super::{Facts, Outcome, plan};
+use super::{Facts, Outcome, plan, policy::plain};
 
 /// Converts a plan to the reference's terms.
 fn outcome_of(snapshot: &Snapshot<'_>) -> Outcome {
@@ -43,6 +43,9 @@ const RULES: [&str; 6] = ["AllRulesHold", "NodeName", "NodeSelector", "NodeAffin
 
 fn without_words(mut action: Value) -> Value {
     let fields = action.as_object_mut().unwrap();
+    if let Some(record) = fields.get_mut("record") {
+        *record = plain(record);
+    }
     if fields["type"] == "RollBack" {
         fields.retain(|name, _| !["number", "hash"].contains(&name.as_str()));
     }
@@ -57,7 +60,7 @@ fn by_phase(mut outcome: Outcome) -> Outcome {
     let phase = |action: &Value| match action["type"].as_str().unwrap() {
         "AdoptPod" | "ReleasePod" | "AdoptRevision" | "ReleaseRevision" => 0,
         "CreateRevision" | "UpdateRevision" | "RelabelPod" => 1,
-        "RollBack" | "CreatePod" => 2,
+        "RollBack" | "RecordRollout" | "CreatePod" => 2,
         "DeletePod" => 3,
         "DeleteRevision" => 4,
         _ => 5,

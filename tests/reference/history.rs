@@ -19,6 +19,24 @@ pub struct History {
     pub old: Vec<(String, String)>,
     /// Those old revisions.
     pub old_revisions: Vec<Value>,
+    /// The number and the creation of the current revision, if it exists.
+    current: Option<(i64, Option<String>)>,
+}
+
+impl History {
+    /// Returns whether the current revision has yet to get the highest number.
+    pub fn is_being_restored(&self) -> bool {
+        let newest = self.old_revisions.iter().map(|revision| number(&revision["revision"])).max();
+        self.current.as_ref().zip(newest).is_some_and(|((number, _), newest)| *number < newest)
+    }
+
+    /// Returns whether the current revision is an older one that was set again.
+    pub fn is_restored(&self) -> bool {
+        let created = self.current.as_ref().and_then(|(_, created)| created.clone());
+        let time = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let mut others = self.old_revisions.iter().filter_map(|old| old["metadata"]["creationTimestamp"].as_str());
+        self.is_being_restored() || created.is_some_and(|created| others.any(|other| time(&created) < time(other)))
+    }
 }
 
 fn name(revision: &Value) -> String {
@@ -64,6 +82,7 @@ impl History {
             duplicates: Vec::new(),
             old: Vec::new(),
             old_revisions: Vec::new(),
+            current: None,
         };
         let Some(revisions) = &facts.revisions else { return history };
 
@@ -89,6 +108,8 @@ impl History {
         let says_the_same = |revision: &&Value| without_nulls(&revision["data"]) == without_nulls(&data);
         let (mut current, old): (Vec<_>, Vec<_>) = claimed.iter().copied().partition(says_the_same);
         let newest = current.pop();
+        let created = |revision: &Value| revision["metadata"]["creationTimestamp"].as_str().map(str::to_owned);
+        history.current = newest.map(|newest| (number(&newest["revision"]), created(newest)));
         history.duplicates = current.into_iter().map(name).collect();
         history.old_revisions = old.iter().copied().cloned().collect();
         history.old = old.iter().map(|revision| (name(revision), hash(revision))).collect();

@@ -144,10 +144,14 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
     let rolls_back = progress.as_ref().and_then(|progress| progress.rolls_back_to.clone());
     outcome.rollout = progress.as_ref().map(Progress::status);
     match rolls_back.filter(|_| facts.expectations_satisfied) {
-        Some((name, _)) => {
-            outcome.actions.push(json!({"type": "RollBack", "revision": name, "reason": "TemplateFails"}));
+        Some((name, to)) => {
+            let record = progress.as_ref().unwrap().record_of_roll_back(facts, &history, &to);
+            let reason = "TemplateFails";
+            outcome.actions.push(json!({"type": "RollBack", "revision": name, "record": record, "reason": reason}));
             outcome.events.push(("RolledBack", String::new()));
-            outcome.rollout.as_mut().unwrap()["phase"] = json!("RollingBack");
+            let rollout = outcome.rollout.as_mut().unwrap().as_object_mut().unwrap();
+            rollout.insert("phase".to_owned(), json!("RollingBack"));
+            rollout.remove("isPaused");
         }
         None if facts.expectations_satisfied => {
             pods_to_create_and_delete(facts, &nodes, &history, progress.as_ref(), outcome);
@@ -193,14 +197,22 @@ fn pods_to_create_and_delete(
     outcome: &mut Outcome,
 ) {
     let mut wishes = Wishes::default();
+    let mut replaced = Vec::new();
     for state in nodes {
         state.add_wishes(&mut wishes);
     }
     if wishes.create.is_empty() && wishes.delete.is_empty() {
-        wishes = progress.map_or_else(|| update::wishes(facts, nodes), Progress::wishes);
+        match progress {
+            Some(progress) => (wishes, replaced) = progress.wishes(),
+            None => wishes = update::wishes(facts, nodes),
+        }
     } else if let Some(progress) = progress {
-        progress.hold_creations_back(&mut wishes);
+        progress.hold_creations_back(&mut wishes, &history.hash);
     }
+    let record = progress.and_then(|progress| progress.new_record(facts, history, &replaced));
+    outcome
+        .actions
+        .extend(record.map(|record| json!({"type": "RecordRollout", "record": record, "reason": "RolloutChanged"})));
     for state in nodes {
         wishes.delete.extend(state.collected().into_iter().map(|pod| (pod, "NodeGone")));
     }

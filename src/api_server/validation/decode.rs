@@ -9,6 +9,7 @@ use super::errors::FieldError;
 use crate::{
     api_server::schema::{FieldType, Shape, fields},
     model::Quantity,
+    util::distance::distance,
 };
 
 /// A field that the API server does not know. kubectl refuses it, and other clients lose it.
@@ -95,25 +96,6 @@ fn within(of: &str, key: &str, depth: usize) -> Option<String> {
     }
     let depth = depth.checked_sub(1)?;
     objects().find_map(|(name, inner)| Some(format!("{name}.{}", within(inner, key, depth)?)))
-}
-
-/// The number of letters to add, remove or change.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.chars()) {
-            let best = (corner + usize::from(x != y)).min(left + 1).min(*cell + 1);
-            corner = *cell;
-            *cell = best;
-            left = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 /// Returns the first value that cannot be read.

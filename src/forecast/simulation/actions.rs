@@ -10,7 +10,7 @@ use crate::{
     history::rollback,
     model::{ControllerRef, ControllerRevision, DaemonSet, HASH_LABEL, ObjectRef, Pod, PodNode, Text},
     plan::{Action, CreateReason, DeleteReason},
-    policy::RolloutPhase,
+    policy::{RolloutPhase, RolloutRecord},
 };
 
 impl Simulation<'_> {
@@ -31,13 +31,15 @@ impl Simulation<'_> {
             Action::RelabelPod { pod, hash } => {
                 self.edit(&pod.name, |pod| pod.labels = pod.labels.with(HASH_LABEL, hash));
             }
-            Action::RollBack { revision, .. } => {
+            Action::RollBack { revision, annotation, record, .. } => {
                 self.roll_backs += 1;
                 let daemonset = self.cluster.daemonset(&self.key);
                 if let Some(Ok(before)) = daemonset.map(|daemonset| rollback(daemonset, &revision)) {
                     self.cluster.apply(before);
+                    self.annotate(annotation, &record);
                 }
             }
+            Action::RecordRollout { annotation, record, .. } => self.annotate(annotation, &record),
             Action::CreatePod { node, blueprint, reason } => {
                 self.created_pods += 1;
                 let name = Text::from(format!("{}-forecast-{}", self.daemonset.name, self.created_pods));
@@ -66,6 +68,13 @@ impl Simulation<'_> {
                 revision.labels = revision.labels.with(HASH_LABEL, hash);
             }),
             Action::UpdateStatus { .. } => {}
+        }
+    }
+
+    fn annotate(&mut self, annotation: Text, record: &RolloutRecord) {
+        if let Some(mut daemonset) = self.cluster.daemonset(&self.key).cloned() {
+            daemonset.annotations = daemonset.annotations.with(annotation, record.to_string());
+            self.cluster.apply(daemonset);
         }
     }
 

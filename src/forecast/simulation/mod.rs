@@ -23,7 +23,7 @@ use crate::{
         revision_match::{RevisionLabels, RevisionMatch},
     },
     cluster::Cluster,
-    model::{DaemonSet, HASH_LABEL, Key, Pod, PodNode, PodPhase, PodProblem, Readiness, Text},
+    model::{DaemonSet, HASH_LABEL, Key, Pod, PodNode, PodPhase, Readiness, Text},
     plan::{Action, Plan},
     policy::RolloutStatus,
     scheduling::UnknownFact,
@@ -275,11 +275,23 @@ impl Simulation<'_> {
                     self.schedule(after, SimEvent::Available(node, name));
                 }
             }
-            SimEvent::Crashes(name) => self.edit(&name, |pod| {
-                let mut problem = PodProblem::default();
-                (problem.waiting, problem.restarts) = ("CrashLoopBackOff".into(), 2);
-                (pod.phase, pod.problem) = (PodPhase::Running, Some(Box::new(problem)));
-            }),
+            SimEvent::Crashes(name) => {
+                let mut restarts = 0;
+                self.edit(&name, |pod| {
+                    let problem = pod.problem.get_or_insert_default();
+                    problem.waiting = "CrashLoopBackOff".into();
+                    problem.restarts += 1;
+                    restarts = problem.restarts;
+                    pod.phase = PodPhase::Running;
+                });
+                // Once the policy has seen enough, nothing new happens.
+                let settings = self.cluster.settings();
+                let policy = self.cluster.daemonset(&self.key).and_then(|daemonset| settings.policy_of(daemonset).ok());
+                let most = policy.and_then(|policy| policy.failure).map_or(0, |failure| failure.max_restarts);
+                if restarts <= most {
+                    self.schedule(crash_back_off(restarts), SimEvent::Crashes(name));
+                }
+            }
             SimEvent::Available(node, name) => self.change(&node, |simulated| {
                 simulated.pods.iter_mut().filter(|pod| pod.name == name).for_each(|pod| pod.is_available = true);
             }),
@@ -391,4 +403,11 @@ impl Simulation<'_> {
 
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// How long the kubelet waits before it starts a container again that has crashed so many times: 10 s, doubled each time, at
+/// most five minutes. <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy>
+fn crash_back_off(crashes: u32) -> Duration {
+    let doublings = crashes.saturating_sub(1).min(5);
+    Duration::from_secs(10 << doublings).min(Duration::from_secs(300))
 }

@@ -51,6 +51,8 @@ pub struct World {
     edits: u8,
     left: Allowed,
     allowed: Allowed,
+    /// The record of the DaemonSet, if it has one.
+    record: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -122,7 +124,8 @@ impl Scenario {
         let pod = Daemon { template: 0, generation: Some(1), phase: Phase::Available, going: false };
         let node = Place { pods: vec![pod], absent: false };
         let (left, allowed) = (self.allowed, self.allowed);
-        World { nodes: vec![node; self.nodes.into()], history: vec![0], generation: 1, edits: 0, left, allowed }
+        let nodes = vec![node; self.nodes.into()];
+        World { nodes, history: vec![0], generation: 1, edits: 0, left, allowed, record: None }
     }
 
     fn cluster(&self, world: &World) -> Cluster {
@@ -141,7 +144,8 @@ impl Scenario {
         }
         let generation = world.generation.to_string();
         let generation = ("deprecated.daemonset.template.generation", generation.as_str());
-        cluster.daemonset.annotations = self.annotations.iter().copied().chain([generation]).collect();
+        let record = world.record.as_deref().map(|record| ("daemonplan/rollout-record", record));
+        cluster.daemonset.annotations = self.annotations.iter().copied().chain([generation]).chain(record).collect();
         let (max, none) = (json!(self.max), json!(0));
         let mut cluster = if self.surging { cluster.rolling(none, max) } else { cluster.rolling(max, none) };
         for (number, place) in numbered() {
@@ -247,7 +251,7 @@ impl Daemon {
         };
         if self.phase == Phase::Crashing {
             let mut problem = PodProblem::default();
-            problem.waiting = "CrashLoopBackOff".into();
+            (problem.waiting, problem.restarts) = ("CrashLoopBackOff".into(), 3);
             made.problem = Some(Box::new(problem));
         }
         made
@@ -297,10 +301,12 @@ impl World {
                     let at: usize = number(&pod.name);
                     world.nodes[number(node.as_ref().unwrap())].pods[at].going = true;
                 }
-                Action::RollBack { revision, .. } => {
+                Action::RollBack { revision, record, .. } => {
                     let hash = revision.labels.get(HASH_LABEL).unwrap();
                     world.make_current(hash.strip_prefix('t').unwrap().parse().unwrap());
+                    world.record = Some(record.to_string());
                 }
+                Action::RecordRollout { record, .. } => world.record = Some(record.to_string()),
                 other => panic!("action not in the model: {other}"),
             }
         }

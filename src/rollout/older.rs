@@ -1,0 +1,86 @@
+//! The older revision that nodes keep, or that a roll-back restores.
+
+use super::candidates::{HashUsage, Progress};
+use crate::{
+    context::DaemonSetContext,
+    model::{ControllerRevision, PodTemplate, Text},
+};
+
+/// The older revisions of a DaemonSet, with what is known of their pods.
+pub(crate) struct OlderRevisions<'e> {
+    progress: &'e Progress,
+    context: &'e DaemonSetContext<'e>,
+}
+
+/// An older revision.
+#[derive(Clone, Debug)]
+pub(crate) struct OlderRevision<'e> {
+    pub(crate) revision: &'e ControllerRevision,
+    pub(crate) template: PodTemplate,
+    pub(crate) hash: Text,
+}
+
+impl<'e> OlderRevisions<'e> {
+    pub(crate) fn new(progress: &'e Progress, context: &'e DaemonSetContext<'e>) -> Self {
+        Self { progress, context }
+    }
+
+    /// All that are not known to have failed, by ascending number.
+    fn untainted(&self) -> impl Iterator<Item = (&'e ControllerRevision, Text)> {
+        let record = &self.context.rules.policy.record;
+        self.context.rules.history.old().filter(|(_, hash)| record.failure_of(hash).is_none())
+    }
+
+    /// The one with the most available pods, then the most pods, then the highest number.
+    fn most_used(&self) -> Option<(&'e ControllerRevision, Text, HashUsage)> {
+        let in_use = self.untainted().filter_map(|(revision, hash)| {
+            let usage = *self.progress.old.get(&hash)?;
+            Some((revision, hash, usage))
+        });
+        in_use.max_by_key(|(.., usage)| (usage.available, usage.all))
+    }
+
+    /// The newest one, whether in use or not.
+    pub(crate) fn newest(&self) -> Option<(&'e ControllerRevision, Text)> {
+        self.untainted().last()
+    }
+
+    /// Whether no pod of an older template works, while the current template does.
+    pub(crate) fn is_broken(&self) -> bool {
+        let Progress { old, available, canaries, .. } = self.progress;
+        let is_broken = |usage: &HashUsage| usage.available == 0 && usage.broken == usage.all;
+        let works = !(available.is_empty() && canaries.is_empty());
+        works && !old.is_empty() && old.values().all(is_broken)
+    }
+
+    /// The one that nodes without a pod get while the update has not reached them. `None` if its template cannot be read, or
+    /// if the current one is to be taken.
+    pub(crate) fn to_keep(&self) -> Option<OlderRevision<'e>> {
+        if self.is_broken() {
+            return None;
+        }
+        let in_use = self.most_used().map(|(revision, hash, _)| (revision, hash));
+        // If all pods are gone, or all templates in use failed, the newest one before is the best guess.
+        let is_guessed = self.progress.with_pods == 0 || self.all_failed();
+        read(in_use.or_else(|| self.newest().filter(|_| is_guessed))?)
+    }
+
+    /// The one that a roll-back restores: one with available pods, or the newest where no node here has a pod of any.
+    pub(crate) fn to_restore(&self) -> Option<OlderRevision<'e>> {
+        let in_use = self.most_used();
+        let is_guessed = self.progress.old_here == 0 || self.all_failed();
+        let works = in_use.filter(|(.., usage)| usage.available > 0 || is_guessed);
+        let found = works.map(|(revision, hash, _)| (revision, hash));
+        read(found.or_else(|| self.newest().filter(|_| is_guessed))?)
+    }
+
+    /// Whether pods of older templates are left, all of templates that are known to have failed.
+    fn all_failed(&self) -> bool {
+        let (old, record) = (&self.progress.old, &self.context.rules.policy.record);
+        !old.is_empty() && old.keys().all(|hash| record.failure_of(hash).is_some())
+    }
+}
+
+fn read((revision, hash): (&ControllerRevision, Text)) -> Option<OlderRevision<'_>> {
+    Some(OlderRevision { revision, template: revision.template().ok()?, hash })
+}

@@ -1,0 +1,392 @@
+//! Rollout policies: which nodes an update may reach, in which order, and which it leaves alone.
+
+mod record;
+pub use record::plain;
+mod selection;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use self::target::{Clock, Health, Target};
+use super::{
+    Wishes,
+    facts::Facts,
+    history::History,
+    nodes::NodeState,
+    selectors::{Labels, expression, holds, pairs},
+    update::{max_surge, resolve},
+};
+
+/// The effective annotations, without their prefix.
+pub struct Policy {
+    annotations: BTreeMap<String, String>,
+    /// What earlier updates have come to.
+    record: Value,
+}
+
+const RECORD: &str = "rollout-record";
+
+impl Policy {
+    /// Returns `None` without a policy, or if nothing is updated.
+    pub fn of(facts: &Facts<'_>) -> Option<Self> {
+        let annotations = pairs(&facts.daemonset["metadata"]["annotations"]);
+        let own = annotations.iter().filter_map(|(key, value)| Some((key.strip_prefix("daemonplan/")?, value)));
+        let mut annotations: BTreeMap<_, _> = own.map(|(key, value)| (key.to_owned(), value.clone())).collect();
+        // The back-off does not concern updates.
+        annotations.remove("backoff");
+        let record = annotations.remove(RECORD).map_or_else(|| json!({}), |text| serde_json::from_str(&text).unwrap());
+        let rolls = facts.daemonset["spec"]["updateStrategy"]["type"] == "RollingUpdate";
+        (rolls && !annotations.is_empty()).then_some(Self { annotations, record })
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key).map(String::as_str)
+    }
+
+    fn says(&self, key: &str, value: &str) -> bool {
+        self.get(key) == Some(value)
+    }
+
+    fn nodes(&self, key: &str, of: usize) -> Option<usize> {
+        let text = self.get(key)?;
+        let bound = text.parse::<u64>().map_or_else(|_| json!(text), |count| json!(count));
+        Some(resolve(&bound, of))
+    }
+
+    fn seconds(&self, key: &str) -> Option<i64> {
+        Some(seconds(self.get(key)?))
+    }
+
+    fn selects(&self, key: &str, labels: &Labels) -> Option<bool> {
+        let requirements = expression(self.get(key)?).unwrap();
+        Some(requirements.iter().all(|requirement| holds(requirement, labels).unwrap()))
+    }
+
+    /// Returns whether the template with this hash is recorded as failed.
+    fn failed(&self, hash: &str) -> Option<&Value> {
+        self.record["failed"].as_array()?.iter().find(|failed| failed["hash"] == hash)
+    }
+}
+
+fn seconds(text: &str) -> i64 {
+    text.parse::<SignedDuration>().unwrap().as_secs()
+}
+
+const CANARIES: usize = 0;
+const NO_GROUP: usize = usize::MAX;
+
+/// The progress of the update, and its limits.
+#[allow(clippy::struct_excessive_bools)] // independent facts
+pub struct Progress<'s> {
+    policy: &'s Policy,
+    targets: Vec<Target<'s>>,
+    desired: usize,
+    burst: usize,
+    max_surge: usize,
+    max_unavailable: usize,
+    phase: Value,
+    /// Whether the template is one that was set before.
+    is_return: bool,
+    /// The group that is being updated.
+    only: Option<(usize, String)>,
+    /// Whether it waits for the update of another node.
+    waits: bool,
+    /// Whether stuck pods of other groups are replaced.
+    replaces_stuck: bool,
+    /// How many more nodes may be updated.
+    room: usize,
+    /// Whether the update has just ended.
+    ends: bool,
+    /// The revision to keep: name, hash and template.
+    pub older: Option<(String, String, Value)>,
+    pub rolls_back_to: Option<(String, String)>,
+    /// Seconds until this may change.
+    pub times: Vec<i64>,
+}
+
+impl<'s> Progress<'s> {
+    pub fn of(policy: &'s Policy, facts: &Facts<'_>, nodes: &'s [NodeState], history: &History) -> Self {
+        let desired = nodes.iter().filter(|state| state.run).count();
+        let bounds = &facts.daemonset["spec"]["updateStrategy"]["rollingUpdate"];
+        let is_return = policy.record["returnsTo"] == history.hash || history.is_restored();
+        let mut clock = Clock { facts, times: Vec::new() };
+        let targets = nodes.iter().map(|state| Target::new(policy, is_return, state, &mut clock)).collect();
+        let mut progress = Self {
+            policy,
+            targets,
+            desired,
+            burst: facts.burst(),
+            max_surge: max_surge(facts, desired),
+            max_unavailable: resolve(&bounds["maxUnavailable"], desired).max(usize::from(desired > 0)),
+            phase: json!({"phase": "Settled"}),
+            is_return,
+            only: None,
+            waits: false,
+            replaces_stuck: false,
+            room: usize::MAX,
+            ends: false,
+            older: None,
+            rolls_back_to: None,
+            times: clock.times,
+        };
+        progress.find_phase(facts, history);
+        progress.choose_older_revision(history);
+        progress
+    }
+
+    /// Returns the nodes that use up the budget.
+    fn counted(&self) -> impl Iterator<Item = &Target<'s>> {
+        self.targets.iter().filter(|target| !target.away)
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Target<'s>> {
+        self.counted().filter(|target| !target.gone)
+    }
+
+    /// Returns the outdated pods of the nodes: hash, available, broken.
+    fn older(&self) -> impl Iterator<Item = &(String, bool, bool)> {
+        self.targets.iter().filter(|target| !target.gone).filter_map(|target| target.older.as_ref())
+    }
+
+    fn updated(&self) -> usize {
+        self.present().filter(|target| target.state.run && !target.new.is_empty()).count()
+    }
+
+    /// Returns whether a node here has a pod.
+    fn has_pods(&self) -> bool {
+        let mut stay = self.targets.iter().filter(|target| !target.gone);
+        stay.any(|target| target.older.is_some() || !target.new.is_empty())
+    }
+
+    fn since(&self) -> impl Iterator<Item = (i64, &Target<'s>)> {
+        self.present().filter_map(|target| Some((target.proven_at()?, target)))
+    }
+
+    /// Returns whether nothing of an older template works, and the current one does.
+    fn only_current_works(&self) -> bool {
+        let mut older = self.older().peekable();
+        older.peek().is_some()
+            && older.all(|(_, available, broken)| !available && *broken)
+            && self.since().next().is_some()
+    }
+
+    /// Decides what a roll-back restores, or what a node that waits gets.
+    fn choose_older_revision(&mut self, history: &History) {
+        let all = history.old.iter().zip(&history.old_revisions);
+        let untainted: Vec<_> = all.filter(|((_, hash), _)| self.policy.failed(hash).is_none()).collect();
+        let usage = |hash: &str| {
+            let own: Vec<_> = self.older().filter(|(other, ..)| other == hash).collect();
+            (own.iter().filter(|(_, available, _)| *available).count(), own.len())
+        };
+        let in_use = untainted.iter().filter(|((_, hash), _)| usage(hash).1 > 0);
+        let most_used = in_use.max_by_key(|((_, hash), _)| usage(hash)).copied();
+        let newest = untainted.last().copied();
+        let template = |revision: &Value| {
+            let mut template = revision["data"]["spec"]["template"].clone();
+            template.as_object_mut().unwrap().remove("$patch");
+            template
+        };
+        let all_failed =
+            self.older().next().is_some() && self.older().all(|(hash, ..)| self.policy.failed(hash).is_some());
+        let old_here = self.present().any(|target| target.older.is_some());
+
+        let kept = most_used.or_else(|| newest.filter(|_| !self.has_pods() || all_failed));
+        let restored = most_used.filter(|((_, hash), _)| usage(hash).0 > 0 || !old_here || all_failed);
+        let restored = restored.or_else(|| newest.filter(|_| !old_here || all_failed));
+        let was_rolled_back =
+            self.policy.failed(&history.hash).is_some_and(|failed| failed["wasRolledBack"] == json!(true));
+        let rolls_back =
+            self.phase["phase"] == "Failing" && self.policy.says("on-failure", "roll-back") && !was_rolled_back;
+        let restored = restored.filter(|_| rolls_back).map(|((name, hash), _)| (name.clone(), hash.clone()));
+        let kept = kept.filter(|_| !self.only_current_works());
+        let kept = kept.map(|((name, hash), revision)| (name.clone(), hash.clone(), template(revision)));
+        (self.older, self.rolls_back_to) = (kept, restored);
+    }
+
+    /// Returns whether the failure of the template matters.
+    fn is_judged(&self, history: &History) -> bool {
+        self.policy.get("on-failure").is_some() && self.policy.record["done"] != history.hash && !self.is_return
+    }
+
+    fn nodes_that_are(&self, health: Health) -> Vec<String> {
+        let are = self.present().filter(|target| target.health == Some(health));
+        are.map(|target| target.state.name.clone()).collect()
+    }
+
+    fn failing_phase(&self, history: &History) -> Option<Value> {
+        if !self.is_judged(history) {
+            return None;
+        }
+        let failing = self.nodes_that_are(Health::Failing);
+        let doubts = self.nodes_that_are(Health::InDoubt);
+        let limit = self.policy.nodes("max-failures", self.desired).unwrap_or(0);
+        let limit = limit.min(self.desired.saturating_sub(1));
+        let is_paused = self.policy.failed(&history.hash).is_some_and(|failed| failed["isPaused"] == json!(true));
+        if failing.len() > limit || is_paused {
+            return Some(json!({"phase": "Failing", "isPaused": is_paused}));
+        }
+        let is_in_doubt = failing.len() + doubts.len() > limit && !doubts.is_empty();
+        (is_in_doubt && self.older().next().is_some()).then(|| json!({"phase": "InDoubt"}))
+    }
+
+    /// Returns when all updated pods will have been well for long enough, if all are well.
+    fn well_at(&self, history: &History) -> Option<i64> {
+        let has_doubts = self.present().any(|target| target.health > Some(Health::Well));
+        let unfinished = self.present().any(|target| target.selected && !target.is_done());
+        if !self.is_judged(history) || has_doubts || unfinished {
+            return None;
+        }
+        let time = |key| self.policy.seconds(key);
+        let asked = time("canary-bake").unwrap_or(0).max(time("start-grace").unwrap_or(300));
+        Some(self.since().map(|(since, _)| since).max()? + asked)
+    }
+
+    fn find_phase(&mut self, facts: &Facts<'_>, history: &History) {
+        let policy = self.policy;
+        let untainted = history.old.iter().any(|(_, hash)| policy.failed(hash).is_none());
+        let outdated = self.older().next().is_some();
+        let all_gone = !self.has_pods() && self.desired > 0 && untainted;
+        let shut = if policy.says("paused", "true") && (outdated || all_gone) {
+            Some(json!({"phase": "Paused"}))
+        } else {
+            self.failing_phase(history)
+        };
+        if let Some(phase) = shut {
+            self.room = 0;
+            self.phase = phase;
+            return;
+        }
+        let well = self.well_at(history).map(|at| at - facts.now.map_or(at - 1, jiff::Timestamp::as_second));
+        if !outdated {
+            if self.is_judged(history) && self.has_pods() {
+                self.ends = well.is_some_and(|left| left <= 0);
+                if !self.ends {
+                    let left = well.filter(|_| facts.now.is_some());
+                    self.phase = json!({"phase": "Verifying", "remainingSeconds": left});
+                    self.times.extend(left);
+                }
+            }
+            return;
+        }
+        self.ends = well.is_some_and(|left| left <= 0) && !self.present().any(|target| target.older.is_some());
+        self.find_phase_of_update(facts, history);
+    }
+
+    fn find_phase_of_update(&mut self, facts: &Facts<'_>, history: &History) {
+        let policy = self.policy;
+        let updated = self.updated();
+        let up_to = |nodes: usize| nodes.saturating_sub(updated);
+        let kept = policy.nodes("partition", self.desired);
+        let kept = kept.filter(|_| !self.is_return && !self.only_current_works());
+        let allowed = self.desired.saturating_sub(kept.unwrap_or(0));
+        let mut room = if kept.is_some() { up_to(allowed) } else { usize::MAX };
+        self.phase = json!({"phase": "Rolling", "group": null});
+        let unfinished = self.present().filter(|target| target.selected && !target.is_done());
+        let unfinished: Vec<_> = unfinished.map(|target| target.group.clone()).collect();
+        if policy.get("groups").is_some() && !policy.says("group-pace", "spread") {
+            self.only = unfinished.iter().min().cloned();
+            let elsewhere = |target: &Target<'_>| self.only.as_ref().is_some_and(|only| target.group != *only);
+            let waits = self.present().any(|target| elsewhere(target) && target.is_in_progress() && !target.stuck);
+            self.waits = waits;
+            if let Some((_, name)) = &self.only {
+                self.phase["group"] = json!(name);
+                self.replaces_stuck = true;
+            }
+        }
+        let nothing_left = unfinished.is_empty();
+        if let Some((phase, most)) = self.canary_phase(facts, history, allowed) {
+            if let Some(most) = most {
+                room = room.min(up_to(most));
+            } else {
+                self.only = Some((CANARIES, String::new()));
+                self.replaces_stuck = true;
+            }
+            if let (Some(left), true) = (phase["remainingSeconds"].as_i64(), phase["phase"] == "CanaryBaking") {
+                self.times.push(left);
+            }
+            self.phase = phase;
+        } else if room == 0 || nothing_left {
+            self.phase = json!({"phase": "Held"});
+        }
+        self.room = room;
+    }
+
+    /// Returns why the other nodes wait for the canaries, and how many may be updated meanwhile (`None`: the canaries).
+    fn canary_phase(&self, facts: &Facts<'_>, history: &History, allowed: usize) -> Option<(Value, Option<usize>)> {
+        let policy = self.policy;
+        let by_label = policy.get("canary-nodes").is_some();
+        if !by_label && policy.get("canary").is_none() || self.is_return {
+            return None;
+        }
+        let is_canary = |target: &&Target<'s>| !by_label || target.group.0 == CANARIES;
+        let members = self.present().filter(|target| is_canary(target) && target.state.run);
+        let members = members.filter(|target| by_label || target.selected).count();
+        let counted = policy.nodes("canary", self.desired);
+        let wanted = counted.map_or(members, |count| count.min(members).min(allowed));
+        let mut since: Vec<_> = self.since().filter(|(_, target)| is_canary(target)).map(|(since, _)| since).collect();
+        since.sort_unstable();
+        let phase = |phase: Value| Some((phase, counted));
+        let unfinished = self.present().any(|target| target.selected && is_canary(&target) && !target.is_done());
+        if by_label && (wanted == 0 || unfinished) || since.len() < wanted {
+            return phase(json!({"phase": "CanaryStarting", "available": since.len(), "wanted": wanted}));
+        }
+        let bake = policy.seconds("canary-bake").unwrap_or(0);
+        if wanted > 0 && bake > 0 {
+            let until = if by_label { since.last().unwrap() } else { &since[wanted - 1] } + bake;
+            let left = facts.now.map(|now| until - now.as_second());
+            if left.is_none_or(|left| left > 0) {
+                return phase(json!({"phase": "CanaryBaking", "remainingSeconds": left}));
+            }
+        }
+        let approved =
+            policy.get("canary-approved") == Some(&history.hash) || !policy.says("canary-approval", "manual");
+        let annotation = "daemonplan/canary-approved";
+        (!approved && allowed > 0)
+            .then(|| (json!({"phase": "AwaitingApproval", "hash": history.hash, "annotation": annotation}), counted))
+    }
+
+    pub fn status(&self) -> Value {
+        let mut status = self.phase.clone();
+        status["old"] = json!(self.older().count());
+        status["updated"] = json!(self.updated());
+        let lacks = |target: &&Target<'_>| target.away && target.is_unavailable();
+        // Pods of missing nodes are collected, and no longer matter.
+        status["unavailableAway"] = json!(self.targets.iter().filter(lacks).count());
+        let starts = |target: &Target<'_>| {
+            self.phase["phase"] == "CanaryStarting" && target.group.0 == CANARIES && !target.has_available_since()
+        };
+        let waits = |target: &&Target<'_>| target.is_in_progress() || target.is_unready() || starts(target);
+        let names: BTreeSet<_> = self.present().filter(waits).map(|target| &target.state.name).collect();
+        status["waitsFor"] = json!(names);
+        status
+    }
+
+    fn may_update(&self, target: &Target<'_>) -> bool {
+        !target.away && target.selected && self.only.as_ref().is_none_or(|only| target.group == *only)
+    }
+
+    /// Returns the nodes without a pod that get one of the current template.
+    fn to_fill(&self) -> Vec<&str> {
+        let vacant = |target: &&Target<'_>| target.state.run && target.old.is_empty() && target.new.is_empty();
+        let mut to_fill: Vec<_> = self.present().filter(|target| self.may_update(target)).filter(vacant).collect();
+        to_fill.sort_by(|a, b| a.place().cmp(&b.place()));
+        to_fill.into_iter().take(self.room).map(|target| &*target.state.name).collect()
+    }
+
+    /// Nodes that the update has not reached get missing pods of the older template.
+    pub fn hold_creations_back(&self, wishes: &mut Wishes, hash: &str) {
+        let is_open = ["Settled", "Verifying"].contains(&self.phase["phase"].as_str().unwrap());
+        if !is_open && self.older.is_some() {
+            let to_fill = self.to_fill();
+            let replaced = self.replaced_before(hash);
+            for (node, reason) in &mut wishes.create {
+                if !to_fill.contains(&&**node) && !replaced.contains(node) {
+                    *reason = "HeldBack";
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What an update has come to, as the DaemonSet records it.
+
+use serde_json::{Value, json};
+
+use super::super::{facts::Facts, history::History};
+use super::{Health, Progress};
+
+impl Progress<'_> {
+    /// Returns the nodes whose broken pods were replaced before their turn.
+    pub(super) fn replaced_before(&self, hash: &str) -> Vec<String> {
+        let replaced = &self.policy.record["replaced"];
+        let nodes = replaced["nodes"].as_array().filter(|_| replaced["hash"] == hash);
+        nodes.into_iter().flatten().map(|node| node.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Returns the record without what no longer matters.
+    fn known(&self, history: &History) -> Value {
+        let mut record = self.policy.record.clone();
+        let is_known = |hash: &Value| *hash == history.hash || history.old.iter().any(|(_, old)| hash == old);
+        let failed: Vec<_> = record["failed"].as_array().cloned().unwrap_or_default();
+        record["failed"] = failed.into_iter().filter(|failed| is_known(&failed["hash"])).collect();
+        if record["returnsTo"] != history.hash {
+            record["returnsTo"] = Value::Null;
+        }
+        if record["replaced"]["hash"] != history.hash {
+            record["replaced"] = Value::Null;
+        }
+        record
+    }
+
+    fn add_failure(&self, record: &mut Value, facts: &Facts<'_>, history: &History, rolled_back: bool) {
+        let known = self.policy.failed(&history.hash);
+        let was_rolled_back = rolled_back || known.is_some_and(|known| known["wasRolledBack"] == json!(true));
+        let nodes: Vec<_> = self.nodes_that_are(Health::Failing).into_iter().take(10).collect();
+        let mut failure = json!({"hash": history.hash, "nodes": nodes});
+        if let Some(now) = facts.now {
+            failure["at"] = json!(now);
+        }
+        failure["wasRolledBack"] = json!(was_rolled_back);
+        failure["isPaused"] = json!(!rolled_back);
+        let failed = record["failed"].as_array_mut().unwrap();
+        failed.retain(|other| other["hash"] != history.hash);
+        failed.push(failure);
+    }
+
+    /// Returns the record that a roll-back writes.
+    pub fn record_of_roll_back(&self, facts: &Facts<'_>, history: &History, to: &str) -> Value {
+        let mut record = self.known(history);
+        self.add_failure(&mut record, facts, history, true);
+        record["returnsTo"] = json!(to);
+        plain(&record)
+    }
+
+    /// Returns the record to write, if it has changed. `replaced` are nodes whose stuck pods are deleted next.
+    pub fn new_record(&self, facts: &Facts<'_>, history: &History, replaced: &[String]) -> Option<Value> {
+        let known = self.known(history);
+        let mut record = known.clone();
+        if self.phase["phase"] == "Failing" && self.phase["isPaused"] == json!(false) {
+            self.add_failure(&mut record, facts, history, false);
+        }
+        if self.ends {
+            record["failed"].as_array_mut().unwrap().retain(|failed| failed["hash"] != history.hash);
+            record["done"] = json!(history.hash);
+        }
+        if history.is_being_restored() {
+            record["returnsTo"] = json!(history.hash);
+        }
+        if !replaced.is_empty() {
+            let mut nodes = self.replaced_before(&history.hash);
+            nodes.extend(replaced.iter().cloned());
+            nodes.sort();
+            nodes.dedup();
+            record["replaced"] = json!({"hash": history.hash, "nodes": nodes});
+        }
+        (plain(&record) != plain(&known)).then(|| plain(&record))
+    }
+}
+
+/// Leaves out what is empty or false, and the words.
+pub fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let said =
+                fields.iter().filter(|(key, _)| *key != "reason").map(|(key, value)| (key.clone(), plain(value)));
+            said.filter(|(_, value)| ![json!(null), json!(false), json!([])].contains(value)).collect()
+        }
+        Value::Array(items) => items.iter().map(plain).collect(),
+        scalar => scalar.clone(),
+    }
+}

@@ -1,0 +1,141 @@
+//! Policies as annotations, and as settings.
+
+use super::*;
+
+#[test]
+fn an_invalid_annotation_pauses_updates_with_a_warning() {
+    for (annotation, text) in
+        [("partition", "many"), ("partiton", "1"), ("canary-bake", "10m"), ("group-pace", "spread")]
+    {
+        let cluster = update(plain(&["a"]), &[(annotation, text)]).with_pods([old("a")]);
+        assert_eq!((next_nodes(&cluster), phase(&cluster)), (vec![], RolloutPhase::Unreadable), "{annotation}");
+        let warning = cluster.plan().warnings[0].to_string();
+        assert!(warning.contains(&format!("annotation daemonplan/{annotation}: ")), "{warning}");
+        assert!(lint(&[cluster.snapshot()]).iter().any(|finding| finding.lint.code() == "invalid-policy"));
+        let heedless = cluster.with_settings(|settings| settings.ignore_policy_annotations = true);
+        assert_eq!(next_nodes(&heedless), ["a"]);
+    }
+}
+
+#[test]
+fn annotations_override_the_settings_and_can_remove_a_policy() {
+    let mut general = RolloutPolicy::default();
+    general.partition = Some(IntOrPercent::Int(1));
+    let with = |annotations: &[(&str, &str)]| {
+        let cluster = update(plain(&["a", "b"]), annotations).with_pods([old("a"), old("b")]);
+        next_nodes(&cluster.with_settings(|settings| settings.rollout_policy = general.clone()))
+    };
+    assert_eq!(with(&[]), ["a"]);
+    assert_eq!(with(&[("partition", "2")]), [""; 0]);
+    assert_eq!(with(&[("partition", "none")]), ["a", "b"]);
+}
+
+#[test]
+fn on_delete_ignores_policies_but_lint_reports_them() {
+    let cluster = update(plain(&["a"]), &[("paused", "true")]).with_strategy(json!({"type": "OnDelete"}));
+    assert_eq!(cluster.plan().rollout, None);
+    assert_eq!(created_image(&cluster), "agent:2");
+    assert!(lint(&[cluster.snapshot()]).iter().any(|finding| finding.lint.code() == "idle-policy"));
+}
+
+#[test]
+fn values_are_trimmed_and_none_removes_each_policy_of_the_settings() {
+    let set: Vec<_> = [
+        "paused=true",
+        "update-nodes=pool=blue",
+        "partition=2",
+        "order=oldest-pod",
+        "groups=zone",
+        "group-pace=spread",
+        "group-order=a,b",
+        "group-max-unavailable=1",
+        "strict-budget=true",
+        "away=cordoned",
+        "max-away=1",
+        "canary=1",
+        "canary-bake=10m",
+        "canary-approval=manual",
+        "canary-approved=two",
+        "on-failure=pause",
+        "pause-restarts=7",
+        "max-restarts=9",
+        "start-grace=1m",
+        "available-within=2m",
+        "max-failures=1",
+        "backoff=by-reason",
+    ]
+    .into_iter()
+    .collect();
+    let general = RolloutPolicy::default().with_flags(set.iter().copied()).unwrap();
+    let spaced = set.iter().map(|flag| flag.replacen('=', "= ", 1) + " ").collect::<Vec<_>>();
+    assert_eq!(RolloutPolicy::default().with_flags(spaced.iter().map(String::as_str)), Ok(general.clone()));
+    for name in RolloutPolicy::NAMES.iter().filter(|name| **name != "canary-nodes") {
+        let removed = general.clone().with_flags([&*format!("{name}= none ")]).unwrap();
+        assert_ne!(removed, general, "{name}");
+    }
+    let all = RolloutPolicy::NAMES.iter().map(|name| format!("{name}=none")).collect::<Vec<_>>();
+    assert_eq!(general.with_flags(all.iter().map(String::as_str)), Ok(RolloutPolicy::default()));
+    assert_eq!(RolloutPolicy::default().with_flags(all.iter().map(String::as_str)), Ok(RolloutPolicy::default()));
+}
+
+#[test]
+fn misplaced_and_misspelt_policies_are_warned_of() {
+    let pods = || [old("a")];
+    let pairs = |key: &str| [(key, "true")].into_iter().collect();
+    let told = |cluster: &Cluster| {
+        let warnings = cluster.plan().warnings;
+        let texts = warnings.iter().filter(|warning| warning.code() == "MisplacedPolicy").map(ToString::to_string);
+        let texts: Vec<_> = texts.collect();
+        let lints = lint(&[cluster.snapshot()]).into_iter().filter(|finding| finding.lint.code() == "misplaced-policy");
+        assert_eq!(lints.map(|finding| finding.message).collect::<Vec<_>>(), texts);
+        texts.concat()
+    };
+    for key in
+        ["Daemonplan/paused", "daemonplan.io/paused", "deamonplan/paused", "daemonplan-paused", "daemon-plan/paused"]
+    {
+        let cluster = update(plain(&["a"]), &[]).with_pods(pods()).with(|daemonset| daemonset.annotations = pairs(key));
+        let expected = "has no effect: as a policy it would be the annotation daemonplan/paused of the DaemonSet";
+        assert_eq!(told(&cluster), format!("the annotation {key} of the DaemonSet {expected}"));
+    }
+    for key in ["example.com/paused", "kubernetes.io/order", "daemonplan.example.com/owner", "paused"] {
+        let cluster = update(plain(&["a"]), &[]).with_pods(pods()).with(|daemonset| daemonset.annotations = pairs(key));
+        assert_eq!(told(&cluster), "", "{key}");
+    }
+    let label = update(plain(&["a"]), &[]).with(|daemonset| daemonset.labels = pairs("daemonplan/paused"));
+    assert!(told(&label).starts_with("the label daemonplan/paused of the DaemonSet has no effect"));
+    let in_template = update(plain(&["a"]), &[]).with(|daemonset| {
+        let mut json = daemonset.template.json().clone();
+        json["metadata"]["annotations"] = json!({"daemonplan/paused": "true"});
+        daemonset.template = daemonplan::model::PodTemplate::new(json).unwrap();
+    });
+    assert!(told(&in_template).starts_with("the annotation daemonplan/paused of the template has no effect"));
+    let heedless = label.with_settings(|settings| settings.ignore_policy_annotations = true);
+    assert_eq!(told(&heedless), "");
+}
+
+#[test]
+fn the_embedder_chooses_the_prefix() {
+    let cluster = update(plain(&["a", "b"]), &[]).with_pods([old("a"), old("b")]).with(|daemonset| {
+        daemonset.annotations =
+            [("rollouts.example.com/canary", "0"), ("rollouts.example.com/canary-approval", "manual")]
+                .into_iter()
+                .collect();
+    });
+    assert_eq!(next_nodes(&cluster), ["a", "b"]);
+    let cluster = cluster.with_settings(|settings| settings.policy_prefix = "rollouts.example.com/".into());
+    assert_eq!(
+        phase(&cluster).to_string(),
+        "an operator must approve the update: annotate the DaemonSet with rollouts.example.com/canary-approved=two"
+    );
+    let other = cluster.with(|daemonset| daemonset.annotations = [("daemonplan/paused", "true")].into_iter().collect());
+    assert_eq!(next_nodes(&other), ["a", "b"]);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_pauses_updates() {
+    let cluster = update(plain(&["a"]), &[("rollout-record", "{"), ("order", "name"), ("strict-budget", "true")]);
+    let cluster = cluster.with_pods([old("a")]);
+    assert_eq!((next_nodes(&cluster), phase(&cluster)), (vec![], RolloutPhase::Unreadable));
+    let warning = cluster.plan().warnings[0].to_string();
+    assert!(warning.contains("annotation daemonplan/rollout-record: expected a record"), "{warning}");
+}

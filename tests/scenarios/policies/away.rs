@@ -1,0 +1,133 @@
+//! Nodes that are away.
+
+use super::*;
+
+#[test]
+fn away_nodes_do_not_use_up_the_budget_and_are_left_alone() {
+    let away = |name: &str| tainted(name, &["node.kubernetes.io/unreachable:NoExecute"]);
+    let nodes = [away("a"), away("b"), node("c")];
+    let cluster =
+        update(nodes, &[("away", "unreachable")]).with_pods([old("a").unready(), old("b").unready(), old("c")]);
+    assert_eq!(next_nodes(&cluster), ["c"]);
+    let plan = cluster.plan();
+    assert_eq!((plan.rollout.unwrap().unavailable_excluded, plan.status.unwrap().number_unavailable), (2, 2));
+    let explanation = cluster.snapshot().explain();
+    assert!(explanation.nodes[0].to_string().ends_with("the node is away and excluded from updates"));
+    assert_eq!(explanation.rollout.unwrap().away().unwrap(), "2 nodes without an available pod are away");
+}
+
+#[test]
+fn a_policy_can_delay_when_a_node_counts_as_away() {
+    let cordoned = |minutes: i64| {
+        let mut node = tainted("a", &["node.kubernetes.io/unschedulable:NoSchedule"]);
+        node.taints[0].added =
+            Some("2026-01-02T03:04:05Z".parse::<jiff::Timestamp>().unwrap() - SignedDuration::from_mins(minutes));
+        update([node, crate::common::node("b")], &[("away", "cordoned=30m")]).with_pods([old("a"), old("b")])
+    };
+    assert_eq!(next_nodes(&cordoned(29)), ["a", "b"]);
+    assert_eq!(cordoned(29).plan().requeue_after.unwrap().as_secs(), 60);
+    assert_eq!(next_nodes(&cordoned(30)), ["b"]);
+    let mut timeless = cordoned(30);
+    timeless.nodes[0].taints[0].added = None;
+    assert_eq!(next_nodes(&timeless), ["a", "b"], "unknown for how long");
+}
+
+#[test]
+fn nodes_being_deleted_can_count_as_away() {
+    let mut leaving = node("a");
+    leaving.deleted = Some("2026-01-02T03:00:00Z".parse().unwrap());
+    let cluster = update([leaving, node("b")], &[("away", "deleted")]).with_pods([old("a"), old("b")]);
+    assert_eq!(next_nodes(&cluster), ["b"]);
+}
+
+#[test]
+fn a_node_that_goes_away_with_the_new_template_is_a_victim_of_it() {
+    let nodes = |minutes| [unreachable("a", minutes), node("b"), node("c")];
+    let annotations = [("canary", "1"), ("canary-bake", "1h"), ("on-failure", "roll-back"), ("away", "unreachable")];
+    let pods = || [new("a").unready(), old("b"), old("c")];
+    let early = update(nodes(4), &annotations).with_pods(pods());
+    assert_eq!((next_nodes(&early), phase(&early)), (vec![], RolloutPhase::InDoubt { nodes: vec!["a".into()] }));
+    let late = update(nodes(5), &annotations).with_pods(pods());
+    assert_eq!(phase(&late), RolloutPhase::RollingBack { nodes: vec!["a".into()] });
+    // Without a policy for failures, it uses the budget and is the canary.
+    let plain = update(nodes(60), &[("canary", "1"), ("away", "unreachable")]).with_pods(pods());
+    assert_eq!((next_nodes(&plain), phase(&plain)), (vec![], RolloutPhase::CanaryStarting { available: 0, wanted: 1 }));
+    assert_eq!(plain.plan().rollout.unwrap().waiting().unwrap(), "waits for a");
+}
+
+#[test]
+fn a_node_that_goes_away_between_its_old_pod_and_its_new_one_is_a_victim_too() {
+    let annotations = [("away", "unreachable"), ("strict-budget", "true")];
+    let nodes = [unreachable("a", 60), node("b"), node("c")];
+    let cluster = update(nodes, &annotations).rolling(json!(1), json!(0));
+    let stopping = cluster.clone().with_pods([
+        old("a").unready().but(|pod| pod.deleted = Some(minutes_ago(1))),
+        old("b"),
+        old("c"),
+    ]);
+    assert_eq!(next_nodes(&stopping), [""; 0]);
+    let left_alone = cluster.with_pods([old("a").unready(), old("b"), old("c")]);
+    assert_eq!(next_nodes(&left_alone), ["b"]);
+}
+
+#[test]
+fn a_victim_does_not_hold_up_the_way_back() {
+    let nodes = [unreachable("a", 5), node("b"), node("c")];
+    let mut cluster = update(nodes, &[("on-failure", "roll-back"), ("away", "unreachable")]);
+    cluster = cluster.rolling(json!(1), json!(0)).with_pods([new("a").unready(), new("b"), old("c")]);
+    assert_eq!(phase(&cluster), RolloutPhase::RollingBack { nodes: vec!["a".into()] });
+    step(&mut cluster);
+    assert_eq!(next_nodes(&cluster), ["b"]);
+}
+
+#[test]
+fn a_cordon_does_not_end_the_pause_of_a_failing_canary() {
+    let mut cordoned = tainted("a", &["node.kubernetes.io/unschedulable:NoSchedule"]);
+    cordoned.taints[0].added = Some(minutes_ago(60));
+    let annotations = [("canary", "1"), ("on-failure", "pause"), ("away", "cordoned")];
+    let cluster = update([cordoned, node("b"), node("c")], &annotations).with_pods([crashing("a"), old("b"), old("c")]);
+    assert_eq!(phase(&cluster), RolloutPhase::Failing { nodes: vec!["a".into()], is_paused: false });
+}
+
+#[test]
+fn a_node_that_joins_without_ever_reporting_is_no_victim() {
+    let nodes = [unreachable("a", 5), node("b")];
+    let joined = new("a").unready().phase(PodPhase::Pending).but(|pod| pod.created = Some(minutes_ago(4)));
+    let cluster = update(nodes, &[("on-failure", "pause"), ("away", "unreachable")]).with_pods([joined, old("b")]);
+    assert_eq!((next_nodes(&cluster), phase(&cluster).code()), (vec!["b".into()], "Rolling"));
+}
+
+#[test]
+fn only_so_many_nodes_may_be_away() {
+    let nodes = || [unreachable("a", 60), unreachable("b", 60), node("c"), node("d")];
+    let next = |most: &str| {
+        let cluster = update(nodes(), &[("away", "unreachable"), ("max-away", most)]).rolling(json!(1), json!(0));
+        next_nodes(&cluster.with_pods([old("a").unready(), old("b").unready(), old("c"), old("d")]))
+    };
+    assert_eq!((next("2"), next("50%"), next("none")), (vec!["c".into()], vec!["c".into()], vec!["c".into()]));
+    assert_eq!((next("1"), next("25%"), next("0")), (vec![], vec![], vec![]));
+}
+
+#[test]
+fn nodes_whose_pod_cannot_be_scheduled_can_be_excused() {
+    let refused = |pod: Pod, minutes| {
+        pod.unready().phase(PodPhase::Pending).but(|pod| {
+            let mut problem = PodProblem::default();
+            problem.unschedulable_reason = "Unschedulable".into();
+            problem.unschedulable_since = Some(minutes_ago(minutes));
+            (pod.node, pod.problem) = (PodNode::Intended(pod.node.name().unwrap().clone()), Some(Box::new(problem)));
+        })
+    };
+    let names = ["a", "b", "c"];
+    let next = |annotations: &[(&str, &str)], pods: [Pod; 3]| {
+        let cluster = update(plain(&names), annotations).rolling(json!(1), json!(0));
+        next_nodes(&cluster.with_pods(pods))
+    };
+    let excuse = [("away", "unschedulable=30m")];
+    assert_eq!(next(&excuse, [refused(new("a"), 29), old("b"), old("c")]), [""; 0]);
+    assert_eq!(next(&excuse, [refused(new("a"), 30), old("b"), old("c")]), ["b"]);
+    // A template that fits nowhere does not take all nodes, one by one.
+    let pods = || [refused(new("a"), 60), refused(new("b"), 60), old("c")];
+    assert_eq!(next(&excuse, pods()), [""; 0]);
+    assert_eq!(next(&[("away", "unschedulable=30m"), ("max-away", "2")], pods()), ["c"]);
+}

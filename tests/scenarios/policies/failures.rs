@@ -1,0 +1,274 @@
+//! Templates that fail: what counts, and what follows.
+
+use super::*;
+
+#[test]
+fn a_failing_template_pauses_the_update() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "pause")]);
+    let failing = cluster.clone().with_pods([crashing("a"), old("b"), old("c")]);
+    assert_eq!(
+        (next_nodes(&failing), phase(&failing)),
+        (vec![], RolloutPhase::Failing { nodes: vec!["a".into()], is_paused: false })
+    );
+    let starting = cluster.with_pods([new("a").unready(), old("b"), old("c")]);
+    assert_eq!(next_nodes(&starting), ["b"]);
+}
+
+#[test]
+fn failure_criteria_can_be_set() {
+    let fails = |annotations: &[(&str, &str)], pod: Pod| {
+        let annotations: Vec<_> = annotations.iter().copied().chain([("on-failure", "pause")]).collect();
+        matches!(
+            phase(&update(plain(&["a", "b"]), &annotations).with_pods([pod, old("b")])),
+            RolloutPhase::Failing { .. }
+        )
+    };
+    let restarted = |restarts| new("a").unready().but(|pod| pod.problem = Some(Box::new(restarted(restarts, ""))));
+    assert!(!fails(&[], restarted(2)) && fails(&[], restarted(3)));
+    assert!(fails(&[("max-restarts", "0")], restarted(1)));
+    // A pod ready for ten minutes has recovered; these have been ready for four.
+    let ready_since =
+        |text: &str| restarted(9).but(|pod| pod.ready = Readiness::Ready { since: Some(text.parse().unwrap()) });
+    assert!(fails(&[], ready_since("2026-01-02T02:54:06Z")) && !fails(&[], ready_since("2026-01-02T02:54:05Z")));
+    assert!(!fails(&[("max-failures", "1")], crashing("a")));
+    assert!(fails(&[], new("a").phase(PodPhase::Failed)));
+    // These pods are an hour old.
+    assert!(fails(&[("available-within", "1h")], new("a").unready()));
+    assert!(!fails(&[("available-within", "2h")], new("a").unready()));
+    assert!(!fails(&[("available-within", "1h")], new("a")));
+}
+
+#[test]
+fn a_failing_template_can_be_rolled_back_to_the_most_available_one() {
+    let mut cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "roll-back")]);
+    cluster = cluster.with_pods([crashing("a"), old("b"), old("c")]);
+    assert_eq!(cluster.actions(), ["roll agent back to revision agent-one (number 1): the new template fails on a"]);
+    let plan = cluster.plan();
+    assert_eq!(plan.rollout.as_ref().unwrap().phase, RolloutPhase::RollingBack { nodes: vec!["a".into()] });
+    assert_eq!(plan.events[0].reason, "RolledBack");
+    let json = serde_json::to_value(&plan.actions[0]).unwrap();
+    assert_eq!((&json["daemonSet"], &json["generation"]), (&json!("agent"), &json!(2)));
+    assert_eq!(json["patch"]["spec"]["template"]["spec"]["containers"][0]["image"], "agent:1");
+
+    // After the rollback, the older revision is current, and the failed pod is deleted.
+    let actions = plan.actions.clone();
+    cluster.apply(&actions);
+    assert_eq!(
+        cluster.actions(),
+        [
+            "update revision agent-one (number 3, hash one): the current revision must have the highest number",
+            "delete pod new-a on a: outdated and not available",
+        ]
+    );
+}
+
+#[test]
+fn without_an_available_older_template_nothing_is_rolled_back() {
+    let cluster =
+        update(plain(&["a", "b"]), &[("on-failure", "roll-back")]).with_pods([crashing("a"), old("b").unready()]);
+    assert!(matches!(phase(&cluster), RolloutPhase::Failing { .. }));
+    assert_eq!(next_nodes(&cluster), [""; 0]);
+}
+
+#[test]
+fn problems_of_a_pod_are_described() {
+    let cluster = update(plain(&["a", "b"]), &[("on-failure", "pause")]).with_pods([crashing("a"), old("b")]);
+    let explanation = cluster.snapshot().explain();
+    assert_eq!(
+        explanation.nodes[0].to_string(),
+        "an up-to-date pod, not ready (CrashLoopBackOff, 3 restarts); the new template fails here"
+    );
+    assert!(matches!(explanation.update, UpdateState::Held { old: 1, phase: RolloutPhase::Failing { .. } }));
+}
+
+#[test]
+fn old_restarts_do_not_prevent_a_template_from_being_deployed_again() {
+    let well = |node: &str| {
+        old(node).but(|pod| {
+            let mut problem = PodProblem::default();
+            problem.restarts = 7;
+            pod.problem = Some(Box::new(problem));
+            pod.ready = Readiness::Ready { since: Some("2026-01-01T00:00:00Z".parse().unwrap()) };
+        })
+    };
+    let mut cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "roll-back")]);
+    cluster = cluster.with_pods([crashing("a"), well("b"), well("c")]);
+    let actions = cluster.plan().actions.clone();
+    cluster.apply(&actions);
+    assert_eq!(phase(&cluster), RolloutPhase::Rolling { group: None });
+    assert_eq!(next_nodes(&cluster), ["a"]);
+}
+
+/// Returns the phase of an update with `on-failure` and these annotations while node a has this pod, and b an outdated one.
+fn phase_with(annotations: &[(&str, &str)], pod: Pod) -> RolloutPhase {
+    let annotations: Vec<_> = [("on-failure", "roll-back")].into_iter().chain(annotations.iter().copied()).collect();
+    phase(&update(plain(&["a", "b"]), &annotations).with_pods([pod, old("b")]))
+}
+
+fn with_problem(problem: PodProblem) -> Pod {
+    new("a").unready().but(|pod| pod.problem = Some(Box::new(problem)))
+}
+
+#[test]
+fn a_pod_that_restarts_pauses_the_update_and_fails_it_later() {
+    let restarts =
+        |annotations: &[(&str, &str)], restarts| phase_with(annotations, with_problem(restarted(restarts, ""))).code();
+    assert_eq!([1, 2, 3].map(|count| restarts(&[], count)), ["Rolling", "InDoubt", "RollingBack"]);
+    let ten = [("max-restarts", "10")];
+    assert_eq!([2, 10, 11].map(|count| restarts(&ten, count)), ["InDoubt", "InDoubt", "RollingBack"]);
+    let calm = [("max-restarts", "10"), ("pause-restarts", "10")];
+    assert_eq!(restarts(&calm, 10), "Rolling");
+    // A crash loop alone is no failure yet, whatever the number of restarts.
+    let loops = phase_with(&ten, with_problem(restarted(1, "CrashLoopBackOff")));
+    assert_eq!(loops.to_string(), "the update waits, since the new template may fail on a");
+}
+
+#[test]
+fn what_the_node_or_the_cluster_does_to_a_pod_is_no_failure_of_the_template() {
+    for reason in ["Evicted", "Preempting", "NodeShutdown", "Terminated", "OutOfcpu", "UnexpectedAdmissionError"] {
+        let mut problem = PodProblem::default();
+        problem.reason = reason.into();
+        let evicted = with_problem(problem).phase(PodPhase::Failed);
+        assert_eq!(phase_with(&[], evicted).code(), "Rolling", "{reason}");
+    }
+    let failed = new("a").unready().phase(PodPhase::Failed);
+    assert_eq!(phase_with(&[], failed).code(), "RollingBack");
+}
+
+#[test]
+fn the_restart_that_a_reboot_causes_is_not_counted_and_neither_is_the_sum_of_all_containers() {
+    let json = |containers: serde_json::Value| -> Pod {
+        let pod = json!({"metadata": {"name": "x"}, "status": {"containerStatuses": containers}});
+        serde_json::from_value(pod).unwrap()
+    };
+    let once = json!({"restartCount": 1, "state": {"running": {}}});
+    let problem = json(json!([once, once, once])).problem.unwrap();
+    assert_eq!(phase_with(&[], with_problem(*problem)).code(), "Rolling");
+    let rebooted = json!({"restartCount": 2, "lastState": {"terminated": {"exitCode": 255, "reason": "Unknown"}}});
+    let problem = json(json!([rebooted])).problem.unwrap();
+    assert_eq!((problem.restarts, problem.rebooted), (2, true));
+    assert_eq!(phase_with(&[], with_problem(*problem)).code(), "Rolling");
+}
+
+#[test]
+fn a_pod_has_a_grace_to_pull_its_images() {
+    let pulling = |minutes, annotations: &[(&str, &str)]| {
+        let pod = with_problem(restarted(0, "ErrImagePull")).but(|pod| pod.created = Some(minutes_ago(minutes)));
+        phase_with(annotations, pod).code()
+    };
+    assert_eq!([0, 4, 5].map(|minutes| pulling(minutes, &[])), ["InDoubt", "InDoubt", "RollingBack"]);
+    assert_eq!(pulling(5, &[("start-grace", "10m")]), "InDoubt");
+    // A name that is not one never becomes one.
+    assert_eq!(phase_with(&[], with_problem(restarted(0, "InvalidImageName"))).code(), "RollingBack");
+}
+
+#[test]
+fn a_pod_that_was_ready_has_the_time_to_become_ready_again() {
+    let unready = |created: i64, since: i64| {
+        let (created, since) = (Some(minutes_ago(created)), Some(minutes_ago(since)));
+        let pod = new("a").unready().but(|pod| (pod.created, pod.unready_since) = (created, since));
+        phase_with(&[("available-within", "5m")], pod).code()
+    };
+    assert_eq!(unready(300, 1), "Rolling");
+    assert_eq!(unready(300, 5), "RollingBack");
+    assert_eq!(unready(5, 5), "RollingBack");
+    assert_eq!(unready(4, 4), "Rolling");
+}
+
+#[test]
+fn a_ready_pod_may_still_wait_for_min_ready_seconds() {
+    let cluster = update(plain(&["a", "b"]), &[("on-failure", "roll-back"), ("available-within", "30s")]);
+    let ready = new("a").but(|pod| {
+        (pod.created, pod.ready) =
+            (Some(minutes_ago(1)), Readiness::Ready { since: Some(cluster.now - SignedDuration::from_secs(30)) });
+    });
+    let cluster = cluster.with_pods([ready, old("b")]).with(|daemonset| daemonset.min_ready_seconds = 60);
+    assert_eq!(phase(&cluster), RolloutPhase::Rolling { group: None });
+}
+
+#[test]
+fn a_failed_template_is_recorded_and_not_chosen_again() {
+    let mut cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "roll-back")]);
+    cluster = cluster.with_pods([crashing("a"), new("b"), old("c")]);
+    step(&mut cluster);
+    let failed = &record(&cluster).failed[0];
+    assert_eq!((&*failed.hash, failed.at, &*failed.reason), ("two", Some(cluster.now), "3 restarts on a"));
+    assert_eq!(record(&cluster).returns_to.as_deref(), Some("one"));
+    // Node a is broken for every template: most pods that work are of the failed one, and it is not restored.
+    cluster.pods[0] = crashing("a").of("one");
+    assert!(cluster.plan().actions.iter().all(|action| action.code() != "RollBack"), "{:?}", cluster.actions());
+    assert_eq!(next_nodes(&cluster), ["b"], "the way back goes on");
+}
+
+#[test]
+fn a_template_that_is_set_again_and_fails_again_is_paused() {
+    let mut cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "roll-back")]);
+    let two = cluster.daemonset.template.clone();
+    cluster = cluster.with_pods([crashing("a"), old("b"), old("c")]);
+    step(&mut cluster);
+    cluster.daemonset.template = two;
+    assert_eq!(phase(&cluster), RolloutPhase::Failing { nodes: vec!["a".into()], is_paused: false });
+    assert!(
+        step(&mut cluster)
+            .iter()
+            .any(|line| line == "record the rollout of agent: the update to two is paused: 3 restarts on a")
+    );
+    // The pause outlasts the failure, until the operator ends it.
+    cluster.pods[0] = new("a");
+    assert_eq!(
+        phase(&cluster).to_string(),
+        "the update is paused until an operator resumes it, since the new template failed on a"
+    );
+    assert_eq!(next_nodes(&cluster), [""; 0]);
+    cluster.daemonset.annotations = [("daemonplan/on-failure", "roll-back")].into_iter().collect();
+    assert_eq!(next_nodes(&cluster), ["b", "c"]);
+}
+
+#[test]
+fn a_new_template_is_not_held_up_by_the_failure_of_another() {
+    let mut cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "pause")]);
+    cluster = cluster.with_pods([crashing("a"), old("b"), old("c")]);
+    step(&mut cluster);
+    assert!(matches!(phase(&cluster), RolloutPhase::Failing { is_paused: true, .. }));
+    cluster.daemonset.template = template(json!({"containers": [{"name": "agent", "image": "agent:3"}]}));
+    let revision = cluster.revision("three", 3);
+    cluster.revisions.push(revision);
+    assert_eq!(next_nodes(&cluster), ["a", "b"]);
+}
+
+#[test]
+fn a_failure_on_the_last_node_counts() {
+    for names in [&["a"][..], &["a", "b", "c"]] {
+        let mut cluster = update(plain(names), &[("on-failure", "roll-back")]);
+        cluster = cluster.with_pods(names.iter().map(|name| if *name == "a" { crashing("a") } else { new(name) }));
+        assert_eq!(
+            cluster.actions()[0],
+            "roll agent back to revision agent-one (number 1): the new template fails on a"
+        );
+        step(&mut cluster);
+        let broken = "delete pod new-a on a: outdated and not available".to_owned();
+        assert!(cluster.actions().contains(&broken), "{names:?}");
+    }
+}
+
+#[test]
+fn an_update_is_done_once_its_last_pod_has_been_well_for_some_time() {
+    let ready = |minutes: i64| new("a").but(|pod| pod.ready = Readiness::Ready { since: Some(minutes_ago(minutes)) });
+    let cluster = update(plain(&["a"]), &[("on-failure", "roll-back")]);
+    let fresh = cluster.clone().with_pods([ready(1)]);
+    assert_eq!(phase(&fresh).to_string(), "all pods are up to date; they must stay available for 4m more");
+    assert_eq!(fresh.plan().requeue_after.unwrap().as_secs(), 240);
+    let mut done = cluster.with_pods([ready(5)]);
+    assert_eq!(step(&mut done)[0], "record the rollout of agent: the update to two is done");
+    assert_eq!((phase(&done), done.actions()), (RolloutPhase::Settled, vec![]));
+    // What happens later is no failure of the update.
+    done.pods[0] = crashing("a");
+    assert_eq!((phase(&done), done.actions().len()), (RolloutPhase::Settled, 0));
+}
+
+#[test]
+fn a_limit_of_all_nodes_still_lets_a_template_fail_that_fails_everywhere() {
+    let cluster = update(plain(&["a", "b"]), &[("on-failure", "roll-back"), ("max-failures", "100%")]);
+    assert_eq!(phase(&cluster.clone().with_pods([crashing("a"), old("b")])).code(), "Rolling");
+    assert_eq!(phase(&cluster.with_pods([crashing("a"), crashing("b")])).code(), "RollingBack");
+}

@@ -1,0 +1,108 @@
+//! Which nodes an update reaches at all.
+
+use super::*;
+
+#[test]
+fn a_partition_keeps_nodes_at_the_older_template() {
+    let cluster = update(plain(&["a", "b", "c", "d"]), &[("partition", "50%")]);
+    assert_eq!(next_nodes(&cluster.clone().with_pods([new("a"), old("b"), old("c"), old("d")])), ["b"]);
+    let done = cluster.with_pods([new("a"), new("b"), old("c"), old("d")]);
+    assert_eq!((next_nodes(&done), phase(&done)), (vec![], RolloutPhase::Held));
+}
+
+#[test]
+fn missing_pods_in_the_partition_get_the_older_template() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("partition", "2")]).with_pods([new("a"), old("b")]);
+    assert_eq!(cluster.actions().len(), 1);
+    assert_eq!(created_image(&cluster), "agent:1");
+    let not_held = update(plain(&["a", "b", "c"]), &[("partition", "1")]).with_pods([new("a"), old("b")]);
+    assert_eq!(created_image(&not_held), "agent:2");
+}
+
+#[test]
+fn without_any_of_its_pods_the_older_template_is_unknown() {
+    let cluster = update(plain(&["a"]), &[("partition", "1")]);
+    assert_eq!(created_image(&cluster), "agent:2");
+}
+
+#[test]
+fn only_selected_nodes_are_updated() {
+    let nodes = [labelled("a", &[("pool", "green")]), labelled("b", &[("pool", "blue")])];
+    let cluster = update(nodes, &[("update-nodes", "pool=blue")]);
+    assert_eq!(next_nodes(&cluster.clone().with_pods([old("a"), old("b")])), ["b"]);
+    let done = cluster.with_pods([old("a"), new("b")]);
+    assert_eq!((next_nodes(&done), phase(&done)), (vec![], RolloutPhase::Held));
+    let explanation = done.snapshot().explain();
+    assert!(
+        explanation.nodes[0]
+            .to_string()
+            .contains("; the policy does not select the node for updates: a pod stays as it is")
+    );
+}
+
+#[test]
+fn a_paused_update_stops_and_new_nodes_get_the_older_template() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("paused", "true")]).with_pods([new("a"), old("b").unready()]);
+    assert_eq!(next_nodes(&cluster), ["c"]);
+    assert_eq!((created_image(&cluster), phase(&cluster)), ("agent:1".to_owned(), RolloutPhase::Paused));
+    let explanation = cluster.with_pods([old("c")]).snapshot().explain();
+    assert_eq!(explanation.update.to_string(), "2 nodes with an outdated pod: the update is paused");
+}
+
+#[test]
+fn a_pod_of_the_older_template_is_not_of_the_current_templates_generation() {
+    let mut cluster = update(plain(&["a", "b"]), &[("partition", "1")]).with_pods([new("a")]).with(|daemonset| {
+        daemonset.annotations = daemonset.annotations.with("deprecated.daemonset.template.generation", "2");
+    });
+    cluster.pods.push(old("b"));
+    cluster.nodes.push(node("c"));
+    // One of three nodes keeps the older template, a is updated, and one of the others is next.
+    cluster.daemonset.annotations = cluster.daemonset.annotations.with("daemonplan/partition", "2");
+    let actions = cluster.plan().actions.clone();
+    cluster.apply(&actions);
+    let created = cluster.pods.last().unwrap();
+    assert_eq!(
+        (created.labels.get("controller-revision-hash"), created.labels.get("pod-template-generation")),
+        (Some("one"), None)
+    );
+    assert_eq!((cluster.actions().len(), phase(&cluster)), (0, RolloutPhase::Held));
+    assert_eq!(cluster.plan().rollout.unwrap().old, 2);
+}
+
+#[test]
+fn a_node_that_is_deselected_after_its_update_keeps_its_pod_and_gets_the_older_template_next() {
+    let nodes = [labelled("a", &[("pool", "green")]), node("b"), node("c")];
+    let cluster = update(nodes, &[("update-nodes", "pool=blue")]).with_pods([new("a"), old("b"), old("c")]);
+    assert_eq!((next_nodes(&cluster), phase(&cluster)), (vec![], RolloutPhase::Held));
+    let told = cluster.snapshot().explain().nodes[0].to_string();
+    assert!(told.starts_with("an up-to-date pod, available; the policy does not select the node"), "{told}");
+    assert!(told.ends_with("one created later has the older template while that is in use"), "{told}");
+    let mut lost = cluster.clone();
+    lost.pods.remove(0);
+    assert_eq!(created_image(&lost), "agent:1");
+}
+
+#[test]
+fn a_paused_update_keeps_the_older_template_even_if_all_pods_are_gone() {
+    let cluster = update(plain(&["a", "b"]), &[("paused", "true")]);
+    assert_eq!(
+        (next_nodes(&cluster).len(), created_image(&cluster), phase(&cluster)),
+        (2, "agent:1".into(), RolloutPhase::Paused)
+    );
+    // Where a pod of the current template is left, the update may have been over.
+    let updated = update(plain(&["a", "b"]), &[("paused", "true")]).with_pods([new("a")]);
+    assert_eq!(created_image(&updated), "agent:2");
+}
+
+#[test]
+fn a_template_that_works_nowhere_is_not_kept_by_a_partition() {
+    let cluster = update(plain(&["a", "b", "c"]), &[("partition", "1")]);
+    let broken_there = cluster.clone().with_pods([new("a"), new("b"), broken("c")]);
+    assert_eq!(next_nodes(&broken_there), ["c"]);
+    let unready = cluster.clone().with_pods([new("a"), new("b"), old("c").unready()]);
+    assert_eq!(next_nodes(&unready), [""; 0]);
+    let works_elsewhere = cluster.clone().with_pods([new("a"), old("b"), broken("c")]).rolling(json!(1), json!(0));
+    assert_eq!((next_nodes(&works_elsewhere), phase(&works_elsewhere).code()), (vec!["c".into()], "Rolling"));
+    let none_works = cluster.with_pods([new("a").unready(), new("b").unready(), broken("c")]);
+    assert_eq!(next_nodes(&none_works), [""; 0]);
+}
