@@ -209,7 +209,7 @@ impl DaemonSetContext<'_> {
                     keep_one(running.next(), running, &mut work);
                 } else if let Some(first) = running.next() {
                     keep_pair(first, running, &mut work);
-                } else if verdict.should_run() {
+                } else if verdict.should_run() && !self.awaits_end_of_backoff(work.as_deref()) {
                     some(&mut work).create = Some(CreateReason::NoLivePod);
                 }
             }
@@ -247,6 +247,12 @@ impl DaemonSetContext<'_> {
     /// The key of the back-off that applies to a Failed pod.
     pub(crate) fn backoff_key(&self, node: &Text, pod: &Pod) -> BackoffKey {
         self.rules.policy.backoff_key(self.daemonset, node, pod)
+    }
+
+    /// Whether a failed pod in back-off keeps the next one from being created. An update that surges does not wait for
+    /// it otherwise, and creates a pod a second (kubernetes/kubernetes#124388).
+    fn awaits_end_of_backoff(&self, work: Option<&NodeWork>) -> bool {
+        self.rules.policy.rollout.backoff_by_reason && work.is_some_and(|work| work.wait.is_some())
     }
 
     /// How long no pod is created on a node because the API server refused one, and when that changes.

@@ -83,6 +83,8 @@ pub struct NodeState {
     /// How long a rejection by the API server delays creations.
     refused: i64,
     collects: bool,
+    /// Whether each reason has its own back-off.
+    by_reason: bool,
 }
 
 pub fn node_states(facts: &Facts<'_>, claimed: &[Pod], hash: &str) -> Vec<NodeState> {
@@ -118,6 +120,7 @@ impl NodeState {
             pods,
             surge: super::update::max_surge(facts, 1) > 0,
             hash: hash.to_owned(),
+            by_reason: facts.backs_off_by_reason(),
             hash_is_known: facts.revisions.is_some(),
             backoff,
             refused,
@@ -190,7 +193,8 @@ impl NodeState {
             wishes.delete.extend(running.into_iter().skip(1).map(|pod| (pod, "Duplicate")));
             return;
         }
-        if running.is_empty() && self.run {
+        let waits = self.by_reason && self.wait().is_some();
+        if running.is_empty() && self.run && !waits {
             wishes.create.push((self.name.clone(), "NoLivePod"));
         }
         let is_new = |pod: &Pod| if self.hash_is_known { pod.hash() == Some(&self.hash) } else { pod.updated };

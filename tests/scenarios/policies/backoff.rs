@@ -65,3 +65,28 @@ fn a_rejected_creation_is_retried_only_after_its_back_off() {
     plain.now -= SignedDuration::from_secs(5);
     assert_eq!(plain.actions().len(), 1, "expected back-off only by policy");
 }
+
+#[test]
+fn a_surge_waits_for_the_back_off_of_failed_pods() {
+    let surging = |annotations: &[(&str, &str)]| {
+        let failed = pod("x", "a").phase(PodPhase::Failed);
+        update(plain(&["a"]), annotations).rolling(json!(0), json!(1)).with_pods([failed])
+    };
+    let mut creations = Vec::new();
+    for annotations in [&[][..], &[("backoff", "by-reason")]] {
+        let mut cluster = surging(annotations);
+        let mut created = 0;
+        for _ in 0..60 {
+            let plan = cluster.plan();
+            created += plan.actions.iter().filter(|action| action.code() == "CreatePod").count();
+            cluster.backoff.update(plan.backoff.clone(), cluster.now);
+            cluster.apply(&plan.actions);
+            for pod in &mut cluster.pods {
+                *pod = pod.clone().phase(PodPhase::Failed);
+            }
+            cluster.now += SignedDuration::from_secs(1);
+        }
+        creations.push(created);
+    }
+    assert_eq!(creations, [60, 7], "in a minute");
+}
