@@ -27,6 +27,18 @@ pub(crate) enum SyncMode {
     Reconcile,
 }
 
+/// Where an update goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To a new template.
+    #[default]
+    Forward,
+    /// To an older one that an operator has set again.
+    Undo,
+    /// To an older one that a roll-back has restored; `None` if it is not known when.
+    RollBack(Option<Timestamp>),
+}
+
 /// The rules of a DaemonSet, compiled from the DaemonSet, its namespace, its revisions and the settings.
 #[derive(Debug)]
 pub(crate) struct DaemonSetRules {
@@ -34,9 +46,7 @@ pub(crate) struct DaemonSetRules {
     pub(crate) policy: EffectivePolicy,
     pub(crate) labels: RevisionLabels,
     pub(crate) history: RevisionHistory,
-    /// Whether the current template is one that a roll-back or an operator went back to. What holds up an update does not
-    /// hold up the way back.
-    pub(crate) is_return: bool,
+    pub(crate) direction: Direction,
     /// What the rules ignore in their input.
     pub(crate) warnings: Vec<Warning>,
 }
@@ -83,18 +93,36 @@ impl DaemonSetRules {
         }
         warnings.extend(Warning::of_input(daemonset, namespace, settings));
         let labels = RevisionLabels::new(daemonset, history.is_given());
-        let is_return = is_return(&policy, &history);
-        Self { placement, policy, labels, history, is_return, warnings }
+        let direction = Direction::of(&policy, &history);
+        Self { placement, policy, labels, history, direction, warnings }
     }
 
     /// Returns the rules with another history.
     pub(crate) fn with_history(self, history: RevisionHistory) -> Self {
-        Self { is_return: is_return(&self.policy, &history), history, ..self }
+        Self { direction: Direction::of(&self.policy, &history), history, ..self }
     }
 }
 
-fn is_return(policy: &EffectivePolicy, history: &RevisionHistory) -> bool {
-    policy.guides_updates && (policy.record.returns_to.as_ref() == Some(&history.hash) || history.is_restored())
+impl Direction {
+    fn of(policy: &EffectivePolicy, history: &RevisionHistory) -> Self {
+        let is_current = |hash: &Option<Text>| hash.as_ref() == Some(&history.hash);
+        let record = &policy.record;
+        if let Some(failed) = record.failed.iter().rfind(|failed| is_current(&failed.restored)) {
+            Self::RollBack(failed.at)
+        } else if record.failure_of(&history.hash).is_some() {
+            // It is tried again.
+            Self::Forward
+        } else if policy.guides_updates && (is_current(&record.returns_to) || history.is_restored()) {
+            Self::Undo
+        } else {
+            Self::Forward
+        }
+    }
+
+    /// Whether the template is an older one. What holds up an update does not hold up the way back.
+    pub(crate) fn is_back(self) -> bool {
+        self != Self::Forward
+    }
 }
 
 impl<'a> DaemonSetContext<'a> {

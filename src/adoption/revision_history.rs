@@ -166,18 +166,14 @@ impl RevisionHistory {
         Some((&newest.name, extra_fields(&newest.data, &revision_data(&daemonset.template))?))
     }
 
-    /// Whether the template is an older one that was set again: its revision has yet to get the highest number.
-    pub(crate) fn is_being_restored(&self) -> bool {
-        let newest = self.old.last();
-        self.current.as_ref().zip(newest).is_some_and(|(current, newest)| current.revision < newest.revision)
-    }
-
-    /// Whether the template is an older one that was set again, as far as that shows: before its revision gets the highest
-    /// number, and by the time when it was created.
+    /// Whether the template is an older one that was set again: its revision was created before that of the template which
+    /// it replaces. Without the times, it shows only until the revision gets the highest number.
     pub(crate) fn is_restored(&self) -> bool {
-        let created = self.current.as_ref().and_then(|current| current.created);
-        let is_older = |created| self.old.iter().any(|old| old.created.is_some_and(|other| created < other));
-        self.is_being_restored() || created.is_some_and(is_older)
+        let current = self.current.as_ref().zip(self.old.last());
+        current.is_some_and(|(current, newest)| match (current.created, newest.created) {
+            (Some(current), Some(newest)) => current < newest,
+            _ => current.revision < newest.revision,
+        })
     }
 
     /// Whether revisions were given at all; an empty list counts as given.

@@ -280,7 +280,7 @@ impl DaemonSetState {
         let stale = mem::replace(&mut self.stale, Stale::NOTHING);
         let mut all_nodes = stale.claims || self.at.is_none_or(|at| now < at);
         let mut before = self.rules.take();
-        let known = before.as_ref().map(|rules| (rules.history.hash.clone(), rules.is_return));
+        let known = before.as_ref().map(|rules| (rules.history.hash.clone(), rules.direction));
         let history = match &mut before {
             Some(rules) if !stale.history => mem::take(&mut rules.history),
             _ => RevisionHistory::new(&self.daemonset, revisions),
@@ -294,7 +294,7 @@ impl DaemonSetState {
                 rules
             }
         };
-        all_nodes |= known.is_none_or(|(hash, is_return)| (&hash, is_return) != (&rules.history.hash, rules.is_return));
+        all_nodes |= known.is_none_or(|(hash, direction)| (&hash, direction) != (&rules.history.hash, rules.direction));
         self.rules = Some(rules);
         if stale.claims {
             self.claim_all(pods);

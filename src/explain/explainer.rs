@@ -211,8 +211,9 @@ impl<'e> Explainer<'e> {
             return None;
         }
         let node_taint = node.and_then(problem_of).cloned();
+        let is_lost = matches!(update, NodeUpdateState::Updated { .. }) && self.context.rules.policy.guides_updates;
         let uses_budget =
-            !surges || !matches!(update, NodeUpdateState::Updated { .. } | NodeUpdateState::Outdated { .. });
+            !surges || is_lost || !matches!(update, NodeUpdateState::Updated { .. } | NodeUpdateState::Outdated { .. });
         Some((Blocker { node: (*name).clone(), cause, node_taint }, uses_budget))
     }
 }

@@ -226,6 +226,7 @@ pub(super) fn node(live: &Node, new: Node) -> Node {
         labels: merge(&live.labels, &new.labels),
         taints: if new.taints.is_empty() { live.taints.clone() } else { new.taints },
         deleted: live.deleted,
+        created: live.created,
         unschedulable: live.unschedulable || new.unschedulable,
         allocatable: new.allocatable.or_else(|| live.allocatable.clone()),
     }

@@ -34,6 +34,8 @@ pub struct Node {
     pub taints: Vec<Taint>,
     /// `metadata.deletionTimestamp`; set while the node is being deleted.
     pub deleted: Option<Timestamp>,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
     /// `spec.unschedulable`: whether the node is cordoned.
     pub unschedulable: bool,
     /// `status.allocatable`: what pods can request, `status.capacity` by default; `None` if that is not known. Nodes of one
@@ -50,6 +52,7 @@ impl Node {
             labels: Labels::default(),
             taints: Vec::new(),
             deleted: None,
+            created: None,
             unschedulable: false,
             allocatable: None,
         }
@@ -123,6 +126,7 @@ impl TryFrom<NodeWire> for Node {
             name: wire.metadata.take_name()?,
             uid: wire.metadata.uid.unwrap_or_default(),
             deleted: wire.metadata.deletion_timestamp,
+            created: wire.metadata.creation_timestamp,
             labels: wire.metadata.labels.unwrap_or_default(),
             taints: spec.taints.unwrap_or_default(),
             unschedulable: spec.unschedulable.unwrap_or_default(),
@@ -144,6 +148,7 @@ impl From<Node> for NodeWire {
                 uid: unless_default(node.uid),
                 labels: unless_default(node.labels),
                 deletion_timestamp: node.deleted,
+                creation_timestamp: node.created,
                 ..Metadata::default()
             },
             spec: Some(NodeSpecWire {

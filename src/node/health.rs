@@ -57,7 +57,7 @@ impl Clock {
 }
 
 impl PodHealth {
-    /// Judges an updated pod. `lost` is since when its node has been away, if it went away after the update had reached it.
+    /// Judges an updated pod. `lost` is since when its node has not reported, if it does not.
     pub(super) fn of(
         failure: &FailurePolicy,
         claimed: &ClaimedPod<'_>,
@@ -66,6 +66,10 @@ impl PodHealth {
     ) -> Self {
         let pod = claimed.pod;
         let mut health = Self::Well;
+        // What was created when the node was away already says nothing.
+        if matches!(lost, Some(Since::At(since)) if pod.created.is_some_and(|created| created > since)) {
+            return health;
+        }
         if pod.phase == PodPhase::Failed {
             health = health.max(Self::of_end(pod));
         }

@@ -9,9 +9,9 @@ use super::{
     health::{Clock, PodHealth, Since, is_broken, is_stuck},
 };
 use crate::{
-    context::DaemonSetContext,
+    context::{DaemonSetContext, Direction},
     model::{
-        Node, PodPhase, Text,
+        Node, Text,
         well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT},
     },
     policy::{Canary, CanaryNodes, ExcludedNodes, Order, RolloutPolicy},
@@ -82,12 +82,12 @@ impl NodePolicy {
         pods: &[ClaimedPod<'_>],
     ) -> Self {
         let policy = &context.rules.policy.rollout;
-        let is_return = context.rules.is_return;
+        let direction = context.rules.direction;
         let mut clock = Clock { now: context.now, next_change: None };
         let olds = || pods.iter().filter(|claimed| !claimed.is_updated());
         let old = olds().find(|claimed| claimed.is_live()).or_else(|| olds().next());
-        let exclusion = exclusion(policy.away, node, pods, is_return, &mut clock);
-        let lost = node.filter(|node| exclusion == Exclusion::None && !joined_lately(node, pods)).and_then(lost_since);
+        let exclusion = exclusion(policy.away, node, pods, direction, &mut clock);
+        let lost = node.filter(|_| exclusion == Exclusion::None).and_then(lost_since);
         let mut new = None;
         for claimed in live(pods).filter(ClaimedPod::is_updated) {
             // Every pod is judged, since each may change at a time of its own.
@@ -112,7 +112,7 @@ impl NodePolicy {
         Self {
             group: node.map_or(GroupKey::Rest, |node| GroupKey::of(policy, node)),
             rank: rank(&policy.order, name, node, old),
-            is_selected: node.is_some_and(|node| is_return || selects(policy, node)),
+            is_selected: node.is_some_and(|node| direction.is_back() || selects(policy, node)),
             exclusion,
             new,
             available_since,
@@ -186,7 +186,7 @@ fn exclusion(
     away: ExcludedNodes,
     node: Option<&Node>,
     pods: &[ClaimedPod<'_>],
-    is_return: bool,
+    direction: Direction,
     clock: &mut Clock,
 ) -> Exclusion {
     let Some(node) = node else {
@@ -211,13 +211,28 @@ fn exclusion(
             return if claimed.is_updated() { Exclusion::Updated } else { Exclusion::Untouched };
         }
     }
-    // What the update has reached may be away because of the update.
-    let is_touched = || live(pods).next().is_none() || pods.iter().any(ClaimedPod::is_updated);
-    if is_away && (is_return || joined_lately(node, pods) || !is_touched()) {
+    if is_away && (never_reported(node) || !is_touched(node, pods, direction)) {
         Exclusion::Untouched
     } else {
         Exclusion::None
     }
+}
+
+/// Whether the update has reached the node, so that the node may be away because of the update. A roll-back has not
+/// reached what the failed template left, nor pods that are older and were ready until their node went away.
+fn is_touched(node: &Node, pods: &[ClaimedPod<'_>], direction: Direction) -> bool {
+    /// How much earlier than the node gets its taint its pods may become unready.
+    const LIFECYCLE: Duration = Duration::from_secs(10);
+    let mut updated = pods.iter().filter(|claimed| claimed.is_updated());
+    let Direction::RollBack(Some(at)) = direction else {
+        return updated.next().is_some() || live(pods).next().is_none();
+    };
+    let lost = lost_since(node);
+    let was_ready = |claimed: &ClaimedPod<'_>| {
+        let end = claimed.pod.unready_since.and_then(|since| since.checked_add(LIFECYCLE).ok());
+        claimed.pod.is_ready() || matches!((lost, end), (Some(Since::At(lost)), Some(end)) if lost <= end)
+    };
+    updated.any(|claimed| claimed.pod.created.is_none_or(|created| created >= at) || !was_ready(claimed))
 }
 
 /// Since when a node has had this taint, if it has.
@@ -230,13 +245,12 @@ fn lost_since(node: &Node) -> Option<Since> {
     [NOT_READY_TAINT, UNREACHABLE_TAINT].into_iter().filter_map(|key| taint_since(node, key)).min()
 }
 
-/// Whether the node did not report when its pods were created, and none has started since: they cannot be the reason.
-fn joined_lately(node: &Node, pods: &[ClaimedPod<'_>]) -> bool {
-    let Some(Since::At(since)) = lost_since(node) else { return false };
-    let is_later = |claimed: &ClaimedPod<'_>| {
-        claimed.pod.phase == PodPhase::Pending && claimed.pod.created.is_some_and(|created| created >= since)
-    };
-    !pods.is_empty() && pods.iter().all(is_later)
+/// Whether the node has not reported since it was created: no pod can be the reason.
+fn never_reported(node: &Node) -> bool {
+    /// How much later than the node the taint may appear.
+    const REGISTRATION: Duration = Duration::from_secs(60);
+    let end = node.created.and_then(|created| created.checked_add(REGISTRATION).ok());
+    matches!((lost_since(node), end), (Some(Since::At(since)), Some(end)) if since <= end)
 }
 
 /// Since when the scheduler has refused a pod, if it does.

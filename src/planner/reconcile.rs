@@ -6,7 +6,7 @@ use super::totals::Totals;
 use crate::{
     adoption::RevisionStep,
     affinity::PodBlueprint,
-    context::DaemonSetContext,
+    context::{DaemonSetContext, Direction},
     gc,
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, ObjectRef, Pod, Text},
     node::claimed_pod::PodIndex,
@@ -202,13 +202,15 @@ impl<P: PodSource> Reconciler<'_, P> {
         }
     }
 
-    /// Whether the new template fails and the policy asks for a roll-back then: once for each template.
+    /// Whether the new template fails and the policy asks for a roll-back then: once for each template, and not of one that
+    /// an operator went back to.
     fn rolls_back(&self) -> bool {
         let EffectivePolicy { rollout, record, .. } = &self.context.rules.policy;
-        let was_rolled_back = record.failure_of(self.context.hash()).is_some_and(|failed| failed.was_rolled_back);
+        let known = record.failure_of(self.context.hash());
         matches!(self.gate.phase, RolloutPhase::Failing { .. })
             && rollout.failure.is_some_and(|failure| failure.then == OnFailure::RollBack)
-            && !was_rolled_back
+            && known.is_none_or(|known| known.restored.is_none())
+            && !self.context.rules.history.is_restored()
     }
 
     /// The present failure of the new template.
@@ -219,10 +221,11 @@ impl<P: PodSource> Reconciler<'_, P> {
         let first = failing.iter().next().map(|(node, reason)| format!("{reason} on {node}").into());
         FailedTemplate {
             hash,
-            at: self.context.now,
+            // The time of the roll-back tells which pods are older.
+            at: known.filter(|known| known.restored.is_some()).map_or(self.context.now, |known| known.at),
             reason: first.or_else(|| known.map(|known| known.reason.clone())).unwrap_or_default(),
             nodes: failing.keys().cloned().collect(),
-            was_rolled_back: known.is_some_and(|known| known.was_rolled_back),
+            restored: known.and_then(|known| known.restored.clone()),
             is_paused: false,
         }
     }
@@ -231,8 +234,7 @@ impl<P: PodSource> Reconciler<'_, P> {
         let RolloutPhase::Failing { nodes, .. } = &self.gate.phase else { return };
         let daemonset = self.context.daemonset;
         let mut record = self.record();
-        record.add_failure(FailedTemplate { was_rolled_back: true, ..self.failure() });
-        record.returns_to = Some(older.hash.clone());
+        record.add_failure(FailedTemplate { restored: Some(older.hash.clone()), ..self.failure() });
         self.plan.actions.push(Action::RollBack {
             daemonset: ObjectRef::from(daemonset),
             generation: daemonset.generation,
@@ -250,14 +252,16 @@ impl<P: PodSource> Reconciler<'_, P> {
     fn add_outcome(&mut self, replaced: &[Text]) {
         let hash = self.context.hash();
         let mut record = self.record();
-        if matches!(self.gate.phase, RolloutPhase::Failing { is_paused: false, .. }) {
+        let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { is_paused: false, .. });
+        // Without outdated pods there is nothing to pause.
+        if is_failing && self.totals.is_outdated() {
             record.add_failure(FailedTemplate { is_paused: true, ..self.failure() });
         }
         if self.gate.ends {
             record.failed.retain(|failed| failed.hash != *hash);
             record.done = Some(hash.clone());
         }
-        if self.context.rules.history.is_being_restored() && self.context.rules.policy.guides_updates {
+        if self.context.rules.direction == Direction::Undo {
             record.returns_to = Some(hash.clone());
         }
         if !replaced.is_empty() {

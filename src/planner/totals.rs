@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     backoff::Wait,
     context::DaemonSetContext,
-    model::{DaemonSetStatus, Text, UpdateStrategy},
+    model::{DaemonSetStatus, Text},
     node::{
         claimed_pod::PodIndex,
         decision::{CountedNode, NodeDecision, NodeUpdateState},
@@ -159,6 +159,11 @@ impl Totals {
         OlderRevisions::new(&self.rollout.progress, context)
     }
 
+    /// Whether any pod is outdated.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.rollout.progress.old_nodes > 0
+    }
+
     /// The nodes where the new template fails, and why.
     pub(crate) fn failing(&self) -> &BTreeMap<Text, Text> {
         &self.rollout.progress.failing
@@ -168,11 +173,14 @@ impl Totals {
     pub(crate) fn rollout_status(&self, phase: RolloutPhase) -> RolloutStatus {
         let Progress { old_nodes, updated, unavailable_excluded, ref lacking, .. } = self.rollout.progress;
         let is_canary = |policy: &NodePolicy| policy.group == GroupKey::Canaries && !policy.is_excluded();
-        // Canaries that are not selected are waited for, too, though nothing happens to them.
-        let waits_for_canaries = matches!(phase, RolloutPhase::CanaryStarting { .. });
-        let canaries = self.policies.iter().filter(|_| waits_for_canaries).filter(|(_, policy)| is_canary(policy));
-        let starting = canaries.filter(|(_, policy)| policy.available_since.is_none()).map(|(node, _)| node);
-        let waits_for: BTreeSet<_> = lacking.iter().chain(starting).cloned().collect();
+        let is_awaited = |policy: &NodePolicy| match phase {
+            // Canaries that are not selected are waited for, too, though nothing happens to them.
+            RolloutPhase::CanaryStarting { .. } => is_canary(policy) && policy.available_since.is_none(),
+            RolloutPhase::Held => policy.is_excluded() && policy.is_selected && policy.old.is_some(),
+            _ => false,
+        };
+        let awaited = self.policies.iter().filter(|(_, policy)| is_awaited(policy)).map(|(node, _)| node);
+        let waits_for: BTreeSet<_> = lacking.iter().chain(awaited).cloned().collect();
         let waits_for = waits_for.into_iter().collect();
         RolloutStatus { phase, old: old_nodes, updated, unavailable_excluded, waits_for }
     }
@@ -182,9 +190,11 @@ impl Totals {
         !(self.create.is_empty() && self.delete.pods.is_empty())
     }
 
-    /// The budget of the update strategy.
-    pub(crate) fn budget(&self, strategy: UpdateStrategy) -> Option<Budget> {
-        Budget::of(strategy, &self.counts)
+    /// The budget of the update strategy, and how much of it is used.
+    pub(crate) fn budget(&self, context: &DaemonSetContext<'_>) -> Option<Budget> {
+        let policy = &context.rules.policy;
+        let excess = self.rollout.progress.not_excused(policy.rollout.max_away, self.counts.desired);
+        Budget::of(context.daemonset.update_strategy, &self.counts, policy.guides_updates, excess)
     }
 
     /// The repairs that nodes need, or else the next steps of the update: of each kind at most the burst limit.
@@ -210,8 +220,8 @@ impl Totals {
             repairs.delete.extend(self.delete.iter().cloned(), self.delete.count, burst);
             repairs
         } else {
-            let strategy = context.daemonset.update_strategy;
-            self.rollout.steps(strategy, &self.counts, &context.rules.policy.rollout, gate, burst)
+            let budget = self.budget(context);
+            self.rollout.steps(budget, &self.counts, &context.rules.policy.rollout, gate, burst)
         };
         let collect = self.collect.iter().map(|pod| (*pod, DeleteReason::NodeGone));
         steps.delete.extend(collect, self.collect.count, burst);

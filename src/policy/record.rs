@@ -31,8 +31,7 @@ pub struct RolloutRecord {
     /// The templates that failed and have a revision yet, the latest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedTemplate>,
-    /// The hash of the template that a roll-back or an operator went back to. Canaries, approvals, the partition and the
-    /// selection of nodes do not hold up the way there.
+    /// The hash of the template that an operator went back to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub returns_to: Option<Text>,
     /// The hash of the template whose update is done. What happens to its pods later is no failure of it.
@@ -47,8 +46,8 @@ pub struct RolloutRecord {
 ///
 /// ```
 /// use daemonplan::policy::FailedTemplate;
-/// let failed: FailedTemplate = serde_json::from_str(r#"{"hash": "6d5f", "wasRolledBack": true}"#)?;
-/// assert!(failed.was_rolled_back && !failed.is_paused);
+/// let failed: FailedTemplate = serde_json::from_str(r#"{"hash": "6d5f", "restored": "77b4"}"#)?;
+/// assert!(failed.restored.is_some() && !failed.is_paused);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +56,7 @@ pub struct RolloutRecord {
 pub struct FailedTemplate {
     /// The hash of the template (label `controller-revision-hash`).
     pub hash: Text,
-    /// When it failed; `None` without a clock.
+    /// When it failed first; `None` without a clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     /// Why it failed, and where.
@@ -65,9 +64,9 @@ pub struct FailedTemplate {
     /// The nodes where it failed, by name: the first ten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Text>,
-    /// Whether it was rolled back. It is not rolled back a second time.
-    #[serde(skip_serializing_if = "is_false")]
-    pub was_rolled_back: bool,
+    /// The hash of the template that a roll-back restored then. There is no second one for the same template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Text>,
     /// Whether its update is paused until an operator resumes it.
     #[serde(skip_serializing_if = "is_false")]
     pub is_paused: bool,

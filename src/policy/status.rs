@@ -32,12 +32,13 @@ pub struct RolloutStatus {
     pub phase: RolloutPhase,
     /// The number of nodes with an outdated pod, including pods being deleted.
     pub old: usize,
-    /// The number of nodes that should run a pod, are not excluded, and have an updated one.
+    /// The number of nodes that should run a pod and have an updated one.
     pub updated: usize,
     /// The excluded nodes among those without an available pod (`status.numberUnavailable`).
     #[serde(rename = "unavailableAway")]
     pub unavailable_excluded: usize,
-    /// The nodes that lack an available pod or have several, and are not excluded: those that an update waits for. By name.
+    /// The nodes that an update waits for, by name: those that lack an available pod or have several and are not excluded,
+    /// canaries that have not started, and where nothing else is left to update, excluded ones with an outdated pod.
     pub waits_for: Vec<Text>,
 }
 
@@ -155,8 +156,9 @@ impl RolloutStatus {
     /// assert_eq!(plan.rollout.unwrap().waiting(), None);
     /// ```
     pub fn waiting(&self) -> Option<String> {
-        use RolloutPhase::{CanaryStarting, Rolling, Verifying};
-        let is_named = !matches!(self.phase, CanaryStarting { .. } | Rolling { .. } | Verifying { remaining: None });
+        use RolloutPhase::{CanaryStarting, Held, Rolling, Verifying};
+        let is_named =
+            !matches!(self.phase, CanaryStarting { .. } | Held | Rolling { .. } | Verifying { remaining: None });
         (!is_named && !self.waits_for.is_empty()).then(|| format!("waits for {}", some_nodes(&self.waits_for)))
     }
 }

@@ -79,7 +79,8 @@ pub(crate) struct NodeGroup {
     pub(crate) no_pod: BTreeSet<QueueKey>,
     /// The counts of this group's nodes; only with a policy.
     pub(crate) counts: NodeCounts,
-    /// The number of selected nodes that should run a pod, and of unfinished ones; only with a policy.
+    /// The number of nodes that should run a pod and are selected or updated, and that of selected ones that are not
+    /// finished; only with a policy.
     pub(crate) members: usize,
     pub(crate) unfinished: usize,
     /// The number of nodes in progress that are not stuck; only with a policy.
@@ -222,14 +223,14 @@ impl NodeGroup {
     fn count(&mut self, CountedNode { status, update }: CountedNode, policy: &NodePolicy, by_one: impl Fn(&mut usize)) {
         if status.is_desired() && !policy.is_excluded() {
             by_one(&mut self.present);
+            if policy.is_selected || policy.new.is_some() {
+                by_one(&mut self.members);
+            }
         }
         if update.is_in_progress() && !policy.is_stuck {
             by_one(&mut self.moving);
         }
         if policy.is_selected && !policy.is_excluded() {
-            if status.is_desired() {
-                by_one(&mut self.members);
-            }
             let finished = NodeUpdateState::Updated { new: Availability::Available };
             if update != NodeUpdateState::Uninvolved && update != finished {
                 by_one(&mut self.unfinished);
@@ -295,14 +296,13 @@ impl Progress {
     }
 
     fn count(&mut self, counted: CountedNode, policy: &NodePolicy, by_one: impl Fn(&mut usize)) {
-        if policy.is_excluded() {
-            if counted.status.is_unavailable() {
-                by_one(&mut self.unavailable_excluded);
-                if policy.exclusion == Exclusion::Updated {
-                    by_one(&mut self.unschedulable_updated);
-                }
+        if policy.is_excluded() && counted.status.is_unavailable() {
+            by_one(&mut self.unavailable_excluded);
+            if policy.exclusion == Exclusion::Updated {
+                by_one(&mut self.unschedulable_updated);
             }
-        } else if policy.new.is_some() && counted.status.is_desired() {
+        }
+        if policy.new.is_some() && counted.status.is_desired() {
             by_one(&mut self.updated);
         }
         if policy.new.is_some() || policy.old.is_some() {

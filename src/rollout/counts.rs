@@ -80,8 +80,10 @@ impl NodeCounts {
         self.several_pods + self.no_pod + self.pairs + self.new_unavailable
     }
 
-    /// The nodes that surge, as an update that surges counts them.
-    pub(crate) fn surging(&self) -> usize {
-        self.several_pods + self.pairs_with_new_unavailable
+    /// The nodes that surge, as an update that surges counts them. With a policy (`is_guided`), a node whose outdated pod is
+    /// gone counts until the updated one is available: it may have lost it to the update.
+    pub(crate) fn surging(&self, is_guided: bool) -> usize {
+        let lost = if is_guided { self.new_unavailable } else { 0 };
+        self.several_pods + self.pairs_with_new_unavailable + lost
     }
 }

@@ -40,9 +40,12 @@ impl<'e> OlderRevisions<'e> {
         in_use.max_by_key(|(.., usage)| (usage.available, usage.all))
     }
 
-    /// The newest one, whether in use or not.
-    pub(crate) fn newest(&self) -> Option<(&'e ControllerRevision, Text)> {
-        self.untainted().last()
+    /// The best guess where no pod tells that a template works: the one whose update was done last, or else the newest one of
+    /// which no pod is left, or else the newest one.
+    pub(crate) fn guess(&self) -> Option<(&'e ControllerRevision, Text)> {
+        let done = self.context.rules.policy.record.done.as_ref();
+        let rank = |hash: &Text| (Some(hash) == done, !self.progress.old.contains_key(hash));
+        self.untainted().max_by_key(|(_, hash)| rank(hash))
     }
 
     /// Whether no pod of an older template works, while the current template does.
@@ -60,18 +63,20 @@ impl<'e> OlderRevisions<'e> {
             return None;
         }
         let in_use = self.most_used().map(|(revision, hash, _)| (revision, hash));
-        // If all pods are gone, or all templates in use failed, the newest one before is the best guess.
+        // If all pods are gone, or all templates in use failed.
         let is_guessed = self.progress.with_pods == 0 || self.all_failed();
-        read(in_use.or_else(|| self.newest().filter(|_| is_guessed))?)
+        read(in_use.or_else(|| self.guess().filter(|_| is_guessed))?)
     }
 
-    /// The one that a roll-back restores: one with available pods, or the newest where no node here has a pod of any.
+    /// The one that a roll-back restores: the one whose update was done last, or else one with available pods, or the best
+    /// guess where no node here has a pod of any.
     pub(crate) fn to_restore(&self) -> Option<OlderRevision<'e>> {
-        let in_use = self.most_used();
+        let done = self.context.rules.policy.record.done.as_ref();
+        let proven = self.untainted().find(|(_, hash)| Some(hash) == done);
+        let works = || self.most_used().filter(|(.., usage)| usage.available > 0);
+        let works = || works().map(|(revision, hash, _)| (revision, hash));
         let is_guessed = self.progress.old_here == 0 || self.all_failed();
-        let works = in_use.filter(|(.., usage)| usage.available > 0 || is_guessed);
-        let found = works.map(|(revision, hash, _)| (revision, hash));
-        read(found.or_else(|| self.newest().filter(|_| is_guessed))?)
+        read(proven.or_else(works).or_else(|| self.guess().filter(|_| is_guessed))?)
     }
 
     /// Whether pods of older templates are left, all of templates that are known to have failed.

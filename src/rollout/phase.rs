@@ -113,7 +113,7 @@ impl Evaluation<'_> {
         let EffectivePolicy { rollout: RolloutPolicy { paused, .. }, error, guides_updates, .. } = self.policy;
         // Where no pod is left at all, the update may not have reached any node yet.
         let is_unknown = progress.with_pods == 0 && *guides_updates && self.desired > 0;
-        let is_outdated = !progress.old.is_empty() || is_unknown && self.older().newest().is_some();
+        let is_outdated = !progress.old.is_empty() || is_unknown && self.older().guess().is_some();
         if is_outdated && error.is_some() {
             return RolloutGate::shut(RolloutPhase::Unreadable);
         }
@@ -139,7 +139,7 @@ impl Evaluation<'_> {
     /// The failure policy, while the update to this template is not done and is no way back.
     fn failure_policy(&self) -> Option<&FailurePolicy> {
         let is_done = self.policy.record.done.as_ref() == Some(self.context.hash());
-        self.policy.rollout.failure.as_ref().filter(|_| !is_done && !self.context.rules.is_return)
+        self.policy.rollout.failure.as_ref().filter(|_| !is_done && !self.context.rules.direction.is_back())
     }
 
     /// The phase if the template fails, or may fail.
@@ -196,7 +196,7 @@ impl Evaluation<'_> {
 
     fn update(&self) -> RolloutGate {
         let progress = self.progress();
-        let is_return = self.context.rules.is_return;
+        let is_return = self.context.rules.direction.is_back();
         let RolloutPolicy { partition, canary, groups, .. } = &self.policy.rollout;
         let mut gate = RolloutGate::open(RolloutPhase::Rolling { group: None });
         let up_to = |nodes: usize| nodes.saturating_sub(progress.updated);

@@ -63,27 +63,24 @@ pub(crate) struct Budget {
     pub(crate) limit: usize,
     /// The number of nodes that are unavailable, or surge.
     used: usize,
+    /// The number of nodes that the update itself made unavailable.
+    in_progress: usize,
 }
 
 impl Budget {
-    /// The budget of a strategy; `None` for `OnDelete`.
-    pub(crate) fn of(strategy: UpdateStrategy, counts: &NodeCounts) -> Option<Self> {
+    /// The budget of a strategy; `None` for `OnDelete`. With a policy (`is_guided`), `excess` nodes that are away use it, too.
+    pub(crate) fn of(strategy: UpdateStrategy, counts: &NodeCounts, is_guided: bool, excess: usize) -> Option<Self> {
         let UpdateStrategy::RollingUpdate { max_unavailable, max_surge } = strategy else { return None };
         let desired = counts.desired;
+        let in_progress = counts.in_progress() + excess;
         Some(match (max_surge.of(desired), max_unavailable.of(desired)) {
             // The API server refuses both 0; treat it as one node at a time.
-            (0, unavailable) => Self::without_surge(unavailable.max(usize::from(desired > 0)), counts),
-            (limit, _) => Self { surges: true, limit, used: counts.surging() },
+            (0, unavailable) => {
+                let limit = unavailable.max(usize::from(desired > 0));
+                Self { surges: false, limit, used: counts.unavailable() + excess, in_progress }
+            }
+            (limit, _) => Self { surges: true, limit, used: counts.surging(is_guided) + excess, in_progress },
         })
-    }
-
-    fn without_surge(limit: usize, counts: &NodeCounts) -> Self {
-        Self { surges: false, limit, used: counts.unavailable() }
-    }
-
-    /// Lets more nodes count as unavailable, or as surging.
-    pub(crate) fn with_more(self, nodes: usize) -> Self {
-        Self { used: self.used + nodes, ..self }
     }
 
     fn left(self) -> usize {
@@ -95,23 +92,21 @@ impl Rollout {
     /// The next steps of the update, at most `burst` of each kind.
     pub(crate) fn steps(
         &self,
-        strategy: UpdateStrategy,
+        budget: Option<Budget>,
         counts: &NodeCounts,
         policy: &RolloutPolicy,
         gate: &RolloutGate,
         burst: usize,
     ) -> UpdateSteps<'_> {
-        let extra = self.progress.not_excused(policy.max_away, counts.desired);
         if self.finished.is_empty() && self.groups().all(|(_, group)| group.has_no_candidates()) {
             return UpdateSteps::default();
         }
-        let Some(budget) = Budget::of(strategy, counts) else { return UpdateSteps::default() };
-        let budget = budget.with_more(extra);
+        let Some(budget) = budget else { return UpdateSteps::default() };
         let scheduler = UpdateScheduler::new(self, budget, policy, gate, burst);
         if budget.surges {
             self.with_surge(budget, counts, policy.strict_budget, scheduler)
         } else {
-            without_surge(budget, counts.in_progress() + extra, policy.strict_budget, scheduler)
+            without_surge(budget, policy.strict_budget, scheduler)
         }
     }
 
@@ -156,16 +151,11 @@ impl Rollout {
     }
 }
 
-fn without_surge(
-    budget: Budget,
-    in_progress: usize,
-    strict: bool,
-    mut scheduler: UpdateScheduler<'_>,
-) -> UpdateSteps<'_> {
+fn without_surge(budget: Budget, strict: bool, mut scheduler: UpdateScheduler<'_>) -> UpdateSteps<'_> {
     let mut steps = UpdateSteps::default();
     let delete = |reason: DeleteReason| move |(_, pod)| (pod, reason.clone());
     let old: &[fn(&NodeGroup) -> &Queue] = &[|group| &group.old.desired, |group| &group.old.unwanted];
-    let mut left = budget.limit.saturating_sub(in_progress);
+    let mut left = budget.limit.saturating_sub(budget.in_progress);
     if scheduler.takes_canaries {
         let next = scheduler.take(old, budget.left(), BudgetUse::Unavailable);
         left = left.saturating_sub(next.count);
@@ -295,8 +285,11 @@ impl<'r> UpdateScheduler<'r> {
 impl<'r> GroupScheduler<'r> {
     fn new(group: &'r NodeGroup, surges: bool, limit: Option<IntOrPercent>) -> Self {
         let counts = &group.counts;
-        let (in_progress, lacking) =
-            if surges { (counts.surging(), counts.surging()) } else { (counts.in_progress(), counts.unavailable()) };
+        let (in_progress, lacking) = if surges {
+            (counts.surging(true), counts.surging(true))
+        } else {
+            (counts.in_progress(), counts.unavailable())
+        };
         let left = |used| limit.map_or(usize::MAX, |limit| limit.of(counts.desired).saturating_sub(used));
         let updated = counts.new_available + counts.new_unavailable + counts.pairs;
         Self { group, in_progress_left: left(in_progress), unavailable_left: left(lacking), in_progress, updated }

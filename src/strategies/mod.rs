@@ -126,15 +126,16 @@ pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = Own
 /// ```
 pub fn nodes(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Node>> {
     let deleted = option::weighted(0.05, 0..1200_i64);
-    let node = (labels(), prop::collection::vec(taints(), 0..3), deleted);
+    let created = option::of(select(vec![0, 600, 640, 3600]).prop_map(ago));
+    let node = (labels(), prop::collection::vec(taints(), 0..3), (deleted, created));
     prop::collection::vec(node, count).prop_map(|nodes| {
         let numbered = nodes.into_iter().enumerate();
-        let node = |(number, (labels, taints, deleted)): (_, (_, _, Option<i64>))| {
+        let node = |(number, (labels, taints, (deleted, created))): (_, (_, _, (Option<i64>, _)))| {
             let mut node = Node::new(format!("node-{number}"));
             node.uid = format!("uid-node-{number}").into();
             node.labels = labels;
             node.taints = taints;
-            node.deleted = deleted.map(ago);
+            (node.deleted, node.created) = (deleted.map(ago), created);
             node
         };
         numbered.map(node).collect()

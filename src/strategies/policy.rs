@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use proptest::{option, prelude::*, sample::select};
 
-use crate::strategies::{hash_labels, int_or_percents};
+use crate::strategies::{ago, hash_labels, int_or_percents};
 use crate::{
     policy::{
         Approval, Canary, CanaryNodes, ExcludedNodes, FailedTemplate, FailurePolicy, GroupPace, Groups, OnFailure,
@@ -125,8 +125,14 @@ fn failures() -> impl Strategy<Value = FailurePolicy> {
 /// Generates what earlier updates have come to. The hash `current` stands for that of the template.
 pub(super) fn rollout_records() -> impl Strategy<Value = RolloutRecord> {
     let hash = || select(hash_labels(["current".into(), "current".into()])).prop_map(Option::unwrap_or_default);
-    let failed = (hash(), any::<bool>(), prop::bool::weighted(0.3)).prop_map(|(hash, was_rolled_back, is_paused)| {
-        FailedTemplate { hash, was_rolled_back, is_paused, ..FailedTemplate::default() }
+    let at = option::of((0..5_i64).prop_map(|hours| ago(3600 * hours)));
+    let failed = (hash(), at, option::of(hash()), prop::bool::weighted(0.3));
+    let failed = failed.prop_map(|(hash, at, restored, is_paused)| FailedTemplate {
+        hash,
+        at,
+        restored,
+        is_paused,
+        ..FailedTemplate::default()
     });
     let replaced = (hash(), prop::collection::vec(0..8_u8, 1..3)).prop_map(|(hash, nodes)| {
         let nodes = nodes.into_iter().map(|node| format!("node-{node}").into()).collect();

@@ -24,18 +24,16 @@ pub struct History {
 }
 
 impl History {
-    /// Returns whether the current revision has yet to get the highest number.
-    pub fn is_being_restored(&self) -> bool {
-        let newest = self.old_revisions.iter().map(|revision| number(&revision["revision"])).max();
-        self.current.as_ref().zip(newest).is_some_and(|((number, _), newest)| *number < newest)
-    }
-
-    /// Returns whether the current revision is an older one that was set again.
+    /// Returns whether the current revision is older than the one that it replaces.
     pub fn is_restored(&self) -> bool {
-        let created = self.current.as_ref().and_then(|(_, created)| created.clone());
+        let Some(((number, created), newest)) = self.current.as_ref().zip(self.old_revisions.last()) else {
+            return false;
+        };
         let time = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
-        let mut others = self.old_revisions.iter().filter_map(|old| old["metadata"]["creationTimestamp"].as_str());
-        self.is_being_restored() || created.is_some_and(|created| others.any(|other| time(&created) < time(other)))
+        match (created, newest["metadata"]["creationTimestamp"].as_str()) {
+            (Some(created), Some(newest)) => time(created) < time(newest),
+            _ => *number < self::number(&newest["revision"]),
+        }
     }
 }
 

@@ -90,6 +90,8 @@ pub struct Progress<'s> {
     phase: Value,
     /// Whether the template is one that was set before.
     is_return: bool,
+    /// Whether that was an operator.
+    is_undo: bool,
     /// The group that is being updated.
     only: Option<(usize, String)>,
     /// Whether it waits for the update of another node.
@@ -111,9 +113,14 @@ impl<'s> Progress<'s> {
     pub fn of(policy: &'s Policy, facts: &Facts<'_>, nodes: &'s [NodeState], history: &History) -> Self {
         let desired = nodes.iter().filter(|state| state.run).count();
         let bounds = &facts.daemonset["spec"]["updateStrategy"]["rollingUpdate"];
-        let is_return = policy.record["returnsTo"] == history.hash || history.is_restored();
+        let failed = policy.record["failed"].as_array();
+        let roll_back = failed.into_iter().flatten().rfind(|failed| failed["restored"] == history.hash);
+        let is_undo = roll_back.is_none()
+            && policy.failed(&history.hash).is_none()
+            && (policy.record["returnsTo"] == history.hash || history.is_restored());
+        let is_return = roll_back.is_some() || is_undo;
         let mut clock = Clock { facts, times: Vec::new() };
-        let targets = nodes.iter().map(|state| Target::new(policy, is_return, state, &mut clock)).collect();
+        let targets = nodes.iter().map(|state| Target::new(policy, is_return, roll_back, state, &mut clock)).collect();
         let mut progress = Self {
             policy,
             targets,
@@ -123,6 +130,7 @@ impl<'s> Progress<'s> {
             max_unavailable: resolve(&bounds["maxUnavailable"], desired).max(usize::from(desired > 0)),
             phase: json!({"phase": "Settled"}),
             is_return,
+            is_undo,
             only: None,
             waits: false,
             replaces_stuck: false,
@@ -152,7 +160,8 @@ impl<'s> Progress<'s> {
     }
 
     fn updated(&self) -> usize {
-        self.present().filter(|target| target.state.run && !target.new.is_empty()).count()
+        let stay = self.targets.iter().filter(|target| !target.gone);
+        stay.filter(|target| target.state.run && !target.new.is_empty()).count()
     }
 
     /// Returns whether a node here has a pod.
@@ -183,7 +192,8 @@ impl<'s> Progress<'s> {
         };
         let in_use = untainted.iter().filter(|((_, hash), _)| usage(hash).1 > 0);
         let most_used = in_use.max_by_key(|((_, hash), _)| usage(hash)).copied();
-        let newest = untainted.last().copied();
+        let rank = |hash: &str| (self.policy.record["done"] == hash, self.older().all(|(other, ..)| other != hash));
+        let guess = untainted.iter().max_by_key(|((_, hash), _)| rank(hash)).copied();
         let template = |revision: &Value| {
             let mut template = revision["data"]["spec"]["template"].clone();
             template.as_object_mut().unwrap().remove("$patch");
@@ -193,13 +203,15 @@ impl<'s> Progress<'s> {
             self.older().next().is_some() && self.older().all(|(hash, ..)| self.policy.failed(hash).is_some());
         let old_here = self.present().any(|target| target.older.is_some());
 
-        let kept = most_used.or_else(|| newest.filter(|_| !self.has_pods() || all_failed));
-        let restored = most_used.filter(|((_, hash), _)| usage(hash).0 > 0 || !old_here || all_failed);
-        let restored = restored.or_else(|| newest.filter(|_| !old_here || all_failed));
-        let was_rolled_back =
-            self.policy.failed(&history.hash).is_some_and(|failed| failed["wasRolledBack"] == json!(true));
-        let rolls_back =
-            self.phase["phase"] == "Failing" && self.policy.says("on-failure", "roll-back") && !was_rolled_back;
+        let kept = most_used.or_else(|| guess.filter(|_| !self.has_pods() || all_failed));
+        let done = untainted.iter().find(|((_, hash), _)| self.policy.record["done"] == **hash).copied();
+        let restored = done.or_else(|| most_used.filter(|((_, hash), _)| usage(hash).0 > 0));
+        let restored = restored.or_else(|| guess.filter(|_| !old_here || all_failed));
+        let was_rolled_back = self.policy.failed(&history.hash).is_some_and(|failed| !failed["restored"].is_null());
+        let rolls_back = self.phase["phase"] == "Failing"
+            && self.policy.says("on-failure", "roll-back")
+            && !was_rolled_back
+            && !history.is_restored();
         let restored = restored.filter(|_| rolls_back).map(|((name, hash), _)| (name.clone(), hash.clone()));
         let kept = kept.filter(|_| !self.only_current_works());
         let kept = kept.map(|((name, hash), revision)| (name.clone(), hash.clone(), template(revision)));
@@ -323,7 +335,7 @@ impl<'s> Progress<'s> {
         }
         let is_canary = |target: &&Target<'s>| !by_label || target.group.0 == CANARIES;
         let members = self.present().filter(|target| is_canary(target) && target.state.run);
-        let members = members.filter(|target| by_label || target.selected).count();
+        let members = members.filter(|target| by_label || target.selected || !target.new.is_empty()).count();
         let counted = policy.nodes("canary", self.desired);
         let wanted = counted.map_or(members, |count| count.min(members).min(allowed));
         let mut since: Vec<_> = self.since().filter(|(_, target)| is_canary(target)).map(|(since, _)| since).collect();
@@ -359,7 +371,10 @@ impl<'s> Progress<'s> {
             self.phase["phase"] == "CanaryStarting" && target.group.0 == CANARIES && !target.has_available_since()
         };
         let waits = |target: &&Target<'_>| target.is_in_progress() || target.is_unready() || starts(target);
-        let names: BTreeSet<_> = self.present().filter(waits).map(|target| &target.state.name).collect();
+        let is_held = self.phase["phase"] == "Held";
+        let away = self.targets.iter().filter(|target| is_held && target.away && target.selected && !target.gone);
+        let away = away.filter(|target| target.older.is_some());
+        let names: BTreeSet<_> = self.present().filter(waits).chain(away).map(|target| &target.state.name).collect();
         status["waitsFor"] = json!(names);
         status
     }

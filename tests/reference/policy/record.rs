@@ -28,16 +28,18 @@ impl Progress<'_> {
         record
     }
 
-    fn add_failure(&self, record: &mut Value, facts: &Facts<'_>, history: &History, rolled_back: bool) {
+    fn add_failure(&self, record: &mut Value, facts: &Facts<'_>, history: &History, restored: Option<&str>) {
         let known = self.policy.failed(&history.hash);
-        let was_rolled_back = rolled_back || known.is_some_and(|known| known["wasRolledBack"] == json!(true));
+        let before = known.map(|known| known["restored"].clone()).unwrap_or_default();
         let nodes: Vec<_> = self.nodes_that_are(Health::Failing).into_iter().take(10).collect();
         let mut failure = json!({"hash": history.hash, "nodes": nodes});
-        if let Some(now) = facts.now {
+        if let Some(known) = known.filter(|known| !known["restored"].is_null()) {
+            failure["at"] = known["at"].clone();
+        } else if let Some(now) = facts.now {
             failure["at"] = json!(now);
         }
-        failure["wasRolledBack"] = json!(was_rolled_back);
-        failure["isPaused"] = json!(!rolled_back);
+        failure["isPaused"] = json!(restored.is_none());
+        failure["restored"] = restored.map_or(before, |restored| json!(restored));
         let failed = record["failed"].as_array_mut().unwrap();
         failed.retain(|other| other["hash"] != history.hash);
         failed.push(failure);
@@ -46,8 +48,7 @@ impl Progress<'_> {
     /// Returns the record that a roll-back writes.
     pub fn record_of_roll_back(&self, facts: &Facts<'_>, history: &History, to: &str) -> Value {
         let mut record = self.known(history);
-        self.add_failure(&mut record, facts, history, true);
-        record["returnsTo"] = json!(to);
+        self.add_failure(&mut record, facts, history, Some(to));
         plain(&record)
     }
 
@@ -55,14 +56,15 @@ impl Progress<'_> {
     pub fn new_record(&self, facts: &Facts<'_>, history: &History, replaced: &[String]) -> Option<Value> {
         let known = self.known(history);
         let mut record = known.clone();
-        if self.phase["phase"] == "Failing" && self.phase["isPaused"] == json!(false) {
-            self.add_failure(&mut record, facts, history, false);
+        let is_outdated = self.older().next().is_some();
+        if self.phase["phase"] == "Failing" && self.phase["isPaused"] == json!(false) && is_outdated {
+            self.add_failure(&mut record, facts, history, None);
         }
         if self.ends {
             record["failed"].as_array_mut().unwrap().retain(|failed| failed["hash"] != history.hash);
             record["done"] = json!(history.hash);
         }
-        if history.is_being_restored() {
+        if self.is_undo {
             record["returnsTo"] = json!(history.hash);
         }
         if !replaced.is_empty() {

@@ -79,7 +79,15 @@ fn condition(pod: &Pod, kind: &str, status: &str) -> Option<Value> {
 }
 
 impl<'s> Target<'s> {
-    pub fn new(policy: &Policy, is_return: bool, state: &'s NodeState, clock: &mut Clock<'_, '_>) -> Self {
+    /// `is_return` says whether an operator or a roll-back set the template again; `roll_back` is the failure after which a
+    /// roll-back did.
+    pub fn new(
+        policy: &Policy,
+        is_return: bool,
+        roll_back: Option<&Value>,
+        state: &'s NodeState,
+        clock: &mut Clock<'_, '_>,
+    ) -> Self {
         let labels = pairs(&state.node["metadata"]["labels"]);
         let (old, new) = pods_of(state);
         let olds: Vec<_> = state.pods.iter().filter(|pod| !pod.updated).collect();
@@ -104,8 +112,8 @@ impl<'s> Target<'s> {
             }
             None => 0,
         };
-        let (away, unschedulable) = absence(policy, is_return, state, clock);
-        let lost = lost_at(state).filter(|_| !away && state.exists && !has_just_joined(state));
+        let (away, unschedulable) = absence(policy, roll_back, state, clock);
+        let lost = lost_at(state).filter(|_| !away && state.exists);
         let mut health = None;
         for pod in &new {
             let of_pod = if policy.get("on-failure").is_some() {
@@ -188,9 +196,10 @@ impl<'s> Target<'s> {
         }
     }
 
+    /// Returns whether the node surges, or has surged and is not yet well.
     pub fn surges(&self) -> bool {
         match (&*self.old, &*self.new) {
-            ([_], [new]) => !new.available,
+            ([] | [_], [new]) => !new.available,
             (old, new) => old.len() > 1 || new.len() > 1,
         }
     }
@@ -208,7 +217,7 @@ fn new_since(new: &Pod) -> Option<i64> {
 }
 
 /// Returns whether the node is left out, and whether that is as its updated pod cannot be scheduled.
-fn absence(policy: &Policy, is_return: bool, state: &NodeState, clock: &mut Clock<'_, '_>) -> (bool, bool) {
+fn absence(policy: &Policy, roll_back: Option<&Value>, state: &NodeState, clock: &mut Clock<'_, '_>) -> (bool, bool) {
     let kinds: Vec<_> = policy.get("away").unwrap_or("").split(',').filter(|part| !part.is_empty()).collect();
     let kinds: Vec<_> = kinds.into_iter().map(|part| part.split_once('=').unwrap_or((part, "0s"))).collect();
     let after = |kind: &str| kinds.iter().find(|(known, _)| *known == kind).map(|(_, after)| seconds(after));
@@ -236,8 +245,19 @@ fn absence(policy: &Policy, is_return: bool, state: &NodeState, clock: &mut Cloc
             return (true, pod.updated);
         }
     }
-    let is_touched = state.live().is_empty() || state.pods.iter().any(|pod| pod.updated);
-    (is_away && (is_return || has_just_joined(state) || !is_touched), false)
+    let mut updated = state.pods.iter().filter(|pod| pod.updated);
+    let is_touched = match roll_back.and_then(|failed| in_seconds(&failed["at"])) {
+        Some(at) => {
+            let lost = lost_at(state).and_then(|lost| in_seconds(&lost));
+            updated.any(|pod| {
+                let unready = condition(pod, "Ready", "False").and_then(|c| in_seconds(&c["lastTransitionTime"]));
+                let was_ready = pod.ready || lost.zip(unready).is_some_and(|(lost, unready)| lost <= unready + 10);
+                pod.created.is_none_or(|created| created.as_second() >= at) || !was_ready
+            })
+        }
+        None => updated.next().is_some() || state.live().is_empty(),
+    };
+    (is_away && (never_reported(state) || !is_touched), false)
 }
 
 /// Returns since when the node has not reported.
@@ -245,13 +265,11 @@ fn lost_at(state: &NodeState) -> Option<Value> {
     [NOT_READY, UNREACHABLE].into_iter().filter_map(|key| tainted(state, key)).min_by_key(in_seconds)
 }
 
-/// Returns whether all pods were created after the node was lost, and none has started.
-fn has_just_joined(state: &NodeState) -> bool {
+/// Returns whether the node has been lost since it was created.
+fn never_reported(state: &NodeState) -> bool {
+    let created = in_seconds(&state.node["metadata"]["creationTimestamp"]);
     let since = lost_at(state).and_then(|since| in_seconds(&since));
-    let is_later = |pod: &Pod| {
-        pod.phase == "Pending" && pod.created.zip(since).is_some_and(|(created, since)| created.as_second() >= since)
-    };
-    !state.pods.is_empty() && state.pods.iter().all(is_later)
+    created.zip(since).is_some_and(|(created, since)| since <= created + 60)
 }
 
 /// Returns the most restarts of a container, without one by a reboot, and the reason why one waits.
@@ -282,6 +300,11 @@ fn judge(policy: &Policy, pod: &Pod, lost: Option<&Value>, clock: &mut Clock<'_,
     let (restarts, waits) = problem(pod);
     let (pause, most) = restarts_allowed(policy);
     let mut health = Health::Well;
+    if let Some((lost, created)) = lost.and_then(in_seconds).zip(pod.created)
+        && created.as_second() > lost
+    {
+        return health;
+    }
     let reason = pod.json["status"]["reason"].as_str().unwrap_or("");
     if pod.phase == "Failed" && !["Evicted", "OutOfcpu", "NodeAffinity"].contains(&reason) {
         health = Health::Failing;

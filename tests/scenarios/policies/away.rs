@@ -91,10 +91,15 @@ fn a_cordon_does_not_end_the_pause_of_a_failing_canary() {
 
 #[test]
 fn a_node_that_joins_without_ever_reporting_is_no_victim() {
-    let nodes = [unreachable("a", 5), node("b")];
+    let mut nodes = [unreachable("a", 5), node("b")];
+    nodes[0].created = Some(minutes_ago(6));
     let joined = new("a").unready().phase(PodPhase::Pending).but(|pod| pod.created = Some(minutes_ago(4)));
     let cluster = update(nodes, &[("on-failure", "pause"), ("away", "unreachable")]).with_pods([joined, old("b")]);
     assert_eq!((next_nodes(&cluster), phase(&cluster).code()), (vec!["b".into()], "Rolling"));
+    let excluded = |cluster: &Cluster| cluster.plan().rollout.unwrap().unavailable_excluded;
+    let mut older = cluster.clone();
+    older.nodes[0].created = Some(minutes_ago(7));
+    assert_eq!((excluded(&cluster), excluded(&older)), (1, 0));
 }
 
 #[test]

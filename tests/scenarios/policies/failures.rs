@@ -193,7 +193,7 @@ fn a_failed_template_is_recorded_and_not_chosen_again() {
     step(&mut cluster);
     let failed = &record(&cluster).failed[0];
     assert_eq!((&*failed.hash, failed.at, &*failed.reason), ("two", Some(cluster.now), "3 restarts on a"));
-    assert_eq!(record(&cluster).returns_to.as_deref(), Some("one"));
+    assert_eq!(failed.restored.as_deref(), Some("one"));
     // Node a is broken for every template: most pods that work are of the failed one, and it is not restored.
     cluster.pods[0] = crashing("a").of("one");
     assert!(cluster.plan().actions.iter().all(|action| action.code() != "RollBack"), "{:?}", cluster.actions());
