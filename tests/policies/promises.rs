@@ -89,7 +89,10 @@ impl World {
         // What worked before a roll-back, and what the failed template left, is no harm of the restored one.
         let was_ready =
             |pod: &Pod| self.machines[node].down_since.is_some_and(|since| pod.unready_since >= Some(since));
-        let is_earlier = |at: Timestamp| self.pods_on(node).all(|pod| pod.created < Some(at) && was_ready(pod));
+        let is_earlier = |at: Timestamp| {
+            let is_left = |pod: &Pod| self.process(pod).template != self.current();
+            self.pods_on(node).all(|pod| is_left(pod) || pod.created < Some(at) && was_ready(pod))
+        };
         away && (!touched || self.rolled_back_at.is_some_and(is_earlier))
     }
 
