@@ -194,7 +194,12 @@ impl Totals {
     pub(crate) fn budget(&self, context: &DaemonSetContext<'_>) -> Option<Budget> {
         let policy = &context.rules.policy;
         let excess = self.rollout.progress.not_excused(policy.rollout.max_away, self.counts.desired);
-        Budget::of(context.daemonset.update_strategy, &self.counts, policy.guides_updates, excess)
+        let budget = Budget::of(context.daemonset.update_strategy, &self.counts, policy.guides_updates, excess)?;
+        let slow_start = policy.rollout.slow_start.filter(|_| !context.rules.direction.is_back());
+        Some(match slow_start {
+            Some(first) => budget.at_most(first.of(self.counts.desired) + self.counts.new_available),
+            None => budget,
+        })
     }
 
     /// The repairs that nodes need, or else the next steps of the update: of each kind at most the burst limit.
@@ -207,7 +212,9 @@ impl Totals {
         keeps_older: bool,
     ) -> UpdateSteps<'_> {
         let burst = context.settings.burst;
-        let mut steps = if self.has_repairs() {
+        let mut steps = if gate.phase == RolloutPhase::Frozen {
+            UpdateSteps::default()
+        } else if self.has_repairs() {
             let mut repairs = UpdateSteps::default();
             let replaced = context.rules.policy.record.replaced_for(context.hash());
             let next: Option<HashSet<&Text>> =

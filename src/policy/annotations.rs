@@ -12,6 +12,7 @@ use crate::{
 };
 
 const PAUSED: &str = "paused";
+const FROZEN: &str = "frozen";
 const UPDATE_NODES: &str = "update-nodes";
 const PARTITION: &str = "partition";
 const ORDER: &str = "order";
@@ -20,6 +21,7 @@ const GROUP_PACE: &str = "group-pace";
 const GROUP_ORDER: &str = "group-order";
 const GROUP_MAX_UNAVAILABLE: &str = "group-max-unavailable";
 const STRICT_BUDGET: &str = "strict-budget";
+const SLOW_START: &str = "slow-start";
 const AWAY: &str = "away";
 const MAX_AWAY: &str = "max-away";
 const CANARY: &str = "canary";
@@ -27,6 +29,7 @@ const CANARY_NODES: &str = "canary-nodes";
 const CANARY_BAKE: &str = "canary-bake";
 const CANARY_APPROVAL: &str = "canary-approval";
 pub(crate) const CANARY_APPROVED: &str = "canary-approved";
+const CANARY_PROMOTED: &str = "canary-promoted";
 const ON_FAILURE: &str = "on-failure";
 const PAUSE_RESTARTS: &str = "pause-restarts";
 const MAX_RESTARTS: &str = "max-restarts";
@@ -45,6 +48,7 @@ impl RolloutPolicy {
     /// The names of all policies: annotations without their prefix, or flags.
     pub const NAMES: &[&str] = &[
         PAUSED,
+        FROZEN,
         UPDATE_NODES,
         PARTITION,
         ORDER,
@@ -53,6 +57,7 @@ impl RolloutPolicy {
         GROUP_ORDER,
         GROUP_MAX_UNAVAILABLE,
         STRICT_BUDGET,
+        SLOW_START,
         AWAY,
         MAX_AWAY,
         CANARY,
@@ -60,6 +65,7 @@ impl RolloutPolicy {
         CANARY_BAKE,
         CANARY_APPROVAL,
         CANARY_APPROVED,
+        CANARY_PROMOTED,
         ON_FAILURE,
         PAUSE_RESTARTS,
         MAX_RESTARTS,
@@ -97,10 +103,12 @@ impl RolloutPolicy {
             }
         }
         read.set(&mut self.paused, PAUSED, BOOLEAN)?;
+        read.set(&mut self.frozen, FROZEN, BOOLEAN)?;
         read.set_selector(&mut self.update_nodes, UPDATE_NODES)?;
         read.set_or_none(&mut self.partition, PARTITION, NODES)?;
         read.set(&mut self.order, ORDER, "name, oldest-pod, priority=LABEL or random=SEED")?;
         read.set(&mut self.strict_budget, STRICT_BUDGET, BOOLEAN)?;
+        read.set_or_none(&mut self.slow_start, SLOW_START, NODES)?;
         read.set(
             &mut self.away,
             AWAY,
@@ -145,9 +153,11 @@ impl RolloutPolicy {
     /// assert_eq!(policy.annotations().get("daemonplan/partition"), Some("3"));
     /// ```
     pub fn annotations(&self) -> Labels {
-        let Self { paused, update_nodes, partition, order, groups, strict_budget, away, max_away, .. } = self;
+        let Self { paused, frozen, update_nodes, partition, order, groups, strict_budget, slow_start, .. } = self;
+        let Self { away, max_away, .. } = self;
         let mut all: Vec<(&str, String)> = Vec::new();
         all.extend(paused.then(|| (PAUSED, "true".into())));
+        all.extend(frozen.then(|| (FROZEN, "true".into())));
         all.extend(update_nodes.iter().map(|selector| (UPDATE_NODES, selector.to_string())));
         all.extend(partition.iter().map(|nodes| (PARTITION, nodes.to_string())));
         all.extend((*order != Order::Name).then(|| (ORDER, order.to_string())));
@@ -159,9 +169,10 @@ impl RolloutPolicy {
             all.extend(max_unavailable.iter().map(|nodes| (GROUP_MAX_UNAVAILABLE, nodes.to_string())));
         }
         all.extend(strict_budget.then(|| (STRICT_BUDGET, "true".into())));
+        all.extend(slow_start.iter().map(|nodes| (SLOW_START, nodes.to_string())));
         all.extend((*away != ExcludedNodes::default()).then(|| (AWAY, away.to_string())));
         all.extend(max_away.iter().map(|nodes| (MAX_AWAY, nodes.to_string())));
-        if let Some(Canary { nodes, bake, approval }) = &self.canary {
+        if let Some(Canary { nodes, bake, approval, promoted }) = &self.canary {
             all.push(match nodes {
                 CanaryNodes::Count(nodes) => (CANARY, nodes.to_string()),
                 CanaryNodes::Matching(selector) => (CANARY_NODES, selector.to_string()),
@@ -171,6 +182,7 @@ impl RolloutPolicy {
                 all.push((CANARY_APPROVAL, "manual".into()));
                 all.extend(approved.iter().map(|hash| (CANARY_APPROVED, hash.to_string())));
             }
+            all.extend(promoted.iter().map(|hash| (CANARY_PROMOTED, hash.to_string())));
         }
         if let Some(failure) = &self.failure {
             let FailurePolicy { pause_restarts, max_restarts, start_grace, available_within, max_failures, then } =
@@ -189,6 +201,7 @@ impl RolloutPolicy {
 
 const BOOLEAN: &str = "true or false";
 const NODES: &str = "a number of nodes or a percentage";
+const HASH: &str = "the hash of a revision";
 const DURATION: &str = "a duration such as 90s, 10m or 1h30m";
 
 /// The annotations under one prefix.
@@ -346,12 +359,9 @@ impl Reader<'_> {
             Setting::Value(text) => return Err(self.invalid(CANARY_APPROVAL, "manual or automatic", text)),
         }
         if let Approval::Needed { approved } = &mut canary.approval {
-            match self.text(CANARY_APPROVED) {
-                Setting::Absent => {}
-                Setting::None => *approved = None,
-                Setting::Value(hash) => *approved = Some(hash.into()),
-            }
+            self.set_or_none(approved, CANARY_APPROVED, HASH)?;
         }
+        self.set_or_none(&mut canary.promoted, CANARY_PROMOTED, HASH)?;
         Ok(Some(canary))
     }
 

@@ -29,6 +29,9 @@ pub struct Canary {
     /// `daemonplan/canary-approval`: whether an operator must approve the canaries.
     #[serde(default)]
     pub approval: Approval,
+    /// `daemonplan/canary-promoted`: the hash of a revision (label `controller-revision-hash`) that the other nodes get at
+    /// once, whatever becomes of the canaries.
+    pub promoted: Option<Text>,
 }
 
 /// The selection of the canaries.
@@ -71,7 +74,7 @@ pub enum Approval {
 impl Canary {
     /// Returns canaries without bake time and approval: the others follow as soon as `nodes` are available.
     pub fn on(nodes: CanaryNodes) -> Self {
-        Self { nodes, bake: Duration::ZERO, approval: Approval::NotNeeded }
+        Self { nodes, bake: Duration::ZERO, approval: Approval::NotNeeded, promoted: None }
     }
 }
 

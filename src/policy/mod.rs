@@ -46,9 +46,13 @@ pub use status::{RolloutPhase, RolloutStatus};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // independent policies
 pub struct RolloutPolicy {
     /// `daemonplan/paused`: no further node is updated. Nodes that are being updated are completed.
     pub paused: bool,
+    /// `daemonplan/frozen`: no pod is created or deleted, whatever becomes of the pods that are there. Only those of missing
+    /// nodes are collected.
+    pub frozen: bool,
     /// `daemonplan/update-nodes`: only nodes that match this selector are updated.
     pub update_nodes: Option<SelectorExpression>,
     /// `daemonplan/partition`: the number of nodes that keep the older template.
@@ -60,6 +64,9 @@ pub struct RolloutPolicy {
     /// `daemonplan/strict-budget`: outdated pods that are not available are replaced before all others, but also only
     /// within `maxUnavailable` or `maxSurge`.
     pub strict_budget: bool,
+    /// `daemonplan/slow-start`: on how many nodes the update may be in progress at first. Each node that has an available
+    /// updated pod allows one more, up to `maxUnavailable` or `maxSurge`.
+    pub slow_start: Option<IntOrPercent>,
     /// `daemonplan/away`: the nodes that are excluded while they are away.
     pub away: ExcludedNodes,
     /// `daemonplan/max-away`: how many nodes without an available pod may be excluded; the others use the budget. Default:

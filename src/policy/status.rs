@@ -91,6 +91,8 @@ pub enum RolloutPhase {
     Held,
     /// The policy `paused` is set.
     Paused,
+    /// The policy `frozen` is set: no pod is created or deleted.
+    Frozen,
     /// An annotation with a policy cannot be read.
     Unreadable,
     /// It is doubtful whether the new template works, so the update waits until its pods are well or fail.
@@ -175,6 +177,7 @@ impl RolloutPhase {
             Self::AwaitingApproval { .. } => "AwaitingApproval",
             Self::Held => "Held",
             Self::Paused => "Paused",
+            Self::Frozen => "Frozen",
             Self::Unreadable => "Unreadable",
             Self::InDoubt { .. } => "InDoubt",
             Self::Failing { .. } => "Failing",
@@ -221,6 +224,7 @@ impl fmt::Display for RolloutPhase {
             }
             Self::Held => f.write_str("the other nodes keep the older template"),
             Self::Paused => f.write_str("the update is paused"),
+            Self::Frozen => f.write_str("the DaemonSet is frozen: no pod is created or deleted"),
             Self::Unreadable => f.write_str("the update is paused, since an annotation with a policy cannot be read"),
             Self::InDoubt { nodes } => {
                 write!(f, "the update waits, since the new template may fail on {}", some_nodes(nodes))

@@ -110,7 +110,10 @@ impl Evaluation<'_> {
 
     fn gate(&self) -> RolloutGate {
         let progress = self.progress();
-        let EffectivePolicy { rollout: RolloutPolicy { paused, .. }, error, guides_updates, .. } = self.policy;
+        let EffectivePolicy { rollout: RolloutPolicy { paused, frozen, .. }, error, guides_updates, .. } = self.policy;
+        if *frozen && *guides_updates {
+            return RolloutGate::shut(RolloutPhase::Frozen);
+        }
         // Where no pod is left at all, the update may not have reached any node yet.
         let is_unknown = progress.with_pods == 0 && *guides_updates && self.desired > 0;
         let is_outdated = !progress.old.is_empty() || is_unknown && self.older().guess().is_some();
@@ -222,7 +225,8 @@ impl Evaluation<'_> {
             };
             gate.phase = RolloutPhase::Rolling { group: Some(name) };
         }
-        if let Some(canary) = canary.as_ref().filter(|_| !is_return)
+        let hash = self.context.hash();
+        if let Some(canary) = canary.as_ref().filter(|canary| !is_return && canary.promoted.as_ref() != Some(hash))
             && let Some(CanaryHold { phase, until }) = self.canaries(canary, allowed)
         {
             match &canary.nodes {

@@ -83,6 +83,11 @@ impl Budget {
         })
     }
 
+    /// Lowers the limit, but never below one node.
+    pub(crate) fn at_most(self, nodes: usize) -> Self {
+        Self { limit: self.limit.min(nodes.max(1)), ..self }
+    }
+
     fn left(self) -> usize {
         self.limit.saturating_sub(self.used)
     }

@@ -4,6 +4,7 @@ use proptest::{option, prelude::*, sample::select};
 
 use crate::strategies::{ago, hash_labels, int_or_percents};
 use crate::{
+    model::{IntOrPercent, Text},
     policy::{
         Approval, Canary, CanaryNodes, ExcludedNodes, FailedTemplate, FailurePolicy, GroupPace, Groups, OnFailure,
         Order, ReplacedNodes, RolloutPolicy, RolloutRecord,
@@ -24,18 +25,21 @@ use crate::{
 pub fn rollout_policies() -> impl Strategy<Value = RolloutPolicy> {
     let scope =
         (prop::bool::weighted(0.1), option::weighted(0.2, selectors()), option::weighted(0.3, int_or_percents()));
-    let pace = (orders(), option::weighted(0.4, groups()), any::<bool>(), option::weighted(0.4, away_up_to()));
+    let budget = (any::<bool>(), option::weighted(0.2, int_or_percents()), prop::bool::weighted(0.03));
+    let pace = (orders(), option::weighted(0.4, groups()), budget, option::weighted(0.4, away_up_to()));
     let trust = (option::weighted(0.4, canaries()), option::weighted(0.4, failures()), any::<bool>());
     (scope.boxed(), pace.boxed(), trust.boxed()).prop_map(
-        |((paused, update_nodes, partition), (order, groups, strict_budget, away), trust)| {
+        |((paused, update_nodes, partition), (order, groups, (strict_budget, slow_start, frozen), away), trust)| {
             let (canary, failure, backoff_by_reason) = trust;
             let plain = RolloutPolicy {
                 paused,
+                frozen,
                 update_nodes,
                 partition,
                 order,
                 groups,
                 strict_budget,
+                slow_start,
                 away: away.map(|(away, _)| away).unwrap_or_default(),
                 max_away: away.filter(|(away, _)| *away != ExcludedNodes::default()).and_then(|(_, most)| most),
                 canary,
@@ -79,7 +83,7 @@ fn minutes() -> impl Strategy<Value = Duration> {
     select(vec![0, 5, 10, 30]).prop_map(|minutes| Duration::from_secs(minutes * 60))
 }
 
-fn away_up_to() -> impl Strategy<Value = (ExcludedNodes, Option<crate::model::IntOrPercent>)> {
+fn away_up_to() -> impl Strategy<Value = (ExcludedNodes, Option<IntOrPercent>)> {
     let after = || option::of(minutes());
     let states = (after(), after(), after(), after(), after());
     let away = states.prop_map(|(not_ready, unreachable, cordoned, deleted, unschedulable)| ExcludedNodes {
@@ -95,7 +99,7 @@ fn away_up_to() -> impl Strategy<Value = (ExcludedNodes, Option<crate::model::In
 fn canaries() -> impl Strategy<Value = Canary> {
     let nodes = prop_oneof![
         int_or_percents().prop_map(CanaryNodes::Count),
-        (0..4_u32).prop_map(|count| CanaryNodes::Count(crate::model::IntOrPercent::Int(count))),
+        (0..4_u32).prop_map(|count| CanaryNodes::Count(IntOrPercent::Int(count))),
         selectors().prop_map(CanaryNodes::Matching),
     ];
     let approval = prop_oneof![
@@ -103,7 +107,13 @@ fn canaries() -> impl Strategy<Value = Canary> {
         1 => Just(Approval::Needed { approved: None }),
         1 => Just(Approval::Needed { approved: Some("approve-current".into()) }),
     ];
-    (nodes, minutes(), approval).prop_map(|(nodes, bake, approval)| Canary { nodes, bake, approval })
+    let promoted = option::weighted(0.1, Just(Text::from("approve-current")));
+    (nodes, minutes(), approval, promoted).prop_map(|(nodes, bake, approval, promoted)| Canary {
+        nodes,
+        bake,
+        approval,
+        promoted,
+    })
 }
 
 fn failures() -> impl Strategy<Value = FailurePolicy> {

@@ -56,6 +56,9 @@ impl World {
         if self.chance(30) {
             self.policy.insert("strict-budget", "true".into());
         }
+        if self.chance(15) {
+            self.policy.insert("slow-start", "1".into());
+        }
         if self.chance(50) {
             let away = self.one_of(&["unreachable", "unreachable,cordoned", "unreachable=2m"]);
             self.policy.insert("away", away.into());
@@ -143,8 +146,9 @@ impl World {
             14 => self.untaint(&node, CORDONED),
             15 => self.approve(),
             16 => {
-                let paused = if self.policy.contains_key("paused") { None } else { Some("true") };
-                self.set("paused", paused);
+                let policy = if self.chance(70) { "paused" } else { "frozen" };
+                let becomes = if self.policy.contains_key(policy) { None } else { Some("true") };
+                self.set(policy, becomes);
             }
             17 => {
                 let pool = [None, Some("pool=blue"), Some("pool=green")][self.pick(3)];
@@ -223,7 +227,7 @@ impl World {
             self.untaint(node, CORDONED);
             self.set_broken(node, false);
         }
-        for policy in ["paused", "partition", "update-nodes"] {
+        for policy in ["paused", "frozen", "partition", "update-nodes"] {
             self.set(policy, None);
         }
         let has_canaries = self.cluster.nodes.iter().any(|node| node.labels.get("pool") == Some("blue"));

@@ -54,6 +54,10 @@ impl World {
     /// Checks what may be asked for at all.
     pub fn check_plan(&mut self, plan: &Plan) {
         let current = self.current();
+        let touches = |action: &Action| matches!(action, Action::CreatePod { .. } | Action::DeletePod { .. });
+        if self.says("frozen") && plan.actions.iter().any(touches) {
+            self.fail("a pod is created or deleted, though the DaemonSet is frozen");
+        }
         let mut next: Vec<(&str, bool)> = Vec::new();
         for action in &plan.actions {
             match action {
@@ -274,6 +278,7 @@ impl World {
         let names = |nodes: &[daemonplan::model::Text]| !nodes.is_empty();
         let is_named = match &rollout.phase {
             RolloutPhase::Paused => self.says("paused"),
+            RolloutPhase::Frozen => self.says("frozen"),
             RolloutPhase::Held => self.says("partition") || self.says("update-nodes") || names(&rollout.waits_for),
             RolloutPhase::AwaitingApproval { .. } => true,
             RolloutPhase::Failing { nodes, .. } | RolloutPhase::InDoubt { nodes } => names(nodes),

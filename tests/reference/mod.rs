@@ -201,7 +201,9 @@ fn pods_to_create_and_delete(
     for state in nodes {
         state.add_wishes(&mut wishes);
     }
-    if wishes.create.is_empty() && wishes.delete.is_empty() {
+    if progress.is_some_and(Progress::is_frozen) {
+        wishes = Wishes::default();
+    } else if wishes.create.is_empty() && wishes.delete.is_empty() {
         match progress {
             Some(progress) => (wishes, replaced) = progress.wishes(),
             None => wishes = update::wishes(facts, nodes),

@@ -261,7 +261,9 @@ impl<'s> Progress<'s> {
         let untainted = history.old.iter().any(|(_, hash)| policy.failed(hash).is_none());
         let outdated = self.older().next().is_some();
         let all_gone = !self.has_pods() && self.desired > 0 && untainted;
-        let shut = if policy.says("paused", "true") && (outdated || all_gone) {
+        let shut = if policy.says("frozen", "true") {
+            Some(json!({"phase": "Frozen"}))
+        } else if policy.says("paused", "true") && (outdated || all_gone) {
             Some(json!({"phase": "Paused"}))
         } else {
             self.failing_phase(history)
@@ -330,7 +332,8 @@ impl<'s> Progress<'s> {
     fn canary_phase(&self, facts: &Facts<'_>, history: &History, allowed: usize) -> Option<(Value, Option<usize>)> {
         let policy = self.policy;
         let by_label = policy.get("canary-nodes").is_some();
-        if !by_label && policy.get("canary").is_none() || self.is_return {
+        let is_promoted = policy.get("canary-promoted") == Some(&history.hash);
+        if !by_label && policy.get("canary").is_none() || self.is_return || is_promoted {
             return None;
         }
         let is_canary = |target: &&Target<'s>| !by_label || target.group.0 == CANARIES;
@@ -389,6 +392,11 @@ impl<'s> Progress<'s> {
         let mut to_fill: Vec<_> = self.present().filter(|target| self.may_update(target)).filter(vacant).collect();
         to_fill.sort_by(|a, b| a.place().cmp(&b.place()));
         to_fill.into_iter().take(self.room).map(|target| &*target.state.name).collect()
+    }
+
+    /// Returns whether no pod is created or deleted at all.
+    pub fn is_frozen(&self) -> bool {
+        self.phase["phase"] == "Frozen"
     }
 
     /// Nodes that the update has not reached get missing pods of the older template.

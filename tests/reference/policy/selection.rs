@@ -10,7 +10,12 @@ impl<'s> Progress<'s> {
     pub fn wishes(&self) -> (Wishes, Vec<String>) {
         let surges = self.max_surge > 0;
         let strict = self.policy.says("strict-budget", "true");
-        let limit = if surges { self.max_surge } else { self.max_unavailable };
+        let mut limit = if surges { self.max_surge } else { self.max_unavailable };
+        if let Some(first) = self.policy.nodes("slow-start", self.desired).filter(|_| !self.is_return) {
+            let is_well = |target: &&Target<'_>| matches!((&*target.old, &*target.new), ([], [new]) if new.available);
+            let well = self.counted().filter(is_well).count();
+            limit = limit.min((first + well).max(1));
+        }
         let mut selection = Selection {
             progress: self,
             room: self.room.saturating_sub(if self.room == usize::MAX { 0 } else { self.to_fill().len() }),

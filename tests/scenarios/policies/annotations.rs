@@ -42,6 +42,9 @@ fn on_delete_ignores_policies_but_lint_reports_them() {
 fn values_are_trimmed_and_none_removes_each_policy_of_the_settings() {
     let set: Vec<_> = [
         "paused=true",
+        "frozen=true",
+        "slow-start=1",
+        "canary-promoted=two",
         "update-nodes=pool=blue",
         "partition=2",
         "order=oldest-pod",

@@ -25,3 +25,24 @@ fn the_limit_of_a_group_holds_for_broken_pods_too() {
     let surging = cluster.rolling(json!(0), json!(3)).with_pods([broken("a"), broken("b"), old("c")]);
     assert_eq!(next_nodes(&surging), ["a"]);
 }
+
+#[test]
+fn a_slow_start_takes_more_nodes_at_a_time_as_it_goes_well() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let next = |strategy: [u32; 2], updated: &[&str], annotations: &[(&str, &str)]| {
+        let pods = names.map(|name| if updated.contains(&name) { new(name) } else { old(name) });
+        let [unavailable, surge] = strategy.map(|max| json!(max));
+        next_nodes(&update(plain(&names), annotations).rolling(unavailable, surge).with_pods(pods)).len()
+    };
+    let slow = [("slow-start", "1")];
+    for strategy in [[4, 0], [0, 4]] {
+        assert_eq!([&[][..], &["a"], &["a", "b"]].map(|updated| next(strategy, updated, &slow)), [1, 2, 3]);
+        assert_eq!(next(strategy, &[], &[("slow-start", "50%")]), 3);
+        assert_eq!(next(strategy, &[], &[("slow-start", "0")]), 1, "it starts nevertheless");
+    }
+    assert_eq!(next([2, 0], &["a", "b", "c"], &slow), 2, "maxUnavailable is the most");
+    // One that is not available stops it.
+    let stopped = update(plain(&names), &slow).rolling(json!(4), json!(0));
+    let stopped = stopped.with_pods([new("a").unready(), old("b"), old("c"), old("d"), old("e"), old("f")]);
+    assert_eq!(next_nodes(&stopped), [""; 0]);
+}

@@ -106,3 +106,17 @@ fn the_first_canary_is_a_node_whose_pod_works_if_the_budget_allows_that() {
     let surging = update(plain(&["a", "b", "c"]), &[("canary", "1")]).rolling(json!(0), json!(1)).with_pods(pods());
     assert_eq!(next_nodes(&surging), ["a"]);
 }
+
+#[test]
+fn canaries_can_be_promoted_before_their_time() {
+    for canary in [("canary", "1"), ("canary-nodes", "pool=blue")] {
+        let next = |hash: &str| {
+            let annotations = [canary, ("canary-bake", "1h"), ("canary-approval", "manual"), ("canary-promoted", hash)];
+            let mut cluster =
+                update(plain(&["a", "b", "c"]), &annotations).with_pods([new("a").unready(), old("b"), old("c")]);
+            cluster.nodes[0].labels = [("pool", "blue")].into_iter().collect();
+            next_nodes(&cluster)
+        };
+        assert_eq!((next("two"), next("one")), (vec!["b".into()], vec![]), "{canary:?}");
+    }
+}

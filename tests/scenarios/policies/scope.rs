@@ -106,3 +106,17 @@ fn a_template_that_works_nowhere_is_not_kept_by_a_partition() {
     let none_works = cluster.with_pods([new("a").unready(), new("b").unready(), broken("c")]);
     assert_eq!(next_nodes(&none_works), [""; 0]);
 }
+
+#[test]
+fn a_frozen_daemonset_neither_creates_nor_deletes_pods() {
+    let cluster = update(plain(&["a", "b", "c", "d"]), &[("frozen", "true"), ("on-failure", "roll-back")]);
+    let duplicate = pod("another", "c");
+    let cluster = cluster.with_pods([crashing("a"), old("b").unready(), old("c"), duplicate, old("gone")]);
+    assert_eq!(next_nodes(&cluster), ["gone"], "the pods of missing nodes are collected");
+    assert_eq!(phase(&cluster).to_string(), "the DaemonSet is frozen: no pod is created or deleted");
+    let settled = update(plain(&["a", "b"]), &[("frozen", "true")]).with_pods([new("a")]);
+    assert_eq!((next_nodes(&settled), phase(&settled)), (vec![], RolloutPhase::Frozen));
+    let surging =
+        update(plain(&["a"]), &[("frozen", "true")]).rolling(json!(0), json!(1)).with_pods([old("a"), new("a")]);
+    assert_eq!(next_nodes(&surging), [""; 0]);
+}
