@@ -35,7 +35,7 @@ pub(crate) enum Direction {
     Forward,
     /// To an older one that an operator has set again.
     Undo,
-    /// To an older one that a roll-back has restored; `None` if it is not known when.
+    /// To an older one that a roll-back has restored: when, if its own update was done before.
     RollBack(Option<Timestamp>),
 }
 
@@ -108,7 +108,7 @@ impl Direction {
         let is_current = |hash: &Option<Text>| hash.as_ref() == Some(&history.hash);
         let record = &policy.record;
         if let Some(failed) = record.failed.iter().rfind(|failed| is_current(&failed.restored)) {
-            Self::RollBack(failed.at)
+            Self::RollBack(failed.at.filter(|_| is_current(&record.done)))
         } else if record.failure_of(&history.hash).is_some() {
             // It is tried again.
             Self::Forward

@@ -681,6 +681,20 @@ async fn a_crashing_template_reaches_only_its_canaries_and_is_rolled_back() {
     assert_eq!((with_image(&store, ":1"), store.all("controllerrevisions").len()), (10, 2));
     let reasons: Vec<_> = store.all("events").iter().map(|(_, event)| event["reason"].clone()).collect();
     assert!(reasons.contains(&json!("RolledBack")), "{reasons:?}");
+    drop(store);
+
+    // Somebody insists: it is tried once more, and then paused instead of rolled back.
+    let record = |store: &Store| -> Value {
+        let daemonset = store.get(&agent).unwrap();
+        let text = daemonset["metadata"]["annotations"]["daemonplan/rollout-record"].as_str().unwrap_or("{}");
+        serde_json::from_str(text).unwrap()
+    };
+    assert!(record(&server.store())["failed"][0]["restored"].is_string());
+    roll_out(&mut server.store(), &agent, "registry/agent:crashes");
+    wait_for(&server, "the update is paused", |store| record(store)["failed"][0]["isPaused"] == true).await;
+    time::sleep(Duration::from_millis(300)).await;
+    let store = server.store();
+    assert_eq!((image(&store), with_image(&store, ":crashes")), (json!("registry/agent:crashes"), 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,7 +88,10 @@ impl World {
 
     fn is_excused(&self, node: &str) -> bool {
         let Some(away) = self.policy.get("away") else { return false };
-        let touched = self.reached.get(node).is_some_and(|reached| reached.template == self.current());
+        let has_it = self.pods_on(node).any(|pod| self.process(pod).template == self.current());
+        let has_none = self.pods_on(node).all(|pod| pod.deleted.is_some());
+        let touched = (has_it || has_none)
+            && self.reached.get(node).is_some_and(|reached| reached.template == self.current());
         let away = self.has_taint(node, UNREACHABLE) || away.contains("cordoned") && self.has_taint(node, CORDONED);
         // What worked before a roll-back, and what the failed template left, is no harm of the restored one.
         let was_ready =

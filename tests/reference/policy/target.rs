@@ -246,7 +246,8 @@ fn absence(policy: &Policy, roll_back: Option<&Value>, state: &NodeState, clock:
         }
     }
     let mut updated = state.pods.iter().filter(|pod| pod.updated);
-    let is_touched = match roll_back.and_then(|failed| in_seconds(&failed["at"])) {
+    let is_proven = |failed: &&Value| policy.record["done"] == failed["restored"];
+    let is_touched = match roll_back.filter(is_proven).and_then(|failed| in_seconds(&failed["at"])) {
         Some(at) => {
             let lost = lost_at(state).and_then(|lost| in_seconds(&lost));
             updated.any(|pod| {

@@ -73,7 +73,9 @@ fn a_node_that_goes_away_between_its_old_pod_and_its_new_one_is_a_victim_too() {
 #[test]
 fn a_victim_does_not_hold_up_the_way_back() {
     let nodes = [unreachable("a", 5), node("b"), node("c")];
-    let mut cluster = update(nodes, &[("on-failure", "roll-back"), ("away", "unreachable")]);
+    let done = r#"{"done": "one"}"#;
+    let annotations = [("on-failure", "roll-back"), ("away", "unreachable"), ("rollout-record", done)];
+    let mut cluster = update(nodes, &annotations);
     cluster = cluster.rolling(json!(1), json!(0)).with_pods([new("a").unready(), new("b"), old("c")]);
     assert_eq!(phase(&cluster), RolloutPhase::RollingBack { nodes: vec!["a".into()] });
     step(&mut cluster);
