@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
-use super::reason::{CreateReason, DeleteReason};
+use super::reason::{CreateReason, DeleteReason, RecordReason};
 use crate::{
     adoption::{
         ReleaseReason, RevisionDeleteReason, RevisionUpdateReason, claim::Claim, revision_history::RevisionStep,
@@ -108,6 +108,8 @@ pub enum Action {
         annotation: Text,
         /// The new record.
         record: Box<RolloutRecord>,
+        /// What is new.
+        reason: RecordReason,
     },
     /// Create a pod for a node.
     CreatePod {
@@ -204,7 +206,7 @@ impl Action {
             Self::UpdateRevision { reason, .. } => reason.code(),
             Self::RelabelPod { .. } => "DuplicateRevision",
             Self::RollBack { .. } => "TemplateFails",
-            Self::RecordRollout { .. } => "RolloutChanged",
+            Self::RecordRollout { reason, .. } => reason.code(),
             Self::CreatePod { reason, .. } => reason.code(),
             Self::DeletePod { reason, .. } => reason.code(),
             Self::DeleteRevision { reason, .. } => reason.code(),
@@ -223,7 +225,7 @@ impl Action {
             Self::UpdateRevision { reason, .. } => reason.to_string(),
             Self::RelabelPod { .. } => "duplicate revisions: one is kept".to_owned(),
             Self::RollBack { failing, .. } => format!("the new template fails on {}", some_nodes(failing)),
-            Self::RecordRollout { record, .. } => record.summary(),
+            Self::RecordRollout { reason, .. } => reason.to_string(),
             Self::CreatePod { reason, .. } => reason.to_string(),
             Self::DeletePod { reason, .. } => reason.to_string(),
             Self::DeleteRevision { reason, .. } => reason.to_string(),

@@ -21,7 +21,7 @@ pub use action::Action;
 pub use event::{Event, EventType};
 pub(crate) use missing::MissingFacts;
 pub use missing::{MissingFact, UnsupportedAction};
-pub use reason::{CreateReason, DeleteReason};
+pub use reason::{CreateReason, DeleteReason, RecordReason};
 pub use warning::Warning;
 
 /// What a DaemonSet needs, and why.

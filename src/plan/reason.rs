@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{model::Text, placement::PlacementReason};
+use crate::{model::Text, placement::PlacementReason, policy::some_nodes};
 
 /// Why a pod is created.
 ///
@@ -61,6 +61,63 @@ pub enum DeleteReason {
     NotWanted,
     /// The DaemonSet is being deleted.
     OwnerDeleted,
+}
+
+/// Why a plan records what an update has come to.
+///
+/// ```
+/// use daemonplan::plan::RecordReason;
+/// assert_eq!(RecordReason::Done { hash: "6d5f".into() }.to_string(), "the update to 6d5f is done");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordReason {
+    /// The template fails, and the update is paused until an operator resumes it.
+    Paused {
+        /// The hash of the template.
+        hash: Text,
+        /// Why it fails, and where.
+        reason: Text,
+    },
+    /// The update is done.
+    Done {
+        /// The hash of the template.
+        hash: Text,
+    },
+    /// An operator went back to an older template.
+    Undone {
+        /// The hash of that template.
+        hash: Text,
+    },
+    /// Broken pods are replaced before it is the turn of their nodes.
+    BrokenPods {
+        /// The nodes, by name.
+        nodes: Vec<Text>,
+    },
+}
+
+impl RecordReason {
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Paused { .. } => "TemplateFails",
+            Self::Done { .. } => "UpdateDone",
+            Self::Undone { .. } => "Undone",
+            Self::BrokenPods { .. } => "BrokenPods",
+        }
+    }
+}
+
+impl fmt::Display for RecordReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Paused { hash, reason } => write!(f, "the update to {hash} is paused: {reason}"),
+            Self::Done { hash } => write!(f, "the update to {hash} is done"),
+            Self::Undone { hash } => write!(f, "the update goes back to {hash}"),
+            Self::BrokenPods { nodes } => {
+                write!(f, "broken pods are replaced before their turn on {}", some_nodes(nodes))
+            }
+        }
+    }
 }
 
 impl CreateReason {

@@ -10,7 +10,7 @@ use crate::{
     gc,
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, ObjectRef, Pod, Text},
     node::claimed_pod::PodIndex,
-    plan::{Action, CreateReason, DeleteReason, Event, Plan, Warning},
+    plan::{Action, CreateReason, DeleteReason, Event, Plan, RecordReason, Warning},
     policy::{FailedTemplate, OnFailure, RECORD, RolloutPhase, RolloutRecord, effective::EffectivePolicy},
     rollout::{
         older::OlderRevision,
@@ -138,7 +138,8 @@ impl<P: PodSource> Reconciler<'_, P> {
             if let Some(restored) = older.to_restore().filter(|_| self.rolls_back()) {
                 self.roll_back(&restored);
             } else {
-                let kept = if self.gate.is_open() { None } else { older.to_keep() };
+                let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { .. } | RolloutPhase::InDoubt { .. });
+                let kept = if self.gate.is_open() { None } else { older.to_keep(is_failing) };
                 let steps = self.totals.steps(self.context, &self.gate, kept.is_some());
                 self.add_outcome(&steps.replaced);
                 self.add_steps(steps, kept.as_ref());
@@ -146,16 +147,6 @@ impl<P: PodSource> Reconciler<'_, P> {
         }
         let guides_updates = self.context.rules.policy.guides_updates;
         self.plan.rollout = guides_updates.then(|| self.totals.rollout_status(self.gate.phase.clone()));
-    }
-
-    /// Records what the update has come to, unless the DaemonSet says so already.
-    fn add_record(&mut self, record: RolloutRecord) {
-        let DaemonSetContext { daemonset, rules, settings, .. } = *self.context;
-        if record != rules.policy.record {
-            let annotation = settings.policy_annotation(RECORD);
-            let daemonset = ObjectRef::from(daemonset);
-            self.plan.actions.push(Action::RecordRollout { daemonset, annotation, record: Box::new(record) });
-        }
     }
 
     /// What earlier updates have come to, without what no longer matters.
@@ -251,29 +242,38 @@ impl<P: PodSource> Reconciler<'_, P> {
     /// before their turn.
     fn add_outcome(&mut self, replaced: &[Text]) {
         let hash = self.context.hash();
-        let mut record = self.record();
-        let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { is_paused: false, .. });
-        // Without outdated pods there is nothing to pause.
-        if is_failing && self.totals.is_outdated() {
-            record.add_failure(FailedTemplate { is_paused: true, ..self.failure() });
-        }
-        if self.gate.ends {
-            record.failed.retain(|failed| failed.hash != *hash);
-            record.done = Some(hash.clone());
-        }
-        if self.context.rules.direction == Direction::Undo {
-            record.returns_to = Some(hash.clone());
-        }
+        let before = self.record();
+        let mut record = before.clone();
+        let mut reason = None;
         if !replaced.is_empty() {
             let known = record.replaced.get_or_insert_default();
             known.hash = hash.clone();
             known.nodes.extend(replaced.iter().cloned());
             known.nodes.sort_unstable();
             known.nodes.dedup();
+            reason = Some(RecordReason::BrokenPods { nodes: replaced.to_vec() });
+        }
+        if self.context.rules.direction == Direction::Undo && record.returns_to.as_ref() != Some(hash) {
+            record.returns_to = Some(hash.clone());
+            reason = Some(RecordReason::Undone { hash: hash.clone() });
+        }
+        if self.gate.ends {
+            record.failed.retain(|failed| failed.hash != *hash);
+            record.done = Some(hash.clone());
+            reason = Some(RecordReason::Done { hash: hash.clone() });
+        }
+        let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { is_paused: false, .. });
+        // Without outdated pods there is nothing to pause.
+        if is_failing && self.totals.is_outdated() {
+            let failure = self.failure();
+            reason = Some(RecordReason::Paused { hash: hash.clone(), reason: failure.reason.clone() });
+            record.add_failure(FailedTemplate { is_paused: true, ..failure });
         }
         // What no longer matters alone is no reason to write.
-        if record != self.record() {
-            self.add_record(record);
+        if let Some(reason) = reason.filter(|_| record != before) {
+            let DaemonSetContext { daemonset, settings, .. } = *self.context;
+            let (daemonset, annotation) = (ObjectRef::from(daemonset), settings.policy_annotation(RECORD));
+            self.plan.actions.push(Action::RecordRollout { daemonset, annotation, record: Box::new(record), reason });
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{PolicyError, some_nodes};
+use super::PolicyError;
 use crate::model::{Labels, Text};
 
 /// The name of the annotation with the record, without its prefix.
@@ -105,20 +105,6 @@ impl RolloutRecord {
         let Some(text) = annotations.get(&annotation) else { return Ok(Self::default()) };
         let expected = "a record that a controller wrote: remove it to start without one";
         serde_json::from_str(text).map_err(|_| PolicyError::Invalid { annotation, expected, text: text.into() })
-    }
-
-    /// Describes the latest that it records.
-    pub(crate) fn summary(&self) -> String {
-        let paused = self.failed.last().filter(|failed| failed.is_paused);
-        match (paused, &self.returns_to, &self.replaced, &self.done) {
-            (Some(failed), ..) => format!("the update to {} is paused: {}", failed.hash, failed.reason),
-            (None, Some(hash), ..) => format!("the update goes back to {hash}"),
-            (None, None, Some(replaced), _) => {
-                format!("broken pods are replaced before their turn on {}", some_nodes(&replaced.nodes))
-            }
-            (None, None, None, Some(hash)) => format!("the update to {hash} is done"),
-            (None, None, None, None) => "nothing of earlier updates matters any more".to_owned(),
-        }
     }
 
     /// Returns the failure of the template with this hash.

@@ -255,11 +255,14 @@ impl Progress {
 
     fn add(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
         self.count(counted, policy, |count| *count += 1);
-        if !policy.is_excluded() {
+        // A pod that cannot be scheduled is judged, though its node is excused.
+        if policy.exclusion != Exclusion::Untouched {
             self.failing.extend(policy.failure().map(|reason| (node.clone(), reason.clone())));
             if policy.doubt().is_some() {
                 self.in_doubt.insert(node.clone());
             }
+        }
+        if !policy.is_excluded() {
             if counted.update.lacks_available() {
                 self.lacking.insert(node.clone());
             }
@@ -276,9 +279,9 @@ impl Progress {
 
     fn remove(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
         self.count(counted, policy, |count| *count -= 1);
+        self.failing.remove(node);
+        self.in_doubt.remove(node);
         if !policy.is_excluded() {
-            self.failing.remove(node);
-            self.in_doubt.remove(node);
             self.lacking.remove(node);
             let since = policy.available_since.filter(|_| is_proof(counted));
             since.map(|since| self.available(policy).remove(&(since, node.clone())));

@@ -58,13 +58,14 @@ impl<'e> OlderRevisions<'e> {
 
     /// The one that nodes without a pod get while the update has not reached them. `None` if its template cannot be read, or
     /// if the current one is to be taken.
-    pub(crate) fn to_keep(&self) -> Option<OlderRevision<'e>> {
+    /// `is_failing` says that the current one fails, or may fail.
+    pub(crate) fn to_keep(&self, is_failing: bool) -> Option<OlderRevision<'e>> {
         if self.is_broken() {
             return None;
         }
         let in_use = self.most_used().map(|(revision, hash, _)| (revision, hash));
-        // If all pods are gone, or all templates in use failed.
-        let is_guessed = self.progress.with_pods == 0 || self.all_failed();
+        // If all pods are gone, all templates in use failed, or the one that is left fails.
+        let is_guessed = self.progress.with_pods == 0 || self.all_failed() || is_failing;
         read(in_use.or_else(|| self.guess().filter(|_| is_guessed))?)
     }
 

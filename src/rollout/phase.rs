@@ -141,25 +141,39 @@ impl Evaluation<'_> {
 
     /// The failure policy, while the update to this template is not done and is no way back.
     fn failure_policy(&self) -> Option<&FailurePolicy> {
-        let is_done = self.policy.record.done.as_ref() == Some(self.context.hash());
+        let is_done = self.policy.record.done.as_ref() == Some(self.context.hash()) || self.was_done_before();
         self.policy.rollout.failure.as_ref().filter(|_| !is_done && !self.context.rules.direction.is_back())
+    }
+
+    /// Whether the update was over before anything was recorded: no pod is outdated, and one has been available for a day.
+    fn was_done_before(&self) -> bool {
+        const LONG_AGO: Duration = Duration::from_secs(24 * 60 * 60);
+        let Progress { old, available, canaries, .. } = self.progress();
+        let first = available.iter().chain(canaries).map(|(since, _)| *since).min();
+        let end = first.and_then(|first| first.checked_add(LONG_AGO).ok());
+        old.is_empty() && self.policy.record.done.is_none() && end.is_some_and(|end| self.is_over(end))
     }
 
     /// The phase if the template fails, or may fail.
     fn failing(&self) -> Option<RolloutPhase> {
         let failure = self.failure_policy()?;
         let Progress { failing, in_doubt, old, .. } = self.progress();
+        // Nodes that were broken before prove nothing.
+        let replaced = self.policy.record.replaced_for(self.context.hash());
+        let is_judged = |node: &&Text| !replaced.contains(node);
+        let failing: Vec<_> = failing.keys().filter(is_judged).collect();
+        let in_doubt: Vec<_> = in_doubt.iter().filter(is_judged).collect();
         // A template that fails everywhere fails, whatever the limit.
         let most = failure.max_failures.of(self.desired).min(self.desired.saturating_sub(1));
         let paused = self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused);
         if failing.len() > most || paused.is_some() {
             let known = paused.into_iter().flat_map(|failed| &failed.nodes);
-            let mut nodes: Vec<_> = failing.keys().chain(known).cloned().collect();
+            let mut nodes: Vec<_> = failing.into_iter().chain(known).cloned().collect();
             nodes.sort_unstable();
             nodes.dedup();
             return Some(RolloutPhase::Failing { nodes, is_paused: paused.is_some() });
         }
-        let nodes: Vec<_> = in_doubt.iter().cloned().collect();
+        let nodes: Vec<_> = in_doubt.into_iter().cloned().collect();
         // With no outdated pod left, there is nothing to hold back.
         (failing.len() + nodes.len() > most && !old.is_empty() && !nodes.is_empty())
             .then_some(RolloutPhase::InDoubt { nodes })
@@ -182,6 +196,10 @@ impl Evaluation<'_> {
 
     /// All pods are up to date: the update is done once they have been well for long enough.
     fn ending(&self) -> RolloutGate {
+        let is_judged = self.policy.rollout.failure.is_some() && !self.context.rules.direction.is_back();
+        if is_judged && self.was_done_before() {
+            return RolloutGate { ends: true, ..RolloutGate::open(RolloutPhase::Settled) };
+        }
         if self.failure_policy().is_none() || self.progress().with_pods == 0 {
             return RolloutGate::open(RolloutPhase::Settled);
         }

@@ -295,7 +295,8 @@ impl<'r> GroupScheduler<'r> {
         } else {
             (counts.in_progress(), counts.unavailable())
         };
-        let left = |used| limit.map_or(usize::MAX, |limit| limit.of(counts.desired).saturating_sub(used));
+        // Like an update, a group goes on with one node at a time at least.
+        let left = |used| limit.map_or(usize::MAX, |limit| limit.of(counts.desired).max(1).saturating_sub(used));
         let updated = counts.new_available + counts.new_unavailable + counts.pairs;
         Self { group, in_progress_left: left(in_progress), unavailable_left: left(lacking), in_progress, updated }
     }

@@ -238,7 +238,7 @@ fn unready() -> impl Strategy<Value = Option<Timestamp>> + Clone {
 fn readiness() -> impl Strategy<Value = Readiness> + Clone {
     prop_oneof![
         3 => Just(Readiness::NotReady),
-        8 => select(vec![0, 30, 59, 60, 61, 3600, 3600]).prop_map(|age| Readiness::Ready { since: Some(ago(age)) }),
+        8 => select(vec![0, 30, 59, 60, 61, 3600, 3600, 90_000]).prop_map(|age| Readiness::Ready { since: Some(ago(age)) }),
         1 => Just(Readiness::Ready { since: None }),
     ]
 }

@@ -46,7 +46,8 @@ impl World {
     fn lost(&self) -> BTreeSet<&str> {
         let current = self.current();
         let lost = self.reached.iter().filter(|(node, reached)| {
-            reached.template == current && reached.was_well && self.is_bad(current, node) && !self.has_available(node)
+            let is_to_blame = self.is_bad(current, node) && !self.machines[*node].is_broken;
+            reached.template == current && reached.was_well && is_to_blame && !self.has_available(node)
         });
         lost.map(|(node, _)| node.as_str()).collect()
     }
@@ -90,8 +91,8 @@ impl World {
         let Some(away) = self.policy.get("away") else { return false };
         let has_it = self.pods_on(node).any(|pod| self.process(pod).template == self.current());
         let has_none = self.pods_on(node).all(|pod| pod.deleted.is_some());
-        let touched = (has_it || has_none)
-            && self.reached.get(node).is_some_and(|reached| reached.template == self.current());
+        let touched =
+            (has_it || has_none) && self.reached.get(node).is_some_and(|reached| reached.template == self.current());
         let away = self.has_taint(node, UNREACHABLE) || away.contains("cordoned") && self.has_taint(node, CORDONED);
         // What worked before a roll-back, and what the failed template left, is no harm of the restored one.
         let was_ready =

@@ -214,7 +214,7 @@ fn pods_to_create_and_delete(
     let record = progress.and_then(|progress| progress.new_record(facts, history, &replaced));
     outcome
         .actions
-        .extend(record.map(|record| json!({"type": "RecordRollout", "record": record, "reason": "RolloutChanged"})));
+        .extend(record.map(|(record, reason)| json!({"type": "RecordRollout", "record": record, "reason": reason})));
     for state in nodes {
         wishes.delete.extend(state.collected().into_iter().map(|pod| (pod, "NodeGone")));
     }

@@ -203,7 +203,8 @@ impl<'s> Progress<'s> {
             self.older().next().is_some() && self.older().all(|(hash, ..)| self.policy.failed(hash).is_some());
         let old_here = self.present().any(|target| target.older.is_some());
 
-        let kept = most_used.or_else(|| guess.filter(|_| !self.has_pods() || all_failed));
+        let is_failing = self.phase["phase"] == "Failing" || self.phase["phase"] == "InDoubt";
+        let kept = most_used.or_else(|| guess.filter(|_| !self.has_pods() || all_failed || is_failing));
         let done = untainted.iter().find(|((_, hash), _)| self.policy.record["done"] == **hash).copied();
         let restored = done.or_else(|| most_used.filter(|((_, hash), _)| usage(hash).0 > 0));
         let restored = restored.or_else(|| guess.filter(|_| !old_here || all_failed));
@@ -219,21 +220,32 @@ impl<'s> Progress<'s> {
     }
 
     /// Returns whether the failure of the template matters.
-    fn is_judged(&self, history: &History) -> bool {
-        self.policy.get("on-failure").is_some() && self.policy.record["done"] != history.hash && !self.is_return
+    fn is_judged(&self, facts: &Facts<'_>, history: &History) -> bool {
+        let is_done = self.policy.record["done"] == history.hash || self.was_done_before(facts);
+        self.policy.get("on-failure").is_some() && !is_done && !self.is_return
+    }
+
+    /// Returns whether no pod is outdated, one has been available for a day, and nothing is recorded.
+    fn was_done_before(&self, facts: &Facts<'_>) -> bool {
+        let first = self.since().map(|(since, _)| since).min();
+        let is_long_ago = first.zip(facts.now).is_some_and(|(first, now)| now.as_second() - first >= 24 * 3600);
+        self.older().next().is_none() && self.policy.record["done"].is_null() && is_long_ago
     }
 
     fn nodes_that_are(&self, health: Health) -> Vec<String> {
-        let are = self.present().filter(|target| target.health == Some(health));
+        let judged = self.targets.iter().filter(|target| !target.gone && (!target.away || target.unschedulable));
+        let are = judged.filter(|target| target.health == Some(health));
         are.map(|target| target.state.name.clone()).collect()
     }
 
-    fn failing_phase(&self, history: &History) -> Option<Value> {
-        if !self.is_judged(history) {
+    fn failing_phase(&self, facts: &Facts<'_>, history: &History) -> Option<Value> {
+        if !self.is_judged(facts, history) {
             return None;
         }
-        let failing = self.nodes_that_are(Health::Failing);
-        let doubts = self.nodes_that_are(Health::InDoubt);
+        let replaced = self.replaced_before(&history.hash);
+        let judged = |health| self.nodes_that_are(health).into_iter().filter(|node| !replaced.contains(node));
+        let failing: Vec<_> = judged(Health::Failing).collect();
+        let doubts: Vec<_> = judged(Health::InDoubt).collect();
         let limit = self.policy.nodes("max-failures", self.desired).unwrap_or(0);
         let limit = limit.min(self.desired.saturating_sub(1));
         let is_paused = self.policy.failed(&history.hash).is_some_and(|failed| failed["isPaused"] == json!(true));
@@ -245,10 +257,11 @@ impl<'s> Progress<'s> {
     }
 
     /// Returns when all updated pods will have been well for long enough, if all are well.
-    fn well_at(&self, history: &History) -> Option<i64> {
-        let has_doubts = self.present().any(|target| target.health > Some(Health::Well));
+    fn well_at(&self, facts: &Facts<'_>, history: &History) -> Option<i64> {
+        let has_doubts =
+            [Health::InDoubt, Health::Failing].iter().any(|health| !self.nodes_that_are(*health).is_empty());
         let unfinished = self.present().any(|target| target.selected && !target.is_done());
-        if !self.is_judged(history) || has_doubts || unfinished {
+        if !self.is_judged(facts, history) || has_doubts || unfinished {
             return None;
         }
         let time = |key| self.policy.seconds(key);
@@ -266,16 +279,17 @@ impl<'s> Progress<'s> {
         } else if policy.says("paused", "true") && (outdated || all_gone) {
             Some(json!({"phase": "Paused"}))
         } else {
-            self.failing_phase(history)
+            self.failing_phase(facts, history)
         };
         if let Some(phase) = shut {
             self.room = 0;
             self.phase = phase;
             return;
         }
-        let well = self.well_at(history).map(|at| at - facts.now.map_or(at - 1, jiff::Timestamp::as_second));
+        let well = self.well_at(facts, history).map(|at| at - facts.now.map_or(at - 1, jiff::Timestamp::as_second));
         if !outdated {
-            if self.is_judged(history) && self.has_pods() {
+            self.ends = policy.get("on-failure").is_some() && !self.is_return && self.was_done_before(facts);
+            if self.is_judged(facts, history) && self.has_pods() {
                 self.ends = well.is_some_and(|left| left <= 0);
                 if !self.ends {
                     let left = well.filter(|_| facts.now.is_some());

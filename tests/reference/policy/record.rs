@@ -52,29 +52,34 @@ impl Progress<'_> {
         plain(&record)
     }
 
-    /// Returns the record to write, if it has changed. `replaced` are nodes whose stuck pods are deleted next.
-    pub fn new_record(&self, facts: &Facts<'_>, history: &History, replaced: &[String]) -> Option<Value> {
+    /// Returns the record to write and why, if it has changed. `replaced` are nodes whose stuck pods are deleted next.
+    pub fn new_record(&self, facts: &Facts<'_>, history: &History, replaced: &[String]) -> Option<(Value, &str)> {
         let known = self.known(history);
         let mut record = known.clone();
-        let is_outdated = self.older().next().is_some();
-        if self.phase["phase"] == "Failing" && self.phase["isPaused"] == json!(false) && is_outdated {
-            self.add_failure(&mut record, facts, history, None);
-        }
-        if self.ends {
-            record["failed"].as_array_mut().unwrap().retain(|failed| failed["hash"] != history.hash);
-            record["done"] = json!(history.hash);
-        }
-        if self.is_undo {
-            record["returnsTo"] = json!(history.hash);
-        }
+        let mut reason = "";
         if !replaced.is_empty() {
             let mut nodes = self.replaced_before(&history.hash);
             nodes.extend(replaced.iter().cloned());
             nodes.sort();
             nodes.dedup();
             record["replaced"] = json!({"hash": history.hash, "nodes": nodes});
+            reason = "BrokenPods";
         }
-        (plain(&record) != plain(&known)).then(|| plain(&record))
+        if self.is_undo && record["returnsTo"] != history.hash {
+            record["returnsTo"] = json!(history.hash);
+            reason = "Undone";
+        }
+        if self.ends {
+            record["failed"].as_array_mut().unwrap().retain(|failed| failed["hash"] != history.hash);
+            record["done"] = json!(history.hash);
+            reason = "UpdateDone";
+        }
+        let is_outdated = self.older().next().is_some();
+        if self.phase["phase"] == "Failing" && self.phase["isPaused"] == json!(false) && is_outdated {
+            self.add_failure(&mut record, facts, history, None);
+            reason = "TemplateFails";
+        }
+        (plain(&record) != plain(&known)).then(|| (plain(&record), reason))
     }
 }
 

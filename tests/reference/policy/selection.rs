@@ -169,6 +169,7 @@ impl<'p, 's> Selection<'p, 's> {
         let members = self.members(group);
         let desired = members.iter().filter(|target| target.state.run).count();
         let Some(limit) = self.progress.policy.nodes("group-max-unavailable", desired) else { return true };
+        let limit = limit.max(1);
         let present = || members.iter().filter(|target| !target.away);
         if self.progress.max_surge > 0 {
             return present().filter(|target| target.surges()).count() + self.taken_of(group, false) < limit;

@@ -46,3 +46,10 @@ fn a_slow_start_takes_more_nodes_at_a_time_as_it_goes_well() {
     let stopped = stopped.with_pods([new("a").unready(), old("b"), old("c"), old("d"), old("e"), old("f")]);
     assert_eq!(next_nodes(&stopped), [""; 0]);
 }
+
+#[test]
+fn the_limit_of_a_group_is_never_below_one_node() {
+    let nodes = ["a", "b"].map(|name| labelled(name, &[("zone", "east")]));
+    let cluster = update(nodes, &[("groups", "zone"), ("group-max-unavailable", "0")]).with_pods([old("a"), old("b")]);
+    assert_eq!(next_nodes(&cluster), ["a"]);
+}

@@ -272,3 +272,49 @@ fn a_limit_of_all_nodes_still_lets_a_template_fail_that_fails_everywhere() {
     assert_eq!(phase(&cluster.clone().with_pods([crashing("a"), old("b")])).code(), "Rolling");
     assert_eq!(phase(&cluster.with_pods([crashing("a"), crashing("b")])).code(), "RollingBack");
 }
+
+#[test]
+fn an_update_that_was_over_long_ago_is_not_judged() {
+    let ready = |name: &str, hours: i64| {
+        new(name).but(|pod| pod.ready = Readiness::Ready { since: Some(minutes_ago(60 * hours)) })
+    };
+    let cluster = update(plain(&["a", "b"]), &[("on-failure", "roll-back")]);
+    let mut old_one = cluster.clone().with_pods([crashing("a"), ready("b", 24)]);
+    assert_eq!(step(&mut old_one)[0], "record the rollout of agent: the update to two is done");
+    assert_eq!((phase(&old_one), old_one.actions()), (RolloutPhase::Settled, vec![]));
+    assert_eq!(phase(&cluster.with_pods([crashing("a"), ready("b", 23)])).code(), "RollingBack");
+}
+
+#[test]
+fn nodes_that_were_broken_before_prove_nothing_against_the_template() {
+    let nodes = || [labelled("a", &[("zone", "east")]), labelled("b", &[("zone", "west")])];
+    let annotations = [("groups", "zone"), ("on-failure", "roll-back")];
+    let mut cluster = update(nodes(), &annotations).rolling(json!(1), json!(0)).with_pods([old("a"), broken("b")]);
+    step(&mut cluster);
+    step(&mut cluster);
+    cluster.pods.retain(|pod| pod.node.name().is_some_and(|node| node == "a"));
+    cluster.pods.push(crashing("b"));
+    assert_eq!(phase(&cluster).code(), "Rolling");
+    // Elsewhere it does.
+    cluster.pods[0] = crashing("a");
+    assert_eq!(phase(&cluster).code(), "RollingBack");
+}
+
+#[test]
+fn a_template_that_fails_gets_no_more_nodes_even_if_it_is_all_that_is_left() {
+    let cluster = update(plain(&["a", "b"]), &[("on-failure", "pause")]);
+    assert_eq!(created_image(&cluster.clone().with_pods([crashing("a")])), "agent:1");
+    assert_eq!(created_image(&cluster.with_pods([new("a")])), "agent:2");
+}
+
+#[test]
+fn a_pod_that_cannot_be_scheduled_is_judged_though_its_node_is_excused() {
+    let refused = new("a").unready().phase(PodPhase::Pending).but(|pod| {
+        let mut problem = PodProblem::default();
+        problem.unschedulable_since = Some(minutes_ago(10));
+        (pod.node, pod.problem) = (PodNode::Intended("a".into()), Some(Box::new(problem)));
+    });
+    let annotations = [("on-failure", "roll-back"), ("available-within", "5m"), ("away", "unschedulable")];
+    let cluster = update(plain(&["a", "b", "c"]), &annotations).with_pods([refused, old("b"), old("c")]);
+    assert_eq!(phase(&cluster), RolloutPhase::RollingBack { nodes: vec!["a".into()] });
+}
