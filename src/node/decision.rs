@@ -133,11 +133,6 @@ impl NodeStatus {
     pub(crate) fn is_desired(self) -> bool {
         matches!(self, Self::Missing | Self::Scheduled { .. })
     }
-
-    /// Whether a pod should run here and is not known to be available.
-    pub(crate) fn is_unavailable(self) -> bool {
-        self.is_desired() && !matches!(self, Self::Scheduled { availability: Availability::Available, .. })
-    }
 }
 
 impl DaemonSetContext<'_> {
@@ -152,7 +147,7 @@ impl DaemonSetContext<'_> {
             counted: CountedNode { status: NodeStatus::of(verdict, pods), update },
             collects: false,
             available_at: self.next_available_at(pods),
-            policy: self.node_policy(&node.name, Some(node), pods),
+            policy: self.node_policy(&node.name, Some((node, verdict)), pods),
             work: self.work(node, verdict, pods),
         }
     }
@@ -180,7 +175,12 @@ impl DaemonSetContext<'_> {
     }
 
     #[inline]
-    fn node_policy(&self, name: &Text, node: Option<&Node>, pods: &[ClaimedPod<'_>]) -> Option<Box<NodePolicy>> {
+    fn node_policy(
+        &self,
+        name: &Text,
+        node: Option<(&Node, Verdict)>,
+        pods: &[ClaimedPod<'_>],
+    ) -> Option<Box<NodePolicy>> {
         let policy = &self.rules.policy;
         policy.guides_updates.then(|| Box::new(NodePolicy::new(self, name, node, pods)))
     }

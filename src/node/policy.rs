@@ -14,13 +14,20 @@ use crate::{
         Node, Text,
         well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT},
     },
+    placement::Verdict,
     policy::{Canary, CanaryNodes, ExcludedNodes, Order, RolloutPolicy},
     util::fnv::Fnv,
 };
 
 /// How a rollout policy treats one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub(crate) struct NodePolicy {
+    /// Whether a pod should run here, or would if the node reported: Kubernetes taints a node that does not so that no pod
+    /// should run there, and the node is none the less part of the update.
+    pub(crate) is_wanted: bool,
+    /// Whether the node has no available pod.
+    pub(crate) is_lacking: bool,
     pub(crate) group: GroupKey,
     /// Nodes with a lower rank are updated first.
     pub(crate) rank: i64,
@@ -74,13 +81,14 @@ pub(crate) enum GroupKey {
 }
 
 impl NodePolicy {
-    /// Evaluates the policy for a node with these claimed pods; `node` is `None` if the node is missing.
+    /// Evaluates the policy for a node with these claimed pods; `placed` is `None` if the node is missing.
     pub(crate) fn new(
         context: &DaemonSetContext<'_>,
         name: &Text,
-        node: Option<&Node>,
+        placed: Option<(&Node, Verdict)>,
         pods: &[ClaimedPod<'_>],
     ) -> Self {
+        let node = placed.map(|(node, _)| node);
         let policy = &context.rules.policy.rollout;
         let direction = context.rules.direction;
         let mut clock = Clock { now: context.now, next_change: None };
@@ -110,6 +118,8 @@ impl NodePolicy {
             }
         }
         Self {
+            is_wanted: placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict)),
+            is_lacking: live(pods).all(|claimed| !claimed.is_available()),
             group: node.map_or(GroupKey::Rest, |node| GroupKey::of(policy, node)),
             rank: rank(&policy.order, name, node, old),
             is_selected: node.is_some_and(|node| direction.is_back() || selects(policy, node)),
@@ -244,6 +254,15 @@ fn taint_since(node: &Node, key: &str) -> Option<Since> {
 /// Since when the node has not reported, if it does not.
 fn lost_since(node: &Node) -> Option<Since> {
     [NOT_READY_TAINT, UNREACHABLE_TAINT].into_iter().filter_map(|key| taint_since(node, key)).min()
+}
+
+fn is_wanted(context: &DaemonSetContext<'_>, node: &Node, verdict: Verdict) -> bool {
+    if verdict == Verdict::Run || lost_since(node).is_none() {
+        return verdict == Verdict::Run;
+    }
+    let mut reporting = node.clone();
+    reporting.taints.retain(|taint| ![NOT_READY_TAINT, UNREACHABLE_TAINT].contains(&&*taint.key));
+    context.rules.placement.verdict(&reporting) == Verdict::Run
 }
 
 /// Whether the node has not reported since it was created: no pod can be the reason.

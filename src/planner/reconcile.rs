@@ -146,7 +146,7 @@ impl<P: PodSource> Reconciler<'_, P> {
             }
         }
         let guides_updates = self.context.rules.policy.guides_updates;
-        self.plan.rollout = guides_updates.then(|| self.totals.rollout_status(self.gate.phase.clone()));
+        self.plan.rollout = guides_updates.then(|| self.totals.rollout_status(self.context, self.gate.phase.clone()));
     }
 
     /// What earlier updates have come to, without what no longer matters.

@@ -86,8 +86,13 @@ impl Totals {
     /// Adds the decision for `node`.
     pub(crate) fn add(&mut self, node: &Text, decision: NodeDecision) -> Contribution {
         let NodeDecision { mut counted, collects, available_at, policy, work } = decision;
-        if policy.as_ref().is_some_and(|policy| policy.is_excluded()) {
-            counted.update = NodeUpdateState::Uninvolved;
+        if let Some(policy) = &policy {
+            counted.update = match counted.update {
+                _ if policy.is_excluded() => NodeUpdateState::Uninvolved,
+                // It may have lost its pod to the update before it stopped reporting.
+                NodeUpdateState::Uninvolved if policy.is_wanted => NodeUpdateState::NoPod,
+                update => update,
+            };
         }
         self.counts.add(counted);
         if !collects {
@@ -151,7 +156,12 @@ impl Totals {
 
     /// Computes what the rollout policy allows the update to do now.
     pub(crate) fn gate(&self, context: &DaemonSetContext<'_>) -> RolloutGate {
-        RolloutGate::of(&self.rollout, context, self.counts.desired)
+        RolloutGate::of(&self.rollout, context, self.wanted())
+    }
+
+    /// The number of nodes that a policy counts: that should run a pod, or would if they reported.
+    fn wanted(&self) -> usize {
+        self.counts.desired + self.rollout.progress.lost
     }
 
     /// The older revisions that nodes keep or return to.
@@ -170,10 +180,14 @@ impl Totals {
     }
 
     /// The state of an update with a rollout policy.
-    pub(crate) fn rollout_status(&self, phase: RolloutPhase) -> RolloutStatus {
+    pub(crate) fn rollout_status(&self, context: &DaemonSetContext<'_>, phase: RolloutPhase) -> RolloutStatus {
         let Progress { old_nodes, updated, unavailable_excluded, ref lacking, .. } = self.rollout.progress;
         let is_canary = |policy: &NodePolicy| policy.group == GroupKey::Canaries && !policy.is_excluded();
+        let max_away = context.rules.policy.rollout.max_away;
+        let exceeds = self.rollout.progress.not_excused(max_away, self.wanted()) > 0;
         let is_awaited = |policy: &NodePolicy| match phase {
+            // More are away than are excused.
+            _ if exceeds && policy.is_excluded() && policy.is_wanted && policy.is_lacking => true,
             // Canaries that are not selected are waited for, too, though nothing happens to them.
             RolloutPhase::CanaryStarting { .. } => is_canary(policy) && policy.available_since.is_none(),
             RolloutPhase::Held => policy.is_excluded() && policy.is_selected && policy.old.is_some(),
@@ -193,11 +207,11 @@ impl Totals {
     /// The budget of the update strategy, and how much of it is used.
     pub(crate) fn budget(&self, context: &DaemonSetContext<'_>) -> Option<Budget> {
         let policy = &context.rules.policy;
-        let excess = self.rollout.progress.not_excused(policy.rollout.max_away, self.counts.desired);
+        let excess = self.rollout.progress.not_excused(policy.rollout.max_away, self.wanted());
         let budget = Budget::of(context.daemonset.update_strategy, &self.counts, policy.guides_updates, excess)?;
         let slow_start = policy.rollout.slow_start.filter(|_| !context.rules.direction.is_back());
         Some(match slow_start {
-            Some(first) => budget.at_most(first.of(self.counts.desired) + self.counts.new_available),
+            Some(first) => budget.at_most(first.of(self.wanted()) + self.counts.new_available),
             None => budget,
         })
     }

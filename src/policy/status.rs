@@ -38,7 +38,8 @@ pub struct RolloutStatus {
     #[serde(rename = "unavailableAway")]
     pub unavailable_excluded: usize,
     /// The nodes that an update waits for, by name: those that lack an available pod or have several and are not excluded,
-    /// canaries that have not started, and where nothing else is left to update, excluded ones with an outdated pod.
+    /// canaries that have not started, where nothing else is left to update, excluded ones with an outdated pod, and where
+    /// more nodes are away than are excused, all of these.
     pub waits_for: Vec<Text>,
 }
 

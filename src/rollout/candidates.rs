@@ -51,6 +51,8 @@ pub(crate) struct Progress {
     /// Since when updated pods have been available, on canaries by label and on the other nodes.
     pub(crate) canaries: BTreeSet<(Timestamp, Text)>,
     pub(crate) available: BTreeSet<(Timestamp, Text)>,
+    /// The number of nodes that should run a pod if they reported.
+    pub(crate) lost: usize,
     /// The number of excluded nodes that lack an available pod.
     pub(crate) unavailable_excluded: usize,
     /// Those among them whose updated pod cannot be scheduled.
@@ -220,8 +222,8 @@ impl NodeGroup {
             .all(|candidates| candidates.desired.is_empty() && candidates.unwanted.is_empty())
     }
 
-    fn count(&mut self, CountedNode { status, update }: CountedNode, policy: &NodePolicy, by_one: impl Fn(&mut usize)) {
-        if status.is_desired() && !policy.is_excluded() {
+    fn count(&mut self, CountedNode { update, .. }: CountedNode, policy: &NodePolicy, by_one: impl Fn(&mut usize)) {
+        if policy.is_wanted && !policy.is_excluded() {
             by_one(&mut self.present);
             if policy.is_selected || policy.new.is_some() {
                 by_one(&mut self.members);
@@ -266,7 +268,7 @@ impl Progress {
             if counted.update.lacks_available() {
                 self.lacking.insert(node.clone());
             }
-            let since = policy.available_since.filter(|_| is_proof(counted));
+            let since = policy.available_since.filter(|_| is_proof(counted, policy));
             self.available(policy).extend(since.map(|since| (since, node.clone())));
         }
         if let Some(OldPod { hash, is_available, is_broken }) = &policy.old {
@@ -283,7 +285,7 @@ impl Progress {
         self.in_doubt.remove(node);
         if !policy.is_excluded() {
             self.lacking.remove(node);
-            let since = policy.available_since.filter(|_| is_proof(counted));
+            let since = policy.available_since.filter(|_| is_proof(counted, policy));
             since.map(|since| self.available(policy).remove(&(since, node.clone())));
         }
         if let Some(OldPod { hash, is_available, is_broken }) = &policy.old
@@ -299,13 +301,16 @@ impl Progress {
     }
 
     fn count(&mut self, counted: CountedNode, policy: &NodePolicy, by_one: impl Fn(&mut usize)) {
-        if policy.is_excluded() && counted.status.is_unavailable() {
+        if policy.is_wanted && !counted.status.is_desired() {
+            by_one(&mut self.lost);
+        }
+        if policy.is_excluded() && policy.is_wanted && policy.is_lacking {
             by_one(&mut self.unavailable_excluded);
             if policy.exclusion == Exclusion::Updated {
                 by_one(&mut self.unschedulable_updated);
             }
         }
-        if policy.new.is_some() && counted.status.is_desired() {
+        if policy.new.is_some() && policy.is_wanted {
             by_one(&mut self.updated);
         }
         if policy.new.is_some() || policy.old.is_some() {
@@ -321,11 +326,11 @@ impl Progress {
 }
 
 /// Whether an available updated pod proves the new template: on nodes that should run one.
-fn is_proof(CountedNode { status, update }: CountedNode) -> bool {
+fn is_proof(CountedNode { update, .. }: CountedNode, policy: &NodePolicy) -> bool {
     let is_new = matches!(
         update,
         NodeUpdateState::Updated { new: Availability::Available }
             | NodeUpdateState::Both { new: Availability::Available, .. }
     );
-    is_new && status.is_desired()
+    is_new && policy.is_wanted
 }

@@ -83,7 +83,7 @@ impl NodeCounts {
     /// The nodes that surge, as an update that surges counts them. With a policy (`is_guided`), a node whose outdated pod is
     /// gone counts until the updated one is available: it may have lost it to the update.
     pub(crate) fn surging(&self, is_guided: bool) -> usize {
-        let lost = if is_guided { self.new_unavailable } else { 0 };
+        let lost = if is_guided { self.new_unavailable + self.no_pod } else { 0 };
         self.several_pods + self.pairs_with_new_unavailable + lost
     }
 }

@@ -86,7 +86,7 @@ impl World {
     pub fn taint(&mut self, node: &str, key: &str, effect: TaintEffect) {
         let now = self.cluster.now;
         let node = self.cluster.nodes.iter_mut().find(|other| other.name == node).unwrap();
-        if node.taints.iter().all(|taint| taint.key != key) {
+        if !node.taints.iter().any(|taint| taint.key == key && taint.effect == effect) {
             let mut taint = Taint::new(key, "", effect);
             taint.added = Some(now);
             node.taints.push(taint);

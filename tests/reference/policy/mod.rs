@@ -83,7 +83,10 @@ const NO_GROUP: usize = usize::MAX;
 pub struct Progress<'s> {
     policy: &'s Policy,
     targets: Vec<Target<'s>>,
+    /// How many nodes should run a pod, or would if they reported.
     desired: usize,
+    /// How many nodes should run a pod.
+    run: usize,
     burst: usize,
     max_surge: usize,
     max_unavailable: usize,
@@ -120,11 +123,14 @@ impl<'s> Progress<'s> {
             && (policy.record["returnsTo"] == history.hash || history.is_restored());
         let is_return = roll_back.is_some() || is_undo;
         let mut clock = Clock { facts, times: Vec::new() };
-        let targets = nodes.iter().map(|state| Target::new(policy, is_return, roll_back, state, &mut clock)).collect();
+        let targets: Vec<_> =
+            nodes.iter().map(|state| Target::new(policy, is_return, roll_back, state, &mut clock)).collect();
+        let wanted = |targets: &Vec<Target<'_>>| targets.iter().filter(|target| target.wanted).count();
         let mut progress = Self {
             policy,
+            desired: wanted(&targets),
+            run: desired,
             targets,
-            desired,
             burst: facts.burst(),
             max_surge: max_surge(facts, desired),
             max_unavailable: resolve(&bounds["maxUnavailable"], desired).max(usize::from(desired > 0)),
@@ -161,7 +167,7 @@ impl<'s> Progress<'s> {
 
     fn updated(&self) -> usize {
         let stay = self.targets.iter().filter(|target| !target.gone);
-        stay.filter(|target| target.state.run && !target.new.is_empty()).count()
+        stay.filter(|target| target.wanted && !target.new.is_empty()).count()
     }
 
     /// Returns whether a node here has a pod.
@@ -351,7 +357,7 @@ impl<'s> Progress<'s> {
             return None;
         }
         let is_canary = |target: &&Target<'s>| !by_label || target.group.0 == CANARIES;
-        let members = self.present().filter(|target| is_canary(target) && target.state.run);
+        let members = self.present().filter(|target| is_canary(target) && target.wanted);
         let members = members.filter(|target| by_label || target.selected || !target.new.is_empty()).count();
         let counted = policy.nodes("canary", self.desired);
         let wanted = counted.map_or(members, |count| count.min(members).min(allowed));
@@ -391,7 +397,11 @@ impl<'s> Progress<'s> {
         let is_held = self.phase["phase"] == "Held";
         let away = self.targets.iter().filter(|target| is_held && target.away && target.selected && !target.gone);
         let away = away.filter(|target| target.older.is_some());
-        let names: BTreeSet<_> = self.present().filter(waits).chain(away).map(|target| &target.state.name).collect();
+        let exceeds = self.not_excused() > 0;
+        let more =
+            self.targets.iter().filter(|target| exceeds && target.away && !target.gone && target.is_unavailable());
+        let waits = self.present().filter(waits).chain(away).chain(more);
+        let names: BTreeSet<_> = waits.map(|target| &target.state.name).collect();
         status["waitsFor"] = json!(names);
         status
     }

@@ -80,13 +80,13 @@ impl<'s> Progress<'s> {
             ([], [new]) => new.available,
             _ => false,
         };
-        let spare = self.counted().filter(available).count().saturating_sub(self.desired);
+        let spare = self.counted().filter(available).count().saturating_sub(self.run);
         let spare = selection.take(|target| target.is_candidate() && !target.state.run, spare, None);
         self.delete(wishes, spare, "NotWanted");
     }
 
     /// Returns how many of the nodes that are left out use the budget nevertheless.
-    fn not_excused(&self) -> usize {
+    pub(super) fn not_excused(&self) -> usize {
         let away = self.targets.iter().filter(|target| target.away && !target.gone && target.is_unavailable());
         if let Some(most) = self.policy.nodes("max-away", self.desired) {
             return away.count().saturating_sub(most);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::{
     facts::{Facts, Pod},
-    nodes::NodeState,
+    nodes::{NodeState, placement},
     selectors::{list, pairs, text},
     update::pods_of,
 };
@@ -14,6 +14,8 @@ use super::{CANARIES, NO_GROUP, Policy, seconds};
 #[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Target<'s> {
     pub state: &'s NodeState,
+    /// Whether a pod should run here, or would if the node reported.
+    pub wanted: bool,
     /// The index and name of its group.
     pub group: (usize, String),
     pub rank: i64,
@@ -132,6 +134,7 @@ impl<'s> Target<'s> {
             stuck &= is_late || is_broken(policy, pod);
         }
         Self {
+            wanted: is_wanted(clock.facts, state),
             group,
             rank,
             selected: state.exists && (is_return || policy.selects("update-nodes", &labels).unwrap_or(true)),
@@ -157,7 +160,7 @@ impl<'s> Target<'s> {
     pub fn is_done(&self) -> bool {
         match (&*self.old, &*self.new) {
             ([], [new]) => new.available,
-            ([], []) => !self.state.run && self.state.pods.is_empty(),
+            ([], []) => !self.wanted && self.state.pods.is_empty(),
             _ => false,
         }
     }
@@ -165,7 +168,7 @@ impl<'s> Target<'s> {
     /// Returns since when an updated pod has been available, in seconds.
     pub fn proven_at(&self) -> Option<i64> {
         let ([] | [_], [new]) = (&*self.old, &*self.new) else { return None };
-        new_since(new).filter(|_| self.state.run)
+        new_since(new).filter(|_| self.wanted)
     }
 
     /// Returns since when any updated pod has been available.
@@ -191,7 +194,7 @@ impl<'s> Target<'s> {
         match (&*self.old, &*self.new) {
             ([_], []) => false,
             ([], [new]) => !new.available,
-            ([], []) => self.state.run || !self.state.pods.is_empty(),
+            ([], []) => self.wanted || !self.state.pods.is_empty(),
             _ => true,
         }
     }
@@ -200,13 +203,14 @@ impl<'s> Target<'s> {
     pub fn surges(&self) -> bool {
         match (&*self.old, &*self.new) {
             ([] | [_], [new]) => !new.available,
+            ([], []) => self.wanted || !self.state.pods.is_empty(),
             (old, new) => old.len() > 1 || new.len() > 1,
         }
     }
 
-    /// Returns whether the node counts as unavailable in the status.
+    /// Returns whether the node lacks an available pod.
     pub fn is_unavailable(&self) -> bool {
-        self.state.run && !self.state.pods.first().is_some_and(|first| first.available)
+        self.wanted && self.state.live().iter().all(|pod| !pod.available)
     }
 }
 
@@ -259,6 +263,14 @@ fn absence(policy: &Policy, roll_back: Option<&Value>, state: &NodeState, clock:
         None => updated.next().is_some() || state.live().is_empty(),
     };
     (is_away && (never_reported(state) || !is_touched), false)
+}
+
+fn is_wanted(facts: &Facts<'_>, state: &NodeState) -> bool {
+    let mut node = state.node.clone();
+    if let Some(taints) = node.get_mut("spec").and_then(|spec| spec["taints"].as_array_mut()) {
+        taints.retain(|taint| ![NOT_READY, UNREACHABLE].contains(&text(taint, "key")));
+    }
+    state.exists && placement(facts, &node).0
 }
 
 /// Returns since when the node has not reported.

@@ -138,3 +138,38 @@ fn nodes_whose_pod_cannot_be_scheduled_can_be_excused() {
     assert_eq!(next(&excuse, pods()), [""; 0]);
     assert_eq!(next(&[("away", "unschedulable=30m"), ("max-away", "2")], pods()), ["c"]);
 }
+
+/// Returns a node that has been unreachable for an hour, with both taints that Kubernetes sets.
+fn lost(name: &str) -> Node {
+    let mut node = unreachable(name, 60);
+    let mut taint = taint("node.kubernetes.io/unreachable:NoSchedule");
+    taint.added = node.taints[0].added;
+    node.taints.push(taint);
+    node
+}
+
+#[test]
+fn nodes_that_do_not_report_count_though_no_pod_should_run_there() {
+    let next = |annotations: &[(&str, &str)], pods: [Pod; 4]| {
+        let nodes = [lost("a"), lost("b"), node("c"), node("d")];
+        let cluster = update(nodes, annotations).rolling(json!(1), json!(0)).with_pods(pods);
+        (next_nodes(&cluster), phase(&cluster).code())
+    };
+    let away = ("away", "unreachable");
+    // Two of four nodes keep the older template, whether they report or not.
+    let two_lost = || [new("a").unready(), new("b").unready(), old("c"), old("d")];
+    assert_eq!(next(&[away, ("partition", "50%")], two_lost()), (vec![], "Held"));
+    let two_old = || [old("a").unready(), old("b").unready(), old("c"), old("d")];
+    assert_eq!(next(&[away, ("partition", "2")], two_old()), (vec!["c".into()], "Rolling"));
+    assert_eq!(next(&[away, ("max-away", "25%")], two_old()), (vec![], "Rolling"));
+    assert_eq!(next(&[away, ("canary", "75%")], two_lost()), (vec![], "CanaryStarting"));
+}
+
+#[test]
+fn nodes_that_are_away_beyond_the_limit_are_named() {
+    let nodes = [unreachable("a", 60), unreachable("b", 60), node("c")];
+    let cluster = update(nodes, &[("away", "unreachable"), ("max-away", "1")]).rolling(json!(1), json!(0));
+    let cluster = cluster.with_pods([old("a").unready(), old("b").unready(), old("c")]);
+    let told: Vec<_> = cluster.plan().rollout.unwrap().notes().collect();
+    assert_eq!(told, ["waits for a, b", "2 nodes without an available pod are away"]);
+}
