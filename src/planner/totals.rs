@@ -86,13 +86,8 @@ impl Totals {
     /// Adds the decision for `node`.
     pub(crate) fn add(&mut self, node: &Text, decision: NodeDecision) -> Contribution {
         let NodeDecision { mut counted, collects, available_at, policy, work } = decision;
-        if let Some(policy) = &policy {
-            counted.update = match counted.update {
-                _ if policy.is_excluded() => NodeUpdateState::Uninvolved,
-                // It may have lost its pod to the update before it stopped reporting.
-                NodeUpdateState::Uninvolved if policy.is_wanted => NodeUpdateState::NoPod,
-                update => update,
-            };
+        if policy.as_ref().is_some_and(|policy| policy.is_excluded()) {
+            counted.update = NodeUpdateState::Uninvolved;
         }
         self.counts.add(counted);
         if !collects {

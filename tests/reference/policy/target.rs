@@ -160,7 +160,7 @@ impl<'s> Target<'s> {
     pub fn is_done(&self) -> bool {
         match (&*self.old, &*self.new) {
             ([], [new]) => new.available,
-            ([], []) => !self.wanted && self.state.pods.is_empty(),
+            ([], []) => !self.state.run && self.state.pods.is_empty(),
             _ => false,
         }
     }
@@ -194,7 +194,7 @@ impl<'s> Target<'s> {
         match (&*self.old, &*self.new) {
             ([_], []) => false,
             ([], [new]) => !new.available,
-            ([], []) => self.wanted || !self.state.pods.is_empty(),
+            ([], []) => self.state.run || !self.state.pods.is_empty(),
             _ => true,
         }
     }
@@ -203,7 +203,7 @@ impl<'s> Target<'s> {
     pub fn surges(&self) -> bool {
         match (&*self.old, &*self.new) {
             ([] | [_], [new]) => !new.available,
-            ([], []) => self.wanted || !self.state.pods.is_empty(),
+            ([], []) => self.state.run || !self.state.pods.is_empty(),
             (old, new) => old.len() > 1 || new.len() > 1,
         }
     }
