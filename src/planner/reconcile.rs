@@ -135,13 +135,16 @@ impl<P: PodSource> Reconciler<'_, P> {
         self.plan.requeue_after = self.totals.requeue_after(self.context, &self.gate);
         if self.context.expectations_satisfied {
             let older = self.totals.older_revisions(self.context);
-            if let Some(restored) = older.to_restore().filter(|_| self.rolls_back()) {
+            let restored = if self.rolls_back() { older.to_restore() } else { None };
+            if let Some(restored) = restored {
                 self.roll_back(&restored);
             } else {
                 let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { .. } | RolloutPhase::InDoubt { .. });
                 let kept = if self.gate.is_open() { None } else { older.to_keep(is_failing) };
                 let steps = self.totals.steps(self.context, &self.gate, kept.is_some());
-                self.add_outcome(&steps.replaced);
+                if self.context.rules.policy.guides_updates {
+                    self.add_outcome(&steps.replaced);
+                }
                 self.add_steps(steps, kept.as_ref());
             }
         }
