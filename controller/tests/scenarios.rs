@@ -683,7 +683,7 @@ async fn a_crashing_template_reaches_only_its_canaries_and_is_rolled_back() {
     assert!(reasons.contains(&json!("RolledBack")), "{reasons:?}");
     drop(store);
 
-    // Somebody insists: it is tried once more, and then paused instead of rolled back.
+    // The same template is set again: it is tried once more, and then paused instead of rolled back.
     let record = |store: &Store| -> Value {
         let daemonset = store.get(&agent).unwrap();
         let text = daemonset["metadata"]["annotations"]["daemonplan/rollout-record"].as_str().unwrap_or("{}");

@@ -24,7 +24,7 @@ use crate::{
 #[allow(clippy::struct_excessive_bools)] // independent facts
 pub(crate) struct NodePolicy {
     /// Whether a pod should run here, or would if the node reported: Kubernetes taints a node that does not so that no pod
-    /// should run there, and the node is none the less part of the update.
+    /// should run there, and the node is still part of the update.
     pub(crate) is_wanted: bool,
     /// Whether the node has no available pod.
     pub(crate) is_lacking: bool,
@@ -109,17 +109,17 @@ impl NodePolicy {
         let available_since =
             available.and_then(|claimed| claimed.pod.ready_since()?.checked_add(context.min_ready()).ok());
         let failure = policy.failure.as_ref();
+        let is_lacking = live(pods).all(|claimed| !claimed.is_available());
         let mut is_stuck_here = false;
         if policy.updates_in_turns() {
-            let mut lacking = live(pods).filter(|claimed| !claimed.is_available()).peekable();
-            is_stuck_here = lacking.peek().is_some() && live(pods).all(|claimed| !claimed.is_available());
-            for claimed in lacking {
+            is_stuck_here = is_lacking && live(pods).next().is_some();
+            for claimed in live(pods).filter(|claimed| !claimed.is_available()) {
                 is_stuck_here &= is_stuck(&claimed, failure, &mut clock);
             }
         }
         Self {
             is_wanted: placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict)),
-            is_lacking: live(pods).all(|claimed| !claimed.is_available()),
+            is_lacking,
             group: node.map_or(GroupKey::Rest, |node| GroupKey::of(policy, node)),
             rank: rank(&policy.order, name, node, old),
             is_selected: node.is_some_and(|node| direction.is_back() || selects(policy, node)),
@@ -256,6 +256,7 @@ fn lost_since(node: &Node) -> Option<Since> {
     [NOT_READY_TAINT, UNREACHABLE_TAINT].into_iter().filter_map(|key| taint_since(node, key)).min()
 }
 
+/// Whether a pod should run on the node, once it reports again if it does not.
 fn is_wanted(context: &DaemonSetContext<'_>, node: &Node, verdict: Verdict) -> bool {
     if verdict == Verdict::Run || lost_since(node).is_none() {
         return verdict == Verdict::Run;

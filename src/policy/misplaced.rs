@@ -99,7 +99,7 @@ fn meant(key: &str, prefix: &str, place: PolicyPlace) -> Option<String> {
         return Some(format!("{prefix}{name}"));
     };
     let domain = letters(domain);
-    // Another domain under the prefix, such as `daemonplan.io`, may be somebody else's, but not with one of these names.
+    // Another domain under the prefix, such as `daemonplan.io`, may belong to others, but not with one of these names.
     let name = RolloutPolicy::NAMES.iter().find(|known| letters(known) == letters(name));
     let is_near = domain.starts_with(&wanted) || distance(&domain, &wanted) <= 2;
     match name {

@@ -246,7 +246,7 @@ impl Progress {
     pub(crate) fn not_excused(&self, max_away: Option<IntOrPercent>, desired: usize) -> usize {
         match max_away {
             Some(most) => self.unavailable_excluded.saturating_sub(most.of(desired)),
-            // Nobody need tell how many nodes may be away for other reasons than the update.
+            // It need not be known how many nodes may be away for other reasons than the update.
             None => self.unschedulable_updated.saturating_sub(IntOrPercent::Percent(10).of(desired)),
         }
     }

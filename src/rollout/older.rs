@@ -26,14 +26,14 @@ impl<'e> OlderRevisions<'e> {
     }
 
     /// All that are not known to have failed, by ascending number.
-    fn untainted(&self) -> impl Iterator<Item = (&'e ControllerRevision, Text)> {
+    fn not_failed(&self) -> impl Iterator<Item = (&'e ControllerRevision, Text)> {
         let record = &self.context.rules.policy.record;
         self.context.rules.history.old().filter(|(_, hash)| record.failure_of(hash).is_none())
     }
 
     /// The one with the most available pods, then the most pods, then the highest number.
     fn most_used(&self) -> Option<(&'e ControllerRevision, Text, HashUsage)> {
-        let in_use = self.untainted().filter_map(|(revision, hash)| {
+        let in_use = self.not_failed().filter_map(|(revision, hash)| {
             let usage = *self.progress.old.get(&hash)?;
             Some((revision, hash, usage))
         });
@@ -45,7 +45,7 @@ impl<'e> OlderRevisions<'e> {
     pub(crate) fn guess(&self) -> Option<(&'e ControllerRevision, Text)> {
         let done = self.context.rules.policy.record.done.as_ref();
         let rank = |hash: &Text| (Some(hash) == done, !self.progress.old.contains_key(hash));
-        self.untainted().max_by_key(|(_, hash)| rank(hash))
+        self.not_failed().max_by_key(|(_, hash)| rank(hash))
     }
 
     /// Whether no pod of an older template works, while the current template does.
@@ -56,9 +56,8 @@ impl<'e> OlderRevisions<'e> {
         works && !old.is_empty() && old.values().all(is_broken)
     }
 
-    /// The one that nodes without a pod get while the update has not reached them. `None` if its template cannot be read, or
-    /// if the current one is to be taken.
-    /// `is_failing` says that the current one fails, or may fail.
+    /// The one that nodes without a pod get while the update has not reached them; `is_failing` says that the current one
+    /// fails, or may fail. `None` if its template cannot be read, or if the current one is to be taken.
     pub(crate) fn to_keep(&self, is_failing: bool) -> Option<OlderRevision<'e>> {
         if self.is_broken() {
             return None;
@@ -73,9 +72,11 @@ impl<'e> OlderRevisions<'e> {
     /// guess where no node here has a pod of any.
     pub(crate) fn to_restore(&self) -> Option<OlderRevision<'e>> {
         let done = self.context.rules.policy.record.done.as_ref();
-        let proven = self.untainted().find(|(_, hash)| Some(hash) == done);
-        let works = || self.most_used().filter(|(.., usage)| usage.available > 0);
-        let works = || works().map(|(revision, hash, _)| (revision, hash));
+        let proven = self.not_failed().find(|(_, hash)| Some(hash) == done);
+        let works = || {
+            let (revision, hash, usage) = self.most_used()?;
+            (usage.available > 0).then_some((revision, hash))
+        };
         let is_guessed = self.progress.old_here == 0 || self.all_failed();
         read(proven.or_else(works).or_else(|| self.guess().filter(|_| is_guessed))?)
     }

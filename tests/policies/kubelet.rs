@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// The node reports again; what runs there starts anew.
+    /// The node reports again; what runs there starts again.
     pub fn bring_back(&mut self, node: &str) {
         if !self.machines[node].is_down {
             return;
