@@ -59,7 +59,7 @@ fn kept(daemonsets: usize) -> Kept {
         cluster.plan(key, now);
     }
     let mut pod = synthetic.pods.get(500).cloned().unwrap_or_else(|| Pod::new("default", "none"));
-    pod.ready = Readiness::NotReady;
+    pod.ready = Readiness::default();
     let mut node = synthetic.nodes.get(500).cloned().unwrap_or_else(|| Node::new("none"));
     node.labels = node.labels.with("kubernetes.io/os", "other");
     Kept { cluster, keys, now, node, pod }

@@ -109,7 +109,7 @@ fn event_by_event(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("pod turns ready or unready, and plan", nodes), |b| {
             let mut kept = kept.borrow_mut();
             let mut pods = [kept.pod(), kept.pod()];
-            pods[0].ready = Readiness::NotReady;
+            pods[0].ready = Readiness::default();
             let mut turns = pods.iter().cycle();
             b.iter(|| {
                 kept.cluster.apply(turns.next().map_or_else(|| Pod::new("default", "none"), Pod::clone));
@@ -206,7 +206,7 @@ fn would_it_fit(c: &mut Criterion) {
             b.iter(|| turns.next().into_iter().for_each(|pod| scheduled.cluster.apply(pod.clone())));
         });
     };
-    event("pod turns ready or unready", |pod| pod.ready = Readiness::NotReady);
+    event("pod turns ready or unready", |pod| pod.ready = Readiness::default());
     event("pod is bound or ends", |pod| pod.phase = PodPhase::Failed);
 }
 

@@ -62,7 +62,7 @@ fn change_one(facts: &mut OwnedSnapshot, own_hash: &str, what: u8, which: usize,
                 }
                 2 => {
                     let since = Some(now - SignedDuration::from_secs(i64::from(value)));
-                    pod.ready = if odd { Readiness::Ready { since } } else { Readiness::NotReady };
+                    pod.ready = if odd { Readiness::Ready { since } } else { Readiness::default() };
                 }
                 3 => {
                     let hash = ["one", "two", own_hash, ""][usize::from(value) % 4];

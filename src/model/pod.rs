@@ -43,8 +43,6 @@ pub struct Pod {
     pub phase: PodPhase,
     /// The condition `Ready`.
     pub ready: Readiness,
-    /// `lastTransitionTime` of the condition `Ready` if it is not `True`: since when the pod has not been ready.
-    pub unready_since: Option<Timestamp>,
     /// The problem in the pod's status, if any.
     pub problem: Option<Box<PodProblem>>,
 }
@@ -146,16 +144,24 @@ pub enum PodPhase {
 /// pod.ready = Readiness::Ready { since: Some("2026-01-02T03:04:05Z".parse().unwrap()) };
 /// assert!(pod.is_ready());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Readiness {
     /// The condition is missing, or its status is not `True`.
-    #[default]
-    NotReady,
+    NotReady {
+        /// `lastTransitionTime`: since when the pod has not been ready.
+        since: Option<Timestamp>,
+    },
     /// The status of the condition is `True`.
     Ready {
         /// `lastTransitionTime`: the time when the pod became ready.
         since: Option<Timestamp>,
     },
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::NotReady { since: None }
+    }
 }
 
 impl fmt::Display for PodProblem {
@@ -198,7 +204,6 @@ impl Pod {
             started: None,
             phase: PodPhase::default(),
             ready: Readiness::default(),
-            unready_since: None,
             problem: None,
         }
     }
@@ -234,10 +239,18 @@ impl Pod {
     }
 
     /// Returns the time when the pod became ready, if it is ready and the time is known.
-    pub(crate) fn ready_since(&self) -> Option<Timestamp> {
+    pub fn ready_since(&self) -> Option<Timestamp> {
         match self.ready {
             Readiness::Ready { since } => since,
-            Readiness::NotReady => None,
+            Readiness::NotReady { .. } => None,
+        }
+    }
+
+    /// Returns since when the pod has not been ready, if it is not and the time is known.
+    pub fn unready_since(&self) -> Option<Timestamp> {
+        match self.ready {
+            Readiness::NotReady { since } => since,
+            Readiness::Ready { .. } => None,
         }
     }
 

@@ -117,12 +117,9 @@ impl TryFrom<PodWire> for Pod {
         let spec = spec.into_pod_spec(&node);
         let scheduling = status.take_scheduling(&node, spec.as_deref());
         let condition = status.conditions.unwrap_or_default().into_iter().find(|c| c.r#type == "Ready");
-        let (ready, unready_since) = match condition {
-            Some(ConditionWire { status, last_transition_time: since, .. }) if status == "True" => {
-                (Readiness::Ready { since }, None)
-            }
-            condition => (Readiness::NotReady, condition.and_then(|condition| condition.last_transition_time)),
-        };
+        let since = condition.as_ref().and_then(|condition| condition.last_transition_time);
+        let is_ready = condition.is_some_and(|condition| condition.status == "True");
+        let ready = if is_ready { Readiness::Ready { since } } else { Readiness::NotReady { since } };
         Ok(Self {
             namespace,
             name,
@@ -137,7 +134,6 @@ impl TryFrom<PodWire> for Pod {
             scheduling,
             phase: status.phase.unwrap_or_default(),
             ready,
-            unready_since,
             problem,
         })
     }
@@ -303,10 +299,10 @@ impl From<Pod> for PodWire {
         };
         metadata.set_controller(pod.controller);
         let spec = PodSpecWire::of_pod(pod.spec, pod.node);
-        let ready = match (pod.ready, pod.unready_since) {
-            (Readiness::NotReady, None) => None,
-            (Readiness::NotReady, since) => Some(("False", since)),
-            (Readiness::Ready { since }, _) => Some(("True", since)),
+        let ready = match pod.ready {
+            Readiness::NotReady { since: None } => None,
+            Readiness::NotReady { since } => Some(("False", since)),
+            Readiness::Ready { since } => Some(("True", since)),
         };
         let conditions = ready.map(|(status, since)| {
             let (r#type, status) = ("Ready".into(), status.into());

@@ -138,7 +138,7 @@ fn start_of(pod: &Pod, within: Duration) -> Option<Timestamp> {
     const REPORT: Duration = Duration::from_secs(60);
     let created = pod.created?;
     let was_ready = |since: &Timestamp| created.checked_add(within + REPORT).is_ok_and(|end| *since > end);
-    Some(pod.unready_since.filter(was_ready).unwrap_or(created))
+    Some(pod.unready_since().filter(was_ready).unwrap_or(created))
 }
 
 /// Whether a pod is known to have been available long enough for its earlier restarts to no longer count.
@@ -166,6 +166,6 @@ pub(super) fn is_stuck(claimed: &ClaimedPod<'_>, policy: Option<&FailurePolicy>,
         return false;
     }
     // The time is always compared, as it tells when the next decision is due.
-    let is_late = claimed.pod.unready_since.is_some_and(|since| clock.has_passed(since, FailurePolicy::RECOVERY));
+    let is_late = claimed.pod.unready_since().is_some_and(|since| clock.has_passed(since, FailurePolicy::RECOVERY));
     is_late || is_broken(claimed, policy)
 }

@@ -88,7 +88,7 @@ impl DaemonSetContext<'_> {
         let waiting = pods.iter().filter(|claimed| !claimed.is_available());
         let times = waiting.filter_map(|claimed| match claimed.pod.ready {
             Readiness::Ready { since } => self.becomes_available(since),
-            Readiness::NotReady => None,
+            Readiness::NotReady { .. } => None,
         });
         times.min()
     }

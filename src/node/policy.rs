@@ -240,7 +240,7 @@ fn is_touched(node: &Node, pods: &[ClaimedPod<'_>], direction: Direction) -> boo
     };
     let lost = lost_since(node);
     let was_ready = |claimed: &ClaimedPod<'_>| {
-        let end = claimed.pod.unready_since.and_then(|since| since.checked_add(LIFECYCLE).ok());
+        let end = claimed.pod.unready_since().and_then(|since| since.checked_add(LIFECYCLE).ok());
         claimed.pod.is_ready() || matches!((lost, end), (Some(Since::At(lost)), Some(end)) if lost <= end)
     };
     updated.any(|claimed| claimed.pod.created.is_none_or(|created| created >= at) || !was_ready(claimed))

@@ -140,10 +140,10 @@ pub(super) fn arbitrary_pods(
     ];
     let namespaces = prop_oneof![20 => Just(daemonset.namespace.clone()), 1 => Just("elsewhere".into())];
     let metadata = (namespaces, controllers(daemonset), selected(), select(hashes(daemonset, revisions)), ages());
-    let state = (place, phases, readiness(), (prop::bool::weighted(0.1), unready()), problems(), containers());
+    let state = (place, phases, readiness(), prop::bool::weighted(0.1), problems(), containers());
     let pod = (metadata, template_generations(), state).prop_map(|(metadata, generation, state)| {
         let (namespace, controller, labels, hash, created) = metadata;
-        let (node, phase, ready, (deleted, unready), problem, container) = state;
+        let (node, phase, ready, deleted, problem, container) = state;
         let mut pod = Pod::new(namespace, "");
         let labels = with_hash(&labels, hash);
         pod.labels = match generation {
@@ -159,7 +159,7 @@ pub(super) fn arbitrary_pods(
         });
         pod.node = node;
         pod.phase = phase;
-        (pod.ready, pod.unready_since) = (ready, unready.filter(|_| ready == Readiness::NotReady));
+        pod.ready = ready;
         pod.problem = problem;
         pod.created = created;
         pod.deleted = deleted.then(|| ago(10));
@@ -177,7 +177,7 @@ pub(super) fn typical_pods(
     let owner = Arc::new(ControllerRef::from(daemonset));
     let namespace = daemonset.namespace.clone();
     let hash = select(hashes(daemonset, revisions));
-    let state = (hash, readiness(), (prop::bool::weighted(0.05), unready()), ages(), problems());
+    let state = (hash, readiness(), prop::bool::weighted(0.05), ages(), problems());
     let pods = prop_oneof![
         8 => prop::collection::vec(state.clone(), 1),
         1 => prop::collection::vec(state, 0..3),
@@ -185,14 +185,14 @@ pub(super) fn typical_pods(
     prop::collection::vec(pods, nodes.len()).prop_map(move |by_node| {
         let placed = nodes.iter().zip(by_node).flat_map(|(node, pods)| pods.into_iter().map(move |pod| (node, pod)));
         let pod = |(node, state): (&Text, (_, _, _, _, _))| {
-            let (hash, ready, (deleted, unready), created, problem) = state;
-            let (deleted, unready): (bool, Option<Timestamp>) = (deleted, unready);
+            let (hash, ready, deleted, created, problem) = state;
+            let deleted: bool = deleted;
             let mut pod = Pod::new(namespace.clone(), "");
             pod.labels = with_hash(&Labels::from_iter([("app", "agent")]), hash);
             pod.controller = Some(owner.clone());
             pod.node = PodNode::Bound(node.clone());
             pod.phase = PodPhase::Running;
-            (pod.ready, pod.unready_since) = (ready, unready.filter(|_| ready == Readiness::NotReady));
+            pod.ready = ready;
             pod.problem = problem;
             pod.created = created;
             pod.deleted = deleted.then(|| ago(10));
@@ -230,14 +230,10 @@ fn problems() -> impl Strategy<Value = Option<Box<PodProblem>>> + Clone {
     option::weighted(0.2, problem).prop_map(Option::flatten)
 }
 
-/// Since when a pod that is not ready has not been.
-fn unready() -> impl Strategy<Value = Option<Timestamp>> + Clone {
-    option::weighted(0.8, select(vec![0, 60, 599, 600, 3000, 7200]).prop_map(ago))
-}
-
 fn readiness() -> impl Strategy<Value = Readiness> + Clone {
+    let unready = option::weighted(0.8, select(vec![0, 60, 599, 600, 3000, 7200]).prop_map(ago));
     prop_oneof![
-        3 => Just(Readiness::NotReady),
+        3 => unready.prop_map(|since| Readiness::NotReady { since }),
         8 => select(vec![0, 30, 59, 60, 61, 3600, 3600, 90_000]).prop_map(|age| Readiness::Ready { since: Some(ago(age)) }),
         1 => Just(Readiness::Ready { since: None }),
     ]

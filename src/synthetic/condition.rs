@@ -220,8 +220,8 @@ impl PodBuilder<'_> {
             run(&mut pod, 3600, self.random);
         }
         match problem {
-            10..20 => (pod.phase, pod.ready) = (PodPhase::Failed, Readiness::NotReady),
-            20..30 => pod.ready = Readiness::NotReady,
+            10..20 => (pod.phase, pod.ready) = (PodPhase::Failed, Readiness::default()),
+            20..30 => pod.ready = Readiness::default(),
             30..35 => pod.deleted = Some(now()),
             35..45 => return,
             _ => {}

@@ -175,7 +175,7 @@ fn pod_status(pod: &Pod, image: &str) -> Value {
     let condition = |kind: &str, status: bool| {
         let since = match pod.ready {
             Readiness::Ready { since } => since,
-            Readiness::NotReady => pod.created,
+            Readiness::NotReady { .. } => pod.created,
         };
         let status = if status { "True" } else { "False" };
         json!({"lastProbeTime": null, "lastTransitionTime": since, "status": status, "type": kind})

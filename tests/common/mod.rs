@@ -305,7 +305,7 @@ impl PodExt for Pod {
     }
 
     fn unready(self) -> Pod {
-        self.but(|pod| pod.ready = Readiness::NotReady)
+        self.but(|pod| pod.ready = Readiness::default())
     }
 
     fn being_deleted(self) -> Pod {

@@ -40,19 +40,15 @@ impl World {
         match process.started {
             None if kind == Kind::NoImage => {
                 pod.problem.get_or_insert_default().waiting = "ErrImagePull".into();
-                pod.unready_since = pod.unready_since.or(Some(now));
+                pod.ready = Readiness::NotReady { since: pod.unready_since().or(Some(now)) };
             }
             None => {
-                pod.phase = PodPhase::Running;
-                pod.unready_since = Some(now);
+                (pod.phase, pod.ready) = (PodPhase::Running, Readiness::NotReady { since: Some(now) });
                 self.processes.get_mut(pod_name).unwrap().started = Some(now);
                 next = SignedDuration::from_secs(15);
             }
             Some(_) if crashes => {
-                if pod.is_ready() {
-                    pod.unready_since = Some(now);
-                }
-                pod.ready = Readiness::NotReady;
+                pod.ready = Readiness::NotReady { since: pod.unready_since().or(Some(now)) };
                 let problem = pod.problem.get_or_insert_default();
                 problem.restarts += 1;
                 problem.waiting = "CrashLoopBackOff".into();
@@ -61,7 +57,7 @@ impl World {
             Some(_) if hangs => {}
             Some(started) => {
                 if !pod.is_ready() {
-                    (pod.ready, pod.unready_since) = (Readiness::Ready { since: Some(now) }, None);
+                    pod.ready = Readiness::Ready { since: Some(now) };
                     pod.problem = pod.problem.take().filter(|problem| problem.restarts > 0);
                     if let Some(problem) = &mut pod.problem {
                         problem.waiting = "".into();
@@ -108,7 +104,7 @@ impl World {
         self.taint(node, UNREACHABLE, TaintEffect::NoExecute);
         let here = self.cluster.pods.iter_mut().filter(|pod| pod.node.name().is_some_and(|name| name == node));
         for pod in here.filter(|pod| pod.is_ready()) {
-            (pod.ready, pod.unready_since) = (Readiness::NotReady, Some(now));
+            pod.ready = Readiness::NotReady { since: Some(now) };
         }
     }
 

@@ -96,7 +96,7 @@ impl World {
         let away = self.has_taint(node, UNREACHABLE) || away.contains("cordoned") && self.has_taint(node, CORDONED);
         // What worked before a roll-back, and what the failed template left, is no harm of the restored one.
         let was_ready =
-            |pod: &Pod| self.machines[node].down_since.is_some_and(|since| pod.unready_since >= Some(since));
+            |pod: &Pod| self.machines[node].down_since.is_some_and(|since| pod.unready_since() >= Some(since));
         let is_earlier = |at: Timestamp| {
             let is_left = |pod: &Pod| self.process(pod).template != self.current();
             self.pods_on(node).all(|pod| is_left(pod) || pod.created < Some(at) && was_ready(pod))
@@ -156,13 +156,9 @@ impl World {
         let current = self.current();
         let baked = |node: &&String| {
             self.pods_on(node).any(|pod| {
-                let since = match pod.ready {
-                    daemonplan::model::Readiness::Ready { since } => since,
-                    daemonplan::model::Readiness::NotReady => None,
-                };
                 pod.deleted.is_none()
                     && self.process(pod).template == current
-                    && since.is_some_and(|since| since + bake <= self.cluster.now)
+                    && pod.ready_since().is_some_and(|since| since + bake <= self.cluster.now)
             })
         };
         self.machines.keys().filter(|node| wanted(node)).filter(baked).count()

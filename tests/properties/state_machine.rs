@@ -110,7 +110,7 @@ fn carry_out(cluster: &mut Cluster, first: usize, ready: bool) {
     cluster.apply(done);
     for pod in cluster.pods.iter_mut().rev().take(usize::try_from(cluster.born - born).unwrap()) {
         if !ready {
-            (pod.phase, pod.ready) = (PodPhase::Pending, Readiness::NotReady);
+            (pod.phase, pod.ready) = (PodPhase::Pending, Readiness::default());
         }
     }
 }
@@ -175,7 +175,7 @@ impl StateMachineTest for Life {
                 if let Some(pod) = any_pod(&mut cluster, number).filter(|pod| !pod.is_terminal()) {
                     pod.phase = phase;
                     pod.ready =
-                        if ready && !pod.is_terminal() { Readiness::Ready { since } } else { Readiness::NotReady };
+                        if ready && !pod.is_terminal() { Readiness::Ready { since } } else { Readiness::default() };
                 }
             }
             ClusterEvent::PodIsDeletedByHand(number) => {

@@ -190,7 +190,7 @@ fn by_events(case: &Case, facts: &Facts, key: &Key) -> Cluster {
     let early = nodes.clone().map(|node| Object::from(Node::new(node.name.clone())));
     let early = early.chain(pods.clone().map(|pod| {
         let mut early = pod.clone();
-        (early.phase, early.ready, early.deleted) = (PodPhase::Pending, Readiness::NotReady, None);
+        (early.phase, early.ready, early.deleted) = (PodPhase::Pending, Readiness::default(), None);
         early.node = PodNode::Bound("node-that-goes".into());
         Object::from(early)
     }));

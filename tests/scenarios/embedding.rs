@@ -37,7 +37,7 @@ fn without_a_clock_an_update_deletes_no_pod_whose_availability_is_unknown() {
     assert_eq!(deletions(&outdated(0)), 1, "maxUnavailable is 1, and readiness alone decides");
     let mut all = outdated(10).rolling(json!("100%"), json!(0));
     assert_eq!(deletions(&all), 0);
-    all.pods[2].ready = Readiness::NotReady;
+    all.pods[2].ready = Readiness::default();
     assert_eq!(deletions(&all), 1, "a pod that is not ready is not available, whatever the time");
 }
 

@@ -111,7 +111,7 @@ fn an_update_does_not_wait_for_a_pod_that_leaves_a_lost_node_for_which_none_come
     let lost = |max_unavailable: u32| {
         let mut cluster = outdated().rolling(json!(max_unavailable), json!(0));
         cluster.nodes[1] = tainted("n2", &["node.kubernetes.io/unreachable:NoSchedule"]);
-        cluster.pods[1].ready = Readiness::NotReady;
+        cluster.pods[1].ready = Readiness::default();
         forecast(&cluster)
     };
     let done = lost(2);

@@ -117,11 +117,11 @@ impl Planner {
         made.node = if pod.bound { k8s::PodNode::Bound(node) } else { k8s::PodNode::Intended(node) };
         let ready = |hours| k8s::Readiness::Ready { since: Some(now() - SignedDuration::from_hours(hours)) };
         (made.phase, made.ready) = match pod.phase {
-            Phase::Unready => (k8s::PodPhase::Pending, k8s::Readiness::NotReady),
+            Phase::Unready => (k8s::PodPhase::Pending, k8s::Readiness::default()),
             Phase::Ready => (k8s::PodPhase::Running, ready(0)),
             Phase::Available => (k8s::PodPhase::Running, ready(1)),
-            Phase::Failed => (k8s::PodPhase::Failed, k8s::Readiness::NotReady),
-            Phase::Succeeded => (k8s::PodPhase::Succeeded, k8s::Readiness::NotReady),
+            Phase::Failed => (k8s::PodPhase::Failed, k8s::Readiness::default()),
+            Phase::Succeeded => (k8s::PodPhase::Succeeded, k8s::Readiness::default()),
         };
         made
     }

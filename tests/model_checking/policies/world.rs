@@ -245,7 +245,7 @@ impl Daemon {
         made.node = PodNode::Bound(name(node).into());
         let ready = |hours| Readiness::Ready { since: Some(cluster.now - SignedDuration::from_hours(hours)) };
         (made.phase, made.ready) = match self.phase {
-            Phase::Starting | Phase::Crashing => (PodPhase::Running, Readiness::NotReady),
+            Phase::Starting | Phase::Crashing => (PodPhase::Running, Readiness::default()),
             Phase::Fresh => (PodPhase::Running, ready(0)),
             Phase::Available => (PodPhase::Running, ready(1)),
         };

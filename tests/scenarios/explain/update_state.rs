@@ -180,7 +180,7 @@ fn a_new_pod_that_needs_the_port_of_the_old_one_blocks_the_update_with_the_way_o
     let revision = cluster.revision("two", 2);
     cluster.revisions.push(revision);
     let waiting = pod("new", "a").of("two").phase(PodPhase::Pending).but(|pod| {
-        pod.ready = Readiness::NotReady;
+        pod.ready = Readiness::default();
         pod.node = PodNode::Intended("a".into());
     });
     let cluster = cluster.rolling(json!(0), json!(1)).with_pods([pod("old", "a"), waiting]);

@@ -165,8 +165,8 @@ fn a_pod_has_a_grace_to_pull_its_images() {
 #[test]
 fn a_pod_that_was_ready_has_the_time_to_become_ready_again() {
     let unready = |created: i64, since: i64| {
-        let (created, since) = (Some(minutes_ago(created)), Some(minutes_ago(since)));
-        let pod = new("a").unready().but(|pod| (pod.created, pod.unready_since) = (created, since));
+        let ready = Readiness::NotReady { since: Some(minutes_ago(since)) };
+        let pod = new("a").but(|pod| (pod.created, pod.ready) = (Some(minutes_ago(created)), ready));
         phase_with(&[("available-within", "5m")], pod).code()
     };
     assert_eq!(unready(300, 1), "Rolling");

@@ -83,7 +83,7 @@ fn broken_pods_are_replaced_before_their_turn_within_the_budget() {
 fn a_pod_that_is_unready_for_a_moment_waits_for_the_turn_of_its_group() {
     let nodes = || [labelled("a", &[("zone", "east")]), labelled("b", &[("zone", "west")])];
     let next = |minutes| {
-        let unready = old("b").unready().but(|pod| pod.unready_since = Some(minutes_ago(minutes)));
+        let unready = old("b").but(|pod| pod.ready = Readiness::NotReady { since: Some(minutes_ago(minutes)) });
         next_nodes(&update(nodes(), &[("groups", "zone")]).rolling(json!(1), json!(0)).with_pods([old("a"), unready]))
     };
     assert_eq!((next(9), next(10)), (vec![], vec!["b".into()]));
