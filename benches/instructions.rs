@@ -29,10 +29,10 @@ fn nodes(condition: Condition) -> SyntheticCluster {
 }
 
 #[library_benchmark]
-#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_331_000))]
+#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_244_000))]
 #[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_059_000))]
-#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(1_922_000))]
-#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_455_000))]
+#[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(1_809_000))]
+#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_304_000))]
 fn snapshot(cluster: SyntheticCluster) -> (SyntheticCluster, usize) {
     let plan = black_box(&cluster).snapshot(0).map(Snapshot::plan);
     let actions = plan.map_or(0, |plan| plan.actions.len());
@@ -66,7 +66,7 @@ fn kept(daemonsets: usize) -> Kept {
 }
 
 #[library_benchmark]
-#[bench::one(args = (1), setup = kept, config = at_most(10_542))]
+#[bench::one(args = (1), setup = kept, config = at_most(9_402))]
 fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
     kept.cluster.apply(kept.pod.clone());
     let plan = kept.keys.first().and_then(|key| kept.cluster.plan(black_box(key), kept.now));
@@ -75,7 +75,7 @@ fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
 }
 
 #[library_benchmark]
-#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(990_000))]
+#[bench::hundred_daemonsets(args = (100), setup = kept, config = at_most(830_000))]
 fn node_is_relabelled(mut kept: Kept) -> (Kept, usize) {
     kept.cluster.apply(kept.node.clone());
     let plans = kept.keys.iter().filter_map(|key| Some(kept.cluster.plan(black_box(key), kept.now)?.actions.len()));

@@ -97,14 +97,20 @@ impl DaemonSetRules {
         Self { placement, policy, labels, history, direction, warnings }
     }
 
-    /// Returns the rules with another history.
-    pub(crate) fn with_history(self, history: RevisionHistory) -> Self {
-        Self { direction: Direction::of(&self.policy, &history), history, ..self }
+    /// Replaces the history, and returns whether nodes may be decided otherwise.
+    pub(crate) fn set_history(&mut self, history: RevisionHistory) -> bool {
+        let direction = Direction::of(&self.policy, &history);
+        let has_changed = (&history.hash, direction) != (&self.history.hash, self.direction);
+        (self.history, self.direction) = (history, direction);
+        has_changed
     }
 }
 
 impl Direction {
     fn of(policy: &EffectivePolicy, history: &RevisionHistory) -> Self {
+        if !policy.guides_updates {
+            return Self::Forward;
+        }
         let is_current = |hash: &Option<Text>| hash.as_ref() == Some(&history.hash);
         let record = &policy.record;
         if let Some(failed) = record.failed.iter().rfind(|failed| is_current(&failed.restored)) {
@@ -112,7 +118,7 @@ impl Direction {
         } else if record.failure_of(&history.hash).is_some() {
             // It is tried again.
             Self::Forward
-        } else if policy.guides_updates && (is_current(&record.returns_to) || history.is_restored()) {
+        } else if is_current(&record.returns_to) || history.is_restored() {
             Self::Undo
         } else {
             Self::Forward

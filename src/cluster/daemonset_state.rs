@@ -267,35 +267,45 @@ impl DaemonSetState {
         self.nodes.get_mut(slot)
     }
 
+    /// Recomputes the rules if they are stale, and returns whether nodes may be decided otherwise.
+    fn refresh_rules<'r>(
+        &mut self,
+        view: &ClusterView<'_>,
+        stale: Stale,
+        revisions: impl Iterator<Item = &'r ControllerRevision>,
+    ) -> bool {
+        let history = || RevisionHistory::new(&self.daemonset, revisions);
+        let compile = |history| DaemonSetRules::compile(&self.daemonset, view.namespace, view.settings, history);
+        match &mut self.rules {
+            None => {
+                self.rules = Some(compile(history()));
+                true
+            }
+            Some(rules) if stale.rules => {
+                let new = if stale.history { history() } else { mem::take(&mut rules.history) };
+                let before = mem::replace(rules, compile(new));
+                before.placement != rules.placement
+                    || before.policy != rules.policy
+                    || before.direction != rules.direction
+                    || stale.history && before.history.hash != rules.history.hash
+            }
+            Some(rules) => stale.history && rules.set_history(history()),
+        }
+    }
+
     /// Recomputes everything that is stale.
     pub(super) fn refresh<'r>(
         &mut self,
         view: &ClusterView<'_>,
         revisions: impl Iterator<Item = &'r ControllerRevision>,
     ) {
-        let ClusterView { namespace, settings, nodes, pods, now, .. } = *view;
-        if SyncMode::of(&self.daemonset, namespace) != SyncMode::Reconcile {
+        let ClusterView { nodes, pods, now, .. } = *view;
+        if SyncMode::of(&self.daemonset, view.namespace) != SyncMode::Reconcile {
             return;
         }
         let stale = mem::replace(&mut self.stale, Stale::NOTHING);
         let mut all_nodes = stale.claims || self.at.is_none_or(|at| now < at);
-        let mut before = self.rules.take();
-        let known = before.as_ref().map(|rules| (rules.history.hash.clone(), rules.direction));
-        let history = match &mut before {
-            Some(rules) if !stale.history => mem::take(&mut rules.history),
-            _ => RevisionHistory::new(&self.daemonset, revisions),
-        };
-        let rules = match before {
-            Some(rules) if !stale.rules => rules.with_history(history),
-            before => {
-                let rules = DaemonSetRules::compile(&self.daemonset, namespace, settings, history);
-                all_nodes |=
-                    before.is_none_or(|before| before.placement != rules.placement || before.policy != rules.policy);
-                rules
-            }
-        };
-        all_nodes |= known.is_none_or(|(hash, direction)| (&hash, direction) != (&rules.history.hash, rules.direction));
-        self.rules = Some(rules);
+        all_nodes |= self.refresh_rules(view, stale, revisions);
         if stale.claims {
             self.claim_all(pods);
         }

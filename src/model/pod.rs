@@ -93,6 +93,11 @@ pub struct PodProblem {
     pub finalizers: Vec<Text>,
 }
 
+impl PodProblem {
+    /// The reason why a container waits that ended again and again: the kubelet delays its next start.
+    pub(crate) const CRASH_LOOP: &str = "CrashLoopBackOff";
+}
+
 /// The node of a pod.
 ///
 /// ```

@@ -160,7 +160,7 @@ impl PodStatusWire {
             if let Some(reason) = reason.filter(|reason| !STARTING.contains(&&***reason) && problem.waiting.is_empty())
             {
                 let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
-                problem.waiting_message = if *reason == "CrashLoopBackOff" { Text::default() } else { message };
+                problem.waiting_message = if *reason == PodProblem::CRASH_LOOP { Text::default() } else { message };
                 problem.waiting = reason.clone();
                 (problem.is_init, problem.exit_code) = (is_init, ended.and_then(|ended| ended.exit_code));
             }

@@ -83,6 +83,11 @@ impl<'a> ClaimedPod<'a> {
         self.availability.is_available()
     }
 
+    /// Whether the pod is known not to be available.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        !matches!(self.availability, Availability::Available | Availability::Unknown)
+    }
+
     /// The hash label; empty if the pod has none.
     pub(crate) fn hash(&self) -> Text {
         self.pod.labels.get(HASH_LABEL).map(Text::from).unwrap_or_default()

@@ -113,7 +113,7 @@ impl PodHealth {
 
     fn of_wait(failure: &FailurePolicy, pod: &Pod, problem: &PodProblem, clock: &mut Clock) -> Self {
         let reason = &problem.waiting;
-        if reason == "CrashLoopBackOff" {
+        if reason == PodProblem::CRASH_LOOP {
             return Self::InDoubt(reason.clone());
         }
         if !FailurePolicy::REASONS.contains(&&**reason) {
@@ -151,18 +151,15 @@ fn has_recovered(claimed: &ClaimedPod<'_>, clock: &mut Clock) -> bool {
 
 /// Whether a pod that is not available does not start: it keeps crashing, or the kubelet cannot start it.
 pub(super) fn is_broken(claimed: &ClaimedPod<'_>, policy: Option<&FailurePolicy>) -> bool {
-    let default = FailurePolicy::then(crate::policy::OnFailure::Pause);
-    let most = policy.unwrap_or(&default).pause_restarts;
-    !claimed.is_available()
-        && claimed.pod.problem.as_ref().is_some_and(|problem| {
-            let waits = problem.waiting == "CrashLoopBackOff" || FailurePolicy::REASONS.contains(&&*problem.waiting);
-            waits || restarts(problem) > most
-        })
+    let Some(problem) = claimed.pod.problem.as_ref().filter(|_| claimed.is_unavailable()) else { return false };
+    let most = policy.map_or_else(FailurePolicy::default_pause_restarts, |failure| failure.pause_restarts);
+    let waits = problem.waiting == PodProblem::CRASH_LOOP || FailurePolicy::REASONS.contains(&&*problem.waiting);
+    waits || restarts(problem) > most
 }
 
 /// Whether a pod is broken, or has not been ready for so long that no wait for it makes sense.
 pub(super) fn is_stuck(claimed: &ClaimedPod<'_>, policy: Option<&FailurePolicy>, clock: &mut Clock) -> bool {
-    if claimed.is_available() {
+    if !claimed.is_unavailable() {
         return false;
     }
     // The time is always compared, as it tells when the next decision is due.

@@ -15,7 +15,7 @@ use crate::{
         well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT},
     },
     placement::Verdict,
-    policy::{Canary, CanaryNodes, ExcludedNodes, Order, RolloutPolicy},
+    policy::{Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Order, RolloutPolicy},
     util::fnv::Fnv,
 };
 
@@ -110,13 +110,6 @@ impl NodePolicy {
             available.and_then(|claimed| claimed.pod.ready_since()?.checked_add(context.min_ready()).ok());
         let failure = policy.failure.as_ref();
         let is_lacking = live(pods).all(|claimed| !claimed.is_available());
-        let mut is_stuck_here = false;
-        if policy.updates_in_turns() {
-            is_stuck_here = is_lacking && live(pods).next().is_some();
-            for claimed in live(pods).filter(|claimed| !claimed.is_available()) {
-                is_stuck_here &= is_stuck(&claimed, failure, &mut clock);
-            }
-        }
         Self {
             is_wanted: placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict)),
             is_lacking,
@@ -131,7 +124,7 @@ impl NodePolicy {
                 is_available: claimed.is_live() && claimed.is_available(),
                 is_broken: is_broken(claimed, failure),
             }),
-            is_stuck: is_stuck_here,
+            is_stuck: policy.updates_in_turns() && are_stuck(pods, failure, &mut clock),
             changes_at: clock.next_change,
         }
     }
@@ -169,6 +162,16 @@ impl GroupKey {
         let listed = groups.first.iter().position(|first| first == name);
         listed.map_or_else(|| Self::Named(name.clone()), Self::Listed)
     }
+}
+
+/// Whether the node has pods, all of them stuck.
+fn are_stuck(pods: &[ClaimedPod<'_>], failure: Option<&FailurePolicy>, clock: &mut Clock) -> bool {
+    let mut are_stuck = live(pods).next().is_some();
+    for claimed in live(pods) {
+        // Every pod is looked at, since each may change at a time of its own.
+        are_stuck &= is_stuck(&claimed, failure, clock);
+    }
+    are_stuck
 }
 
 fn rank(order: &Order, name: &Text, node: Option<&Node>, pod: Option<&ClaimedPod<'_>>) -> i64 {

@@ -225,9 +225,10 @@ impl Totals {
             UpdateSteps::default()
         } else if self.has_repairs() {
             let mut repairs = UpdateSteps::default();
-            let replaced = context.rules.policy.record.replaced_for(context.hash());
-            let next: Option<HashSet<&Text>> =
-                (!gate.is_open() && keeps_older).then(|| gate.next_to_fill(&self.rollout).chain(replaced).collect());
+            let next: Option<HashSet<&Text>> = (!gate.is_open() && keeps_older).then(|| {
+                let replaced = context.rules.policy.record.replaced_for(context.hash());
+                gate.next_to_fill(&self.rollout).chain(replaced).collect()
+            });
             let create = self.create.iter().map(|(node, reason)| match &next {
                 Some(next) if !next.contains(node) => (node, CreateReason::HeldBack),
                 _ => (node, *reason),
@@ -235,6 +236,8 @@ impl Totals {
             repairs.create.extend(create, self.create.len(), burst);
             repairs.delete.extend(self.delete.iter().cloned(), self.delete.count, burst);
             repairs
+        } else if self.rollout.is_over() {
+            UpdateSteps::default()
         } else {
             let budget = self.budget(context);
             self.rollout.steps(budget, &self.counts, &context.rules.policy.rollout, gate, burst)

@@ -39,7 +39,7 @@ pub struct FailurePolicy {
     ///
     /// Restarts are ignored once the pod is available and has been ready for [`FailurePolicy::RECOVERY`]. The restart that
     /// a reboot of the node causes is not counted.
-    #[serde(default = "default_pause_restarts")]
+    #[serde(default = "FailurePolicy::default_pause_restarts")]
     pub pause_restarts: u32,
     /// `daemonplan/max-restarts`: the number of restarts that a container of a new pod may have. After more, the template
     /// fails. They are counted as for [`pause_restarts`](Self::pause_restarts).
@@ -98,13 +98,17 @@ impl FailurePolicy {
     /// without a failing node allowed.
     pub fn then(then: OnFailure) -> Self {
         Self {
-            pause_restarts: default_pause_restarts(),
+            pause_restarts: Self::default_pause_restarts(),
             max_restarts: default_max_restarts(),
             start_grace: default_start_grace(),
             available_within: None,
             max_failures: no_nodes(),
             then,
         }
+    }
+
+    pub(crate) fn default_pause_restarts() -> u32 {
+        1
     }
 
     /// Whether a pod that has Failed for this reason (`status.reason`) says nothing about its template: it was evicted or
@@ -118,10 +122,6 @@ impl FailurePolicy {
     pub fn is_excused(reason: &str) -> bool {
         is_rejection(reason) || is_removal(reason)
     }
-}
-
-fn default_pause_restarts() -> u32 {
-    1
 }
 
 fn default_max_restarts() -> u32 {

@@ -91,26 +91,27 @@ fn meant(key: &str, prefix: &str, place: PolicyPlace) -> Option<String> {
     if key.starts_with(prefix) {
         return (place != PolicyPlace::Annotation).then(|| key.to_owned());
     }
-    let (wanted, found) = (letters(prefix), letters(key));
+    let known = |name: &str| RolloutPolicy::NAMES.iter().find(|known| letters(known).eq(letters(name)));
     let Some((domain, name)) = key.rsplit_once('/') else {
         // Such as `daemonplan.paused`.
-        let rest = found.strip_prefix(&wanted)?;
-        let name = RolloutPolicy::NAMES.iter().find(|name| letters(name) == rest)?;
+        let mut rest = letters(key);
+        let is_near = letters(prefix).all(|letter| rest.next() == Some(letter));
+        let name = known(&rest.filter(|_| is_near).collect::<String>())?;
         return Some(format!("{prefix}{name}"));
     };
-    let domain = letters(domain);
-    // Another domain under the prefix, such as `daemonplan.io`, may belong to others, but not with one of these names.
-    let name = RolloutPolicy::NAMES.iter().find(|known| letters(known) == letters(name));
-    let is_near = domain.starts_with(&wanted) || distance(&domain, &wanted) <= 2;
-    match name {
-        Some(name) if is_near => Some(format!("{prefix}{name}")),
-        _ if domain == wanted => Some(format!("{prefix}{}", key.rsplit('/').next()?)),
-        _ => None,
+    if letters(domain).eq(letters(prefix)) {
+        return Some(format!("{prefix}{}", known(name).unwrap_or(&name)));
     }
+    // Another domain under the prefix, such as `daemonplan.io`, may belong to others, but not with one of these names.
+    let name = known(name)?;
+    let (domain, wanted): (String, String) = (letters(domain).collect(), letters(prefix).collect());
+    let is_near = domain.starts_with(&wanted) || distance(&domain, &wanted) <= 2;
+    is_near.then(|| format!("{prefix}{name}"))
 }
 
-fn letters(text: &str) -> String {
-    text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+/// The letters and digits of a text, in lower case.
+fn letters(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase())
 }
 
 impl fmt::Display for MisplacedPolicy {

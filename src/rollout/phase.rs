@@ -88,7 +88,11 @@ impl RolloutGate {
 
     /// Evaluates the policy when `desired` nodes should run a pod.
     pub(crate) fn of(rollout: &Rollout, context: &DaemonSetContext<'_>, desired: usize) -> Self {
-        Evaluation { rollout, policy: &context.rules.policy, context, desired }.gate()
+        let policy = &context.rules.policy;
+        if !policy.guides_updates {
+            return Self::open(RolloutPhase::Settled);
+        }
+        Evaluation { rollout, policy, context, desired }.gate()
     }
 
     /// The nodes without a pod that get one of the current template, in the order of the update.
@@ -110,12 +114,12 @@ impl Evaluation<'_> {
 
     fn gate(&self) -> RolloutGate {
         let progress = self.progress();
-        let EffectivePolicy { rollout: RolloutPolicy { paused, frozen, .. }, error, guides_updates, .. } = self.policy;
-        if *frozen && *guides_updates {
+        let EffectivePolicy { rollout: RolloutPolicy { paused, frozen, .. }, error, .. } = self.policy;
+        if *frozen {
             return RolloutGate::shut(RolloutPhase::Frozen);
         }
         // Where no pod is left at all, the update may not have reached any node yet.
-        let is_unknown = progress.with_pods == 0 && *guides_updates && self.desired > 0;
+        let is_unknown = progress.with_pods == 0 && self.desired > 0;
         let is_outdated = !progress.old.is_empty() || is_unknown && self.older().guess().is_some();
         if is_outdated && error.is_some() {
             return RolloutGate::shut(RolloutPhase::Unreadable);

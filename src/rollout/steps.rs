@@ -94,6 +94,11 @@ impl Budget {
 }
 
 impl Rollout {
+    /// Whether there is nothing to delete or to replace.
+    pub(crate) fn is_over(&self) -> bool {
+        self.finished.is_empty() && self.groups().all(|(_, group)| group.has_no_candidates())
+    }
+
     /// The next steps of the update, at most `burst` of each kind.
     pub(crate) fn steps(
         &self,
@@ -103,9 +108,6 @@ impl Rollout {
         gate: &RolloutGate,
         burst: usize,
     ) -> UpdateSteps<'_> {
-        if self.finished.is_empty() && self.groups().all(|(_, group)| group.has_no_candidates()) {
-            return UpdateSteps::default();
-        }
         let Some(budget) = budget else { return UpdateSteps::default() };
         let scheduler = UpdateScheduler::new(self, budget, policy, gate, burst);
         if budget.surges {

@@ -23,7 +23,7 @@ use crate::{
         revision_match::{RevisionLabels, RevisionMatch},
     },
     cluster::Cluster,
-    model::{DaemonSet, HASH_LABEL, Key, Pod, PodNode, PodPhase, Readiness, Text},
+    model::{DaemonSet, HASH_LABEL, Key, Pod, PodNode, PodPhase, PodProblem, Readiness, Text},
     plan::{Action, Plan},
     policy::RolloutStatus,
     scheduling::UnknownFact,
@@ -279,7 +279,7 @@ impl Simulation<'_> {
                 let mut restarts = 0;
                 self.edit(&name, |pod| {
                     let problem = pod.problem.get_or_insert_default();
-                    problem.waiting = "CrashLoopBackOff".into();
+                    problem.waiting = PodProblem::CRASH_LOOP.into();
                     problem.restarts += 1;
                     restarts = problem.restarts;
                     pod.phase = PodPhase::Running;

@@ -127,8 +127,9 @@ impl<'s> Target<'s> {
         }
         let in_turns = policy.get("canary-nodes").is_some()
             || policy.get("groups").is_some() && !policy.says("group-pace", "spread");
-        let mut stuck = in_turns && !state.live().is_empty() && state.live().iter().all(|pod| !pod.available);
-        for pod in state.live().iter().filter(|pod| in_turns && !pod.available) {
+        let lacks = |pod: &&Pod| !pod.available && !pod.unknown;
+        let mut stuck = in_turns && !state.live().is_empty() && state.live().iter().all(|pod| lacks(&pod));
+        for pod in state.live().iter().filter(|pod| in_turns && lacks(pod)) {
             let since = condition(pod, "Ready", "False").map(|condition| condition["lastTransitionTime"].clone());
             let is_late = clock.is_over(&since.unwrap_or_default(), 600);
             stuck &= is_late || is_broken(policy, pod);
@@ -304,6 +305,7 @@ fn restarts_allowed(policy: &Policy) -> (i64, i64) {
 fn is_broken(policy: &Policy, pod: &Pod) -> bool {
     let (restarts, waits) = problem(pod);
     !pod.available
+        && !pod.unknown
         && (restarts > restarts_allowed(policy).0 || ["CrashLoopBackOff", "ImagePullBackOff"].contains(&&*waits))
 }
 

@@ -88,3 +88,15 @@ fn a_pod_that_is_unready_for_a_moment_waits_for_the_turn_of_its_group() {
     };
     assert_eq!((next(9), next(10)), (vec![], vec!["b".into()]));
 }
+
+#[test]
+fn a_ready_pod_is_not_known_to_be_stuck_without_a_clock() {
+    let nodes = [labelled("a", &[("zone", "east")]), labelled("b", &[("zone", "west")])];
+    let restarted = old("b").but(|pod| pod.problem = broken("b").problem);
+    let mut cluster =
+        update(nodes, &[("groups", "zone")]).rolling(json!(2), json!(0)).with_pods([broken("a"), restarted]);
+    cluster.daemonset.min_ready_seconds = 60;
+    let snapshot = daemonplan::Snapshot::new(&cluster.daemonset, &cluster.nodes, &cluster.pods, &cluster.namespace);
+    let plan = snapshot.revisions(&cluster.revisions).settings(&cluster.settings).plan();
+    assert_eq!(lines(&plan), ["delete pod old-a on a: outdated and not available"]);
+}
