@@ -40,6 +40,7 @@ pub(super) fn daemonset(
         namespace: live.namespace.clone(),
         uid: live.uid.clone(),
         generation: live.generation,
+        created: live.created,
         deleted: live.deleted,
         template: template.unwrap_or_else(|| stored.template.clone()),
         status: live.status.clone(),

@@ -45,6 +45,8 @@ pub struct DaemonSet {
     pub labels: Labels,
     /// `metadata.annotations`.
     pub annotations: Labels,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
     /// `metadata.deletionTimestamp`; set while the DaemonSet is being deleted.
     pub deleted: Option<Timestamp>,
     /// `metadata.finalizers`; with `orphan`, deletion orphans the pods and revisions.
@@ -176,6 +178,7 @@ impl DaemonSet {
             generation: 0,
             labels: Labels::default(),
             annotations: Labels::default(),
+            created: None,
             deleted: None,
             finalizers: Vec::new(),
             selector: None,
@@ -386,6 +389,7 @@ impl TryFrom<DaemonSetWire> for DaemonSet {
             generation: wire.metadata.generation.unwrap_or_default(),
             labels: wire.metadata.labels.unwrap_or_default(),
             annotations: wire.metadata.annotations.unwrap_or_default(),
+            created: wire.metadata.creation_timestamp,
             deleted: wire.metadata.deletion_timestamp,
             finalizers: wire.metadata.finalizers.unwrap_or_default(),
             selector: spec.selector,
@@ -450,6 +454,7 @@ impl From<DaemonSet> for DaemonSetWire {
                 generation: unless_default(daemonset.generation),
                 labels: unless_default(daemonset.labels),
                 annotations: unless_default(daemonset.annotations),
+                creation_timestamp: daemonset.created,
                 deletion_timestamp: daemonset.deleted,
                 finalizers: unless_default(daemonset.finalizers),
                 ..Metadata::default()

@@ -15,7 +15,7 @@ use crate::{
         well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT},
     },
     placement::Verdict,
-    policy::{Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Order, RolloutPolicy},
+    policy::{Canary, CanaryNodes, FailurePolicy, Order, RolloutPolicy},
     util::fnv::Fnv,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct NodePolicy {
     pub(crate) is_wanted: bool,
     /// Whether the node has no available pod.
     pub(crate) is_lacking: bool,
+    /// Whether the node no longer reports and has no pod: it may have lost it to an update.
+    pub(crate) is_cut_off: bool,
     pub(crate) group: GroupKey,
     /// Nodes with a lower rank are updated first.
     pub(crate) rank: i64,
@@ -94,7 +96,7 @@ impl NodePolicy {
         let mut clock = Clock { now: context.now, next_change: None };
         let olds = || pods.iter().filter(|claimed| !claimed.is_updated());
         let old = olds().find(|claimed| claimed.is_live()).or_else(|| olds().next());
-        let exclusion = exclusion(policy.away, node, pods, direction, &mut clock);
+        let exclusion = exclusion(context, node, pods, &mut clock);
         let lost = node.filter(|_| exclusion == Exclusion::None).and_then(lost_since);
         let mut new = None;
         for claimed in live(pods).filter(ClaimedPod::is_updated) {
@@ -110,9 +112,13 @@ impl NodePolicy {
             available.and_then(|claimed| claimed.pod.ready_since()?.checked_add(context.min_ready()).ok());
         let failure = policy.failure.as_ref();
         let is_lacking = live(pods).all(|claimed| !claimed.is_available());
+        let is_wanted = placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict));
         Self {
-            is_wanted: placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict)),
+            is_wanted,
             is_lacking,
+            is_cut_off: is_wanted
+                && live(pods).next().is_none()
+                && node.is_some_and(|node| may_have_had(context, node, lost)),
             group: node.map_or(GroupKey::Rest, |node| GroupKey::of(policy, node)),
             rank: rank(&policy.order, name, node, old),
             is_selected: node.is_some_and(|node| direction.is_back() || selects(policy, node)),
@@ -196,12 +202,12 @@ fn selects(policy: &RolloutPolicy, node: &Node) -> bool {
 }
 
 fn exclusion(
-    away: ExcludedNodes,
+    context: &DaemonSetContext<'_>,
     node: Option<&Node>,
     pods: &[ClaimedPod<'_>],
-    direction: Direction,
     clock: &mut Clock,
 ) -> Exclusion {
+    let away = context.rules.policy.rollout.away;
     let Some(node) = node else {
         return if away.deleted.is_some() { Exclusion::Untouched } else { Exclusion::None };
     };
@@ -224,14 +230,15 @@ fn exclusion(
             return if claimed.is_updated() { Exclusion::Updated } else { Exclusion::Untouched };
         }
     }
-    if is_away && (never_reported(node) || !is_touched(node, pods, direction)) {
+    if is_away && (never_reported(node) || !is_touched(node, pods, context.rules.direction)) {
         Exclusion::Untouched
     } else {
         Exclusion::None
     }
 }
 
-/// Whether the update has reached the node, so that the node may be away because of the update. A roll-back to a template
+/// Whether the update has reached the node, so that the node may be away because of the update: it has an updated pod, or
+/// none any more. A roll-back to a template
 /// whose update was done has not reached what the failed one left, nor pods that are older and were ready until their
 /// node went away.
 fn is_touched(node: &Node, pods: &[ClaimedPod<'_>], direction: Direction) -> bool {
@@ -275,6 +282,13 @@ fn never_reported(node: &Node) -> bool {
     const REGISTRATION: Duration = Duration::from_secs(60);
     let end = node.created.and_then(|created| created.checked_add(REGISTRATION).ok());
     matches!((lost_since(node), end), (Some(Since::At(since)), Some(end)) if since <= end)
+}
+
+/// Whether a node that does not report since `lost` did so before, when the DaemonSet was there: it had a pod. Without a time
+/// that is not known.
+fn may_have_had(context: &DaemonSetContext<'_>, node: &Node, lost: Option<Since>) -> bool {
+    let was_there = |since| context.daemonset.created.is_none_or(|created| created <= since);
+    matches!(lost, Some(Since::At(since)) if was_there(since)) && !never_reported(node)
 }
 
 /// Since when the scheduler has refused a pod, if it does.

@@ -86,9 +86,11 @@ impl Totals {
     /// Adds the decision for `node`.
     pub(crate) fn add(&mut self, node: &Text, decision: NodeDecision) -> Contribution {
         let NodeDecision { mut counted, collects, available_at, policy, work } = decision;
-        if policy.as_ref().is_some_and(|policy| policy.is_excluded()) {
-            counted.update = NodeUpdateState::Uninvolved;
-        }
+        counted.update = match &policy {
+            Some(policy) if policy.is_excluded() => NodeUpdateState::Uninvolved,
+            Some(policy) if policy.is_cut_off => NodeUpdateState::NoPod,
+            _ => counted.update,
+        };
         self.counts.add(counted);
         if !collects {
             self.rollout.add(node, counted, policy.as_deref());

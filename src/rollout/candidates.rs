@@ -75,8 +75,8 @@ pub(crate) struct NodeGroup {
     pub(crate) old: Candidates,
     /// Outdated and not available.
     pub(crate) broken: Candidates,
-    /// Those of them that are stuck, on nodes that should run a pod; only with a policy.
-    pub(crate) stuck: Queue,
+    /// Those of them that are stuck, on nodes that should run a pod once they report; only with a policy.
+    pub(crate) stuck: Candidates,
     /// Nodes that should run a pod and have none; only with a policy.
     pub(crate) no_pod: BTreeSet<QueueKey>,
     /// The counts of this group's nodes; only with a policy.
@@ -132,8 +132,9 @@ impl Rollout {
                 if let Some((queue, rank)) = self.queue(old, counted.status, policy) {
                     queue.insert((rank, node.clone()), pod);
                 }
-                if let Some(policy) = policy.filter(|policy| waits_stuck(counted, policy)) {
-                    self.group_mut(policy.group.clone()).stuck.insert((policy.rank, node.clone()), pod);
+                if let Some(policy) = policy.filter(|policy| waits_stuck(policy)) {
+                    let stuck = &mut self.group_mut(policy.group.clone()).stuck;
+                    stuck.queue(counted.status).insert((policy.rank, node.clone()), pod);
                 }
             }
             _ => {}
@@ -157,8 +158,9 @@ impl Rollout {
                 if let Some((queue, rank)) = self.queue(old, counted.status, policy) {
                     queue.remove(&(rank, node.clone()));
                 }
-                if let Some(policy) = policy.filter(|policy| waits_stuck(counted, policy)) {
-                    self.group_mut(policy.group.clone()).stuck.remove(&(policy.rank, node.clone()));
+                if let Some(policy) = policy.filter(|policy| waits_stuck(policy)) {
+                    let stuck = &mut self.group_mut(policy.group.clone()).stuck;
+                    stuck.queue(counted.status).remove(&(policy.rank, node.clone()));
                 }
             }
             _ => {}
@@ -201,13 +203,20 @@ impl Rollout {
         };
         let group = self.group_mut(group);
         let candidates = if availability.is_available() { &mut group.old } else { &mut group.broken };
-        Some((if status.is_desired() { &mut candidates.desired } else { &mut candidates.unwanted }, rank))
+        Some((candidates.queue(status), rank))
     }
 }
 
 /// Whether the node has an outdated pod that need not wait for its turn.
-fn waits_stuck(counted: CountedNode, policy: &NodePolicy) -> bool {
-    policy.is_stuck && policy.is_selected && counted.status.is_desired()
+fn waits_stuck(policy: &NodePolicy) -> bool {
+    policy.is_stuck && policy.is_selected && policy.is_wanted
+}
+
+impl Candidates {
+    /// The queue for nodes with this status.
+    fn queue(&mut self, status: NodeStatus) -> &mut Queue {
+        if status.is_desired() { &mut self.desired } else { &mut self.unwanted }
+    }
 }
 
 fn lacks_pod(counted: CountedNode, policy: &NodePolicy) -> bool {

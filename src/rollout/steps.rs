@@ -147,7 +147,7 @@ impl Rollout {
         let replaced = scheduler.take(&[|group| &group.broken.desired], most, BudgetUse::InProgress);
         left = left.saturating_sub(if strict { replaced.count } else { 0 });
         steps.create.append(replaced, create(CreateReason::ReplacesUnavailable));
-        let stuck = scheduler.take_stuck(left);
+        let stuck = scheduler.take_stuck(&[|group| &group.stuck.desired], left);
         left -= stuck.count;
         steps.create.append(stuck, create(CreateReason::ReplacesUnavailable));
         if !scheduler.takes_canaries {
@@ -171,7 +171,8 @@ fn without_surge(budget: Budget, strict: bool, mut scheduler: UpdateScheduler<'_
     let most = if strict { left } else { usize::MAX };
     let broken: &[fn(&NodeGroup) -> &Queue] = &[|group| &group.broken.desired, |group| &group.broken.unwanted];
     let broken = scheduler.take(broken, most, BudgetUse::InProgress);
-    let stuck = scheduler.take_stuck(left.saturating_sub(broken.count));
+    let stuck: &[fn(&NodeGroup) -> &Queue] = &[|group| &group.stuck.desired, |group| &group.stuck.unwanted];
+    let stuck = scheduler.take_stuck(stuck, left.saturating_sub(broken.count));
     steps.replaced = stuck.first.iter().map(|(node, _)| Text::clone(node)).collect();
     steps.delete.append(broken, delete(DeleteReason::OutdatedUnavailable));
     steps.delete.append(stuck, delete(DeleteReason::OutdatedUnavailable));
@@ -237,13 +238,14 @@ impl<'r> UpdateScheduler<'r> {
     }
 
     /// Takes at most `most` nodes whose stuck pods do not wait for the turn of their group.
-    fn take_stuck(&mut self, most: usize) -> Limited<(&'r Text, PodIndex)> {
+    fn take_stuck(&mut self, queues: &[fn(&NodeGroup) -> &Queue], most: usize) -> Limited<(&'r Text, PodIndex)> {
         let mut taken = Limited::default();
         let mut most = most.min(self.remaining);
         for group in &mut self.waiting {
-            let count = most.min(group.group.stuck.len()).min(group.most(BudgetUse::InProgress));
+            let stuck = queues.iter().map(|queue| queue(group.group).len()).sum();
+            let count = most.min(stuck).min(group.most(BudgetUse::InProgress));
             let burst = self.burst.saturating_sub(taken.first.len());
-            taken.extend(group.first(&[|group| &group.stuck], count.min(burst)).into_iter(), count, burst);
+            taken.extend(group.first(queues, count.min(burst)).into_iter(), count, burst);
             group.note(count, BudgetUse::InProgress);
             (most, self.remaining) = (most - count, self.remaining.saturating_sub(count));
         }

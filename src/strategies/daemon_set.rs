@@ -25,17 +25,17 @@ pub fn daemon_sets() -> impl Strategy<Value = DaemonSet> {
         prop_oneof![4 => Just(0), 3 => Just(60_u32), 1 => Just(u32::MAX)],
         0..4_u32,
     );
-    let metadata =
-        (1..4_i64, option::weighted(0.2, select(vec!["3", "4", "none"])), option::weighted(0.1, any::<bool>()));
+    let times = (option::of(select(vec![600, 3600]).prop_map(ago)), option::weighted(0.1, any::<bool>()));
+    let metadata = (1..4_i64, option::weighted(0.2, select(vec!["3", "4", "none"])), times);
     (spec.boxed(), metadata, statuses().boxed()).prop_map(
-        |(spec, (generation, template_generation, deleted), status)| {
+        |(spec, (generation, template_generation, (created, deleted)), status)| {
             let mut daemonset = DaemonSet::unselective(NAMESPACE, "agent");
             let (selector, template, update_strategy, min_ready_seconds, revision_history_limit) = spec;
             daemonset.uid = UID.into();
             daemonset.generation = generation;
             let annotation = template_generation.map(|text| ("deprecated.daemonset.template.generation", text));
             daemonset.annotations = annotation.into_iter().collect();
-            daemonset.deleted = deleted.map(|_| ago(1));
+            (daemonset.created, daemonset.deleted) = (created, deleted.map(|_| ago(1)));
             daemonset.finalizers = if deleted == Some(true) { vec!["orphan".into()] } else { Vec::new() };
             daemonset.selector = selector;
             daemonset.template = template;

@@ -101,7 +101,9 @@ impl World {
         let machine = self.machines.get_mut(node).unwrap();
         (machine.is_down, machine.was_cut_off) = (true, was_cut_off);
         machine.down_since = Some(now);
-        self.taint(node, UNREACHABLE, TaintEffect::NoExecute);
+        for effect in [TaintEffect::NoSchedule, TaintEffect::NoExecute] {
+            self.taint(node, UNREACHABLE, effect);
+        }
         let here = self.cluster.pods.iter_mut().filter(|pod| pod.node.name().is_some_and(|name| name == node));
         for pod in here.filter(|pod| pod.is_ready()) {
             pod.ready = Readiness::NotReady { since: Some(now) };

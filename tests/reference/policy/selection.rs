@@ -141,7 +141,7 @@ impl<'p, 's> Selection<'p, 's> {
         let progress = self.progress;
         let waits = |target: &&Target<'s>| {
             let is_due = !progress.waits && progress.only.as_ref().is_none_or(|only| target.group == *only);
-            target.stuck && target.selected && target.state.run && !is_due
+            target.stuck && target.selected && target.wanted && (target.state.run || progress.max_surge == 0) && !is_due
         };
         let stuck = progress.present().filter(|_| progress.replaces_stuck).filter(waits);
         let mut stuck: Vec<_> = stuck.filter(|target| target.is_unready() && !target.old.is_empty()).collect();

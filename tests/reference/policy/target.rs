@@ -16,6 +16,8 @@ pub struct Target<'s> {
     pub state: &'s NodeState,
     /// Whether a pod should run here, or would if the node reported.
     pub wanted: bool,
+    /// Whether it no longer reports and has no pod.
+    pub lost_pod: bool,
     /// The index and name of its group.
     pub group: (usize, String),
     pub rank: i64,
@@ -116,6 +118,10 @@ impl<'s> Target<'s> {
         };
         let (away, unschedulable) = absence(policy, roll_back, state, clock);
         let lost = lost_at(state).filter(|_| !away && state.exists);
+        let wanted = is_wanted(clock.facts, state);
+        let lost_since = lost.as_ref().and_then(in_seconds);
+        let set_up = in_seconds(&clock.facts.daemonset["metadata"]["creationTimestamp"]);
+        let was_there = |lost: i64| set_up.is_none_or(|set_up| set_up <= lost);
         let mut health = None;
         for pod in &new {
             let of_pod = if policy.get("on-failure").is_some() {
@@ -135,7 +141,8 @@ impl<'s> Target<'s> {
             stuck &= is_late || is_broken(policy, pod);
         }
         Self {
-            wanted: is_wanted(clock.facts, state),
+            wanted,
+            lost_pod: wanted && state.live().is_empty() && !never_reported(state) && lost_since.is_some_and(was_there),
             group,
             rank,
             selected: state.exists && (is_return || policy.selects("update-nodes", &labels).unwrap_or(true)),
@@ -161,7 +168,7 @@ impl<'s> Target<'s> {
     pub fn is_done(&self) -> bool {
         match (&*self.old, &*self.new) {
             ([], [new]) => new.available,
-            ([], []) => !self.state.run && self.state.pods.is_empty(),
+            ([], []) => !self.state.run && !self.lost_pod && self.state.pods.is_empty(),
             _ => false,
         }
     }
@@ -195,7 +202,7 @@ impl<'s> Target<'s> {
         match (&*self.old, &*self.new) {
             ([_], []) => false,
             ([], [new]) => !new.available,
-            ([], []) => self.state.run || !self.state.pods.is_empty(),
+            ([], []) => self.state.run || self.lost_pod || !self.state.pods.is_empty(),
             _ => true,
         }
     }
@@ -204,7 +211,7 @@ impl<'s> Target<'s> {
     pub fn surges(&self) -> bool {
         match (&*self.old, &*self.new) {
             ([] | [_], [new]) => !new.available,
-            ([], []) => self.state.run || !self.state.pods.is_empty(),
+            ([], []) => self.state.run || self.lost_pod || !self.state.pods.is_empty(),
             (old, new) => old.len() > 1 || new.len() > 1,
         }
     }

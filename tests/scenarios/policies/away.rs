@@ -173,3 +173,40 @@ fn nodes_that_are_away_beyond_the_limit_are_named() {
     let told: Vec<_> = cluster.plan().rollout.unwrap().notes().collect();
     assert_eq!(told, ["waits for a, b", "2 nodes without an available pod are away"]);
 }
+
+#[test]
+fn a_node_that_lost_its_pod_and_does_not_report_uses_the_budget() {
+    let next = |created: Option<i64>, nodes: [Node; 2]| {
+        let mut cluster = update(nodes, &[("on-failure", "pause")]).rolling(json!(1), json!(0));
+        cluster.daemonset.created = created.map(minutes_ago);
+        let rollout = cluster.with_pods([old("b")]).plan().rollout.unwrap();
+        rollout.waits_for.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // It went away an hour ago: after the DaemonSet was created, or before, when it had no pod to lose.
+    assert_eq!(next(Some(90), [lost("a"), node("b")]), ["a"]);
+    assert_eq!(next(Some(30), [lost("a"), node("b")]), [""; 0]);
+    // Nor had a node that has never reported, and nothing is known where the taints tell no time.
+    let mut silent = lost("a");
+    silent.created = Some(minutes_ago(60));
+    assert_eq!(next(None, [silent, node("b")]), [""; 0]);
+    let mut timeless = lost("a");
+    timeless.taints.iter_mut().for_each(|taint| taint.added = None);
+    assert_eq!(next(None, [timeless, node("b")]), [""; 0]);
+}
+
+#[test]
+fn stuck_pods_of_lost_nodes_do_not_wait_for_their_turn() {
+    let nodes = || {
+        let mut west = lost("b");
+        west.labels = [("zone", "west")].into_iter().collect();
+        [labelled("a", &[("zone", "east")]), west]
+    };
+    let stuck = || old("b").but(|pod| pod.ready = Readiness::NotReady { since: Some(minutes_ago(60)) });
+    let next = |max_unavailable, max_surge| {
+        let cluster = update(nodes(), &[("groups", "zone"), ("strict-budget", "true")]);
+        next_nodes(&cluster.rolling(max_unavailable, max_surge).with_pods([old("a").being_deleted(), stuck()]))
+    };
+    assert_eq!(next(json!(2), json!(0)), ["b"]);
+    // With a surge a pod would have to be created there, which Kubernetes' taint forbids.
+    assert_eq!(next(json!(0), json!(2)), ["a"]);
+}
