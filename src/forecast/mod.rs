@@ -96,7 +96,7 @@ pub enum Outcome {
     Waiting,
     /// The rollout policy keeps nodes at their older template. All other nodes are done.
     Held,
-    /// The strategy is `OnDelete`: outdated pods stay until somebody deletes them. All other nodes are done.
+    /// The strategy is `OnDelete`: outdated pods stay until an operator deletes them. All other nodes are done.
     OnDelete,
     /// The new template fails, and all nodes returned to the older one.
     RolledBack,
@@ -236,7 +236,7 @@ pub enum StuckCause {
         /// The port.
         port: u32,
     },
-    /// The pod is outdated, and the strategy is `OnDelete`: it stays until somebody deletes it.
+    /// The pod is outdated, and the strategy is `OnDelete`: it stays until an operator deletes it.
     OnDelete,
     /// The pod has not been available for too long, and is assumed to stay so.
     PodStaysUnready {

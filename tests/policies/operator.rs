@@ -208,7 +208,7 @@ impl World {
 
     /// Nothing happens any more but what nodes and the controller do.
     pub fn calm_down(&mut self) {
-        self.note("from here on, nobody does anything");
+        self.note("from here on, the operator does nothing");
         self.is_calm = true;
         for _ in 0..240 {
             self.tick(60);

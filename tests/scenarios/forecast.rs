@@ -149,7 +149,7 @@ fn pods_not_ready_for_long_stay_so() {
 }
 
 #[test]
-fn under_on_delete_outdated_pods_wait_for_somebody_to_delete_them() {
+fn under_on_delete_outdated_pods_wait_for_an_operator_to_delete_them() {
     let waiting = forecast(&outdated().with_strategy(json!({"type": "OnDelete"})));
     assert_eq!((waiting.outcome, waves(&waiting)), (Outcome::OnDelete, vec![]));
     assert_eq!(

@@ -191,15 +191,15 @@ impl<'s> Progress<'s> {
     /// Decides what a roll-back restores, or what a node that waits gets.
     fn choose_older_revision(&mut self, history: &History) {
         let all = history.old.iter().zip(&history.old_revisions);
-        let untainted: Vec<_> = all.filter(|((_, hash), _)| self.policy.failed(hash).is_none()).collect();
+        let not_failed: Vec<_> = all.filter(|((_, hash), _)| self.policy.failed(hash).is_none()).collect();
         let usage = |hash: &str| {
             let own: Vec<_> = self.older().filter(|(other, ..)| other == hash).collect();
             (own.iter().filter(|(_, available, _)| *available).count(), own.len())
         };
-        let in_use = untainted.iter().filter(|((_, hash), _)| usage(hash).1 > 0);
+        let in_use = not_failed.iter().filter(|((_, hash), _)| usage(hash).1 > 0);
         let most_used = in_use.max_by_key(|((_, hash), _)| usage(hash)).copied();
         let rank = |hash: &str| (self.policy.record["done"] == hash, self.older().all(|(other, ..)| other != hash));
-        let guess = untainted.iter().max_by_key(|((_, hash), _)| rank(hash)).copied();
+        let guess = not_failed.iter().max_by_key(|((_, hash), _)| rank(hash)).copied();
         let template = |revision: &Value| {
             let mut template = revision["data"]["spec"]["template"].clone();
             template.as_object_mut().unwrap().remove("$patch");
@@ -211,7 +211,7 @@ impl<'s> Progress<'s> {
 
         let is_failing = self.phase["phase"] == "Failing" || self.phase["phase"] == "InDoubt";
         let kept = most_used.or_else(|| guess.filter(|_| !self.has_pods() || all_failed || is_failing));
-        let done = untainted.iter().find(|((_, hash), _)| self.policy.record["done"] == **hash).copied();
+        let done = not_failed.iter().find(|((_, hash), _)| self.policy.record["done"] == **hash).copied();
         let restored = done.or_else(|| most_used.filter(|((_, hash), _)| usage(hash).0 > 0));
         let restored = restored.or_else(|| guess.filter(|_| !old_here || all_failed));
         let was_rolled_back = self.policy.failed(&history.hash).is_some_and(|failed| !failed["restored"].is_null());
@@ -277,9 +277,9 @@ impl<'s> Progress<'s> {
 
     fn find_phase(&mut self, facts: &Facts<'_>, history: &History) {
         let policy = self.policy;
-        let untainted = history.old.iter().any(|(_, hash)| policy.failed(hash).is_none());
+        let not_failed = history.old.iter().any(|(_, hash)| policy.failed(hash).is_none());
         let outdated = self.older().next().is_some();
-        let all_gone = !self.has_pods() && self.desired > 0 && untainted;
+        let all_gone = !self.has_pods() && self.desired > 0 && not_failed;
         let shut = if policy.says("frozen", "true") {
             Some(json!({"phase": "Frozen"}))
         } else if policy.says("paused", "true") && (outdated || all_gone) {
