@@ -238,9 +238,8 @@ fn exclusion(
 }
 
 /// Whether the update has reached the node, so that the node may be away because of the update: it has an updated pod, or
-/// none any more. A roll-back to a template
-/// whose update was done has not reached what the failed one left, nor pods that are older and were ready until their
-/// node went away.
+/// none any more. A roll-back to a template whose update was done has not reached what the failed one left, nor pods that
+/// are older and were ready until their node went away.
 fn is_touched(node: &Node, pods: &[ClaimedPod<'_>], direction: Direction) -> bool {
     /// How much earlier than the node gets its taint its pods may become unready.
     const LIFECYCLE: Duration = Duration::from_secs(10);

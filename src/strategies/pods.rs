@@ -184,9 +184,8 @@ pub(super) fn typical_pods(
     ];
     prop::collection::vec(pods, nodes.len()).prop_map(move |by_node| {
         let placed = nodes.iter().zip(by_node).flat_map(|(node, pods)| pods.into_iter().map(move |pod| (node, pod)));
-        let pod = |(node, state): (&Text, (_, _, _, _, _))| {
+        let pod = |(node, state): (&Text, (_, _, bool, _, _))| {
             let (hash, ready, deleted, created, problem) = state;
-            let deleted: bool = deleted;
             let mut pod = Pod::new(namespace.clone(), "");
             pod.labels = with_hash(&Labels::from_iter([("app", "agent")]), hash);
             pod.controller = Some(owner.clone());
