@@ -38,6 +38,8 @@ pub(crate) struct NodePolicy {
     pub(crate) exclusion: Exclusion,
     /// The updated pod; `None` if there is none.
     pub(crate) new: Option<PodHealth>,
+    /// When the first updated pod was created, on a node that should run one; only if canaries have a limited time.
+    pub(crate) created: Option<Timestamp>,
     /// Since when the updated pod has been available, if it is.
     pub(crate) available_since: Option<Timestamp>,
     /// The outdated pod, which may be being deleted.
@@ -110,6 +112,7 @@ impl NodePolicy {
         let available = live(pods).find(|claimed| claimed.is_updated() && claimed.is_available());
         let available_since =
             available.and_then(|claimed| claimed.pod.ready_since()?.checked_add(context.min_ready()).ok());
+        let has_limit = policy.canary.as_ref().is_some_and(|canary| canary.timeout.is_some());
         let failure = policy.failure.as_ref();
         let is_lacking = live(pods).all(|claimed| !claimed.is_available());
         let is_wanted = placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict));
@@ -124,6 +127,11 @@ impl NodePolicy {
             is_selected: node.is_some_and(|node| direction.is_back() || selects(policy, node)),
             exclusion,
             new,
+            created: if has_limit && is_wanted {
+                live(pods).filter(ClaimedPod::is_updated).filter_map(|claimed| claimed.pod.created).min()
+            } else {
+                None
+            },
             available_since,
             old: old.map(|claimed| OldPod {
                 hash: claimed.hash(),

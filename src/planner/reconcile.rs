@@ -210,15 +210,17 @@ impl<P: PodSource> Reconciler<'_, P> {
     /// The present failure of the new template.
     fn failure(&self) -> FailedTemplate {
         let hash = self.context.hash().clone();
-        let failing = self.totals.failing();
         let known = self.context.rules.policy.record.failure_of(&hash);
-        let first = failing.iter().next().map(|(node, reason)| format!("{reason} on {node}").into());
+        let nodes = match &self.gate.phase {
+            RolloutPhase::Failing { nodes, .. } => nodes.clone(),
+            _ => Vec::new(),
+        };
         FailedTemplate {
             hash,
             // The time of the roll-back tells which pods are older.
             at: known.filter(|known| known.restored.is_some()).map_or(self.context.now, |known| known.at),
-            reason: first.or_else(|| known.map(|known| known.reason.clone())).unwrap_or_default(),
-            nodes: failing.keys().cloned().collect(),
+            reason: self.gate.failure.clone().unwrap_or_default(),
+            nodes,
             restored: known.and_then(|known| known.restored.clone()),
             is_paused: false,
         }

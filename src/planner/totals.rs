@@ -171,11 +171,6 @@ impl Totals {
         self.rollout.progress.old_nodes > 0
     }
 
-    /// The nodes where the new template fails, and why.
-    pub(crate) fn failing(&self) -> &BTreeMap<Text, Text> {
-        &self.rollout.progress.failing
-    }
-
     /// The state of an update with a rollout policy.
     pub(crate) fn rollout_status(&self, context: &DaemonSetContext<'_>, phase: RolloutPhase) -> RolloutStatus {
         let Progress { old_nodes, updated, unavailable_excluded, ref lacking, .. } = self.rollout.progress;

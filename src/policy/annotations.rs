@@ -3,11 +3,11 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::{
-    Approval, Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Groups, OnFailure, Order, PolicyError, RolloutPolicy,
+    Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Groups, OnFailure, Order, PolicyError, RolloutPolicy,
     record::RECORD, span::Span,
 };
 use crate::{
-    model::{Labels, Text},
+    model::{IntOrPercent, Labels, Text},
     selector::SelectorExpression,
 };
 
@@ -30,6 +30,7 @@ const CANARY_BAKE: &str = "canary-bake";
 const CANARY_APPROVAL: &str = "canary-approval";
 pub(crate) const CANARY_APPROVED: &str = "canary-approved";
 const CANARY_PROMOTED: &str = "canary-promoted";
+const CANARY_TIMEOUT: &str = "canary-timeout";
 const ON_FAILURE: &str = "on-failure";
 const PAUSE_RESTARTS: &str = "pause-restarts";
 const MAX_RESTARTS: &str = "max-restarts";
@@ -66,6 +67,7 @@ impl RolloutPolicy {
         CANARY_APPROVAL,
         CANARY_APPROVED,
         CANARY_PROMOTED,
+        CANARY_TIMEOUT,
         ON_FAILURE,
         PAUSE_RESTARTS,
         MAX_RESTARTS,
@@ -122,6 +124,12 @@ impl RolloutPolicy {
         self.groups = read.groups(self.groups)?;
         self.canary = read.canary(self.canary)?;
         self.failure = read.failure(self.failure)?;
+        if self.failure.is_none()
+            && let Some(canary) = &mut self.canary
+        {
+            canary.timeout = None;
+            read.expect_none_of(&[CANARY_TIMEOUT], ON_FAILURE)?;
+        }
         let mut backoff = BackoffRule(self.backoff_by_reason);
         read.set(&mut backoff, BACKOFF, "plain or by-reason")?;
         self.backoff_by_reason = backoff.0;
@@ -172,17 +180,16 @@ impl RolloutPolicy {
         all.extend(slow_start.iter().map(|nodes| (SLOW_START, nodes.to_string())));
         all.extend((*away != ExcludedNodes::default()).then(|| (AWAY, away.to_string())));
         all.extend(max_away.iter().map(|nodes| (MAX_AWAY, nodes.to_string())));
-        if let Some(Canary { nodes, bake, approval, promoted }) = &self.canary {
+        if let Some(Canary { nodes, bake, approval, approved, promoted, timeout }) = &self.canary {
             all.push(match nodes {
-                CanaryNodes::Count(nodes) => (CANARY, nodes.to_string()),
+                CanaryNodes::Steps(steps) => (CANARY, list(steps)),
                 CanaryNodes::Matching(selector) => (CANARY_NODES, selector.to_string()),
             });
-            all.extend((!bake.is_zero()).then(|| (CANARY_BAKE, Span(*bake).to_string())));
-            if let Approval::Needed { approved } = approval {
-                all.push((CANARY_APPROVAL, "manual".into()));
-                all.extend(approved.iter().map(|hash| (CANARY_APPROVED, hash.to_string())));
-            }
+            all.extend((!bake.is_empty()).then(|| (CANARY_BAKE, list(bake.iter().copied().map(Span)))));
+            all.extend((!approval.is_empty()).then(|| (CANARY_APPROVAL, list(approval))));
+            all.extend(approved.iter().map(|approved| (CANARY_APPROVED, approved.to_string())));
             all.extend(promoted.iter().map(|hash| (CANARY_PROMOTED, hash.to_string())));
+            all.extend(timeout.iter().map(|timeout| (CANARY_TIMEOUT, Span(*timeout).to_string())));
         }
         if let Some(failure) = &self.failure {
             let FailurePolicy { pause_restarts, max_restarts, start_grace, available_within, max_failures, then } =
@@ -199,10 +206,16 @@ impl RolloutPolicy {
     }
 }
 
+/// Several values, separated by commas.
+fn list(values: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let values: Vec<_> = values.into_iter().map(|value| value.to_string()).collect();
+    values.join(", ")
+}
+
 const BOOLEAN: &str = "true or false";
 const NODES: &str = "a number of nodes or a percentage";
-const HASH: &str = "the hash of a revision";
 const DURATION: &str = "a duration such as 90s, 10m or 1h30m";
+const LONGER: &str = "a duration of a second or more, such as 90s, 10m or 1h30m";
 
 /// The annotations under one prefix.
 struct Reader<'a> {
@@ -285,6 +298,49 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Sets a duration that cannot be zero.
+    fn set_limit(&self, field: &mut Option<Duration>, name: &str) -> Result<(), PolicyError> {
+        let mut span = field.map(Span);
+        self.set_or_none(&mut span, name, LONGER)?;
+        if span.is_some_and(|Span(span)| span.is_zero()) {
+            return Err(self.invalid(name, LONGER, "0s"));
+        }
+        *field = span.map(|Span(span)| span);
+        Ok(())
+    }
+
+    /// Reads values that are separated by commas.
+    fn list<T: FromStr>(&self, name: &str, expected: &'static str) -> Result<Setting<Vec<T>>, PolicyError> {
+        Ok(match self.text(name) {
+            Setting::Absent => Setting::Absent,
+            Setting::None => Setting::None,
+            Setting::Value(text) => {
+                let values: Result<_, _> = text.split(',').map(|value| value.trim().parse()).collect();
+                Setting::Value(values.map_err(|_| self.invalid(name, expected, text))?)
+            }
+        })
+    }
+
+    /// Sets what each of the canaries' steps has; `none` removes it from all.
+    fn set_of_steps<T: FromStr>(
+        &self,
+        field: &mut Vec<T>,
+        name: &str,
+        expected: &'static str,
+        steps: usize,
+    ) -> Result<(), PolicyError> {
+        match self.list(name, expected)? {
+            Setting::Absent => {}
+            Setting::None => field.clear(),
+            Setting::Value(values) if values.len() <= steps => *field = values,
+            Setting::Value(_) => {
+                let text = self.annotations.get(&self.key(name)).unwrap_or_default();
+                return Err(self.invalid(name, "at most one value for each step of the canaries", text));
+            }
+        }
+        Ok(())
+    }
+
     fn set_selector(&self, field: &mut Option<SelectorExpression>, name: &str) -> Result<(), PolicyError> {
         match self.text(name) {
             Setting::Absent => {}
@@ -333,36 +389,51 @@ impl Reader<'_> {
     }
 
     fn canary(&self, before: Option<Canary>) -> Result<Option<Canary>, PolicyError> {
-        let (mut count, mut matching) = (None, None);
-        self.set_or_none(&mut count, CANARY, NODES)?;
+        let mut matching = None;
         self.set_selector(&mut matching, CANARY_NODES)?;
-        let nodes = match (count, matching) {
+        let nodes = match (self.steps()?, matching) {
             (Some(_), Some(_)) => {
                 let [annotation, other] = [CANARY_NODES, CANARY].map(|name| self.key(name));
                 return Err(PolicyError::Contradiction { annotation, other });
             }
-            (Some(count), None) => Some(CanaryNodes::Count(count)),
+            (Some(steps), None) => Some(CanaryNodes::Steps(steps)),
             (None, Some(selector)) => Some(CanaryNodes::Matching(selector)),
             (None, None) => None,
         };
         let before = before.filter(|_| !self.is_none(CANARY) && !self.is_none(CANARY_NODES));
         let Some(mut canary) = before.or_else(|| nodes.clone().map(Canary::on)) else {
-            self.expect_none_of(&[CANARY_BAKE, CANARY_APPROVAL], CANARY)?;
+            self.expect_none_of(&[CANARY_BAKE, CANARY_APPROVAL, CANARY_TIMEOUT], CANARY)?;
             return Ok(None);
         };
         canary.nodes = nodes.unwrap_or(canary.nodes);
-        self.set_span(&mut canary.bake, CANARY_BAKE, Duration::ZERO)?;
-        match self.text(CANARY_APPROVAL) {
-            Setting::Absent => {}
-            Setting::None | Setting::Value("automatic") => canary.approval = Approval::NotNeeded,
-            Setting::Value("manual") => canary.approval = Approval::Needed { approved: None },
-            Setting::Value(text) => return Err(self.invalid(CANARY_APPROVAL, "manual or automatic", text)),
+        let steps = canary.steps();
+        let mut bake: Vec<_> = canary.bake.iter().copied().map(Span).collect();
+        self.set_of_steps(&mut bake, CANARY_BAKE, DURATION, steps)?;
+        canary.bake = bake.into_iter().map(|Span(bake)| bake).collect();
+        self.set_of_steps(&mut canary.approval, CANARY_APPROVAL, "manual or automatic", steps)?;
+        self.set_or_none(&mut canary.approved, CANARY_APPROVED, "the hash of a revision, or HASH/STEP")?;
+        self.set_or_none(&mut canary.promoted, CANARY_PROMOTED, "the hash of a revision")?;
+        self.set_limit(&mut canary.timeout, CANARY_TIMEOUT)?;
+        if let Some(timeout) = canary.timeout.filter(|timeout| *timeout <= canary.longest_bake()) {
+            // Every template would fail.
+            return Err(self.invalid(CANARY_TIMEOUT, "more than canary-bake", &Span(timeout).to_string()));
         }
-        if let Approval::Needed { approved } = &mut canary.approval {
-            self.set_or_none(approved, CANARY_APPROVED, HASH)?;
-        }
-        self.set_or_none(&mut canary.promoted, CANARY_PROMOTED, HASH)?;
         Ok(Some(canary))
+    }
+
+    /// The numbers of canaries by step, ascending: numbers and percentages cannot be compared with each other.
+    fn steps(&self) -> Result<Option<Vec<IntOrPercent>>, PolicyError> {
+        let expected = "numbers of nodes or percentages, in ascending order";
+        let Setting::Value(steps) = self.list(CANARY, expected)? else { return Ok(None) };
+        let ascends = |pair: &[IntOrPercent]| match pair {
+            [IntOrPercent::Int(first), IntOrPercent::Int(next)]
+            | [IntOrPercent::Percent(first), IntOrPercent::Percent(next)] => first < next,
+            _ => true,
+        };
+        if steps.windows(2).all(ascends) {
+            return Ok(Some(steps));
+        }
+        Err(self.invalid(CANARY, expected, &list(steps)))
     }
 
     fn failure(&self, before: Option<FailurePolicy>) -> Result<Option<FailurePolicy>, PolicyError> {
@@ -381,14 +452,7 @@ impl Reader<'_> {
         self.set_or(&mut failure.max_restarts, MAX_RESTARTS, restarts, default.max_restarts)?;
         self.set_or(&mut failure.max_failures, MAX_FAILURES, NODES, default.max_failures)?;
         self.set_span(&mut failure.start_grace, START_GRACE, default.start_grace)?;
-        let mut within = failure.available_within.map(Span);
-        let expected = "a duration of a second or more, such as 90s, 10m or 1h30m";
-        self.set_or_none(&mut within, AVAILABLE_WITHIN, expected)?;
-        if within.is_some_and(|Span(within)| within.is_zero()) {
-            // Every new pod would fail at once.
-            return Err(self.invalid(AVAILABLE_WITHIN, expected, "0s"));
-        }
-        failure.available_within = within.map(|Span(within)| within);
+        self.set_limit(&mut failure.available_within, AVAILABLE_WITHIN)?;
         Ok(Some(failure))
     }
 }

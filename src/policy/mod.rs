@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{model::IntOrPercent, selector::SelectorExpression};
 
 pub use away::ExcludedNodes;
-pub use canary::{Approval, Canary, CanaryNodes};
+pub use canary::{Approval, Approved, Canary, CanaryNodes};
 pub use error::{InvalidPolicyText, PolicyError};
 pub use failure::{FailurePolicy, OnFailure};
 pub use misplaced::{MisplacedPolicy, PolicyPlace};
@@ -28,7 +28,7 @@ pub use order::{GroupPace, Groups, Order};
 pub(crate) use record::RECORD;
 pub use record::{FailedTemplate, ReplacedNodes, RolloutRecord};
 pub(crate) use status::some_nodes;
-pub use status::{RolloutPhase, RolloutStatus};
+pub use status::{CanaryStep, RolloutPhase, RolloutStatus};
 
 /// The rules for an update in addition to the DaemonSet's update strategy. The default has no rules.
 ///

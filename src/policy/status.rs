@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
+use super::Approved;
 use crate::{
     model::Text,
     util::duration::{self, words},
@@ -46,8 +47,9 @@ pub struct RolloutStatus {
 /// The phase of an update with a [`RolloutPolicy`](crate::policy::RolloutPolicy).
 ///
 /// ```
-/// use daemonplan::policy::RolloutPhase;
-/// let phase = RolloutPhase::CanaryStarting { available: 2, wanted: 3 };
+/// use daemonplan::policy::{CanaryStep, RolloutPhase};
+/// let step = CanaryStep { number: 1, of: 1 };
+/// let phase = RolloutPhase::CanaryStarting { available: 2, wanted: 3, step };
 /// assert_eq!(phase.to_string(), "2 of 3 canaries are available");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,19 +76,28 @@ pub enum RolloutPhase {
         available: usize,
         /// The number of required canaries.
         wanted: usize,
+        /// The step.
+        #[serde(flatten)]
+        step: CanaryStep,
     },
     /// The canaries have not been available for long enough.
     CanaryBaking {
         /// The remaining time; `None` without a clock.
         #[serde(serialize_with = "duration::serialize_whole", rename = "remainingSeconds")]
         remaining: Option<Duration>,
+        /// The step.
+        #[serde(flatten)]
+        step: CanaryStep,
     },
     /// An operator must approve the canaries.
     AwaitingApproval {
-        /// The hash to approve.
-        hash: Text,
-        /// The annotation to set to it.
+        /// The annotation to set.
         annotation: Text,
+        /// Its value: the hash of the revision, and the number of the step if there are several.
+        value: Approved,
+        /// The step.
+        #[serde(flatten)]
+        step: CanaryStep,
     },
     /// The remaining nodes keep their outdated pods: the partition keeps them, or the policy does not select them.
     Held,
@@ -113,6 +124,23 @@ pub enum RolloutPhase {
         /// The nodes where it fails, by name.
         nodes: Vec<Text>,
     },
+}
+
+/// A step of the [canaries](crate::policy::Canary).
+///
+/// ```
+/// use daemonplan::policy::CanaryStep;
+/// assert_eq!(serde_json::to_string(&CanaryStep { number: 1, of: 3 })?, r#"{"step":1,"steps":3}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct CanaryStep {
+    /// Its number, from 1.
+    #[serde(rename = "step")]
+    pub number: usize,
+    /// The number of all steps.
+    #[serde(rename = "steps")]
+    pub of: usize,
 }
 
 impl RolloutStatus {
@@ -215,14 +243,20 @@ impl fmt::Display for RolloutPhase {
             }
             Self::Rolling { group: Some(group) } => write!(f, "the update is in progress in group {group}"),
             Self::CanaryStarting { wanted: 0, .. } => f.write_str("no node is a canary"),
-            Self::CanaryStarting { available, wanted } => write!(f, "{available} of {wanted} canaries are available"),
-            Self::CanaryBaking { remaining: Some(remaining) } => {
-                write!(f, "the canaries must be available for {} more", words(*remaining))
+            Self::CanaryStarting { available, wanted, step } => {
+                write!(f, "{}{available} of {wanted} canaries are available", step.prefix())
             }
-            Self::CanaryBaking { remaining: None } => f.write_str("the canaries must be available for longer"),
-            Self::AwaitingApproval { hash, annotation } => {
-                write!(f, "an operator must approve the update: annotate the DaemonSet with {annotation}={hash}")
+            Self::CanaryBaking { remaining: Some(remaining), step } => {
+                write!(f, "{}the canaries must be available for {} more", step.prefix(), words(*remaining))
             }
+            Self::CanaryBaking { remaining: None, step } => {
+                write!(f, "{}the canaries must be available for longer", step.prefix())
+            }
+            Self::AwaitingApproval { annotation, value, step } => write!(
+                f,
+                "{}an operator must approve the update: annotate the DaemonSet with {annotation}={value}",
+                step.prefix()
+            ),
             Self::Held => f.write_str("the other nodes keep the older template"),
             Self::Paused => f.write_str("the update is paused"),
             Self::Frozen => f.write_str("the DaemonSet is frozen: no pod is created or deleted"),
@@ -241,6 +275,16 @@ impl fmt::Display for RolloutPhase {
             Self::RollingBack { nodes } => {
                 write!(f, "the template is rolled back, since the new one fails on {}", some_nodes(nodes))
             }
+        }
+    }
+}
+
+impl CanaryStep {
+    /// The beginning of a sentence about the step; empty if it is the only one.
+    fn prefix(self) -> String {
+        match self {
+            Self { of: 1, .. } => String::new(),
+            Self { number, of } => format!("step {number} of {of}: "),
         }
     }
 }

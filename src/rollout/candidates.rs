@@ -48,15 +48,24 @@ pub(crate) struct Progress {
     pub(crate) in_doubt: BTreeSet<Text>,
     /// The nodes that lack an available pod or have several, and are not excluded.
     pub(crate) lacking: BTreeSet<Text>,
-    /// Since when updated pods have been available, on canaries by label and on the other nodes.
-    pub(crate) canaries: BTreeSet<(Timestamp, Text)>,
-    pub(crate) available: BTreeSet<(Timestamp, Text)>,
+    /// The updated pods of canaries by label, and of the other nodes.
+    pub(crate) canaries: UpdatedPods,
+    pub(crate) others: UpdatedPods,
     /// The number of nodes that should run a pod if they reported.
     pub(crate) lost: usize,
     /// The number of excluded nodes that lack an available pod.
     pub(crate) unavailable_excluded: usize,
     /// Those among them whose updated pod cannot be scheduled.
     pub(crate) unschedulable_updated: usize,
+}
+
+/// Updated pods of nodes that should run one and are not excluded, in the order of time.
+#[derive(Debug, Default)]
+pub(crate) struct UpdatedPods {
+    /// Since when they have been available.
+    pub(crate) available: BTreeSet<(Timestamp, Text)>,
+    /// When they were created; only if canaries have a limited time.
+    pub(crate) created: BTreeSet<(Timestamp, Text)>,
 }
 
 /// The number of nodes with an outdated pod of one hash.
@@ -260,8 +269,13 @@ impl Progress {
         }
     }
 
-    fn available(&mut self, policy: &NodePolicy) -> &mut BTreeSet<(Timestamp, Text)> {
-        if policy.group == GroupKey::Canaries { &mut self.canaries } else { &mut self.available }
+    /// Since when updated pods have been available, on any node.
+    pub(crate) fn available(&self) -> impl Iterator<Item = Timestamp> {
+        self.canaries.available.iter().chain(&self.others.available).map(|(since, _)| *since)
+    }
+
+    fn updated_pods(&mut self, policy: &NodePolicy) -> &mut UpdatedPods {
+        if policy.group == GroupKey::Canaries { &mut self.canaries } else { &mut self.others }
     }
 
     fn add(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
@@ -278,7 +292,9 @@ impl Progress {
                 self.lacking.insert(node.clone());
             }
             let since = policy.available_since.filter(|_| is_proof(counted, policy));
-            self.available(policy).extend(since.map(|since| (since, node.clone())));
+            let pods = self.updated_pods(policy);
+            pods.available.extend(since.map(|since| (since, node.clone())));
+            pods.created.extend(policy.created.map(|created| (created, node.clone())));
         }
         if let Some(OldPod { hash, is_available, is_broken }) = &policy.old {
             let in_use = self.old.entry(hash.clone()).or_default();
@@ -295,7 +311,9 @@ impl Progress {
         if !policy.is_excluded() {
             self.lacking.remove(node);
             let since = policy.available_since.filter(|_| is_proof(counted, policy));
-            since.map(|since| self.available(policy).remove(&(since, node.clone())));
+            let pods = self.updated_pods(policy);
+            since.map(|since| pods.available.remove(&(since, node.clone())));
+            policy.created.map(|created| pods.created.remove(&(created, node.clone())));
         }
         if let Some(OldPod { hash, is_available, is_broken }) = &policy.old
             && let Some(in_use) = self.old.get_mut(hash)

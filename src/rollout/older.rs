@@ -50,9 +50,9 @@ impl<'e> OlderRevisions<'e> {
 
     /// Whether no pod of an older template works, while the current template does.
     pub(crate) fn is_broken(&self) -> bool {
-        let Progress { old, available, canaries, .. } = self.progress;
+        let Progress { old, .. } = self.progress;
         let is_broken = |usage: &HashUsage| usage.available == 0 && usage.broken == usage.all;
-        let works = !(available.is_empty() && canaries.is_empty());
+        let works = self.progress.available().next().is_some();
         works && !old.is_empty() && old.values().all(is_broken)
     }
 

@@ -1,11 +1,14 @@
 //! The phase of a rollout: which groups may be updated, how many more nodes, and what blocks the rest.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
 use super::{
-    candidates::{NodeGroup, Progress, Rollout},
+    candidates::{NodeGroup, Progress, Rollout, UpdatedPods},
     older::OlderRevisions,
 };
 use crate::{
@@ -14,9 +17,10 @@ use crate::{
     model::Text,
     node::policy::GroupKey,
     policy::{
-        Canary, CanaryNodes, FailurePolicy, GroupPace, RolloutPhase, RolloutPolicy, annotations::CANARY_APPROVED,
-        effective::EffectivePolicy,
+        Approved, Canary, CanaryNodes, CanaryStep, FailurePolicy, GroupPace, RolloutPhase, RolloutPolicy,
+        annotations::CANARY_APPROVED, effective::EffectivePolicy,
     },
+    util::duration::words,
 };
 
 /// The steps that the policy allows an update to take now.
@@ -34,6 +38,8 @@ pub(crate) struct RolloutGate {
     pub(crate) opens_at: Option<Timestamp>,
     /// Whether the update has ended well, which is still to be recorded.
     pub(crate) ends: bool,
+    /// Why the template fails first, and where.
+    pub(crate) failure: Option<Text>,
 }
 
 /// Which groups may be updated.
@@ -55,9 +61,28 @@ impl GroupScope {
 }
 
 /// Why the other nodes wait for the canaries, and until when.
-struct CanaryHold {
+struct CanaryHold<'e> {
     phase: RolloutPhase,
     until: Option<Timestamp>,
+    /// How many nodes may have the new template meanwhile; `None` for canaries by label.
+    most: Option<usize>,
+    bake: Duration,
+    /// When the template fails because of canaries that have not been available for long enough, the first one first.
+    deadlines: Vec<(Timestamp, &'e Text)>,
+}
+
+/// A step of the canaries.
+struct Step<'p> {
+    /// Its index.
+    index: usize,
+    pods: &'p UpdatedPods,
+    /// How many canaries it has, with those of the steps before.
+    wanted: usize,
+    /// Since when all canaries have been available; `None` while some are not.
+    since: Option<Timestamp>,
+    most: Option<usize>,
+    /// Whether no other node has been updated yet in its turn.
+    is_current: bool,
 }
 
 /// Evaluates the policy.
@@ -79,6 +104,7 @@ impl RolloutGate {
             phase,
             opens_at: None,
             ends: false,
+            failure: None,
         }
     }
 
@@ -127,8 +153,8 @@ impl Evaluation<'_> {
         if is_outdated && *paused {
             return RolloutGate::shut(RolloutPhase::Paused);
         }
-        if let Some(phase) = self.failing() {
-            return RolloutGate::shut(phase);
+        if let Some(gate) = self.failing() {
+            return gate;
         }
         if progress.old.is_empty() {
             return self.ending();
@@ -152,44 +178,62 @@ impl Evaluation<'_> {
     /// Whether the update was over before anything was recorded: no pod is outdated, and one has been available for a day.
     fn was_done_before(&self) -> bool {
         const LONG_AGO: Duration = Duration::from_secs(24 * 60 * 60);
-        let Progress { old, available, canaries, .. } = self.progress();
-        let first = available.iter().chain(canaries).map(|(since, _)| *since).min();
-        let end = first.and_then(|first| first.checked_add(LONG_AGO).ok());
-        old.is_empty() && self.policy.record.done.is_none() && end.is_some_and(|end| self.is_over(end))
+        let end = self.progress().available().min().and_then(|first| first.checked_add(LONG_AGO).ok());
+        self.progress().old.is_empty() && self.policy.record.done.is_none() && end.is_some_and(|end| self.is_over(end))
     }
 
-    /// The phase if the template fails, or may fail.
-    fn failing(&self) -> Option<RolloutPhase> {
+    /// The gate if the template fails, or may fail.
+    fn failing(&self) -> Option<RolloutGate> {
         let failure = self.failure_policy()?;
         let Progress { failing, in_doubt, old, .. } = self.progress();
         // Nodes that were broken before prove nothing.
         let replaced = self.policy.record.replaced_for(self.context.hash());
         let is_judged = |node: &&Text| !replaced.contains(node);
-        let failing: Vec<_> = failing.keys().filter(is_judged).collect();
+        let mut failing: Vec<_> = failing.iter().filter(|(node, _)| is_judged(node)).collect();
         let in_doubt: Vec<_> = in_doubt.iter().filter(is_judged).collect();
         // A template that fails everywhere fails, whatever the limit.
         let most = failure.max_failures.of(self.desired).min(self.desired.saturating_sub(1));
         let paused = self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused);
-        if failing.len() > most || paused.is_some() {
+        let late = self.late();
+        if failing.len() > most || paused.is_some() || !late.is_empty() {
+            failing.extend(&late);
+            let reason = failing.first().map(|(node, reason)| Text::from(format!("{reason} on {node}")));
+            let reason = reason.or_else(|| paused.map(|failed| failed.reason.clone()));
             let known = paused.into_iter().flat_map(|failed| &failed.nodes);
-            let mut nodes: Vec<_> = failing.into_iter().chain(known).cloned().collect();
+            let mut nodes: Vec<_> = failing.into_iter().map(|(node, _)| node).chain(known).cloned().collect();
             nodes.sort_unstable();
             nodes.dedup();
-            return Some(RolloutPhase::Failing { nodes, is_paused: paused.is_some() });
+            let phase = RolloutPhase::Failing { nodes, is_paused: paused.is_some() };
+            return Some(RolloutGate { failure: reason, ..RolloutGate::shut(phase) });
         }
         let nodes: Vec<_> = in_doubt.into_iter().cloned().collect();
         // With no outdated pod left, there is nothing to hold back.
-        (failing.len() + nodes.len() > most && !old.is_empty() && !nodes.is_empty())
-            .then_some(RolloutPhase::InDoubt { nodes })
+        let waits = failing.len() + nodes.len() > most && !old.is_empty() && !nodes.is_empty();
+        waits.then(|| RolloutGate::shut(RolloutPhase::InDoubt { nodes }))
+    }
+
+    /// The canaries that have not been available in time, and why the template therefore fails.
+    fn late(&self) -> BTreeMap<Text, Text> {
+        let mut late = BTreeMap::new();
+        let Some(canary) = &self.policy.rollout.canary else { return late };
+        let Some(timeout) = canary.timeout.filter(|_| !self.progress().old.is_empty()) else { return late };
+        let Some(CanaryHold { deadlines, bake, .. }) = self.canaries() else { return late };
+        let reason: Text = match bake {
+            Duration::ZERO => format!("not available within {}", words(timeout)).into(),
+            bake => format!("not available for {} within {}", words(bake), words(timeout)).into(),
+        };
+        let missed = deadlines.into_iter().take_while(|(deadline, _)| self.is_over(*deadline));
+        late.extend(missed.map(|(_, node)| (node.clone(), reason.clone())));
+        late
     }
 
     /// When the updated pods will have been well for the time asked for; `None` while some are not.
     fn is_well_since(&self) -> Option<Timestamp> {
         let failure = self.failure_policy()?;
-        let Progress { in_doubt, failing, available, canaries, .. } = self.progress();
+        let Progress { in_doubt, failing, canaries, others, .. } = self.progress();
         let is_finished = self.rollout.groups().all(|(_, group)| group.unfinished == 0);
-        let last = available.last().max(canaries.last()).map(|(since, _)| *since);
-        let bake = self.policy.rollout.canary.as_ref().map_or(Duration::ZERO, |canary| canary.bake);
+        let last = others.available.last().max(canaries.available.last()).map(|(since, _)| *since);
+        let bake = self.policy.rollout.canary.as_ref().map_or(Duration::ZERO, Canary::longest_bake);
         let until = last?.checked_add(bake.max(failure.start_grace)).ok();
         until.filter(|_| is_finished && in_doubt.is_empty() && failing.is_empty())
     }
@@ -221,14 +265,10 @@ impl Evaluation<'_> {
 
     fn update(&self) -> RolloutGate {
         let progress = self.progress();
-        let is_return = self.context.rules.direction.is_back();
-        let RolloutPolicy { partition, canary, groups, .. } = &self.policy.rollout;
+        let groups = &self.policy.rollout.groups;
         let mut gate = RolloutGate::open(RolloutPhase::Rolling { group: None });
         let up_to = |nodes: usize| nodes.saturating_sub(progress.updated);
-        // Nodes keep a template only as long as it works somewhere, or nothing else does.
-        let partition = partition.filter(|_| !is_return && !self.older().is_broken());
-        let allowed = partition.map_or(self.desired, |kept| self.desired.saturating_sub(kept.of(self.desired)));
-        if partition.is_some() {
+        if let Some(allowed) = self.partition() {
             gate.remaining = up_to(allowed);
         }
         let unfinished = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > 0;
@@ -247,18 +287,15 @@ impl Evaluation<'_> {
             };
             gate.phase = RolloutPhase::Rolling { group: Some(name) };
         }
-        let hash = self.context.hash();
-        if let Some(canary) = canary.as_ref().filter(|canary| !is_return && canary.promoted.as_ref() != Some(hash))
-            && let Some(CanaryHold { phase, until }) = self.canaries(canary, allowed)
-        {
-            match &canary.nodes {
-                CanaryNodes::Count(count) => gate.remaining = gate.remaining.min(up_to(count.of(self.desired))),
-                CanaryNodes::Matching(_) => {
-                    gate.scope = GroupScope::Only(GroupKey::Canaries);
-                    gate.replaces_stuck = true;
-                }
+        if let Some(CanaryHold { phase, until, most, deadlines, .. }) = self.canaries() {
+            if let Some(most) = most {
+                gate.remaining = gate.remaining.min(up_to(most));
+            } else {
+                gate.scope = GroupScope::Only(GroupKey::Canaries);
+                gate.replaces_stuck = true;
             }
-            let opens_at = until.filter(|until| self.context.now.is_some_and(|now| *until > now));
+            let times = deadlines.into_iter().map(|(deadline, _)| deadline).chain(until);
+            let opens_at = times.filter(|time| self.context.now.is_some_and(|now| *time > now)).min();
             return RolloutGate { phase, opens_at, ..gate };
         }
         if gate.remaining == 0 || !self.rollout.groups().any(|group| unfinished(&group)) {
@@ -267,48 +304,101 @@ impl Evaluation<'_> {
         gate
     }
 
-    /// Why the other nodes wait for the canaries, if they do. At most `allowed` nodes are updated at all.
-    fn canaries(&self, canary: &Canary, allowed: usize) -> Option<CanaryHold> {
-        let Progress { available, canaries, .. } = self.progress();
-        let starting = |available, wanted| {
-            Some(CanaryHold { phase: RolloutPhase::CanaryStarting { available, wanted }, until: None })
+    /// How many nodes the partition lets the update have; `None` without one.
+    fn partition(&self) -> Option<usize> {
+        let kept = self.policy.rollout.partition?;
+        // Nodes keep a template only as long as it works somewhere, or nothing else does.
+        let holds = !self.context.rules.direction.is_back() && !self.older().is_broken();
+        holds.then(|| self.desired.saturating_sub(kept.of(self.desired)))
+    }
+
+    /// Why the other nodes wait for the canaries, if they do: the first step that is not over.
+    fn canaries(&self) -> Option<CanaryHold<'_>> {
+        let canary = self.policy.rollout.canary.as_ref()?;
+        if self.context.rules.direction.is_back() || canary.promoted.as_ref() == Some(self.context.hash()) {
+            return None;
+        }
+        let Progress { canaries, others, updated, .. } = self.progress();
+        let allowed = self.partition().unwrap_or(self.desired);
+        let CanaryNodes::Steps(steps) = &canary.nodes else {
+            let mut groups = self.rollout.groups();
+            let group = groups.find(|(key, group)| **key == GroupKey::Canaries && group.present > 0);
+            let wanted = group.map_or(0, |(_, group)| group.present);
+            let are_done = group.is_some_and(|(_, group)| group.unfinished == 0) && canaries.available.len() >= wanted;
+            let since = canaries.available.last().filter(|_| are_done).map(|(since, _)| *since);
+            // Broken pods are replaced before their turn.
+            let early = self.policy.record.replaced_for(self.context.hash()).len();
+            let is_current = others.created.len() <= early;
+            let step = Step { index: 0, pods: canaries, wanted, since, most: None, is_current };
+            return self.hold(canary, &step, allowed);
         };
-        let last = match &canary.nodes {
-            CanaryNodes::Count(count) => {
-                let members = self.rollout.groups().map(|(_, group)| group.members).sum();
-                let wanted = count.of(self.desired).min(members).min(allowed);
-                // The nodes that became available first are the canaries; later ones do not matter.
-                match wanted.checked_sub(1).map(|before| available.iter().nth(before)) {
-                    None => None,
-                    Some(None) => return starting(available.len(), wanted),
-                    Some(Some((since, _))) => Some(since),
-                }
+        let members = self.rollout.groups().map(|(_, group)| group.members).sum();
+        let mut before = None;
+        for (index, count) in steps.iter().enumerate() {
+            let most = count.of(self.desired);
+            let wanted = most.min(members).min(allowed);
+            if before.is_some_and(|before| wanted <= before) {
+                continue;
             }
-            CanaryNodes::Matching(_) => {
-                let Some((_, group)) =
-                    self.rollout.groups().find(|(key, group)| **key == GroupKey::Canaries && group.present > 0)
-                else {
-                    return starting(0, 0);
-                };
-                match canaries.last() {
-                    Some((since, _)) if group.unfinished == 0 && canaries.len() >= group.present => Some(since),
-                    _ => return starting(canaries.len(), group.present),
-                }
+            // The nodes that became available first are the canaries; later ones do not matter.
+            let last = wanted.checked_sub(1).and_then(|index| others.available.iter().nth(index));
+            let step = Step {
+                index,
+                pods: others,
+                wanted,
+                since: last.map(|(since, _)| *since),
+                most: Some(most),
+                is_current: *updated <= most,
+            };
+            let hold = self.hold(canary, &step, allowed);
+            if hold.is_some() {
+                return hold;
             }
+            before = Some(wanted);
+        }
+        None
+    }
+
+    /// Why the next nodes wait for this step of the canaries, if they do. At most `allowed` nodes are updated at all.
+    fn hold<'p>(&self, canary: &Canary, step: &Step<'p>, allowed: usize) -> Option<CanaryHold<'p>> {
+        let Step { index, pods, wanted, since, most, is_current } = *step;
+        let number = CanaryStep { number: index + 1, of: canary.steps() };
+        let bake = canary.bake_of(index);
+        let hold = |phase| {
+            let timeout = canary.timeout.filter(|_| is_current);
+            let deadlines = timeout.map(|timeout| self.deadlines(pods, bake, timeout)).unwrap_or_default();
+            CanaryHold { phase, until: None, most, bake, deadlines }
         };
-        if let Some(last) = last.filter(|_| !canary.bake.is_zero()) {
+        let by_label = most.is_none();
+        if since.is_none() && (wanted > 0 || by_label) {
+            let available = pods.available.len();
+            return Some(hold(RolloutPhase::CanaryStarting { available, wanted, step: number }));
+        }
+        if let Some(since) = since.filter(|_| !bake.is_zero()) {
             let now = self.context.now;
-            let until = last.checked_add(canary.bake).ok();
+            let until = since.checked_add(bake).ok();
             if until.zip(now).is_none_or(|(until, now)| until > now) {
                 let remaining = until.and_then(|until| Wait::Until(until).at(now));
-                return Some(CanaryHold { phase: RolloutPhase::CanaryBaking { remaining }, until });
+                let phase = RolloutPhase::CanaryBaking { remaining, step: number };
+                return Some(CanaryHold { until, ..hold(phase) });
             }
         }
         let hash = self.context.hash();
-        let needs_approval = allowed > 0 && !canary.approval.is_given(hash);
-        needs_approval.then(|| {
+        (allowed > 0 && !canary.is_approved(hash, index)).then(|| {
             let annotation = self.context.settings.policy_annotation(CANARY_APPROVED);
-            CanaryHold { phase: RolloutPhase::AwaitingApproval { hash: hash.clone(), annotation }, until: None }
+            let steps = (number.of > 1).then_some(number.number);
+            let value = Approved { hash: hash.clone(), steps };
+            let phase = RolloutPhase::AwaitingApproval { annotation, value, step: number };
+            CanaryHold { phase, until: None, most, bake, deadlines: Vec::new() }
         })
+    }
+
+    /// When canaries that have not been available for `bake` are late, the first one first.
+    fn deadlines<'p>(&self, pods: &'p UpdatedPods, bake: Duration, timeout: Duration) -> Vec<(Timestamp, &'p Text)> {
+        let has_baked = |since: Timestamp| since.checked_add(bake).is_ok_and(|until| self.is_over(until));
+        let baked = pods.available.iter().take_while(|(since, _)| has_baked(*since));
+        let baked: BTreeSet<_> = baked.map(|(_, node)| node).collect();
+        let waiting = pods.created.iter().filter(|(_, node)| !baked.contains(node));
+        waiting.filter_map(|(created, node)| Some((created.checked_add(timeout).ok()?, node))).collect()
     }
 }

@@ -191,7 +191,8 @@ struct UpdateScheduler<'r> {
     /// How many more nodes may be updated.
     remaining: usize,
     spread: bool,
-    /// Whether canaries by number are chosen: first nodes that are well, as broken ones prove nothing against the template.
+    /// Whether the first canaries by number are chosen: nodes that are well, as broken ones prove nothing against the
+    /// template.
     takes_canaries: bool,
     burst: usize,
 }
@@ -231,8 +232,8 @@ impl<'r> UpdateScheduler<'r> {
             waiting: waiting.into_iter().filter(|_| gate.replaces_stuck).map(schedule).collect(),
             remaining: gate.remaining - filling,
             spread: groups.is_some_and(|groups| groups.pace == GroupPace::Spread),
-            takes_canaries: matches!(gate.phase, RolloutPhase::CanaryStarting { .. })
-                && matches!(&policy.canary, Some(Canary { nodes: CanaryNodes::Count(_), .. })),
+            takes_canaries: matches!(gate.phase, RolloutPhase::CanaryStarting { step, .. } if step.number == 1)
+                && matches!(&policy.canary, Some(Canary { nodes: CanaryNodes::Steps(_), .. })),
             burst,
         }
     }

@@ -102,7 +102,9 @@ pub fn guided_clusters(nodes: impl Into<SizeRange>) -> impl Strategy<Value = Own
         let policy = policy.annotations();
         // Some policies approve the current template.
         let policy = policy.iter().map(|(key, value)| match value.as_str() {
-            "approve-current" => (key.clone(), current.clone()),
+            approved if approved.starts_with("approve-current") => {
+                (key.clone(), approved.replace("approve-current", &current).into())
+            }
             _ => (key.clone(), value.clone()),
         });
         let record = record.map(|record| {

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use proptest::{option, prelude::*, sample::select};
+use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::strategies::{ago, hash_labels, int_or_percents};
 use crate::{
     model::{IntOrPercent, Text},
     policy::{
-        Approval, Canary, CanaryNodes, ExcludedNodes, FailedTemplate, FailurePolicy, GroupPace, Groups, OnFailure,
-        Order, ReplacedNodes, RolloutPolicy, RolloutRecord,
+        Approval, Approved, Canary, CanaryNodes, ExcludedNodes, FailedTemplate, FailurePolicy, GroupPace, Groups,
+        OnFailure, Order, ReplacedNodes, RolloutPolicy, RolloutRecord,
     },
     selector::SelectorExpression,
 };
@@ -30,7 +30,9 @@ pub fn rollout_policies() -> impl Strategy<Value = RolloutPolicy> {
     let trust = (option::weighted(0.4, canaries()), option::weighted(0.4, failures()), any::<bool>());
     (scope.boxed(), pace.boxed(), trust.boxed()).prop_map(
         |((paused, update_nodes, partition), (order, groups, (strict_budget, slow_start, frozen), away), trust)| {
-            let (canary, failure, backoff_by_reason) = trust;
+            let (canary, failure, backoff_by_reason): (Option<Canary>, _, _) = trust;
+            let has_limit = Option::is_some(&failure);
+            let canary = canary.map(|canary| Canary { timeout: canary.timeout.filter(|_| has_limit), ..canary });
             let plain = RolloutPolicy {
                 paused,
                 frozen,
@@ -97,23 +99,28 @@ fn away_up_to() -> impl Strategy<Value = (ExcludedNodes, Option<IntOrPercent>)> 
 }
 
 fn canaries() -> impl Strategy<Value = Canary> {
-    let nodes = prop_oneof![
-        int_or_percents().prop_map(CanaryNodes::Count),
-        (0..4_u32).prop_map(|count| CanaryNodes::Count(IntOrPercent::Int(count))),
-        selectors().prop_map(CanaryNodes::Matching),
+    let steps = prop_oneof![
+        int_or_percents().prop_map(|nodes| vec![nodes]),
+        (0..4_u32).prop_map(|count| vec![IntOrPercent::Int(count)]),
+        (0..3_u32, 1..40_u32, 1..40_u32).prop_map(|(count, first, more)| {
+            vec![IntOrPercent::Int(count), IntOrPercent::Percent(first), IntOrPercent::Percent(first + more)]
+        }),
     ];
-    let approval = prop_oneof![
-        4 => Just(Approval::NotNeeded),
-        1 => Just(Approval::Needed { approved: None }),
-        1 => Just(Approval::Needed { approved: Some("approve-current".into()) }),
-    ];
+    let nodes = prop_oneof![2 => steps.prop_map(CanaryNodes::Steps), 1 => selectors().prop_map(CanaryNodes::Matching)];
+    let approval = select(vec![Approval::Automatic, Approval::Automatic, Approval::Manual]);
+    let of_steps = (vec(minutes(), 0..3), vec(approval, 0..3));
+    let steps = select(vec![None, None, Some(1), Some(2)]);
+    let approved = option::of(steps.prop_map(|steps| Approved { hash: "approve-current".into(), steps }));
     let promoted = option::weighted(0.1, Just(Text::from("approve-current")));
-    (nodes, minutes(), approval, promoted).prop_map(|(nodes, bake, approval, promoted)| Canary {
-        nodes,
-        bake,
-        approval,
-        promoted,
-    })
+    let timeout = option::weighted(0.2, select(vec![2400, 5400]).prop_map(Duration::from_secs));
+    (nodes, of_steps, approved, promoted, timeout).prop_map(
+        |(nodes, (mut bake, mut approval), approved, promoted, timeout)| {
+            let canary = Canary::on(nodes);
+            bake.truncate(canary.steps());
+            approval.truncate(canary.steps());
+            Canary { bake, approval, approved, promoted, timeout, ..canary }
+        },
+    )
 }
 
 fn failures() -> impl Strategy<Value = FailurePolicy> {

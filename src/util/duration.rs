@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Returns the duration in seconds, rounded up so that a requeue is never too early.
 pub(crate) fn whole(duration: Duration) -> u64 {
@@ -48,14 +48,34 @@ pub(crate) mod seconds {
     }
 }
 
+/// Durations in seconds, as integers if they are whole.
+pub(crate) mod list_of_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Seconds;
+
+    pub(crate) fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(durations.iter().copied().map(Seconds))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().map(|Seconds(duration)| duration).collect())
+    }
+}
+
+/// A duration in seconds, as an integer if they are whole.
+#[derive(Serialize, Deserialize)]
+struct Seconds(#[serde(with = "seconds")] Duration);
+
 /// A duration in seconds, as an integer if they are whole, or null.
 pub(crate) mod optional_seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[derive(Serialize, Deserialize)]
-    struct Seconds(#[serde(with = "super::seconds")] Duration);
+    use super::Seconds;
 
     #[allow(clippy::ref_option)] // serde requires this signature
     pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -34,6 +34,7 @@ impl World {
         let kind = self.templates[process.template].clone();
         let crashes = machine.is_broken || matches!(&kind, Kind::Crashes(nodes) if nodes.contains(&node));
         let hangs = matches!(&kind, Kind::Hangs(nodes) if nodes.contains(&node));
+        let flaps = matches!(&kind, Kind::Flaps(nodes) if nodes.contains(&node));
         let mut next = SignedDuration::from_hours(10_000);
         let pod = &mut self.cluster.pods[at];
         pod.node = PodNode::Bound(node.as_str().into());
@@ -55,6 +56,14 @@ impl World {
                 next = SignedDuration::from_secs((10 << problem.restarts.min(6)).min(300));
             }
             Some(_) if hangs => {}
+            Some(_) if flaps => {
+                let is_ready = pod.is_ready();
+                pod.ready = match is_ready {
+                    true => Readiness::NotReady { since: Some(now) },
+                    false => Readiness::Ready { since: Some(now) },
+                };
+                next = SignedDuration::from_secs(if is_ready { 60 } else { 240 });
+            }
             Some(started) => {
                 if !pod.is_ready() {
                     pod.ready = Readiness::Ready { since: Some(now) };

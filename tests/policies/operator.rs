@@ -33,18 +33,25 @@ impl World {
         }
         match self.pick(4) {
             0 => {
-                let canary = self.one_of(&["1", "30%", "0"]);
+                let canary = self.one_of(&["1", "30%", "0", "1, 50%", "1, 40%, 80%"]);
                 self.policy.insert("canary", canary.into());
             }
             1 => drop(self.policy.insert("canary-nodes", "pool=blue".into())),
             _ => {}
         }
         if self.policy.keys().any(|key| key.starts_with("canary")) {
+            let has_steps = self.steps() > 1;
             if self.chance(50) {
-                self.policy.insert("canary-bake", "10m".into());
+                let bake = if has_steps { self.one_of(&["10m", "2m, 10m", "10m, 1m"]) } else { "10m" };
+                self.policy.insert("canary-bake", bake.into());
             }
             if self.chance(20) {
-                self.policy.insert("canary-approval", "manual".into());
+                let approval = if has_steps { self.one_of(&["manual", "automatic, manual"]) } else { "manual" };
+                self.policy.insert("canary-approval", approval.into());
+            }
+            if self.policy.contains_key("on-failure") && self.chance(30) {
+                let timeout = self.one_of(&["20m", "11m"]);
+                self.policy.insert("canary-timeout", timeout.into());
             }
         }
         if self.chance(35) {
@@ -86,9 +93,10 @@ impl World {
 
     fn new_template(&mut self) {
         let nodes = self.some_nodes();
-        let kind = match self.pick(8) {
+        let kind = match self.pick(9) {
             0 | 1 => Kind::Crashes(nodes),
             2 => Kind::Hangs(nodes),
+            8 => Kind::Flaps(nodes),
             3 => Kind::NoImage,
             4 | 5 => Kind::CutsOff(nodes, [0, 0, 120][self.pick(3)]),
             _ => Kind::Good,
@@ -201,8 +209,8 @@ impl World {
     }
 
     fn approve(&mut self) {
-        if let Some(RolloutPhase::AwaitingApproval { hash, .. }) = self.phase() {
-            self.set("canary-approved", Some(&hash));
+        if let Some(RolloutPhase::AwaitingApproval { value, .. }) = self.phase() {
+            self.set("canary-approved", Some(&value.to_string()));
         }
     }
 
@@ -233,7 +241,7 @@ impl World {
         let has_canaries = self.cluster.nodes.iter().any(|node| node.labels.get("pool") == Some("blue"));
         if !has_canaries {
             self.set("canary-nodes", None);
-            for policy in ["canary-bake", "canary-approval", "canary-approved"] {
+            for policy in ["canary-bake", "canary-approval", "canary-approved", "canary-timeout"] {
                 if !self.policy.contains_key("canary") {
                     self.set(policy, None);
                 }

@@ -16,11 +16,25 @@ impl World {
     }
 
     fn of_nodes(&self, policy: &str) -> Option<usize> {
-        let text = self.policy.get(policy)?;
-        Some(match text.strip_suffix('%') {
+        Some(self.count(self.policy.get(policy)?))
+    }
+
+    fn count(&self, text: &str) -> usize {
+        match text.trim().strip_suffix('%') {
             Some(percent) => (self.nodes() * percent.parse::<usize>().unwrap()).div_ceil(100),
-            None => text.parse().unwrap(),
-        })
+            None => text.trim().parse().unwrap(),
+        }
+    }
+
+    /// What the policy says of a step of the canaries.
+    fn of_step(&self, policy: &str, step: usize) -> Option<&str> {
+        let values: Vec<_> = self.policy.get(policy)?.split(',').map(str::trim).collect();
+        values.get(step).or(values.last()).copied()
+    }
+
+    /// How many steps the canaries have.
+    pub fn steps(&self) -> usize {
+        self.policy.get("canary").map_or(1, |steps| steps.split(',').count())
     }
 
     fn label(&self, node: &str, key: &str) -> String {
@@ -38,7 +52,9 @@ impl World {
         match &self.templates[template] {
             Kind::Good => false,
             Kind::NoImage => true,
-            Kind::Crashes(nodes) | Kind::Hangs(nodes) | Kind::CutsOff(nodes, _) => nodes.contains(node),
+            Kind::Crashes(nodes) | Kind::Hangs(nodes) | Kind::Flaps(nodes) | Kind::CutsOff(nodes, _) => {
+                nodes.contains(node)
+            }
         }
     }
 
@@ -150,8 +166,8 @@ impl World {
     }
 
     /// Whether pods of the current template have been available for long enough on this many nodes.
-    fn have_baked(&self, wanted: impl Fn(&str) -> bool) -> usize {
-        let bake = if self.says("canary-bake") { SignedDuration::from_mins(10) } else { SignedDuration::ZERO };
+    fn have_baked(&self, step: usize, wanted: impl Fn(&str) -> bool) -> usize {
+        let bake = self.of_step("canary-bake", step).map_or(SignedDuration::ZERO, |bake| bake.parse().unwrap());
         let bake = bake + SignedDuration::from_secs(self.daemonset().min_ready_seconds.into());
         let current = self.current();
         let baked = |node: &&String| {
@@ -162,6 +178,30 @@ impl World {
             })
         };
         self.machines.keys().filter(|node| wanted(node)).filter(baked).count()
+    }
+
+    /// Each step of the canaries bakes, and is approved, before more nodes follow.
+    fn check_steps(&self, well: &[&str], updated: usize, hash: &str) {
+        let is_canary = |node: &str| self.says("canary-nodes") && self.label(node, "pool") == "blue";
+        let others = well.iter().filter(|node| !is_canary(node)).count();
+        let mut before = None;
+        for step in 0..self.steps() {
+            let canaries = self.policy.get("canary").and_then(|steps| steps.split(',').nth(step));
+            let canaries = canaries.map_or(0, |text| self.count(text));
+            if others == 0 || updated + others <= canaries || before.is_some_and(|before| canaries <= before) {
+                continue;
+            }
+            before = Some(canaries);
+            if self.have_baked(step, |_| true) < canaries.min(self.reachable()) {
+                self.fail(format_args!("{updated} nodes are updated and {well:?} follow before {canaries} have baked"));
+            }
+            let is_manual = self.of_step("canary-approval", step) == Some("manual");
+            let approved = self.policy.get("canary-approved").map(|text| text.split_once('/').unwrap_or((text, "9")));
+            let is_approved = approved.is_some_and(|(of, steps)| of == hash && step < steps.parse().unwrap());
+            if is_manual && !is_approved {
+                self.fail(format_args!("{well:?} are updated without an approval of step {}", step + 1));
+            }
+        }
     }
 
     /// Canaries, approvals, the partition, the selection and the order of groups hold back whom they should.
@@ -188,28 +228,14 @@ impl World {
             {
                 self.fail(format_args!("{updated} nodes are updated, {well:?} follow, and the partition keeps {kept}"));
             }
-            if let Some(canaries) = self.of_nodes("canary")
-                && !well.is_empty()
-                && self.have_baked(|_| true) < canaries.min(self.reachable())
-                && updated + well.len() > canaries
-            {
-                self.fail(format_args!("{updated} nodes are updated and {well:?} follow before {canaries} have baked"));
-            }
+            self.check_steps(&well, updated, hash);
             if self.says("canary-nodes") {
                 let is_canary = |node: &str| self.label(node, "pool") == "blue";
                 let canaries = self.machines.keys().filter(|node| is_canary(node) && !self.is_excused(node)).count();
                 let others: Vec<_> = well.iter().filter(|node| !is_canary(node)).collect();
-                if !others.is_empty() && self.have_baked(is_canary) < canaries {
+                if !others.is_empty() && self.have_baked(0, is_canary) < canaries {
                     self.fail(format_args!("{others:?} are updated before the canaries have baked"));
                 }
-            }
-            let manual = self.policy.get("canary-approval").is_some_and(|approval| approval == "manual");
-            let approved = self.policy.get("canary-approved").is_some_and(|approved| approved == hash);
-            let is_canary = |node: &str| self.says("canary-nodes") && self.label(node, "pool") == "blue";
-            let counted = self.of_nodes("canary").unwrap_or_default();
-            let others = well.iter().filter(|node| !is_canary(node)).count();
-            if manual && !approved && others > 0 && updated + others > counted {
-                self.fail(format_args!("{well:?} are updated without approval"));
             }
         }
         if self.says("groups") && !self.says("canary-nodes") {
@@ -236,8 +262,10 @@ impl World {
     /// Checks what has come of it.
     pub fn check_state(&self) {
         // One that dies later than the canaries bake is beyond every policy.
-        if matches!(&self.templates[self.current()], Kind::CutsOff(_, after) if *after > 0) {
-            return;
+        match &self.templates[self.current()] {
+            Kind::CutsOff(_, after) if *after > 0 => return,
+            Kind::Flaps(_) => return,
+            _ => {}
         }
         let lost = self.lost();
         let max = usize::try_from(self.max).unwrap();
@@ -285,6 +313,10 @@ impl World {
             RolloutPhase::CanaryStarting { wanted: 0, .. } => self.says("canary-nodes"),
             RolloutPhase::CanaryStarting { .. } | RolloutPhase::Rolling { .. } => {
                 names(&rollout.waits_for) || rollout.away().is_some()
+            }
+            // One that is ready again and again never bakes, and fails only with a time limit.
+            RolloutPhase::CanaryBaking { .. } => {
+                matches!(&self.templates[self.current()], Kind::Flaps(_)) && !self.says("canary-timeout")
             }
             // All pods are up to date; some nodes are broken for every template, or away.
             RolloutPhase::Settled | RolloutPhase::Verifying { .. } => !lacks.is_empty(),

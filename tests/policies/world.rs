@@ -25,6 +25,8 @@ pub enum Kind {
     Crashes(BTreeSet<String>),
     /// It never becomes ready on these nodes.
     Hangs(BTreeSet<String>),
+    /// It is ready for some minutes at a time on these nodes.
+    Flaps(BTreeSet<String>),
     /// Its image cannot be pulled.
     NoImage,
     /// It cuts these nodes off so many seconds after it has started.
@@ -44,10 +46,12 @@ pub struct Facts {
     pub surges: u64,
     pub held_back: u64,
     pub verified: u64,
+    pub late_canaries: u64,
+    pub later_steps: u64,
 }
 
 impl Facts {
-    pub fn named(self) -> [(&'static str, u64); 10] {
+    pub fn named(self) -> [(&'static str, u64); 12] {
         [
             ("a roll-back", self.roll_backs),
             ("an undo", self.undone),
@@ -59,6 +63,8 @@ impl Facts {
             ("a surge", self.surges),
             ("a creation from the older template", self.held_back),
             ("an update that was done", self.verified),
+            ("a canary that was late", self.late_canaries),
+            ("a later step of the canaries", self.later_steps),
         ]
     }
 }
@@ -75,6 +81,8 @@ impl AddAssign for Facts {
         self.surges += other.surges;
         self.held_back += other.held_back;
         self.verified += other.verified;
+        self.late_canaries += other.late_canaries;
+        self.later_steps += other.later_steps;
     }
 }
 
@@ -138,6 +146,11 @@ pub struct World {
 
 pub fn name(pod_or_node: usize) -> String {
     format!("node-{pod_or_node}")
+}
+
+/// Whether the last failure is that of a canary that was late.
+fn is_late(record: &RolloutRecord) -> u64 {
+    record.failed.last().is_some_and(|failed| failed.reason.starts_with("not available ")).into()
 }
 
 impl World {
@@ -297,6 +310,9 @@ impl World {
 
     fn carry_out(&mut self, plan: &Plan) {
         self.cluster.backoff.update(plan.backoff.clone(), self.cluster.now);
+        if let Some(RolloutPhase::CanaryStarting { step, .. }) = plan.rollout.as_ref().map(|rollout| &rollout.phase) {
+            self.facts.later_steps += u64::from(step.number > 1);
+        }
         for action in &plan.actions {
             if !matches!(action, Action::UpdateStatus { .. }) {
                 self.note(action);
@@ -320,8 +336,9 @@ impl World {
                     let pods = self.cluster.pods.iter_mut().filter(|other| other.name == pod.name);
                     pods.for_each(|pod| pod.deleted = Some(now));
                 }
-                Action::RollBack { .. } => {
+                Action::RollBack { record, .. } => {
                     self.facts.roll_backs += 1;
+                    self.facts.late_canaries += is_late(record);
                     *self.roll_backs.entry(self.current()).or_default() += 1;
                     self.cluster.apply(std::slice::from_ref(action));
                     self.cluster.daemonset.generation += 1;
@@ -338,6 +355,7 @@ impl World {
                     self.facts.verified += u64::from(record.done.is_some());
                     self.facts.replaced_early += u64::from(record.replaced.is_some());
                     self.facts.paused_by_failure += u64::from(record.failed.iter().any(|failed| failed.is_paused));
+                    self.facts.late_canaries += is_late(record);
                     self.cluster.apply(std::slice::from_ref(action));
                 }
                 other => self.cluster.apply(std::slice::from_ref(other)),

@@ -18,9 +18,11 @@ fn settings_policies_and_back_offs_survive_a_restart() {
     settings.project_node_selector = "role in (a,b),!gpu".parse().ok();
     settings.rollout_policy = RolloutPolicy::default()
         .with_flags([
-            "canary=10%",
-            "canary-bake=90m",
+            "canary=1, 10%",
+            "canary-bake=90m, 1h",
             "canary-approval=manual",
+            "canary-approved=6d5f/1",
+            "canary-timeout=2h",
             "groups=zone",
             "group-order=a,b",
             "on-failure=roll-back",
@@ -34,7 +36,7 @@ fn settings_policies_and_back_offs_survive_a_restart() {
     let kept = serde_json::to_string(&settings).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&kept).unwrap(), settings, "{kept}");
     let short = r#"{"rolloutPolicy": {"groups": {"label": "zone"}, "failure": {"then": "Pause"},
-        "canary": {"nodes": {"Count": "10%"}}}}"#;
+        "canary": {"nodes": {"Steps": ["10%"]}}}}"#;
     let expected = ["groups=zone", "on-failure=pause", "canary=10%"];
     let expected = RolloutPolicy::default().with_flags(expected).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(short).unwrap().rollout_policy, expected, "the rest is by default");

@@ -1,5 +1,6 @@
 //! Rollout policies: which nodes an update may reach, in which order, and which it leaves alone.
 
+mod canaries;
 mod record;
 pub use record::plain;
 mod selection;
@@ -105,6 +106,10 @@ pub struct Progress<'s> {
     room: usize,
     /// Whether the update has just ended.
     ends: bool,
+    /// The nodes where the template fails, if it does.
+    failing: Vec<String>,
+    /// How many nodes got the template before their turn.
+    early: usize,
     /// The revision to keep: name, hash and template.
     pub older: Option<(String, String, Value)>,
     pub rolls_back_to: Option<(String, String)>,
@@ -142,10 +147,13 @@ impl<'s> Progress<'s> {
             replaces_stuck: false,
             room: usize::MAX,
             ends: false,
+            failing: Vec::new(),
+            early: 0,
             older: None,
             rolls_back_to: None,
             times: clock.times,
         };
+        progress.early = progress.replaced_before(&history.hash).len();
         progress.find_phase(facts, history);
         progress.choose_older_revision(history);
         progress
@@ -244,7 +252,7 @@ impl<'s> Progress<'s> {
         are.map(|target| target.state.name.clone()).collect()
     }
 
-    fn failing_phase(&self, facts: &Facts<'_>, history: &History) -> Option<Value> {
+    fn failing_phase(&mut self, facts: &Facts<'_>, history: &History) -> Option<Value> {
         if !self.is_judged(facts, history) {
             return None;
         }
@@ -254,8 +262,14 @@ impl<'s> Progress<'s> {
         let doubts: Vec<_> = judged(Health::InDoubt).collect();
         let limit = self.policy.nodes("max-failures", self.desired).unwrap_or(0);
         let limit = limit.min(self.desired.saturating_sub(1));
-        let is_paused = self.policy.failed(&history.hash).is_some_and(|failed| failed["isPaused"] == json!(true));
-        if failing.len() > limit || is_paused {
+        let known = self.policy.failed(&history.hash).filter(|failed| failed["isPaused"] == json!(true));
+        let is_paused = known.is_some();
+        let late = self.late_canaries(facts, history);
+        if failing.len() > limit || is_paused || !late.is_empty() {
+            let known = known.and_then(|known| known["nodes"].as_array()).into_iter().flatten();
+            let known = known.map(|node| node.as_str().unwrap().to_owned());
+            let nodes: BTreeSet<_> = failing.into_iter().chain(late).chain(known).collect();
+            self.failing = nodes.into_iter().collect();
             return Some(json!({"phase": "Failing", "isPaused": is_paused}));
         }
         let is_in_doubt = failing.len() + doubts.len() > limit && !doubts.is_empty();
@@ -271,7 +285,9 @@ impl<'s> Progress<'s> {
             return None;
         }
         let time = |key| self.policy.seconds(key);
-        let asked = time("canary-bake").unwrap_or(0).max(time("start-grace").unwrap_or(300));
+        let steps = 0..self.steps().len().max(1);
+        let bake = steps.map(|step| self.bake_of(step)).max().unwrap_or(0);
+        let asked = bake.max(time("start-grace").unwrap_or(300));
         Some(self.since().map(|(since, _)| since).max()? + asked)
     }
 
@@ -313,10 +329,7 @@ impl<'s> Progress<'s> {
         let policy = self.policy;
         let updated = self.updated();
         let up_to = |nodes: usize| nodes.saturating_sub(updated);
-        let kept = policy.nodes("partition", self.desired);
-        let kept = kept.filter(|_| !self.is_return && !self.only_current_works());
-        let allowed = self.desired.saturating_sub(kept.unwrap_or(0));
-        let mut room = if kept.is_some() { up_to(allowed) } else { usize::MAX };
+        let mut room = if self.kept().is_some() { up_to(self.allowed()) } else { usize::MAX };
         self.phase = json!({"phase": "Rolling", "group": null});
         let unfinished = self.present().filter(|target| target.selected && !target.is_done());
         let unfinished: Vec<_> = unfinished.map(|target| target.group.clone()).collect();
@@ -331,7 +344,7 @@ impl<'s> Progress<'s> {
             }
         }
         let nothing_left = unfinished.is_empty();
-        if let Some((phase, most)) = self.canary_phase(facts, history, allowed) {
+        if let Some((phase, most)) = self.canary_phase(facts, history) {
             if let Some(most) = most {
                 room = room.min(up_to(most));
             } else {
@@ -341,46 +354,13 @@ impl<'s> Progress<'s> {
             if let (Some(left), true) = (phase["remainingSeconds"].as_i64(), phase["phase"] == "CanaryBaking") {
                 self.times.push(left);
             }
+            let deadlines = self.deadlines(facts, &phase);
+            self.times.extend(deadlines.into_iter().map(|(left, _)| left).filter(|left| *left > 0));
             self.phase = phase;
         } else if room == 0 || nothing_left {
             self.phase = json!({"phase": "Held"});
         }
         self.room = room;
-    }
-
-    /// Returns why the other nodes wait for the canaries, and how many may be updated meanwhile (`None`: the canaries).
-    fn canary_phase(&self, facts: &Facts<'_>, history: &History, allowed: usize) -> Option<(Value, Option<usize>)> {
-        let policy = self.policy;
-        let by_label = policy.get("canary-nodes").is_some();
-        let is_promoted = policy.get("canary-promoted") == Some(&history.hash);
-        if !by_label && policy.get("canary").is_none() || self.is_return || is_promoted {
-            return None;
-        }
-        let is_canary = |target: &&Target<'s>| !by_label || target.group.0 == CANARIES;
-        let members = self.present().filter(|target| is_canary(target) && target.wanted);
-        let members = members.filter(|target| by_label || target.selected || !target.new.is_empty()).count();
-        let counted = policy.nodes("canary", self.desired);
-        let wanted = counted.map_or(members, |count| count.min(members).min(allowed));
-        let mut since: Vec<_> = self.since().filter(|(_, target)| is_canary(target)).map(|(since, _)| since).collect();
-        since.sort_unstable();
-        let phase = |phase: Value| Some((phase, counted));
-        let unfinished = self.present().any(|target| target.selected && is_canary(&target) && !target.is_done());
-        if by_label && (wanted == 0 || unfinished) || since.len() < wanted {
-            return phase(json!({"phase": "CanaryStarting", "available": since.len(), "wanted": wanted}));
-        }
-        let bake = policy.seconds("canary-bake").unwrap_or(0);
-        if wanted > 0 && bake > 0 {
-            let until = if by_label { since.last().unwrap() } else { &since[wanted - 1] } + bake;
-            let left = facts.now.map(|now| until - now.as_second());
-            if left.is_none_or(|left| left > 0) {
-                return phase(json!({"phase": "CanaryBaking", "remainingSeconds": left}));
-            }
-        }
-        let approved =
-            policy.get("canary-approved") == Some(&history.hash) || !policy.says("canary-approval", "manual");
-        let annotation = "daemonplan/canary-approved";
-        (!approved && allowed > 0)
-            .then(|| (json!({"phase": "AwaitingApproval", "hash": history.hash, "annotation": annotation}), counted))
     }
 
     pub fn status(&self) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{facts::Facts, history::History};
-use super::{Health, Progress};
+use super::Progress;
 
 impl Progress<'_> {
     /// Returns the nodes whose broken pods were replaced before their turn.
@@ -31,7 +31,7 @@ impl Progress<'_> {
     fn add_failure(&self, record: &mut Value, facts: &Facts<'_>, history: &History, restored: Option<&str>) {
         let known = self.policy.failed(&history.hash);
         let before = known.map(|known| known["restored"].clone()).unwrap_or_default();
-        let nodes: Vec<_> = self.nodes_that_are(Health::Failing).into_iter().take(10).collect();
+        let nodes: Vec<_> = self.failing.iter().take(10).collect();
         let mut failure = json!({"hash": history.hash, "nodes": nodes});
         if let Some(known) = known.filter(|known| !known["restored"].is_null()) {
             failure["at"] = known["at"].clone();

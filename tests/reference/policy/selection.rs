@@ -24,7 +24,8 @@ impl<'s> Progress<'s> {
         let mut wishes = Wishes::default();
         let extra = self.not_excused();
         let left = |used: usize| limit.saturating_sub(used + extra);
-        let canaries_first = self.phase["phase"] == "CanaryStarting" && self.policy.get("canary").is_some();
+        let is_first = self.phase["phase"] == "CanaryStarting" && self.phase["step"] == json!(1);
+        let canaries_first = is_first && self.policy.get("canary").is_some();
         if surges {
             self.unwanted_when_surging(&mut wishes, &mut selection);
             let mut left = left(self.counted().filter(|target| target.surges()).count());

@@ -59,6 +59,7 @@ fn values_are_trimmed_and_none_removes_each_policy_of_the_settings() {
         "canary-bake=10m",
         "canary-approval=manual",
         "canary-approved=two",
+        "canary-timeout=1h",
         "on-failure=pause",
         "pause-restarts=7",
         "max-restarts=9",

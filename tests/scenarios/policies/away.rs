@@ -51,7 +51,10 @@ fn a_node_that_goes_away_with_the_new_template_is_a_victim_of_it() {
     assert_eq!(phase(&late), RolloutPhase::RollingBack { nodes: vec!["a".into()] });
     // Without a policy for failures, it uses the budget and is the canary.
     let plain = update(nodes(60), &[("canary", "1"), ("away", "unreachable")]).with_pods(pods());
-    assert_eq!((next_nodes(&plain), phase(&plain)), (vec![], RolloutPhase::CanaryStarting { available: 0, wanted: 1 }));
+    assert_eq!(
+        (next_nodes(&plain), phase(&plain)),
+        (vec![], RolloutPhase::CanaryStarting { available: 0, wanted: 1, step: ONLY })
+    );
     assert_eq!(plain.plan().rollout.unwrap().waiting().unwrap(), "waits for a");
 }
 

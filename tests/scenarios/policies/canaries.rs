@@ -8,7 +8,7 @@ fn canaries_are_updated_first_and_bake() {
     let all_old = cluster.clone().with_pods([old("a"), old("b"), old("c")]);
     assert_eq!(
         (next_nodes(&all_old), phase(&all_old)),
-        (vec!["a".into()], RolloutPhase::CanaryStarting { available: 0, wanted: 1 })
+        (vec!["a".into()], RolloutPhase::CanaryStarting { available: 0, wanted: 1, step: ONLY })
     );
     let since = |minutes: i64| {
         let at = cluster.now - SignedDuration::from_mins(minutes);
@@ -47,8 +47,8 @@ fn canaries_can_require_approval() {
         cluster.with_pods([new("a"), old("b")])
     };
     assert_eq!(
-        phase(&approved("one")),
-        RolloutPhase::AwaitingApproval { hash: "two".into(), annotation: "daemonplan/canary-approved".into() }
+        phase(&approved("one")).to_string(),
+        "an operator must approve the update: annotate the DaemonSet with daemonplan/canary-approved=two"
     );
     assert_eq!((next_nodes(&approved("one")), next_nodes(&approved("two"))), (vec![], vec!["b".into()]));
 }
@@ -119,4 +119,174 @@ fn canaries_can_be_promoted_before_their_time() {
         };
         assert_eq!((next("two"), next("one")), (vec!["b".into()], vec![]), "{canary:?}");
     }
+}
+
+/// Returns ten nodes of which the first have had an available new pod for so many minutes.
+fn stepwise(annotations: &[(&str, &str)], updated: &[i64]) -> Cluster {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let cluster = update(plain(&names), annotations);
+    let now = cluster.now;
+    let pods = names.iter().enumerate().map(|(place, name)| match updated.get(place) {
+        Some(minutes) => new(name).but(|pod| {
+            let since = now - SignedDuration::from_mins(*minutes);
+            pod.created = Some(since - SignedDuration::from_mins(1));
+            pod.ready = Readiness::Ready { since: Some(since) };
+        }),
+        None => old(name),
+    });
+    cluster.with_pods(pods.collect::<Vec<_>>())
+}
+
+#[test]
+fn canaries_can_have_several_steps_each_with_its_own_bake_time() {
+    let steps = [("canary", "1, 30%, 50%"), ("canary-bake", "1h, 10m")];
+    let of = |updated: &[i64]| {
+        let cluster = stepwise(&steps, updated);
+        (next_nodes(&cluster).join(","), phase(&cluster).to_string())
+    };
+    assert_eq!(of(&[]), ("a".into(), "step 1 of 3: 0 of 1 canaries are available".into()));
+    assert_eq!(of(&[40]), (String::new(), "step 1 of 3: the canaries must be available for 20m more".into()));
+    assert_eq!(of(&[60]), ("b,c".into(), "step 2 of 3: 1 of 3 canaries are available".into()));
+    assert_eq!(of(&[90, 8, 4]), (String::new(), "step 2 of 3: the canaries must be available for 6m more".into()));
+    assert_eq!(of(&[90, 20, 10]), ("d,e".into(), "step 3 of 3: 3 of 5 canaries are available".into()));
+    // The last bake time is also that of later steps.
+    assert_eq!(
+        of(&[120, 50, 50, 9, 9]),
+        (String::new(), "step 3 of 3: the canaries must be available for 1m more".into())
+    );
+    assert_eq!(of(&[120, 50, 50, 10, 10]), ("f,g".into(), "the update is in progress".into()));
+}
+
+#[test]
+fn each_step_of_canaries_can_require_an_approval_of_its_own() {
+    let of = |approved: &str, updated: &[i64]| {
+        let steps = [("canary", "1, 3"), ("canary-approval", "automatic, manual"), ("canary-approved", approved)];
+        let cluster = stepwise(&steps, updated);
+        (next_nodes(&cluster).join(","), phase(&cluster))
+    };
+    assert_eq!(of("none", &[1]).0, "b,c");
+    for approved in ["none", "one", "two/1", "one/2"] {
+        let (next, phase) = of(approved, &[1, 1, 1]);
+        let message = "step 2 of 2: an operator must approve the update: \
+                       annotate the DaemonSet with daemonplan/canary-approved=two/2";
+        assert_eq!((&*next, &*phase.to_string()), ("", message), "{approved}");
+    }
+    for approved in ["two", "two/2", "two/3"] {
+        assert_eq!(of(approved, &[1, 1, 1]).0, "d,e", "{approved}");
+    }
+}
+
+#[test]
+fn a_step_that_adds_no_node_needs_no_approval() {
+    let steps = [("canary", "1, 5%, 40%"), ("canary-approval", "manual"), ("canary-approved", "two/1")];
+    let cluster = stepwise(&steps, &[1]);
+    assert_eq!(phase(&cluster).to_string(), "step 3 of 3: 1 of 4 canaries are available");
+}
+
+#[test]
+fn an_approval_can_come_before_the_first_node_of_several_steps() {
+    let steps = |approved| [("canary", "0, 20%"), ("canary-approval", "manual"), ("canary-approved", approved)];
+    assert_eq!(next_nodes(&stepwise(&steps("none"), &[])), Vec::<String>::new());
+    assert_eq!(next_nodes(&stepwise(&steps("two/1"), &[])), ["a", "b"]);
+}
+
+#[test]
+fn later_steps_replace_broken_pods_first() {
+    let mut cluster = stepwise(&[("canary", "1, 5"), ("strict-budget", "true")], &[1]);
+    *cluster.pods.last_mut().unwrap() = broken("j");
+    assert_eq!(next_nodes(&cluster), ["b", "j"]);
+}
+
+#[test]
+fn steps_must_ascend_and_have_no_more_values_than_steps() {
+    let finds = |annotations: &[(&str, &str)]| phase(&stepwise(annotations, &[])).code();
+    for annotations in [
+        &[("canary", "10%, 5%")][..],
+        &[("canary", "2, 2")],
+        &[("canary", "1,")],
+        &[("canary", "1"), ("canary-bake", "1m, 2m")],
+        &[("canary-nodes", "a"), ("canary-approval", "manual, manual")],
+        &[("canary", "1"), ("canary-approved", "two/last")],
+        &[("canary", "1"), ("canary-timeout", "1h")],
+        &[("on-failure", "pause"), ("canary-timeout", "1h")],
+        &[("canary", "1"), ("on-failure", "pause"), ("canary-timeout", "0s")],
+        &[("canary", "1, 2"), ("canary-bake", "1m, 1h"), ("on-failure", "pause"), ("canary-timeout", "1h")],
+    ] {
+        assert_eq!(finds(annotations), "Unreadable", "{annotations:?}");
+    }
+    assert_eq!(finds(&[("canary", "5, 10%, 20%"), ("canary-bake", "1m,2m")]), "CanaryStarting");
+}
+
+const TIMED: [(&str, &str); 5] = [
+    ("canary", "2"),
+    ("canary-bake", "30m"),
+    ("canary-timeout", "1h"),
+    ("on-failure", "roll-back"),
+    ("max-failures", "50%"),
+];
+
+/// Returns canaries of which `b`, created so many minutes ago, is not available.
+fn one_unready(minutes: i64, annotations: &[(&str, &str)]) -> Cluster {
+    let mut cluster = stepwise(annotations, &[minutes - 1, 1]);
+    let created = cluster.now - SignedDuration::from_mins(minutes);
+    cluster.pods[1] = new("b").unready().but(|pod| pod.created = Some(created));
+    cluster
+}
+
+#[test]
+fn canaries_that_are_not_available_in_time_fail_the_template() {
+    let waiting = one_unready(59, &TIMED);
+    assert_eq!(phase(&waiting).to_string(), "1 of 2 canaries are available");
+    assert_eq!(waiting.plan().requeue_after.unwrap().as_secs(), 60);
+    let late = one_unready(60, &TIMED);
+    assert_eq!(phase(&late), RolloutPhase::RollingBack { nodes: vec!["b".into()] });
+    let plan = late.plan();
+    let Some(Action::RollBack { record, .. }) = plan.actions.first() else { panic!("{:?}", plan.actions) };
+    assert_eq!(record.failed[0].reason, "not available for 30m within 1h on b");
+}
+
+#[test]
+fn canaries_that_are_late_are_judged_only_while_the_others_wait() {
+    let flapped = |others: &[i64]| {
+        let mut cluster = stepwise(&TIMED, &[&[90, 20], others].concat());
+        cluster.pods[1].created = Some(cluster.now - SignedDuration::from_mins(91));
+        phase(&cluster).code()
+    };
+    assert_eq!(flapped(&[]), "RollingBack");
+    // One more node has the template: the canaries had been well, and one was restarted since.
+    assert_eq!(flapped(&[20]), "CanaryBaking");
+    // Without a pod of the template, nothing speaks against it.
+    assert_eq!(phase(&stepwise(&TIMED, &[])).code(), "CanaryStarting");
+    assert_eq!(phase(&stepwise(&TIMED, &[90, 80])).code(), "Rolling");
+}
+
+#[test]
+fn each_canary_has_its_own_time() {
+    let steps = [("canary", "1, 3"), ("canary-bake", "30m"), ("canary-timeout", "1h"), ("on-failure", "pause")];
+    let mut cluster = stepwise(&steps, &[500, 20, 20]);
+    assert_eq!(phase(&cluster).code(), "CanaryBaking");
+    cluster.pods[1].created = Some(cluster.now - SignedDuration::from_mins(61));
+    assert_eq!(phase(&cluster).to_string(), "the update is paused, since the new template fails on b");
+}
+
+#[test]
+fn an_approval_that_is_late_fails_nothing() {
+    let annotations = [TIMED[0], TIMED[2], TIMED[3], ("canary-approval", "manual")];
+    assert_eq!(phase(&stepwise(&annotations, &[500, 500])).code(), "AwaitingApproval");
+}
+
+#[test]
+fn canaries_by_label_have_a_limited_time_too() {
+    let of = |minutes: i64, others: i64| {
+        let annotations = [("canary-nodes", "pool=canary"), TIMED[1], TIMED[2], TIMED[3]];
+        let mut cluster = one_unready(minutes, &annotations);
+        for node in &mut cluster.nodes[..2] {
+            node.labels = [("pool", "canary")].into_iter().collect();
+        }
+        for pod in cluster.pods.iter_mut().skip(2).take(usize::try_from(others).unwrap()) {
+            pod.labels = new("x").labels;
+        }
+        phase(&cluster).code()
+    };
+    assert_eq!((of(59, 0), of(60, 0), of(60, 1)), ("CanaryStarting", "RollingBack", "CanaryStarting"));
 }

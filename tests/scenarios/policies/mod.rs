@@ -15,12 +15,15 @@ use daemonplan::{
     explain::UpdateState,
     lint::lint,
     model::{IntOrPercent, Node, Pod, PodNode, PodPhase, PodProblem, Readiness},
-    policy::{RolloutPhase, RolloutRecord},
+    policy::{CanaryStep, RolloutPhase, RolloutRecord},
 };
 use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::common::*;
+
+/// The step of canaries that have only one.
+const ONLY: CanaryStep = CanaryStep { number: 1, of: 1 };
 
 /// Returns nodes a, b, … with a new template (hash `two`), `maxUnavailable` 2, and these annotations.
 pub(super) fn update(nodes: impl IntoIterator<Item = Node>, annotations: &[(&str, &str)]) -> Cluster {

@@ -1,0 +1,150 @@
+//! What the other nodes wait for: the canaries, step by step.
+
+use serde_json::{Value, json};
+
+use super::super::{facts::Facts, history::History, update::resolve};
+use super::{CANARIES, Progress, Target, seconds};
+
+impl<'s> Progress<'s> {
+    fn listed(&self, key: &str) -> Vec<&str> {
+        let parts = self.policy.get(key).map(|text| text.split(',').map(str::trim).collect());
+        parts.unwrap_or_default()
+    }
+
+    /// Returns how many nodes each step may reach.
+    pub(super) fn steps(&self) -> Vec<usize> {
+        let bound = |text: &str| text.parse::<u64>().map_or_else(|_| json!(text), |count| json!(count));
+        self.listed("canary").into_iter().map(|text| resolve(&bound(text), self.desired)).collect()
+    }
+
+    /// Returns what an annotation says of a step; the last value holds for all later steps.
+    fn of_step(&self, key: &str, step: usize) -> Option<&str> {
+        let values = self.listed(key);
+        values.get(step).or(values.last()).copied()
+    }
+
+    pub(super) fn bake_of(&self, step: usize) -> i64 {
+        self.of_step("canary-bake", step).map_or(0, seconds)
+    }
+
+    /// Returns how many nodes the partition keeps, if it has an effect.
+    pub(super) fn kept(&self) -> Option<usize> {
+        let kept = self.policy.nodes("partition", self.desired);
+        kept.filter(|_| !self.is_return && !self.only_current_works())
+    }
+
+    pub(super) fn allowed(&self) -> usize {
+        self.desired.saturating_sub(self.kept().unwrap_or(0))
+    }
+
+    fn by_label(&self) -> bool {
+        self.policy.get("canary-nodes").is_some()
+    }
+
+    fn canaries(&self) -> impl Iterator<Item = &Target<'s>> {
+        let by_label = self.by_label();
+        self.present().filter(move |target| !by_label || target.group.0 == CANARIES)
+    }
+
+    /// Returns the steps that add nodes: their index, how many nodes they may reach, and how many they need.
+    fn real_steps(&self) -> Vec<(usize, usize, usize)> {
+        let members = self.canaries().filter(|target| target.wanted);
+        let by_label = self.by_label();
+        let members = members.filter(|target| by_label || target.selected || !target.new.is_empty()).count();
+        if by_label {
+            return vec![(0, members, members)];
+        }
+        let mut steps: Vec<(usize, usize, usize)> = Vec::new();
+        for (step, most) in self.steps().into_iter().enumerate() {
+            let wanted = most.min(members).min(self.allowed());
+            if steps.last().is_none_or(|(.., before)| wanted > *before) {
+                steps.push((step, most, wanted));
+            }
+        }
+        steps
+    }
+
+    /// Returns why the other nodes wait for the canaries, and how many may be updated meanwhile (`None`: the canaries).
+    pub(super) fn canary_phase(&self, facts: &Facts<'_>, history: &History) -> Option<(Value, Option<usize>)> {
+        let policy = self.policy;
+        let is_promoted = policy.get("canary-promoted") == Some(&history.hash);
+        if !self.by_label() && policy.get("canary").is_none() || self.is_return || is_promoted {
+            return None;
+        }
+        let of = self.steps().len().max(1);
+        for (step, most, wanted) in self.real_steps() {
+            if let Some(mut phase) = self.phase_of_step(facts, history, step, wanted) {
+                phase["step"] = json!(step + 1);
+                phase["steps"] = json!(of);
+                return Some((phase, Some(most).filter(|_| !self.by_label())));
+            }
+        }
+        None
+    }
+
+    fn phase_of_step(&self, facts: &Facts<'_>, history: &History, step: usize, wanted: usize) -> Option<Value> {
+        let mut since: Vec<_> = self.canaries().filter_map(Target::proven_at).collect();
+        since.sort_unstable();
+        let unfinished = self.canaries().any(|target| target.selected && !target.is_done());
+        if self.by_label() && (wanted == 0 || unfinished) || since.len() < wanted {
+            return Some(json!({"phase": "CanaryStarting", "available": since.len(), "wanted": wanted}));
+        }
+        let bake = self.bake_of(step);
+        if wanted > 0 && bake > 0 {
+            let until = if self.by_label() { since.last().unwrap() } else { &since[wanted - 1] } + bake;
+            let left = facts.now.map(|now| until - now.as_second());
+            if left.is_none_or(|left| left > 0) {
+                return Some(json!({"phase": "CanaryBaking", "remainingSeconds": left}));
+            }
+        }
+        if self.of_step("canary-approval", step) != Some("manual") || self.allowed() == 0 {
+            return None;
+        }
+        let is_approved = match self.policy.get("canary-approved").map(|text| text.split_once('/').ok_or(text)) {
+            Some(Ok((hash, steps))) => hash == history.hash && step < steps.parse().unwrap(),
+            Some(Err(hash)) => hash == history.hash,
+            None => false,
+        };
+        let value = match self.steps().len() {
+            0 | 1 => history.hash.clone(),
+            _ => format!("{}/{}", history.hash, step + 1),
+        };
+        let annotation = "daemonplan/canary-approved";
+        (!is_approved).then(|| json!({"phase": "AwaitingApproval", "annotation": annotation, "value": value}))
+    }
+
+    fn created(target: &Target<'_>) -> Option<i64> {
+        target.new.iter().filter_map(|pod| pod.created).map(jiff::Timestamp::as_second).min().filter(|_| target.wanted)
+    }
+
+    /// Returns the canaries that an update waits for in this phase, and when each is late, in seconds from now.
+    pub(super) fn deadlines(&self, facts: &Facts<'_>, phase: &Value) -> Vec<(i64, String)> {
+        let steps = self.real_steps();
+        let here = steps.iter().find(|(index, ..)| phase["step"] == json!(index + 1));
+        let (Some(limit), Some(now), Some(&(step, most, _))) = (self.policy.seconds("canary-timeout"), facts.now, here)
+        else {
+            return Vec::new();
+        };
+        let has_gone_on = if self.by_label() {
+            let others = self.present().filter(|target| target.group.0 != CANARIES);
+            others.filter(|target| Self::created(target).is_some()).count() > self.early
+        } else {
+            self.updated() > most
+        };
+        if has_gone_on || phase["phase"] == "AwaitingApproval" {
+            return Vec::new();
+        }
+        let now = now.as_second();
+        let has_baked =
+            |target: &&Target<'_>| target.proven_at().is_some_and(|since| since + self.bake_of(step) <= now);
+        let waiting = self.canaries().filter(|target| !has_baked(target));
+        waiting.filter_map(|target| Some((Self::created(target)? + limit - now, target.state.name.clone()))).collect()
+    }
+
+    /// Returns the canaries that have not been available for long enough in time.
+    pub(super) fn late_canaries(&self, facts: &Facts<'_>, history: &History) -> Vec<String> {
+        let phase = self.canary_phase(facts, history).filter(|_| self.older().next().is_some());
+        let deadlines = phase.map(|(phase, _)| self.deadlines(facts, &phase)).unwrap_or_default();
+        deadlines.into_iter().filter(|(left, _)| *left <= 0).map(|(_, node)| node).collect()
+    }
+}
