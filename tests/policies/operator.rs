@@ -42,15 +42,15 @@ impl World {
         if self.policy.keys().any(|key| key.starts_with("canary")) {
             let has_steps = self.steps() > 1;
             if self.chance(50) {
-                let bake = if has_steps { self.one_of(&["10m", "2m, 10m", "10m, 1m"]) } else { "10m" };
+                let bake = if has_steps { self.one_of(&["5m", "2m, 10m", "10m, 1m"]) } else { "10m" };
                 self.policy.insert("canary-bake", bake.into());
             }
             if self.chance(20) {
                 let approval = if has_steps { self.one_of(&["manual", "automatic, manual"]) } else { "manual" };
                 self.policy.insert("canary-approval", approval.into());
             }
-            if self.policy.contains_key("on-failure") && self.chance(30) {
-                let timeout = self.one_of(&["20m", "11m"]);
+            if self.policy.contains_key("on-failure") && self.chance(70) {
+                let timeout = self.one_of(&["20m", "15m"]);
                 self.policy.insert("canary-timeout", timeout.into());
             }
         }
@@ -93,10 +93,10 @@ impl World {
 
     fn new_template(&mut self) {
         let nodes = self.some_nodes();
-        let kind = match self.pick(9) {
+        let kind = match self.pick(10) {
             0 | 1 => Kind::Crashes(nodes),
             2 => Kind::Hangs(nodes),
-            8 => Kind::Flaps(nodes),
+            8 | 9 => Kind::Flaps(nodes),
             3 => Kind::NoImage,
             4 | 5 => Kind::CutsOff(nodes, [0, 0, 120][self.pick(3)]),
             _ => Kind::Good,
