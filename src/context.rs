@@ -132,6 +132,11 @@ impl Direction {
 }
 
 impl<'a> DaemonSetContext<'a> {
+    /// Whether it is later than this, or just then; never without a clock.
+    pub(crate) fn is_over(&self, until: Timestamp) -> bool {
+        self.now.is_some_and(|now| until <= now)
+    }
+
     /// The hash label of pods that are up to date.
     pub(crate) fn hash(&self) -> &'a Text {
         &self.rules.history.hash

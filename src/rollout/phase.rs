@@ -1,14 +1,12 @@
 //! The phase of a rollout: which groups may be updated, how many more nodes, and what blocks the rest.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{
-    candidates::{NodeGroup, Progress, Rollout, UpdatedPods},
+    canaries::{Canaries, CanaryHold},
+    candidates::{NodeGroup, Progress, Rollout},
     older::OlderRevisions,
 };
 use crate::{
@@ -16,11 +14,7 @@ use crate::{
     context::DaemonSetContext,
     model::Text,
     node::policy::GroupKey,
-    policy::{
-        Approved, Canary, CanaryNodes, CanaryStep, FailurePolicy, GroupPace, RolloutPhase, RolloutPolicy,
-        annotations::CANARY_APPROVED, effective::EffectivePolicy,
-    },
-    util::duration::words,
+    policy::{Canary, FailurePolicy, GroupPace, RolloutPhase, RolloutPolicy, effective::EffectivePolicy},
 };
 
 /// The steps that the policy allows an update to take now.
@@ -58,31 +52,6 @@ impl GroupScope {
             Self::All => true,
         }
     }
-}
-
-/// Why the other nodes wait for the canaries, and until when.
-struct CanaryHold<'e> {
-    phase: RolloutPhase,
-    until: Option<Timestamp>,
-    /// How many nodes may have the new template meanwhile; `None` for canaries by label.
-    most: Option<usize>,
-    bake: Duration,
-    /// When the template fails because of canaries that have not been available for long enough, the first one first.
-    deadlines: Vec<(Timestamp, &'e Text)>,
-}
-
-/// A step of the canaries.
-struct Step<'p> {
-    /// Its index.
-    index: usize,
-    pods: &'p UpdatedPods,
-    /// How many canaries it has, with those of the steps before.
-    wanted: usize,
-    /// Since when all canaries have been available; `None` while some are not.
-    since: Option<Timestamp>,
-    most: Option<usize>,
-    /// Whether no other node has been updated yet in its turn.
-    is_current: bool,
 }
 
 /// Evaluates the policy.
@@ -160,8 +129,8 @@ impl Evaluation<'_> {
             return self.ending();
         }
         let mut gate = self.update();
-        gate.ends =
-            gate.ends || progress.old_here == 0 && self.is_well_since().is_some_and(|until| self.is_over(until));
+        gate.ends = gate.ends
+            || progress.old_here == 0 && self.is_well_since().is_some_and(|until| self.context.is_over(until));
         gate
     }
 
@@ -179,7 +148,9 @@ impl Evaluation<'_> {
     fn was_done_before(&self) -> bool {
         const LONG_AGO: Duration = Duration::from_secs(24 * 60 * 60);
         let end = self.progress().available().min().and_then(|first| first.checked_add(LONG_AGO).ok());
-        self.progress().old.is_empty() && self.policy.record.done.is_none() && end.is_some_and(|end| self.is_over(end))
+        self.progress().old.is_empty()
+            && self.policy.record.done.is_none()
+            && end.is_some_and(|end| self.context.is_over(end))
     }
 
     /// The gate if the template fails, or may fail.
@@ -194,7 +165,8 @@ impl Evaluation<'_> {
         // A template that fails everywhere fails, whatever the limit.
         let most = failure.max_failures.of(self.desired).min(self.desired.saturating_sub(1));
         let paused = self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused);
-        let late = self.late();
+        let mut late = self.canaries().map(|canaries| canaries.late()).unwrap_or_default();
+        late.retain(|node, _| !replaced.contains(node));
         if failing.len() > most || paused.is_some() || !late.is_empty() {
             failing.extend(&late);
             let reason = failing.first().map(|(node, reason)| Text::from(format!("{reason} on {node}")));
@@ -212,21 +184,6 @@ impl Evaluation<'_> {
         waits.then(|| RolloutGate::shut(RolloutPhase::InDoubt { nodes }))
     }
 
-    /// The canaries that have not been available in time, and why the template therefore fails.
-    fn late(&self) -> BTreeMap<Text, Text> {
-        let mut late = BTreeMap::new();
-        let Some(canary) = &self.policy.rollout.canary else { return late };
-        let Some(timeout) = canary.timeout.filter(|_| !self.progress().old.is_empty()) else { return late };
-        let Some(CanaryHold { deadlines, bake, .. }) = self.canaries() else { return late };
-        let reason: Text = match bake {
-            Duration::ZERO => format!("not available within {}", words(timeout)).into(),
-            bake => format!("not available for {} within {}", words(bake), words(timeout)).into(),
-        };
-        let missed = deadlines.into_iter().take_while(|(deadline, _)| self.is_over(*deadline));
-        late.extend(missed.map(|(_, node)| (node.clone(), reason.clone())));
-        late
-    }
-
     /// When the updated pods will have been well for the time asked for; `None` while some are not.
     fn is_well_since(&self) -> Option<Timestamp> {
         let failure = self.failure_policy()?;
@@ -236,10 +193,6 @@ impl Evaluation<'_> {
         let bake = self.policy.rollout.canary.as_ref().map_or(Duration::ZERO, Canary::longest_bake);
         let until = last?.checked_add(bake.max(failure.start_grace)).ok();
         until.filter(|_| is_finished && in_doubt.is_empty() && failing.is_empty())
-    }
-
-    fn is_over(&self, until: Timestamp) -> bool {
-        self.context.now.is_some_and(|now| until <= now)
     }
 
     /// All pods are up to date: the update is done once they have been well for long enough.
@@ -252,7 +205,7 @@ impl Evaluation<'_> {
             return RolloutGate::open(RolloutPhase::Settled);
         }
         match self.is_well_since() {
-            Some(until) if self.is_over(until) => {
+            Some(until) if self.context.is_over(until) => {
                 RolloutGate { ends: true, ..RolloutGate::open(RolloutPhase::Settled) }
             }
             until => {
@@ -287,7 +240,9 @@ impl Evaluation<'_> {
             };
             gate.phase = RolloutPhase::Rolling { group: Some(name) };
         }
-        if let Some(CanaryHold { phase, until, most, deadlines, .. }) = self.canaries() {
+        if let Some(CanaryHold { phase, until, most, deadlines, .. }) =
+            self.canaries().and_then(|canaries| canaries.hold())
+        {
             if let Some(most) = most {
                 gate.remaining = gate.remaining.min(up_to(most));
             } else {
@@ -304,101 +259,16 @@ impl Evaluation<'_> {
         gate
     }
 
+    /// The canaries that the update may wait for.
+    fn canaries(&self) -> Option<Canaries<'_>> {
+        Canaries::of(self.rollout, self.context, self.desired, self.partition().unwrap_or(self.desired))
+    }
+
     /// How many nodes the partition lets the update have; `None` without one.
     fn partition(&self) -> Option<usize> {
         let kept = self.policy.rollout.partition?;
         // Nodes keep a template only as long as it works somewhere, or nothing else does.
         let holds = !self.context.rules.direction.is_back() && !self.older().is_broken();
         holds.then(|| self.desired.saturating_sub(kept.of(self.desired)))
-    }
-
-    /// Why the other nodes wait for the canaries, if they do: the first step that is not over.
-    fn canaries(&self) -> Option<CanaryHold<'_>> {
-        let canary = self.policy.rollout.canary.as_ref()?;
-        if self.context.rules.direction.is_back() || canary.promoted.as_ref() == Some(self.context.hash()) {
-            return None;
-        }
-        let Progress { canaries, others, updated, .. } = self.progress();
-        let allowed = self.partition().unwrap_or(self.desired);
-        let CanaryNodes::Steps(steps) = &canary.nodes else {
-            let mut groups = self.rollout.groups();
-            let group = groups.find(|(key, group)| **key == GroupKey::Canaries && group.present > 0);
-            let wanted = group.map_or(0, |(_, group)| group.present);
-            let are_done = group.is_some_and(|(_, group)| group.unfinished == 0) && canaries.available.len() >= wanted;
-            let since = canaries.available.last().filter(|_| are_done).map(|(since, _)| *since);
-            // Broken pods are replaced before their turn.
-            let early = self.policy.record.replaced_for(self.context.hash()).len();
-            let is_current = others.created.len() <= early;
-            let step = Step { index: 0, pods: canaries, wanted, since, most: None, is_current };
-            return self.hold(canary, &step, allowed);
-        };
-        let members = self.rollout.groups().map(|(_, group)| group.members).sum();
-        let mut before = None;
-        for (index, count) in steps.iter().enumerate() {
-            let most = count.of(self.desired);
-            let wanted = most.min(members).min(allowed);
-            if before.is_some_and(|before| wanted <= before) {
-                continue;
-            }
-            // The nodes that became available first are the canaries; later ones do not matter.
-            let last = wanted.checked_sub(1).and_then(|index| others.available.iter().nth(index));
-            let step = Step {
-                index,
-                pods: others,
-                wanted,
-                since: last.map(|(since, _)| *since),
-                most: Some(most),
-                is_current: *updated <= most,
-            };
-            let hold = self.hold(canary, &step, allowed);
-            if hold.is_some() {
-                return hold;
-            }
-            before = Some(wanted);
-        }
-        None
-    }
-
-    /// Why the next nodes wait for this step of the canaries, if they do. At most `allowed` nodes are updated at all.
-    fn hold<'p>(&self, canary: &Canary, step: &Step<'p>, allowed: usize) -> Option<CanaryHold<'p>> {
-        let Step { index, pods, wanted, since, most, is_current } = *step;
-        let number = CanaryStep { number: index + 1, of: canary.steps() };
-        let bake = canary.bake_of(index);
-        let hold = |phase| {
-            let timeout = canary.timeout.filter(|_| is_current);
-            let deadlines = timeout.map(|timeout| self.deadlines(pods, bake, timeout)).unwrap_or_default();
-            CanaryHold { phase, until: None, most, bake, deadlines }
-        };
-        let by_label = most.is_none();
-        if since.is_none() && (wanted > 0 || by_label) {
-            let available = pods.available.len();
-            return Some(hold(RolloutPhase::CanaryStarting { available, wanted, step: number }));
-        }
-        if let Some(since) = since.filter(|_| !bake.is_zero()) {
-            let now = self.context.now;
-            let until = since.checked_add(bake).ok();
-            if until.zip(now).is_none_or(|(until, now)| until > now) {
-                let remaining = until.and_then(|until| Wait::Until(until).at(now));
-                let phase = RolloutPhase::CanaryBaking { remaining, step: number };
-                return Some(CanaryHold { until, ..hold(phase) });
-            }
-        }
-        let hash = self.context.hash();
-        (allowed > 0 && !canary.is_approved(hash, index)).then(|| {
-            let annotation = self.context.settings.policy_annotation(CANARY_APPROVED);
-            let steps = (number.of > 1).then_some(number.number);
-            let value = Approved { hash: hash.clone(), steps };
-            let phase = RolloutPhase::AwaitingApproval { annotation, value, step: number };
-            CanaryHold { phase, until: None, most, bake, deadlines: Vec::new() }
-        })
-    }
-
-    /// When canaries that have not been available for `bake` are late, the first one first.
-    fn deadlines<'p>(&self, pods: &'p UpdatedPods, bake: Duration, timeout: Duration) -> Vec<(Timestamp, &'p Text)> {
-        let has_baked = |since: Timestamp| since.checked_add(bake).is_ok_and(|until| self.is_over(until));
-        let baked = pods.available.iter().take_while(|(since, _)| has_baked(*since));
-        let baked: BTreeSet<_> = baked.map(|(_, node)| node).collect();
-        let waiting = pods.created.iter().filter(|(_, node)| !baked.contains(node));
-        waiting.filter_map(|(created, node)| Some((created.checked_add(timeout).ok()?, node))).collect()
     }
 }

@@ -58,9 +58,10 @@ impl World {
             Some(_) if hangs => {}
             Some(_) if flaps => {
                 let is_ready = pod.is_ready();
-                pod.ready = match is_ready {
-                    true => Readiness::NotReady { since: Some(now) },
-                    false => Readiness::Ready { since: Some(now) },
+                pod.ready = if is_ready {
+                    Readiness::NotReady { since: Some(now) }
+                } else {
+                    Readiness::Ready { since: Some(now) }
                 };
                 next = SignedDuration::from_secs(if is_ready { 60 } else { 240 });
             }

@@ -264,7 +264,8 @@ impl<'s> Progress<'s> {
         let limit = limit.min(self.desired.saturating_sub(1));
         let known = self.policy.failed(&history.hash).filter(|failed| failed["isPaused"] == json!(true));
         let is_paused = known.is_some();
-        let late = self.late_canaries(facts, history);
+        let mut late = self.late_canaries(facts, history);
+        late.retain(|node| !replaced.contains(node));
         if failing.len() > limit || is_paused || !late.is_empty() {
             let known = known.and_then(|known| known["nodes"].as_array()).into_iter().flatten();
             let known = known.map(|node| node.as_str().unwrap().to_owned());
