@@ -57,9 +57,11 @@ impl Clock {
 }
 
 impl PodHealth {
-    /// Judges an updated pod. `lost` is since when its node has not reported, if it does not.
+    /// Judges an updated pod. `lost` is since when its node has not reported, if it does not; a pod that had been well for
+    /// the time of `proof` by then is not to blame.
     pub(super) fn of(
         failure: &FailurePolicy,
+        proof: Duration,
         claimed: &ClaimedPod<'_>,
         lost: Option<Since>,
         clock: &mut Clock,
@@ -76,6 +78,9 @@ impl PodHealth {
         if let Some(problem) = &pod.problem {
             health = health.max(Self::of_restarts(failure, claimed, problem, clock));
             health = health.max(Self::of_wait(failure, pod, problem, clock));
+        }
+        if lost.is_some_and(|since| was_proven(pod, since, proof)) {
+            return health;
         }
         if let Some(within) = failure.available_within.filter(|_| !pod.is_ready() && pod.phase != PodPhase::Failed)
             && start_of(pod, within).is_some_and(|since| clock.has_passed(since, within))
@@ -125,6 +130,21 @@ impl PodHealth {
         let is_over = start_of(pod, grace).is_some_and(|since| clock.has_passed(since, grace));
         if is_final || is_over { Self::Failing(reason.clone()) } else { Self::InDoubt(reason.clone()) }
     }
+}
+
+/// How much earlier than a node gets its taint its pods may become unready.
+const LIFECYCLE: Duration = Duration::from_secs(10);
+
+/// Whether a pod was ready until its node went away: its Ready condition says since when it has not been.
+pub(super) fn was_ready_until(pod: &Pod, lost: Since) -> bool {
+    let end = pod.unready_since().and_then(|since| since.checked_add(LIFECYCLE).ok());
+    matches!((lost, end), (Since::At(lost), Some(end)) if lost <= end)
+}
+
+/// Whether a pod was old enough when its node went away, and ready until then: the template has been proven there.
+fn was_proven(pod: &Pod, lost: Since, proof: Duration) -> bool {
+    let end = pod.created.and_then(|created| created.checked_add(proof).ok());
+    was_ready_until(pod, lost) && matches!((lost, end), (Since::At(lost), Some(end)) if end <= lost)
 }
 
 /// The restarts that the template may have caused.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     claimed_pod::{ClaimedPod, live},
-    health::{Clock, PodHealth, Since, is_broken, is_stuck},
+    health::{Clock, PodHealth, Since, is_broken, is_stuck, was_ready_until},
 };
 use crate::{
     context::{DaemonSetContext, Direction},
@@ -104,7 +104,7 @@ impl NodePolicy {
         for claimed in live(pods).filter(ClaimedPod::is_updated) {
             // Every pod is judged, since each may change at a time of its own.
             let health = match &policy.failure {
-                Some(failure) => PodHealth::of(failure, &claimed, lost, &mut clock),
+                Some(failure) => PodHealth::of(failure, policy.proof(), &claimed, lost, &mut clock),
                 None => PodHealth::Well,
             };
             new = new.max(Some(health));
@@ -249,16 +249,13 @@ fn exclusion(
 /// none any more. A roll-back to a template whose update was done has not reached what the failed one left, nor pods that
 /// are older and were ready until their node went away.
 fn is_touched(node: &Node, pods: &[ClaimedPod<'_>], direction: Direction) -> bool {
-    /// How much earlier than the node gets its taint its pods may become unready.
-    const LIFECYCLE: Duration = Duration::from_secs(10);
     let mut updated = pods.iter().filter(|claimed| claimed.is_updated());
     let Direction::RollBack(Some(at)) = direction else {
         return updated.next().is_some() || live(pods).next().is_none();
     };
     let lost = lost_since(node);
     let was_ready = |claimed: &ClaimedPod<'_>| {
-        let end = claimed.pod.unready_since().and_then(|since| since.checked_add(LIFECYCLE).ok());
-        claimed.pod.is_ready() || matches!((lost, end), (Some(Since::At(lost)), Some(end)) if lost <= end)
+        claimed.pod.is_ready() || lost.is_some_and(|lost| was_ready_until(claimed.pod, lost))
     };
     updated.any(|claimed| claimed.pod.created.is_none_or(|created| created >= at) || !was_ready(claimed))
 }

@@ -174,7 +174,10 @@ impl Totals {
     /// The state of an update with a rollout policy.
     pub(crate) fn rollout_status(&self, context: &DaemonSetContext<'_>, phase: RolloutPhase) -> RolloutStatus {
         let Progress { old_nodes, updated, unavailable_excluded, ref lacking, .. } = self.rollout.progress;
-        let is_canary = |policy: &NodePolicy| policy.group == GroupKey::Canaries && !policy.is_excluded();
+        let are_away = !self.rollout.groups().any(|(key, group)| *key == GroupKey::Canaries && group.present > 0);
+        let is_canary = |policy: &NodePolicy| {
+            policy.group == GroupKey::Canaries && policy.is_wanted && policy.is_excluded() == are_away
+        };
         let max_away = context.rules.policy.rollout.max_away;
         let exceeds = self.rollout.progress.not_excused(max_away, self.wanted()) > 0;
         let is_awaited = |policy: &NodePolicy| match phase {

@@ -15,6 +15,8 @@ mod record;
 mod span;
 mod status;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{model::IntOrPercent, selector::SelectorExpression};
@@ -81,6 +83,13 @@ pub struct RolloutPolicy {
 }
 
 impl RolloutPolicy {
+    /// How long a pod must have been well to prove its template: the bake time of the canaries, and at least the grace of a
+    /// start.
+    pub(crate) fn proof(&self) -> Duration {
+        let bake = self.canary.as_ref().map_or(Duration::ZERO, Canary::longest_bake);
+        self.failure.map_or(bake, |failure| bake.max(failure.start_grace))
+    }
+
     /// Whether some nodes wait until others are done.
     pub(crate) fn updates_in_turns(&self) -> bool {
         let has_canary_nodes = matches!(&self.canary, Some(Canary { nodes: CanaryNodes::Matching(_), .. }));

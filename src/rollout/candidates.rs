@@ -96,8 +96,9 @@ pub(crate) struct NodeGroup {
     pub(crate) unfinished: usize,
     /// The number of nodes in progress that are not stuck; only with a policy.
     pub(crate) moving: usize,
-    /// The number of nodes that should run a pod and are not excluded; only with a policy.
+    /// The number of nodes that should run a pod and are not excluded, and of those that are; only with a policy.
     pub(crate) present: usize,
+    pub(crate) excluded: usize,
 }
 
 /// A node's position in its group: by rank, then by name.
@@ -246,6 +247,8 @@ impl NodeGroup {
             if policy.is_selected || policy.new.is_some() {
                 by_one(&mut self.members);
             }
+        } else if policy.is_wanted {
+            by_one(&mut self.excluded);
         }
         if update.is_in_progress() && !policy.is_stuck {
             by_one(&mut self.moving);

@@ -14,7 +14,7 @@ use crate::{
     context::DaemonSetContext,
     model::Text,
     node::policy::GroupKey,
-    policy::{Canary, FailurePolicy, GroupPace, RolloutPhase, RolloutPolicy, effective::EffectivePolicy},
+    policy::{FailurePolicy, GroupPace, RolloutPhase, RolloutPolicy, effective::EffectivePolicy},
 };
 
 /// The steps that the policy allows an update to take now.
@@ -186,12 +186,11 @@ impl Evaluation<'_> {
 
     /// When the updated pods will have been well for the time asked for; `None` while some are not.
     fn is_well_since(&self) -> Option<Timestamp> {
-        let failure = self.failure_policy()?;
+        self.failure_policy()?;
         let Progress { in_doubt, failing, canaries, others, .. } = self.progress();
         let is_finished = self.rollout.groups().all(|(_, group)| group.unfinished == 0);
         let last = others.available.last().max(canaries.available.last()).map(|(since, _)| *since);
-        let bake = self.policy.rollout.canary.as_ref().map_or(Duration::ZERO, Canary::longest_bake);
-        let until = last?.checked_add(bake.max(failure.start_grace)).ok();
+        let until = last?.checked_add(self.policy.rollout.proof()).ok();
         until.filter(|_| is_finished && in_doubt.is_empty() && failing.is_empty())
     }
 

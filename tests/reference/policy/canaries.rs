@@ -6,25 +6,14 @@ use super::super::{facts::Facts, history::History, update::resolve};
 use super::{CANARIES, Progress, Target, seconds};
 
 impl<'s> Progress<'s> {
-    fn listed(&self, key: &str) -> Vec<&str> {
-        let parts = self.policy.get(key).map(|text| text.split(',').map(str::trim).collect());
-        parts.unwrap_or_default()
-    }
-
     /// Returns how many nodes each step may reach.
-    pub(super) fn steps(&self) -> Vec<usize> {
+    fn steps(&self) -> Vec<usize> {
         let bound = |text: &str| text.parse::<u64>().map_or_else(|_| json!(text), |count| json!(count));
-        self.listed("canary").into_iter().map(|text| resolve(&bound(text), self.desired)).collect()
+        self.policy.listed("canary").into_iter().map(|text| resolve(&bound(text), self.desired)).collect()
     }
 
-    /// Returns what an annotation says of a step; the last value holds for all later steps.
-    fn of_step(&self, key: &str, step: usize) -> Option<&str> {
-        let values = self.listed(key);
-        values.get(step).or(values.last()).copied()
-    }
-
-    pub(super) fn bake_of(&self, step: usize) -> i64 {
-        self.of_step("canary-bake", step).map_or(0, seconds)
+    fn bake_of(&self, step: usize) -> i64 {
+        self.policy.of_step("canary-bake", step).map_or(0, seconds)
     }
 
     /// Returns how many nodes the partition keeps, if it has an effect.
@@ -86,7 +75,11 @@ impl<'s> Progress<'s> {
         let mut since: Vec<_> = self.canaries().filter_map(Target::proven_at).collect();
         since.sort_unstable();
         let unfinished = self.canaries().any(|target| target.selected && !target.is_done());
-        if self.by_label() && (wanted == 0 || unfinished) || since.len() < wanted {
+        if self.by_label() && wanted == 0 {
+            let away = self.targets.iter().filter(|target| target.away && target.wanted && target.group.0 == CANARIES);
+            return Some(json!({"phase": "CanaryStarting", "available": 0, "wanted": away.count()}));
+        }
+        if self.by_label() && unfinished || since.len() < wanted {
             return Some(json!({"phase": "CanaryStarting", "available": since.len(), "wanted": wanted}));
         }
         let bake = self.bake_of(step);
@@ -97,7 +90,7 @@ impl<'s> Progress<'s> {
                 return Some(json!({"phase": "CanaryBaking", "remainingSeconds": left}));
             }
         }
-        if self.of_step("canary-approval", step) != Some("manual") || self.allowed() == 0 {
+        if self.policy.of_step("canary-approval", step) != Some("manual") || self.allowed() == 0 {
             return None;
         }
         let is_approved = match self.policy.get("canary-approved").map(|text| text.split_once('/').ok_or(text)) {

@@ -61,6 +61,24 @@ impl Policy {
         Some(seconds(self.get(key)?))
     }
 
+    /// Returns what it says of a step of the canaries; the last value holds for all later steps.
+    fn of_step(&self, key: &str, step: usize) -> Option<&str> {
+        let values = self.listed(key);
+        values.get(step).or(values.last()).copied()
+    }
+
+    fn listed(&self, key: &str) -> Vec<&str> {
+        let parts = self.get(key).map(|text| text.split(',').map(str::trim).collect());
+        parts.unwrap_or_default()
+    }
+
+    /// Returns how long a pod must have been well to prove its template.
+    fn proof(&self) -> i64 {
+        let steps = 0..self.listed("canary").len().max(1);
+        let bake = steps.map(|step| self.of_step("canary-bake", step).map_or(0, seconds)).max().unwrap_or(0);
+        bake.max(self.seconds("start-grace").unwrap_or(300))
+    }
+
     fn selects(&self, key: &str, labels: &Labels) -> Option<bool> {
         let requirements = expression(self.get(key)?).unwrap();
         Some(requirements.iter().all(|requirement| holds(requirement, labels).unwrap()))
@@ -285,11 +303,7 @@ impl<'s> Progress<'s> {
         if !self.is_judged(facts, history) || has_doubts || unfinished {
             return None;
         }
-        let time = |key| self.policy.seconds(key);
-        let steps = 0..self.steps().len().max(1);
-        let bake = steps.map(|step| self.bake_of(step)).max().unwrap_or(0);
-        let asked = bake.max(time("start-grace").unwrap_or(300));
-        Some(self.since().map(|(since, _)| since).max()? + asked)
+        Some(self.since().map(|(since, _)| since).max()? + self.policy.proof())
     }
 
     fn find_phase(&mut self, facts: &Facts<'_>, history: &History) {
@@ -371,17 +385,20 @@ impl<'s> Progress<'s> {
         let lacks = |target: &&Target<'_>| target.away && target.is_unavailable();
         // Pods of missing nodes are collected, and no longer matter.
         status["unavailableAway"] = json!(self.targets.iter().filter(lacks).count());
-        let starts = |target: &Target<'_>| {
-            self.phase["phase"] == "CanaryStarting" && target.group.0 == CANARIES && !target.has_available_since()
+        let is_canary = |target: &&Target<'_>| target.group.0 == CANARIES && target.wanted;
+        let are_away = self.present().filter(is_canary).count() == 0;
+        let starts = |target: &&Target<'_>| {
+            let is_starting = self.phase["phase"] == "CanaryStarting" && is_canary(target);
+            is_starting && target.away == are_away && !target.has_available_since()
         };
-        let waits = |target: &&Target<'_>| target.is_in_progress() || target.is_unready() || starts(target);
+        let waits = |target: &&Target<'_>| target.is_in_progress() || target.is_unready();
         let is_held = self.phase["phase"] == "Held";
         let away = self.targets.iter().filter(|target| is_held && target.away && target.selected && !target.gone);
         let away = away.filter(|target| target.older.is_some());
         let exceeds = self.not_excused() > 0;
         let more =
             self.targets.iter().filter(|target| exceeds && target.away && !target.gone && target.is_unavailable());
-        let waits = self.present().filter(waits).chain(away).chain(more);
+        let waits = self.present().filter(waits).chain(away).chain(more).chain(self.targets.iter().filter(starts));
         let names: BTreeSet<_> = waits.map(|target| &target.state.name).collect();
         status["waitsFor"] = json!(names);
         status

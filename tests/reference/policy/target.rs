@@ -343,6 +343,14 @@ fn judge(policy: &Policy, pod: &Pod, lost: Option<&Value>, clock: &mut Clock<'_,
         let is_over = clock.is_over(&start(pod, grace), grace);
         health = health.max(if is_over { Health::Failing } else { Health::InDoubt });
     }
+    let proven_at = pod.created.map(|created| created.as_second() + policy.proof());
+    let unready = condition(pod, "Ready", "False").and_then(|condition| in_seconds(&condition["lastTransitionTime"]));
+    let was_proven = lost.and_then(in_seconds).is_some_and(|lost| {
+        proven_at.is_some_and(|proven| proven <= lost) && unready.is_some_and(|unready| unready + 10 >= lost)
+    });
+    if was_proven {
+        return health;
+    }
     if let Some(within) = within.filter(|_| !pod.ready && pod.phase != "Failed")
         && clock.is_over(&start(pod, within), within)
     {

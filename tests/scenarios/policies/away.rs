@@ -59,6 +59,28 @@ fn a_node_that_goes_away_with_the_new_template_is_a_victim_of_it() {
 }
 
 #[test]
+fn a_pod_that_was_well_for_long_enough_before_its_node_went_away_fails_nothing() {
+    let of = |age: i64, unready: i64| {
+        let annotations =
+            [("canary", "1"), ("canary-bake", "1h"), ("on-failure", "roll-back"), ("available-within", "5m")];
+        let cluster = update([unreachable("a", 60), node("b"), node("c"), node("d")], &annotations);
+        let pod = new("a").but(|pod| {
+            pod.created = Some(minutes_ago(age));
+            pod.ready = Readiness::NotReady { since: Some(minutes_ago(unready)) };
+        });
+        let proven = new("b").but(|pod| pod.ready = Readiness::Ready { since: Some(minutes_ago(300)) });
+        let plan = cluster.with_pods([pod, proven, old("c"), old("d")]).plan();
+        let deleted = plan.actions.iter().filter(|action| matches!(action, Action::DeletePod { .. })).count();
+        (plan.rollout.unwrap().phase.code(), deleted)
+    };
+    // It was an hour old, and ready until then: the node uses the budget of two, and the update goes on.
+    assert_eq!(of(120, 60), ("Rolling", 1));
+    assert_eq!(of(119, 60), ("RollingBack", 0));
+    // It was no longer ready when the node was still there.
+    assert_eq!(of(300, 70), ("RollingBack", 0));
+}
+
+#[test]
 fn a_node_that_goes_away_between_its_old_pod_and_its_new_one_is_a_victim_too() {
     let annotations = [("away", "unreachable"), ("strict-budget", "true")];
     let nodes = [unreachable("a", 60), node("b"), node("c")];

@@ -96,6 +96,17 @@ fn canaries_that_are_not_selected_are_named() {
 }
 
 #[test]
+fn canaries_that_are_all_away_are_waited_for_by_name() {
+    let mut nodes = [node("a"), unreachable("b", 60)];
+    nodes[1].labels = [("pool", "canary")].into_iter().collect();
+    let cluster = update(nodes, &[("canary-nodes", "pool=canary"), ("away", "unreachable")]);
+    let cluster = cluster.with_pods([old("a"), old("b")]);
+    let rollout = cluster.plan().rollout.unwrap();
+    assert_eq!(rollout.phase.to_string(), "0 of 1 canaries are available");
+    assert_eq!((rollout.waiting().unwrap(), next_nodes(&cluster)), ("waits for b".into(), vec![]));
+}
+
+#[test]
 fn the_first_canary_is_a_node_whose_pod_works_if_the_budget_allows_that() {
     let pods = || [old("a"), old("b"), broken("c")];
     let canary = |max: u32| {
