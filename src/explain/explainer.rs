@@ -108,7 +108,8 @@ impl<'e> Explainer<'e> {
             rollout: decision.policy.as_ref().map(|policy| NodeRollout {
                 is_selected: policy.is_selected,
                 is_excluded: policy.is_excluded(),
-                fails: policy.failure().is_some(),
+                failure: policy.failure().cloned(),
+                doubt: policy.doubt().cloned(),
             }),
             backoff: wait.and_then(|wait| wait.at(self.context.now)),
         }

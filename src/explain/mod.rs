@@ -170,9 +170,9 @@ pub struct NodeFailures {
 /// settings.rollout_policy = policy;
 /// let nodes = [Node::new("node-7")];
 /// let explanation = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).explain();
-/// assert!(!explanation.nodes[0].rollout.unwrap().is_selected);
+/// assert!(!explanation.nodes[0].rollout.as_ref().unwrap().is_selected);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct NodeRollout {
@@ -181,8 +181,10 @@ pub struct NodeRollout {
     /// Whether the node is away, and excluded from updates until it returns.
     #[serde(rename = "isAway")]
     pub is_excluded: bool,
-    /// Whether the new template fails here.
-    pub fails: bool,
+    /// Why the current template fails here, if it does.
+    pub failure: Option<Text>,
+    /// Why it is doubtful whether the current template works here, if it is.
+    pub doubt: Option<Text>,
 }
 
 impl Snapshot<'_> {

@@ -80,7 +80,7 @@ impl fmt::Display for NodeExplanation {
             }
         }
         // Only on nodes that have a pod or should have one.
-        if let Some(rollout) = self.rollout.filter(|_| self.verdict == Verdict::Run || !self.pods.is_empty()) {
+        if let Some(rollout) = self.rollout.as_ref().filter(|_| self.verdict == Verdict::Run || !self.pods.is_empty()) {
             rollout.fmt(f)?;
         }
         match self.backoff {
@@ -168,7 +168,11 @@ impl fmt::Display for NodeRollout {
                  older template while that is in use",
             )?;
         }
-        if self.fails { f.write_str("; the new template fails here") } else { Ok(()) }
+        match (&self.failure, &self.doubt) {
+            (Some(reason), _) => write!(f, "; the current template fails here ({reason})"),
+            (None, Some(reason)) => write!(f, "; it is doubtful whether the current template works here ({reason})"),
+            (None, None) => Ok(()),
+        }
     }
 }
 

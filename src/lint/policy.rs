@@ -8,16 +8,17 @@ use super::{
 };
 use crate::{
     adoption::revision_match::{RevisionLabels, RevisionMatch},
+    context::DaemonSetRules,
     model::{Labels, Text, UpdateStrategy},
     planner::Snapshot,
-    policy::{Canary, CanaryNodes, OnFailure, RolloutPolicy},
+    policy::{Canary, CanaryNodes, OnFailure, Order, RolloutPolicy},
     selector::SelectorExpression,
 };
 
 /// Finds rollout policies that have no effect, or wait for nodes that do not exist.
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
     let (daemonset, settings) = (snapshot.daemonset, snapshot.settings.cloned().unwrap_or_default());
-    let Ok(rollout) = settings.policy_of(daemonset) else { return Vec::new() };
+    let Ok(mut rollout) = settings.policy_of(daemonset) else { return Vec::new() };
     let mut findings = Vec::new();
     let mut add = |name: &str, message: String, fix: &str| {
         let annotation = settings.policy_annotation(name);
@@ -34,6 +35,10 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     }
     let labels = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).map(|node| &node.labels);
     let none = |fits: &dyn Fn(&Labels) -> bool| !desired.is_empty() && !labels.clone().any(fits);
+    if DaemonSetRules::compile(daemonset, snapshot.namespace, &settings, snapshot.history()).direction.is_back() {
+        // Neither the selection nor the partition nor canaries hold up the way back.
+        (rollout.update_nodes, rollout.partition, rollout.canary) = (None, None, None);
+    }
     if let Some(selector) = rollout.update_nodes.as_ref().filter(|selector| none(&|labels| selector.matches(labels))) {
         let message = format!("no node that should run a pod matches {selector}: nothing is updated");
         add("update-nodes", message, "select labels that nodes have");
@@ -55,6 +60,21 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     if let Some(groups) = rollout.groups.as_ref().filter(|groups| none(&|labels| labels.get(&groups.label).is_some())) {
         let message = format!("no node that should run a pod has the label {}: all nodes form one group", groups.label);
         add("groups", message, "choose a label that nodes have");
+    } else if let Some(groups) = &rollout.groups {
+        let is_unknown = |name: &&Text| none(&|labels| labels.get(&groups.label) == Some(&***name));
+        let mut unknown = groups.first.iter().filter(is_unknown).peekable();
+        if unknown.peek().is_some() {
+            let names: Vec<_> = unknown.cloned().collect();
+            let message = format!("no node that should run a pod has {}={}", groups.label, names.join(","));
+            add("group-order", message, "list values of the label that nodes have");
+        }
+    }
+    if let Order::Priority { label } = &rollout.order
+        && none(&|labels| labels.get(label).is_some_and(|priority| priority.parse::<i64>().is_ok()))
+    {
+        let message =
+            format!("no node that should run a pod has an integer in the label {label}: the order is by name");
+        add("order", message, "set the label of nodes to integers");
     }
     if let Some(kept) = rollout.partition.filter(|kept| !desired.is_empty() && kept.of(desired.len()) >= desired.len())
     {

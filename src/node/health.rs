@@ -90,7 +90,7 @@ impl PodHealth {
         if let Some(since) = lost.filter(|_| !claimed.is_available()) {
             let grace = failure.available_within.unwrap_or(failure.start_grace);
             let is_over = clock.is_over(since, grace);
-            let reason = "the node went away".into();
+            let reason = "no longer reporting".into();
             health = health.max(if is_over { Self::Failing(reason) } else { Self::InDoubt(reason) });
         }
         health

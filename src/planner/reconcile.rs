@@ -11,7 +11,7 @@ use crate::{
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, ObjectRef, Pod, Text},
     node::claimed_pod::PodIndex,
     plan::{Action, CreateReason, DeleteReason, Event, Plan, RecordReason, Warning},
-    policy::{FailedTemplate, OnFailure, RECORD, RolloutPhase, RolloutRecord, effective::EffectivePolicy},
+    policy::{FailedTemplate, NoRollBack, OnFailure, RECORD, RolloutPhase, RolloutRecord},
     rollout::{
         older::OlderRevision,
         phase::RolloutGate,
@@ -135,10 +135,16 @@ impl<P: PodSource> Reconciler<'_, P> {
         self.plan.requeue_after = self.totals.requeue_after(self.context, &self.gate);
         if self.context.expectations_satisfied {
             let older = self.totals.older_revisions(self.context);
-            let restored = if self.rolls_back() { older.to_restore() } else { None };
+            let refusal = self.no_roll_back();
+            let restored = if self.rolls_back() && refusal.is_none() { older.to_restore() } else { None };
             if let Some(restored) = restored {
                 self.roll_back(&restored);
             } else {
+                if self.rolls_back()
+                    && let RolloutPhase::Failing { no_roll_back, .. } = &mut self.gate.phase
+                {
+                    *no_roll_back = refusal.or(Some(NoRollBack::NoOlderTemplate));
+                }
                 let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { .. } | RolloutPhase::InDoubt { .. });
                 let kept = if self.gate.is_open() { None } else { older.to_keep(is_failing) };
                 let steps = self.totals.steps(self.context, &self.gate, kept.is_some());
@@ -196,30 +202,36 @@ impl<P: PodSource> Reconciler<'_, P> {
         }
     }
 
-    /// Whether the new template fails and the policy asks for a roll-back then: once for each template, and not of one that
-    /// an operator went back to.
+    /// Whether the new template fails and the policy asks for a roll-back then.
     fn rolls_back(&self) -> bool {
-        let EffectivePolicy { rollout, record, .. } = &self.context.rules.policy;
-        let known = record.failure_of(self.context.hash());
+        let failure = self.context.rules.policy.rollout.failure;
         matches!(self.gate.phase, RolloutPhase::Failing { .. })
-            && rollout.failure.is_some_and(|failure| failure.then == OnFailure::RollBack)
-            && known.is_none_or(|known| known.restored.is_none())
-            && !self.context.rules.history.is_restored()
+            && failure.is_some_and(|failure| failure.then == OnFailure::RollBack)
+    }
+
+    /// Why the template may not be rolled back: that happens once to each, and not to one that an operator went back to.
+    fn no_roll_back(&self) -> Option<NoRollBack> {
+        let known = self.context.rules.policy.record.failure_of(self.context.hash());
+        if known.is_some_and(|known| known.restored.is_some()) {
+            Some(NoRollBack::RolledBackBefore)
+        } else {
+            self.context.rules.history.is_restored().then_some(NoRollBack::Undone)
+        }
     }
 
     /// The present failure of the new template.
     fn failure(&self) -> FailedTemplate {
         let hash = self.context.hash().clone();
         let known = self.context.rules.policy.record.failure_of(&hash);
-        let nodes = match &self.gate.phase {
-            RolloutPhase::Failing { nodes, .. } => nodes.clone(),
-            _ => Vec::new(),
+        let (nodes, reason) = match &self.gate.phase {
+            RolloutPhase::Failing { nodes, reason, .. } => (nodes.clone(), reason.clone()),
+            _ => Default::default(),
         };
         FailedTemplate {
             hash,
             // The time of the roll-back tells which pods are older.
             at: known.filter(|known| known.restored.is_some()).map_or(self.context.now, |known| known.at),
-            reason: self.gate.failure.clone().unwrap_or_default(),
+            reason,
             nodes,
             restored: known.and_then(|known| known.restored.clone()),
             is_paused: false,
@@ -227,7 +239,7 @@ impl<P: PodSource> Reconciler<'_, P> {
     }
 
     fn roll_back(&mut self, older: &OlderRevision<'_>) {
-        let RolloutPhase::Failing { nodes, .. } = &self.gate.phase else { return };
+        let RolloutPhase::Failing { nodes, reason, .. } = self.gate.phase.clone() else { return };
         let daemonset = self.context.daemonset;
         let mut record = self.record();
         record.add_failure(FailedTemplate { restored: Some(older.hash.clone()), ..self.failure() });
@@ -239,8 +251,8 @@ impl<P: PodSource> Reconciler<'_, P> {
             annotation: self.context.settings.policy_annotation(RECORD),
             record: Box::new(record),
         });
-        self.plan.events.push(Event::rolled_back(older.revision, nodes));
-        self.gate.phase = RolloutPhase::RollingBack { nodes: nodes.clone() };
+        self.plan.events.push(Event::rolled_back(older.revision, &nodes));
+        self.gate.phase = RolloutPhase::RollingBack { nodes, reason };
     }
 
     /// Records a failure that pauses the update, an update that is done, the way back, and nodes whose pods are replaced

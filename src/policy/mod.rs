@@ -30,7 +30,7 @@ pub use order::{GroupPace, Groups, Order};
 pub(crate) use record::RECORD;
 pub use record::{FailedTemplate, ReplacedNodes, RolloutRecord};
 pub(crate) use status::some_nodes;
-pub use status::{CanaryStep, RolloutPhase, RolloutStatus};
+pub use status::{CanaryStep, NoRollBack, RolloutPhase, RolloutStatus};
 
 /// The rules for an update in addition to the DaemonSet's update strategy. The default has no rules.
 ///

@@ -111,19 +111,47 @@ pub enum RolloutPhase {
     InDoubt {
         /// The nodes whose pods are in doubt, by name.
         nodes: Vec<Text>,
+        /// Why, and on which of them.
+        reason: Text,
     },
     /// The new template fails, so the update is paused.
     Failing {
         /// The nodes where it fails or failed, by name.
         nodes: Vec<Text>,
+        /// Why it fails or failed, and on which of them.
+        reason: Text,
         /// Whether an operator has to resume the update, even if the template no longer fails.
         is_paused: bool,
+        /// The annotation whose removal resumes the update.
+        annotation: Text,
+        /// Why the template is not rolled back, if the policy asks for that.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        no_roll_back: Option<NoRollBack>,
     },
     /// The new template fails, so the older one is restored.
     RollingBack {
         /// The nodes where it fails, by name.
         nodes: Vec<Text>,
+        /// Why it fails, and on which of them.
+        reason: Text,
     },
+}
+
+/// Why a template that fails is not rolled back, though the policy asks for that.
+///
+/// ```
+/// use daemonplan::policy::NoRollBack;
+/// assert_eq!(NoRollBack::NoOlderTemplate.to_string(), "no older template is known to work");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub enum NoRollBack {
+    /// It was rolled back before, and set again.
+    RolledBackBefore,
+    /// An operator went back to it.
+    Undone,
+    /// No other template is known to work.
+    NoOlderTemplate,
 }
 
 /// A step of the [canaries](crate::policy::Canary).
@@ -261,19 +289,24 @@ impl fmt::Display for RolloutPhase {
             Self::Paused => f.write_str("the update is paused"),
             Self::Frozen => f.write_str("the DaemonSet is frozen: no pod is created or deleted"),
             Self::Unreadable => f.write_str("the update is paused, since an annotation with a policy cannot be read"),
-            Self::InDoubt { nodes } => {
-                write!(f, "the update waits, since the new template may fail on {}", some_nodes(nodes))
+            Self::InDoubt { nodes, reason } => {
+                write!(f, "the update waits, since the new template may fail on {}", nodes_and_reason(nodes, reason))
             }
-            Self::Failing { nodes, is_paused: false } => {
-                write!(f, "the update is paused, since the new template fails on {}", some_nodes(nodes))
+            Self::Failing { nodes, reason, is_paused, annotation, no_roll_back } => {
+                let where_and_why = nodes_and_reason(nodes, reason);
+                if *is_paused {
+                    write!(
+                        f,
+                        "the update is paused until an operator removes the annotation {annotation}, since the new template \
+                         failed on {where_and_why}"
+                    )?;
+                } else {
+                    write!(f, "the update is paused, since the new template fails on {where_and_why}")?;
+                }
+                no_roll_back.map_or(Ok(()), |why| write!(f, "; there is no roll-back, as {why}"))
             }
-            Self::Failing { nodes, is_paused: true } => write!(
-                f,
-                "the update is paused until an operator resumes it, since the new template failed on {}",
-                some_nodes(nodes)
-            ),
-            Self::RollingBack { nodes } => {
-                write!(f, "the template is rolled back, since the new one fails on {}", some_nodes(nodes))
+            Self::RollingBack { nodes, reason } => {
+                write!(f, "the template is rolled back, since the new one fails on {}", nodes_and_reason(nodes, reason))
             }
         }
     }
@@ -287,6 +320,25 @@ impl CanaryStep {
             Self { number, of } => format!("step {number} of {of}: "),
         }
     }
+}
+
+impl fmt::Display for NoRollBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RolledBackBefore => "the template was rolled back before",
+            Self::Undone => "an operator went back to the template",
+            Self::NoOlderTemplate => "no older template is known to work",
+        })
+    }
+}
+
+/// The first nodes, and why the template fails on one of them.
+fn nodes_and_reason(nodes: &[Text], reason: &str) -> String {
+    let reason = match nodes {
+        [only] => reason.strip_suffix(&format!(" on {only}")).unwrap_or(reason),
+        _ => reason,
+    };
+    format!("{} ({reason})", some_nodes(nodes))
 }
 
 /// The first nodes and the number of the others.

@@ -44,8 +44,8 @@ pub(crate) struct Progress {
     pub(crate) updated: usize,
     /// The nodes where the new template fails, and why.
     pub(crate) failing: BTreeMap<Text, Text>,
-    /// The nodes where it is doubtful whether the new template works.
-    pub(crate) in_doubt: BTreeSet<Text>,
+    /// The nodes where it is doubtful whether the new template works, and why.
+    pub(crate) in_doubt: BTreeMap<Text, Text>,
     /// The nodes that lack an available pod or have several, and are not excluded.
     pub(crate) lacking: BTreeSet<Text>,
     /// The updated pods of canaries by label, and of the other nodes.
@@ -286,9 +286,7 @@ impl Progress {
         // A pod that cannot be scheduled is judged, though its node is excused.
         if policy.exclusion != Exclusion::Untouched {
             self.failing.extend(policy.failure().map(|reason| (node.clone(), reason.clone())));
-            if policy.doubt().is_some() {
-                self.in_doubt.insert(node.clone());
-            }
+            self.in_doubt.extend(policy.doubt().map(|reason| (node.clone(), reason.clone())));
         }
         if !policy.is_excluded() {
             if counted.update.lacks_available() {

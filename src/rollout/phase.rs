@@ -14,7 +14,7 @@ use crate::{
     context::DaemonSetContext,
     model::Text,
     node::policy::GroupKey,
-    policy::{FailurePolicy, GroupPace, RolloutPhase, RolloutPolicy, effective::EffectivePolicy},
+    policy::{FailurePolicy, GroupPace, RECORD, RolloutPhase, RolloutPolicy, effective::EffectivePolicy},
 };
 
 /// The steps that the policy allows an update to take now.
@@ -32,8 +32,6 @@ pub(crate) struct RolloutGate {
     pub(crate) opens_at: Option<Timestamp>,
     /// Whether the update has ended well, which is still to be recorded.
     pub(crate) ends: bool,
-    /// Why the template fails first, and where.
-    pub(crate) failure: Option<Text>,
 }
 
 /// Which groups may be updated.
@@ -73,7 +71,6 @@ impl RolloutGate {
             phase,
             opens_at: None,
             ends: false,
-            failure: None,
         }
     }
 
@@ -161,7 +158,7 @@ impl Evaluation<'_> {
         let replaced = self.policy.record.replaced_for(self.context.hash());
         let is_judged = |node: &&Text| !replaced.contains(node);
         let mut failing: Vec<_> = failing.iter().filter(|(node, _)| is_judged(node)).collect();
-        let in_doubt: Vec<_> = in_doubt.iter().filter(is_judged).collect();
+        let in_doubt: Vec<_> = in_doubt.iter().filter(|(node, _)| is_judged(node)).collect();
         // A template that fails everywhere fails, whatever the limit.
         let most = failure.max_failures.of(self.desired).min(self.desired.saturating_sub(1));
         let paused = self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused);
@@ -175,13 +172,20 @@ impl Evaluation<'_> {
             let mut nodes: Vec<_> = failing.into_iter().map(|(node, _)| node).chain(known).cloned().collect();
             nodes.sort_unstable();
             nodes.dedup();
-            let phase = RolloutPhase::Failing { nodes, is_paused: paused.is_some() };
-            return Some(RolloutGate { failure: reason, ..RolloutGate::shut(phase) });
+            return Some(RolloutGate::shut(RolloutPhase::Failing {
+                nodes,
+                reason: reason.unwrap_or_default(),
+                is_paused: paused.is_some(),
+                annotation: self.context.settings.policy_annotation(RECORD),
+                no_roll_back: None,
+            }));
         }
-        let nodes: Vec<_> = in_doubt.into_iter().cloned().collect();
         // With no outdated pod left, there is nothing to hold back.
-        let waits = failing.len() + nodes.len() > most && !old.is_empty() && !nodes.is_empty();
-        waits.then(|| RolloutGate::shut(RolloutPhase::InDoubt { nodes }))
+        let waits = failing.len() + in_doubt.len() > most && !old.is_empty();
+        let (node, why) = in_doubt.first().filter(|_| waits)?;
+        let reason = format!("{why} on {node}").into();
+        let nodes = in_doubt.iter().map(|(node, _)| Text::clone(node)).collect();
+        Some(RolloutGate::shut(RolloutPhase::InDoubt { nodes, reason }))
     }
 
     /// When the updated pods will have been well for the time asked for; `None` while some are not.

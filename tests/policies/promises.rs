@@ -309,7 +309,7 @@ impl World {
             RolloutPhase::Frozen => self.says("frozen"),
             RolloutPhase::Held => self.says("partition") || self.says("update-nodes") || names(&rollout.waits_for),
             RolloutPhase::AwaitingApproval { .. } => true,
-            RolloutPhase::Failing { nodes, .. } | RolloutPhase::InDoubt { nodes } => names(nodes),
+            RolloutPhase::Failing { nodes, .. } | RolloutPhase::InDoubt { nodes, .. } => names(nodes),
             RolloutPhase::CanaryStarting { wanted: 0, .. } => self.says("canary-nodes"),
             RolloutPhase::CanaryStarting { .. } | RolloutPhase::Rolling { .. } => {
                 names(&rollout.waits_for) || rollout.away().is_some()

@@ -33,7 +33,10 @@ fn outcome_of(snapshot: &Snapshot<'_>) -> Outcome {
         held_back: (plan.held_back.creations, plan.held_back.deletions),
         rollout: plan.rollout.as_ref().map(|rollout| {
             let mut rollout = serde_json::to_value(rollout).unwrap();
-            rollout.as_object_mut().unwrap().remove("nodes");
+            rollout.as_object_mut().unwrap().retain(|key, value| {
+                let is_approval = value.as_str().is_some_and(|annotation| annotation.ends_with("canary-approved"));
+                !(["nodes", "reason"].contains(&key.as_str()) || key == "annotation" && !is_approval)
+            });
             rollout
         }),
     }

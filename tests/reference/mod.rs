@@ -152,11 +152,16 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
             let rollout = outcome.rollout.as_mut().unwrap().as_object_mut().unwrap();
             rollout.insert("phase".to_owned(), json!("RollingBack"));
             rollout.remove("isPaused");
+            rollout.remove("noRollBack");
         }
         None if facts.expectations_satisfied => {
             pods_to_create_and_delete(facts, &nodes, &history, progress.as_ref(), outcome);
         }
-        None => {}
+        // Whether there is a roll-back is decided later.
+        None => {
+            let rollout = outcome.rollout.as_mut().and_then(Value::as_object_mut);
+            rollout.map(|rollout| rollout.remove("noRollBack"));
+        }
     }
 
     // §7: cleanup.

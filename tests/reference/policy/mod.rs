@@ -245,6 +245,14 @@ impl<'s> Progress<'s> {
             && self.policy.says("on-failure", "roll-back")
             && !was_rolled_back
             && !history.is_restored();
+        let refusal = match () {
+            () if was_rolled_back => "RolledBackBefore",
+            () if history.is_restored() => "Undone",
+            () => "NoOlderTemplate",
+        };
+        if self.phase["phase"] == "Failing" && self.policy.says("on-failure", "roll-back") {
+            self.phase["noRollBack"] = json!(refusal);
+        }
         let restored = restored.filter(|_| rolls_back).map(|((name, hash), _)| (name.clone(), hash.clone()));
         let kept = kept.filter(|_| !self.only_current_works());
         let kept = kept.map(|((name, hash), revision)| (name.clone(), hash.clone(), template(revision)));

@@ -143,3 +143,29 @@ fn a_record_that_cannot_be_read_pauses_updates() {
     let warning = cluster.plan().warnings[0].to_string();
     assert!(warning.contains("annotation daemonplan/rollout-record: expected a record"), "{warning}");
 }
+
+fn idle(cluster: &Cluster) -> Vec<String> {
+    let findings = lint(&[cluster.snapshot()]);
+    let idle = findings.into_iter().filter(|finding| finding.lint.code() == "idle-policy");
+    idle.map(|finding| finding.message).collect()
+}
+
+#[test]
+fn an_order_by_what_no_node_has_is_found() {
+    let nodes = || [labelled("a", &[("zone", "a"), ("speed", "fast")]), labelled("b", &[("zone", "b")])];
+    let of = |annotations: &[(&str, &str)]| idle(&update(nodes(), annotations).with_pods([old("a"), old("b")]));
+    assert_eq!(of(&[("groups", "zone"), ("group-order", "b,c,d")]), ["no node that should run a pod has zone=c,d"]);
+    let by_speed = "no node that should run a pod has an integer in the label speed: the order is by name";
+    assert_eq!(of(&[("order", "priority=speed")]), [by_speed]);
+    assert_eq!(of(&[("groups", "zone"), ("group-order", "b,a"), ("order", "name")]), [""; 0]);
+}
+
+#[test]
+fn what_does_not_hold_up_the_way_back_is_not_found_idle() {
+    let annotations = [("update-nodes", "zone=x"), ("partition", "100%"), ("canary", "1")];
+    let forward = update(plain(&["a"]), &annotations).with_pods([old("a")]);
+    assert_eq!(idle(&forward).len(), 2);
+    let returns = [("rollout-record", r#"{"returnsTo": "two"}"#)];
+    let back = update(plain(&["a"]), &[&annotations[..], &returns].concat()).with_pods([old("a")]);
+    assert_eq!((idle(&back), next_nodes(&back)), (vec![], vec!["a".into()]));
+}

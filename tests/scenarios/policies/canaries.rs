@@ -250,7 +250,10 @@ fn canaries_that_are_not_available_in_time_fail_the_template() {
     assert_eq!(phase(&waiting).to_string(), "1 of 2 canaries are available");
     assert_eq!(waiting.plan().requeue_after.unwrap().as_secs(), 60);
     let late = one_unready(60, &TIMED);
-    assert_eq!(phase(&late), RolloutPhase::RollingBack { nodes: vec!["b".into()] });
+    assert_eq!(
+        phase(&late),
+        RolloutPhase::RollingBack { nodes: vec!["b".into()], reason: "not available for 30m within 1h on b".into() }
+    );
     let plan = late.plan();
     let Some(Action::RollBack { record, .. }) = plan.actions.first() else { panic!("{:?}", plan.actions) };
     assert_eq!(record.failed[0].reason, "not available for 30m within 1h on b");
@@ -277,7 +280,10 @@ fn each_canary_has_its_own_time() {
     let mut cluster = stepwise(&steps, &[500, 20, 20]);
     assert_eq!(phase(&cluster).code(), "CanaryBaking");
     cluster.pods[1].created = Some(cluster.now - SignedDuration::from_mins(61));
-    assert_eq!(phase(&cluster).to_string(), "the update is paused, since the new template fails on b");
+    assert_eq!(
+        phase(&cluster).to_string(),
+        "the update is paused, since the new template fails on b (not available for 30m within 1h)"
+    );
 }
 
 #[test]

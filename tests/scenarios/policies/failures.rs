@@ -7,8 +7,8 @@ fn a_failing_template_pauses_the_update() {
     let cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "pause")]);
     let failing = cluster.clone().with_pods([crashing("a"), old("b"), old("c")]);
     assert_eq!(
-        (next_nodes(&failing), phase(&failing)),
-        (vec![], RolloutPhase::Failing { nodes: vec!["a".into()], is_paused: false })
+        (next_nodes(&failing), phase(&failing).to_string()),
+        (vec![], "the update is paused, since the new template fails on a (3 restarts)".into())
     );
     let starting = cluster.with_pods([new("a").unready(), old("b"), old("c")]);
     assert_eq!(next_nodes(&starting), ["b"]);
@@ -44,7 +44,10 @@ fn a_failing_template_can_be_rolled_back_to_the_most_available_one() {
     cluster = cluster.with_pods([crashing("a"), old("b"), old("c")]);
     assert_eq!(cluster.actions(), ["roll agent back to revision agent-one (number 1): the new template fails on a"]);
     let plan = cluster.plan();
-    assert_eq!(plan.rollout.as_ref().unwrap().phase, RolloutPhase::RollingBack { nodes: vec!["a".into()] });
+    assert_eq!(
+        plan.rollout.as_ref().unwrap().phase,
+        RolloutPhase::RollingBack { nodes: vec!["a".into()], reason: "3 restarts on a".into() }
+    );
     assert_eq!(plan.events[0].reason, "RolledBack");
     let json = serde_json::to_value(&plan.actions[0]).unwrap();
     assert_eq!((&json["daemonSet"], &json["generation"]), (&json!("agent"), &json!(2)));
@@ -76,7 +79,7 @@ fn problems_of_a_pod_are_described() {
     let explanation = cluster.snapshot().explain();
     assert_eq!(
         explanation.nodes[0].to_string(),
-        "an up-to-date pod, not ready (CrashLoopBackOff, 3 restarts); the new template fails here"
+        "an up-to-date pod, not ready (CrashLoopBackOff, 3 restarts); the current template fails here (3 restarts)"
     );
     assert!(matches!(explanation.update, UpdateState::Held { old: 1, phase: RolloutPhase::Failing { .. } }));
 }
@@ -120,7 +123,7 @@ fn a_pod_that_restarts_pauses_the_update_and_fails_it_later() {
     assert_eq!(restarts(&calm, 10), "Rolling");
     // A crash loop alone is no failure yet, whatever the number of restarts.
     let loops = phase_with(&ten, with_problem(restarted(1, "CrashLoopBackOff")));
-    assert_eq!(loops.to_string(), "the update waits, since the new template may fail on a");
+    assert_eq!(loops.to_string(), "the update waits, since the new template may fail on a (CrashLoopBackOff)");
 }
 
 #[test]
@@ -207,7 +210,11 @@ fn a_template_that_is_set_again_and_fails_again_is_paused() {
     cluster = cluster.with_pods([crashing("a"), old("b"), old("c")]);
     step(&mut cluster);
     cluster.daemonset.template = two;
-    assert_eq!(phase(&cluster), RolloutPhase::Failing { nodes: vec!["a".into()], is_paused: false });
+    assert_eq!(
+        phase(&cluster).to_string(),
+        "the update is paused, since the new template fails on a (3 restarts); \
+         there is no roll-back, as the template was rolled back before"
+    );
     assert!(
         step(&mut cluster)
             .iter()
@@ -217,7 +224,8 @@ fn a_template_that_is_set_again_and_fails_again_is_paused() {
     cluster.pods[0] = new("a");
     assert_eq!(
         phase(&cluster).to_string(),
-        "the update is paused until an operator resumes it, since the new template failed on a"
+        "the update is paused until an operator removes the annotation daemonplan/rollout-record, since the new template \
+         failed on a (3 restarts); there is no roll-back, as the template was rolled back before"
     );
     assert_eq!(next_nodes(&cluster), [""; 0]);
     cluster.daemonset.annotations = [("daemonplan/on-failure", "roll-back")].into_iter().collect();
@@ -316,5 +324,8 @@ fn a_pod_that_cannot_be_scheduled_is_judged_though_its_node_is_excused() {
     });
     let annotations = [("on-failure", "roll-back"), ("available-within", "5m"), ("away", "unschedulable")];
     let cluster = update(plain(&["a", "b", "c"]), &annotations).with_pods([refused, old("b"), old("c")]);
-    assert_eq!(phase(&cluster), RolloutPhase::RollingBack { nodes: vec!["a".into()] });
+    assert_eq!(
+        phase(&cluster),
+        RolloutPhase::RollingBack { nodes: vec!["a".into()], reason: "not ready in time on a".into() }
+    );
 }

@@ -1,0 +1,169 @@
+//! Why the other nodes wait for the canaries: the first of their steps that is not over.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::candidates::{NodeGroup, Progress, Rollout, UpdatedPods};
+use crate::{
+    backoff::Wait,
+    context::DaemonSetContext,
+    model::Text,
+    node::policy::GroupKey,
+    policy::{Approved, Canary, CanaryNodes, CanaryStep, RolloutPhase, annotations::CANARY_APPROVED},
+    util::duration::words,
+};
+
+/// Why the other nodes wait for the canaries, and until when.
+pub(super) struct CanaryHold<'e> {
+    pub(super) phase: RolloutPhase,
+    pub(super) until: Option<Timestamp>,
+    /// How many nodes may have the new template meanwhile; `None` for canaries by label.
+    pub(super) most: Option<usize>,
+    bake: Duration,
+    /// When the template fails because of canaries that have not been available for long enough, the first one first.
+    pub(super) deadlines: Vec<(Timestamp, &'e Text)>,
+}
+
+/// A step of the canaries, to see whether it is over.
+struct PendingStep<'p> {
+    /// Its index.
+    index: usize,
+    pods: &'p UpdatedPods,
+    /// How many canaries it has, with those of the steps before.
+    wanted: usize,
+    /// Since when all canaries have been available; `None` while some are not.
+    since: Option<Timestamp>,
+    most: Option<usize>,
+    /// Whether no other node has been updated yet in its turn.
+    is_current: bool,
+}
+
+/// The canaries of an update that goes forward.
+pub(super) struct Canaries<'e> {
+    canary: &'e Canary,
+    rollout: &'e Rollout,
+    context: &'e DaemonSetContext<'e>,
+    /// How many nodes should run a pod, and how many of them may be updated at all.
+    desired: usize,
+    allowed: usize,
+}
+
+impl<'e> Canaries<'e> {
+    /// `None` without canaries, and for an update that does not wait for them.
+    pub(super) fn of(
+        rollout: &'e Rollout,
+        context: &'e DaemonSetContext<'e>,
+        desired: usize,
+        allowed: usize,
+    ) -> Option<Self> {
+        let canary = context.rules.policy.rollout.canary.as_ref()?;
+        let waits = !context.rules.direction.is_back() && canary.promoted.as_ref() != Some(context.hash());
+        waits.then_some(Self { canary, rollout, context, desired, allowed })
+    }
+
+    /// The canaries that have not been available in time, and why the template therefore fails.
+    pub(super) fn late(&self) -> BTreeMap<Text, Text> {
+        let mut late = BTreeMap::new();
+        let Some(timeout) = self.canary.timeout.filter(|_| !self.rollout.progress.old.is_empty()) else { return late };
+        let Some(CanaryHold { deadlines, bake, .. }) = self.hold() else { return late };
+        let reason: Text = match bake {
+            Duration::ZERO => format!("not available within {}", words(timeout)).into(),
+            bake => format!("not available for {} within {}", words(bake), words(timeout)).into(),
+        };
+        let missed = deadlines.into_iter().take_while(|(deadline, _)| self.context.is_over(*deadline));
+        late.extend(missed.map(|(_, node)| (node.clone(), reason.clone())));
+        late
+    }
+
+    /// Why the other nodes wait for the canaries, if they do: the first step that is not over.
+    pub(super) fn hold(&self) -> Option<CanaryHold<'e>> {
+        let Self { canary, rollout, .. } = *self;
+        let Progress { canaries, others, updated, .. } = &rollout.progress;
+        let CanaryNodes::Steps(steps) = &canary.nodes else {
+            let group = rollout.groups().find(|(key, _)| **key == GroupKey::Canaries).map(|(_, group)| group);
+            let is_done = |group: &NodeGroup| group.unfinished == 0 && canaries.available.len() >= group.present;
+            let are_done = group.is_some_and(|group| group.present > 0 && is_done(group));
+            let since = canaries.available.last().filter(|_| are_done).map(|(since, _)| *since);
+            // If all canaries are away, they are waited for.
+            let wanted = group.map_or(0, |group| if group.present > 0 { group.present } else { group.excluded });
+            // Broken pods are replaced before their turn.
+            let early = self.context.rules.policy.record.replaced_for(self.context.hash()).len();
+            let is_current = others.created.len() <= early;
+            let step = PendingStep { index: 0, pods: canaries, wanted, since, most: None, is_current };
+            return self.hold_of(&step);
+        };
+        let members = rollout.groups().map(|(_, group)| group.members).sum();
+        let mut before = None;
+        for (index, count) in steps.iter().enumerate() {
+            let most = count.of(self.desired);
+            let wanted = most.min(members).min(self.allowed);
+            if before.is_some_and(|before| wanted <= before) {
+                continue;
+            }
+            // The nodes that became available first are the canaries; later ones do not matter.
+            let last = wanted.checked_sub(1).and_then(|index| others.available.iter().nth(index));
+            let step = PendingStep {
+                index,
+                pods: others,
+                wanted,
+                since: last.map(|(since, _)| *since),
+                most: Some(most),
+                is_current: *updated <= most,
+            };
+            let hold = self.hold_of(&step);
+            if hold.is_some() {
+                return hold;
+            }
+            before = Some(wanted);
+        }
+        None
+    }
+
+    /// Why the next nodes wait for this step of the canaries, if they do.
+    fn hold_of(&self, step: &PendingStep<'e>) -> Option<CanaryHold<'e>> {
+        let canary = self.canary;
+        let PendingStep { index, pods, wanted, since, most, is_current } = *step;
+        let number = CanaryStep { number: index + 1, of: canary.steps() };
+        let bake = canary.bake_of(index);
+        let hold = |phase| {
+            let timeout = canary.timeout.filter(|_| is_current);
+            let deadlines = timeout.map(|timeout| self.deadlines(pods, bake, timeout)).unwrap_or_default();
+            CanaryHold { phase, until: None, most, bake, deadlines }
+        };
+        let by_label = most.is_none();
+        if since.is_none() && (wanted > 0 || by_label) {
+            let available = pods.available.len();
+            return Some(hold(RolloutPhase::CanaryStarting { available, wanted, step: number }));
+        }
+        if let Some(since) = since.filter(|_| !bake.is_zero()) {
+            let now = self.context.now;
+            let until = since.checked_add(bake).ok();
+            if until.zip(now).is_none_or(|(until, now)| until > now) {
+                let remaining = until.and_then(|until| Wait::Until(until).at(now));
+                let phase = RolloutPhase::CanaryBaking { remaining, step: number };
+                return Some(CanaryHold { until, ..hold(phase) });
+            }
+        }
+        let hash = self.context.hash();
+        (self.allowed > 0 && !canary.is_approved(hash, index)).then(|| {
+            let annotation = self.context.settings.policy_annotation(CANARY_APPROVED);
+            let steps = (number.of > 1).then_some(number.number);
+            let value = Approved { hash: hash.clone(), steps };
+            let phase = RolloutPhase::AwaitingApproval { annotation, value, step: number };
+            CanaryHold { phase, until: None, most, bake, deadlines: Vec::new() }
+        })
+    }
+
+    /// When canaries that have not been available for `bake` are late, the first one first.
+    fn deadlines(&self, pods: &'e UpdatedPods, bake: Duration, timeout: Duration) -> Vec<(Timestamp, &'e Text)> {
+        let has_baked = |since: Timestamp| since.checked_add(bake).is_ok_and(|until| self.context.is_over(until));
+        let baked = pods.available.iter().take_while(|(since, _)| has_baked(*since));
+        let baked: BTreeSet<_> = baked.map(|(_, node)| node).collect();
+        let waiting = pods.created.iter().filter(|(_, node)| !baked.contains(node));
+        waiting.filter_map(|(created, node)| Some((created.checked_add(timeout).ok()?, node))).collect()
+    }
+}
