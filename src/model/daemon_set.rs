@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
 use crate::model::{
-    LabelSelector, Labels, PodTemplate, RequirementError, Text,
+    DaemonSetStatus, LabelSelector, Labels, PodTemplate, RequirementError, Text,
     metadata::{Metadata, MissingName, unless_default},
     resource::{ApiVersion, KindName},
 };
@@ -99,46 +99,6 @@ pub enum IntOrPercent {
     Int(u32),
     /// A percentage; the number of nodes is rounded up.
     Percent(u32),
-}
-
-/// The status of a DaemonSet. All numbers count nodes, and are 32-bit as in Kubernetes.
-///
-/// ```
-/// use daemonplan::model::DaemonSetStatus;
-/// let status: DaemonSetStatus = serde_json::from_str(r#"{"numberReady": 3, "desiredNumberScheduled": 4}"#)?;
-/// assert_eq!((status.number_ready, status.number_available), (3, 0));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct DaemonSetStatus {
-    /// Nodes that should run a pod and do.
-    #[serde(deserialize_with = "null_is_zero")]
-    pub current_number_scheduled: i32,
-    /// Nodes that run a pod but should not.
-    #[serde(deserialize_with = "null_is_zero")]
-    pub number_misscheduled: i32,
-    /// Nodes that should run a pod.
-    #[serde(deserialize_with = "null_is_zero")]
-    pub desired_number_scheduled: i32,
-    /// Nodes that should run a pod and whose pod is ready.
-    #[serde(deserialize_with = "null_is_zero")]
-    pub number_ready: i32,
-    /// The generation of the spec that this status describes.
-    #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
-    pub observed_generation: i64,
-    /// Nodes that should run a pod and whose pod is updated.
-    #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
-    pub updated_number_scheduled: i32,
-    /// Nodes that should run a pod and whose pod has been ready for `minReadySeconds`.
-    #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
-    pub number_available: i32,
-    /// Nodes that should run a pod and have no available pod.
-    #[serde(deserialize_with = "null_is_zero", skip_serializing_if = "is_zero")]
-    pub number_unavailable: i32,
-    /// The number of template hashes that collided with the name of another revision.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub collision_count: Option<i32>,
 }
 
 impl DaemonSet {
@@ -469,15 +429,6 @@ impl From<DaemonSet> for DaemonSetWire {
             status: Some(daemonset.status),
         }
     }
-}
-
-fn null_is_zero<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde requires a reference
-fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
-    *number == T::default()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 mod admission;
 mod controller_revision;
 mod daemon_set;
+mod daemon_set_status;
 mod interner;
 mod label_selector;
 mod labels;
@@ -38,7 +39,8 @@ pub use admission::{
     SchedulerConfig,
 };
 pub use controller_revision::ControllerRevision;
-pub use daemon_set::{DaemonSet, DaemonSetStatus, IntOrPercent, InvalidIntOrPercent, UpdateStrategy};
+pub use daemon_set::{DaemonSet, IntOrPercent, InvalidIntOrPercent, UpdateStrategy};
+pub use daemon_set_status::{DaemonSetCondition, DaemonSetStatus};
 pub use interner::Interner;
 pub use label_selector::LabelSelector;
 pub(crate) use labels::LabelLookup;
@@ -135,6 +137,11 @@ mod tests {
             observed_generation: 5,
             updated_number_scheduled: 6,
             number_available: 7,
+            conditions: vec![
+                serde_json::from_value(json!({"type": "Progressing", "status": "False", "reason": "Paused",
+                    "message": "the update is paused", "lastTransitionTime": "2026-01-02T03:04:05Z"}))
+                .unwrap(),
+            ],
             number_unavailable: 8,
             collision_count: Some(9),
         };

@@ -11,7 +11,9 @@ use crate::{
         ReleaseReason, RevisionDeleteReason, RevisionUpdateReason, claim::Claim, revision_history::RevisionStep,
     },
     affinity::{PodBlueprint, owner_reference},
-    model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text},
+    model::{
+        ControllerRevision, DaemonSet, DaemonSetCondition, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text,
+    },
     policy::{RolloutRecord, some_nodes},
 };
 
@@ -312,7 +314,7 @@ fn known_uid(object: &ObjectRef) -> Option<&Text> {
 
 /// All fields of a status, zeros too: a patch does not change the fields that it leaves out.
 fn all_fields(status: &DaemonSetStatus) -> Value {
-    json!({
+    let mut fields = json!({
         "currentNumberScheduled": status.current_number_scheduled,
         "numberMisscheduled": status.number_misscheduled,
         "desiredNumberScheduled": status.desired_number_scheduled,
@@ -322,7 +324,13 @@ fn all_fields(status: &DaemonSetStatus) -> Value {
         "numberAvailable": status.number_available,
         "numberUnavailable": status.number_unavailable,
         "collisionCount": status.collision_count,
-    })
+    });
+    // A strategic merge patch keeps the conditions of other types.
+    let own = status.conditions.iter().find(|condition| condition.kind == DaemonSetCondition::PROGRESSING);
+    if let (Some(own), Some(fields)) = (own, fields.as_object_mut()) {
+        fields.insert("conditions".into(), json!([own]));
+    }
+    fields
 }
 
 impl Action {

@@ -1,6 +1,7 @@
 //! From the input to a plan: decides for every node, adds the decisions up, and turns the totals into actions.
 
 pub(crate) mod claimed_pods;
+mod condition;
 mod new_pods;
 mod owned_snapshot;
 pub(crate) mod reconcile;

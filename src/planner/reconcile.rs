@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::totals::Totals;
+use super::{condition::conditions, totals::Totals};
 use crate::{
     adoption::RevisionStep,
     affinity::PodBlueprint,
@@ -183,9 +183,12 @@ impl<P: PodSource> Reconciler<'_, P> {
 
     fn add_status(&mut self) {
         let daemonset = self.context.daemonset;
-        self.plan.status = self.totals.status(self.context);
-        if let Some(status) = self.plan.status.clone().filter(|status| has_changed(&daemonset.status, status)) {
-            self.plan.actions.push(Action::UpdateStatus { daemonset: ObjectRef::from(daemonset), status });
+        let phase = self.plan.rollout.as_ref().map(|rollout| &rollout.phase);
+        let conditions = conditions(&daemonset.status.conditions, phase, self.context.now);
+        self.plan.status = self.totals.status(self.context, conditions);
+        if let Some(status) = self.plan.status.as_ref().filter(|status| has_changed(&daemonset.status, status)) {
+            let (daemonset, status) = (ObjectRef::from(daemonset), status.clone());
+            self.plan.actions.push(Action::UpdateStatus { daemonset, status });
         }
     }
 
@@ -347,6 +350,5 @@ fn relabel<'p>(claimed: impl Iterator<Item = &'p Pod>, hash: &Text) -> Vec<Actio
 
 /// Whether the status must be updated. An observed generation ahead of the new one needs no update.
 fn has_changed(before: &DaemonSetStatus, status: &DaemonSetStatus) -> bool {
-    let observed_generation = before.observed_generation.max(status.observed_generation);
-    *before != DaemonSetStatus { observed_generation, ..status.clone() }
+    before.observed_generation < status.observed_generation || !before.is_alike(status)
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     backoff::Wait,
     context::DaemonSetContext,
-    model::{DaemonSetStatus, Text},
+    model::{DaemonSetCondition, DaemonSetStatus, Text},
     node::{
         claimed_pod::PodIndex,
         decision::{CountedNode, NodeDecision, NodeUpdateState},
@@ -258,7 +258,11 @@ impl Totals {
     }
 
     /// The DaemonSet's status; `None` if the number of available pods is not known.
-    pub(crate) fn status(&self, context: &DaemonSetContext<'_>) -> Option<DaemonSetStatus> {
+    pub(crate) fn status(
+        &self,
+        context: &DaemonSetContext<'_>,
+        conditions: Vec<DaemonSetCondition>,
+    ) -> Option<DaemonSetStatus> {
         if self.has_unknown() {
             return None;
         }
@@ -279,6 +283,7 @@ impl Totals {
                 daemonset.status.observed_generation
             },
             collision_count: rules.history.collision_count,
+            conditions,
         })
     }
 

@@ -242,6 +242,14 @@ impl RolloutPhase {
         }
     }
 
+    /// The same without a time that is left.
+    pub(crate) fn without_time(mut self) -> Self {
+        if let Self::CanaryBaking { remaining, .. } | Self::Verifying { remaining } = &mut self {
+            *remaining = None;
+        }
+        self
+    }
+
     /// Whether the policy, not the budget, blocks the update.
     pub fn holds(&self) -> bool {
         !matches!(

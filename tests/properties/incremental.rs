@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use daemonplan::{
     Action, Backoff, Cluster, Key, Kind, Object, OwnedSnapshot, Placement, Plan, Settings, Snapshot,
-    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Resource, Text},
+    model::{ControllerRevision, DaemonSet, DaemonSetStatus, Namespace, Node, Pod, Resource, Text},
     strategies::{clusters, guided_clusters},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -62,8 +62,17 @@ struct Face {
 impl Face {
     /// Returns the actions and their reasons, without the time at which they are planned.
     fn request(&self) -> impl PartialEq + std::fmt::Debug {
-        let Plan { hash, mut actions, status, events, held_back, .. } = self.plan.clone();
+        let Plan { hash, mut actions, mut status, events, held_back, .. } = self.plan.clone();
+        let now = Timestamp::from_second(self.now.as_second()).ok();
+        let forget = |status: &mut DaemonSetStatus| {
+            let conditions = status.conditions.iter_mut().filter(|condition| condition.last_transition == now);
+            conditions.for_each(|condition| condition.last_transition = None);
+        };
+        status.iter_mut().for_each(forget);
         for action in &mut actions {
+            if let Action::UpdateStatus { status, .. } = action {
+                forget(status);
+            }
             if let Action::RollBack { record, .. } | Action::RecordRollout { record, .. } = action {
                 record
                     .failed

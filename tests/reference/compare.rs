@@ -21,7 +21,7 @@ fn outcome_of(snapshot: &Snapshot<'_>) -> Outcome {
     Outcome {
         hash: plan.hash.to_string(),
         actions: plan.actions.iter().map(|action| without_words(serde_json::to_value(action).unwrap())).collect(),
-        status: plan.status.as_ref().map(|status| serde_json::to_value(status).unwrap()),
+        status: plan.status.as_ref().map(|status| conditions_without_words(serde_json::to_value(status).unwrap())),
         placements: placements.collect(),
         events: plan.events.iter().map(|event| (event.reason, pod_in(&event.message))).collect(),
         backoff: plan
@@ -49,6 +49,9 @@ fn without_words(mut action: Value) -> Value {
     if let Some(record) = fields.get_mut("record") {
         *record = plain(record);
     }
+    if let Some(status) = fields.get_mut("status") {
+        *status = conditions_without_words(status.take());
+    }
     if fields["type"] == "RollBack" {
         fields.retain(|name, _| !["number", "hash"].contains(&name.as_str()));
     }
@@ -56,6 +59,13 @@ fn without_words(mut action: Value) -> Value {
         !["uid", "message", "placement", "daemonSet", "generation", "failing", "patch"].contains(&name.as_str())
     });
     action
+}
+
+fn conditions_without_words(mut status: Value) -> Value {
+    for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        condition.as_object_mut().unwrap().retain(|key, _| !["message", "lastTransitionTime"].contains(&key.as_str()));
+    }
+    status
 }
 
 /// Sorts actions within each phase; the reference does not define that order.

@@ -179,7 +179,13 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
     }
 
     // §9.
-    let status = status(facts, &nodes, history.collision_count);
+    let mut status = status(facts, &nodes, history.collision_count);
+    let goes_on = ["Settled", "Verifying", "Rolling", "CanaryStarting", "RollingBack"];
+    let phase = outcome.rollout.as_ref().and_then(|rollout| rollout["phase"].as_str());
+    let is_held = phase.is_some_and(|phase| !goes_on.contains(&phase));
+    if let Some(phase) = phase.filter(|_| is_held) {
+        status["conditions"] = json!([{"type": "Progressing", "status": "False", "reason": phase}]);
+    }
     let before = &facts.daemonset["status"];
     let same = |field: &str| number(&status[field]) == number(&before[field]);
     let fields = ["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"];
@@ -187,7 +193,7 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
     let behind = number(&before["observedGeneration"]) < number(&status["observedGeneration"]);
     let changed = !fields.into_iter().chain(more).all(same) || before["collisionCount"] != status["collisionCount"];
     let unknown = nodes.iter().any(|state| state.run && state.pods.first().is_some_and(|first| first.unknown));
-    if (changed || behind) && !unknown {
+    if (changed || behind || is_held) && !unknown {
         outcome.actions.push(json!({"type": "UpdateStatus", "status": status, "reason": "StatusChanged"}));
     }
     outcome.requeue_after = requeue_after(facts, &nodes, &status, progress.as_ref());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use daemonplan::{
     Action, Snapshot, Warning,
-    model::{DaemonSetStatus, Readiness},
+    model::{DaemonSetCondition, DaemonSetStatus, Readiness},
 };
 use serde_json::json;
 
@@ -37,9 +37,64 @@ fn it_counts_nodes_before_the_plan_takes_effect() {
             number_unavailable: 2,
             updated_number_scheduled: 1,
             observed_generation: 2,
-            collision_count: None,
+            ..DaemonSetStatus::default()
         }
     );
+}
+
+#[test]
+fn an_update_that_its_policy_holds_up_shows_in_the_conditions() {
+    let paused = |text: &'static str| {
+        let cluster = cluster([node("a")]).with_new_template().with_pods([pod("1", "a")]);
+        cluster.with(|daemonset| daemonset.annotations = [("daemonplan/paused", text)].into_iter().collect())
+    };
+    let foreign: DaemonSetCondition = serde_json::from_value(json!({"type": "Mine", "status": "True"})).unwrap();
+    let mut cluster = paused("true").with(|daemonset| daemonset.status.conditions = vec![foreign.clone()]);
+    let plan = cluster.plan();
+    let conditions = plan.status.clone().unwrap().conditions;
+    assert_eq!(
+        serde_json::to_value(&conditions[1]).unwrap(),
+        json!({"type": "Progressing", "status": "False", "reason": "Paused", "message": "the update is paused",
+            "lastTransitionTime": cluster.now})
+    );
+    // A strategic merge patch keeps those of others.
+    let patch = plan.actions.iter().find_map(|action| match action {
+        Action::UpdateStatus { .. } => action.patch(),
+        _ => None,
+    });
+    assert_eq!(patch.unwrap()["status"]["conditions"], json!([conditions[1]]));
+    assert_eq!((conditions.len(), &conditions[0]), (2, &foreign));
+    // It does not change with the time.
+    cluster.daemonset.status = plan.status.unwrap();
+    cluster.now += jiff::SignedDuration::from_mins(1);
+    assert!(cluster.plan().actions.is_empty());
+    cluster.daemonset.annotations = paused("false").daemonset.annotations;
+    let resumed = cluster.plan().status.unwrap().conditions[1].clone();
+    let expected = ("True", "NoPolicy", Some(cluster.now));
+    assert_eq!((&*resumed.status, &*resumed.reason, resumed.last_transition), expected);
+}
+
+#[test]
+fn an_update_that_nothing_holds_up_adds_no_condition() {
+    for policy in ["daemonplan/order", "x"] {
+        let cluster = cluster([node("a")]).with_new_template().with_pods([pod("1", "a")]);
+        let cluster = cluster.with(|daemonset| daemonset.annotations = [(policy, "oldest-pod")].into_iter().collect());
+        assert_eq!(cluster.plan().status.unwrap().conditions, []);
+    }
+}
+
+#[test]
+fn a_condition_says_nothing_of_the_time_that_is_left() {
+    let since = |cluster: &Cluster| cluster.now - jiff::SignedDuration::from_mins(4);
+    let cluster = cluster([node("a"), node("b")]).with_new_template().with(|daemonset| {
+        let policies = [("daemonplan/canary", "1"), ("daemonplan/canary-bake", "10m")];
+        daemonset.annotations = policies.into_iter().collect();
+    });
+    let since = Readiness::Ready { since: Some(since(&cluster)) };
+    let cluster = cluster.with_pods([pod("1", "a").of("two").but(|pod| pod.ready = since), pod("2", "b")]);
+    let plan = cluster.plan();
+    assert_eq!(plan.rollout.unwrap().phase.to_string(), "the canaries must be available for 6m more");
+    assert_eq!(plan.status.unwrap().conditions[0].message, "the canaries must be available for longer");
 }
 
 #[test]

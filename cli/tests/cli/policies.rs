@@ -16,7 +16,7 @@ fn a_plan_shows_what_the_policy_blocks() {
     let args = |command| [command, "-f", &paused, "--now", "2026-11-23T23:08:30Z", "-n", "mesh"];
     let (out, ..) = run(&mut daemonplan(&args("plan")));
     assert!(out.contains("  policy: the update is paused\n"), "{out}");
-    assert!(out.ends_with("1 plan: 3 × delete\n"), "started updates are finished: {out}");
+    assert!(out.ends_with("1 plan: 3 × delete, 1 × update status\n"), "started updates are finished: {out}");
     let report = json(&args("plan"));
     assert_eq!(report["plans"][0]["rollout"]["phase"], "Paused");
     assert!(json(&[&["plan"], QUIET, &["-n", "mesh"]].concat())["plans"][0]["rollout"].is_null(), "no policy");
