@@ -38,7 +38,8 @@ pub(crate) struct NodePolicy {
     pub(crate) exclusion: Exclusion,
     /// The updated pod; `None` if there is none.
     pub(crate) new: Option<PodHealth>,
-    /// When the first updated pod was created, on a node that should run one; only if canaries have a limited time.
+    /// When the first updated pod was created, on a node that reports and should run one; only if canaries have a limited
+    /// time.
     pub(crate) created: Option<Timestamp>,
     /// Since when the updated pod has been available, if it is.
     pub(crate) available_since: Option<Timestamp>,
@@ -127,7 +128,7 @@ impl NodePolicy {
             is_selected: node.is_some_and(|node| direction.is_back() || selects(policy, node)),
             exclusion,
             new,
-            created: if has_limit && is_wanted {
+            created: if has_limit && is_wanted && lost.is_none() {
                 live(pods).filter(ClaimedPod::is_updated).filter_map(|claimed| claimed.pod.created).min()
             } else {
                 None

@@ -89,6 +89,13 @@ pub enum RecordReason {
         /// The hash of that template.
         hash: Text,
     },
+    /// Canaries that have a limited time have baked.
+    CanariesBaked {
+        /// The hash of the template.
+        hash: Text,
+        /// The number of steps that have baked.
+        steps: usize,
+    },
     /// Broken pods are replaced before it is the turn of their nodes.
     BrokenPods {
         /// The nodes, by name.
@@ -102,6 +109,7 @@ impl RecordReason {
             Self::Paused { .. } => "TemplateFails",
             Self::Done { .. } => "UpdateDone",
             Self::Undone { .. } => "Undone",
+            Self::CanariesBaked { .. } => "CanariesBaked",
             Self::BrokenPods { .. } => "BrokenPods",
         }
     }
@@ -113,6 +121,12 @@ impl fmt::Display for RecordReason {
             Self::Paused { hash, reason } => write!(f, "the update to {hash} is paused: {reason}"),
             Self::Done { hash } => write!(f, "the update to {hash} is done"),
             Self::Undone { hash } => write!(f, "the update goes back to {hash}"),
+            Self::CanariesBaked { hash, steps: 1 } => {
+                write!(f, "the canaries of {hash} have been available for long enough")
+            }
+            Self::CanariesBaked { hash, steps } => {
+                write!(f, "the canaries of {hash} have been available for long enough, up to step {steps}")
+            }
             Self::BrokenPods { nodes } => {
                 write!(f, "broken pods are replaced before their turn on {}", some_nodes(nodes))
             }

@@ -11,7 +11,7 @@ use crate::{
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, ObjectRef, Pod, Text},
     node::claimed_pod::PodIndex,
     plan::{Action, CreateReason, DeleteReason, Event, Plan, RecordReason, Warning},
-    policy::{FailedTemplate, NoRollBack, OnFailure, RECORD, RolloutPhase, RolloutRecord},
+    policy::{BakedCanaries, FailedTemplate, NoRollBack, OnFailure, RECORD, RolloutPhase, RolloutRecord},
     rollout::{
         older::OlderRevision,
         phase::RolloutGate,
@@ -167,6 +167,7 @@ impl<P: PodSource> Reconciler<'_, P> {
         record.failed.retain(|failed| is_known(&failed.hash));
         record.returns_to.take_if(|hash| history.hash != *hash);
         record.replaced.take_if(|replaced| replaced.hash != history.hash);
+        record.baked.take_if(|baked| baked.hash != history.hash);
         record
     }
 
@@ -272,6 +273,11 @@ impl<P: PodSource> Reconciler<'_, P> {
             known.nodes.sort_unstable();
             known.nodes.dedup();
             reason = Some(RecordReason::BrokenPods { nodes: replaced.to_vec() });
+        }
+        if self.gate.baked > record.baked_for(hash) {
+            let steps = self.gate.baked;
+            record.baked = Some(BakedCanaries { hash: hash.clone(), steps });
+            reason = Some(RecordReason::CanariesBaked { hash: hash.clone(), steps });
         }
         if self.context.rules.direction == Direction::Undo && record.returns_to.as_ref() != Some(hash) {
             record.returns_to = Some(hash.clone());

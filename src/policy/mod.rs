@@ -28,7 +28,7 @@ pub use failure::{FailurePolicy, OnFailure};
 pub use misplaced::{MisplacedPolicy, PolicyPlace};
 pub use order::{GroupPace, Groups, Order};
 pub(crate) use record::RECORD;
-pub use record::{FailedTemplate, ReplacedNodes, RolloutRecord};
+pub use record::{BakedCanaries, FailedTemplate, ReplacedNodes, RolloutRecord};
 pub(crate) use status::some_nodes;
 pub use status::{CanaryStep, NoRollBack, RolloutPhase, RolloutStatus};
 

@@ -40,6 +40,9 @@ pub struct RolloutRecord {
     /// The nodes whose broken pods are replaced before it is their turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<ReplacedNodes>,
+    /// The canaries that have baked; only if they have a limited time, which then no longer matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baked: Option<BakedCanaries>,
 }
 
 /// A template that failed.
@@ -90,6 +93,24 @@ pub struct ReplacedNodes {
     pub nodes: Vec<Text>,
 }
 
+/// The canaries of a template that have been available for long enough.
+///
+/// ```
+/// use daemonplan::policy::BakedCanaries;
+/// let baked: BakedCanaries = serde_json::from_str(r#"{"hash": "6d5f", "steps": 2}"#)?;
+/// assert_eq!(baked.steps, 2);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct BakedCanaries {
+    /// The hash of the template.
+    pub hash: Text,
+    /// The number of steps.
+    pub steps: usize,
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde requires this signature
 fn is_false(flag: &bool) -> bool {
     !flag
@@ -115,6 +136,11 @@ impl RolloutRecord {
     /// The nodes that got the template with this hash before it was their turn.
     pub(crate) fn replaced_for(&self, hash: &str) -> &[Text] {
         self.replaced.as_ref().filter(|replaced| replaced.hash == *hash).map_or(&[], |replaced| &replaced.nodes)
+    }
+
+    /// How many steps of canaries with the template of this hash have baked.
+    pub(crate) fn baked_for(&self, hash: &str) -> usize {
+        self.baked.as_ref().filter(|baked| baked.hash == *hash).map_or(0, |baked| baked.steps)
     }
 
     /// Adds a failure, in the place of an earlier one of the same template.

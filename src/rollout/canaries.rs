@@ -38,8 +38,6 @@ struct PendingStep<'p> {
     /// Since when all canaries have been available; `None` while some are not.
     since: Option<Timestamp>,
     most: Option<usize>,
-    /// Whether no other node has been updated yet in its turn.
-    is_current: bool,
 }
 
 /// The canaries of an update that goes forward.
@@ -47,9 +45,9 @@ pub(super) struct Canaries<'e> {
     canary: &'e Canary,
     rollout: &'e Rollout,
     context: &'e DaemonSetContext<'e>,
-    /// How many nodes should run a pod, and how many of them may be updated at all.
+    /// How many nodes should run a pod, and how many of them the partition lets the update have.
     desired: usize,
-    allowed: usize,
+    partition: Option<usize>,
 }
 
 impl<'e> Canaries<'e> {
@@ -58,11 +56,11 @@ impl<'e> Canaries<'e> {
         rollout: &'e Rollout,
         context: &'e DaemonSetContext<'e>,
         desired: usize,
-        allowed: usize,
+        partition: Option<usize>,
     ) -> Option<Self> {
         let canary = context.rules.policy.rollout.canary.as_ref()?;
         let waits = !context.rules.direction.is_back() && canary.promoted.as_ref() != Some(context.hash());
-        waits.then_some(Self { canary, rollout, context, desired, allowed })
+        waits.then_some(Self { canary, rollout, context, desired, partition })
     }
 
     /// The canaries that have not been available in time, and why the template therefore fails.
@@ -82,7 +80,7 @@ impl<'e> Canaries<'e> {
     /// Why the other nodes wait for the canaries, if they do: the first step that is not over.
     pub(super) fn hold(&self) -> Option<CanaryHold<'e>> {
         let Self { canary, rollout, .. } = *self;
-        let Progress { canaries, others, updated, .. } = &rollout.progress;
+        let Progress { canaries, others, .. } = &rollout.progress;
         let CanaryNodes::Steps(steps) = &canary.nodes else {
             let group = rollout.groups().find(|(key, _)| **key == GroupKey::Canaries).map(|(_, group)| group);
             let is_done = |group: &NodeGroup| group.unfinished == 0 && canaries.available.len() >= group.present;
@@ -90,47 +88,43 @@ impl<'e> Canaries<'e> {
             let since = canaries.available.last().filter(|_| are_done).map(|(since, _)| *since);
             // If all canaries are away, they are waited for.
             let wanted = group.map_or(0, |group| if group.present > 0 { group.present } else { group.excluded });
-            // Broken pods are replaced before their turn.
-            let early = self.context.rules.policy.record.replaced_for(self.context.hash()).len();
-            let is_current = others.created.len() <= early;
-            let step = PendingStep { index: 0, pods: canaries, wanted, since, most: None, is_current };
+            let step = PendingStep { index: 0, pods: canaries, wanted, since, most: None };
             return self.hold_of(&step);
         };
         let members = rollout.groups().map(|(_, group)| group.members).sum();
-        let mut before = None;
-        for (index, count) in steps.iter().enumerate() {
+        steps.iter().enumerate().find_map(|(index, count)| {
             let most = count.of(self.desired);
-            let wanted = most.min(members).min(self.allowed);
-            if before.is_some_and(|before| wanted <= before) {
-                continue;
-            }
+            let wanted = most.min(members).min(self.partition.unwrap_or(self.desired));
             // The nodes that became available first are the canaries; later ones do not matter.
             let last = wanted.checked_sub(1).and_then(|index| others.available.iter().nth(index));
-            let step = PendingStep {
-                index,
-                pods: others,
-                wanted,
-                since: last.map(|(since, _)| *since),
-                most: Some(most),
-                is_current: *updated <= most,
-            };
-            let hold = self.hold_of(&step);
-            if hold.is_some() {
-                return hold;
+            let since = last.map(|(since, _)| *since);
+            self.hold_of(&PendingStep { index, pods: others, wanted, since, most: Some(most) })
+        })
+    }
+
+    /// How many steps have baked, as far as that matters later.
+    pub(super) fn baked(&self, hold: Option<&CanaryHold<'_>>) -> usize {
+        match hold.map(|hold| &hold.phase) {
+            _ if self.canary.timeout.is_none() => 0,
+            None => self.canary.steps(),
+            Some(RolloutPhase::AwaitingApproval { step, .. }) => step.number,
+            Some(RolloutPhase::CanaryStarting { step, .. } | RolloutPhase::CanaryBaking { step, .. }) => {
+                step.number - 1
             }
-            before = Some(wanted);
+            Some(_) => 0,
         }
-        None
     }
 
     /// Why the next nodes wait for this step of the canaries, if they do.
     fn hold_of(&self, step: &PendingStep<'e>) -> Option<CanaryHold<'e>> {
         let canary = self.canary;
-        let PendingStep { index, pods, wanted, since, most, is_current } = *step;
+        let PendingStep { index, pods, wanted, since, most } = *step;
+        let hash = self.context.hash();
         let number = CanaryStep { number: index + 1, of: canary.steps() };
         let bake = canary.bake_of(index);
         let hold = |phase| {
-            let timeout = canary.timeout.filter(|_| is_current);
+            // What has baked once may start again.
+            let timeout = canary.timeout.filter(|_| index >= self.context.rules.policy.record.baked_for(hash));
             let deadlines = timeout.map(|timeout| self.deadlines(pods, bake, timeout)).unwrap_or_default();
             CanaryHold { phase, until: None, most, bake, deadlines }
         };
@@ -148,8 +142,9 @@ impl<'e> Canaries<'e> {
                 return Some(CanaryHold { until, ..hold(phase) });
             }
         }
-        let hash = self.context.hash();
-        (self.allowed > 0 && !canary.is_approved(hash, index)).then(|| {
+        // Beyond the partition, an approval would change nothing.
+        let has_next = self.desired > 0 && self.partition.is_none_or(|allowed| most.unwrap_or(0) < allowed);
+        (has_next && !canary.is_approved(hash, index)).then(|| {
             let annotation = self.context.settings.policy_annotation(CANARY_APPROVED);
             let steps = (number.of > 1).then_some(number.number);
             let value = Approved { hash: hash.clone(), steps };

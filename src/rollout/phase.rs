@@ -32,6 +32,8 @@ pub(crate) struct RolloutGate {
     pub(crate) opens_at: Option<Timestamp>,
     /// Whether the update has ended well, which is still to be recorded.
     pub(crate) ends: bool,
+    /// How many steps of canaries with a limited time have baked.
+    pub(crate) baked: usize,
 }
 
 /// Which groups may be updated.
@@ -71,6 +73,7 @@ impl RolloutGate {
             phase,
             opens_at: None,
             ends: false,
+            baked: 0,
         }
     }
 
@@ -243,9 +246,10 @@ impl Evaluation<'_> {
             };
             gate.phase = RolloutPhase::Rolling { group: Some(name) };
         }
-        if let Some(CanaryHold { phase, until, most, deadlines, .. }) =
-            self.canaries().and_then(|canaries| canaries.hold())
-        {
+        let canaries = self.canaries();
+        let hold = canaries.as_ref().and_then(Canaries::hold);
+        gate.baked = canaries.map_or(0, |canaries| canaries.baked(hold.as_ref()));
+        if let Some(CanaryHold { phase, until, most, deadlines, .. }) = hold {
             if let Some(most) = most {
                 gate.remaining = gate.remaining.min(up_to(most));
             } else {
@@ -264,7 +268,7 @@ impl Evaluation<'_> {
 
     /// The canaries that the update may wait for.
     fn canaries(&self) -> Option<Canaries<'_>> {
-        Canaries::of(self.rollout, self.context, self.desired, self.partition().unwrap_or(self.desired))
+        Canaries::of(self.rollout, self.context, self.desired, self.partition())
     }
 
     /// How many nodes the partition lets the update have; `None` without one.

@@ -6,8 +6,8 @@ use crate::strategies::{ago, hash_labels, int_or_percents};
 use crate::{
     model::{IntOrPercent, Text},
     policy::{
-        Approval, Approved, Canary, CanaryNodes, ExcludedNodes, FailedTemplate, FailurePolicy, GroupPace, Groups,
-        OnFailure, Order, ReplacedNodes, RolloutPolicy, RolloutRecord,
+        Approval, Approved, BakedCanaries, Canary, CanaryNodes, ExcludedNodes, FailedTemplate, FailurePolicy,
+        GroupPace, Groups, OnFailure, Order, ReplacedNodes, RolloutPolicy, RolloutRecord,
     },
     selector::SelectorExpression,
 };
@@ -155,12 +155,14 @@ pub(super) fn rollout_records() -> impl Strategy<Value = RolloutRecord> {
         let nodes = nodes.into_iter().map(|node| format!("node-{node}").into()).collect();
         ReplacedNodes { hash, nodes }
     });
+    let baked = (hash(), 1..3_usize).prop_map(|(hash, steps)| BakedCanaries { hash, steps });
     let rare = |hash| option::weighted(0.3, hash);
-    (prop::collection::vec(failed, 0..3), rare(hash()), rare(hash()), option::weighted(0.3, replaced)).prop_map(
-        |(mut failed, returns_to, done, replaced)| {
+    let known = (option::weighted(0.3, replaced), option::weighted(0.3, baked));
+    (prop::collection::vec(failed, 0..3), rare(hash()), rare(hash()), known).prop_map(
+        |(mut failed, returns_to, done, (replaced, baked))| {
             failed.sort_by(|a, b| a.hash.cmp(&b.hash));
             failed.dedup_by(|a, b| a.hash == b.hash);
-            RolloutRecord { failed, returns_to, done, replaced }
+            RolloutRecord { failed, returns_to, done, replaced, baked }
         },
     )
 }

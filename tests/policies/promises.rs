@@ -88,6 +88,11 @@ impl World {
                 }
                 Action::DeletePod { node: Some(node), reason: DeleteReason::Outdated, .. }
                 | Action::CreatePod { node, reason: CreateReason::Surge, .. } => next.push((node, true)),
+                // It was not ready any more, whatever the new template does.
+                Action::DeletePod { node: Some(node), reason: DeleteReason::SurgeOldNotReady, .. } => {
+                    let reached = self.reached.get_mut(&**node);
+                    reached.into_iter().for_each(|reached| reached.was_well = false);
+                }
                 Action::DeletePod { node: Some(node), reason: DeleteReason::OutdatedUnavailable, .. }
                 | Action::CreatePod { node, reason: CreateReason::ReplacesUnavailable, .. } => next.push((node, false)),
                 _ => {}
@@ -184,14 +189,14 @@ impl World {
     fn check_steps(&self, well: &[&str], updated: usize, hash: &str) {
         let is_canary = |node: &str| self.says("canary-nodes") && self.label(node, "pool") == "blue";
         let others = well.iter().filter(|node| !is_canary(node)).count();
-        let mut before = None;
         for step in 0..self.steps() {
             let canaries = self.policy.get("canary").and_then(|steps| steps.split(',').nth(step));
             let canaries = canaries.map_or(0, |text| self.count(text));
-            if others == 0 || updated + others <= canaries || before.is_some_and(|before| canaries <= before) {
+            let is_beyond =
+                self.of_nodes("partition").is_some_and(|kept| canaries >= self.nodes().saturating_sub(kept));
+            if others == 0 || updated + others <= canaries || is_beyond {
                 continue;
             }
-            before = Some(canaries);
             if self.have_baked(step, |_| true) < canaries.min(self.reachable()) {
                 self.fail(format_args!("{updated} nodes are updated and {well:?} follow before {canaries} have baked"));
             }

@@ -7,7 +7,7 @@ use super::{CANARIES, Progress, Target, seconds};
 
 impl<'s> Progress<'s> {
     /// Returns how many nodes each step may reach.
-    fn steps(&self) -> Vec<usize> {
+    pub(super) fn steps(&self) -> Vec<usize> {
         let bound = |text: &str| text.parse::<u64>().map_or_else(|_| json!(text), |count| json!(count));
         self.policy.listed("canary").into_iter().map(|text| resolve(&bound(text), self.desired)).collect()
     }
@@ -35,33 +35,31 @@ impl<'s> Progress<'s> {
         self.present().filter(move |target| !by_label || target.group.0 == CANARIES)
     }
 
-    /// Returns the steps that add nodes: their index, how many nodes they may reach, and how many they need.
-    fn real_steps(&self) -> Vec<(usize, usize, usize)> {
+    /// Returns the steps: their index, how many nodes they may reach, and how many they need.
+    fn all_steps(&self) -> Vec<(usize, usize, usize)> {
         let members = self.canaries().filter(|target| target.wanted);
         let by_label = self.by_label();
         let members = members.filter(|target| by_label || target.selected || !target.new.is_empty()).count();
         if by_label {
             return vec![(0, members, members)];
         }
-        let mut steps: Vec<(usize, usize, usize)> = Vec::new();
-        for (step, most) in self.steps().into_iter().enumerate() {
-            let wanted = most.min(members).min(self.allowed());
-            if steps.last().is_none_or(|(.., before)| wanted > *before) {
-                steps.push((step, most, wanted));
-            }
-        }
-        steps
+        let steps = self.steps().into_iter().enumerate();
+        steps.map(|(step, most)| (step, most, most.min(members).min(self.allowed()))).collect()
+    }
+
+    /// Returns whether an update waits for canaries at all.
+    pub(super) fn waits_for_canaries(&self, history: &History) -> bool {
+        let is_promoted = self.policy.get("canary-promoted") == Some(&history.hash);
+        (self.by_label() || self.policy.get("canary").is_some()) && !self.is_return && !is_promoted
     }
 
     /// Returns why the other nodes wait for the canaries, and how many may be updated meanwhile (`None`: the canaries).
     pub(super) fn canary_phase(&self, facts: &Facts<'_>, history: &History) -> Option<(Value, Option<usize>)> {
-        let policy = self.policy;
-        let is_promoted = policy.get("canary-promoted") == Some(&history.hash);
-        if !self.by_label() && policy.get("canary").is_none() || self.is_return || is_promoted {
+        if !self.waits_for_canaries(history) {
             return None;
         }
         let of = self.steps().len().max(1);
-        for (step, most, wanted) in self.real_steps() {
+        for (step, most, wanted) in self.all_steps() {
             if let Some(mut phase) = self.phase_of_step(facts, history, step, wanted) {
                 phase["step"] = json!(step + 1);
                 phase["steps"] = json!(of);
@@ -90,7 +88,9 @@ impl<'s> Progress<'s> {
                 return Some(json!({"phase": "CanaryBaking", "remainingSeconds": left}));
             }
         }
-        if self.policy.of_step("canary-approval", step) != Some("manual") || self.allowed() == 0 {
+        let most = self.steps().get(step).copied().unwrap_or(0);
+        let has_next = self.desired > 0 && self.kept().is_none_or(|_| most < self.allowed());
+        if self.policy.of_step("canary-approval", step) != Some("manual") || !has_next {
             return None;
         }
         let is_approved = match self.policy.get("canary-approved").map(|text| text.split_once('/').ok_or(text)) {
@@ -107,24 +107,24 @@ impl<'s> Progress<'s> {
     }
 
     fn created(target: &Target<'_>) -> Option<i64> {
-        target.new.iter().filter_map(|pod| pod.created).map(jiff::Timestamp::as_second).min().filter(|_| target.wanted)
+        target
+            .new
+            .iter()
+            .filter_map(|pod| pod.created)
+            .map(jiff::Timestamp::as_second)
+            .min()
+            .filter(|_| target.wanted && !target.lost)
     }
 
     /// Returns the canaries that an update waits for in this phase, and when each is late, in seconds from now.
     pub(super) fn deadlines(&self, facts: &Facts<'_>, phase: &Value) -> Vec<(i64, String)> {
-        let steps = self.real_steps();
+        let steps = self.all_steps();
         let here = steps.iter().find(|(index, ..)| phase["step"] == json!(index + 1));
-        let (Some(limit), Some(now), Some(&(step, most, _))) = (self.policy.seconds("canary-timeout"), facts.now, here)
+        let (Some(limit), Some(now), Some(&(step, ..))) = (self.policy.seconds("canary-timeout"), facts.now, here)
         else {
             return Vec::new();
         };
-        let has_gone_on = if self.by_label() {
-            let others = self.present().filter(|target| target.group.0 != CANARIES);
-            others.filter(|target| Self::created(target).is_some()).count() > self.early
-        } else {
-            self.updated() > most
-        };
-        if has_gone_on || phase["phase"] == "AwaitingApproval" {
+        if step < self.baked_before || phase["phase"] == "AwaitingApproval" {
             return Vec::new();
         }
         let now = now.as_second();

@@ -126,8 +126,9 @@ pub struct Progress<'s> {
     ends: bool,
     /// The nodes where the template fails, if it does.
     failing: Vec<String>,
-    /// How many nodes got the template before their turn.
-    early: usize,
+    /// How many steps of the canaries are recorded as baked, and how many have baked now.
+    baked_before: usize,
+    baked: usize,
     /// The revision to keep: name, hash and template.
     pub older: Option<(String, String, Value)>,
     pub rolls_back_to: Option<(String, String)>,
@@ -166,12 +167,15 @@ impl<'s> Progress<'s> {
             room: usize::MAX,
             ends: false,
             failing: Vec::new(),
-            early: 0,
+            baked_before: 0,
+            baked: 0,
             older: None,
             rolls_back_to: None,
             times: clock.times,
         };
-        progress.early = progress.replaced_before(&history.hash).len();
+        let baked = &policy.record["baked"];
+        let steps = baked["steps"].as_u64().filter(|_| baked["hash"] == history.hash).unwrap_or(0);
+        progress.baked_before = usize::try_from(steps).unwrap();
         progress.find_phase(facts, history);
         progress.choose_older_revision(history);
         progress
@@ -367,7 +371,17 @@ impl<'s> Progress<'s> {
             }
         }
         let nothing_left = unfinished.is_empty();
-        if let Some((phase, most)) = self.canary_phase(facts, history) {
+        let waits = self.canary_phase(facts, history);
+        if self.waits_for_canaries(history) && policy.get("canary-timeout").is_some() {
+            self.baked = match &waits {
+                None => self.steps().len().max(1),
+                Some((phase, _)) => {
+                    let step = usize::try_from(phase["step"].as_u64().unwrap()).unwrap();
+                    step - usize::from(phase["phase"] != "AwaitingApproval")
+                }
+            };
+        }
+        if let Some((phase, most)) = waits {
             if let Some(most) = most {
                 room = room.min(up_to(most));
             } else {

@@ -22,8 +22,10 @@ impl Progress<'_> {
         if record["returnsTo"] != history.hash {
             record["returnsTo"] = Value::Null;
         }
-        if record["replaced"]["hash"] != history.hash {
-            record["replaced"] = Value::Null;
+        for known in ["replaced", "baked"] {
+            if record[known]["hash"] != history.hash {
+                record[known] = Value::Null;
+            }
         }
         record
     }
@@ -64,6 +66,10 @@ impl Progress<'_> {
             nodes.dedup();
             record["replaced"] = json!({"hash": history.hash, "nodes": nodes});
             reason = "BrokenPods";
+        }
+        if self.baked > self.baked_before {
+            record["baked"] = json!({"hash": history.hash, "steps": self.baked});
+            reason = "CanariesBaked";
         }
         if self.is_undo && record["returnsTo"] != history.hash {
             record["returnsTo"] = json!(history.hash);

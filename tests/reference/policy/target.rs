@@ -16,6 +16,8 @@ pub struct Target<'s> {
     pub state: &'s NodeState,
     /// Whether a pod should run here, or would if the node reported.
     pub wanted: bool,
+    /// Whether it no longer reports.
+    pub lost: bool,
     /// Whether it no longer reports and has no pod.
     pub lost_pod: bool,
     /// The index and name of its group.
@@ -142,6 +144,7 @@ impl<'s> Target<'s> {
         }
         Self {
             wanted,
+            lost: lost.is_some(),
             lost_pod: wanted && state.live().is_empty() && !never_reported(state) && lost_since.is_some_and(was_there),
             group,
             rank,

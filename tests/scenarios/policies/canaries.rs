@@ -188,10 +188,25 @@ fn each_step_of_canaries_can_require_an_approval_of_its_own() {
 }
 
 #[test]
-fn a_step_that_adds_no_node_needs_no_approval() {
-    let steps = [("canary", "1, 5%, 40%"), ("canary-approval", "manual"), ("canary-approved", "two/1")];
-    let cluster = stepwise(&steps, &[1]);
-    assert_eq!(phase(&cluster).to_string(), "step 3 of 3: 1 of 4 canaries are available");
+fn a_step_that_adds_no_node_keeps_its_bake_time_and_its_approval() {
+    let of = |approved: &str, minutes: i64| {
+        let mut policy = vec![("canary", "1, 5%, 40%"), ("canary-bake", "1m, 1h, 0s"), ("canary-approval", "manual")];
+        policy.push(("canary-approved", approved));
+        phase(&stepwise(&policy, &[minutes])).to_string()
+    };
+    assert_eq!(of("two/1", 9), "step 2 of 3: the canaries must be available for 51m more");
+    assert!(of("two/1", 60).starts_with("step 2 of 3: an operator must approve"));
+    assert_eq!(of("two/2", 60), "step 3 of 3: 1 of 4 canaries are available");
+}
+
+#[test]
+fn no_approval_is_asked_for_beyond_the_partition() {
+    let of = |partition| {
+        let steps =
+            [("canary", "1, 2"), ("canary-approval", "manual"), ("canary-approved", "two/1"), ("partition", partition)];
+        phase(&stepwise(&steps, &[1, 1])).code()
+    };
+    assert_eq!((of("8"), of("7")), ("Held", "AwaitingApproval"));
 }
 
 #[test]
@@ -260,18 +275,44 @@ fn canaries_that_are_not_available_in_time_fail_the_template() {
 }
 
 #[test]
-fn canaries_that_are_late_are_judged_only_while_the_others_wait() {
-    let flapped = |others: &[i64]| {
-        let mut cluster = stepwise(&TIMED, &[&[90, 20], others].concat());
+fn canaries_that_have_baked_once_are_no_longer_late() {
+    let flapped = |baked: &str| {
+        let record = format!(r#"{{"baked": {baked}}}"#);
+        let mut cluster = stepwise(&[&TIMED[..], &[("rollout-record", &*record)]].concat(), &[90, 20]);
         cluster.pods[1].created = Some(cluster.now - SignedDuration::from_mins(91));
         phase(&cluster).code()
     };
-    assert_eq!(flapped(&[]), "RollingBack");
-    // One more node has the template: the canaries had been well, and one was restarted since.
-    assert_eq!(flapped(&[20]), "CanaryBaking");
+    assert_eq!(flapped("null"), "RollingBack");
+    assert_eq!(flapped(r#"{"hash": "one", "steps": 1}"#), "RollingBack");
+    assert_eq!(flapped(r#"{"hash": "two", "steps": 1}"#), "CanaryBaking");
     // Without a pod of the template, nothing speaks against it.
     assert_eq!(phase(&stepwise(&TIMED, &[])).code(), "CanaryStarting");
-    assert_eq!(phase(&stepwise(&TIMED, &[90, 80])).code(), "Rolling");
+}
+
+#[test]
+fn a_step_that_has_baked_is_recorded_if_its_time_is_limited() {
+    let steps = [("canary", "1, 3"), ("canary-bake", "30m"), ("canary-timeout", "1h"), ("on-failure", "pause")];
+    let recorded = |annotations: &[(&str, &str)], updated: &[i64]| {
+        let mut cluster = stepwise(annotations, updated);
+        let line = step(&mut cluster).into_iter().find(|line| line.starts_with("record"));
+        (line.unwrap_or_default(), record(&cluster).baked.map_or(0, |baked| baked.steps))
+    };
+    assert_eq!(recorded(&steps, &[29]), (String::new(), 0));
+    let of = "record the rollout of agent: the canaries of two have been available for long enough";
+    assert_eq!(recorded(&steps, &[30]), (of.into(), 1));
+    assert_eq!(recorded(&steps, &[90, 30, 30]), (format!("{of}, up to step 2"), 2));
+    assert_eq!(recorded(&steps[..2], &[30]), (String::new(), 0));
+}
+
+#[test]
+fn a_canary_whose_node_has_gone_is_judged_as_such_and_not_as_late() {
+    let mut cluster = stepwise(&TIMED, &[300, 300]);
+    cluster.nodes[1] = unreachable("b", 20);
+    cluster.pods[1] = new("b").but(|pod| {
+        pod.created = Some(minutes_ago(300));
+        pod.ready = Readiness::NotReady { since: Some(minutes_ago(20)) };
+    });
+    assert_eq!(phase(&cluster).to_string(), "1 of 2 canaries are available");
 }
 
 #[test]
@@ -294,16 +335,13 @@ fn an_approval_that_is_late_fails_nothing() {
 
 #[test]
 fn canaries_by_label_have_a_limited_time_too() {
-    let of = |minutes: i64, others: i64| {
+    let of = |minutes: i64| {
         let annotations = [("canary-nodes", "pool=canary"), TIMED[1], TIMED[2], TIMED[3]];
         let mut cluster = one_unready(minutes, &annotations);
         for node in &mut cluster.nodes[..2] {
             node.labels = [("pool", "canary")].into_iter().collect();
         }
-        for pod in cluster.pods.iter_mut().skip(2).take(usize::try_from(others).unwrap()) {
-            pod.labels = new("x").labels;
-        }
         phase(&cluster).code()
     };
-    assert_eq!((of(59, 0), of(60, 0), of(60, 1)), ("CanaryStarting", "RollingBack", "CanaryStarting"));
+    assert_eq!((of(59), of(60)), ("CanaryStarting", "RollingBack"));
 }
