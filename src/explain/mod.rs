@@ -265,14 +265,11 @@ impl Snapshot<'_> {
             None => UpdateState::OnDelete { old },
             Some(_) if !self.expectations_satisfied => UpdateState::Unobserved { old },
             Some(_) if phase.is_some_and(RolloutPhase::holds) => held(),
+            Some(_) if matches!(phase, Some(RolloutPhase::RollingBack { .. })) => held(),
             Some(_) if explainer.moves(&plan) => UpdateState::Moving { old },
             Some(_) if totals.has_repairs() => UpdateState::AfterRepairs { old },
             Some(_) if held_back > 0 => UpdateState::Moving { old },
-            Some(_)
-                if matches!(phase, Some(RolloutPhase::CanaryStarting { .. } | RolloutPhase::RollingBack { .. })) =>
-            {
-                held()
-            }
+            Some(_) if matches!(phase, Some(RolloutPhase::CanaryStarting { .. })) => held(),
             Some(budget) => {
                 let [without_surge, with_surge] = blockers;
                 // Where no node surges, an update that surges can only wait for nodes of another group.

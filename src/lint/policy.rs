@@ -9,9 +9,12 @@ use super::{
 use crate::{
     adoption::revision_match::{RevisionLabels, RevisionMatch},
     context::DaemonSetRules,
-    model::{Labels, Text, UpdateStrategy},
+    model::{
+        Labels, Node, Text, UpdateStrategy,
+        well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT},
+    },
     planner::Snapshot,
-    policy::{Canary, CanaryNodes, OnFailure, Order, RolloutPolicy},
+    policy::{Approval, Canary, CanaryNodes, OnFailure, Order, RolloutPolicy},
     selector::SelectorExpression,
 };
 
@@ -43,8 +46,19 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
         let message = format!("no node that should run a pod matches {selector}: nothing is updated");
         add("update-nodes", message, "select labels that nodes have");
     }
+    if let Some(canary @ Canary { nodes: CanaryNodes::Steps(steps), .. }) = &rollout.canary {
+        let is_open = |step: usize| canary.bake_of(step).is_zero() && canary.approval_of(step) == Approval::Automatic;
+        let first = steps.first().map(|first| first.of(desired.len()));
+        if first.is_some_and(|first| first >= desired.len()) && desired.len() > 1 {
+            let message = "the canaries are all nodes that should run a pod: no node waits for them".to_owned();
+            add("canary", message, "choose fewer canaries than nodes");
+        } else if steps.len() == 1 && first == Some(0) && is_open(0) {
+            add("canary", "no node is a canary: no node waits".to_owned(), "choose a number of canaries");
+        }
+    }
     if let Some(Canary { nodes: CanaryNodes::Matching(selector), .. }) = &rollout.canary
         && none(&|labels| selector.matches(labels))
+        && !snapshot.nodes.iter().any(|node| is_away(node) && selector.matches(&node.labels))
     {
         let message =
             format!("no node that should run a pod matches {selector}: the update waits for its canaries forever");
@@ -88,6 +102,11 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
         add("on-failure", message.into(), "set spec.revisionHistoryLimit to 2 or more");
     }
     findings
+}
+
+/// Whether no pod should run on the node as it does not report: it is waited for.
+fn is_away(node: &Node) -> bool {
+    node.taints.iter().any(|taint| [NOT_READY_TAINT, UNREACHABLE_TAINT].contains(&&*taint.key))
 }
 
 /// The canaries that run no pod of the current template, and never will, as the policy does not select them.

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::{
-    Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Groups, OnFailure, Order, PolicyError, RolloutPolicy,
+    Approved, Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Groups, OnFailure, Order, PolicyError, RolloutPolicy,
     record::RECORD, span::Span,
 };
 use crate::{
@@ -412,7 +412,13 @@ impl Reader<'_> {
         canary.bake = bake.into_iter().map(|Span(bake)| bake).collect();
         self.set_of_steps(&mut canary.approval, CANARY_APPROVAL, "manual or automatic", steps)?;
         self.set_or_none(&mut canary.approved, CANARY_APPROVED, "the hash of a revision, or HASH/STEP")?;
-        self.set_or_none(&mut canary.promoted, CANARY_PROMOTED, "the hash of a revision")?;
+        let mut promoted = canary.promoted.take().map(|hash| Approved { hash, steps: None });
+        self.set_or_none(&mut promoted, CANARY_PROMOTED, "the hash of a revision")?;
+        if let Some(Approved { steps: Some(_), .. }) = promoted {
+            let text = self.annotations.get(&self.key(CANARY_PROMOTED)).unwrap_or_default();
+            return Err(self.invalid(CANARY_PROMOTED, "the hash of a revision", text));
+        }
+        canary.promoted = promoted.map(|Approved { hash, .. }| hash);
         self.set_limit(&mut canary.timeout, CANARY_TIMEOUT)?;
         if let Some(timeout) = canary.timeout.filter(|timeout| *timeout <= canary.longest_bake()) {
             // Every template would fail.

@@ -192,6 +192,11 @@ impl FromStr for Approved {
             None => (text, None),
             Some((hash, steps)) => (hash, Some(steps.parse().map_err(|_| InvalidPolicyText)?)),
         };
+        let is_hash =
+            !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if !is_hash || steps == Some(0) {
+            return Err(InvalidPolicyText);
+        }
         Ok(Self { hash: hash.into(), steps })
     }
 }

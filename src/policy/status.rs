@@ -257,7 +257,7 @@ impl RolloutPhase {
             Self::Settled
                 | Self::Verifying { .. }
                 | Self::Rolling { .. }
-                | Self::CanaryStarting { .. }
+                | Self::CanaryStarting { wanted: 1.., .. }
                 | Self::RollingBack { .. }
         )
     }

@@ -90,8 +90,9 @@ impl World {
                 | Action::CreatePod { node, reason: CreateReason::Surge, .. } => next.push((node, true)),
                 // It was not ready any more, whatever the new template does.
                 Action::DeletePod { node: Some(node), reason: DeleteReason::SurgeOldNotReady, .. } => {
-                    let reached = self.reached.get_mut(&**node);
-                    reached.into_iter().for_each(|reached| reached.was_well = false);
+                    if let Some(reached) = self.reached.get_mut(&**node) {
+                        reached.was_well = false;
+                    }
                 }
                 Action::DeletePod { node: Some(node), reason: DeleteReason::OutdatedUnavailable, .. }
                 | Action::CreatePod { node, reason: CreateReason::ReplacesUnavailable, .. } => next.push((node, false)),

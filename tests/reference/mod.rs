@@ -182,7 +182,8 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
     let mut status = status(facts, &nodes, history.collision_count);
     let goes_on = ["Settled", "Verifying", "Rolling", "CanaryStarting", "RollingBack"];
     let phase = outcome.rollout.as_ref().and_then(|rollout| rollout["phase"].as_str());
-    let is_held = phase.is_some_and(|phase| !goes_on.contains(&phase));
+    let has_no_canary = outcome.rollout.as_ref().is_some_and(|rollout| rollout["wanted"] == json!(0));
+    let is_held = phase.is_some_and(|phase| !goes_on.contains(&phase) || has_no_canary);
     if let Some(phase) = phase.filter(|_| is_held) {
         status["conditions"] = json!([{"type": "Progressing", "status": "False", "reason": phase}]);
     }

@@ -84,6 +84,15 @@ fn an_update_that_nothing_holds_up_adds_no_condition() {
 }
 
 #[test]
+fn an_update_that_waits_for_canaries_of_which_there_are_none_is_held_up() {
+    let cluster = cluster([node("a")]).with_new_template().with_pods([pod("1", "a")]);
+    let cluster =
+        cluster.with(|daemonset| daemonset.annotations = [("daemonplan/canary-nodes", "x=y")].into_iter().collect());
+    let condition = cluster.plan().status.unwrap().conditions.remove(0);
+    assert_eq!((&*condition.status, &*condition.message), ("False", "no node is a canary"));
+}
+
+#[test]
 fn a_condition_says_nothing_of_the_time_that_is_left() {
     let since = |cluster: &Cluster| cluster.now - jiff::SignedDuration::from_mins(4);
     let cluster = cluster([node("a"), node("b")]).with_new_template().with(|daemonset| {

@@ -169,3 +169,23 @@ fn what_does_not_hold_up_the_way_back_is_not_found_idle() {
     let back = update(plain(&["a"]), &[&annotations[..], &returns].concat()).with_pods([old("a")]);
     assert_eq!((idle(&back), next_nodes(&back)), (vec![], vec!["a".into()]));
 }
+
+#[test]
+fn canaries_for_which_no_node_waits_are_found() {
+    let of = |canary: &[(&str, &str)]| idle(&update(plain(&["a", "b"]), canary).with_pods([old("a"), old("b")]));
+    let all = "the canaries are all nodes that should run a pod: no node waits for them";
+    assert_eq!(of(&[("canary", "20"), ("canary-bake", "24h")]), [all]);
+    assert_eq!(of(&[("canary", "0")]), ["no node is a canary: no node waits"]);
+    for gate in [&[("canary", "0"), ("canary-approval", "manual")][..], &[("canary", "1, 100%")]] {
+        assert_eq!(of(gate), [""; 0], "{gate:?}");
+    }
+}
+
+#[test]
+fn canaries_by_label_that_do_not_report_are_not_called_missing() {
+    let mut nodes = [node("a"), unreachable("b", 5)];
+    nodes[1].taints.push(taint("node.kubernetes.io/unreachable:NoSchedule"));
+    nodes[1].labels = [("pool", "canary")].into_iter().collect();
+    let cluster = update(nodes, &[("canary-nodes", "pool=canary")]).with_pods([old("a"), old("b")]);
+    assert_eq!(idle(&cluster), [""; 0]);
+}
