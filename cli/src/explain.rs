@@ -11,7 +11,7 @@ use daemonplan::{
     Explanation, MissingFact, Resource as _, Snapshot,
     explain::{AdmissionExplanation, NodeExplanation, SchedulingExplanation, UpdateState},
     lint::{Finding, Lint, lint_selected},
-    policy::RolloutStatus,
+    policy::{RolloutPhase, RolloutStatus},
     scheduling::{AdmissionChange, QuotaRoom},
 };
 use indexmap::IndexMap;
@@ -151,7 +151,12 @@ fn write(
             explanation.nodes.iter().try_for_each(|node| one_node(out, node))?;
         } else {
             update(out, &explanation.update, all)?;
-            for note in explanation.rollout.iter().flat_map(RolloutStatus::notes) {
+            // What the policy says of an update that is in progress.
+            let phase = explanation.rollout.iter().map(|rollout| &rollout.phase);
+            let phase = phase.filter(|phase| !matches!(phase, RolloutPhase::Rolling { group: None }));
+            let phase = phase.filter(|_| matches!(explanation.update, UpdateState::Moving { .. }));
+            let notes = explanation.rollout.iter().flat_map(RolloutStatus::notes);
+            for note in phase.map(ToString::to_string).chain(notes) {
                 writeln!(out, "  {}", escape_control(note))?;
             }
             nodes(out, explanation, all)?;

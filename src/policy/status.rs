@@ -106,7 +106,10 @@ pub enum RolloutPhase {
     /// The policy `frozen` is set: no pod is created or deleted.
     Frozen,
     /// An annotation with a policy cannot be read.
-    Unreadable,
+    Unreadable {
+        /// Which one, and why.
+        error: Text,
+    },
     /// It is doubtful whether the new template works, so the update waits until its pods are well or fail.
     InDoubt {
         /// The nodes whose pods are in doubt, by name.
@@ -235,7 +238,7 @@ impl RolloutPhase {
             Self::Held => "Held",
             Self::Paused => "Paused",
             Self::Frozen => "Frozen",
-            Self::Unreadable => "Unreadable",
+            Self::Unreadable { .. } => "Unreadable",
             Self::InDoubt { .. } => "InDoubt",
             Self::Failing { .. } => "Failing",
             Self::RollingBack { .. } => "RollingBack",
@@ -296,7 +299,7 @@ impl fmt::Display for RolloutPhase {
             Self::Held => f.write_str("the other nodes keep the older template"),
             Self::Paused => f.write_str("the update is paused"),
             Self::Frozen => f.write_str("the DaemonSet is frozen: no pod is created or deleted"),
-            Self::Unreadable => f.write_str("the update is paused, since an annotation with a policy cannot be read"),
+            Self::Unreadable { error } => write!(f, "the update is paused, since a policy cannot be read: {error}"),
             Self::InDoubt { nodes, reason } => {
                 write!(f, "the update waits, since the new template may fail on {}", nodes_and_reason(nodes, reason))
             }

@@ -116,8 +116,8 @@ impl Evaluation<'_> {
         // Where no pod is left at all, the update may not have reached any node yet.
         let is_unknown = progress.with_pods == 0 && self.desired > 0;
         let is_outdated = !progress.old.is_empty() || is_unknown && self.older().guess().is_some();
-        if is_outdated && error.is_some() {
-            return RolloutGate::shut(RolloutPhase::Unreadable);
+        if is_outdated && let Some(error) = error {
+            return RolloutGate::shut(RolloutPhase::Unreadable { error: error.to_string().into() });
         }
         if is_outdated && *paused {
             return RolloutGate::shut(RolloutPhase::Paused);

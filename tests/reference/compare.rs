@@ -35,7 +35,7 @@ fn outcome_of(snapshot: &Snapshot<'_>) -> Outcome {
             let mut rollout = serde_json::to_value(rollout).unwrap();
             rollout.as_object_mut().unwrap().retain(|key, value| {
                 let is_approval = value.as_str().is_some_and(|annotation| annotation.ends_with("canary-approved"));
-                !(["nodes", "reason"].contains(&key.as_str()) || key == "annotation" && !is_approval)
+                !(["nodes", "reason", "error"].contains(&key.as_str()) || key == "annotation" && !is_approval)
             });
             rollout
         }),

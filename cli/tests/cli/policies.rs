@@ -41,3 +41,11 @@ fn an_invalid_annotation_is_a_warning_and_a_finding() {
         "{out}"
     );
 }
+
+#[test]
+fn explain_names_the_step_of_the_canaries() {
+    let (_folder, canaries) = annotated(r#""daemonplan/canary": "1, 50%""#);
+    let args = ["explain", "-f", &canaries, "--now", "2026-11-23T23:08:30Z", "-n", "mesh"];
+    let (out, ..) = run(&mut daemonplan(&args));
+    assert!(out.contains("\n  step 2 of 2: 3 of 4 canaries are available\n"), "{out}");
+}
