@@ -38,6 +38,8 @@ struct PendingStep<'p> {
     /// Since when all canaries have been available; `None` while some are not.
     since: Option<Timestamp>,
     most: Option<usize>,
+    /// Whether more nodes have been updated since, so that the canaries must have baked once.
+    was_over: bool,
 }
 
 /// The canaries of an update that goes forward.
@@ -80,7 +82,7 @@ impl<'e> Canaries<'e> {
     /// Why the other nodes wait for the canaries, if they do: the first step that is not over.
     pub(super) fn hold(&self) -> Option<CanaryHold<'e>> {
         let Self { canary, rollout, .. } = *self;
-        let Progress { canaries, others, .. } = &rollout.progress;
+        let Progress { canaries, others, updated, .. } = &rollout.progress;
         let CanaryNodes::Steps(steps) = &canary.nodes else {
             let group = rollout.groups().find(|(key, _)| **key == GroupKey::Canaries).map(|(_, group)| group);
             let is_done = |group: &NodeGroup| group.unfinished == 0 && canaries.available.len() >= group.present;
@@ -88,7 +90,7 @@ impl<'e> Canaries<'e> {
             let since = canaries.available.last().filter(|_| are_done).map(|(since, _)| *since);
             // If all canaries are away, they are waited for.
             let wanted = group.map_or(0, |group| if group.present > 0 { group.present } else { group.excluded });
-            let step = PendingStep { index: 0, pods: canaries, wanted, since, most: None };
+            let step = PendingStep { index: 0, pods: canaries, wanted, since, most: None, was_over: false };
             return self.hold_of(&step);
         };
         let members = rollout.groups().map(|(_, group)| group.members).sum();
@@ -98,7 +100,8 @@ impl<'e> Canaries<'e> {
             // The nodes that became available first are the canaries; later ones do not matter.
             let last = wanted.checked_sub(1).and_then(|index| others.available.iter().nth(index));
             let since = last.map(|(since, _)| *since);
-            self.hold_of(&PendingStep { index, pods: others, wanted, since, most: Some(most) })
+            let was_over = *updated > most;
+            self.hold_of(&PendingStep { index, pods: others, wanted, since, most: Some(most), was_over })
         })
     }
 
@@ -118,13 +121,14 @@ impl<'e> Canaries<'e> {
     /// Why the next nodes wait for this step of the canaries, if they do.
     fn hold_of(&self, step: &PendingStep<'e>) -> Option<CanaryHold<'e>> {
         let canary = self.canary;
-        let PendingStep { index, pods, wanted, since, most } = *step;
+        let PendingStep { index, pods, wanted, since, most, was_over } = *step;
         let hash = self.context.hash();
         let number = CanaryStep { number: index + 1, of: canary.steps() };
         let bake = canary.bake_of(index);
         let hold = |phase| {
             // What has baked once may start again.
-            let timeout = canary.timeout.filter(|_| index >= self.context.rules.policy.record.baked_for(hash));
+            let was_over = was_over || index < self.context.rules.policy.record.baked_for(hash);
+            let timeout = canary.timeout.filter(|_| !was_over);
             let deadlines = timeout.map(|timeout| self.deadlines(pods, bake, timeout)).unwrap_or_default();
             CanaryHold { phase, until: None, most, bake, deadlines }
         };

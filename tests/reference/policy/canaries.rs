@@ -120,11 +120,12 @@ impl<'s> Progress<'s> {
     pub(super) fn deadlines(&self, facts: &Facts<'_>, phase: &Value) -> Vec<(i64, String)> {
         let steps = self.all_steps();
         let here = steps.iter().find(|(index, ..)| phase["step"] == json!(index + 1));
-        let (Some(limit), Some(now), Some(&(step, ..))) = (self.policy.seconds("canary-timeout"), facts.now, here)
+        let (Some(limit), Some(now), Some(&(step, most, _))) = (self.policy.seconds("canary-timeout"), facts.now, here)
         else {
             return Vec::new();
         };
-        if step < self.baked_before || phase["phase"] == "AwaitingApproval" {
+        let was_over = !self.by_label() && self.updated() > most;
+        if was_over || step < self.baked_before || phase["phase"] == "AwaitingApproval" {
             return Vec::new();
         }
         let now = now.as_second();

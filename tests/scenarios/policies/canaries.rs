@@ -289,6 +289,10 @@ fn canaries_that_have_baked_once_are_no_longer_late() {
     assert_eq!(flapped("null"), "RollingBack");
     assert_eq!(flapped(r#"{"hash": "one", "steps": 1}"#), "RollingBack");
     assert_eq!(flapped(r#"{"hash": "two", "steps": 1}"#), "CanaryBaking");
+    // One more node has the template: the canaries must have baked before.
+    let mut further = stepwise(&TIMED, &[90, 20, 20]);
+    further.pods[1].created = Some(further.now - SignedDuration::from_mins(91));
+    assert_eq!(phase(&further).code(), "CanaryBaking");
     // Without a pod of the template, nothing speaks against it.
     assert_eq!(phase(&stepwise(&TIMED, &[])).code(), "CanaryStarting");
 }
