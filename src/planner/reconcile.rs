@@ -135,14 +135,13 @@ impl<P: PodSource> Reconciler<'_, P> {
         self.plan.requeue_after = self.totals.requeue_after(self.context, &self.gate);
         if self.context.expectations_satisfied {
             let older = self.totals.older_revisions(self.context);
-            let refusal = self.no_roll_back();
-            let restored = if self.rolls_back() && refusal.is_none() { older.to_restore() } else { None };
+            let rolls_back = self.rolls_back();
+            let refusal = if rolls_back { self.no_roll_back() } else { None };
+            let restored = if rolls_back && refusal.is_none() { older.to_restore() } else { None };
             if let Some(restored) = restored {
                 self.roll_back(&restored);
             } else {
-                if self.rolls_back()
-                    && let RolloutPhase::Failing { no_roll_back, .. } = &mut self.gate.phase
-                {
+                if rolls_back && let RolloutPhase::Failing { no_roll_back, .. } = &mut self.gate.phase {
                     *no_roll_back = refusal.or(Some(NoRollBack::NoOlderTemplate));
                 }
                 let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { .. } | RolloutPhase::InDoubt { .. });
