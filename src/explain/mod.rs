@@ -264,8 +264,11 @@ impl Snapshot<'_> {
             _ if old == 0 => UpdateState::Done,
             None => UpdateState::OnDelete { old },
             Some(_) if !self.expectations_satisfied => UpdateState::Unobserved { old },
-            Some(_) if phase.is_some_and(RolloutPhase::holds) => held(),
-            Some(_) if matches!(phase, Some(RolloutPhase::RollingBack { .. })) => held(),
+            Some(_)
+                if phase.is_some_and(|phase| phase.holds() || matches!(phase, RolloutPhase::RollingBack { .. })) =>
+            {
+                held()
+            }
             Some(_) if explainer.moves(&plan) => UpdateState::Moving { old },
             Some(_) if totals.has_repairs() => UpdateState::AfterRepairs { old },
             Some(_) if held_back > 0 => UpdateState::Moving { old },

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::{
-    Approved, Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Groups, OnFailure, Order, PolicyError, RolloutPolicy,
-    record::RECORD, span::Span,
+    Canary, CanaryNodes, ExcludedNodes, FailurePolicy, Groups, OnFailure, Order, PolicyError, RolloutPolicy,
+    canary::RevisionHash, record::RECORD, span::Span,
 };
 use crate::{
     model::{IntOrPercent, Labels, Text},
@@ -412,13 +412,9 @@ impl Reader<'_> {
         canary.bake = bake.into_iter().map(|Span(bake)| bake).collect();
         self.set_of_steps(&mut canary.approval, CANARY_APPROVAL, "manual or automatic", steps)?;
         self.set_or_none(&mut canary.approved, CANARY_APPROVED, "the hash of a revision, or HASH/STEP")?;
-        let mut promoted = canary.promoted.take().map(|hash| Approved { hash, steps: None });
+        let mut promoted = canary.promoted.map(RevisionHash);
         self.set_or_none(&mut promoted, CANARY_PROMOTED, "the hash of a revision")?;
-        if let Some(Approved { steps: Some(_), .. }) = promoted {
-            let text = self.annotations.get(&self.key(CANARY_PROMOTED)).unwrap_or_default();
-            return Err(self.invalid(CANARY_PROMOTED, "the hash of a revision", text));
-        }
-        canary.promoted = promoted.map(|Approved { hash, .. }| hash);
+        canary.promoted = promoted.map(|RevisionHash(hash)| hash);
         self.set_limit(&mut canary.timeout, CANARY_TIMEOUT)?;
         if let Some(timeout) = canary.timeout.filter(|timeout| *timeout <= canary.longest_bake()) {
             // Every template would fail.

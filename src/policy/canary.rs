@@ -177,6 +177,19 @@ impl FromStr for Approval {
     }
 }
 
+/// The hash of a revision (label `controller-revision-hash`).
+pub(super) struct RevisionHash(pub(super) Text);
+
+impl FromStr for RevisionHash {
+    type Err = InvalidPolicyText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPolicyText> {
+        let is_hash =
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        is_hash.then(|| Self(text.into())).ok_or(InvalidPolicyText)
+    }
+}
+
 impl fmt::Display for Approved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.hash)?;
@@ -192,11 +205,7 @@ impl FromStr for Approved {
             None => (text, None),
             Some((hash, steps)) => (hash, Some(steps.parse().map_err(|_| InvalidPolicyText)?)),
         };
-        let is_hash =
-            !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if !is_hash || steps == Some(0) {
-            return Err(InvalidPolicyText);
-        }
-        Ok(Self { hash: hash.into(), steps })
+        let RevisionHash(hash) = hash.parse()?;
+        if steps == Some(0) { Err(InvalidPolicyText) } else { Ok(Self { hash, steps }) }
     }
 }

@@ -18,9 +18,10 @@ use crate::{
 /// - has Failed, unless the node or the cluster [is to blame](Self::is_excused),
 /// - had a container restarted more than [`max_restarts`](Self::max_restarts) times,
 /// - waits for one of [`FailurePolicy::REASONS`] after its [`start_grace`](Self::start_grace),
-/// - is not ready within [`available_within`](Self::available_within), or
+/// - is not ready within [`available_within`](Self::available_within),
 /// - is on a node that went away while or after the update reached it, and is not back within `available_within`, or else
-///   `start_grace`.
+///   `start_grace`, or
+/// - is that of a canary, and is not available for long enough within its [`timeout`](super::Canary::timeout).
 ///
 /// Before that, the template is in doubt, and the update waits: while a new pod waits for one of these reasons or for
 /// `CrashLoopBackOff`, was restarted more than [`pause_restarts`](Self::pause_restarts) times, or its node is away.
