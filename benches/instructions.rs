@@ -107,9 +107,9 @@ fn scheduled() -> Scheduled {
 #[bench::settled(setup = scheduled, config = at_most(2_744_000))]
 fn feasibility(scheduled: Scheduled) -> (Scheduled, usize) {
     let Scheduled { cluster, daemonset, pods, objects } = black_box(&scheduled);
-    let new = cluster.admitted_pod(daemonset, objects);
+    let new = cluster.admitted_pods(daemonset, objects);
     let state = cluster.cluster_state(objects);
-    let alike = state.as_ref().zip(new.as_ref()).map(|(state, (pod, _))| state.pods_like(pod));
+    let alike = state.as_ref().zip(new.as_ref()).map(|(state, new)| state.pods_like(new.map(|(pod, _)| pod)));
     let fits = alike.map_or(0, |mut alike| {
         let mut fits =
             |old: &&Pod| old.node.name().is_some_and(|node| alike.refusal_after(node.clone(), &[old]).is_none());

@@ -169,9 +169,9 @@ impl Scheduled {
 
     /// Counts the nodes where a new pod would fit in place of the one there.
     fn fitting(&self) -> usize {
-        let Some((pod, _)) = self.cluster.admitted_pod(&self.daemonset, &self.objects) else { return 0 };
+        let Some(pods) = self.cluster.admitted_pods(&self.daemonset, &self.objects) else { return 0 };
         let Some(state) = self.cluster.cluster_state(&self.objects) else { return 0 };
-        let mut alike = state.pods_like(&pod);
+        let mut alike = state.pods_like(pods.map(|(pod, _)| pod));
         let mut fits =
             |old: &&Pod| old.node.name().is_some_and(|node| alike.refusal_after(node.clone(), &[old]).is_none());
         self.pods.iter().filter(&mut fits).count()

@@ -1,8 +1,12 @@
 //! Command-line flags for the [`Settings`], for any program that embeds the planner (feature `clap`).
 
+use std::fs;
+
 use clap::Args;
 
 use crate::{
+    affinity::NodeResources,
+    manifest::read_yaml,
     model::Text,
     policy::{PolicyError, RolloutPolicy},
     selector::SelectorExpression,
@@ -53,6 +57,17 @@ pub struct SettingsFlags {
     /// The prefix of annotations with rollout policies
     #[arg(long, value_name = "PREFIX", default_value = RolloutPolicy::PREFIX, value_parser = prefix)]
     policy_prefix: Text,
+
+    /// A file that says what the pods of DaemonSets request on some nodes instead of what their templates say: a list of
+    /// {daemonSet: {namespace, name}, nodes: SELECTOR, containers: {NAME: {requests, limits}}}, in YAML or JSON
+    #[arg(long, value_name = "FILE", value_parser = node_resources)]
+    node_resources: Option<Box<[NodeResources]>>,
+}
+
+/// Reads what pods request on some nodes.
+fn node_resources(file: &str) -> Result<Box<[NodeResources]>, String> {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    read_yaml::<Vec<_>>(&text).map(Vec::into_boxed_slice)
 }
 
 /// Reads a prefix, with or without its slash.
@@ -83,6 +98,7 @@ impl SettingsFlags {
             rollout_policy: RolloutPolicy::default().with_flags(self.policy.iter().map(String::as_str))?,
             ignore_policy_annotations: self.ignore_policies,
             policy_prefix: self.policy_prefix.clone(),
+            node_resources: self.node_resources.as_deref().unwrap_or_default().to_vec(),
             ..Settings::default()
         })
     }

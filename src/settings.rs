@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{DaemonSet, Text},
+    affinity::{NodeResources, PodBlueprint},
+    model::{DaemonSet, Node, PodTemplate, Resource, Text},
     policy::{PolicyError, RolloutPolicy},
-    selector::SelectorExpression,
+    selector::{PerNode, SelectorExpression},
 };
 
 /// The cluster-wide configuration of the planner. The default is that of the built-in controller.
@@ -42,6 +43,9 @@ pub struct Settings {
     pub ignore_policy_annotations: bool,
     /// The prefix of the annotations with a [`RolloutPolicy`], with its slash. Default: [`RolloutPolicy::PREFIX`].
     pub policy_prefix: Text,
+    /// What the pods of DaemonSets request on some nodes, instead of what their templates say. The first that selects a node counts
+    /// there. Default: none.
+    pub node_resources: Vec<NodeResources>,
 }
 
 impl Default for Settings {
@@ -55,6 +59,7 @@ impl Default for Settings {
             rollout_policy: RolloutPolicy::default(),
             ignore_policy_annotations: false,
             policy_prefix: RolloutPolicy::PREFIX.into(),
+            node_resources: Vec::new(),
         }
     }
 }
@@ -79,6 +84,32 @@ impl Settings {
         } else {
             general.annotated_under(&self.policy_prefix, &daemonset.annotations)
         }
+    }
+
+    /// Returns the settings about what a DaemonSet's pods request on some nodes.
+    pub(crate) fn resources_of(&self, daemonset: &DaemonSet) -> impl Iterator<Item = &NodeResources> {
+        let key = if self.node_resources.is_empty() { None } else { Some(daemonset.key()) };
+        self.node_resources.iter().filter(move |resources| Some(&resources.daemon_set) == key.as_ref())
+    }
+
+    /// Returns the setting about what a DaemonSet's pods request on a node, if there is one.
+    pub(crate) fn resources_on(&self, daemonset: &DaemonSet, node: &Node) -> Option<&NodeResources> {
+        self.resources_of(daemonset).find(|resources| resources.nodes.matches(&node.labels))
+    }
+
+    /// Returns the blueprints of the pods of a template: they differ where the pods request something else.
+    pub(crate) fn blueprints(
+        &self,
+        daemonset: &DaemonSet,
+        template: &PodTemplate,
+        hash: &str,
+    ) -> PerNode<PodBlueprint> {
+        let general = PodBlueprint::new(daemonset, template, hash);
+        let of_node = |all: PerNode<PodBlueprint>, resources: &NodeResources| {
+            let special = all.general().with_resources(resources);
+            all.with(resources.nodes.clone(), special)
+        };
+        self.resources_of(daemonset).fold(general.into(), of_node)
     }
 
     /// Returns the annotation of a policy such as `paused`.

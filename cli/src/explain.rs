@@ -11,8 +11,9 @@ use daemonplan::{
     Explanation, MissingFact, Resource as _, Snapshot,
     explain::{AdmissionExplanation, NodeExplanation, SchedulingExplanation, UpdateState},
     lint::{Finding, Lint, lint_selected},
+    model::Text,
     policy::{RolloutPhase, RolloutStatus},
-    scheduling::{AdmissionChange, QuotaRoom},
+    scheduling::{AdmissionChange, AdmissionRefusal, QuotaRoom},
 };
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -238,27 +239,61 @@ fn claims(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Res
 
 /// Says what admission makes of the pods that are created, where the DaemonSet controller would not expect it.
 fn admission(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
-    let Some(AdmissionExplanation { changes, refusal, quotas, unknown, .. }) = &explanation.admission else {
-        return Ok(());
+    let Some(general) = &explanation.admission else { return Ok(()) };
+    let special = general.on_nodes.iter().map(|special| (Some(&special.nodes), &special.admission));
+    let all = || [(None, general)].into_iter().chain(special.clone());
+    let nodes_with = |nodes: Option<&Text>| {
+        let nodes = nodes.cloned();
+        move |node: &&NodeExplanation| node.resources.as_ref().map(|own| own.nodes.to_string().into()) == nodes
     };
-    // Where nothing is created now, an old pod gives back its room before the new one comes.
-    let wanted = explanation.nodes.iter().filter(|node| node.creation.is_some()).count();
-    if let Some(refusal) = refusal.as_ref().filter(|refusal| wanted > 0 || !refusal.is_of_room()) {
-        let plugin = refusal.plugin;
-        writeln!(out, "  {WARN}! admission refuses new pods ({plugin}): {}{WARN:#}", escape_control(refusal))?;
+    let wanted = |nodes| {
+        let wanted = explanation.nodes.iter().filter(nodes_with(nodes));
+        wanted.filter(|node| node.creation.is_some()).count()
+    };
+    for (nodes, admission) in all() {
+        // Where nothing is created now, an old pod gives back its room before the new one comes.
+        let is_shown = |refusal: &&AdmissionRefusal| wanted(nodes) > 0 || !refusal.is_of_room();
+        if let Some(refusal) = admission.refusal.as_ref().filter(is_shown) {
+            let (plugin, on) = (refusal.plugin, on_nodes(nodes));
+            writeln!(out, "  {WARN}! admission refuses new pods{on} ({plugin}): {}{WARN:#}", escape_control(refusal))?;
+        }
     }
     let of_pods = explanation.nodes.iter().flat_map(scheduled).flat_map(|scheduling| &scheduling.feasibility.unknown);
-    pod::unknown(out, unknown.iter().chain(of_pods))?;
+    let of_admission = all().flat_map(|(_, admission)| &admission.unknown);
+    pod::unknown(out, of_admission.chain(of_pods))?;
     pod::events(out, &explanation.events)?;
+    for (nodes, admission) in all() {
+        admission_changes(out, nodes, admission, wanted(nodes))?;
+    }
+    Ok(())
+}
+
+/// The nodes on which pods request something else, after a preposition; nothing for all others.
+fn on_nodes(nodes: Option<&Text>) -> String {
+    match nodes {
+        Some(nodes) if nodes.is_empty() => " on all nodes".to_owned(),
+        Some(nodes) => format!(" on nodes with {}", escape_control(nodes)),
+        None => String::new(),
+    }
+}
+
+fn admission_changes(
+    out: &mut impl Write,
+    nodes: Option<&Text>,
+    admission: &AdmissionExplanation,
+    wanted: usize,
+) -> io::Result<()> {
+    let AdmissionExplanation { changes, refusal, quotas, .. } = admission;
+    let on = on_nodes(nodes);
     for change in changes.iter().filter(|change| !matches!(change, AdmissionChange::Priority { .. })) {
-        writeln!(out, "  {DIM}admission: {}{DIM:#}", escape_control(change))?;
+        writeln!(out, "  {DIM}admission{on}: {}{DIM:#}", escape_control(change))?;
     }
     let is_short = |room: &&QuotaRoom| usize::try_from(room.pods).is_ok_and(|pods| pods < wanted);
     for room in quotas.iter().filter(|_| refusal.is_none()).filter(is_short) {
         let QuotaRoom { quota, pods, resource, used, hard, .. } = room;
         writeln!(
             out,
-            "  {WARN}! ResourceQuota {} has room for {pods} of the {} that are created next ({} {used} of {hard} used){WARN:#}",
+            "  {WARN}! ResourceQuota {} has room for {pods} of the {} that are created next{on} ({} {used} of {hard} used){WARN:#}",
             escape_control(quota),
             plural(wanted, "pod"),
             escape_control(resource)

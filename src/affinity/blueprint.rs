@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{node_affinity::rewrite_in, tolerations::tolerations};
+use super::{node_affinity::rewrite_in, node_resources::NodeResources, tolerations::tolerations};
 use crate::model::{
     ControllerRef, DaemonSet, HASH_LABEL, Labels, Pod, PodNode, PodSpec, PodTemplate, TEMPLATE_GENERATION_LABEL, Text,
 };
@@ -42,12 +42,37 @@ impl PodBlueprint {
         let metadata = metadata(daemonset, json, hash);
         let labels = metadata.get("labels").and_then(Value::as_object).into_iter().flatten();
         let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect();
+        Self::of(&metadata, labels, spec)
+    }
+
+    fn of(metadata: &Value, labels: Labels, spec: Map<String, Value>) -> Self {
         let spec = Value::Object(spec);
         Self(Arc::new(Blueprint {
             spec: PodSpec::of_pod(&spec, true, &labels),
             labels,
             manifest: json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}),
         }))
+    }
+
+    /// Returns the same for nodes on which the containers request something else.
+    ///
+    /// ```
+    /// use daemonplan::{affinity::{NodeResources, PodBlueprint}, model::DaemonSet};
+    /// let mut daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
+    /// daemonset.template = daemonset.template.with_container("agent", "example.com/agent:1");
+    /// let mut large = NodeResources::new(daemonset.key(), "size=large".parse().unwrap());
+    /// large.containers.entry("agent".into()).or_default().requests.set("cpu".into(), 2_i64.into());
+    /// let blueprint = PodBlueprint::new(&daemonset, &daemonset.template, "6d5f").with_resources(&large);
+    /// assert_eq!(blueprint.manifest("node-7")["spec"]["containers"][0]["resources"]["requests"]["cpu"], "2");
+    /// # use daemonplan::Resource;
+    /// # Ok::<(), daemonplan::model::RequirementError>(())
+    /// ```
+    #[must_use]
+    pub fn with_resources(&self, resources: &NodeResources) -> Self {
+        let Blueprint { manifest, labels, .. } = &*self.0;
+        let mut spec = object(manifest.get("spec"));
+        resources.apply(&mut spec);
+        Self::of(manifest.get("metadata").unwrap_or(&Value::Null), labels.clone(), spec)
     }
 
     /// Returns the pod for `node` as the API server first stores it: pending, and not bound unless the template sets

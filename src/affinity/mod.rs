@@ -2,7 +2,7 @@
 //!
 //! The scheduler binds a DaemonSet's pods. The controller ties each pod to its node with a required node affinity
 //! ([`rewrite`]), and adds the tolerations that keep daemon pods on nodes with problems ([`tolerations`]). The whole pod
-//! comes from a [`PodBlueprint`]. [`target_node`] is the inverse: the node that a pod is for.
+//! comes from a [`PodBlueprint`]; what it requests can depend on the node ([`NodeResources`]). [`target_node`] is the inverse: the node that a pod is for.
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#how-daemon-pods-are-scheduled>
 //!
 //! ```
@@ -16,9 +16,11 @@
 
 mod blueprint;
 mod node_affinity;
+mod node_resources;
 mod tolerations;
 
 pub use blueprint::PodBlueprint;
 pub(crate) use blueprint::owner_reference;
 pub use node_affinity::{rewrite, target_node};
+pub use node_resources::NodeResources;
 pub use tolerations::{automatic_tolerations, tolerations};

@@ -25,7 +25,7 @@ use crate::{
     node::claimed_pod::{ClaimedPod, PodIndex, is_counted},
     plan::{Action, Plan},
     planner::{
-        reconcile::{self, PodSource},
+        reconcile::{self, ClusterSource},
         totals::{Contribution, Totals},
     },
     settings::Settings,
@@ -385,11 +385,11 @@ impl DaemonSetState {
         view: &ClusterView<'c>,
         revisions: impl Iterator<Item = &'c ControllerRevision>,
     ) -> Plan {
-        let ClusterView { namespace, settings, pods, expectations_satisfied, .. } = *view;
+        let ClusterView { namespace, settings, pods, nodes, expectations_satisfied, .. } = *view;
         let daemonset = &self.daemonset;
         let mode = SyncMode::of(daemonset, namespace);
         if let (SyncMode::Reconcile, Some(rules)) = (mode, &self.rules) {
-            let pods = ClusterPods { state: self, pods };
+            let pods = ClusterPods { state: self, pods, nodes };
             let context = view.context(daemonset, rules);
             return reconcile::reconcile(&context, &self.totals, &pods, rules.warnings.clone());
         }
@@ -418,11 +418,16 @@ impl DaemonSetState {
 struct ClusterPods<'c> {
     state: &'c DaemonSetState,
     pods: &'c PodTable,
+    nodes: &'c NodeTable,
 }
 
-impl PodSource for ClusterPods<'_> {
+impl ClusterSource for ClusterPods<'_> {
     fn get(&self, index: PodIndex) -> Option<&Pod> {
         self.pods.get(index).map(|placed| &placed.pod)
+    }
+
+    fn node(&self, name: &Text) -> Option<&Node> {
+        self.nodes.get(name)
     }
 
     fn claims(&self) -> Vec<Action> {

@@ -25,6 +25,7 @@ use crate::{
     plan::Plan,
     planner::{OwnedSnapshot, Snapshot},
     scheduling::{Admitted, ClusterState, KeptFacts, SchedulingObjects},
+    selector::PerNode,
     settings::Settings,
 };
 use daemonset_state::{ClusterView, DaemonSetState};
@@ -406,9 +407,9 @@ impl Cluster {
         Some(state.toleration_comparison(self.settings.toleration_comparison))
     }
 
-    /// Returns a pod by the template of a DaemonSet for no node in particular, as admission would store it, and what admission
-    /// made of it: what [`ClusterState::pods_like`] takes. `None` if the DaemonSet or its namespace is unknown, or if its
-    /// template cannot be read.
+    /// Returns pods by the template of a DaemonSet for no node in particular, as admission would store them, each with what
+    /// admission made of it: what [`ClusterState::pods_like`] takes. `None` if the DaemonSet or its namespace is unknown, or if
+    /// its template cannot be read.
     ///
     /// ```
     /// use daemonplan::{Cluster, Key, Settings, model::{DaemonSet, Namespace, Node}, scheduling::SchedulingObjects};
@@ -419,17 +420,17 @@ impl Cluster {
     /// cluster.apply(Node::new("a"));
     /// cluster.set_complete();
     /// let objects = SchedulingObjects::default();
-    /// let (pod, _) = cluster.admitted_pod(&Key::new("prod", "agent"), &objects).unwrap();
+    /// let pods = cluster.admitted_pods(&Key::new("prod", "agent"), &objects).unwrap();
     /// let state = cluster.cluster_state(&objects).unwrap();
-    /// assert!(state.pods_like(&pod).on("a").would_fit);
+    /// assert!(state.pods_like(pods.map(|(pod, _)| pod)).on("a").would_fit);
     /// # Ok::<(), daemonplan::model::RequirementError>(())
     /// ```
-    pub fn admitted_pod(&self, key: &Key, objects: &SchedulingObjects) -> Option<(Pod, Admitted)> {
+    pub fn admitted_pods(&self, key: &Key, objects: &SchedulingObjects) -> Option<PerNode<(Pod, Admitted)>> {
         let NamespaceState { namespace, daemonsets, revisions } = self.namespaces.get(&key.namespace)?;
         let daemonset = &daemonsets.get(&key.name)?.daemonset;
         let history = RevisionHistory::new(daemonset, revisions.values());
         let snapshot = Snapshot::new(daemonset, &[], &[], namespace.as_ref()?).settings(&self.settings);
-        snapshot.admitted_pod_of(history.hash(), objects)
+        snapshot.admitted_pods_of(history.hash(), objects)
     }
 
     /// Returns the rules about nodes of a DaemonSet; `None` if it or its namespace is unknown.

@@ -19,6 +19,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     adoption::claim::controls_pod,
+    affinity::NodeResources,
     context::SyncMode,
     model::{Pod, ReportedEvent, Taint, Text, UpdateStrategy},
     node::claimed_pod::ClaimedPod,
@@ -36,7 +37,7 @@ use explainer::Explainer;
 
 pub use crate::node::pod_state::PodState;
 pub use pod::{ClaimReason, PodClaim, PodExplanation, PodRevision};
-pub use scheduling::{AdmissionExplanation, ExplainedRemedy, SchedulingExplanation};
+pub use scheduling::{AdmissionExplanation, AdmissionOnNodes, ExplainedRemedy, SchedulingExplanation};
 pub use update::{Blocker, BlockerCause, UpdateState};
 
 /// The full explanation of one DaemonSet, as [`Snapshot::explain`] returns it.
@@ -125,6 +126,9 @@ pub struct NodeExplanation {
     pub new_pod: Option<SchedulingExplanation>,
     /// The recent failures of pods on the node, by reason.
     pub failures: Vec<NodeFailures>,
+    /// What new pods request here instead of what the template says, by the [settings](crate::Settings::node_resources).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<NodeResources>,
     /// How the rollout policy treats the node; `None` without a policy.
     #[serde(rename = "turn")]
     pub rollout: Option<NodeRollout>,

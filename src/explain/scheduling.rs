@@ -77,6 +77,7 @@ pub struct ExplainedRemedy {
 /// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct AdmissionExplanation {
     /// What it changes, which the DaemonSet controller does not see.
@@ -88,6 +89,32 @@ pub struct AdmissionExplanation {
     /// What is not known that the answer would need.
     #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownFact>,
+    /// The same for nodes on which the pods [request something else](crate::Settings::node_resources).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on_nodes: Vec<AdmissionOnNodes>,
+}
+
+/// What admission makes of the pods for some nodes, on which they [request something else](crate::Settings::node_resources).
+///
+/// ```
+/// use daemonplan::{Settings, Snapshot, affinity::NodeResources, model::{DaemonSet, Namespace}, Resource};
+/// use daemonplan::scheduling::{ClusterState, SchedulingObjects};
+/// let (daemonset, namespace) = (DaemonSet::new("prod", "agent", [("app", "agent")])?, Namespace::new("prod"));
+/// let (objects, mut settings) = (SchedulingObjects::default(), Settings::default());
+/// settings.node_resources.push(NodeResources::new(daemonset.key(), "size=large".parse().unwrap()));
+/// let state = ClusterState::new([], [], [], &objects);
+/// let snapshot = Snapshot::new(&daemonset, &[], &[], &namespace).settings(&settings).scheduling(&state);
+/// assert_eq!(snapshot.explain().admission.unwrap().on_nodes[0].nodes, "size=large");
+/// # Ok::<(), daemonplan::model::RequirementError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AdmissionOnNodes {
+    /// The labels of the nodes.
+    pub nodes: Text,
+    /// What admission makes of the pods.
+    #[serde(flatten)]
+    pub admission: AdmissionExplanation,
 }
 
 impl SchedulingExplanation {
@@ -182,8 +209,11 @@ impl Snapshot<'_> {
     /// # Ok::<(), daemonplan::model::RequirementError>(())
     /// ```
     pub fn explain_pod(&self, state: &ClusterState<'_>, pod: &Pod) -> SchedulingExplanation {
-        match self.admitted_pod(state.objects()) {
-            Some((new, _)) => SchedulingExplanation::of_own(state, pod, &new),
+        match self.admitted_pods(state.objects()) {
+            Some(new) => {
+                let (new, _) = new.on_known(pod.node.name().and_then(|node| state.node(node)));
+                SchedulingExplanation::of_own(state, pod, new)
+            }
             None => SchedulingExplanation::new(state, pod),
         }
     }
@@ -202,37 +232,36 @@ impl Snapshot<'_> {
     /// # Ok::<(), daemonplan::model::RequirementError>(())
     /// ```
     pub fn explain_scheduling(&self, state: &ClusterState<'_>, explanation: &mut Explanation) {
-        let Some((new, Admitted { spec, changes, mut refusal, mut unknown })) = self.admitted_pod(state.objects())
-        else {
-            return;
-        };
-        // A quota has a status within moments.
-        let unchecked = refusal.take_if(|refusal| refusal.is_of_status());
-        unknown.extend(unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() }));
-        let quotas = self.admission(state.objects()).quota_room(&spec);
-        let has_room_later = |refusal: &AdmissionRefusal| {
-            let later = self.quotas_after_deletions(state);
-            refusal.is_of_room() && later.lacking(&later.use_of(&spec)).is_none()
-        };
-        unknown.extend(refusal.as_ref().is_some_and(has_room_later).then_some(UnknownFact::QuotaRoom));
+        let Some(new) = self.admitted_pods(state.objects()) else { return };
+        let admissions = new.map(|(_, admitted)| self.explain_admission(state, admitted.clone()));
+        let new = new.map(|(pod, _)| pod);
         let daemonset = self.daemonset;
         let events = state.objects().events_about("DaemonSet", &daemonset.key(), &daemonset.uid);
         explanation.events = events.into_iter().cloned().collect();
-        let (is_refused, is_admitted) = (refusal.is_some(), refusal.as_ref().is_none_or(AdmissionRefusal::is_of_room));
         for node in &mut explanation.nodes {
-            node.is_refused = is_refused && node.creation.is_some();
+            let refusal = &admissions.on_known(state.node(&node.node)).refusal;
+            node.is_refused = refusal.is_some() && node.creation.is_some();
         }
-        explanation.admission = Some(AdmissionExplanation { changes, refusal, quotas, unknown });
+        let on_nodes = admissions.special().map(|(nodes, admission)| AdmissionOnNodes {
+            nodes: nodes.to_string().into(),
+            admission: admission.clone(),
+        });
+        explanation.admission =
+            Some(AdmissionExplanation { on_nodes: on_nodes.collect(), ..admissions.general().clone() });
         if self.missing.contains(MissingFact::Pods) || self.missing.contains(MissingFact::Nodes) {
             return;
         }
         let pods: HashMap<&Text, &Pod> = self.pods.iter().map(|pod| (&pod.name, pod)).collect();
         let waiting = |pod: &PodExplanation| pods.get(&pod.pod).copied().filter(|pod| is_waiting(pod));
-        let mut alike = state.pods_like(&new);
+        let mut alike = state.pods_like(new.clone());
         for node in explanation.nodes.iter_mut().filter(|node| node.exists) {
+            let known = state.node(&node.node);
+            let new = *new.on_known(known);
+            let refusal = &admissions.on_known(known).refusal;
+            let is_admitted = refusal.as_ref().is_none_or(AdmissionRefusal::is_of_room);
             for explained in &mut node.pods {
                 let Some(pod) = waiting(explained) else { continue };
-                let mut scheduling = SchedulingExplanation::of_own(state, pod, &new);
+                let mut scheduling = SchedulingExplanation::of_own(state, pod, new);
                 let differs =
                     |own: &PodSpec, new: &PodSpec| !own.is_scheduled_as(new) || own.tolerations != new.tolerations;
                 let specs = pod.spec.as_ref().zip(new.spec.as_ref());
@@ -248,9 +277,26 @@ impl Snapshot<'_> {
             }
             // A pod that admission refuses never comes to the scheduler.
             if node.creation.is_some() && is_admitted {
-                node.new_pod = Some(new_pod_on(node, &mut alike, &pods, &new));
+                node.new_pod = Some(new_pod_on(node, &mut alike, &pods, new));
             }
         }
+    }
+}
+
+impl Snapshot<'_> {
+    /// Explains what admission makes of pods that request the same.
+    fn explain_admission(&self, state: &ClusterState<'_>, admitted: Admitted) -> AdmissionExplanation {
+        let Admitted { spec, changes, mut refusal, mut unknown } = admitted;
+        // A quota has a status within moments.
+        let unchecked = refusal.take_if(|refusal| refusal.is_of_status());
+        unknown.extend(unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() }));
+        let quotas = self.admission(state.objects()).quota_room(&spec);
+        let has_room_later = |refusal: &AdmissionRefusal| {
+            let later = self.quotas_after_deletions(state);
+            refusal.is_of_room() && later.lacking(&later.use_of(&spec)).is_none()
+        };
+        unknown.extend(refusal.as_ref().is_some_and(has_room_later).then_some(UnknownFact::QuotaRoom));
+        AdmissionExplanation { changes, refusal, quotas, unknown, on_nodes: Vec::new() }
     }
 }
 

@@ -119,6 +119,9 @@ impl NodeExplanation {
             return write!(f, "a pod is wanted next: {reason}; admission refuses it");
         }
         write!(f, "a pod is created next: {reason}")?;
+        if let Some(resources) = &self.resources {
+            write!(f, "; it requests what is set for {resources}")?;
+        }
         let Some(new) = &self.new_pod else { return Ok(()) };
         let victims = new.feasibility.preempts().len();
         if new.is_refused() {

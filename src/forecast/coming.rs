@@ -38,17 +38,19 @@ impl<'a> Snapshot<'a> {
         if self.missing().any(|fact| matches!(fact, MissingFact::Pods | MissingFact::Nodes)) {
             return None;
         }
-        let (new, admitted) = self.admitted_pod(objects)?;
-        let is_refused = admitted.refusal.as_ref().is_some_and(AdmissionRefusal::is_lasting);
+        let new = self.admitted_pods(objects)?;
+        let is_refused = new.map(|(_, admitted)| admitted.refusal.as_ref().is_some_and(AdmissionRefusal::is_lasting));
         let Changing { mut coming, waiting, leaving } = self.changing();
-        if is_refused {
-            coming.clear();
+        for node in self.nodes.iter().filter(|node| *is_refused.on(node)) {
+            coming.remove(&node.name);
         }
         let is_idle = coming.is_empty() && leaving.is_empty();
         (!is_idle).then(|| {
-            let coming = ComingPods::new(self.daemonset.key(), new, coming).waiting(waiting).leaving(leaving);
+            let pods = new.map(|(pod, _)| pod.clone());
+            let coming = ComingPods::new(self.daemonset.key(), pods, coming).waiting(waiting).leaving(leaving);
             let coming = coming.surging(self.daemonset.update_strategy.surges());
-            coming.certain(self.creates_for_certain(&admitted, objects))
+            let mut admitted = new.values().map(|(_, admitted)| admitted);
+            coming.certain(admitted.all(|admitted| self.creates_for_certain(admitted, objects)))
         })
     }
 

@@ -18,16 +18,19 @@ use crate::{
     model::{Key, Node, Pod, PodPhase, Resource, Taint, Text},
     planner::Snapshot,
     scheduling::{
-        AdmissionRefusal, ClusterState, ComingPods, PodsAlike, QuotaLedger, QuotaUse, UnknownFact, is_unbound,
+        AdmissionRefusal, Admitted, ClusterState, ComingPods, PodsAlike, QuotaLedger, QuotaUse, UnknownFact, is_unbound,
     },
+    selector::PerNode,
 };
 
 /// What the scheduler and admission would say about new pods of the current template.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fits<'a> {
     nodes: Arc<HashMap<Text, NodeFit>>,
-    /// Why admission refuses every new pod.
-    refusal: Option<StuckCause>,
+    /// The cluster, if the scheduler is asked.
+    state: Option<&'a ClusterState<'a>>,
+    /// Why admission refuses new pods.
+    refusal: PerNode<Option<StuckCause>>,
     quotas: Option<Quotas<'a>>,
     /// The pods that other DaemonSets of the namespace are about to create.
     others: Vec<&'a ComingPods<'a>>,
@@ -46,7 +49,7 @@ pub(super) struct Fits<'a> {
 struct Quotas<'a> {
     /// Of the quotas that count the new pods.
     ledger: QuotaLedger<'a>,
-    new: Arc<QuotaUse>,
+    new: Arc<PerNode<QuotaUse>>,
     /// What the pods use whose deletion has begun, but for the DaemonSet's.
     leaving: Arc<Vec<QuotaUse>>,
     /// Whether there was room only once others had gone. They are gone then in the ledger.
@@ -60,23 +63,27 @@ struct Quotas<'a> {
 impl<'a> Fits<'a> {
     pub(super) fn new(snapshot: &Snapshot<'a>) -> Self {
         let (rejected, failing) = (rejected(snapshot), failing(snapshot));
-        let admitted = snapshot.scheduling.and_then(|state| Some((state, snapshot.admitted_pod(state.objects())?)));
-        let Some((state, (new_pod, admitted))) = admitted else {
+        let new = snapshot.scheduling.and_then(|state| Some((state, snapshot.admitted_pods(state.objects())?)));
+        let Some((state, new)) = new else {
             return Self { rejected, unknown: failing.into_iter().collect(), ..Self::default() };
         };
+        let new_pods = new.map(|(pod, _)| pod);
+        let (_, admitted) = new.general();
         let is_critical = admitted.spec.priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL);
         let key = snapshot.daemonset.key();
         let own = snapshot.pods.iter().filter(|pod| pod.namespace == snapshot.namespace.name && !pod.is_terminal());
         let leaving =
             own.clone().filter(|pod| pod.is_being_deleted() && !claim_pod(snapshot.daemonset, pod).is_claimed());
-        let ledger = QuotaLedger::new(snapshot.admission(state.objects())).that_count(&admitted.spec);
-        let new = Arc::new(ledger.use_of(&admitted.spec));
+        let specs = new.map(|(_, admitted)| &admitted.spec);
+        let ledger = QuotaLedger::new(snapshot.admission(state.objects())).that_count(&specs);
+        let uses = Arc::new(new.map(|(_, admitted)| ledger.use_of(&admitted.spec)));
+        let is_limited = uses.values().any(QuotaUse::is_limited);
         let use_of = |pod: &Pod| ledger.use_of(&pod.spec.clone().unwrap_or_default());
         let quotas = Quotas {
             leaving: Arc::new(leaving.map(use_of).collect()),
             awaits_others: false,
-            known: Arc::new(own.filter(|_| new.is_limited()).map(|pod| (pod.name.clone(), use_of(pod))).collect()),
-            new,
+            known: Arc::new(own.filter(|_| is_limited).map(|pod| (pod.name.clone(), use_of(pod))).collect()),
+            new: uses,
             start: Arc::new(ledger.clone()),
             ledger,
         };
@@ -84,18 +91,22 @@ impl<'a> Fits<'a> {
         let unchecked = admitted.refusal.as_ref().filter(|refusal| refusal.is_of_status());
         let unchecked = unchecked.map(|refusal| UnknownFact::Creation { message: refusal.to_string().into() });
         let is_refused = admitted.refusal.is_some();
-        let refusal = admitted.refusal.filter(AdmissionRefusal::is_lasting);
+        let not_created =
+            |own: &AdmissionRefusal| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() };
+        let lasting = |admitted: &Admitted| admitted.refusal.as_ref().filter(|own| own.is_lasting()).map(not_created);
         Self {
-            nodes: node_fits(snapshot, state, &new_pod).into(),
-            waiting: waiting(snapshot, state, &new_pod).into(),
-            refusal: refusal.map(|own| StuckCause::NotCreated { plugin: own.plugin.into(), message: own.to_string() }),
+            state: Some(state),
+            waiting: waiting(snapshot, state, &new_pods).into(),
+            nodes: node_fits(snapshot, state, new_pods).into(),
+            refusal: new.map(|(_, admitted)| lasting(admitted)),
             quotas: Some(quotas),
             others: state.coming_in_namespace_of(&key).collect(),
             rejected,
             pressed: if is_critical { HashMap::new() } else { pressed(snapshot.nodes) },
             unknown: admitted
                 .unknown
-                .into_iter()
+                .iter()
+                .cloned()
                 .chain(failing)
                 .chain(unchecked.or_else(|| failed_creation(snapshot, state).filter(|_| !is_refused)))
                 .collect(),
@@ -118,7 +129,16 @@ impl<'a> Fits<'a> {
     /// Returns why a new pod does not come to run on a node, beside other pods of the DaemonSet or after they have left.
     pub(super) fn refusal(&self, node: &Text, is_beside: bool) -> Option<&StuckCause> {
         let of_node = self.nodes.get(node).and_then(|fit| if is_beside { &fit.beside } else { &fit.alone }.as_ref());
-        self.refusal.as_ref().or(of_node)
+        self.not_created(node).or(of_node)
+    }
+
+    /// Returns why admission refuses a new pod on a node.
+    fn not_created(&self, node: &Text) -> Option<&StuckCause> {
+        self.on(&self.refusal, node).as_ref()
+    }
+
+    fn on<'v, T>(&self, values: &'v PerNode<T>, node: &Text) -> &'v T {
+        values.on_known(self.state.and_then(|state| state.node(node)))
     }
 
     /// Returns what the scheduler says of a pod of the start that waits, if it is not as new ones would be.
@@ -128,7 +148,7 @@ impl<'a> Fits<'a> {
 
     /// Whether a new pod on a node takes the place of the DaemonSet's other pods.
     pub(super) fn displaces_own(&self, node: &Text) -> bool {
-        self.refusal.is_none() && self.nodes.get(node).is_some_and(|fit| fit.displaces_own)
+        self.not_created(node).is_none() && self.nodes.get(node).is_some_and(|fit| fit.displaces_own)
     }
 
     /// Whether others take the place of the DaemonSet's pods on a node for certain.
@@ -138,7 +158,7 @@ impl<'a> Fits<'a> {
 
     /// Returns the pods of others whose place a new pod on a node takes.
     pub(super) fn victims(&self, node: &Text) -> &[Key] {
-        let fit = self.nodes.get(node).filter(|_| self.refusal.is_none());
+        let fit = self.nodes.get(node).filter(|_| self.not_created(node).is_none());
         fit.map(|fit| fit.victims.as_slice()).unwrap_or_default()
     }
 
@@ -173,28 +193,32 @@ impl<'a> Fits<'a> {
     fn shared_quota(&self) -> Option<UnknownFact> {
         let Quotas { ledger, start, awaits_others, .. } = self.limiting_quotas()?;
         let mut later = if *awaits_others { ledger.clone() } else { self.without_others(ledger) };
+        let state = self.state?;
         let mut lacks_room = |coming: &ComingPods<'_>| {
             let mut first = QuotaLedger::clone(start);
             coming.give_room(&mut first);
-            let has_room_first = coming.take_room(&mut first);
-            !coming.take_room(&mut later) || !has_room_first
+            let has_room_first = coming.take_room(state, &mut first);
+            !coming.take_room(state, &mut later) || !has_room_first
         };
         let without_room = self.others.iter().filter(|coming| lacks_room(coming));
         let daemonsets: Vec<_> = without_room.map(|coming| coming.daemonset().clone()).collect();
         (!daemonsets.is_empty()).then_some(UnknownFact::SharedQuota { daemonsets })
     }
 
-    /// Takes the room for a new pod in the quotas; returns why there is none.
-    pub(super) fn take_room(&mut self, is_new: bool) -> Option<StuckCause> {
+    /// Takes the room for a new pod on a node in the quotas; returns why there is none.
+    pub(super) fn take_room(&mut self, node: &Text, is_new: bool) -> Option<StuckCause> {
         // What admission never admits takes none. A pod by an older template may be admitted.
-        if let Some(refusal) = self.refusal.as_ref().filter(|_| is_new) {
+        if let Some(refusal) = self.not_created(node).filter(|_| is_new) {
             return Some(refusal.clone());
         }
         let Quotas { ledger, new, awaits_others, .. } = self.quotas.as_ref()?;
+        let new = self.on(new, node);
         let mut lacking = ledger.lacking(new);
         let later = lacking.as_ref().filter(|_| !awaits_others).map(|_| self.without_others(ledger));
         let later = later.filter(|later| later.lacking(new).is_none());
+        let known = self.state.and_then(|state| state.node(node));
         let Quotas { ledger, new, awaits_others, .. } = self.quotas.as_mut()?;
+        let new = new.on_known(known);
         if let Some(later) = later {
             (*ledger, *awaits_others, lacking) = (later, true, None);
         }
@@ -215,25 +239,28 @@ impl<'a> Fits<'a> {
 
     /// Whether a quota counts new pods, and has room for one.
     pub(super) fn quota_has_room(&self) -> bool {
-        self.limiting_quotas().is_some_and(|Quotas { ledger, new, .. }| ledger.lacking(new).is_none())
+        let has_room =
+            |ledger: &QuotaLedger<'_>, new: &PerNode<QuotaUse>| new.values().any(|new| ledger.lacking(new).is_none());
+        self.limiting_quotas().is_some_and(|Quotas { ledger, new, .. }| has_room(ledger, new))
     }
 
     /// Returns the quotas, if one counts new pods.
     fn limiting_quotas(&self) -> Option<&Quotas<'a>> {
-        self.quotas.as_ref().filter(|quotas| quotas.new.is_limited())
+        self.quotas.as_ref().filter(|quotas| quotas.new.values().any(QuotaUse::is_limited))
     }
 
-    /// Gives back the room of a pod that is gone. One that was not there at the start is a new one that had room.
-    pub(super) fn give_room(&mut self, pod: &Text) {
+    /// Gives back the room of a pod that is gone from a node. One that was not there at the start is a new one that had room.
+    pub(super) fn give_room(&mut self, node: &Text, pod: &Text) {
+        let node = self.state.and_then(|state| state.node(node));
         if let Some(Quotas { ledger, new, known, .. }) = &mut self.quotas {
-            ledger.give(known.get(pod).unwrap_or(new));
+            ledger.give(known.get(pod).unwrap_or_else(|| new.on_known(node)));
         }
     }
 }
 
 /// Asks the scheduler about the pods of the DaemonSet that wait and are not as new ones would be, or are for nodes to which none
 /// would come.
-fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>, new: &Pod) -> HashMap<&'a Text, NodeFit> {
+fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>, new: &PerNode<&Pod>) -> HashMap<&'a Text, NodeFit> {
     let own = snapshot.pods.iter().filter(|pod| is_unbound(pod) && claim_pod(snapshot.daemonset, pod).is_claimed());
     let mut own = own.peekable();
     if own.peek().is_none() {
@@ -247,9 +274,10 @@ fn waiting<'a>(snapshot: &Snapshot<'a>, state: &ClusterState<'_>, new: &Pod) -> 
     let (mut by_spec, mut as_new) = (HashMap::<_, PodsAlike<'_>>::new(), HashMap::<_, bool>::new());
     let answers = own.filter_map(|pod| {
         let (node, spec) = pod.node.name().zip(pod.spec.as_ref())?;
+        let new = new.on_known(state.node(node));
         let is_outdated = || labels.compare(&pod.labels, &hash) == RevisionMatch::Outdated;
         let mut is_as_new = || {
-            let known = as_new.entry(Arc::as_ptr(spec));
+            let known = as_new.entry((Arc::as_ptr(spec), std::ptr::from_ref(*new)));
             *known.or_insert_with(|| new.spec.as_ref().is_some_and(|new| spec.is_scheduled_as(new)))
         };
         // Where nothing is to be tolerated, it does not matter what is.

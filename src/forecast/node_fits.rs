@@ -15,6 +15,7 @@ use crate::{
     scheduling::{
         Cause, ClusterState, Competitor, Displacement, Plugin, PodsAlike, SchedulingBlocker, UnknownFact, is_unbound,
     },
+    selector::PerNode,
 };
 
 /// What a node makes of a new pod: `alone`, after the DaemonSet's other pods have left it, or `beside` those.
@@ -34,7 +35,11 @@ pub(super) struct NodeFit {
 }
 
 /// Asks about pods like `new`. Nodes on which they fit for sure are left out.
-pub(super) fn node_fits(snapshot: &Snapshot<'_>, state: &ClusterState<'_>, new: &Pod) -> HashMap<Text, NodeFit> {
+pub(super) fn node_fits(
+    snapshot: &Snapshot<'_>,
+    state: &ClusterState<'_>,
+    new: PerNode<&Pod>,
+) -> HashMap<Text, NodeFit> {
     let rules = snapshot.placement_rules();
     let mut own = HashMap::<&Text, Vec<&Pod>>::new();
     for pod in snapshot.pods.iter().filter(|pod| claim_pod(snapshot.daemonset, pod).is_claimed()) {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use indexmap::IndexMap;
+
 use super::{
     Finding, Lint,
     builder::{count, first_few, found},
@@ -11,7 +13,8 @@ use crate::{
     model::{Node, PodSpec, Quantity, Text},
     plan::MissingFact,
     planner::Snapshot,
-    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, Amounts, ClusterState, QuotaRoom, SchedulingObjects},
+    scheduling::{AdmissionChange, Admitted, Amounts, ClusterState, QuotaRoom, SchedulingObjects},
+    selector::{PerNode, SelectorExpression},
 };
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
@@ -21,12 +24,15 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     }
     let none = SchedulingObjects::default();
     let objects = snapshot.scheduling.map_or(&none, |state| state.objects());
-    let Some((_, Admitted { spec, changes, refusal, .. })) = snapshot.admitted_pod(objects) else { return Vec::new() };
-    let wanted = snapshot.nodes.iter().filter(|node| desired.contains(&node.name));
-    let nodes: Vec<_> = wanted.filter(|node| !node.is_virtual()).collect();
+    let Some(new) = snapshot.admitted_pods(objects) else { return Vec::new() };
+    let wanted: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
+    let nodes: Vec<_> = wanted.iter().copied().filter(|node| !node.is_virtual()).collect();
     let mut findings = Vec::new();
-    // Room in a quota is another finding.
-    if let Some(refusal) = refusal.filter(AdmissionRefusal::is_lasting) {
+    let is_used = |on: &&SelectorExpression| nodes.iter().any(|node| on.matches(&node.labels));
+    let special = new.special().filter(|(on, _)| is_used(on)).map(|(on, new)| (Some(on), new));
+    for (on, (_, Admitted { changes, refusal, .. })) in [(None, new.general())].into_iter().chain(special) {
+        // Room in a quota is another finding.
+        let Some(refusal) = refusal.as_ref().filter(|refusal| refusal.is_lasting()) else { continue };
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
         let says = |words| refusal.reasons.iter().any(|reason| reason.contains(words));
         let fix = match refusal.plugin {
@@ -35,8 +41,11 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
             }
             _ if says("Overhead") => "remove spec.template.spec.overhead: it comes from the RuntimeClass",
             _ if says("conflict: ") => "make the node selectors of the template and of the RuntimeClass agree",
-            "validation" if has_defaults(&changes) => {
+            "validation" if has_defaults(changes) => {
                 "set requests and limits in the template, as the LimitRange allows: it fills in the missing ones"
+            }
+            _ if on.is_some() => {
+                "change what is set for these nodes, or what the plugin looks at: no pod is created there as it is"
             }
             "Priority" => "create the PriorityClass, or name one that exists in spec.template.spec.priorityClassName",
             "RuntimeClass" => "create the RuntimeClass, or name one that exists in spec.template.spec.runtimeClassName",
@@ -45,12 +54,15 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
             "PodNodeSelector" => "make the node selectors of the template and of the namespace agree",
             _ => "change the template, or what the plugin looks at: no pod is created as it is",
         };
-        findings.push(finding.with_message(format!("{}: {refusal}", refusal.plugin)).with_fix(fix));
+        let on = on.map(|on| format!(" on nodes with {on}")).unwrap_or_default();
+        findings.push(finding.with_message(format!("{}{on}: {refusal}", refusal.plugin)).with_fix(fix));
     }
-    findings.extend(excluded_by_admission(snapshot, &changes, &spec, &nodes));
-    findings.extend(never_fits(snapshot, &spec, &changes, &nodes));
-    findings.extend(surge_never_fits(snapshot, &spec, &nodes));
-    findings.extend(snapshot.scheduling.and_then(|state| quota(snapshot, &spec, state, desired)));
+    let specs = new.map(|(_, admitted)| &admitted.spec);
+    let (_, Admitted { changes, .. }) = new.general();
+    findings.extend(excluded_by_admission(snapshot, changes, specs.general(), &nodes));
+    findings.extend(never_fits(snapshot, &specs, changes, &nodes));
+    findings.extend(surge_never_fits(snapshot, &specs, &nodes));
+    findings.extend(snapshot.scheduling.and_then(|state| quota(snapshot, &specs, state, &wanted)));
     findings
 }
 
@@ -100,8 +112,9 @@ fn lacking(spec: &PodSpec, node: &Node, times: i64) -> Option<(String, Quantity,
 }
 
 /// Finds the nodes on which a number of pods do not fit, and for the first of them what is lacking.
-fn too_small(spec: &PodSpec, nodes: &[&Node], times: i64) -> Option<(Vec<Text>, String)> {
-    let small: Vec<_> = nodes.iter().filter_map(|node| Some((&node.name, lacking(spec, node, times)?))).collect();
+fn too_small(specs: &PerNode<&PodSpec>, nodes: &[&Node], times: i64) -> Option<(Vec<Text>, String)> {
+    let small: Vec<_> =
+        nodes.iter().filter_map(|node| Some((&node.name, lacking(specs.on(node), node, times)?))).collect();
     let (node, (resource, requested, there)) = small.first()?;
     let lack = format!("{resource} {requested}, and {node} has {there}");
     Some((small.iter().map(|(node, _)| (*node).clone()).collect(), lack))
@@ -109,18 +122,24 @@ fn too_small(spec: &PodSpec, nodes: &[&Node], times: i64) -> Option<(Vec<Text>, 
 
 fn never_fits(
     snapshot: &Snapshot<'_>,
-    spec: &PodSpec,
+    specs: &PerNode<&PodSpec>,
     changes: &[AdmissionChange],
     nodes: &[&Node],
 ) -> Option<Finding> {
-    let (small, lack) = too_small(spec, nodes, 1)?;
+    let (small, lack) = too_small(specs, nodes, 1)?;
     let message = format!(
         "wanted on {} {} too small even without any other pod ({}): a pod requests {lack}",
         count(small.len(), "node"),
         if small.len() == 1 { "that is" } else { "that are" },
         first_few(&small)
     );
-    let fix = if has_defaults(changes) {
+    let is_special = |node: &Text| {
+        let mut nodes = nodes.iter().filter(|other| other.name == *node);
+        nodes.any(|node| specs.special().any(|(on, _)| on.matches(&node.labels)))
+    };
+    let fix = if small.iter().all(is_special) {
+        "request less in what is set for these nodes, or keep the pods off them"
+    } else if has_defaults(changes) {
         "request less in the template than the LimitRange fills in, or keep the pods off these nodes"
     } else {
         "request less, or keep the pods off these nodes with a node selector or affinity"
@@ -130,11 +149,13 @@ fn never_fits(
 }
 
 /// During a surge two pods run on a node, so that both must fit there.
-fn surge_never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) -> Option<Finding> {
+fn surge_never_fits(snapshot: &Snapshot<'_>, specs: &PerNode<&PodSpec>, nodes: &[&Node]) -> Option<Finding> {
     if !snapshot.daemonset.update_strategy.surges() {
         return None;
     }
-    let (small, lack) = too_small(spec, nodes, 2).filter(|_| too_small(spec, nodes, 1).is_none())?;
+    let (small, lack) = too_small(specs, nodes, 2).filter(|_| too_small(specs, nodes, 1).is_none())?;
+    // Priority and preemption do not depend on the node.
+    let spec = specs.general();
     let own = snapshot.pods.iter().filter(|pod| claim_pod(snapshot.daemonset, pod).is_claimed());
     let mut priorities = own.filter_map(|pod| pod.spec.as_ref()).map(|spec| spec.priority.unwrap_or_default());
     let new = spec.priority.unwrap_or_default();
@@ -156,41 +177,59 @@ fn surge_never_fits(snapshot: &Snapshot<'_>, spec: &PodSpec, nodes: &[&Node]) ->
 /// Finds a ResourceQuota that has too little room for a pod on every node that lacks one, even once pods are gone that go.
 fn quota(
     snapshot: &Snapshot<'_>,
-    spec: &PodSpec,
+    specs: &PerNode<&PodSpec>,
     state: &ClusterState<'_>,
-    wanted: &HashSet<&Text>,
+    wanted: &[&Node],
 ) -> Option<Finding> {
     let later = snapshot.quotas_after_deletions(state);
-    let all: Vec<_> = later.room_by_resource(&later.use_of(spec)).collect();
     let own = snapshot.pods.iter().filter(|pod| !pod.is_terminal() && claim_pod(snapshot.daemonset, pod).is_claimed());
-    let nodes: HashSet<_> = own.filter_map(|pod| pod.node.name()).filter(|node| wanted.contains(node)).collect();
-    let existing = if snapshot.missing.contains(MissingFact::Pods) {
+    let nodes: HashSet<_> = own.filter_map(|pod| pod.node.name()).collect();
+    let rooms = |spec: &PodSpec| later.room_by_resource(&later.use_of(spec)).collect::<Vec<_>>();
+    // How many nodes lack a pod, by what that requests.
+    let lacking: Vec<_> = if snapshot.missing.contains(MissingFact::Pods) {
         // What a quota counts can be pods of the DaemonSet.
-        let used = all.iter().filter(|room| room.resource.ends_with("pods")).map(|room| room.used.value()).max();
+        let counted = rooms(specs.general());
+        let used = counted.iter().filter(|room| room.resource.ends_with("pods")).map(|room| room.used.value()).max();
         let scheduled = usize::try_from(snapshot.daemonset.status.current_number_scheduled).unwrap_or_default();
-        scheduled.max(usize::try_from(used.unwrap_or_default()).unwrap_or_default())
+        let existing = scheduled.max(usize::try_from(used.unwrap_or_default()).unwrap_or_default());
+        // On which nodes is not known.
+        let lacking = specs.is_uniform().then(|| wanted.len().saturating_sub(existing))?;
+        vec![(*specs.general(), lacking)]
     } else {
-        nodes.len()
+        let lacking: Vec<_> = wanted.iter().filter(|node| !nodes.contains(&node.name)).collect();
+        let with = |spec: &PodSpec| lacking.iter().filter(|node| std::ptr::eq(*specs.on(node), spec)).count();
+        specs.values().map(|spec| (*spec, with(spec))).filter(|(_, count)| *count > 0).collect()
     };
-    let missing = u64::try_from(wanted.len().saturating_sub(existing)).ok()?;
-    let short: Vec<_> = all.into_iter().filter(|room| room.pods < missing).collect();
-    let room = short.iter().min_by_key(|room| room.pods)?;
-    let now = snapshot.admission(state.objects()).quota_room(spec);
-    let is_as_now = now.iter().any(|now| now.quota == room.quota && now.pods == room.pods);
+    let missing: usize = lacking.iter().map(|(_, count)| count).sum();
+    let mut needs = IndexMap::<_, (QuotaRoom, Quantity)>::new();
+    for (spec, count) in &lacking {
+        for room in rooms(spec) {
+            let requested = room.requested * i64::try_from(*count).unwrap_or(i64::MAX);
+            let key = (room.quota.clone(), room.resource.clone());
+            let (least, needed) = needs.entry(key).or_insert_with(|| (room.clone(), room.used));
+            least.pods = least.pods.min(room.pods);
+            *needed += requested;
+        }
+    }
+    let short: Vec<_> = needs.into_values().filter(|(room, needed)| missing > 0 && *needed > room.hard).collect();
+    let (room, _) = short.iter().min_by_key(|(room, _)| room.pods)?;
+    let admission = snapshot.admission(state.objects());
+    let now = lacking.iter().flat_map(|(spec, _)| admission.quota_room(spec));
+    let is_as_now = now.into_iter().any(|now| now.quota == room.quota && now.pods == room.pods);
     let message = format!(
-        "ResourceQuota {} has room for {} more{}, and {} lack{} one ({} {} of {} used)",
+        "ResourceQuota {} has room for {} more{}{}, and {} lack{} one ({} {} of {} used)",
         room.quota,
         count(usize::try_from(room.pods).unwrap_or(usize::MAX), "pod"),
+        if lacking.len() > 1 { " of those that request most" } else { "" },
         if is_as_now { "" } else { " once those are gone that are deleted" },
-        count(usize::try_from(missing).unwrap_or(usize::MAX), "node"),
+        count(missing, "node"),
         if missing == 1 { "s" } else { "" },
         room.resource,
         room.used,
         room.hard
     );
-    let needed = |room: &QuotaRoom| room.used + room.requested * i64::try_from(missing).unwrap_or(i64::MAX);
     let raised =
-        short.iter().map(|room| format!("{} of ResourceQuota {} to {}", room.resource, room.quota, needed(room)));
+        short.iter().map(|(room, needed)| format!("{} of ResourceQuota {} to {needed}", room.resource, room.quota));
     let fix = format!("raise {}", raised.collect::<Vec<_>>().join(" and "));
     Some(found(snapshot, Lint::QuotaTooSmall, "spec.template.spec").with_message(message).with_fix(fix))
 }

@@ -144,6 +144,7 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
         | Warning::OtherNamespace { .. }
         | Warning::NoUid
         | Warning::NoBurst
+        | Warning::UnknownContainer { .. }
         | Warning::NamespaceBeingDeleted { .. }
         | Warning::WaitsForFinalizers { .. }
         | Warning::ClockNotGiven

@@ -18,4 +18,4 @@ mod yaml;
 pub use collection::{ManifestChange, Manifests};
 pub use error::{ManifestError, ManifestWarning, Place, Scope, SkipReason, SkippedObject};
 pub use lines::line_of_field;
-pub use yaml::write_yaml;
+pub use yaml::{read_yaml, write_yaml};

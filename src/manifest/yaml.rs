@@ -8,8 +8,10 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Number, Value};
+
+use super::reader::plain;
 
 /// The error of a document, with its line, counted from 1.
 pub(super) struct YamlError {
@@ -42,6 +44,34 @@ pub fn write_yaml(out: &mut impl io::Write, value: &impl Serialize) -> io::Resul
     let options = serde_saphyr::ser_options! { compact_list_indent: true, prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(value, options).map_err(io::Error::other)?;
     out.write_all(text.as_bytes())
+}
+
+/// Reads a value from YAML, or from JSON, as kubectl would.
+///
+/// ```
+/// use daemonplan::{affinity::NodeResources, manifest::read_yaml};
+/// let large = "\
+/// - daemonSet: {namespace: prod, name: agent}
+///   nodes: size=large
+///   containers: {agent: {requests: {cpu: 0.5}}}";
+/// assert_eq!(read_yaml::<Vec<NodeResources>>(large)?[0].to_string(), "size=large: agent requests cpu 500m");
+/// let misspelt = read_yaml::<Vec<NodeResources>>(&large.replace("requests", "request")).unwrap_err();
+/// assert!(misspelt.starts_with("[0].containers.agent.request: unknown field `request`"), "{misspelt}");
+/// # Ok::<(), String>(())
+/// ```
+///
+/// # Errors
+/// If the text is malformed, with the line; if a mapping repeats a key; or if the value is not as `T` expects it, with the
+/// path of the field.
+pub fn read_yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let document = to_json(text).map_err(|YamlError { line, problem }| format!("line {line}: {problem}"))?;
+    if let Some(repeated) = document.repeated.first() {
+        return Err(format!("the field {repeated} is given twice"));
+    }
+    serde_path_to_error::deserialize(document.value).map_err(|error| {
+        let (path, problem) = (error.path().to_string(), plain(error.inner()));
+        if path == "." { problem } else { format!("{path}: {problem}") }
+    })
 }
 
 /// Converts a YAML document to JSON.

@@ -7,7 +7,6 @@ use std::{borrow::Borrow, collections::HashSet, fmt};
 use serde::{Serialize, de::Error, ser::SerializeStruct};
 
 use crate::{
-    affinity::PodBlueprint,
     context::SyncMode,
     model::{
         DaemonSet, HostPort, Key, Namespace, Node, Pod, PodSpec, PodTemplate, Quantity, Resource, ResourceList, Text,
@@ -15,6 +14,7 @@ use crate::{
     placement::{PlacementReason, PlacementRules},
     planner::Snapshot,
     scheduling::{AdmissionChange, AdmissionRefusal, Admitted, ClusterState, SchedulingObjects, UnknownFact},
+    selector::PerNode,
     settings::Settings,
 };
 
@@ -61,8 +61,14 @@ struct FleetMember {
     key: Key,
     /// The index of its group.
     group: usize,
+    pods: PerNode<FleetPod>,
+}
+
+/// A pod that a DaemonSet would create.
+#[derive(Debug)]
+struct FleetPod {
     requests: AmountsByIndex,
-    /// A pod by the template after admission, for no node in particular.
+    /// After admission, for no node in particular.
     pod: Pod,
     /// What admission adds to what it requests.
     added: Vec<AdmissionChange>,
@@ -74,14 +80,22 @@ struct FleetMember {
     priority: i32,
 }
 
-/// DaemonSets with equal rules, and the sum of their requests.
+/// DaemonSets with equal rules.
 #[derive(Debug)]
 struct PlacementGroup {
     rules: PlacementRules,
     mode: SyncMode,
-    /// Why admission refuses their pods.
-    not_admitted: Option<AdmissionRefusal>,
     count: usize,
+    /// A DaemonSet whose pods differ is alone in its group.
+    pods: PerNode<GroupPods>,
+}
+
+/// What becomes of the pods of a group.
+#[derive(Debug)]
+struct GroupPods {
+    /// Why admission refuses them.
+    not_admitted: Option<AdmissionRefusal>,
+    /// The sum of their requests.
     requests: AmountsByIndex,
 }
 
@@ -159,15 +173,13 @@ impl DaemonSetFleet {
     ) -> Self {
         Self::build(daemonsets.into_iter().map(|(daemonset, namespace)| {
             let (daemonset, namespace) = (daemonset.borrow(), namespace.borrow());
+            let blueprints = settings.blueprints(daemonset, &daemonset.template, "");
             Candidate {
                 key: daemonset.key(),
                 rules: PlacementRules::new(daemonset, namespace, settings),
                 mode: SyncMode::of(daemonset, namespace),
-                spec: spec_of(&daemonset.template),
-                pod: PodBlueprint::new(daemonset, &daemonset.template, "").pod("", ""),
-                not_admitted: None,
-                changes: Vec::new(),
-                unknown: Vec::new(),
+                problem: problem_of(&daemonset.template),
+                pods: blueprints.map(|blueprint| CandidatePod::new(blueprint.pod("", ""))),
             }
         }))
     }
@@ -180,60 +192,40 @@ impl DaemonSetFleet {
             let daemonset = snapshot.daemonset;
             let none = SchedulingObjects::default();
             let objects = snapshot.scheduling.map_or(&none, ClusterState::objects);
-            let (pod, not_admitted, changes, unknown) = match snapshot.admitted_pod(objects) {
-                Some((pod, Admitted { refusal, changes, unknown, .. })) => (pod, refusal, changes, unknown),
-                None => (Pod::new(daemonset.namespace.clone(), ""), None, Vec::new(), Vec::new()),
-            };
-            let not_admitted = not_admitted.filter(AdmissionRefusal::is_lasting);
-            let admitted = pod.spec.as_deref().cloned();
+            let pods = snapshot.admitted_pods(objects).map(|pods| pods.map(CandidatePod::admitted));
             Candidate {
                 key: daemonset.key(),
                 rules: snapshot.placement_rules(),
                 mode: SyncMode::of(daemonset, snapshot.namespace),
-                spec: spec_of(&daemonset.template).map(|spec| admitted.unwrap_or(spec)),
-                pod,
-                not_admitted,
-                changes,
-                unknown,
+                problem: problem_of(&daemonset.template),
+                pods: pods.unwrap_or_else(|| CandidatePod::new(Pod::new("", "")).into()),
             }
         }))
     }
 
     fn build(candidates: impl Iterator<Item = Candidate>) -> Self {
         let mut fleet = Self { members: Vec::new(), groups: Vec::new(), resources: Vec::new(), problems: Vec::new() };
-        let mut all: Vec<_> = candidates
-            .map(|Candidate { key, rules, mode, spec, mut pod, not_admitted, changes, unknown }| {
-                let spec = spec.unwrap_or_else(|source| {
-                    fleet.problems.push(RequestsError { daemonset: key.clone(), source });
-                    PodSpec::default()
-                });
-                (pod.namespace, pod.name) = (key.namespace.clone(), key.name.clone());
-                (key, (rules, mode, not_admitted), spec.requests(), spec, pod, (changes, unknown))
-            })
-            .collect();
-        all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-        fleet.problems.sort_by(|a, b| a.daemonset.cmp(&b.daemonset));
-        let resources = all.iter().flat_map(|(_, _, requests, ..)| requests.iter());
-        fleet.resources = resources.map(|(resource, _)| resource.clone()).collect();
+        let mut all: Vec<_> = candidates.collect();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        for Candidate { key, problem, pods, .. } in &mut all {
+            let problem = problem.take().map(|source| RequestsError { daemonset: key.clone(), source });
+            if problem.is_some() {
+                pods.values_mut().for_each(|CandidatePod { pod, .. }| pod.spec = None);
+            }
+            fleet.problems.extend(problem);
+            let requests = pods.values().filter_map(|CandidatePod { pod, .. }| Some(pod.spec.as_ref()?.requests()));
+            requests.for_each(|requests| fleet.resources.extend(requests.iter().map(|(resource, _)| resource.clone())));
+        }
         fleet.resources.sort();
         fleet.resources.dedup();
-        for (key, (rules, mode, not_admitted), requests, spec, pod, (changes, mut unknown)) in all {
-            let requests: Vec<_> = fleet.resources.iter().map(|resource| requests.get(resource)).collect();
-            let (ports, priority) = (spec.host_ports().cloned().collect(), spec.priority.unwrap_or_default());
-            let group = fleet.group(rules, mode, not_admitted, &requests);
-            let has_rules = changes.iter().any(|change| matches!(change, AdmissionChange::NodeSelector { .. }))
-                || !spec.pod_affinity.is_empty()
-                || !spec.pod_anti_affinity.is_empty()
-                || !spec.topology_spread.is_empty()
-                || !spec.scheduling_gates.is_empty();
-            // The scheduler is not asked about a pod whose template names its node.
-            let has_rules = has_rules && !pod.node.is_bound();
-            unknown.extend(not_looked_at(&spec).filter(|_| !pod.node.is_bound()));
-            let adds = |change: &AdmissionChange| {
-                matches!(change, AdmissionChange::Defaults { .. } | AdmissionChange::Overhead { .. })
-            };
-            let added = changes.into_iter().filter(adds).collect();
-            fleet.members.push(FleetMember { key, group, requests, pod, added, unknown, has_rules, ports, priority });
+        for Candidate { key, rules, mode, pods, .. } in all {
+            let counted = pods.map(|pod| GroupPods {
+                not_admitted: pod.not_admitted.clone(),
+                requests: amounts(pod.pod.spec.as_deref(), &fleet.resources),
+            });
+            let group = fleet.group(rules, mode, counted);
+            let pods = pods.map(|pod| pod.of_fleet(&key, &fleet.resources));
+            fleet.members.push(FleetMember { key, group, pods });
         }
         fleet
     }
@@ -248,24 +240,22 @@ impl DaemonSetFleet {
     }
 
     /// Adds a DaemonSet with these rules to its group. Returns the group's index.
-    fn group(
-        &mut self,
-        rules: PlacementRules,
-        mode: SyncMode,
-        not_admitted: Option<AdmissionRefusal>,
-        requests: &AmountsByIndex,
-    ) -> usize {
-        let known = self.groups.iter_mut().enumerate();
-        let is_alike =
-            |group: &PlacementGroup| group.mode == mode && group.not_admitted == not_admitted && group.rules == rules;
-        let mut known = known.filter(|(_, group)| is_alike(group));
-        if let Some((index, group)) = known.next() {
+    fn group(&mut self, rules: PlacementRules, mode: SyncMode, pods: PerNode<GroupPods>) -> usize {
+        let is_alike = |group: &PlacementGroup| {
+            let not_admitted =
+                |pods: &PerNode<GroupPods>| pods.is_uniform().then(|| pods.general().not_admitted.clone());
+            let own = not_admitted(&pods);
+            group.mode == mode && own.is_some() && not_admitted(&group.pods) == own && group.rules == rules
+        };
+        if let Some(index) = self.groups.iter().position(is_alike)
+            && let Some(group) = self.groups.get_mut(index)
+        {
             group.count += 1;
-            add(&mut group.requests, requests);
+            let sums = group.pods.values_mut().zip(pods.values());
+            sums.for_each(|(sum, pods)| add(&mut sum.requests, &pods.requests));
             return index;
         }
-        drop(known);
-        self.groups.push(PlacementGroup { rules, mode, not_admitted, count: 1, requests: requests.clone() });
+        self.groups.push(PlacementGroup { rules, mode, count: 1, pods });
         self.groups.len() - 1
     }
 
@@ -279,12 +269,13 @@ impl DaemonSetFleet {
             sums: vec![Quantity::default(); self.resources.len()],
         };
         for group in &self.groups {
-            let is_created = group.mode == SyncMode::Reconcile && group.not_admitted.is_none();
+            let pods = group.pods.on(node);
+            let is_created = group.mode == SyncMode::Reconcile && pods.not_admitted.is_none();
             let runs = is_created && group.rules.verdict(node).should_run();
             overhead.run.push(runs);
             if runs {
                 overhead.count += group.count;
-                add(&mut overhead.sums, &group.requests);
+                add(&mut overhead.sums, &pods.requests);
             }
         }
         overhead
@@ -296,13 +287,60 @@ struct Candidate {
     key: Key,
     rules: PlacementRules,
     mode: SyncMode,
-    spec: Result<PodSpec, serde_json::Error>,
+    /// Why its requests cannot be read.
+    problem: Option<serde_json::Error>,
+    pods: PerNode<CandidatePod>,
+}
+
+/// A pod that a DaemonSet would create, and what admission makes of it.
+struct CandidatePod {
     pod: Pod,
     not_admitted: Option<AdmissionRefusal>,
     /// What admission changes.
     changes: Vec<AdmissionChange>,
     /// What is not known that admission looks at.
     unknown: Vec<UnknownFact>,
+}
+
+impl CandidatePod {
+    fn new(pod: Pod) -> Self {
+        Self { pod, not_admitted: None, changes: Vec::new(), unknown: Vec::new() }
+    }
+
+    fn admitted((pod, admitted): &(Pod, Admitted)) -> Self {
+        let Admitted { refusal, changes, unknown, .. } = admitted.clone();
+        Self { pod: pod.clone(), not_admitted: refusal.filter(AdmissionRefusal::is_lasting), changes, unknown }
+    }
+
+    fn of_fleet(&self, key: &Key, resources: &[Text]) -> FleetPod {
+        let Self { pod, changes, unknown, .. } = self;
+        let spec = pod.spec.clone().unwrap_or_default();
+        // The scheduler is not asked about a pod whose template names its node.
+        let is_asked = !pod.node.is_bound();
+        let has_rules = changes.iter().any(|change| matches!(change, AdmissionChange::NodeSelector { .. }))
+            || !spec.pod_affinity.is_empty()
+            || !spec.pod_anti_affinity.is_empty()
+            || !spec.topology_spread.is_empty()
+            || !spec.scheduling_gates.is_empty();
+        let adds = |change: &&AdmissionChange| {
+            matches!(change, AdmissionChange::Defaults { .. } | AdmissionChange::Overhead { .. })
+        };
+        FleetPod {
+            requests: amounts(Some(&spec), resources),
+            pod: Pod { namespace: key.namespace.clone(), name: key.name.clone(), ..pod.clone() },
+            added: changes.iter().filter(adds).cloned().collect(),
+            unknown: unknown.iter().cloned().chain(not_looked_at(&spec).filter(|_| is_asked)).collect(),
+            has_rules: has_rules && is_asked,
+            ports: spec.host_ports().cloned().collect(),
+            priority: spec.priority.unwrap_or_default(),
+        }
+    }
+}
+
+/// What a pod requests, by the index of the resource.
+fn amounts(spec: Option<&PodSpec>, resources: &[Text]) -> AmountsByIndex {
+    let requests = spec.map(PodSpec::requests).unwrap_or_default();
+    resources.iter().map(|resource| requests.get(resource)).collect()
 }
 
 /// What decides about a pod, and is not looked at for nodes that do not exist yet.
@@ -316,16 +354,18 @@ fn not_looked_at(spec: &PodSpec) -> impl Iterator<Item = UnknownFact> {
     facts.into_iter().filter_map(|(is_so, fact)| is_so.then_some(fact))
 }
 
-/// Reads what the pods of a template request. The API server refuses negative amounts.
-fn spec_of(template: &PodTemplate) -> Result<PodSpec, serde_json::Error> {
-    let spec = PodSpec::of(template)?;
+/// Returns why it cannot be read what the pods of a template request. The API server refuses negative amounts.
+fn problem_of(template: &PodTemplate) -> Option<serde_json::Error> {
+    let spec = match PodSpec::of(template) {
+        Ok(spec) => spec,
+        Err(problem) => return Some(problem),
+    };
     let containers = spec.init_containers.iter().chain(&spec.containers).map(|container| &container.resources);
     let lists = containers.chain([&spec.resources]).flat_map(|resources| [&resources.requests, &resources.limits]);
     let negative = lists.chain([&spec.overhead]).flatten().find(|(_, amount)| **amount < Quantity::default());
-    let problem = negative.map(|(resource, amount)| {
+    negative.map(|(resource, amount)| {
         serde_json::Error::custom(format_args!("{resource}: expected a quantity of at least 0, found {amount}"))
-    });
-    problem.map_or(Ok(spec), Err)
+    })
 }
 
 fn add(sums: &mut AmountsByIndex, more: &AmountsByIndex) {
@@ -337,7 +377,7 @@ fn add(sums: &mut AmountsByIndex, more: &AmountsByIndex) {
 impl<'f> Overhead<'f> {
     /// Returns the DaemonSets that would run, by namespace and name.
     pub fn running(&self) -> impl Iterator<Item = &'f Key> {
-        self.members().map(|member| &member.key)
+        self.members().map(|(key, _)| key)
     }
 
     /// Returns those that would run and whose requests are not known, because they cannot be read. The sum leaves them
@@ -351,23 +391,24 @@ impl<'f> Overhead<'f> {
     pub fn requests_of(&self, daemonset: &Key) -> impl Iterator<Item = (&'f Text, Quantity)> {
         let resources = &self.fleet.resources;
         let member = self.fleet.member(daemonset);
-        let requests = member.into_iter().flat_map(|member| resources.iter().zip(member.requests.iter().copied()));
+        let pod = member.map(|member| member.pods.on(self.node));
+        let requests = pod.into_iter().flat_map(|pod| resources.iter().zip(pod.requests.iter().copied()));
         requests.filter(|(_, amount)| !amount.is_zero())
     }
 
     /// Returns what of these requests admission adds: the defaults of LimitRanges, and the overhead of a RuntimeClass.
     pub fn added_to(&self, daemonset: &Key) -> &'f [AdmissionChange] {
-        self.fleet.member(daemonset).map(|member| member.added.as_slice()).unwrap_or_default()
+        self.fleet.member(daemonset).map(|member| member.pods.on(self.node).added.as_slice()).unwrap_or_default()
     }
 
     /// Returns what is not known that decides whether the DaemonSets that would run fit on the node, by DaemonSet.
     pub fn unknown_facts(&self) -> impl Iterator<Item = (&'f Key, UnknownFact)> {
-        self.members().flat_map(|member| self.unknown_of(member).map(|fact| (&member.key, fact)))
+        self.members().flat_map(|(key, pod)| self.unknown_of(pod).map(move |fact| (key, fact)))
     }
 
-    fn unknown_of(&self, member: &'f FleetMember) -> impl Iterator<Item = UnknownFact> {
-        let of_kubelet = member.pod.spec.iter().flat_map(|spec| UnknownFact::of_kubelet(spec, self.node));
-        member.unknown.iter().cloned().chain(of_kubelet)
+    fn unknown_of(&self, pod: &'f FleetPod) -> impl Iterator<Item = UnknownFact> {
+        let of_kubelet = pod.pod.spec.iter().flat_map(|spec| UnknownFact::of_kubelet(spec, self.node));
+        pod.unknown.iter().cloned().chain(of_kubelet)
     }
 
     /// Returns the sum of the requests of the DaemonSets that would run, by resource. `pods` is the number of pods.
@@ -381,12 +422,12 @@ impl<'f> Overhead<'f> {
     pub fn refused(&self) -> impl Iterator<Item = (&'f Key, Refusal)> {
         let refused = self.fleet.members.iter().filter(|member| self.run.get(member.group) == Some(&false));
         refused.filter_map(|member| {
-            let PlacementGroup { mode, rules, not_admitted, .. } = self.fleet.groups.get(member.group)?;
+            let PlacementGroup { mode, rules, pods, .. } = self.fleet.groups.get(member.group)?;
             let refusal = match mode {
                 SyncMode::LeaveAlone => Refusal::SelectsAllPods,
                 SyncMode::OtherNamespace => Refusal::OtherNamespace,
                 SyncMode::CollectDependents | SyncMode::AwaitFinalizers => Refusal::BeingDeleted,
-                SyncMode::Reconcile => match not_admitted {
+                SyncMode::Reconcile => match &pods.on(self.node).not_admitted {
                     Some(refusal) if rules.verdict(self.node).should_run() => Refusal::NotAdmitted(refusal.clone()),
                     _ => Refusal::NotPlaced(rules.reason(self.node)),
                 },
@@ -445,11 +486,11 @@ impl Serialize for Overhead<'_> {
             message: String,
             reasons: Vec<String>,
         }
-        let running = self.members().map(|member| Running {
-            daemon_set: &member.key,
-            requests: self.requests_of(&member.key).map(|(resource, amount)| (resource.clone(), amount)).collect(),
-            added: member.added.iter().map(ToString::to_string).collect(),
-            unknown: self.unknown_of(member).map(|fact| fact.to_string()).collect(),
+        let running = self.members().map(|(daemon_set, pod)| Running {
+            daemon_set,
+            requests: self.requests_of(daemon_set).map(|(resource, amount)| (resource.clone(), amount)).collect(),
+            added: pod.added.iter().map(ToString::to_string).collect(),
+            unknown: self.unknown_of(pod).map(|fact| fact.to_string()).collect(),
         });
         let refused = self.refused().map(|(daemon_set, refusal)| {
             let (message, reasons) = (refusal.to_string(), self.reasons_against(daemon_set));
@@ -491,7 +532,7 @@ mod tests {
             json!({"resources": {"requests": {"cpu": "-1"}}}),
         ] {
             let template: PodTemplate = from_value(json!({"spec": spec})).unwrap();
-            let error = spec_of(&template).unwrap_err().to_string();
+            let error = problem_of(&template).unwrap().to_string();
             assert!(error.starts_with("cpu: expected a quantity of at least 0, found -"), "{error}");
         }
     }

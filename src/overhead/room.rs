@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FleetMember, Overhead, PlacementGroup};
+use super::{FleetPod, Overhead, PlacementGroup};
 use crate::{
     context::SyncMode,
     model::{HostPort, Key, Pod, PodNode, Quantity, ResourceList, Text},
@@ -77,7 +77,7 @@ impl<'f> Overhead<'f> {
     /// the [facts](Self::unknown_facts) that are not known.
     pub fn fits(&self) -> Option<bool> {
         // Most need no more than room.
-        if !self.has_room() || self.members().any(|member| member.has_rules) && !self.bound_in_order().is_empty() {
+        if !self.has_room() || self.members().any(|(_, pod)| pod.has_rules) && !self.bound_in_order().is_empty() {
             return Some(false);
         }
         let is_known = self.node.allocatable.is_some() && self.unknown_facts().next().is_none();
@@ -86,12 +86,12 @@ impl<'f> Overhead<'f> {
 
     /// Returns pairs of DaemonSets that need the same port of the node, so that one of their pods is not bound.
     pub fn port_conflicts(&self) -> Vec<(&'f Key, &'f Key, &'f HostPort)> {
-        let with_ports: Vec<_> = self.members().filter(|member| !member.ports.is_empty()).collect();
+        let with_ports: Vec<_> = self.members().filter(|(_, pod)| !pod.ports.is_empty()).collect();
         let mut conflicts = Vec::new();
-        for (index, one) in with_ports.iter().enumerate() {
-            for other in with_ports.iter().skip(index + 1) {
+        for (index, (one_key, one)) in with_ports.iter().enumerate() {
+            for (other_key, other) in with_ports.iter().skip(index + 1) {
                 let shared = one.ports.iter().find(|port| other.ports.iter().any(|taken| port.conflicts_with(taken)));
-                conflicts.extend(shared.map(|port| (&one.key, &other.key, port)));
+                conflicts.extend(shared.map(|port| (*one_key, *other_key, port)));
             }
         }
         conflicts
@@ -109,27 +109,26 @@ impl<'f> Overhead<'f> {
     }
 
     fn bound_in_order(&self) -> Vec<PendingDaemonSet> {
-        let excludes =
-            |member: &FleetMember| member.pod.spec.as_ref().is_some_and(|spec| !spec.pod_anti_affinity.is_empty());
-        let is_plain = self.has_room() && !self.members().any(excludes);
+        let excludes = |new: &FleetPod| new.pod.spec.as_ref().is_some_and(|spec| !spec.pod_anti_affinity.is_empty());
+        let is_plain = self.has_room() && !self.members().any(|(_, new)| excludes(new));
         let mut members: Vec<_> = self.members().collect();
-        members.sort_by_key(|member| std::cmp::Reverse(member.priority));
+        members.sort_by_key(|(_, new)| std::cmp::Reverse(new.priority));
         let objects = SchedulingObjects::default();
         let (mut bound, mut pending) = (Vec::<Pod>::new(), Vec::new());
         // Those that are refused are asked again as long as others are bound.
         loop {
             let before = bound.len();
             pending.clear();
-            members.retain(|member| {
-                let mut pod = member.pod.clone();
+            members.retain(|(key, new)| {
+                let mut pod = new.pod.clone();
                 pod.node = PodNode::Intended(self.node.name.clone());
-                let is_asked = !member.pod.node.is_bound() && (!is_plain || member.has_rules);
+                let is_asked = !new.pod.node.is_bound() && (!is_plain || new.has_rules);
                 let state = is_asked.then(|| ClusterState::new([self.node], &bound, [], &objects));
                 let blockers = state.map(|state| state.blockers(&pod, &self.node.name)).unwrap_or_default();
                 let is_refused = !blockers.is_empty();
                 if is_refused {
                     let reasons = blockers.iter().flat_map(SchedulingBlocker::reasons).collect();
-                    pending.push(PendingDaemonSet { daemon_set: member.key.clone(), reasons });
+                    pending.push(PendingDaemonSet { daemon_set: Key::clone(key), reasons });
                 } else {
                     pod.node = PodNode::Bound(self.node.name.clone());
                     bound.push(pod);
@@ -144,10 +143,11 @@ impl<'f> Overhead<'f> {
         pending
     }
 
-    /// The DaemonSets that would run, by namespace and name.
-    pub(super) fn members(&self) -> impl Iterator<Item = &'f FleetMember> {
-        let members = self.fleet.members.iter();
-        members.filter(|member| self.run.get(member.group) == Some(&true))
+    /// The DaemonSets that would run, by namespace and name, each with its pod.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&'f Key, &'f FleetPod)> {
+        let (members, node) = (self.fleet.members.iter(), self.node);
+        let running = members.filter(|member| self.run.get(member.group) == Some(&true));
+        running.map(move |member| (&member.key, member.pods.on(node)))
     }
 
     /// Returns all reasons why a DaemonSet would not run: each placement rule that does not hold.

@@ -51,6 +51,11 @@ impl<'a> NodeIndex<'a> {
         usize::try_from(*slot).ok()
     }
 
+    /// Returns a node.
+    pub(crate) fn get(&self, name: &Text) -> Option<&'a Node> {
+        self.nodes.get(self.slot(name)?).copied()
+    }
+
     /// Returns the names that are shared by several different nodes, sorted.
     pub(crate) fn ambiguous(&self) -> &[Text] {
         &self.ambiguous

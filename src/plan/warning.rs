@@ -43,6 +43,13 @@ pub enum Warning {
     NoUid,
     /// The burst limit is 0: nothing is created or deleted.
     NoBurst,
+    /// A [setting](crate::Settings::node_resources) says what a container requests that the template does not have.
+    UnknownContainer {
+        /// The labels of the nodes that the setting is for.
+        nodes: Text,
+        /// The name of the container.
+        container: Text,
+    },
     /// The namespace is being deleted: the API server refuses to create anything in it.
     NamespaceBeingDeleted {
         /// Its name.
@@ -195,10 +202,18 @@ impl Warning {
         daemonset: &DaemonSet,
         namespace: &Namespace,
         settings: &Settings,
-    ) -> impl Iterator<Item = Self> {
+    ) -> impl Iterator<Item = Self> + use<> {
         let selector = daemonset.selector.as_ref();
         let is_empty = selector.is_some_and(LabelSelector::is_empty);
         let misses = selector.is_some_and(|selector| !selector.matches(daemonset.template.labels()));
+        let unknown = settings.resources_of(daemonset).flat_map(|resources| {
+            let unknown = resources.unknown_containers(&daemonset.template);
+            unknown.map(|container| Self::UnknownContainer {
+                nodes: resources.nodes.to_string().into(),
+                container: container.clone(),
+            })
+        });
+        let unknown: Vec<_> = unknown.collect();
         let other = (daemonset.namespace != namespace.name)
             .then(|| Self::OtherNamespace { expected: daemonset.namespace.clone(), found: namespace.name.clone() });
         [
@@ -216,6 +231,7 @@ impl Warning {
         ]
         .into_iter()
         .flatten()
+        .chain(unknown)
     }
 
     /// Returns the variant's name, for programs.
@@ -227,6 +243,7 @@ impl Warning {
             Self::OtherNamespace { .. } => "OtherNamespace",
             Self::NoUid => "NoUid",
             Self::NoBurst => "NoBurst",
+            Self::UnknownContainer { .. } => "UnknownContainer",
             Self::NamespaceBeingDeleted { .. } => "NamespaceBeingDeleted",
             Self::WaitsForFinalizers { .. } => "WaitsForFinalizers",
             Self::ClockNotGiven => "ClockNotGiven",
@@ -280,6 +297,7 @@ impl fmt::Display for Warning {
             }
             Self::NoUid => f.write_str("the DaemonSet has no uid, like one that is not in a cluster yet: no pod of a cluster counts as its own"),
             Self::NoBurst => f.write_str("the burst limit is 0: no pod is created or deleted"),
+            Self::UnknownContainer { nodes, container } => write_unknown_container(f, nodes, container),
             Self::NamespaceBeingDeleted { namespace } => write!(
                 f,
                 "the namespace {namespace} is being deleted: the API server refuses to create pods in it, and deletes \
@@ -352,6 +370,15 @@ impl fmt::Display for Warning {
     }
 }
 
+fn write_unknown_container(f: &mut fmt::Formatter<'_>, nodes: &str, container: &str) -> fmt::Result {
+    let nodes = if nodes.is_empty() { "all nodes" } else { nodes };
+    write!(
+        f,
+        "the resources set for {nodes} name the container {container}, which the template does not have: they have no effect \
+         there"
+    )
+}
+
 /// The number of pods, and the name of the first.
 fn count_and_first(pods: &[Text]) -> (String, String) {
     let first = pods.first().map(Text::as_str).unwrap_or_default();
@@ -391,6 +418,11 @@ mod tests {
             (Warning::NodesNotGiven, "NodesNotGiven", "nodes"),
             (Warning::PodsNotGiven, "PodsNotGiven", "pods"),
             (Warning::NamespaceNotGiven { namespace: "prod".into() }, "NamespaceNotGiven", "prod"),
+            (
+                Warning::UnknownContainer { nodes: "size=large".into(), container: "agnet".into() },
+                "UnknownContainer",
+                "for size=large name the container agnet",
+            ),
             (Warning::DuplicateNode { node: "node-7".into() }, "DuplicateNode", "node-7"),
             (Warning::DuplicateRevision { revision: "agent-one".into() }, "DuplicateRevision", "agent-one"),
             (Warning::SelectorMissesTemplate, "SelectorMissesTemplate", "template's labels"),

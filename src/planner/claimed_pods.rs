@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::reconcile::PodSource;
+use super::reconcile::ClusterSource;
 use crate::{
     adoption::claim::{Claim, claim_pod_if, selects},
     context::DaemonSetContext,
@@ -28,6 +28,7 @@ pub(crate) struct NodeView<'s> {
 /// The pods of a snapshot, and which of them the DaemonSet claims.
 pub(crate) struct ClaimedPods<'a> {
     all: &'a [Pod],
+    nodes: &'a NodeIndex<'a>,
     claims: Vec<Action>,
     claimed: Vec<PodIndex>,
 }
@@ -36,11 +37,11 @@ impl<'a> ClaimedPods<'a> {
     /// Claims pods, and calls `each` for every node and for every missing node that claimed pods refer to.
     pub(crate) fn decide(
         all: &'a [Pod],
-        nodes: &NodeIndex<'_>,
+        nodes: &'a NodeIndex<'a>,
         context: &DaemonSetContext<'_>,
         mut each: impl FnMut(NodeView<'_>),
     ) -> Self {
-        let mut pods = Self { all, claims: Vec::new(), claimed: Vec::new() };
+        let mut pods = Self { all, nodes, claims: Vec::new(), claimed: Vec::new() };
         let mut by_node = PodsByNode { last: vec![usize::MAX; nodes.len()], pods: Vec::new() };
         let mut missing = IndexMap::<&Text, Vec<ClaimedPod<'a>>>::new();
         let (mut selected, mut revisions) = (ByLabels::new(), ByLabels::new());
@@ -88,9 +89,13 @@ impl<'a> ClaimedPods<'a> {
     }
 }
 
-impl PodSource for ClaimedPods<'_> {
+impl ClusterSource for ClaimedPods<'_> {
     fn get(&self, index: PodIndex) -> Option<&Pod> {
         self.all.get(usize::try_from(index).ok()?)
+    }
+
+    fn node(&self, name: &Text) -> Option<&Node> {
+        self.nodes.get(name)
     }
 
     fn claims(&self) -> Vec<Action> {

@@ -1,10 +1,11 @@
-//! The pods that a snapshot's current template asks for, before they are created.
+//! The pods that a snapshot's current template asks for, before they are created: they differ where they request something else.
 
 use crate::{
     affinity::PodBlueprint,
     model::{Pod, Resource, Text, well_known::PROJECT_NODE_SELECTOR_ANNOTATION},
     planner::Snapshot,
     scheduling::{AdmissionRefusal, Admitted, ClusterState, PodAdmission, QuotaLedger, SchedulingObjects},
+    selector::PerNode,
 };
 
 impl<'a> Snapshot<'a> {
@@ -24,9 +25,9 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// Returns a pod by the current template after admission, and what admission made of it.
-    pub(crate) fn admitted_pod(&self, objects: &SchedulingObjects) -> Option<(Pod, Admitted)> {
-        self.admitted_pod_of(self.history().hash(), objects)
+    /// Returns pods by the current template after admission, each with what admission made of it.
+    pub(crate) fn admitted_pods(&self, objects: &SchedulingObjects) -> Option<PerNode<(Pod, Admitted)>> {
+        self.admitted_pods_of(self.history().hash(), objects)
     }
 
     /// Returns the room in the quotas of the namespace once pods are gone whose deletion has begun, and those that other DaemonSets
@@ -48,11 +49,22 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Returns the same, with the hash of the template.
-    pub(crate) fn admitted_pod_of(&self, hash: &Text, objects: &SchedulingObjects) -> Option<(Pod, Admitted)> {
-        let mut pod = PodBlueprint::new(self.daemonset, &self.daemonset.template, hash).pod("", "");
-        let mut admitted = self.admission(objects).admit(pod.spec.as_deref()?);
-        admitted.refusal = AdmissionRefusal::of_namespace(self.namespace).or(admitted.refusal);
-        pod.spec = Some(admitted.spec.clone().into());
-        Some((pod, admitted))
+    pub(crate) fn admitted_pods_of(
+        &self,
+        hash: &Text,
+        objects: &SchedulingObjects,
+    ) -> Option<PerNode<(Pod, Admitted)>> {
+        let blueprints = match self.settings {
+            Some(settings) => settings.blueprints(self.daemonset, &self.daemonset.template, hash),
+            None => PodBlueprint::new(self.daemonset, &self.daemonset.template, hash).into(),
+        };
+        let admission = self.admission(objects);
+        blueprints.try_map(|blueprint| {
+            let mut pod = blueprint.pod("", "");
+            let mut admitted = admission.admit(pod.spec.as_deref()?);
+            admitted.refusal = AdmissionRefusal::of_namespace(self.namespace).or(admitted.refusal);
+            pod.spec = Some(admitted.spec.clone().into());
+            Some((pod, admitted))
+        })
     }
 }

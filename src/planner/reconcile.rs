@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use super::{condition::conditions, totals::Totals};
 use crate::{
     adoption::RevisionStep,
-    affinity::PodBlueprint,
     context::{DaemonSetContext, Direction},
     gc,
-    model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, ObjectRef, Pod, Text},
+    model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Node, ObjectRef, Pod, Text},
     node::claimed_pod::PodIndex,
     plan::{Action, CreateReason, DeleteReason, Event, Plan, RecordReason, Warning},
     policy::{BakedCanaries, FailedTemplate, NoRollBack, OnFailure, RECORD, RolloutPhase, RolloutRecord},
@@ -19,9 +18,12 @@ use crate::{
     },
 };
 
-/// The pods that the totals refer to.
-pub(crate) trait PodSource {
+/// The nodes and pods that the totals refer to.
+pub(crate) trait ClusterSource {
     fn get(&self, index: PodIndex) -> Option<&Pod>;
+
+    /// A node of the cluster.
+    fn node(&self, name: &Text) -> Option<&Node>;
 
     /// Adoptions and releases, by name.
     fn claims(&self) -> Vec<Action>;
@@ -40,7 +42,7 @@ pub(crate) trait PodSource {
 pub(crate) fn reconcile(
     context: &DaemonSetContext<'_>,
     totals: &Totals,
-    pods: &impl PodSource,
+    pods: &impl ClusterSource,
     warnings: Vec<Warning>,
 ) -> Plan {
     let plan = Plan::new(context.daemonset, context.hash().clone(), warnings);
@@ -85,7 +87,7 @@ struct Reconciler<'r, P> {
     plan: Plan,
 }
 
-impl<P: PodSource> Reconciler<'_, P> {
+impl<P: ClusterSource> Reconciler<'_, P> {
     fn add_claims(&mut self) {
         let history = &self.context.rules.history;
         self.plan.actions = self.pods.claims();
@@ -309,12 +311,13 @@ impl<P: PodSource> Reconciler<'_, P> {
         create.first.sort_unstable_by_key(|(node, _)| *node);
         self.plan.held_back.creations = create.take(settings.burst);
         if !create.first.is_empty() {
-            let current = PodBlueprint::new(daemonset, &daemonset.template, &self.plan.hash);
-            let older = older.map(|older| PodBlueprint::new(daemonset, &older.template, &older.hash));
-            self.plan.actions.extend(create.first.into_iter().map(|(node, reason)| Action::CreatePod {
-                node: node.clone(),
-                blueprint: older.as_ref().filter(|_| reason == CreateReason::HeldBack).unwrap_or(&current).clone(),
-                reason,
+            let current = settings.blueprints(daemonset, &daemonset.template, &self.plan.hash);
+            let older = older.map(|older| settings.blueprints(daemonset, &older.template, &older.hash));
+            let pods = self.pods;
+            self.plan.actions.extend(create.first.into_iter().map(|(node, reason)| {
+                let blueprints = older.as_ref().filter(|_| reason == CreateReason::HeldBack).unwrap_or(&current);
+                let special = if blueprints.is_uniform() { None } else { pods.node(node) };
+                Action::CreatePod { node: node.clone(), blueprint: blueprints.on_known(special).clone(), reason }
             }));
         }
         let Limited { first, count } = delete;

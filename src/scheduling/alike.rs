@@ -6,12 +6,17 @@ use super::{
     cycle::refusal_without,
     incoming::{Incoming, Trial},
     load::assigned,
+    pod_info::PodInfo,
     remedy::remedies,
     verdict::feasibility,
 };
-use crate::model::{Pod, PodNode, PodSpec, PodVolume, Text};
+use crate::{
+    model::{Pod, PodNode, PodSpec, PodVolume, Text},
+    selector::PerNode,
+};
 
-/// Pods that differ only in the node they are for, as those of a DaemonSet: what is the same for all is worked out once.
+/// Pods that differ only in the node they are for, and perhaps in what they request there, as those of a DaemonSet: what is the
+/// same for all is worked out once.
 ///
 /// ```
 /// use daemonplan::{model::Pod, scheduling::{ClusterState, SchedulingObjects}};
@@ -32,18 +37,22 @@ pub struct PodsAlike<'s> {
 }
 
 impl<'s> PodsAlike<'s> {
-    pub(super) fn new(state: &'s ClusterState<'_>, pod: &'s Pod) -> Self {
-        let mut spec = pod.spec.as_deref().map_or_else(Cow::default, Cow::Borrowed);
-        if !spec.is_for_one_node {
-            spec.to_mut().is_for_one_node = true;
-        }
+    pub(super) fn new(state: &'s ClusterState<'_>, pods: &PerNode<&'s Pod>) -> Self {
+        let is_ephemeral = |volume: &PodVolume| matches!(volume, PodVolume::Ephemeral { .. });
         let mut unknown = Vec::new();
-        // The claims of ephemeral volumes are created with each pod.
-        if spec.volumes.iter().any(|volume| matches!(volume, PodVolume::Ephemeral { .. })) {
-            spec.to_mut().volumes.retain(|volume| !matches!(volume, PodVolume::Ephemeral { .. }));
-            unknown.push(UnknownFact::EphemeralClaims);
-        }
-        let incoming = Incoming::with_spec(state, pod, spec);
+        let infos = pods.map(|pod| {
+            let mut spec = pod.spec.as_deref().map_or_else(Cow::default, Cow::Borrowed);
+            if !spec.is_for_one_node {
+                spec.to_mut().is_for_one_node = true;
+            }
+            // The claims of ephemeral volumes are created with each pod.
+            if spec.volumes.iter().any(is_ephemeral) {
+                spec.to_mut().volumes.retain(|volume| !is_ephemeral(volume));
+                unknown = vec![UnknownFact::EphemeralClaims];
+            }
+            PodInfo::new(state, pod, spec)
+        });
+        let incoming = Incoming::with_infos(infos);
         let mut alike = Self { incoming, last_left: None, competition: None, unknown };
         let spec = &alike.incoming.info.spec;
         alike.unknown.extend(alike.incoming.affects_itself().then_some(UnknownFact::OwnPods));

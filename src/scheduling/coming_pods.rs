@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::{ClusterState, QuotaLedger, company::ByNode, load::is_same};
-use crate::model::{Key, Pod, Text};
+use crate::{
+    model::{Key, Node, Pod, Text},
+    selector::PerNode,
+};
 
 /// What a DaemonSet is about to do: the pods that it creates, and those that it deletes. They compete with the new pods of other
 /// DaemonSets.
@@ -22,7 +25,7 @@ use crate::model::{Key, Pod, Text};
 #[derive(Clone, Debug)]
 pub struct ComingPods<'a> {
     pub(super) daemonset: Key,
-    pub(super) pod: Pod,
+    pub(super) pods: PerNode<Pod>,
     /// The nodes to which pods come, with those that leave for them.
     pub(super) nodes: ByNode<'a>,
     /// How many of the pods that come exist, and wait for their nodes.
@@ -37,15 +40,20 @@ pub struct ComingPods<'a> {
 }
 
 impl<'a> ComingPods<'a> {
-    /// Describes pods like `pod`, as admission leaves it, by the nodes they come to, each with the pods that leave for it.
+    /// Describes pods like these, as admission leaves them, by the nodes they come to, each with the pods that leave for it.
     /// Without a name they are named after the DaemonSet.
-    pub fn new(daemonset: Key, mut pod: Pod, nodes: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>) -> Self {
+    pub fn new(
+        daemonset: Key,
+        pods: impl Into<PerNode<Pod>>,
+        nodes: impl IntoIterator<Item = (Text, Vec<&'a Pod>)>,
+    ) -> Self {
         // Pods are told from each other by their names.
-        if pod.name.is_empty() {
-            pod.name = format!("{}-?????", daemonset.name).into();
-        }
+        let name: Text = format!("{}-?????", daemonset.name).into();
+        let named =
+            |pod: &Pod| Pod { name: if pod.name.is_empty() { name.clone() } else { pod.name.clone() }, ..pod.clone() };
+        let pods = pods.into().map(named);
         let (nodes, leaving) = (nodes.into_iter().collect(), HashMap::default());
-        Self { daemonset, pod, nodes, waiting: 0, leaving, surges: false, is_certain: false }
+        Self { daemonset, pods, nodes, waiting: 0, leaving, surges: false, is_certain: false }
     }
 
     /// Sets how many of the pods exist, and wait for their nodes: quotas count them already.
@@ -94,13 +102,17 @@ impl<'a> ComingPods<'a> {
 
     /// Takes the room for the pods in the quotas of their namespace. Returns whether there is enough.
     #[cfg(feature = "forecast")]
-    pub(crate) fn take_room(&self, ledger: &mut QuotaLedger<'_>) -> bool {
-        let Some(spec) = &self.pod.spec else { return true };
-        let new = ledger.use_of(spec);
-        self.nodes.values().skip(self.waiting).all(|_| {
-            let has_room = ledger.lacking(&new).is_none();
+    pub(crate) fn take_room(&self, state: &ClusterState<'_>, ledger: &mut QuotaLedger<'_>) -> bool {
+        let new = self.pods.map(|pod| ledger.use_of(&pod.spec.clone().unwrap_or_default()));
+        let mut nodes: Vec<_> = self.nodes.keys().collect();
+        if !new.is_uniform() {
+            nodes.sort_unstable();
+        }
+        nodes.into_iter().skip(self.waiting).all(|node| {
+            let new = new.on_known(state.node(node));
+            let has_room = ledger.lacking(new).is_none();
             if has_room {
-                ledger.take(&new);
+                ledger.take(new);
             }
             has_room
         })
@@ -108,6 +120,11 @@ impl<'a> ComingPods<'a> {
 }
 
 impl<'a> ClusterState<'a> {
+    /// Returns a node.
+    pub(crate) fn node(&self, name: &Text) -> Option<&Node> {
+        self.nodes.get(name).map(|info| info.node)
+    }
+
     /// Adds what DaemonSets are about to do: what [`PodsAlike::competitors`](super::PodsAlike::competitors) and
     /// [`PodsAlike::needed`](super::PodsAlike::needed) look at.
     #[must_use]

@@ -1,6 +1,6 @@
 //! A pod that is to be scheduled, with what the plugins work out about it, and the plugins in their order.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use super::{
     Amounts, Cause, ClusterState, Code, Plugin, SchedulingBlocker, SchedulingObjects, Stage, UnknownFact,
@@ -19,12 +19,17 @@ use super::{
     pod_info::PodInfo,
     trial_node::TrialNode,
 };
-use crate::model::{Node, Pod, PodNode, PodSpec, Text, Toleration};
+use crate::{
+    model::{Node, Pod, PodNode, PodSpec, Text, Toleration},
+    selector::PerNode,
+};
 
 /// What the scheduler works out about a pod before it looks at nodes.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming<'s> {
     pub(super) info: PodInfo<'s>,
+    /// The same on each node, if what the pod requests depends on it.
+    by_node: Option<Arc<PerNode<PodInfo<'s>>>>,
     claims: PodClaims<'s>,
     /// The claims of the pod that only one pod may use.
     single_claims: Vec<Text>,
@@ -79,11 +84,14 @@ impl<'s> Incoming<'s> {
             let is_for_one_node = matches!(pod.node, PodNode::Intended(_));
             Cow::Owned(PodSpec { is_for_one_node, tolerations: vec![Toleration::new("")], ..PodSpec::default() })
         };
-        Self::with_spec(state, pod, pod.spec.as_deref().map_or_else(unknown, Cow::Borrowed))
+        let spec = pod.spec.as_deref().map_or_else(unknown, Cow::Borrowed);
+        Self::with_infos(PodInfo::new(state, pod, spec).into())
     }
 
-    pub(super) fn with_spec(state: &'s ClusterState<'_>, pod: &'s Pod, spec: Cow<'s, PodSpec>) -> Self {
-        let info = PodInfo::new(state, pod, spec);
+    /// Prepares to ask about pods that differ in what they request on each node.
+    pub(super) fn with_infos(infos: PerNode<PodInfo<'s>>) -> Self {
+        let info = infos.general().clone();
+        let (state, pod) = (info.state, info.pod);
         let (mut refusals, mut claims, mut zones) = (Vec::new(), PodClaims::default(), Zones::default());
         let (mut named_nodes, mut single_claims) = (None, Vec::new());
         let mut keep = |blocker| refusals.push(blocker);
@@ -100,7 +108,8 @@ impl<'s> Incoming<'s> {
             claim_users: restrictions::claim_users(&info, &single_claims),
         };
         let company = Company::default();
-        Self { info, claims, single_claims, zones, named_nodes, counts, company, refusals, knows_volumes }
+        let by_node = (!infos.is_uniform()).then(|| infos.into());
+        Self { info, by_node, claims, single_claims, zones, named_nodes, counts, company, refusals, knows_volumes }
     }
 
     /// Returns what is not known that a decision about these nodes would need.
@@ -161,7 +170,12 @@ impl<'s> Incoming<'s> {
 
     /// Asks about a node.
     pub(super) fn aim_at(&mut self, node: impl Into<Text>) {
-        self.info.node = Cow::Owned(PodNode::Intended(node.into()));
+        let node = node.into();
+        if let Some(by_node) = &self.by_node {
+            let known = self.info.state.nodes.get(&node);
+            self.info = by_node.on_known(known.map(|info| info.node)).clone();
+        }
+        self.info.node = Cow::Owned(PodNode::Intended(node));
     }
 
     /// Counts a pod that comes to a node, or leaves it if `by` is negative.

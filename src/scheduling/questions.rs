@@ -4,7 +4,7 @@ use super::{
     ClusterState, Feasibility, PodsAlike, SchedulingBlocker, SchedulingRemedy, incoming::Incoming, remedy::remedies,
     verdict,
 };
-use crate::model::Pod;
+use crate::{model::Pod, selector::PerNode};
 
 impl ClusterState<'_> {
     /// Decides whether the default scheduler would bind a pod, to which node, and if not, why.
@@ -15,7 +15,8 @@ impl ClusterState<'_> {
         verdict::feasibility(&Incoming::new(self, pod))
     }
 
-    /// Returns the means to decide about many pods like `pod`, each for another node: those of a DaemonSet.
+    /// Returns the means to decide about many pods alike, each for another node: those of a DaemonSet. They can differ in what
+    /// they request there ([`PerNode`]).
     ///
     /// ```
     /// use daemonplan::{model::{Node, Pod}, scheduling::{ClusterState, SchedulingObjects}};
@@ -32,8 +33,8 @@ impl ClusterState<'_> {
     /// assert!(alike.on("a").would_fit && !alike.on("b").would_fit);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
-    pub fn pods_like<'s>(&'s self, pod: &'s Pod) -> PodsAlike<'s> {
-        PodsAlike::new(self, pod)
+    pub fn pods_like<'s>(&'s self, pods: impl Into<PerNode<&'s Pod>>) -> PodsAlike<'s> {
+        PodsAlike::new(self, &pods.into())
     }
 
     /// Asks every plugin on its own whether it refuses a node for a pod. Nodes kept free for other pods are ignored.

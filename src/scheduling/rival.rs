@@ -38,12 +38,14 @@ pub(super) struct Rival<'s> {
 impl<'s> Rival<'s> {
     pub(super) fn of_daemonset(base: &Incoming<'s>, coming: &'s ComingPods<'_>, movers: &mut Movers) -> Self {
         let state = base.info.state;
-        let mut pods = coming.nodes.values().chain(coming.leaving.values()).flatten().copied().chain([&coming.pod]);
-        let counts = pods.any(|pod| base.counts(pod));
-        let come = movers.by_node(coming.nodes.keys().map(|node| (node, [&coming.pod])));
+        let leaving = coming.nodes.values().chain(coming.leaving.values()).flatten().copied();
+        let counts = leaving.chain(coming.pods.values()).any(|pod| base.counts(pod));
+        let pod_on = |node| coming.pods.on_known(state.node(node));
+        let come = movers.by_node(coming.nodes.keys().map(|node| (node, [pod_on(node)])));
         let leave = coming.nodes.iter().chain(&coming.leaving).filter(|(_, pods)| !pods.is_empty());
         let leave = movers.by_node(leave.map(|(node, pods)| (node, pods.iter().copied())));
-        let (name, alike) = (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(&coming.pod)));
+        let (name, alike) =
+            (Competitor::DaemonSet(coming.daemonset.clone()), Some(state.pods_like(coming.pods.map(|pod| pod))));
         let changes = Changes { come, leave, ..Changes::default() };
         let &ComingPods { surges, is_certain, .. } = coming;
         Self { name, changes, alike, counts, surges, is_certain, kind: 0, views: None, now: None }

@@ -19,10 +19,12 @@
 mod expression;
 mod labels;
 mod node_terms;
+mod per_node;
 mod tolerations;
 
 pub use expression::{ExpressionError, SelectorExpression};
 pub use labels::LabelMismatch;
 pub use node_terms::TermMismatch;
 pub(crate) use node_terms::write_mismatch;
+pub use per_node::PerNode;
 pub use tolerations::untolerated;

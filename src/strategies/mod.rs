@@ -30,8 +30,9 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::SizeRange, option, prelude::*, sample::select};
 
 use crate::{
+    affinity::NodeResources,
     backoff::{Backoff, BackoffEntry, BackoffKey},
-    model::{DaemonSet, HASH_LABEL, Labels, Namespace, Node, Taint, TaintEffect, Text},
+    model::{DaemonSet, HASH_LABEL, Key, Labels, Namespace, Node, Taint, TaintEffect, Text},
     planner::{OwnedSnapshot, Snapshot},
     settings::Settings,
 };
@@ -183,8 +184,9 @@ pub fn selector_texts() -> impl Strategy<Value = String> {
 pub fn settings() -> impl Strategy<Value = Settings> {
     let selector = || option::weighted(0.2, selector_texts());
     let burst = prop_oneof![3 => Just(250_usize), 1 => 0..4_usize];
-    (burst, selector(), selector(), prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
-        |(burst, project, default, keep, compare)| {
+    let resources = prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(node_resources(), 1..3)];
+    (burst, selector(), selector(), prop::bool::weighted(0.2), prop::bool::weighted(0.2), resources).prop_map(
+        |(burst, project, default, keep, compare, node_resources)| {
             // Malformed selectors are left out: settings cannot hold them.
             Settings {
                 burst,
@@ -192,10 +194,24 @@ pub fn settings() -> impl Strategy<Value = Settings> {
                 default_node_selector: default.and_then(|text| text.parse().ok()),
                 collect_pods_on_missing_nodes: !keep,
                 toleration_comparison: compare,
+                node_resources: node_resources.into_iter().flatten().collect(),
                 ..Settings::default()
             }
         },
     )
+}
+
+/// What the container of [`pod_templates`] requests on some nodes, unless the selector is malformed.
+fn node_resources() -> impl Strategy<Value = Option<NodeResources>> {
+    let amounts = || option::of((select(vec!["cpu", "memory"]), 0..9_i64));
+    (selector_texts(), amounts(), amounts()).prop_map(|(nodes, requests, limits)| {
+        let mut resources = NodeResources::new(Key::new(NAMESPACE, "agent"), nodes.parse().ok()?);
+        let own = resources.containers.entry("agent".into()).or_default();
+        for (list, amounts) in [(&mut own.requests, requests), (&mut own.limits, limits)] {
+            *list = amounts.into_iter().map(|(resource, amount)| (resource, amount.into())).collect();
+        }
+        Some(resources)
+    })
 }
 
 /// Generates the namespace of [`daemon_sets`], with and without node selector annotations.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     facts::Facts,
-    selectors::{list, text},
+    selectors::{expression, holds, list, pairs, text},
 };
 
 /// Returns the template's tolerations with the automatic ones added, or replaced where equal.
@@ -54,7 +54,30 @@ pub fn pod(facts: &Facts<'_>, template: &Value, node: &str, hash: &str) -> Value
     }
     metadata.insert("ownerReferences".into(), json!([owner_reference(facts)]));
     pod["metadata"] = metadata.into();
+    set_resources(facts, node, &mut pod);
     pod
+}
+
+/// The first setting that is for the DaemonSet and selects the node counts.
+fn set_resources(facts: &Facts<'_>, node: &str, pod: &mut Value) {
+    let owner = &facts.daemonset["metadata"];
+    let node = facts.nodes.iter().find(|other| other["metadata"]["name"] == node).unwrap();
+    let labels = pairs(&node["metadata"]["labels"]);
+    let counts = |setting: &Value| {
+        let of = &setting["daemonSet"];
+        let requirements = expression(text(setting, "nodes")).unwrap();
+        (&of["namespace"], &of["name"]) == (&owner["namespace"], &owner["name"])
+            && requirements.iter().all(|requirement| holds(requirement, &labels) == Some(true))
+    };
+    let Some(setting) = list(&facts.settings["nodeResources"]).into_iter().find(counts) else { return };
+    for container in pod["spec"]["containers"].as_array_mut().unwrap() {
+        let own = setting["containers"].get(text(container, "name"));
+        for (list, amounts) in own.and_then(Value::as_object).into_iter().flatten() {
+            for (resource, amount) in amounts.as_object().unwrap() {
+                container["resources"][list][resource] = amount.clone();
+            }
+        }
+    }
 }
 
 pub fn owner_reference(facts: &Facts<'_>) -> Value {

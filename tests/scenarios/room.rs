@@ -3,6 +3,7 @@
 mod admission;
 mod differences;
 mod doubts;
+mod node_resources;
 mod waiting;
 
 use std::sync::Arc;

@@ -183,6 +183,11 @@ fn settings_are_flags() {
     let (_, errors, code) = run(daemonplan(&hello).args(["--project-node-selector", "a b"]));
     assert_eq!(code, 1);
     assert!(errors.contains("--project-node-selector") && errors.contains("expected ="), "{errors}");
+    let (_, errors, code) = run(daemonplan(&hello).args(["--node-resources", "examples/hello/none.yaml"]));
+    assert_eq!(code, 1);
+    assert!(errors.contains("--node-resources") && errors.contains("No such file"), "{errors}");
+    let (_, errors, _) = run(daemonplan(&hello).args(["--node-resources", "examples/node-resources.yaml"]));
+    assert!(errors.contains("--node-resources: the input has no DaemonSet prod/agent"), "{errors}");
 }
 
 #[test]

@@ -89,8 +89,19 @@ fn outputs() -> Vec<(&'static str, Value)> {
 /// Calls `each` with every field of every object that the schemas describe, as the object's pointer and the field's name.
 fn fields(value: &Value, pointer: &str, each: &mut impl FnMut(&str, &str)) {
     // Objects of Kubernetes, and values of their fields.
-    const OPAQUE: [&str; 10] =
-        ["manifest", "pod", "patch", "data", "before", "after", "requests", "assigned", "allocatable", "left"];
+    const OPAQUE: [&str; 11] = [
+        "manifest",
+        "pod",
+        "patch",
+        "data",
+        "before",
+        "after",
+        "requests",
+        "assigned",
+        "allocatable",
+        "left",
+        "containers",
+    ];
     match value {
         Value::Object(object) => {
             for (name, value) in

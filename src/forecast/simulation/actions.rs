@@ -82,7 +82,7 @@ impl Simulation<'_> {
         pod.created = Some(self.now);
         let name = pod.name.clone();
         let is_new = reason != CreateReason::HeldBack;
-        let waits_for = self.fits.take_room(is_new).or_else(|| self.wait(node, &name).filter(|_| is_new));
+        let waits_for = self.fits.take_room(node, is_new).or_else(|| self.wait(node, &name).filter(|_| is_new));
         let displaces = waits_for == Some(StuckCause::WaitsForOthers);
         // One that is not created takes no place.
         if !matches!(waits_for, Some(StuckCause::NotCreated { .. })) {

@@ -303,7 +303,7 @@ impl Simulation<'_> {
                 let had_room = !has_ended && !pods.any(|pod| pod.name == name && waited(pod));
                 self.change(&node, |simulated| simulated.remove_pod(&name));
                 if had_room {
-                    self.fits.give_room(&name);
+                    self.fits.give_room(&node, &name);
                 }
                 self.end_waits(&node);
             }
@@ -322,7 +322,7 @@ impl Simulation<'_> {
             let waiting = pods.filter(|pod| pod.waits_for.is_some());
             let waiting: Vec<_> = waiting.map(|pod| (pod.name.clone(), pod.clone(), is_refused(pod))).collect();
             for (name, SimulatedPod { fails, is_new, .. }, is_refused) in waiting {
-                let room = if is_refused { self.fits.take_room(is_new) } else { None };
+                let room = if is_refused { self.fits.take_room(&node, is_new) } else { None };
                 let waits_for = room.or_else(|| self.wait(&node, &name));
                 if waits_for.is_none() {
                     self.filled.insert(node.clone());

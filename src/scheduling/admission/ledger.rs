@@ -5,6 +5,8 @@ use super::{
     quota::{counts, quotas, usage},
 };
 use crate::model::{PodSpec, Quantity, ResourceList, ResourceQuota, Text};
+#[cfg(feature = "forecast")]
+use crate::selector::PerNode;
 
 /// What pods use of the ResourceQuotas of their namespace, as some come and others go.
 #[derive(Clone, Debug)]
@@ -23,11 +25,11 @@ impl<'a> QuotaLedger<'a> {
         Self { admission, used }
     }
 
-    /// The same without the quotas that do not count a pod.
+    /// The same without the quotas that count none of the pods.
     #[cfg(feature = "forecast")]
-    pub(crate) fn that_count(mut self, spec: &PodSpec) -> Self {
+    pub(crate) fn that_count(mut self, specs: &PerNode<&PodSpec>) -> Self {
         let Self { admission, used } = &mut self;
-        used.retain(|(quota, _)| counts(quota, admission, spec));
+        used.retain(|(quota, _)| specs.values().any(|spec| counts(quota, admission, spec)));
         self
     }
 
