@@ -28,6 +28,8 @@ pub(crate) struct NodePolicy {
     pub(crate) is_wanted: bool,
     /// Whether the node has no available pod.
     pub(crate) is_lacking: bool,
+    /// Whether the node does not report.
+    pub(crate) is_silent: bool,
     /// Whether the node no longer reports and has no pod: it may have lost it to an update.
     pub(crate) is_cut_off: bool,
     pub(crate) group: GroupKey,
@@ -99,8 +101,9 @@ impl NodePolicy {
         let mut clock = Clock { now: context.now, next_change: None };
         let olds = || pods.iter().filter(|claimed| !claimed.is_updated());
         let old = olds().find(|claimed| claimed.is_live()).or_else(|| olds().next());
-        let exclusion = exclusion(context, node, pods, &mut clock);
-        let lost = node.filter(|_| exclusion == Exclusion::None).and_then(lost_since);
+        let silent = node.and_then(lost_since);
+        let exclusion = exclusion(context, node, silent, pods, &mut clock);
+        let lost = silent.filter(|_| exclusion == Exclusion::None);
         let mut new = None;
         for claimed in live(pods).filter(ClaimedPod::is_updated) {
             // Every pod is judged, since each may change at a time of its own.
@@ -116,10 +119,11 @@ impl NodePolicy {
         let has_limit = policy.canary.as_ref().is_some_and(|canary| canary.timeout.is_some());
         let failure = policy.failure.as_ref();
         let is_lacking = live(pods).all(|claimed| !claimed.is_available());
-        let is_wanted = placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict));
+        let is_wanted = placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict, silent));
         Self {
             is_wanted,
             is_lacking,
+            is_silent: silent.is_some(),
             is_cut_off: is_wanted
                 && live(pods).next().is_none()
                 && node.is_some_and(|node| may_have_had(context, node, lost)),
@@ -213,6 +217,7 @@ fn selects(policy: &RolloutPolicy, node: &Node) -> bool {
 fn exclusion(
     context: &DaemonSetContext<'_>,
     node: Option<&Node>,
+    silent: Option<Since>,
     pods: &[ClaimedPod<'_>],
     clock: &mut Clock,
 ) -> Exclusion {
@@ -239,7 +244,7 @@ fn exclusion(
             return if claimed.is_updated() { Exclusion::Updated } else { Exclusion::Untouched };
         }
     }
-    if is_away && (never_reported(node) || !is_touched(node, pods, context.rules.direction)) {
+    if is_away && (never_reported(node, silent) || !is_touched(silent, pods, context.rules.direction)) {
         Exclusion::Untouched
     } else {
         Exclusion::None
@@ -249,14 +254,13 @@ fn exclusion(
 /// Whether the update has reached the node, so that the node may be away because of the update: it has an updated pod, or
 /// none any more. A roll-back to a template whose update was done has not reached what the failed one left, nor pods that
 /// are older and were ready until their node went away.
-fn is_touched(node: &Node, pods: &[ClaimedPod<'_>], direction: Direction) -> bool {
+fn is_touched(silent: Option<Since>, pods: &[ClaimedPod<'_>], direction: Direction) -> bool {
     let mut updated = pods.iter().filter(|claimed| claimed.is_updated());
     let Direction::RollBack(Some(at)) = direction else {
         return updated.next().is_some() || live(pods).next().is_none();
     };
-    let lost = lost_since(node);
     let was_ready = |claimed: &ClaimedPod<'_>| {
-        claimed.pod.is_ready() || lost.is_some_and(|lost| was_ready_until(claimed.pod, lost))
+        claimed.pod.is_ready() || silent.is_some_and(|since| was_ready_until(claimed.pod, since))
     };
     updated.any(|claimed| claimed.pod.created.is_none_or(|created| created >= at) || !was_ready(claimed))
 }
@@ -272,8 +276,8 @@ fn lost_since(node: &Node) -> Option<Since> {
 }
 
 /// Whether a pod should run on the node, once it reports again if it does not.
-fn is_wanted(context: &DaemonSetContext<'_>, node: &Node, verdict: Verdict) -> bool {
-    if verdict == Verdict::Run || lost_since(node).is_none() {
+fn is_wanted(context: &DaemonSetContext<'_>, node: &Node, verdict: Verdict, silent: Option<Since>) -> bool {
+    if verdict == Verdict::Run || silent.is_none() {
         return verdict == Verdict::Run;
     }
     let mut reporting = node.clone();
@@ -282,18 +286,18 @@ fn is_wanted(context: &DaemonSetContext<'_>, node: &Node, verdict: Verdict) -> b
 }
 
 /// Whether the node has not reported since it was created: no pod can be the reason.
-fn never_reported(node: &Node) -> bool {
+fn never_reported(node: &Node, silent: Option<Since>) -> bool {
     /// How much later than the node the taint may appear.
     const REGISTRATION: Duration = Duration::from_secs(60);
     let end = node.created.and_then(|created| created.checked_add(REGISTRATION).ok());
-    matches!((lost_since(node), end), (Some(Since::At(since)), Some(end)) if since <= end)
+    matches!((silent, end), (Some(Since::At(since)), Some(end)) if since <= end)
 }
 
 /// Whether a node that does not report since `lost` did so before, when the DaemonSet was there: it had a pod. Without a time
 /// that is not known.
 fn may_have_had(context: &DaemonSetContext<'_>, node: &Node, lost: Option<Since>) -> bool {
     let was_there = |since| context.daemonset.created.is_none_or(|created| created <= since);
-    matches!(lost, Some(Since::At(since)) if was_there(since)) && !never_reported(node)
+    matches!(lost, Some(Since::At(since)) if was_there(since)) && !never_reported(node, lost)
 }
 
 /// Since when the scheduler has refused a pod, if it does.

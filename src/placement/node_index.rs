@@ -45,6 +45,8 @@ impl<'a> NodeIndex<'a> {
     }
 
     /// Returns the index of a node in [`NodeIndex::all`].
+    #[allow(clippy::inline_always)] // the loop over all pods calls it
+    #[inline(always)]
     pub(crate) fn slot(&self, name: &Text) -> Option<usize> {
         let has_name = |slot: &u32| at(&self.nodes, *slot).is_some_and(|node| node.name == *name);
         let slot = self.slots.find(name.code(), has_name)?;

@@ -11,10 +11,8 @@ use crate::{
         ReleaseReason, RevisionDeleteReason, RevisionUpdateReason, claim::Claim, revision_history::RevisionStep,
     },
     affinity::{PodBlueprint, owner_reference},
-    model::{
-        ControllerRevision, DaemonSet, DaemonSetCondition, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text,
-    },
-    policy::{RolloutRecord, some_nodes},
+    model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Kind, ObjectRef, Pod, Text},
+    policy::{RolloutPhase, RolloutRecord, some_nodes},
 };
 
 /// One step of a plan: what to do, to which object, and why.
@@ -326,7 +324,7 @@ fn all_fields(status: &DaemonSetStatus) -> Value {
         "collisionCount": status.collision_count,
     });
     // A strategic merge patch keeps the conditions of other types.
-    let own = status.conditions.iter().find(|condition| condition.kind == DaemonSetCondition::PROGRESSING);
+    let own = status.conditions.iter().find(|condition| RolloutPhase::is_told_by(condition));
     if let (Some(own), Some(fields)) = (own, fields.as_object_mut()) {
         fields.insert("conditions".into(), json!([own]));
     }

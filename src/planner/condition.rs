@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use crate::{model::DaemonSetCondition, policy::RolloutPhase};
 
-/// Returns the conditions after a plan. The first update that is held up adds one; from then on it is kept up to date.
-/// `phase` is `None` without a policy.
+/// Returns the conditions after a plan. The first update that is held up adds one; from then on it is kept up to date, unless
+/// another controller has such a condition. `phase` is `None` without a policy.
 pub(super) fn conditions(
     before: &[DaemonSetCondition],
     phase: Option<&RolloutPhase>,
@@ -14,7 +14,7 @@ pub(super) fn conditions(
     let mut conditions = before.to_vec();
     let known = conditions.iter_mut().find(|condition| condition.kind == DaemonSetCondition::PROGRESSING);
     let is_held = phase.is_some_and(RolloutPhase::holds);
-    if known.is_none() && !is_held {
+    if !known.as_ref().map_or(is_held, |known| RolloutPhase::is_told_by(known)) {
         return conditions;
     }
     let status = if is_held { "False" } else { "True" };
@@ -26,7 +26,7 @@ pub(super) fn conditions(
         last_transition: known
             .as_ref()
             .map_or(now, |known| if known.status == status { known.last_transition } else { now }),
-        reason: phase.map_or("NoPolicy", RolloutPhase::code).into(),
+        reason: phase.map_or(RolloutPhase::NO_POLICY, RolloutPhase::code).into(),
         message: match phase {
             // A time that is left would change the status with every plan.
             Some(phase) => phase.clone().without_time().to_string().into(),

@@ -190,8 +190,10 @@ impl Totals {
         };
         let awaited = self.policies.iter().filter(|(_, policy)| is_awaited(policy)).map(|(node, _)| node);
         let waits_for: BTreeSet<_> = lacking.iter().chain(awaited).cloned().collect();
+        let is_silent = |node: &&Text| self.policies.get(*node).is_some_and(|policy| policy.is_silent);
+        let not_reporting = waits_for.iter().filter(is_silent).cloned().collect();
         let waits_for = waits_for.into_iter().collect();
-        RolloutStatus { phase, old: old_nodes, updated, unavailable_excluded, waits_for }
+        RolloutStatus { phase, old: old_nodes, updated, unavailable_excluded, waits_for, not_reporting }
     }
 
     /// Whether nodes need creations or deletions of their own, which come before the update.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Approved;
 use crate::{
-    model::Text,
+    model::{DaemonSetCondition, Text},
     util::duration::{self, words},
 };
 
@@ -42,6 +42,9 @@ pub struct RolloutStatus {
     /// canaries that have not started, where nothing else is left to update, excluded ones with an outdated pod, and where
     /// more nodes are away than are excused, all of these.
     pub waits_for: Vec<Text>,
+    /// Those of them that do not report, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_reporting: Vec<Text>,
 }
 
 /// The phase of an update with a [`RolloutPolicy`](crate::policy::RolloutPolicy).
@@ -49,7 +52,7 @@ pub struct RolloutStatus {
 /// ```
 /// use daemonplan::policy::{CanaryStep, RolloutPhase};
 /// let step = CanaryStep { number: 1, of: 1 };
-/// let phase = RolloutPhase::CanaryStarting { available: 2, wanted: 3, step };
+/// let phase = RolloutPhase::CanaryStarting { available: 2, wanted: 3, fails_in: None, step };
 /// assert_eq!(phase.to_string(), "2 of 3 canaries are available");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,6 +79,13 @@ pub enum RolloutPhase {
         available: usize,
         /// The number of required canaries.
         wanted: usize,
+        /// How long until the template fails, if it does because canaries do not become available in time.
+        #[serde(
+            serialize_with = "duration::serialize_whole",
+            rename = "failsInSeconds",
+            skip_serializing_if = "Option::is_none"
+        )]
+        fails_in: Option<Duration>,
         /// The step.
         #[serde(flatten)]
         step: CanaryStep,
@@ -85,6 +95,13 @@ pub enum RolloutPhase {
         /// The remaining time; `None` without a clock.
         #[serde(serialize_with = "duration::serialize_whole", rename = "remainingSeconds")]
         remaining: Option<Duration>,
+        /// How long until the template fails, if that is sooner.
+        #[serde(
+            serialize_with = "duration::serialize_whole",
+            rename = "failsInSeconds",
+            skip_serializing_if = "Option::is_none"
+        )]
+        fails_in: Option<Duration>,
         /// The step.
         #[serde(flatten)]
         step: CanaryStep,
@@ -127,6 +144,8 @@ pub enum RolloutPhase {
         is_paused: bool,
         /// The annotation whose removal resumes the update.
         annotation: Text,
+        /// Whether no pod of another template is left, so that there is nothing to pause.
+        is_everywhere: bool,
         /// Why the template is not rolled back, if the policy asks for that.
         #[serde(skip_serializing_if = "Option::is_none")]
         no_roll_back: Option<NoRollBack>,
@@ -221,11 +240,40 @@ impl RolloutStatus {
         use RolloutPhase::{CanaryStarting, Held, Rolling, Verifying};
         let is_named =
             !matches!(self.phase, CanaryStarting { .. } | Held | Rolling { .. } | Verifying { remaining: None });
-        (!is_named && !self.waits_for.is_empty()).then(|| format!("waits for {}", some_nodes(&self.waits_for)))
+        (!is_named && !self.waits_for.is_empty()).then(|| {
+            let nodes = some_nodes(&self.waits_for);
+            match self.not_reporting.len() {
+                0 => format!("waits for {nodes}"),
+                1 if self.waits_for.len() == 1 => format!("waits for {nodes}, which does not report"),
+                all if all == self.waits_for.len() => format!("waits for {nodes}, which do not report"),
+                1 => format!("waits for {nodes}; {} does not report", some_nodes(&self.not_reporting)),
+                _ => format!("waits for {nodes}; {} do not report", some_nodes(&self.not_reporting)),
+            }
+        })
     }
 }
 
 impl RolloutPhase {
+    /// The reason of the condition `Progressing` once no policy applies any more.
+    pub(crate) const NO_POLICY: &str = "NoPolicy";
+
+    /// The names of all variants.
+    const CODES: [&str; 13] = [
+        "Settled",
+        "Verifying",
+        "Rolling",
+        "CanaryStarting",
+        "CanaryBaking",
+        "AwaitingApproval",
+        "Held",
+        "Paused",
+        "Frozen",
+        "Unreadable",
+        "InDoubt",
+        "Failing",
+        "RollingBack",
+    ];
+
     /// Returns the variant's name, for programs.
     pub fn code(&self) -> &'static str {
         match self {
@@ -245,10 +293,19 @@ impl RolloutPhase {
         }
     }
 
+    /// Whether a condition of a DaemonSet tells of such a phase, and not of what another controller does.
+    pub(crate) fn is_told_by(condition: &DaemonSetCondition) -> bool {
+        let is_ours = |reason: &str| reason == Self::NO_POLICY || Self::CODES.contains(&reason);
+        condition.kind == DaemonSetCondition::PROGRESSING && is_ours(&condition.reason)
+    }
+
     /// The same without a time that is left.
     pub(crate) fn without_time(mut self) -> Self {
         if let Self::CanaryBaking { remaining, .. } | Self::Verifying { remaining } = &mut self {
             *remaining = None;
+        }
+        if let Self::CanaryStarting { fails_in, .. } | Self::CanaryBaking { fails_in, .. } = &mut self {
+            *fails_in = None;
         }
         self
     }
@@ -282,14 +339,18 @@ impl fmt::Display for RolloutPhase {
             }
             Self::Rolling { group: Some(group) } => write!(f, "the update is in progress in group {group}"),
             Self::CanaryStarting { wanted: 0, .. } => f.write_str("no node is a canary"),
-            Self::CanaryStarting { available, wanted, step } => {
-                write!(f, "{}{available} of {wanted} canaries are available", step.prefix())
+            Self::CanaryStarting { available, wanted, fails_in, step } => {
+                write!(f, "{}{available} of {wanted} canaries are available", step.prefix())?;
+                fails_in.map_or(Ok(()), |time| {
+                    write!(f, "; the template fails in {} unless they have baked by then", words(time))
+                })
             }
-            Self::CanaryBaking { remaining: Some(remaining), step } => {
-                write!(f, "{}the canaries must be available for {} more", step.prefix(), words(*remaining))
-            }
-            Self::CanaryBaking { remaining: None, step } => {
-                write!(f, "{}the canaries must be available for longer", step.prefix())
+            Self::CanaryBaking { remaining, fails_in, step } => {
+                let longer = remaining.map_or_else(|| "longer".to_owned(), |time| format!("{} more", words(time)));
+                write!(f, "{}the canaries must be available for {longer}", step.prefix())?;
+                fails_in.map_or(Ok(()), |time| {
+                    write!(f, "; their time ends in {} and the template fails then", words(time))
+                })
             }
             Self::AwaitingApproval { annotation, value, step } => write!(
                 f,
@@ -303,13 +364,19 @@ impl fmt::Display for RolloutPhase {
             Self::InDoubt { nodes, reason } => {
                 write!(f, "the update waits, since the new template may fail on {}", nodes_and_reason(nodes, reason))
             }
-            Self::Failing { nodes, reason, is_paused, annotation, no_roll_back } => {
+            Self::Failing { nodes, reason, is_paused, annotation, is_everywhere, no_roll_back } => {
                 let where_and_why = nodes_and_reason(nodes, reason);
                 if *is_paused {
                     write!(
                         f,
                         "the update is paused until an operator removes the annotation {annotation}, since the new template \
                          failed on {where_and_why}"
+                    )?;
+                } else if *is_everywhere {
+                    write!(
+                        f,
+                        "the new template fails on {where_and_why}, and no pod of another one is left: correct it, or go back \
+                         with kubectl rollout undo"
                     )?;
                 } else {
                     write!(f, "the update is paused, since the new template fails on {where_and_why}")?;
@@ -357,5 +424,39 @@ pub(crate) fn some_nodes(nodes: &[Text]) -> String {
     match nodes {
         [first, _, _, _, ..] => format!("{first} and {} other nodes", nodes.len() - 1),
         nodes => nodes.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phase_is_known_by_its_code() {
+        let (step, nodes, text) = (CanaryStep { number: 1, of: 1 }, vec![Text::from("a")], Text::from("x"));
+        let value = Approved { hash: text.clone(), steps: None };
+        let phases = [
+            RolloutPhase::Settled,
+            RolloutPhase::Verifying { remaining: None },
+            RolloutPhase::Rolling { group: None },
+            RolloutPhase::CanaryStarting { available: 0, wanted: 1, fails_in: None, step },
+            RolloutPhase::CanaryBaking { remaining: None, fails_in: None, step },
+            RolloutPhase::AwaitingApproval { annotation: text.clone(), value, step },
+            RolloutPhase::Held,
+            RolloutPhase::Paused,
+            RolloutPhase::Frozen,
+            RolloutPhase::Unreadable { error: text.clone() },
+            RolloutPhase::InDoubt { nodes: nodes.clone(), reason: text.clone() },
+            RolloutPhase::Failing {
+                nodes: nodes.clone(),
+                reason: text.clone(),
+                is_paused: false,
+                annotation: text.clone(),
+                is_everywhere: false,
+                no_roll_back: None,
+            },
+            RolloutPhase::RollingBack { nodes, reason: text },
+        ];
+        assert_eq!(phases.map(|phase| phase.code()), RolloutPhase::CODES);
     }
 }

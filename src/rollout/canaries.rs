@@ -1,9 +1,6 @@
 //! Why the other nodes wait for the canaries: the first of their steps that is not over.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
@@ -125,25 +122,27 @@ impl<'e> Canaries<'e> {
         let hash = self.context.hash();
         let number = CanaryStep { number: index + 1, of: canary.steps() };
         let bake = canary.bake_of(index);
-        let hold = |phase| {
+        let hold = |phase: &dyn Fn(Option<Duration>) -> RolloutPhase| {
             // What has baked once may start again.
             let was_over = was_over || index < self.context.rules.policy.record.baked_for(hash);
             let timeout = canary.timeout.filter(|_| !was_over);
             let deadlines = timeout.map(|timeout| self.deadlines(pods, bake, timeout)).unwrap_or_default();
-            CanaryHold { phase, until: None, most, bake, deadlines }
+            let first = deadlines.first().and_then(|(deadline, _)| Wait::Until(*deadline).at(self.context.now));
+            CanaryHold { phase: phase(first), until: None, most, bake, deadlines }
         };
         let by_label = most.is_none();
         if since.is_none() && (wanted > 0 || by_label) {
             let available = pods.available.len();
-            return Some(hold(RolloutPhase::CanaryStarting { available, wanted, step: number }));
+            let phase = |fails_in| RolloutPhase::CanaryStarting { available, wanted, fails_in, step: number };
+            return Some(hold(&phase));
         }
         if let Some(since) = since.filter(|_| !bake.is_zero()) {
             let now = self.context.now;
             let until = since.checked_add(bake).ok();
             if until.zip(now).is_none_or(|(until, now)| until > now) {
                 let remaining = until.and_then(|until| Wait::Until(until).at(now));
-                let phase = RolloutPhase::CanaryBaking { remaining, step: number };
-                return Some(CanaryHold { until, ..hold(phase) });
+                let phase = |fails_in| RolloutPhase::CanaryBaking { remaining, fails_in, step: number };
+                return Some(CanaryHold { until, ..hold(&phase) });
             }
         }
         // Beyond the partition, an approval would change nothing.
@@ -157,12 +156,15 @@ impl<'e> Canaries<'e> {
         })
     }
 
-    /// When canaries that have not been available for `bake` are late, the first one first.
+    /// When canaries are late that will not have been available for `bake` by then, the first one first.
     fn deadlines(&self, pods: &'e UpdatedPods, bake: Duration, timeout: Duration) -> Vec<(Timestamp, &'e Text)> {
-        let has_baked = |since: Timestamp| since.checked_add(bake).is_ok_and(|until| self.context.is_over(until));
-        let baked = pods.available.iter().take_while(|(since, _)| has_baked(*since));
-        let baked: BTreeSet<_> = baked.map(|(_, node)| node).collect();
-        let waiting = pods.created.iter().filter(|(_, node)| !baked.contains(node));
-        waiting.filter_map(|(created, node)| Some((created.checked_add(timeout).ok()?, node))).collect()
+        let baked = pods.available.iter().filter_map(|(since, node)| Some((node, since.checked_add(bake).ok()?)));
+        let baked: BTreeMap<_, _> = baked.collect();
+        let deadlines = pods.created.iter().filter_map(|(created, node)| {
+            let deadline = created.checked_add(timeout).ok()?;
+            let is_late = |at: &Timestamp| *at > deadline && !self.context.is_over(*at);
+            baked.get(node).is_none_or(is_late).then_some((deadline, node))
+        });
+        deadlines.collect()
     }
 }

@@ -180,6 +180,7 @@ impl Evaluation<'_> {
                 reason: reason.unwrap_or_default(),
                 is_paused: paused.is_some(),
                 annotation: self.context.settings.policy_annotation(RECORD),
+                is_everywhere: old.is_empty(),
                 no_roll_back: None,
             }));
         }

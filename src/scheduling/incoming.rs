@@ -171,11 +171,19 @@ impl<'s> Incoming<'s> {
     /// Asks about a node.
     pub(super) fn aim_at(&mut self, node: impl Into<Text>) {
         let node = node.into();
-        if let Some(by_node) = &self.by_node {
-            let known = self.info.state.nodes.get(&node);
-            self.info = by_node.on_known(known.map(|info| info.node)).clone();
+        if self.by_node.is_some() {
+            self.adapt_to(&node);
         }
         self.info.node = Cow::Owned(PodNode::Intended(node));
+    }
+
+    /// Takes the pod that is for a node.
+    #[cold]
+    fn adapt_to(&mut self, node: &Text) {
+        let known = self.info.state.nodes.get(node).map(|info| info.node);
+        if let Some(by_node) = &self.by_node {
+            self.info = by_node.on_known(known).clone();
+        }
     }
 
     /// Counts a pod that comes to a node, or leaves it if `by` is negative.

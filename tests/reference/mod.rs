@@ -152,6 +152,7 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
             let rollout = outcome.rollout.as_mut().unwrap().as_object_mut().unwrap();
             rollout.insert("phase".to_owned(), json!("RollingBack"));
             rollout.remove("isPaused");
+            rollout.remove("isEverywhere");
             rollout.remove("noRollBack");
         }
         None if facts.expectations_satisfied => {

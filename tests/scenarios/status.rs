@@ -75,6 +75,27 @@ fn an_update_that_its_policy_holds_up_shows_in_the_conditions() {
 }
 
 #[test]
+fn a_condition_of_another_controller_is_kept_as_it_is() {
+    let of = |reason: &str, paused: &'static str| {
+        let json = json!({"type": "Progressing", "status": "Unknown", "reason": reason, "message": "mine"});
+        let condition: DaemonSetCondition = serde_json::from_value(json).unwrap();
+        let cluster = cluster([node("a")]).with_new_template().with_pods([pod("1", "a")]);
+        let cluster = cluster.with(|daemonset| {
+            daemonset.annotations = [("daemonplan/paused", paused)].into_iter().collect();
+            daemonset.status.conditions = vec![condition];
+        });
+        let plan = cluster.plan();
+        let patch = plan.actions.iter().find(|action| matches!(action, Action::UpdateStatus { .. })).unwrap().patch();
+        let condition = plan.status.unwrap().conditions.remove(0);
+        (condition.message.to_string(), patch.unwrap()["status"].get("conditions").is_some())
+    };
+    for paused in ["true", "false"] {
+        assert_eq!(of("ReplicaSetUpdated", paused), ("mine".into(), false), "{paused}");
+        assert_ne!(of("Rolling", paused), ("mine".into(), false), "{paused}");
+    }
+}
+
+#[test]
 fn an_update_that_nothing_holds_up_adds_no_condition() {
     for policy in ["daemonplan/order", "x"] {
         let cluster = cluster([node("a")]).with_new_template().with_pods([pod("1", "a")]);

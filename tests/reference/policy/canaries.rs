@@ -63,6 +63,10 @@ impl<'s> Progress<'s> {
             if let Some(mut phase) = self.phase_of_step(facts, history, step, wanted) {
                 phase["step"] = json!(step + 1);
                 phase["steps"] = json!(of);
+                let deadlines = self.deadlines(facts, &phase).into_iter().map(|(left, _)| left);
+                if let Some(first) = deadlines.min().filter(|_| phase["phase"] != "AwaitingApproval") {
+                    phase["failsInSeconds"] = json!(first.max(0));
+                }
                 return Some((phase, Some(most).filter(|_| !self.by_label())));
             }
         }
@@ -129,10 +133,12 @@ impl<'s> Progress<'s> {
             return Vec::new();
         }
         let now = now.as_second();
-        let has_baked =
-            |target: &&Target<'_>| target.proven_at().is_some_and(|since| since + self.bake_of(step) <= now);
-        let waiting = self.canaries().filter(|target| !has_baked(target));
-        waiting.filter_map(|target| Some((Self::created(target)? + limit - now, target.state.name.clone()))).collect()
+        let waiting = self.canaries().filter_map(|target| {
+            let late = Self::created(target)? + limit;
+            let bakes_in_time = target.proven_at().is_some_and(|since| since + self.bake_of(step) <= late.max(now));
+            (!bakes_in_time).then(|| (late - now, target.state.name.clone()))
+        });
+        waiting.collect()
     }
 
     /// Returns the canaries that have not been available for long enough in time.

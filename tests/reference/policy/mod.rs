@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use self::target::{Clock, Health, Target};
+use self::target::{Clock, Health, Target, lost_at};
 use super::{
     Wishes,
     facts::Facts,
@@ -301,7 +301,8 @@ impl<'s> Progress<'s> {
             let known = known.map(|node| node.as_str().unwrap().to_owned());
             let nodes: BTreeSet<_> = failing.into_iter().chain(late).chain(known).collect();
             self.failing = nodes.into_iter().collect();
-            return Some(json!({"phase": "Failing", "isPaused": is_paused}));
+            let is_everywhere = self.older().next().is_none();
+            return Some(json!({"phase": "Failing", "isPaused": is_paused, "isEverywhere": is_everywhere}));
         }
         let is_in_doubt = failing.len() + doubts.len() > limit && !doubts.is_empty();
         (is_in_doubt && self.older().next().is_some()).then(|| json!({"phase": "InDoubt"}))
@@ -421,8 +422,13 @@ impl<'s> Progress<'s> {
         let more =
             self.targets.iter().filter(|target| exceeds && target.away && !target.gone && target.is_unavailable());
         let waits = self.present().filter(waits).chain(away).chain(more).chain(self.targets.iter().filter(starts));
-        let names: BTreeSet<_> = waits.map(|target| &target.state.name).collect();
-        status["waitsFor"] = json!(names);
+        let waits: BTreeMap<_, _> = waits.map(|target| (&target.state.name, target)).collect();
+        status["waitsFor"] = json!(waits.keys().collect::<Vec<_>>());
+        let silent = waits.values().filter(|target| target.state.exists && lost_at(target.state).is_some());
+        let silent: Vec<_> = silent.map(|target| &target.state.name).collect();
+        if !silent.is_empty() {
+            status["notReporting"] = json!(silent);
+        }
         status
     }
 

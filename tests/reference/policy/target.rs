@@ -285,7 +285,7 @@ fn is_wanted(facts: &Facts<'_>, state: &NodeState) -> bool {
 }
 
 /// Returns since when the node has not reported.
-fn lost_at(state: &NodeState) -> Option<Value> {
+pub(super) fn lost_at(state: &NodeState) -> Option<Value> {
     [NOT_READY, UNREACHABLE].into_iter().filter_map(|key| tainted(state, key)).min_by_key(in_seconds)
 }
 

@@ -56,9 +56,9 @@ fn a_node_that_goes_away_with_the_new_template_is_a_victim_of_it() {
     let plain = update(nodes(60), &[("canary", "1"), ("away", "unreachable")]).with_pods(pods());
     assert_eq!(
         (next_nodes(&plain), phase(&plain)),
-        (vec![], RolloutPhase::CanaryStarting { available: 0, wanted: 1, step: ONLY })
+        (vec![], RolloutPhase::CanaryStarting { available: 0, wanted: 1, fails_in: None, step: ONLY })
     );
-    assert_eq!(plain.plan().rollout.unwrap().waiting().unwrap(), "waits for a");
+    assert_eq!(plain.plan().rollout.unwrap().waiting().unwrap(), "waits for a, which does not report");
 }
 
 #[test]
@@ -202,7 +202,22 @@ fn nodes_that_are_away_beyond_the_limit_are_named() {
     let cluster = update(nodes, &[("away", "unreachable"), ("max-away", "1")]).rolling(json!(1), json!(0));
     let cluster = cluster.with_pods([old("a").unready(), old("b").unready(), old("c")]);
     let told: Vec<_> = cluster.plan().rollout.unwrap().notes().collect();
-    assert_eq!(told, ["waits for a, b", "2 nodes without an available pod are away"]);
+    assert_eq!(told, ["waits for a, b, which do not report", "2 nodes without an available pod are away"]);
+}
+
+#[test]
+fn nodes_that_an_update_waits_for_and_that_do_not_report_are_named() {
+    let told = |silent: &[&str]| {
+        let names = ["a", "b", "c", "d", "e"];
+        let nodes = names.map(|name| if silent.contains(&name) { unreachable(name, 60) } else { node(name) });
+        let pods = names.map(|name| if name == "e" { old(name) } else { new(name).unready() });
+        let cluster = update(nodes, &[("strict-budget", "true")]).rolling(json!(5), json!(0)).with_pods(pods);
+        cluster.plan().rollout.unwrap().waiting().unwrap()
+    };
+    assert_eq!(told(&[]), "waits for a and 3 other nodes");
+    assert_eq!(told(&["b"]), "waits for a and 3 other nodes; b does not report");
+    assert_eq!(told(&["b", "c"]), "waits for a and 3 other nodes; b, c do not report");
+    assert_eq!(told(&["a", "b", "c", "d", "e"]), "waits for a and 3 other nodes, which do not report");
 }
 
 #[test]

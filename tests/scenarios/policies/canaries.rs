@@ -8,7 +8,7 @@ fn canaries_are_updated_first_and_bake() {
     let all_old = cluster.clone().with_pods([old("a"), old("b"), old("c")]);
     assert_eq!(
         (next_nodes(&all_old), phase(&all_old)),
-        (vec!["a".into()], RolloutPhase::CanaryStarting { available: 0, wanted: 1, step: ONLY })
+        (vec!["a".into()], RolloutPhase::CanaryStarting { available: 0, wanted: 1, fails_in: None, step: ONLY })
     );
     let since = |minutes: i64| {
         let at = cluster.now - SignedDuration::from_mins(minutes);
@@ -103,7 +103,10 @@ fn canaries_that_are_all_away_are_waited_for_by_name() {
     let cluster = cluster.with_pods([old("a"), old("b")]);
     let rollout = cluster.plan().rollout.unwrap();
     assert_eq!(rollout.phase.to_string(), "0 of 1 canaries are available");
-    assert_eq!((rollout.waiting().unwrap(), next_nodes(&cluster)), ("waits for b".into(), vec![]));
+    assert_eq!(
+        (rollout.waiting().unwrap(), next_nodes(&cluster)),
+        ("waits for b, which does not report".into(), vec![])
+    );
 }
 
 #[test]
@@ -266,7 +269,10 @@ fn one_unready(minutes: i64, annotations: &[(&str, &str)]) -> Cluster {
 #[test]
 fn canaries_that_are_not_available_in_time_fail_the_template() {
     let waiting = one_unready(59, &TIMED);
-    assert_eq!(phase(&waiting).to_string(), "1 of 2 canaries are available");
+    assert_eq!(
+        phase(&waiting).to_string(),
+        "1 of 2 canaries are available; the template fails in 1m unless they have baked by then"
+    );
     assert_eq!(waiting.plan().requeue_after.unwrap().as_secs(), 60);
     let late = one_unready(60, &TIMED);
     assert_eq!(
@@ -276,6 +282,24 @@ fn canaries_that_are_not_available_in_time_fail_the_template() {
     let plan = late.plan();
     let Some(Action::RollBack { record, .. }) = plan.actions.first() else { panic!("{:?}", plan.actions) };
     assert_eq!(record.failed[0].reason, "not available for 30m within 1h on b");
+}
+
+#[test]
+fn a_bake_that_ends_after_the_time_limit_says_when_the_template_fails() {
+    let baking = |since: i64| {
+        let mut cluster = stepwise(&TIMED, &[50, since]);
+        cluster.pods[1].created = Some(cluster.now - SignedDuration::from_mins(51));
+        cluster
+    };
+    let late = baking(10);
+    assert_eq!(
+        phase(&late).to_string(),
+        "the canaries must be available for 20m more; their time ends in 9m and the template fails then"
+    );
+    assert_eq!(late.plan().requeue_after.unwrap().as_secs(), 9 * 60);
+    let in_time = baking(25);
+    assert_eq!(phase(&in_time).to_string(), "the canaries must be available for 5m more");
+    assert_eq!(in_time.plan().requeue_after.unwrap().as_secs(), 5 * 60, "the limit changes nothing");
 }
 
 #[test]

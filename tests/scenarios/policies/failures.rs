@@ -204,6 +204,19 @@ fn a_failed_template_is_recorded_and_not_chosen_again() {
 }
 
 #[test]
+fn a_template_that_fails_where_no_other_is_left_says_what_to_do() {
+    let cluster = update(plain(&["a"]), &[("on-failure", "pause")]).with_pods([crashing("a")]);
+    assert_eq!(
+        phase(&cluster).to_string(),
+        "the new template fails on a (3 restarts), and no pod of another one is left: correct it, or go back with \
+         kubectl rollout undo"
+    );
+    let beside = update(plain(&["a", "b"]), &[("on-failure", "pause"), ("max-failures", "0")]);
+    let beside = beside.with_pods([crashing("a"), old("b")]);
+    assert!(phase(&beside).to_string().starts_with("the update is paused, since the new template fails on a"));
+}
+
+#[test]
 fn a_template_that_is_set_again_and_fails_again_is_paused() {
     let mut cluster = update(plain(&["a", "b", "c"]), &[("on-failure", "roll-back")]);
     let two = cluster.daemonset.template.clone();
