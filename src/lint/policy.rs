@@ -9,10 +9,7 @@ use super::{
 use crate::{
     adoption::revision_match::{RevisionLabels, RevisionMatch},
     context::DaemonSetRules,
-    model::{
-        Labels, Node, Text, UpdateStrategy,
-        well_known::{NOT_READY_TAINT, UNREACHABLE_TAINT},
-    },
+    model::{Labels, Taint, Text, UpdateStrategy},
     planner::Snapshot,
     policy::{Approval, Canary, CanaryNodes, OnFailure, Order, RolloutPolicy},
     selector::SelectorExpression,
@@ -58,7 +55,10 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     }
     if let Some(Canary { nodes: CanaryNodes::Matching(selector), .. }) = &rollout.canary
         && none(&|labels| selector.matches(labels))
-        && !snapshot.nodes.iter().any(|node| is_away(node) && selector.matches(&node.labels))
+        && !snapshot
+            .nodes
+            .iter()
+            .any(|node| node.taints.iter().any(Taint::stops_pods) && selector.matches(&node.labels))
     {
         let message =
             format!("no node that should run a pod matches {selector}: the update waits for its canaries forever");
@@ -102,11 +102,6 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
         add("on-failure", message.into(), "set spec.revisionHistoryLimit to 2 or more");
     }
     findings
-}
-
-/// Whether no pod should run on the node as it does not report: it is waited for.
-fn is_away(node: &Node) -> bool {
-    node.taints.iter().any(|taint| [NOT_READY_TAINT, UNREACHABLE_TAINT].contains(&&*taint.key))
 }
 
 /// The canaries that run no pod of the current template, and never will, as the policy does not select them.

@@ -272,7 +272,7 @@ fn taint_since(node: &Node, key: &str) -> Option<Since> {
 
 /// Since when the node has not reported, if it does not.
 fn lost_since(node: &Node) -> Option<Since> {
-    [NOT_READY_TAINT, UNREACHABLE_TAINT].into_iter().filter_map(|key| taint_since(node, key)).min()
+    node.taints.iter().filter(|taint| taint.stops_pods()).map(|taint| taint.added.into()).min()
 }
 
 /// Whether a pod should run on the node, once it reports again if it does not.
@@ -281,7 +281,7 @@ fn is_wanted(context: &DaemonSetContext<'_>, node: &Node, verdict: Verdict, sile
         return verdict == Verdict::Run;
     }
     let mut reporting = node.clone();
-    reporting.taints.retain(|taint| ![NOT_READY_TAINT, UNREACHABLE_TAINT].contains(&&*taint.key));
+    reporting.taints.retain(|taint| !taint.stops_pods());
     context.rules.placement.verdict(&reporting) == Verdict::Run
 }
 

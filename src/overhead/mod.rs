@@ -1,22 +1,22 @@
 //! Computes which DaemonSets would run on a node that does not exist yet, and what they would request there.
 
+mod candidate;
 mod room;
 
 use std::{borrow::Borrow, collections::HashSet, fmt};
 
-use serde::{Serialize, de::Error, ser::SerializeStruct};
+use serde::{Serialize, ser::SerializeStruct};
 
 use crate::{
     context::SyncMode,
-    model::{
-        DaemonSet, HostPort, Key, Namespace, Node, Pod, PodSpec, PodTemplate, Quantity, Resource, ResourceList, Text,
-    },
+    model::{DaemonSet, Key, Namespace, Node, Pod, Quantity, Resource, ResourceList, Text},
     placement::{PlacementReason, PlacementRules},
     planner::Snapshot,
-    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, ClusterState, SchedulingObjects, UnknownFact},
+    scheduling::{AdmissionChange, AdmissionRefusal, ClusterState, SchedulingObjects, UnknownFact},
     selector::PerNode,
     settings::Settings,
 };
+use candidate::{Candidate, CandidatePod, FleetPod, amounts, problem_of};
 
 pub use room::{Lacking, PendingDaemonSet};
 
@@ -62,22 +62,6 @@ struct FleetMember {
     /// The index of its group.
     group: usize,
     pods: PerNode<FleetPod>,
-}
-
-/// A pod that a DaemonSet would create.
-#[derive(Debug)]
-struct FleetPod {
-    requests: AmountsByIndex,
-    /// After admission, for no node in particular.
-    pod: Pod,
-    /// What admission adds to what it requests.
-    added: Vec<AdmissionChange>,
-    /// What is not known that decides whether its pod fits on a node.
-    unknown: Vec<UnknownFact>,
-    /// Whether more than room can keep its pod off a node where it should run.
-    has_rules: bool,
-    ports: Vec<HostPort>,
-    priority: i32,
 }
 
 /// DaemonSets with equal rules.
@@ -282,92 +266,6 @@ impl DaemonSetFleet {
     }
 }
 
-/// A DaemonSet that is to be counted.
-struct Candidate {
-    key: Key,
-    rules: PlacementRules,
-    mode: SyncMode,
-    /// Why its requests cannot be read.
-    problem: Option<serde_json::Error>,
-    pods: PerNode<CandidatePod>,
-}
-
-/// A pod that a DaemonSet would create, and what admission makes of it.
-struct CandidatePod {
-    pod: Pod,
-    not_admitted: Option<AdmissionRefusal>,
-    /// What admission changes.
-    changes: Vec<AdmissionChange>,
-    /// What is not known that admission looks at.
-    unknown: Vec<UnknownFact>,
-}
-
-impl CandidatePod {
-    fn new(pod: Pod) -> Self {
-        Self { pod, not_admitted: None, changes: Vec::new(), unknown: Vec::new() }
-    }
-
-    fn admitted((pod, admitted): &(Pod, Admitted)) -> Self {
-        let Admitted { refusal, changes, unknown, .. } = admitted.clone();
-        Self { pod: pod.clone(), not_admitted: refusal.filter(AdmissionRefusal::is_lasting), changes, unknown }
-    }
-
-    fn of_fleet(&self, key: &Key, resources: &[Text]) -> FleetPod {
-        let Self { pod, changes, unknown, .. } = self;
-        let spec = pod.spec.clone().unwrap_or_default();
-        // The scheduler is not asked about a pod whose template names its node.
-        let is_asked = !pod.node.is_bound();
-        let has_rules = changes.iter().any(|change| matches!(change, AdmissionChange::NodeSelector { .. }))
-            || !spec.pod_affinity.is_empty()
-            || !spec.pod_anti_affinity.is_empty()
-            || !spec.topology_spread.is_empty()
-            || !spec.scheduling_gates.is_empty();
-        let adds = |change: &&AdmissionChange| {
-            matches!(change, AdmissionChange::Defaults { .. } | AdmissionChange::Overhead { .. })
-        };
-        FleetPod {
-            requests: amounts(Some(&spec), resources),
-            pod: Pod { namespace: key.namespace.clone(), name: key.name.clone(), ..pod.clone() },
-            added: changes.iter().filter(adds).cloned().collect(),
-            unknown: unknown.iter().cloned().chain(not_looked_at(&spec).filter(|_| is_asked)).collect(),
-            has_rules: has_rules && is_asked,
-            ports: spec.host_ports().cloned().collect(),
-            priority: spec.priority.unwrap_or_default(),
-        }
-    }
-}
-
-/// What a pod requests, by the index of the resource.
-fn amounts(spec: Option<&PodSpec>, resources: &[Text]) -> AmountsByIndex {
-    let requests = spec.map(PodSpec::requests).unwrap_or_default();
-    resources.iter().map(|resource| requests.get(resource)).collect()
-}
-
-/// What decides about a pod, and is not looked at for nodes that do not exist yet.
-fn not_looked_at(spec: &PodSpec) -> impl Iterator<Item = UnknownFact> {
-    let scheduler = &spec.scheduler;
-    let facts = [
-        (spec.has_claims(), UnknownFact::VolumesOnNewNode),
-        (!spec.resource_claims.is_empty(), UnknownFact::ResourceClaims),
-        (!spec.is_of_default_scheduler(), UnknownFact::OtherScheduler { name: scheduler.clone() }),
-    ];
-    facts.into_iter().filter_map(|(is_so, fact)| is_so.then_some(fact))
-}
-
-/// Returns why it cannot be read what the pods of a template request. The API server refuses negative amounts.
-fn problem_of(template: &PodTemplate) -> Option<serde_json::Error> {
-    let spec = match PodSpec::of(template) {
-        Ok(spec) => spec,
-        Err(problem) => return Some(problem),
-    };
-    let containers = spec.init_containers.iter().chain(&spec.containers).map(|container| &container.resources);
-    let lists = containers.chain([&spec.resources]).flat_map(|resources| [&resources.requests, &resources.limits]);
-    let negative = lists.chain([&spec.overhead]).flatten().find(|(_, amount)| **amount < Quantity::default());
-    negative.map(|(resource, amount)| {
-        serde_json::Error::custom(format_args!("{resource}: expected a quantity of at least 0, found {amount}"))
-    })
-}
-
 fn add(sums: &mut AmountsByIndex, more: &AmountsByIndex) {
     for (sum, amount) in sums.iter_mut().zip(more).filter(|(_, amount)| !amount.is_zero()) {
         *sum += *amount;
@@ -514,26 +412,5 @@ impl Serialize for Overhead<'_> {
             fields.serialize_field("unknown", &unknown)?;
         }
         fields.end()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{from_value, json};
-
-    use super::*;
-
-    #[test]
-    fn negative_amounts_are_refused() {
-        for spec in [
-            json!({"containers": [{"resources": {"requests": {"cpu": "-250m"}}}]}),
-            json!({"initContainers": [{"resources": {"limits": {"cpu": "-1"}}}]}),
-            json!({"overhead": {"cpu": "-1"}}),
-            json!({"resources": {"requests": {"cpu": "-1"}}}),
-        ] {
-            let template: PodTemplate = from_value(json!({"spec": spec})).unwrap();
-            let error = problem_of(&template).unwrap().to_string();
-            assert!(error.starts_with("cpu: expected a quantity of at least 0, found -"), "{error}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FleetPod, Overhead, PlacementGroup};
+use super::{Overhead, PlacementGroup, candidate::FleetPod};
 use crate::{
     context::SyncMode,
     model::{HostPort, Key, Pod, PodNode, Quantity, ResourceList, Text},

@@ -12,7 +12,7 @@ use crate::{
     plan::{Action, CreateReason, DeleteReason, Event, Plan, RecordReason, Warning},
     policy::{BakedCanaries, FailedTemplate, NoRollBack, OnFailure, RECORD, RolloutPhase, RolloutRecord},
     rollout::{
-        older::OlderRevision,
+        older::{OlderRevision, OlderRevisions},
         phase::RolloutGate,
         steps::{Limited, UpdateSteps},
     },
@@ -137,14 +137,12 @@ impl<P: ClusterSource> Reconciler<'_, P> {
         self.plan.requeue_after = self.totals.requeue_after(self.context, &self.gate);
         if self.context.expectations_satisfied {
             let older = self.totals.older_revisions(self.context);
-            let rolls_back = self.rolls_back();
-            let refusal = if rolls_back { self.no_roll_back() } else { None };
-            let restored = if rolls_back && refusal.is_none() { older.to_restore() } else { None };
-            if let Some(restored) = restored {
+            let restored = self.to_restore(&older);
+            if let Ok(Some(restored)) = restored {
                 self.roll_back(&restored);
             } else {
-                if rolls_back && let RolloutPhase::Failing { no_roll_back, .. } = &mut self.gate.phase {
-                    *no_roll_back = refusal.or(Some(NoRollBack::NoOlderTemplate));
+                if let RolloutPhase::Failing { no_roll_back, .. } = &mut self.gate.phase {
+                    *no_roll_back = restored.err();
                 }
                 let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { .. } | RolloutPhase::InDoubt { .. });
                 let kept = if self.gate.is_open() { None } else { older.to_keep(is_failing) };
@@ -207,21 +205,22 @@ impl<P: ClusterSource> Reconciler<'_, P> {
         }
     }
 
-    /// Whether the new template fails and the policy asks for a roll-back then.
-    fn rolls_back(&self) -> bool {
-        let failure = self.context.rules.policy.rollout.failure;
-        matches!(self.gate.phase, RolloutPhase::Failing { .. })
-            && failure.is_some_and(|failure| failure.then == OnFailure::RollBack)
-    }
-
-    /// Why the template may not be rolled back: that happens once to each, and not to one that an operator went back to.
-    fn no_roll_back(&self) -> Option<NoRollBack> {
-        let known = self.context.rules.policy.record.failure_of(self.context.hash());
-        if known.is_some_and(|known| known.restored.is_some()) {
-            Some(NoRollBack::RolledBackBefore)
-        } else {
-            self.context.rules.history.is_restored().then_some(NoRollBack::Undone)
+    /// The template that the policy asks to restore, if it does. A template is rolled back once, and not if an operator went back
+    /// to it.
+    fn to_restore<'o>(&self, older: &OlderRevisions<'o>) -> Result<Option<OlderRevision<'o>>, NoRollBack> {
+        let rules = self.context.rules;
+        let asks = rules.policy.rollout.failure.is_some_and(|failure| failure.then == OnFailure::RollBack);
+        if !asks || !matches!(self.gate.phase, RolloutPhase::Failing { .. }) {
+            return Ok(None);
         }
+        let known = rules.policy.record.failure_of(self.context.hash());
+        if known.is_some_and(|known| known.restored.is_some()) {
+            return Err(NoRollBack::RolledBackBefore);
+        }
+        if rules.history.is_restored() {
+            return Err(NoRollBack::Undone);
+        }
+        older.to_restore().map(Some).ok_or(NoRollBack::NoOlderTemplate)
     }
 
     /// The present failure of the new template.
