@@ -241,7 +241,8 @@ fn claims(out: &mut impl Write, explanation: &Explanation, all: bool) -> io::Res
 fn admission(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     let Some(general) = &explanation.admission else { return Ok(()) };
     let special = general.on_nodes.iter().map(|special| (Some(&special.nodes), &special.admission));
-    let all = || [(None, general)].into_iter().chain(special.clone());
+    let is_general = explanation.nodes.is_empty() || explanation.nodes.iter().any(|node| node.resources.is_none());
+    let all = || [(None, general)].into_iter().filter(|_| is_general).chain(special.clone());
     let nodes_with = |nodes: Option<&Text>| {
         let nodes = nodes.cloned();
         move |node: &&NodeExplanation| node.resources.as_ref().map(|own| own.nodes.to_string().into()) == nodes

@@ -362,7 +362,7 @@ impl InputArgs {
         }
         input::print_problems(&manifests);
         self.print_skipped(&manifests);
-        self.print_unknown(&settings, &manifests);
+        Self::print_unknown(&settings, &manifests);
         is_readable &= manifests.problems().is_empty();
         let (expectations_unsatisfied, is_recursive) = (self.expectations_unsatisfied, self.recursive);
         let cluster = self.filename.is_empty().then(|| self.kubectl.clone());
@@ -378,10 +378,11 @@ impl InputArgs {
     }
 
     /// Names the DaemonSets of settings that the input does not have, though it may have them: the names may be misspelt.
-    fn print_unknown(&self, settings: &Settings, manifests: &Manifests) {
+    fn print_unknown(settings: &Settings, manifests: &Manifests) {
         for Key { namespace, name } in settings.node_resources.iter().map(|resources| &resources.daemon_set) {
             let mut read = manifests.daemonsets().filter(|daemonset| daemonset.namespace == *namespace).peekable();
-            let was_read = !self.filename.is_empty() || read.peek().is_some();
+            // What comes with a change is not known here.
+            let was_read = read.peek().is_some();
             if was_read && !read.any(|daemonset| daemonset.name == *name) {
                 note(format_args!("--node-resources: the input has no DaemonSet {namespace}/{name}"));
             }

@@ -24,13 +24,17 @@ use crate::{
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "an object with daemonSet: {namespace, name}, nodes: SELECTOR, and containers: {NAME: {requests, limits}}"
+)]
 #[non_exhaustive]
 pub struct NodeResources {
     /// The DaemonSet.
+    #[serde(deserialize_with = "key")]
     pub daemon_set: Key,
     /// The labels of the nodes. Empty: all nodes.
-    #[serde(default)]
     pub nodes: SelectorExpression,
     /// The requests and limits by the name of the container, or init container.
     #[serde(deserialize_with = "containers")]
@@ -59,6 +63,18 @@ impl NodeResources {
         let lists = LISTS.iter().filter_map(move |list| spec?.get(list)?.as_array());
         let names: Vec<_> = lists.flatten().filter_map(|container| container.get("name")?.as_str()).collect();
         self.containers.keys().filter(move |name| !names.contains(&name.as_str()))
+    }
+
+    /// Returns what of it has an effect on a template.
+    pub(crate) fn of_template(&self, template: &PodTemplate) -> Self {
+        let unknown: Vec<_> = self.unknown_containers(template).collect();
+        let containers = self.containers.iter().filter(|(name, _)| !unknown.contains(name));
+        Self { containers: containers.map(|(name, own)| (name.clone(), own.clone())).collect(), ..self.clone() }
+    }
+
+    /// Whether it changes nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.containers.values().all(|own| own.requests.is_empty() && own.limits.is_empty())
     }
 
     /// Writes the amounts into the spec of a pod.
@@ -119,26 +135,57 @@ fn object_in<'o>(object: &'o mut Map<String, Value>, field: &str) -> Option<&'o 
     value.as_object_mut()
 }
 
+/// Whether containers can request this. <https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/>
+fn is_resource(name: &str) -> bool {
+    let is_standard = ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-");
+    is_standard || name.contains('/')
+}
+
+/// Reads the key of a DaemonSet, and nothing else.
+fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, expecting = "an object with a namespace and a name")]
+    struct Strict {
+        namespace: Text,
+        name: Text,
+    }
+    let Strict { namespace, name } = Strict::deserialize(deserializer)?;
+    Ok(Key { namespace, name })
+}
+
 /// Reads requests and limits by container, and nothing else: what is misspelt would be ignored.
 fn containers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Text, ResourceRequirements>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
+    #[serde(deny_unknown_fields, expecting = "an object with requests and limits")]
     struct Strict {
         #[serde(default)]
-        requests: ResourceList,
+        requests: BTreeMap<Text, Value>,
         #[serde(default)]
-        limits: ResourceList,
+        limits: BTreeMap<Text, Value>,
     }
     let containers = BTreeMap::<Text, Strict>::deserialize(deserializer)?;
-    for (name, Strict { requests, limits }) in &containers {
-        if let Some((resource, amount)) =
-            requests.iter().chain(limits.iter()).find(|(_, amount)| **amount < Quantity::default())
-        {
-            return Err(D::Error::custom(format_args!(
-                "{name}: {resource}: expected a quantity of at least 0, found {amount}"
-            )));
-        }
-    }
-    let read = |(name, Strict { requests, limits })| (name, ResourceRequirements { requests, limits });
-    Ok(containers.into_iter().map(read).collect())
+    let read = |(name, Strict { requests, limits }): (Text, Strict)| {
+        let amounts = |field: &str, amounts: BTreeMap<Text, Value>| {
+            let read = amounts.into_iter().map(|(resource, amount)| {
+                let problem = |problem: String| D::Error::custom(format_args!("{name}.{field}.{resource}: {problem}"));
+                if !is_resource(&resource) {
+                    let expected = "expected cpu, memory, ephemeral-storage, hugepages-SIZE, or a name with a domain";
+                    return Err(problem(expected.into()));
+                }
+                // No value would be 0 for the API server, and is a mistake here.
+                let quantity = Some(&amount).filter(|amount| !amount.is_null());
+                let quantity = quantity.ok_or_else(|| problem("expected a quantity, found none".into()))?;
+                let quantity = Quantity::deserialize(quantity).map_err(|error| problem(error.to_string()))?;
+                if quantity < Quantity::default() {
+                    return Err(problem(format!("expected a quantity of at least 0, found {quantity}")));
+                }
+                Ok((resource, quantity))
+            });
+            read.collect::<Result<ResourceList, D::Error>>()
+        };
+        let requests = amounts("requests", requests)?;
+        let resources = ResourceRequirements { requests, limits: amounts("limits", limits)? };
+        Ok((name, resources))
+    };
+    containers.into_iter().map(read).collect()
 }

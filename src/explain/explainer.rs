@@ -104,7 +104,9 @@ impl<'e> Explainer<'e> {
             tolerated_automatically: node
                 .map(|node| placement.tolerated_automatically(node).cloned().collect())
                 .unwrap_or_default(),
-            resources: node.and_then(|node| self.context.settings.resources_on(self.context.daemonset, node)).cloned(),
+            resources: node
+                .and_then(|node| self.context.settings.resources_on(self.context.daemonset, node))
+                .map(|resources| resources.of_template(&self.context.daemonset.template)),
             failures: self.failures(name),
             rollout: decision.policy.as_ref().map(|policy| NodeRollout {
                 is_selected: policy.is_selected,

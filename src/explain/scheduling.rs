@@ -97,13 +97,17 @@ pub struct AdmissionExplanation {
 /// What admission makes of the pods for some nodes, on which they [request something else](crate::Settings::node_resources).
 ///
 /// ```
-/// use daemonplan::{Settings, Snapshot, affinity::NodeResources, model::{DaemonSet, Namespace}, Resource};
+/// use daemonplan::{Resource, Settings, Snapshot, affinity::NodeResources};
+/// use daemonplan::model::{DaemonSet, Labels, Namespace, Node};
 /// use daemonplan::scheduling::{ClusterState, SchedulingObjects};
 /// let (daemonset, namespace) = (DaemonSet::new("prod", "agent", [("app", "agent")])?, Namespace::new("prod"));
 /// let (objects, mut settings) = (SchedulingObjects::default(), Settings::default());
 /// settings.node_resources.push(NodeResources::new(daemonset.key(), "size=large".parse().unwrap()));
-/// let state = ClusterState::new([], [], [], &objects);
-/// let snapshot = Snapshot::new(&daemonset, &[], &[], &namespace).settings(&settings).scheduling(&state);
+/// let mut node = Node::new("a");
+/// node.labels = Labels::from([("size", "large")]);
+/// let nodes = [node];
+/// let state = ClusterState::new(&nodes, [], [], &objects);
+/// let snapshot = Snapshot::new(&daemonset, &nodes, &[], &namespace).settings(&settings).scheduling(&state);
 /// assert_eq!(snapshot.explain().admission.unwrap().on_nodes[0].nodes, "size=large");
 /// # Ok::<(), daemonplan::model::RequirementError>(())
 /// ```
@@ -242,7 +246,12 @@ impl Snapshot<'_> {
             let refusal = &admissions.on_known(state.node(&node.node)).refusal;
             node.is_refused = refusal.is_some() && node.creation.is_some();
         }
-        let on_nodes = admissions.special().map(|(nodes, admission)| AdmissionOnNodes {
+        let is_used = |own: &AdmissionExplanation| {
+            let mut known = explanation.nodes.iter().filter_map(|node| state.node(&node.node));
+            known.any(|node| std::ptr::eq(admissions.on(node), own))
+        };
+        let used = admissions.special().filter(|(_, admission)| is_used(admission));
+        let on_nodes = used.map(|(nodes, admission)| AdmissionOnNodes {
             nodes: nodes.to_string().into(),
             admission: admission.clone(),
         });

@@ -119,7 +119,7 @@ impl NodeExplanation {
             return write!(f, "a pod is wanted next: {reason}; admission refuses it");
         }
         write!(f, "a pod is created next: {reason}")?;
-        if let Some(resources) = &self.resources {
+        if let Some(resources) = self.resources.as_ref().filter(|resources| !resources.is_empty()) {
             write!(f, "; it requests what is set for {resources}")?;
         }
         let Some(new) = &self.new_pod else { return Ok(()) };

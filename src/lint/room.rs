@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     adoption::claim::claim_pod,
-    model::{Node, PodSpec, Quantity, Text},
+    model::{Node, Pod, PodSpec, Quantity, Text},
     plan::MissingFact,
     planner::Snapshot,
     scheduling::{AdmissionChange, Admitted, Amounts, ClusterState, QuotaRoom, SchedulingObjects},
-    selector::{PerNode, SelectorExpression},
+    selector::PerNode,
 };
 
 pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Finding> {
@@ -28,9 +28,12 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let wanted: Vec<_> = snapshot.nodes.iter().filter(|node| desired.contains(&node.name)).collect();
     let nodes: Vec<_> = wanted.iter().copied().filter(|node| !node.is_virtual()).collect();
     let mut findings = Vec::new();
-    let is_used = |on: &&SelectorExpression| nodes.iter().any(|node| on.matches(&node.labels));
-    let special = new.special().filter(|(on, _)| is_used(on)).map(|(on, new)| (Some(on), new));
-    for (on, (_, Admitted { changes, refusal, .. })) in [(None, new.general())].into_iter().chain(special) {
+    // What is refused for the same reason on all nodes is told once.
+    let is_used = |own: &(Pod, Admitted)| nodes.iter().any(|node| std::ptr::eq(new.on(node), own));
+    let of_all = Some(new.general()).filter(|own| nodes.is_empty() || is_used(own));
+    let is_told = |own: &(Pod, Admitted)| of_all.is_some_and(|of_all| of_all.1.refusal == own.1.refusal);
+    let special = new.special().filter(|(_, own)| is_used(own) && !is_told(own)).map(|(on, own)| (Some(on), own));
+    for (on, (_, Admitted { changes, refusal, .. })) in of_all.map(|own| (None, own)).into_iter().chain(special) {
         // Room in a quota is another finding.
         let Some(refusal) = refusal.as_ref().filter(|refusal| refusal.is_lasting()) else { continue };
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
@@ -41,11 +44,11 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
             }
             _ if says("Overhead") => "remove spec.template.spec.overhead: it comes from the RuntimeClass",
             _ if says("conflict: ") => "make the node selectors of the template and of the RuntimeClass agree",
-            "validation" if has_defaults(changes) => {
-                "set requests and limits in the template, as the LimitRange allows: it fills in the missing ones"
-            }
             _ if on.is_some() => {
                 "change what is set for these nodes, or what the plugin looks at: no pod is created there as it is"
+            }
+            "validation" if has_defaults(changes) => {
+                "set requests and limits in the template, as the LimitRange allows: it fills in the missing ones"
             }
             "Priority" => "create the PriorityClass, or name one that exists in spec.template.spec.priorityClassName",
             "RuntimeClass" => "create the RuntimeClass, or name one that exists in spec.template.spec.runtimeClassName",
@@ -54,7 +57,9 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
             "PodNodeSelector" => "make the node selectors of the template and of the namespace agree",
             _ => "change the template, or what the plugin looks at: no pod is created as it is",
         };
-        let on = on.map(|on| format!(" on nodes with {on}")).unwrap_or_default();
+        let on = on.map(ToString::to_string);
+        let on = on.map(|on| if on.is_empty() { " on all nodes".into() } else { format!(" on nodes with {on}") });
+        let on = on.unwrap_or_default();
         findings.push(finding.with_message(format!("{}{on}: {refusal}", refusal.plugin)).with_fix(fix));
     }
     let specs = new.map(|(_, admitted)| &admitted.spec);
@@ -133,12 +138,11 @@ fn never_fits(
         if small.len() == 1 { "that is" } else { "that are" },
         first_few(&small)
     );
-    let is_special = |node: &Text| {
-        let mut nodes = nodes.iter().filter(|other| other.name == *node);
-        nodes.any(|node| specs.special().any(|(on, _)| on.matches(&node.labels)))
-    };
+    let is_special = |node: &Text| is_special(specs, nodes, node);
     let fix = if small.iter().all(is_special) {
         "request less in what is set for these nodes, or keep the pods off them"
+    } else if small.iter().any(is_special) {
+        "request less in the template and in what is set for some of these nodes, or keep the pods off them"
     } else if has_defaults(changes) {
         "request less in the template than the LimitRange fills in, or keep the pods off these nodes"
     } else {
@@ -146,6 +150,12 @@ fn never_fits(
     };
     let finding = found(snapshot, Lint::NeverFits, "spec.template.spec.containers");
     Some(finding.with_message(message).with_fix(fix).on_nodes(small))
+}
+
+/// Whether something else is requested on a node than the template says.
+fn is_special(specs: &PerNode<&PodSpec>, nodes: &[&Node], name: &Text) -> bool {
+    let mut nodes = nodes.iter().filter(|node| node.name == *name);
+    nodes.any(|node| specs.special().any(|(on, _)| on.matches(&node.labels)))
 }
 
 /// During a surge two pods run on a node, so that both must fit there.
@@ -169,9 +179,24 @@ fn surge_never_fits(snapshot: &Snapshot<'_>, specs: &PerNode<&PodSpec>, nodes: &
         count(small.len(), "node"),
         first_few(&small)
     );
-    let fix = "set maxSurge to 0 and maxUnavailable to 1 or more, or request less";
+    let fix = if small.iter().all(|node| is_special(specs, nodes, node)) {
+        "set maxSurge to 0 and maxUnavailable to 1 or more, or request less in what is set for these nodes"
+    } else {
+        "set maxSurge to 0 and maxUnavailable to 1 or more, or request less"
+    };
     let finding = found(snapshot, Lint::SurgeNeverFits, "spec.updateStrategy.rollingUpdate.maxSurge");
     Some(finding.with_message(message).with_fix(fix).on_nodes(small))
+}
+
+/// What the missing pods need of a resource of a quota.
+struct QuotaNeed {
+    /// The room for those that request most of it, and for how many of those there is room that request least.
+    room: QuotaRoom,
+    most: u64,
+    /// What is used once all have come.
+    needed: Quantity,
+    /// How many nodes lack a pod that the quota counts.
+    nodes: usize,
 }
 
 /// Finds a ResourceQuota that has too little room for a pod on every node that lacks one, even once pods are gone that go.
@@ -200,19 +225,21 @@ fn quota(
         let with = |spec: &PodSpec| lacking.iter().filter(|node| std::ptr::eq(*specs.on(node), spec)).count();
         specs.values().map(|spec| (*spec, with(spec))).filter(|(_, count)| *count > 0).collect()
     };
-    let missing: usize = lacking.iter().map(|(_, count)| count).sum();
-    let mut needs = IndexMap::<_, (QuotaRoom, Quantity)>::new();
+    let mut needs = IndexMap::<_, QuotaNeed>::new();
     for (spec, count) in &lacking {
         for room in rooms(spec) {
             let requested = room.requested * i64::try_from(*count).unwrap_or(i64::MAX);
             let key = (room.quota.clone(), room.resource.clone());
-            let (least, needed) = needs.entry(key).or_insert_with(|| (room.clone(), room.used));
-            least.pods = least.pods.min(room.pods);
-            *needed += requested;
+            let new = || QuotaNeed { most: room.pods, needed: room.used, nodes: 0, room: room.clone() };
+            let need = needs.entry(key).or_insert_with(new);
+            (need.room.pods, need.most) = (need.room.pods.min(room.pods), need.most.max(room.pods));
+            need.needed += requested;
+            need.nodes += count;
         }
     }
-    let short: Vec<_> = needs.into_values().filter(|(room, needed)| missing > 0 && *needed > room.hard).collect();
-    let (room, _) = short.iter().min_by_key(|(room, _)| room.pods)?;
+    let short = needs.into_values().filter(|need| need.nodes > 0 && need.needed > need.room.hard);
+    let short: Vec<_> = short.collect();
+    let &QuotaNeed { ref room, most, nodes: missing, .. } = short.iter().min_by_key(|need| need.room.pods)?;
     let admission = snapshot.admission(state.objects());
     let now = lacking.iter().flat_map(|(spec, _)| admission.quota_room(spec));
     let is_as_now = now.into_iter().any(|now| now.quota == room.quota && now.pods == room.pods);
@@ -220,7 +247,7 @@ fn quota(
         "ResourceQuota {} has room for {} more{}{}, and {} lack{} one ({} {} of {} used)",
         room.quota,
         count(usize::try_from(room.pods).unwrap_or(usize::MAX), "pod"),
-        if lacking.len() > 1 { " of those that request most" } else { "" },
+        if most > room.pods { " of those that request most" } else { "" },
         if is_as_now { "" } else { " once those are gone that are deleted" },
         count(missing, "node"),
         if missing == 1 { "s" } else { "" },
@@ -228,8 +255,9 @@ fn quota(
         room.used,
         room.hard
     );
-    let raised =
-        short.iter().map(|(room, needed)| format!("{} of ResourceQuota {} to {needed}", room.resource, room.quota));
+    let raised = short
+        .iter()
+        .map(|QuotaNeed { room, needed, .. }| format!("{} of ResourceQuota {} to {needed}", room.resource, room.quota));
     let fix = format!("raise {}", raised.collect::<Vec<_>>().join(" and "));
     Some(found(snapshot, Lint::QuotaTooSmall, "spec.template.spec").with_message(message).with_fix(fix))
 }

@@ -50,6 +50,9 @@ pub(crate) struct NodePolicy {
     /// Whether the pods of the node are broken, or have not been ready for long. It is not computed where no group waits
     /// for another.
     pub(crate) is_stuck: bool,
+    /// Whether the node reports and an updated pod that is not available, and not stuck, has run for so long that it must have been ready before. It
+    /// is not computed where no group waits for another.
+    pub(crate) is_flapping: bool,
     /// When time alone changes any of these.
     pub(crate) changes_at: Option<Timestamp>,
 }
@@ -119,6 +122,15 @@ impl NodePolicy {
         let has_limit = policy.canary.as_ref().is_some_and(|canary| canary.timeout.is_some());
         let failure = policy.failure.as_ref();
         let is_lacking = live(pods).all(|claimed| !claimed.is_available());
+        let is_stuck = policy.updates_in_turns() && are_stuck(pods, failure, &mut clock);
+        let is_flapping = policy.updates_in_turns()
+            && !is_stuck
+            && silent.is_none()
+            && live(pods).any(|claimed| {
+                let start = FailurePolicy::RECOVERY.saturating_add(context.min_ready().try_into().unwrap_or_default());
+                let is_old = |created| clock.has_passed(created, start);
+                claimed.is_updated() && !claimed.is_available() && claimed.pod.created.is_some_and(is_old)
+            });
         let is_wanted = placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict, silent));
         Self {
             is_wanted,
@@ -143,7 +155,8 @@ impl NodePolicy {
                 is_available: claimed.is_live() && claimed.is_available(),
                 is_broken: is_broken(claimed, failure),
             }),
-            is_stuck: policy.updates_in_turns() && are_stuck(pods, failure, &mut clock),
+            is_stuck,
+            is_flapping,
             changes_at: clock.next_change,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     node::{
         claimed_pod::PodIndex,
         decision::{CountedNode, NodeDecision, NodeUpdateState},
-        policy::{GroupKey, NodePolicy},
+        policy::{Exclusion, GroupKey, NodePolicy},
     },
     plan::{CreateReason, DeleteReason},
     policy::{RolloutPhase, RolloutStatus},
@@ -184,7 +184,10 @@ impl Totals {
             // More are away than are excused.
             _ if exceeds && policy.is_excluded() && policy.is_wanted && policy.is_lacking => true,
             // Canaries that are not selected are waited for, too, though nothing happens to them.
-            RolloutPhase::CanaryStarting { .. } => is_canary(policy) && policy.available_since.is_none(),
+            RolloutPhase::CanaryStarting { .. } => {
+                let is_refused = policy.exclusion == Exclusion::Updated && policy.is_wanted;
+                (is_canary(policy) || is_refused) && policy.available_since.is_none()
+            }
             RolloutPhase::Held => policy.is_excluded() && policy.is_selected && policy.old.is_some(),
             _ => false,
         };

@@ -142,6 +142,8 @@ pub enum RolloutPhase {
         reason: Text,
         /// Whether an operator has to resume the update, even if the template no longer fails.
         is_paused: bool,
+        /// Whether it fails now, so that the update would be paused again at once.
+        still_fails: bool,
         /// The annotation whose removal resumes the update.
         annotation: Text,
         /// Whether no pod of another template is left, so that there is nothing to pause.
@@ -359,18 +361,19 @@ impl fmt::Display for RolloutPhase {
             ),
             Self::Held => f.write_str("the other nodes keep the older template"),
             Self::Paused => f.write_str("the update is paused"),
-            Self::Frozen => f.write_str("the DaemonSet is frozen: no pod is created or deleted"),
+            Self::Frozen => f.write_str("the DaemonSet is frozen: on existing nodes no pod is created or deleted"),
             Self::Unreadable { error } => write!(f, "the update is paused, since a policy cannot be read: {error}"),
             Self::InDoubt { nodes, reason } => {
                 write!(f, "the update waits, since the new template may fail on {}", nodes_and_reason(nodes, reason))
             }
-            Self::Failing { nodes, reason, is_paused, annotation, is_everywhere, no_roll_back } => {
+            Self::Failing { nodes, reason, is_paused, still_fails, annotation, is_everywhere, no_roll_back } => {
                 let where_and_why = nodes_and_reason(nodes, reason);
                 if *is_paused {
                     write!(
                         f,
                         "the update is paused until an operator removes the annotation {annotation}, since the new template \
-                         failed on {where_and_why}"
+                         failed on {where_and_why}{}",
+                        if *still_fails { "; it still does, and would stop the update at once again" } else { "" }
                     )?;
                 } else if *is_everywhere {
                     write!(
@@ -451,6 +454,7 @@ mod tests {
                 nodes: nodes.clone(),
                 reason: text.clone(),
                 is_paused: false,
+                still_fails: true,
                 annotation: text.clone(),
                 is_everywhere: false,
                 no_roll_back: None,

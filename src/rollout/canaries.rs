@@ -58,8 +58,16 @@ impl<'e> Canaries<'e> {
         partition: Option<usize>,
     ) -> Option<Self> {
         let canary = context.rules.policy.rollout.canary.as_ref()?;
-        let waits = !context.rules.direction.is_back() && canary.promoted.as_ref() != Some(context.hash());
+        // What was promoted before it failed is tried again.
+        let has_failed = context.rules.policy.record.failure_of(context.hash()).is_some();
+        let is_promoted = canary.promoted.as_ref() == Some(context.hash()) && !has_failed;
+        let waits = !context.rules.direction.is_back() && !is_promoted;
         waits.then_some(Self { canary, rollout, context, desired, partition })
+    }
+
+    /// Whether canaries have to bake in time.
+    pub(super) fn have_time_limit(&self) -> bool {
+        self.canary.timeout.is_some()
     }
 
     /// The canaries that have not been available in time, and why the template therefore fails.

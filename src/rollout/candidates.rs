@@ -94,6 +94,8 @@ pub(crate) struct NodeGroup {
     /// finished; only with a policy.
     pub(crate) members: usize,
     pub(crate) unfinished: usize,
+    /// The number of those that only flap: their updated pod has been available before; only with a policy.
+    pub(crate) flapping: usize,
     /// The number of nodes in progress that are not stuck; only with a policy.
     pub(crate) moving: usize,
     /// The number of nodes that should run a pod and are not excluded, and of those that are; only with a policy.
@@ -257,6 +259,9 @@ impl NodeGroup {
             let finished = NodeUpdateState::Updated { new: Availability::Available };
             if update != NodeUpdateState::Uninvolved && update != finished {
                 by_one(&mut self.unfinished);
+                if policy.is_flapping && matches!(update, NodeUpdateState::Updated { .. }) {
+                    by_one(&mut self.flapping);
+                }
             }
         }
     }
@@ -293,9 +298,11 @@ impl Progress {
                 self.lacking.insert(node.clone());
             }
             let since = policy.available_since.filter(|_| is_proof(counted, policy));
-            let pods = self.updated_pods(policy);
-            pods.available.extend(since.map(|since| (since, node.clone())));
-            pods.created.extend(policy.created.map(|created| (created, node.clone())));
+            self.updated_pods(policy).available.extend(since.map(|since| (since, node.clone())));
+        }
+        // The time of a pod that cannot be scheduled runs, too.
+        if policy.exclusion != Exclusion::Untouched {
+            self.updated_pods(policy).created.extend(policy.created.map(|created| (created, node.clone())));
         }
         if let Some(OldPod { hash, is_available, is_broken }) = &policy.old {
             let in_use = self.old.entry(hash.clone()).or_default();
@@ -312,9 +319,10 @@ impl Progress {
         if !policy.is_excluded() {
             self.lacking.remove(node);
             let since = policy.available_since.filter(|_| is_proof(counted, policy));
-            let pods = self.updated_pods(policy);
-            since.map(|since| pods.available.remove(&(since, node.clone())));
-            policy.created.map(|created| pods.created.remove(&(created, node.clone())));
+            since.map(|since| self.updated_pods(policy).available.remove(&(since, node.clone())));
+        }
+        if policy.exclusion != Exclusion::Untouched {
+            policy.created.map(|created| self.updated_pods(policy).created.remove(&(created, node.clone())));
         }
         if let Some(OldPod { hash, is_available, is_broken }) = &policy.old
             && let Some(in_use) = self.old.get_mut(hash)

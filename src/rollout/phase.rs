@@ -111,16 +111,16 @@ impl Evaluation<'_> {
         let progress = self.progress();
         let EffectivePolicy { rollout: RolloutPolicy { paused, frozen, .. }, error, .. } = self.policy;
         if *frozen {
-            return RolloutGate::shut(RolloutPhase::Frozen);
+            return self.stopped(RolloutPhase::Frozen);
         }
         // Where no pod is left at all, the update may not have reached any node yet.
         let is_unknown = progress.with_pods == 0 && self.desired > 0;
         let is_outdated = !progress.old.is_empty() || is_unknown && self.older().guess().is_some();
         if is_outdated && let Some(error) = error {
-            return RolloutGate::shut(RolloutPhase::Unreadable { error: error.to_string().into() });
+            return self.stopped(RolloutPhase::Unreadable { error: error.to_string().into() });
         }
         if is_outdated && *paused {
-            return RolloutGate::shut(RolloutPhase::Paused);
+            return self.stopped(RolloutPhase::Paused);
         }
         if let Some(gate) = self.failing() {
             return gate;
@@ -132,6 +132,13 @@ impl Evaluation<'_> {
         gate.ends = gate.ends
             || progress.old_here == 0 && self.is_well_since().is_some_and(|until| self.context.is_over(until));
         gate
+    }
+
+    /// The gate while an operator stops the update. What bakes meanwhile has baked.
+    fn stopped(&self, phase: RolloutPhase) -> RolloutGate {
+        let canaries = self.canaries().filter(|canaries| canaries.have_time_limit() && !self.progress().old.is_empty());
+        let baked = canaries.map_or(0, |canaries| canaries.baked(canaries.hold().as_ref()));
+        RolloutGate { baked, ..RolloutGate::shut(phase) }
     }
 
     fn older(&self) -> OlderRevisions<'_> {
@@ -169,8 +176,9 @@ impl Evaluation<'_> {
         late.retain(|node, _| !replaced.contains(node));
         if failing.len() > most || paused.is_some() || !late.is_empty() {
             failing.extend(&late);
-            let reason = failing.first().map(|(node, reason)| Text::from(format!("{reason} on {node}")));
-            let reason = reason.or_else(|| paused.map(|failed| failed.reason.clone()));
+            let still_fails = !failing.is_empty();
+            let now = failing.first().map(|(node, reason)| Text::from(format!("{reason} on {node}")));
+            let reason = paused.map(|failed| failed.reason.clone()).or(now);
             let known = paused.into_iter().flat_map(|failed| &failed.nodes);
             let mut nodes: Vec<_> = failing.into_iter().map(|(node, _)| node).chain(known).cloned().collect();
             nodes.sort_unstable();
@@ -179,6 +187,7 @@ impl Evaluation<'_> {
                 nodes,
                 reason: reason.unwrap_or_default(),
                 is_paused: paused.is_some(),
+                still_fails,
                 annotation: self.context.settings.policy_annotation(RECORD),
                 is_everywhere: old.is_empty(),
                 no_roll_back: None,
@@ -232,9 +241,12 @@ impl Evaluation<'_> {
             gate.remaining = up_to(allowed);
         }
         let unfinished = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > 0;
+        // A group does not take its turn back because pods flap: the pods of the next one would be replaced again and again.
+        let is_due = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > group.flapping;
         let one_at_a_time = groups.as_ref().filter(|groups| groups.pace == GroupPace::OneAtATime);
         if let Some(groups) = one_at_a_time
-            && let Some((key, _)) = self.rollout.groups().find(unfinished)
+            && let Some((key, _)) =
+                self.rollout.groups().find(is_due).or_else(|| self.rollout.groups().find(unfinished))
         {
             gate.scope = GroupScope::Only(key.clone());
             gate.replaces_stuck = true;

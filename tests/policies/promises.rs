@@ -117,13 +117,21 @@ impl World {
             (has_it || has_none) && self.reached.get(node).is_some_and(|reached| reached.template == self.current());
         let away = self.has_taint(node, UNREACHABLE) || away.contains("cordoned") && self.has_taint(node, CORDONED);
         // What worked before a roll-back, and what the failed template left, is no harm of the restored one.
-        let was_ready =
-            |pod: &Pod| self.machines[node].down_since.is_some_and(|since| pod.unready_since() >= Some(since));
+        let was_ready = |pod: &Pod| {
+            pod.is_ready() || self.machines[node].down_since.is_some_and(|since| pod.unready_since() >= Some(since))
+        };
         let is_earlier = |at: Timestamp| {
             let is_left = |pod: &Pod| self.process(pod).template != self.current();
             self.pods_on(node).all(|pod| is_left(pod) || pod.created < Some(at) && was_ready(pod))
         };
         away && (!touched || self.rolled_back_at.is_some_and(is_earlier))
+    }
+
+    /// Whether a pod has run for long, and only is not available just now.
+    fn flaps(&self, pod: &Pod) -> bool {
+        let settled = SignedDuration::from_secs(600 + i64::from(self.cluster.daemonset.min_ready_seconds));
+        let is_old = pod.created.is_some_and(|created| created + settled <= self.cluster.now);
+        is_old && pod.deleted.is_none() && self.process(pod).started.is_some()
     }
 
     /// An available pod is only given up within the budget.
@@ -253,9 +261,8 @@ impl World {
                         .is_none_or(|selector| format!("pool={}", self.label(node, "pool")) == *selector)
             };
             let is_done = |node: &str| {
-                self.pods_on(node).any(|pod| self.is_available(pod) && self.process(pod).template == current)
-                    || self.is_excused(node)
-                    || !selected(node)
+                let mut own = self.pods_on(node).filter(|pod| self.process(pod).template == current);
+                own.any(|pod| self.is_available(pod) || self.flaps(pod)) || self.is_excused(node) || !selected(node)
             };
             let first_is_done =
                 self.machines.keys().filter(|node| self.label(node, "zone") == "a").all(|node| is_done(node));

@@ -153,6 +153,7 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
             rollout.insert("phase".to_owned(), json!("RollingBack"));
             rollout.remove("isPaused");
             rollout.remove("isEverywhere");
+            rollout.remove("stillFails");
             rollout.remove("noRollBack");
         }
         None if facts.expectations_satisfied => {

@@ -186,8 +186,8 @@ fn settings_are_flags() {
     let (_, errors, code) = run(daemonplan(&hello).args(["--node-resources", "examples/hello/none.yaml"]));
     assert_eq!(code, 1);
     assert!(errors.contains("--node-resources") && errors.contains("No such file"), "{errors}");
-    let (_, errors, _) = run(daemonplan(&hello).args(["--node-resources", "examples/node-resources.yaml"]));
-    assert!(errors.contains("--node-resources: the input has no DaemonSet prod/agent"), "{errors}");
+    let (_, errors, _) = run(daemonplan(&hello).args(["--node-resources", "cli/tests/misspelt-resources.yaml"]));
+    assert!(errors.contains("--node-resources: the input has no DaemonSet hello/heloo"), "{errors}");
 }
 
 #[test]

@@ -49,7 +49,8 @@ impl<'s> Progress<'s> {
 
     /// Returns whether an update waits for canaries at all.
     pub(super) fn waits_for_canaries(&self, history: &History) -> bool {
-        let is_promoted = self.policy.get("canary-promoted") == Some(&history.hash);
+        let is_promoted =
+            self.policy.get("canary-promoted") == Some(&history.hash) && self.policy.failed(&history.hash).is_none();
         (self.by_label() || self.policy.get("canary").is_some()) && !self.is_return && !is_promoted
     }
 
@@ -133,7 +134,9 @@ impl<'s> Progress<'s> {
             return Vec::new();
         }
         let now = now.as_second();
-        let waiting = self.canaries().filter_map(|target| {
+        let refused = self.targets.iter().filter(|target| target.away && target.unschedulable);
+        let refused = refused.filter(|target| !self.by_label() || target.group.0 == CANARIES);
+        let waiting = self.canaries().chain(refused).filter_map(|target| {
             let late = Self::created(target)? + limit;
             let bakes_in_time = target.proven_at().is_some_and(|since| since + self.bake_of(step) <= late.max(now));
             (!bakes_in_time).then(|| (late - now, target.state.name.clone()))

@@ -297,12 +297,15 @@ impl<'s> Progress<'s> {
         let mut late = self.late_canaries(facts, history);
         late.retain(|node| !replaced.contains(node));
         if failing.len() > limit || is_paused || !late.is_empty() {
+            let still_fails = !failing.is_empty() || !late.is_empty();
             let known = known.and_then(|known| known["nodes"].as_array()).into_iter().flatten();
             let known = known.map(|node| node.as_str().unwrap().to_owned());
             let nodes: BTreeSet<_> = failing.into_iter().chain(late).chain(known).collect();
             self.failing = nodes.into_iter().collect();
             let is_everywhere = self.older().next().is_none();
-            return Some(json!({"phase": "Failing", "isPaused": is_paused, "isEverywhere": is_everywhere}));
+            return Some(json!({
+                "phase": "Failing", "isPaused": is_paused, "isEverywhere": is_everywhere, "stillFails": still_fails,
+            }));
         }
         let is_in_doubt = failing.len() + doubts.len() > limit && !doubts.is_empty();
         (is_in_doubt && self.older().next().is_some()).then(|| json!({"phase": "InDoubt"}))
@@ -333,6 +336,9 @@ impl<'s> Progress<'s> {
         };
         if let Some(phase) = shut {
             self.room = 0;
+            if outdated && ["Frozen", "Paused"].contains(&phase["phase"].as_str().unwrap()) {
+                self.note_baked(history, self.canary_phase(facts, history).map(|(phase, _)| phase).as_ref());
+            }
             self.phase = phase;
             return;
         }
@@ -353,6 +359,19 @@ impl<'s> Progress<'s> {
         self.find_phase_of_update(facts, history);
     }
 
+    /// Notes how many steps of the canaries have baked; `phase` says for which the others wait.
+    fn note_baked(&mut self, history: &History, phase: Option<&Value>) {
+        if self.waits_for_canaries(history) && self.policy.get("canary-timeout").is_some() {
+            self.baked = match phase {
+                None => self.steps().len().max(1),
+                Some(phase) => {
+                    let step = usize::try_from(phase["step"].as_u64().unwrap()).unwrap();
+                    step - usize::from(phase["phase"] != "AwaitingApproval")
+                }
+            };
+        }
+    }
+
     fn find_phase_of_update(&mut self, facts: &Facts<'_>, history: &History) {
         let policy = self.policy;
         let updated = self.updated();
@@ -360,9 +379,12 @@ impl<'s> Progress<'s> {
         let mut room = if self.kept().is_some() { up_to(self.allowed()) } else { usize::MAX };
         self.phase = json!({"phase": "Rolling", "group": null});
         let unfinished = self.present().filter(|target| target.selected && !target.is_done());
-        let unfinished: Vec<_> = unfinished.map(|target| target.group.clone()).collect();
+        let (flapping, due): (Vec<_>, Vec<_>) =
+            unfinished.partition(|target| target.flaps && target.old.is_empty() && target.new.len() == 1);
+        let first = |targets: &[&Target<'_>]| targets.iter().map(|target| target.group.clone()).min();
+        let (only, nothing_left) = (first(&due).or_else(|| first(&flapping)), due.is_empty() && flapping.is_empty());
         if policy.get("groups").is_some() && !policy.says("group-pace", "spread") {
-            self.only = unfinished.iter().min().cloned();
+            self.only = only;
             let elsewhere = |target: &Target<'_>| self.only.as_ref().is_some_and(|only| target.group != *only);
             let waits = self.present().any(|target| elsewhere(target) && target.is_in_progress() && !target.stuck);
             self.waits = waits;
@@ -371,17 +393,8 @@ impl<'s> Progress<'s> {
                 self.replaces_stuck = true;
             }
         }
-        let nothing_left = unfinished.is_empty();
         let waits = self.canary_phase(facts, history);
-        if self.waits_for_canaries(history) && policy.get("canary-timeout").is_some() {
-            self.baked = match &waits {
-                None => self.steps().len().max(1),
-                Some((phase, _)) => {
-                    let step = usize::try_from(phase["step"].as_u64().unwrap()).unwrap();
-                    step - usize::from(phase["phase"] != "AwaitingApproval")
-                }
-            };
-        }
+        self.note_baked(history, waits.as_ref().map(|(phase, _)| phase));
         if let Some((phase, most)) = waits {
             if let Some(most) = most {
                 room = room.min(up_to(most));
@@ -414,6 +427,10 @@ impl<'s> Progress<'s> {
             let is_starting = self.phase["phase"] == "CanaryStarting" && is_canary(target);
             is_starting && target.away == are_away && !target.has_available_since()
         };
+        let refused = |target: &&Target<'_>| {
+            let is_starting = self.phase["phase"] == "CanaryStarting" && target.wanted;
+            is_starting && target.unschedulable && !target.has_available_since()
+        };
         let waits = |target: &&Target<'_>| target.is_in_progress() || target.is_unready();
         let is_held = self.phase["phase"] == "Held";
         let away = self.targets.iter().filter(|target| is_held && target.away && target.selected && !target.gone);
@@ -422,6 +439,7 @@ impl<'s> Progress<'s> {
         let more =
             self.targets.iter().filter(|target| exceeds && target.away && !target.gone && target.is_unavailable());
         let waits = self.present().filter(waits).chain(away).chain(more).chain(self.targets.iter().filter(starts));
+        let waits = waits.chain(self.targets.iter().filter(refused));
         let waits: BTreeMap<_, _> = waits.map(|target| (&target.state.name, target)).collect();
         status["waitsFor"] = json!(waits.keys().collect::<Vec<_>>());
         let silent = waits.values().filter(|target| target.state.exists && lost_at(target.state).is_some());

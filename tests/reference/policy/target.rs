@@ -1,6 +1,6 @@
 //! A node in an update: what its pods say about the new template, and whether it counts.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::{
     facts::{Facts, Pod},
@@ -33,6 +33,8 @@ pub struct Target<'s> {
     /// What its new pods say, if it has any.
     pub health: Option<Health>,
     pub stuck: bool,
+    /// Whether an updated pod has run for so long that it was ready before, and is not available.
+    pub flaps: bool,
     pub old: Vec<Pod>,
     pub new: Vec<Pod>,
     /// The hash of the outdated pod, which may be being deleted, and whether it is available, or broken.
@@ -142,6 +144,12 @@ impl<'s> Target<'s> {
             let is_late = clock.is_over(&since.unwrap_or_default(), 600);
             stuck &= is_late || is_broken(policy, pod);
         }
+        let start = 600 + clock.facts.min_ready_seconds().max(0);
+        let mut flaps = false;
+        let can_flap = in_turns && !stuck && lost_at(state).is_none();
+        for pod in state.live().iter().filter(|pod| can_flap && pod.updated && !pod.available) {
+            flaps |= pod.created.is_some_and(|created| clock.is_over(&json!(created), start));
+        }
         Self {
             wanted,
             lost: lost.is_some(),
@@ -154,6 +162,7 @@ impl<'s> Target<'s> {
             gone: !state.collected().is_empty(),
             health,
             stuck,
+            flaps,
             older: first_old.map(|pod| {
                 (pod.hash().cloned().unwrap_or_default(), !pod.deleting && pod.available, is_broken(policy, pod))
             }),

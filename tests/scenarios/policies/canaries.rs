@@ -303,6 +303,45 @@ fn a_bake_that_ends_after_the_time_limit_says_when_the_template_fails() {
 }
 
 #[test]
+fn what_bakes_while_an_operator_stops_the_update_has_baked() {
+    for stop in ["paused", "frozen"] {
+        let cluster = stepwise(&[&TIMED[..], &[(stop, "true")]].concat(), &[50, 40]);
+        let plan = cluster.plan();
+        let baked = plan.actions.iter().find_map(|action| match action {
+            Action::RecordRollout { record, .. } => record.baked.clone(),
+            _ => None,
+        });
+        assert_eq!(baked.unwrap().steps, 1, "{stop}");
+    }
+}
+
+#[test]
+fn a_template_that_was_promoted_and_then_failed_is_tried_on_canaries_again() {
+    let of = |record: &str| {
+        let promoted =
+            [("canary", "1"), ("canary-promoted", "two"), ("on-failure", "roll-back"), ("rollout-record", record)];
+        phase(&stepwise(&promoted, &[])).code()
+    };
+    assert_eq!(of("{}"), "Rolling");
+    assert_eq!(
+        of(r#"{"failed": [{"hash": "two", "reason": "x", "nodes": [], "restored": "one", "isPaused": false}]}"#),
+        "CanaryStarting"
+    );
+}
+
+#[test]
+fn a_canary_that_cannot_be_scheduled_is_named() {
+    let refused = new("a").unready().but(|pod| {
+        let mut problem = PodProblem::default();
+        (problem.unschedulable, problem.unschedulable_since) = ("Insufficient cpu".into(), Some(minutes_ago(30)));
+        (pod.node, pod.problem) = (PodNode::Intended("a".into()), Some(Box::new(problem)));
+    });
+    let cluster = update(plain(&["a", "b", "c"]), &[("canary", "1"), ("away", "unschedulable")]);
+    let rollout = cluster.with_pods([refused, old("b"), old("c")]).plan().rollout.unwrap();
+    assert_eq!((rollout.phase.code(), rollout.waits_for), ("CanaryStarting", vec!["a".into()]));
+}
+
+#[test]
 fn canaries_that_have_baked_once_are_no_longer_late() {
     let flapped = |baked: &str| {
         let record = format!(r#"{{"baked": {baked}}}"#);

@@ -1,5 +1,7 @@
 //! The order of an update, and its groups.
 
+use daemonplan::CreateReason;
+
 use super::*;
 
 #[test]
@@ -64,4 +66,24 @@ fn nodes_without_the_label_are_the_last_group() {
     let nodes = [node("a"), labelled("b", &[("zone", "west")])];
     let cluster = update(nodes, &[("groups", "zone")]).with_pods([old("a"), old("b")]);
     assert_eq!(next_nodes(&cluster), ["b"]);
+}
+
+#[test]
+fn a_pod_that_flaps_does_not_take_the_turn_back_to_its_group() {
+    // The update has deleted the pod of b.
+    let comes_to_b = |age: i64, unready: i64| {
+        let nodes = [("a", "1"), ("b", "2"), ("c", "2")].map(|(name, zone)| labelled(name, &[("zone", zone)]));
+        let flapping = new("a").but(|pod| {
+            pod.created = Some(minutes_ago(age));
+            pod.ready = Readiness::NotReady { since: Some(minutes_ago(unready)) };
+        });
+        let plan = update(nodes, &[("groups", "zone")]).with_pods([flapping, old("c")]).plan();
+        plan.actions.into_iter().find_map(|action| match action {
+            Action::CreatePod { reason, .. } => Some(reason),
+            _ => None,
+        })
+    };
+    assert_eq!(comes_to_b(20, 1), Some(CreateReason::NoPod));
+    assert_eq!(comes_to_b(9, 1), Some(CreateReason::HeldBack), "it may never have been available");
+    assert_eq!(comes_to_b(20, 11), Some(CreateReason::HeldBack), "that is no flap");
 }

@@ -113,7 +113,7 @@ fn a_frozen_daemonset_neither_creates_nor_deletes_pods() {
     let duplicate = pod("another", "c");
     let cluster = cluster.with_pods([crashing("a"), old("b").unready(), old("c"), duplicate, old("gone")]);
     assert_eq!(next_nodes(&cluster), ["gone"], "the pods of missing nodes are collected");
-    assert_eq!(phase(&cluster).to_string(), "the DaemonSet is frozen: no pod is created or deleted");
+    assert_eq!(phase(&cluster).to_string(), "the DaemonSet is frozen: on existing nodes no pod is created or deleted");
     let settled = update(plain(&["a", "b"]), &[("frozen", "true")]).with_pods([new("a")]);
     assert_eq!((next_nodes(&settled), phase(&settled)), (vec![], RolloutPhase::Frozen));
     let surging =

@@ -85,7 +85,7 @@ fn other_amounts_stay_and_the_first_setting_that_selects_a_node_counts() {
         ],
     }));
     let setting = json!({
-        "daemonSet": {"namespace": "prod", "name": "agent"},
+        "daemonSet": {"namespace": "prod", "name": "agent"}, "nodes": "",
         "containers": {"log": {"limits": {"cpu": 2}}, "init": {"requests": {"cpu": 0.5}}},
     });
     cluster.settings.node_resources.push(serde_json::from_value(setting).unwrap());
@@ -157,11 +157,20 @@ fn a_container_that_the_template_lacks_is_warned_of_and_what_is_misspelt_is_refu
     assert_eq!(cluster.plan().warnings, [expected]);
 
     let read = |text: &str| read_yaml::<Vec<NodeResources>>(text).unwrap_err();
-    let of = |containers: &str| format!("- daemonSet: {{namespace: prod, name: agent}}\n  containers: {containers}");
+    let of = |rest: &str| {
+        let nodes = if rest.contains("nodes: ") { "" } else { "\n  nodes: a=b" };
+        format!("- daemonSet: {{namespace: prod, name: agent}}{nodes}\n  containers: {rest}")
+    };
     for (containers, error) in [
-        ("{agent: {requests: {cpu: -1}}}", "[0].containers: agent: cpu: expected a quantity of at least 0, found -1"),
+        (
+            "{agent: {requests: {cpu: -1}}}",
+            "[0].containers: agent.requests.cpu: expected a quantity of at least 0, found -1",
+        ),
         ("{agent: {limit: {cpu: 1}}}", "[0].containers.agent.limit: unknown field `limit`"),
-        ("{agent: {limits: {cpu: much}}}", "[0].containers.agent.limits.cpu: expected a quantity"),
+        ("{agent: {limits: {cpu: much}}}", "[0].containers: agent.limits.cpu: expected a quantity"),
+        ("{agent: {limits: {cpu: }}}", "[0].containers: agent.limits.cpu: expected a quantity, found none"),
+        ("{agent: {limits: {mem: 1Gi}}}", "[0].containers: agent.limits.mem: expected cpu, memory"),
+        ("{agent: }", "[0].containers.agent: expected an object with requests and limits"),
         ("{}\n  nodeSelector: a=b", "[0].nodeSelector: unknown field `nodeSelector`"),
         ("{}\n  nodes: a in b", "[0].nodes: expected"),
         ("{}\n  nodes: a=b\n  nodes: b=c", "the field [0].nodes is given twice"),
