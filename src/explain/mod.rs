@@ -265,6 +265,7 @@ impl Snapshot<'_> {
             _ if old > 0 && self.missing.contains(MissingFact::Revisions) => {
                 UpdateState::Unknown { missing: MissingFact::Revisions }
             }
+            _ if matches!(phase, Some(RolloutPhase::Frozen)) => held(),
             _ if old == 0 => UpdateState::Done,
             None => UpdateState::OnDelete { old },
             Some(_) if !self.expectations_satisfied => UpdateState::Unobserved { old },

@@ -238,7 +238,11 @@ impl fmt::Display for UpdateState {
             Self::AfterRepairs { old } => {
                 write!(f, "{}: missing, failed and surplus pods come first, then the others", nodes(old))
             }
+            Self::Held { old: 0, phase } => phase.fmt(f),
             Self::Held { old, phase } => write!(f, "{}: {phase}", nodes(old)),
+            Self::Waiting { old, limit, blocked_by } if blocked_by.is_empty() => {
+                write!(f, "{}: nodes that are away use up the budget of {limit}", nodes(old))
+            }
             Self::Waiting { old, limit, blocked_by } => {
                 let waits = waits(blocked_by);
                 write!(f, "{}: waits for {waits}; at most {limit} may be unavailable or surge at a time", nodes(old))

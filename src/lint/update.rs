@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Finding, Lint, builder::found};
 use crate::{
     explain::{Blocker, BlockerCause, Explanation, PodExplanation, PodState, UpdateState},
-    model::{DaemonSet, Pod, Taint, Text},
+    model::{DaemonSet, Pod, Taint, Text, UpdateStrategy},
     planner::Snapshot,
 };
 
@@ -38,6 +38,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
             let DaemonSet { namespace, name, .. } = snapshot.daemonset;
             fixes.push(format!("go back: kubectl rollout undo -n {namespace} daemonset/{name}"));
         } else if has_others(explanation, blocked_by) {
+            let limit = if is_slow_start(snapshot, explanation, at_most) { "the policy slow-start" } else { limit };
             fixes.push(format!("raise {limit} to {} or more", blocked_by.len().max(at_most) + 1));
         }
         if first.node_taint.is_some() {
@@ -86,6 +87,17 @@ fn is_cause(snapshot: &Snapshot<'_>, blocker: &Blocker) -> bool {
         PodState::Succeeded | PodState::Failed => true,
     };
     problem.is_some() || has_blocked_for_long || blocker.node_taint.is_some()
+}
+
+/// Whether fewer nodes may be unavailable, or surge, than the strategy allows.
+fn is_slow_start(snapshot: &Snapshot<'_>, explanation: &Explanation, at_most: usize) -> bool {
+    let desired = explanation.nodes.iter().filter(|node| node.verdict.should_run()).count();
+    match snapshot.daemonset.update_strategy {
+        UpdateStrategy::RollingUpdate { max_unavailable, max_surge } => {
+            at_most < max_surge.of(desired).max(max_unavailable.of(desired))
+        }
+        UpdateStrategy::OnDelete => false,
+    }
 }
 
 /// What can free the first node that blocks, and others that are lost as it is.

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use daemonplan::{Action, CreateReason, DeleteReason, Plan, model::Pod, policy::RolloutPhase};
+use daemonplan::{
+    Action, CreateReason, DeleteReason, Plan,
+    model::Pod,
+    policy::{RolloutPhase, RolloutRecord},
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -327,9 +331,11 @@ impl World {
             RolloutPhase::CanaryStarting { .. } | RolloutPhase::Rolling { .. } => {
                 names(&rollout.waits_for) || rollout.away().is_some()
             }
-            // One that is ready again and again never bakes, and fails only with a time limit.
+            // One that is ready again and again never bakes, and fails only with a time limit, unless it has baked once.
             RolloutPhase::CanaryBaking { .. } => {
-                matches!(&self.templates[self.current()], Kind::Flaps(_)) && !self.says("canary-timeout")
+                let record = RolloutRecord::of(&self.cluster.daemonset.annotations, "daemonplan/").unwrap();
+                let is_limited = self.says("canary-timeout") && record.baked.is_none();
+                matches!(&self.templates[self.current()], Kind::Flaps(_)) && !is_limited
             }
             // All pods are up to date; some nodes are broken for every template, or away.
             RolloutPhase::Settled | RolloutPhase::Verifying { .. } => !lacks.is_empty(),

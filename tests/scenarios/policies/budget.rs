@@ -53,3 +53,17 @@ fn the_limit_of_a_group_is_never_below_one_node() {
     let cluster = update(nodes, &[("groups", "zone"), ("group-max-unavailable", "0")]).with_pods([old("a"), old("b")]);
     assert_eq!(next_nodes(&cluster), ["a"]);
 }
+
+#[test]
+fn a_slow_start_that_waits_for_a_pod_is_what_to_raise() {
+    let fix = |annotations: &[(&str, &str)], most: u32| {
+        let pods = [new("a").unready().but(|pod| pod.created = Some(minutes_ago(60))), old("b"), old("c"), old("d")];
+        let cluster = update(plain(&["a", "b", "c", "d"]), annotations).rolling(json!(most), json!(0)).with_pods(pods);
+        let findings = lint(&[cluster.snapshot()]);
+        findings.into_iter().find(|finding| finding.lint.code() == "update-waits").unwrap().fix
+    };
+    let of_strategy = fix(&[("strict-budget", "true")], 1);
+    assert!(of_strategy.contains("raise maxUnavailable to 2 or more"), "{of_strategy}");
+    let of_policy = fix(&[("slow-start", "1")], 3);
+    assert!(of_policy.contains("raise the policy slow-start to 2 or more"), "{of_policy}");
+}

@@ -120,3 +120,10 @@ fn a_frozen_daemonset_neither_creates_nor_deletes_pods() {
         update(plain(&["a"]), &[("frozen", "true")]).rolling(json!(0), json!(1)).with_pods([old("a"), new("a")]);
     assert_eq!(next_nodes(&surging), [""; 0]);
 }
+
+#[test]
+fn a_frozen_daemonset_says_so_even_if_no_pod_is_outdated() {
+    let cluster = update(plain(&["a"]), &[("frozen", "true")]).with_pods([new("a")]);
+    let update = cluster.snapshot().explain().update;
+    assert_eq!(update.to_string(), "the DaemonSet is frozen: on existing nodes no pod is created or deleted");
+}
