@@ -24,11 +24,8 @@ use crate::{
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    rename_all = "camelCase",
-    deny_unknown_fields,
-    expecting = "an object with daemonSet: {namespace, name}, nodes: SELECTOR, and containers: {NAME: {requests, limits}}"
-)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(expecting = "an object with daemonSet, nodes and containers")]
 #[non_exhaustive]
 pub struct NodeResources {
     /// The DaemonSet.
@@ -145,11 +142,11 @@ fn is_resource(name: &str) -> bool {
 fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields, expecting = "an object with a namespace and a name")]
-    struct Strict {
+    struct StrictKey {
         namespace: Text,
         name: Text,
     }
-    let Strict { namespace, name } = Strict::deserialize(deserializer)?;
+    let StrictKey { namespace, name } = StrictKey::deserialize(deserializer)?;
     Ok(Key { namespace, name })
 }
 
@@ -157,14 +154,14 @@ fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
 fn containers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Text, ResourceRequirements>, D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields, expecting = "an object with requests and limits")]
-    struct Strict {
+    struct StrictResources {
         #[serde(default)]
         requests: BTreeMap<Text, Value>,
         #[serde(default)]
         limits: BTreeMap<Text, Value>,
     }
-    let containers = BTreeMap::<Text, Strict>::deserialize(deserializer)?;
-    let read = |(name, Strict { requests, limits }): (Text, Strict)| {
+    let containers = BTreeMap::<Text, StrictResources>::deserialize(deserializer)?;
+    let read = |(name, StrictResources { requests, limits }): (Text, StrictResources)| {
         let amounts = |field: &str, amounts: BTreeMap<Text, Value>| {
             let read = amounts.into_iter().map(|(resource, amount)| {
                 let problem = |problem: String| D::Error::custom(format_args!("{name}.{field}.{resource}: {problem}"));
