@@ -170,3 +170,34 @@ impl fmt::Display for Place {
         Ok(())
     }
 }
+
+/// Rephrases an error of serde as "expected …, found …".
+pub(super) fn plain(error: &impl fmt::Display) -> String {
+    let message = without_positions(&error.to_string());
+    let parts = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.split_once(prefix));
+    let parts = parts.and_then(|(field, rest)| Some((field, rest.rsplit_once(", expected ")?)));
+    let Some((field, (found, expected))) = parts else { return message };
+    let expected = match expected {
+        "u32" => "a non-negative integer",
+        "i32" | "i64" => "an integer",
+        other => other,
+    };
+    let hint = if expected == "a string" && found.starts_with("boolean") {
+        ": in YAML, words such as y, no and on need quotes"
+    } else {
+        ""
+    };
+    format!("{field}expected {expected}, found {found}{hint}")
+}
+
+/// Removes positions such as "at line 1 column 70", because they are relative to the object, not to the file.
+pub(super) fn without_positions(message: &str) -> String {
+    let mut parts = message.split(" at line ");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest = rest.strip_prefix(" column ").unwrap_or(rest);
+        kept.push_str(rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    kept
+}

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{
     Manifests, Scope,
+    error::plain,
     head::Header,
-    reader::{Sink, integers, names_no_namespace, plain, shortened},
+    reader::{Sink, integers, names_no_namespace, shortened},
     source::{Fault, Source},
 };
 use crate::{

@@ -1,7 +1,4 @@
-use std::{
-    fmt,
-    io::{self, BufRead, Read},
-};
+use std::io::{self, BufRead, Read};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,6 +6,7 @@ use serde_json::Value;
 use crate::manifest::{
     ManifestError, ManifestWarning, Manifests, Place, Scope, SkipReason, SkippedObject,
     collection::Added,
+    error::{plain, without_positions},
     head::{Extent, Head, Header, ListMetadata},
     repeated::repeated_fields,
     source::{Fault, Position, Source},
@@ -448,25 +446,6 @@ fn is_list(kind: &str) -> bool {
     kind.ends_with("List")
 }
 
-/// Rephrases an error of serde as "expected …, found …".
-pub(super) fn plain(error: &impl fmt::Display) -> String {
-    let message = without_positions(&error.to_string());
-    let parts = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.split_once(prefix));
-    let parts = parts.and_then(|(field, rest)| Some((field, rest.rsplit_once(", expected ")?)));
-    let Some((field, (found, expected))) = parts else { return message };
-    let expected = match expected {
-        "u32" => "a non-negative integer",
-        "i32" | "i64" => "an integer",
-        other => other,
-    };
-    let hint = if expected == "a string" && found.starts_with("boolean") {
-        ": in YAML, words such as y, no and on need quotes"
-    } else {
-        ""
-    };
-    format!("{field}expected {expected}, found {found}{hint}")
-}
-
 /// Replaces the middle of a long message with an ellipsis.
 pub(super) fn shortened(message: String) -> String {
     const MAX_LENGTH: usize = 400;
@@ -478,16 +457,4 @@ pub(super) fn shortened(message: String) -> String {
         (Some(head), Some(tail)) if message.len() > MAX_LENGTH => format!("{head} … {tail}"),
         _ => message,
     }
-}
-
-/// Removes positions such as "at line 1 column 70", because they are relative to the object, not to the file.
-fn without_positions(message: &str) -> String {
-    let mut parts = message.split(" at line ");
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
-        let rest = rest.strip_prefix(" column ").unwrap_or(rest);
-        kept.push_str(rest.trim_start_matches(|c: char| c.is_ascii_digit()));
-    }
-    kept
 }

@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Number, Value};
 
-use super::reader::plain;
+use super::error::plain;
 
 /// The error of a document, with its line, counted from 1.
 pub(super) struct YamlError {
