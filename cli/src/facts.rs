@@ -382,8 +382,7 @@ impl InputArgs {
         for Key { namespace, name } in settings.node_resources.iter().map(|resources| &resources.daemon_set) {
             let mut read = manifests.daemonsets().filter(|daemonset| daemonset.namespace == *namespace).peekable();
             // What comes with a change is not known here.
-            let was_read = read.peek().is_some();
-            if was_read && !read.any(|daemonset| daemonset.name == *name) {
+            if read.peek().is_some() && !read.any(|daemonset| daemonset.name == *name) {
                 note(format_args!("--node-resources: the input has no DaemonSet {namespace}/{name}"));
             }
         }

@@ -239,9 +239,8 @@ impl<'a> Fits<'a> {
 
     /// Whether a quota counts new pods, and has room for one.
     pub(super) fn quota_has_room(&self) -> bool {
-        let has_room =
-            |ledger: &QuotaLedger<'_>, new: &PerNode<QuotaUse>| new.values().any(|new| ledger.lacking(new).is_none());
-        self.limiting_quotas().is_some_and(|Quotas { ledger, new, .. }| has_room(ledger, new))
+        self.limiting_quotas()
+            .is_some_and(|Quotas { ledger, new, .. }| new.values().any(|new| ledger.lacking(new).is_none()))
     }
 
     /// Returns the quotas, if one counts new pods.

@@ -50,8 +50,8 @@ pub(crate) struct NodePolicy {
     /// Whether the pods of the node are broken, or have not been ready for long. It is not computed where no group waits
     /// for another.
     pub(crate) is_stuck: bool,
-    /// Whether the node reports and an updated pod that is not available, and not stuck, has run for so long that it must have been ready before. It
-    /// is not computed where no group waits for another.
+    /// Whether the node reports and an updated pod that is not available, and not stuck, has run for so long that it must have
+    /// been ready before. It is not computed where no group waits for another.
     pub(crate) is_flapping: bool,
     /// When time alone changes any of these.
     pub(crate) changes_at: Option<Timestamp>,
