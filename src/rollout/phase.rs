@@ -28,7 +28,7 @@ pub(crate) struct RolloutGate {
     /// How many more nodes may get the current template.
     pub(crate) remaining: usize,
     pub(crate) phase: RolloutPhase,
-    /// When time alone opens the gate.
+    /// When time alone opens the gate, or changes what is to be recorded.
     pub(crate) opens_at: Option<Timestamp>,
     /// Whether the update has ended well, which is still to be recorded.
     pub(crate) ends: bool,
@@ -136,9 +136,12 @@ impl Evaluation<'_> {
 
     /// The gate while an operator stops the update. What bakes meanwhile has baked.
     fn stopped(&self, phase: RolloutPhase) -> RolloutGate {
+        let shut = RolloutGate::shut(phase);
         let canaries = self.canaries().filter(|canaries| canaries.have_time_limit() && !self.progress().old.is_empty());
-        let baked = canaries.map_or(0, |canaries| canaries.baked(canaries.hold().as_ref()));
-        RolloutGate { baked, ..RolloutGate::shut(phase) }
+        let Some(canaries) = canaries else { return shut };
+        let hold = canaries.hold();
+        let opens_at = hold.as_ref().and_then(|hold| hold.until).filter(|_| self.context.now.is_some());
+        RolloutGate { baked: canaries.baked(hold.as_ref()), opens_at, ..shut }
     }
 
     fn older(&self) -> OlderRevisions<'_> {

@@ -337,7 +337,10 @@ impl<'s> Progress<'s> {
         if let Some(phase) = shut {
             self.room = 0;
             if outdated && ["Frozen", "Paused"].contains(&phase["phase"].as_str().unwrap()) {
-                self.note_baked(history, self.canary_phase(facts, history).map(|(phase, _)| phase).as_ref());
+                let waits = self.canary_phase(facts, history).map(|(phase, _)| phase);
+                self.note_baked(history, waits.as_ref());
+                let bakes = waits.filter(|phase| phase["phase"] == "CanaryBaking" && self.records_baked(history));
+                self.times.extend(bakes.and_then(|phase| phase["remainingSeconds"].as_i64()));
             }
             self.phase = phase;
             return;
@@ -359,9 +362,14 @@ impl<'s> Progress<'s> {
         self.find_phase_of_update(facts, history);
     }
 
+    /// Returns whether it is recorded which canaries have baked.
+    fn records_baked(&self, history: &History) -> bool {
+        self.waits_for_canaries(history) && self.policy.get("canary-timeout").is_some()
+    }
+
     /// Notes how many steps of the canaries have baked; `phase` says for which the others wait.
     fn note_baked(&mut self, history: &History, phase: Option<&Value>) {
-        if self.waits_for_canaries(history) && self.policy.get("canary-timeout").is_some() {
+        if self.records_baked(history) {
             self.baked = match phase {
                 None => self.steps().len().max(1),
                 Some(phase) => {

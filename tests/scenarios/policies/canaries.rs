@@ -312,6 +312,8 @@ fn what_bakes_while_an_operator_stops_the_update_has_baked() {
             _ => None,
         });
         assert_eq!(baked.unwrap().steps, 1, "{stop}");
+        let baking = stepwise(&[&TIMED[..], &[(stop, "true")]].concat(), &[50, 25]).plan();
+        assert_eq!(baking.requeue_after.unwrap().as_secs(), 5 * 60, "{stop}: then they have baked");
     }
 }
 
