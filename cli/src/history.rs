@@ -10,6 +10,7 @@ use daemonplan::{
     Kind, MissingFact, Snapshot,
     history::{RevisionSummary, UndoError},
     model::ControllerRevision,
+    policy::FailedTemplate,
 };
 use serde_json::{Value, json};
 
@@ -54,7 +55,7 @@ pub(super) struct UndoArgs {
     #[command(flatten)]
     selection: Selection,
 
-    /// The number of the revision to return to [default: the newest that is not current]
+    /// The number of the revision to return to [default: the newest that is not current and has not failed]
     #[arg(long, value_name = "NUMBER")]
     to_revision: Option<i64>,
 
@@ -123,12 +124,14 @@ fn write(
         let width = revisions.iter().map(|revision| revision.hash.len()).max().unwrap_or(0).max("hash".len());
         writeln!(out, "  {DIM}revision  {:width$}  {:>5}  {:>9}  change cause{DIM:#}", "hash", "pods", "available")?;
         for revision in revisions {
-            let cause = revision.change_cause.as_ref().map(escape_control).unwrap_or_default();
-            let cause = if revision.is_current { format!("(current) {cause}") } else { cause };
+            let current = revision.is_current.then(|| "(current)".to_owned());
+            let cause = revision.change_cause.as_ref().map(escape_control);
+            let failure = revision.failure.as_ref().map(|failure| escape_control(format!("({})", failed(failure))));
+            let notes = [current, cause, failure].into_iter().flatten().collect::<Vec<_>>().join(" ");
             let RevisionSummary { number, hash, .. } = revision;
             let count = |count: Option<usize>| count.map_or("?".to_owned(), |count| count.to_string());
             let [pods, available] = [revision.pods, revision.available].map(count);
-            let line = format!("  {number:>8}  {:width$}  {pods:>5}  {available:>9}  {cause}", escape_control(hash));
+            let line = format!("  {number:>8}  {:width$}  {pods:>5}  {available:>9}  {notes}", escape_control(hash));
             writeln!(out, "{}", line.trim_end())?;
             if shows_template {
                 let namespace = daemonset.namespace.clone();
@@ -145,6 +148,11 @@ fn write(
     out.flush()
 }
 
+fn failed(failure: &FailedTemplate) -> String {
+    let at = failure.at.map_or(String::new(), |at| format!(" at {at}"));
+    format!("failed{at}: {}", failure.reason)
+}
+
 pub(super) fn undo(args: &UndoArgs) -> Result<ExitCode, Failure> {
     let facts = args.input.read(&[Kind::DaemonSet, Kind::ControllerRevision], &args.selection)?;
     let selected = facts.selected(&args.selection, &[])?;
@@ -152,6 +160,11 @@ pub(super) fn undo(args: &UndoArgs) -> Result<ExitCode, Failure> {
         return Err(Failure("expected one DaemonSet, found several: give its name and its namespace (-n)".into()));
     };
     let manifest = rolled_back(&facts, *snapshot, args.to_revision).map_err(|error| Failure(escape_control(error)))?;
+    let history = snapshot.rollout_history();
+    let chosen = history.iter().find(|revision| Some(revision.number) == args.to_revision);
+    if let Some(failure) = chosen.and_then(|revision| revision.failure.as_ref()) {
+        output::note(format_args!("this revision {}", failed(failure)));
+    }
     let mut out = output::stdout();
     match args.output {
         ManifestFormat::Yaml => output::write_yaml(&mut out, &manifest),

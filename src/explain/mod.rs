@@ -253,7 +253,7 @@ impl Snapshot<'_> {
         }
         let held_back = plan.held_back.creations + plan.held_back.deletions;
         let phase = plan.rollout.as_ref().map(|rollout| &rollout.phase);
-        let held = || UpdateState::Held { old, phase: phase.cloned().unwrap_or(RolloutPhase::Held) };
+        let held = || UpdateState::Held { old, phase: phase.cloned().unwrap_or(RolloutPhase::Settled) };
         let update = match totals.budget(&context) {
             _ if mode == SyncMode::CollectDependents => {
                 leaving.sort_by(|a: &Blocker, b| a.node.cmp(&b.node));

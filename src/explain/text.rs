@@ -241,7 +241,7 @@ impl fmt::Display for UpdateState {
             Self::Held { old: 0, phase } => phase.fmt(f),
             Self::Held { old, phase } => write!(f, "{}: {phase}", nodes(old)),
             Self::Waiting { old, limit, blocked_by } if blocked_by.is_empty() => {
-                write!(f, "{}: nodes that are away use up the budget of {limit}", nodes(old))
+                write!(f, "{}: more nodes are away than max-away excuses, and use up the budget of {limit}", nodes(old))
             }
             Self::Waiting { old, limit, blocked_by } => {
                 let waits = waits(blocked_by);

@@ -14,6 +14,7 @@ use crate::{
     model::{ControllerRevision, DaemonSet, PodTemplateError, Text, well_known::CHANGE_CAUSE_ANNOTATION},
     plan::MissingFact,
     planner::{Snapshot, claimed_pods::ClaimedPods},
+    policy::{FailedTemplate, RolloutRecord},
 };
 
 /// Returns the DaemonSet with the template of `revision`, as `kubectl rollout undo` leaves it: for simulations. What to
@@ -75,6 +76,9 @@ pub struct RevisionSummary {
     pub available: Option<usize>,
     /// The annotation `kubernetes.io/change-cause`.
     pub change_cause: Option<Text>,
+    /// The failure that the [record](crate::policy::RolloutRecord) of a rollout policy holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailedTemplate>,
     /// The patch that sets a DaemonSet's template to that of the revision.
     #[serde(serialize_with = "as_value")]
     pub data: Arc<Value>,
@@ -98,6 +102,12 @@ pub enum UndoError {
     /// No revision exists other than the current one.
     #[error("no revision exists other than the current one")]
     NothingOlder,
+    /// All revisions other than the current one have failed, as a [record](crate::policy::RolloutRecord) says.
+    #[error("all other revisions have failed: give the number of one of them: {known}")]
+    AllFailed {
+        /// Their numbers.
+        known: String,
+    },
     /// No revision has this number.
     #[error("revision {number} does not exist; expected one of: {known}")]
     NoSuchRevision {
@@ -129,6 +139,12 @@ impl<'a> Snapshot<'a> {
         let current = revision_data(&self.daemonset.template);
         let pods = (!self.missing.contains(MissingFact::Pods)).then_some(0);
         let mut revisions: Vec<_> = self.own_revisions().map(|revision| summary(revision, &current, pods)).collect();
+        // Also if no policy guides updates any more.
+        let prefix = &compiled.context().settings.policy_prefix;
+        let record = RolloutRecord::of(&self.daemonset.annotations, prefix).unwrap_or_default();
+        for revision in &mut revisions {
+            revision.failure = record.failure_of(&revision.hash).cloned();
+        }
         revisions.sort_by(|a, b| (b.number, &b.revision).cmp(&(a.number, &a.revision)));
         ClaimedPods::decide(self.pods, &compiled.nodes, &compiled.context(), |view| {
             for claimed in view.pods.iter().filter(|claimed| claimed.is_live()) {
@@ -142,24 +158,30 @@ impl<'a> Snapshot<'a> {
         revisions
     }
 
-    /// Returns the revision to return to: that with the number `to_revision`, or else the newest one that is not current.
+    /// Returns the revision to return to: that with the number `to_revision`, or else the newest one that is not current and
+    /// has not failed by the [record](crate::policy::RolloutRecord) of a rollout policy.
     ///
     /// Its [`data`](ControllerRevision::data) is the strategic merge patch that restores its template in the DaemonSet, as
     /// `kubectl rollout undo` sends it. The patch changes nothing else; with `metadata.resourceVersion` in it, it fails
     /// if the DaemonSet has changed in the meantime.
     ///
     /// # Errors
-    /// If no such revision exists, if it is the current one, or if its template cannot be read.
+    /// If no such revision exists, if it is the current one, if all others have failed and none is named, or if its template
+    /// cannot be read.
     pub fn undo(&self, to_revision: Option<i64>) -> Result<&'a ControllerRevision, UndoError> {
         if self.revisions.is_none() {
             return Err(UndoError::HistoryNotGiven);
         }
         let all = self.rollout_history();
         let found = match to_revision {
-            None => all.iter().find(|revision| !revision.is_current).ok_or(UndoError::NothingOlder)?,
+            None => {
+                let others = || all.iter().filter(|revision| !revision.is_current);
+                let known = numbers(others());
+                let why = if known.is_empty() { UndoError::NothingOlder } else { UndoError::AllFailed { known } };
+                others().find(|revision| revision.failure.is_none()).ok_or(why)?
+            }
             Some(number) => all.iter().find(|revision| revision.number == number).ok_or_else(|| {
-                let known: Vec<_> = all.iter().rev().map(|revision| revision.number.to_string()).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let known = if all.is_empty() { "none".to_owned() } else { numbers(all.iter()) };
                 UndoError::NoSuchRevision { number, known }
             })?,
         };
@@ -180,6 +202,11 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+/// The numbers of these revisions, the lowest first.
+fn numbers<'r>(revisions: impl DoubleEndedIterator<Item = &'r RevisionSummary>) -> String {
+    revisions.rev().map(|revision| revision.number.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 fn summary(revision: &ControllerRevision, current: &Value, pods: Option<usize>) -> RevisionSummary {
     RevisionSummary {
         number: revision.revision,
@@ -189,6 +216,7 @@ fn summary(revision: &ControllerRevision, current: &Value, pods: Option<usize>) 
         pods,
         available: pods,
         change_cause: revision.annotations.get(CHANGE_CAUSE_ANNOTATION).map(Text::from),
+        failure: None,
         data: Arc::clone(&revision.data),
     }
 }

@@ -1,6 +1,7 @@
 //! Finds dangerous configurations of DaemonSets before they do harm.
 
 mod builder;
+mod canaries;
 mod fleet;
 mod manifest;
 mod nodes;

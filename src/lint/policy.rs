@@ -4,15 +4,14 @@ use std::collections::HashSet;
 
 use super::{
     Finding, Lint,
-    builder::{count, first_few, found},
+    builder::{count, found},
+    canaries::{self, Idle},
 };
 use crate::{
-    adoption::revision_match::{RevisionLabels, RevisionMatch},
     context::DaemonSetRules,
-    model::{Labels, Taint, Text, UpdateStrategy},
+    model::{Labels, Text, UpdateStrategy},
     planner::Snapshot,
-    policy::{Approval, Canary, CanaryNodes, OnFailure, Order, RolloutPolicy},
-    selector::SelectorExpression,
+    policy::{OnFailure, Order, RolloutPolicy},
 };
 
 /// Finds rollout policies that have no effect, or wait for nodes that do not exist.
@@ -43,33 +42,10 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
         let message = format!("no node that should run a pod matches {selector}: nothing is updated");
         add("update-nodes", message, "select labels that nodes have");
     }
-    if let Some(canary @ Canary { nodes: CanaryNodes::Steps(steps), .. }) = &rollout.canary {
-        let is_open = |step: usize| canary.bake_of(step).is_zero() && canary.approval_of(step) == Approval::Automatic;
-        let first = steps.first().map(|first| first.of(desired.len()));
-        if first.is_some_and(|first| first >= desired.len()) && desired.len() > 1 {
-            let message = "the canaries are all nodes that should run a pod: no node waits for them".to_owned();
-            add("canary", message, "choose fewer canaries than nodes");
-        } else if steps.len() == 1 && first == Some(0) && is_open(0) {
-            add("canary", "no node is a canary: no node waits".to_owned(), "choose a number of canaries");
+    if let Some(canary) = &rollout.canary {
+        for Idle { annotation, message, fix } in canaries::check(snapshot, desired, canary, &rollout) {
+            add(annotation, message, fix);
         }
-    }
-    if let Some(Canary { nodes: CanaryNodes::Matching(selector), .. }) = &rollout.canary
-        && none(&|labels| selector.matches(labels))
-        && !snapshot
-            .nodes
-            .iter()
-            .any(|node| node.taints.iter().any(Taint::stops_pods) && selector.matches(&node.labels))
-    {
-        let message =
-            format!("no node that should run a pod matches {selector}: the update waits for its canaries forever");
-        add("canary-nodes", message, "select labels that nodes have");
-    }
-    if let Some(Canary { nodes: CanaryNodes::Matching(canaries), .. }) = &rollout.canary
-        && let Some(selected) = &rollout.update_nodes
-        && let Some(nodes) = unselected(snapshot, desired, canaries, selected)
-    {
-        let message = format!("the update waits for canaries that update-nodes does not select: {}", first_few(&nodes));
-        add("canary-nodes", message, "select the canaries with update-nodes, too");
     }
     if let Some(groups) = rollout.groups.as_ref().filter(|groups| none(&|labels| labels.get(&groups.label).is_some())) {
         let message = format!("no node that should run a pod has the label {}: all nodes form one group", groups.label);
@@ -102,26 +78,6 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
         add("on-failure", message.into(), "set spec.revisionHistoryLimit to 2 or more");
     }
     findings
-}
-
-/// The canaries that run no pod of the current template, and never will, as the policy does not select them.
-fn unselected(
-    snapshot: &Snapshot<'_>,
-    desired: &HashSet<&Text>,
-    canaries: &SelectorExpression,
-    selected: &SelectorExpression,
-) -> Option<Vec<Text>> {
-    let hash = snapshot.history().hash().clone();
-    let labels = RevisionLabels::new(snapshot.daemonset, snapshot.revisions.is_some());
-    let is_updated = |node: &Text| {
-        let mut pods = snapshot.pods.iter().filter(|pod| pod.node.name() == Some(node));
-        pods.any(|pod| labels.compare(&pod.labels, &hash) != RevisionMatch::Outdated)
-    };
-    let nodes = snapshot.nodes.iter().filter(|node| desired.contains(&node.name));
-    let nodes = nodes.filter(|node| canaries.matches(&node.labels) && !selected.matches(&node.labels));
-    let mut nodes: Vec<_> = nodes.map(|node| node.name.clone()).filter(|node| !is_updated(node)).collect();
-    nodes.sort_unstable();
-    Some(nodes).filter(|nodes| !nodes.is_empty())
 }
 
 /// Whether a policy is one for updates, not for back-off.

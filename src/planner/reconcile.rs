@@ -154,7 +154,7 @@ impl<P: ClusterSource> Reconciler<'_, P> {
             }
         }
         let guides_updates = self.context.rules.policy.guides_updates;
-        self.plan.rollout = guides_updates.then(|| self.totals.rollout_status(self.context, self.gate.phase.clone()));
+        self.plan.rollout = guides_updates.then(|| self.totals.rollout_status(self.context, &self.gate));
     }
 
     /// What earlier updates have come to, without what no longer matters.

@@ -172,7 +172,7 @@ impl Totals {
     }
 
     /// The state of an update with a rollout policy.
-    pub(crate) fn rollout_status(&self, context: &DaemonSetContext<'_>, phase: RolloutPhase) -> RolloutStatus {
+    pub(crate) fn rollout_status(&self, context: &DaemonSetContext<'_>, gate: &RolloutGate) -> RolloutStatus {
         let Progress { old_nodes, updated, unavailable_excluded, ref lacking, .. } = self.rollout.progress;
         let are_away = !self.rollout.groups().any(|(key, group)| *key == GroupKey::Canaries && group.present > 0);
         let is_canary = |policy: &NodePolicy| {
@@ -180,7 +180,7 @@ impl Totals {
         };
         let max_away = context.rules.policy.rollout.max_away;
         let exceeds = self.rollout.progress.not_excused(max_away, self.wanted()) > 0;
-        let is_awaited = |policy: &NodePolicy| match phase {
+        let is_awaited = |policy: &NodePolicy| match gate.phase {
             // More are away than are excused.
             _ if exceeds && policy.is_excluded() && policy.is_wanted && policy.is_lacking => true,
             // Canaries that are not selected are waited for, too, though nothing happens to them.
@@ -188,14 +188,15 @@ impl Totals {
                 let is_refused = policy.exclusion == Exclusion::Updated && policy.is_wanted;
                 (is_canary(policy) || is_refused) && policy.available_since.is_none()
             }
-            RolloutPhase::Held => policy.is_excluded() && policy.is_selected && policy.old.is_some(),
+            RolloutPhase::Held { .. } => policy.is_excluded() && policy.is_selected && policy.old.is_some(),
             _ => false,
         };
         let awaited = self.policies.iter().filter(|(_, policy)| is_awaited(policy)).map(|(node, _)| node);
-        let waits_for: BTreeSet<_> = lacking.iter().chain(awaited).cloned().collect();
+        let waits_for: BTreeSet<_> = lacking.iter().chain(awaited).chain(&gate.baking).cloned().collect();
         let is_silent = |node: &&Text| self.policies.get(*node).is_some_and(|policy| policy.is_silent);
         let not_reporting = waits_for.iter().filter(is_silent).cloned().collect();
         let waits_for = waits_for.into_iter().collect();
+        let phase = gate.phase.clone();
         RolloutStatus { phase, old: old_nodes, updated, unavailable_excluded, waits_for, not_reporting }
     }
 

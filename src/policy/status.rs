@@ -39,8 +39,8 @@ pub struct RolloutStatus {
     #[serde(rename = "unavailableAway")]
     pub unavailable_excluded: usize,
     /// The nodes that an update waits for, by name: those that lack an available pod or have several and are not excluded,
-    /// canaries that have not started, where nothing else is left to update, excluded ones with an outdated pod, and where
-    /// more nodes are away than are excused, all of these.
+    /// canaries that have not started or not baked, where nothing else is left to update, excluded ones with an outdated
+    /// pod, and where more nodes are away than are excused, all of these.
     pub waits_for: Vec<Text>,
     /// Those of them that do not report, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -116,8 +116,15 @@ pub enum RolloutPhase {
         #[serde(flatten)]
         step: CanaryStep,
     },
-    /// The remaining nodes keep their outdated pods: the partition keeps them, or the policy does not select them.
-    Held,
+    /// The remaining nodes keep their outdated pods.
+    Held {
+        /// The number of nodes that the partition keeps.
+        partition: usize,
+        /// The number of nodes that the policy does not select.
+        not_selected: usize,
+        /// The number of nodes that are excused as away; the update [waits for](RolloutStatus::waits_for) them.
+        away: usize,
+    },
     /// The policy `paused` is set.
     Paused,
     /// The policy `frozen` is set: no pod is created or deleted.
@@ -239,9 +246,11 @@ impl RolloutStatus {
     /// assert_eq!(plan.rollout.unwrap().waiting(), None);
     /// ```
     pub fn waiting(&self) -> Option<String> {
-        use RolloutPhase::{CanaryStarting, Held, Rolling, Verifying};
-        let is_named =
-            !matches!(self.phase, CanaryStarting { .. } | Held | Rolling { .. } | Verifying { remaining: None });
+        use RolloutPhase::{CanaryBaking, CanaryStarting, Held, Rolling, Verifying};
+        let is_named = !matches!(
+            self.phase,
+            CanaryStarting { .. } | CanaryBaking { .. } | Held { .. } | Rolling { .. } | Verifying { remaining: None }
+        );
         (!is_named && !self.waits_for.is_empty()).then(|| {
             let nodes = some_nodes(&self.waits_for);
             match self.not_reporting.len() {
@@ -285,7 +294,7 @@ impl RolloutPhase {
             Self::CanaryStarting { .. } => "CanaryStarting",
             Self::CanaryBaking { .. } => "CanaryBaking",
             Self::AwaitingApproval { .. } => "AwaitingApproval",
-            Self::Held => "Held",
+            Self::Held { .. } => "Held",
             Self::Paused => "Paused",
             Self::Frozen => "Frozen",
             Self::Unreadable { .. } => "Unreadable",
@@ -359,9 +368,21 @@ impl fmt::Display for RolloutPhase {
                 "{}an operator must approve the update: annotate the DaemonSet with {annotation}={value}",
                 step.prefix()
             ),
-            Self::Held => f.write_str("the other nodes keep the older template"),
-            Self::Paused => f.write_str("the update is paused"),
-            Self::Frozen => f.write_str("the DaemonSet is frozen: on existing nodes no pod is created or deleted"),
+            Self::Held { partition, not_selected, away } => {
+                f.write_str("the other nodes keep their pods")?;
+                let reasons = [
+                    (*partition, "kept by the policy partition"),
+                    (*not_selected, "not selected by update-nodes"),
+                    (*away, "excused by away"),
+                ];
+                let reasons = reasons.into_iter().filter(|(nodes, _)| *nodes > 0);
+                let reasons: Vec<_> = reasons.map(|(nodes, reason)| format!("{nodes} {reason}")).collect();
+                if reasons.is_empty() { Ok(()) } else { write!(f, " ({})", reasons.join(", ")) }
+            }
+            Self::Paused => f.write_str("the update is paused, as the policy paused says"),
+            Self::Frozen => f.write_str(
+                "the DaemonSet is frozen, as the policy frozen says: on existing nodes no pod is created or deleted",
+            ),
             Self::Unreadable { error } => write!(f, "the update is paused, since a policy cannot be read: {error}"),
             Self::InDoubt { nodes, reason } => {
                 write!(f, "the update waits, since the new template may fail on {}", nodes_and_reason(nodes, reason))
@@ -445,7 +466,7 @@ mod tests {
             RolloutPhase::CanaryStarting { available: 0, wanted: 1, fails_in: None, step },
             RolloutPhase::CanaryBaking { remaining: None, fails_in: None, step },
             RolloutPhase::AwaitingApproval { annotation: text.clone(), value, step },
-            RolloutPhase::Held,
+            RolloutPhase::Held { partition: 0, not_selected: 1, away: 0 },
             RolloutPhase::Paused,
             RolloutPhase::Frozen,
             RolloutPhase::Unreadable { error: text.clone() },

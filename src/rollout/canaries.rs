@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct CanaryHold<'e> {
     pub(super) phase: RolloutPhase,
     pub(super) until: Option<Timestamp>,
+    /// Those that bake, if all are available.
+    pub(super) baking: Vec<&'e Text>,
     /// How many nodes may have the new template meanwhile; `None` for canaries by label.
     pub(super) most: Option<usize>,
     bake: Duration,
@@ -136,7 +138,7 @@ impl<'e> Canaries<'e> {
             let timeout = canary.timeout.filter(|_| !was_over);
             let deadlines = timeout.map(|timeout| self.deadlines(pods, bake, timeout)).unwrap_or_default();
             let first = deadlines.first().and_then(|(deadline, _)| Wait::Until(*deadline).at(self.context.now));
-            CanaryHold { phase: phase(first), until: None, most, bake, deadlines }
+            CanaryHold { phase: phase(first), until: None, baking: Vec::new(), most, bake, deadlines }
         };
         let by_label = most.is_none();
         if since.is_none() && (wanted > 0 || by_label) {
@@ -150,7 +152,9 @@ impl<'e> Canaries<'e> {
             if until.zip(now).is_none_or(|(until, now)| until > now) {
                 let remaining = until.and_then(|until| Wait::Until(until).at(now));
                 let phase = |fails_in| RolloutPhase::CanaryBaking { remaining, fails_in, step: number };
-                return Some(CanaryHold { until, ..hold(&phase) });
+                let has_baked = |since: Timestamp| since.checked_add(bake).is_ok_and(|end| self.context.is_over(end));
+                let canaries = pods.available.iter().take(wanted).filter(|(since, _)| !has_baked(*since));
+                return Some(CanaryHold { until, baking: canaries.map(|(_, node)| node).collect(), ..hold(&phase) });
             }
         }
         // Beyond the partition, an approval would change nothing.
@@ -160,7 +164,7 @@ impl<'e> Canaries<'e> {
             let steps = (number.of > 1).then_some(number.number);
             let value = Approved { hash: hash.clone(), steps };
             let phase = RolloutPhase::AwaitingApproval { annotation, value, step: number };
-            CanaryHold { phase, until: None, most, bake, deadlines: Vec::new() }
+            CanaryHold { phase, until: None, baking: Vec::new(), most, bake, deadlines: Vec::new() }
         })
     }
 

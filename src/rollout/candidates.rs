@@ -35,9 +35,12 @@ pub(crate) struct Rollout {
 pub(crate) struct Progress {
     /// The hashes of outdated pods.
     pub(crate) old: BTreeMap<Text, HashUsage>,
-    /// The number of nodes with an outdated pod, and of those among them that are not excluded.
+    /// The number of nodes with an outdated pod, and of those among them that are not excluded, that the policy does not
+    /// select, and that it does select though they are excluded.
     pub(crate) old_nodes: usize,
     pub(crate) old_here: usize,
+    pub(crate) old_not_selected: usize,
+    pub(crate) old_away: usize,
     /// The number of nodes with a pod that is not being deleted or with an outdated one.
     pub(crate) with_pods: usize,
     /// The number of nodes that should run a pod and have an updated one.
@@ -354,6 +357,11 @@ impl Progress {
         }
         if policy.old.is_some() {
             by_one(&mut self.old_nodes);
+            if !policy.is_selected {
+                by_one(&mut self.old_not_selected);
+            } else if policy.is_excluded() {
+                by_one(&mut self.old_away);
+            }
             if !policy.is_excluded() {
                 by_one(&mut self.old_here);
             }

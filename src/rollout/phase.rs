@@ -34,6 +34,8 @@ pub(crate) struct RolloutGate {
     pub(crate) ends: bool,
     /// How many steps of canaries with a limited time have baked.
     pub(crate) baked: usize,
+    /// The canaries that bake now.
+    pub(crate) baking: Vec<Text>,
 }
 
 /// Which groups may be updated.
@@ -74,6 +76,7 @@ impl RolloutGate {
             opens_at: None,
             ends: false,
             baked: 0,
+            baking: Vec::new(),
         }
     }
 
@@ -265,7 +268,7 @@ impl Evaluation<'_> {
         let canaries = self.canaries();
         let hold = canaries.as_ref().and_then(Canaries::hold);
         gate.baked = canaries.map_or(0, |canaries| canaries.baked(hold.as_ref()));
-        if let Some(CanaryHold { phase, until, most, deadlines, .. }) = hold {
+        if let Some(CanaryHold { phase, until, baking, most, deadlines, .. }) = hold {
             if let Some(most) = most {
                 gate.remaining = gate.remaining.min(up_to(most));
             } else {
@@ -274,12 +277,20 @@ impl Evaluation<'_> {
             }
             let times = deadlines.into_iter().map(|(deadline, _)| deadline).chain(until);
             let opens_at = times.filter(|time| self.context.now.is_some_and(|now| *time > now)).min();
-            return RolloutGate { phase, opens_at, ..gate };
+            let baking = baking.into_iter().cloned().collect();
+            return RolloutGate { phase, opens_at, baking, ..gate };
         }
         if gate.remaining == 0 || !self.rollout.groups().any(|group| unfinished(&group)) {
-            gate.phase = RolloutPhase::Held;
+            gate.phase = self.held(gate.remaining == 0);
         }
         gate
+    }
+
+    /// Why no more nodes are updated.
+    fn held(&self, by_partition: bool) -> RolloutPhase {
+        let Progress { old_nodes, old_not_selected: not_selected, old_away: away, .. } = *self.progress();
+        let partition = if by_partition { old_nodes - not_selected - away } else { 0 };
+        RolloutPhase::Held { partition, not_selected, away }
     }
 
     /// The canaries that the update may wait for.

@@ -324,7 +324,12 @@ impl World {
         let is_named = match &rollout.phase {
             RolloutPhase::Paused => self.says("paused"),
             RolloutPhase::Frozen => self.says("frozen"),
-            RolloutPhase::Held => self.says("partition") || self.says("update-nodes") || names(&rollout.waits_for),
+            RolloutPhase::Held { partition, not_selected, away } => {
+                let is_true = (*partition == 0 || self.says("partition"))
+                    && (*not_selected == 0 || self.says("update-nodes"))
+                    && (*away == 0 || names(&rollout.waits_for));
+                is_true && partition + not_selected + away == rollout.old
+            }
             RolloutPhase::AwaitingApproval { .. } => true,
             RolloutPhase::Failing { nodes, .. } | RolloutPhase::InDoubt { nodes, .. } => names(nodes),
             RolloutPhase::CanaryStarting { wanted: 0, .. } => self.says("canary-nodes"),
@@ -335,7 +340,7 @@ impl World {
             RolloutPhase::CanaryBaking { .. } => {
                 let record = RolloutRecord::of(&self.cluster.daemonset.annotations, "daemonplan/").unwrap();
                 let is_limited = self.says("canary-timeout") && record.baked.is_none();
-                matches!(&self.templates[self.current()], Kind::Flaps(_)) && !is_limited
+                matches!(&self.templates[self.current()], Kind::Flaps(_)) && !is_limited && names(&rollout.waits_for)
             }
             // All pods are up to date; some nodes are broken for every template, or away.
             RolloutPhase::Settled | RolloutPhase::Verifying { .. } => !lacks.is_empty(),

@@ -66,6 +66,29 @@ fn after_a_rollback_the_older_revision_is_current_and_none_is_created() {
 }
 
 #[test]
+fn what_has_failed_is_returned_to_only_by_its_number() {
+    let mut cluster = history();
+    let record = |hash: &str| format!(r#"{{"failed": [{{"hash": "{hash}", "reason": "6 restarts on b"}}]}}"#);
+    let of = |cluster: &mut Cluster, hash: &str| {
+        cluster.daemonset.annotations = cluster.daemonset.annotations.with("daemonplan/rollout-record", record(hash));
+    };
+    let mut oldest = cluster.revisions[0].clone();
+    (oldest.name, oldest.revision) = ("agent-zero".into(), 0);
+    oldest.labels = oldest.labels.with("controller-revision-hash", "zero");
+    oldest.data = Arc::new(serde_json::json!({"spec": {"template": {"$patch": "replace"}}}));
+    of(&mut cluster, "one");
+    let why = cluster.snapshot().undo(None).unwrap_err().to_string();
+    assert_eq!(why, "all other revisions have failed: give the number of one of them: 1");
+    cluster.revisions.push(oldest);
+    assert_eq!(cluster.snapshot().undo(None).unwrap().revision, 0);
+    assert_eq!(cluster.snapshot().undo(Some(1)).unwrap().revision, 1);
+    let failures: Vec<_> = cluster.snapshot().rollout_history().into_iter().map(|revision| revision.failure).collect();
+    assert_eq!((failures[0].is_none(), &*failures[1].as_ref().unwrap().reason), (true, "6 restarts on b"));
+    of(&mut cluster, "two");
+    assert_eq!(cluster.snapshot().undo(None).unwrap().revision, 1, "the current one has failed");
+}
+
+#[test]
 fn an_impossible_rollback_is_an_error() {
     let cluster = history();
     let why = |cluster: &Cluster, to| cluster.snapshot().undo(to).unwrap_err().to_string();

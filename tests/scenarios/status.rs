@@ -54,7 +54,7 @@ fn an_update_that_its_policy_holds_up_shows_in_the_conditions() {
     let conditions = plan.status.clone().unwrap().conditions;
     assert_eq!(
         serde_json::to_value(&conditions[1]).unwrap(),
-        json!({"type": "Progressing", "status": "False", "reason": "Paused", "message": "the update is paused",
+        json!({"type": "Progressing", "status": "False", "reason": "Paused", "message": "the update is paused, as the policy paused says",
             "lastTransitionTime": cluster.now})
     );
     // A strategic merge patch keeps those of others.

@@ -33,6 +33,36 @@ fn history_shows_one_revision_with_its_template() {
 }
 
 #[test]
+fn a_template_that_failed_is_marked() {
+    let text = std::fs::read_to_string(super::example("quiet.json")).unwrap();
+    let mut cluster: Value = serde_json::from_str(&text).unwrap();
+    let record =
+        json!({"failed": [{"hash": "55c5865db8", "at": "2026-11-23T22:00:00Z", "reason": "6 restarts on n1"}]});
+    for object in cluster["items"].as_array_mut().unwrap() {
+        if object["kind"] == "DaemonSet" && object["metadata"]["name"] == "node-exporter" {
+            object["metadata"]["annotations"]["daemonplan/rollout-record"] = record.to_string().into();
+        }
+    }
+    let (_folder, cluster) = file(&cluster.to_string());
+    let of = |command: &str, more: &[&str]| {
+        run(&mut daemonplan(&[&[command, "-f", &cluster, "--now", "2026-11-23T23:08:30Z"], AGENT, more].concat()))
+    };
+    let (out, ..) = of("history", &[]);
+    assert!(
+        out.ends_with("1  55c5865db8      2          2  (failed at 2026-11-23T22:00:00Z: 6 restarts on n1)\n"),
+        "{out}"
+    );
+    let (out, ..) = of("history", &["-o", "json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["histories"][0]["revisions"][1]["failure"]["reason"], "6 restarts on n1");
+    let (_, errors, code) = of("undo", &[]);
+    assert_eq!(code, 1);
+    assert!(errors.contains("all other revisions have failed: give the number of one of them: 1"), "{errors}");
+    let (_, errors, code) = of("undo", &["--to-revision", "1"]);
+    assert_eq!((errors.as_str(), code), ("note: this revision failed at 2026-11-23T22:00:00Z: 6 restarts on n1\n", 0));
+}
+
+#[test]
 fn undo_writes_the_whole_manifest_with_only_the_template_changed() {
     let given = std::fs::read_to_string(super::example("quiet.json")).unwrap();
     let given: Value = serde_json::from_str(&given).unwrap();

@@ -15,13 +15,16 @@ fn a_plan_shows_what_the_policy_blocks() {
     let (_folder, paused) = annotated(r#""daemonplan/paused": "true""#);
     let args = |command| [command, "-f", &paused, "--now", "2026-11-23T23:08:30Z", "-n", "mesh"];
     let (out, ..) = run(&mut daemonplan(&args("plan")));
-    assert!(out.contains("  policy: the update is paused\n"), "{out}");
+    assert!(out.contains("  policy: the update is paused, as the policy paused says\n"), "{out}");
     assert!(out.ends_with("1 plan: 3 × delete, 1 × update status\n"), "started updates are finished: {out}");
     let report = json(&args("plan"));
     assert_eq!(report["plans"][0]["rollout"]["phase"], "Paused");
     assert!(json(&[&["plan"], QUIET, &["-n", "mesh"]].concat())["plans"][0]["rollout"].is_null(), "no policy");
     let (out, ..) = run(&mut daemonplan(&args("explain")));
-    assert!(out.contains("  update: 8 nodes with an outdated pod: the update is paused\n"), "{out}");
+    assert!(
+        out.contains("  update: 8 nodes with an outdated pod: the update is paused, as the policy paused says\n"),
+        "{out}"
+    );
     let (out, ..) = run(&mut daemonplan(&args("forecast")));
     assert!(out.contains("  held after "), "{out}");
     let ignored = run(&mut daemonplan(&[&args("explain")[..], &["--ignore-policies"]].concat())).0;

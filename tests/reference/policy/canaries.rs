@@ -111,6 +111,18 @@ impl<'s> Progress<'s> {
         (!is_approved).then(|| json!({"phase": "AwaitingApproval", "annotation": annotation, "value": value}))
     }
 
+    /// Returns the canaries that have to be available for longer.
+    pub(super) fn baking(&self, facts: &Facts<'_>, phase: &Value) -> Vec<String> {
+        let here = self.all_steps().into_iter().find(|(index, ..)| phase["step"] == json!(index + 1));
+        let Some((step, _, wanted)) = here.filter(|_| phase["phase"] == "CanaryBaking") else { return Vec::new() };
+        let mut canaries: Vec<_> =
+            self.canaries().filter_map(|target| Some((target.proven_at()?, target.state.name.clone()))).collect();
+        canaries.sort();
+        canaries.truncate(wanted);
+        canaries.retain(|(since, _)| facts.now.is_none_or(|now| since + self.bake_of(step) > now.as_second()));
+        canaries.into_iter().map(|(_, node)| node).collect()
+    }
+
     fn created(target: &Target<'_>) -> Option<i64> {
         target
             .new

@@ -129,6 +129,8 @@ pub struct Progress<'s> {
     /// How many steps of the canaries are recorded as baked, and how many have baked now.
     baked_before: usize,
     baked: usize,
+    /// The canaries that have to be available for longer.
+    baking: Vec<String>,
     /// The revision to keep: name, hash and template.
     pub older: Option<(String, String, Value)>,
     pub rolls_back_to: Option<(String, String)>,
@@ -169,6 +171,7 @@ impl<'s> Progress<'s> {
             failing: Vec::new(),
             baked_before: 0,
             baked: 0,
+            baking: Vec::new(),
             older: None,
             rolls_back_to: None,
             times: clock.times,
@@ -415,9 +418,16 @@ impl<'s> Progress<'s> {
             }
             let deadlines = self.deadlines(facts, &phase);
             self.times.extend(deadlines.into_iter().map(|(left, _)| left).filter(|left| *left > 0));
+            self.baking = self.baking(facts, &phase);
             self.phase = phase;
         } else if room == 0 || nothing_left {
-            self.phase = json!({"phase": "Held"});
+            let outdated = self.targets.iter().filter(|target| !target.gone && target.older.is_some());
+            let (selected, others): (Vec<_>, Vec<_>) = outdated.partition(|target| target.selected);
+            let (away, here): (Vec<_>, Vec<_>) = selected.into_iter().partition(|target| target.away);
+            let partition = if room == 0 { here.len() } else { 0 };
+            self.phase = json!({
+                "phase": "Held", "partition": partition, "notSelected": others.len(), "away": away.len(),
+            });
         }
         self.room = room;
     }
@@ -447,7 +457,8 @@ impl<'s> Progress<'s> {
         let more =
             self.targets.iter().filter(|target| exceeds && target.away && !target.gone && target.is_unavailable());
         let waits = self.present().filter(waits).chain(away).chain(more).chain(self.targets.iter().filter(starts));
-        let waits = waits.chain(self.targets.iter().filter(refused));
+        let bakes = |target: &&Target<'_>| self.baking.contains(&target.state.name);
+        let waits = waits.chain(self.targets.iter().filter(refused)).chain(self.targets.iter().filter(bakes));
         let waits: BTreeMap<_, _> = waits.map(|target| (&target.state.name, target)).collect();
         status["waitsFor"] = json!(waits.keys().collect::<Vec<_>>());
         let silent = waits.values().filter(|target| target.state.exists && lost_at(target.state).is_some());

@@ -182,6 +182,44 @@ fn canaries_for_which_no_node_waits_are_found() {
 }
 
 #[test]
+fn a_step_with_fewer_nodes_than_the_one_before_is_found() {
+    let nodes: Vec<_> = ('a'..='j').map(|name| name.to_string()).collect();
+    let nodes: Vec<_> = nodes.iter().map(|name| &**name).collect();
+    let of = |canary: &str| idle(&update(plain(&nodes), &[("canary", canary), ("canary-bake", "1h")]));
+    assert_eq!(of("5, 10%, 60%"), ["of 10 nodes, step 2 (10%) has 1, fewer than the 5 of step 1 (5): it adds none"],);
+    assert_eq!(of("1, 5%, 10%"), [""; 0], "a small cluster rounds");
+}
+
+#[test]
+fn an_approval_of_what_does_not_exist_is_found() {
+    let of = |canary: &[(&str, &str)]| {
+        let manual = [("canary", "1, 2"), ("canary-approval", "manual")];
+        idle(&update(plain(&["a", "b", "c"]), &[&manual[..], canary].concat()).with_pods([old("a"), old("b")]))
+    };
+    let unknown = "no revision of the DaemonSet has the hash tow; the current one is two";
+    assert_eq!(of(&[("canary-approved", "tow/1")]), [unknown]);
+    assert_eq!(of(&[("canary-promoted", "tow")]), [unknown]);
+    assert_eq!(of(&[("canary-approved", "two/3")]), ["step 3 is approved, but the canaries have 2 in all"]);
+    for known in [("canary-approved", "two/2"), ("canary-approved", "one"), ("canary-promoted", "two")] {
+        assert_eq!(of(&[known]), [""; 0], "{known:?}");
+    }
+}
+
+#[test]
+fn canaries_by_label_that_are_all_cordoned_are_found() {
+    let of = |away: &str, pods: &[Pod]| {
+        let mut nodes = [node("a"), tainted("b", &["node.kubernetes.io/unschedulable:NoSchedule"])];
+        nodes[1].labels = [("pool", "canary")].into_iter().collect();
+        let cluster = update(nodes, &[("canary-nodes", "pool=canary"), ("away", away)]);
+        idle(&cluster.with_pods(pods.to_vec()))
+    };
+    let found = ["all canaries are cordoned and excused by away: the update waits for b"];
+    assert_eq!(of("cordoned", &[old("a"), old("b")]), found);
+    assert_eq!(of("unreachable", &[old("a"), old("b")]), [""; 0]);
+    assert_eq!(of("cordoned", &[old("a"), new("b")]), [""; 0], "it has been updated");
+}
+
+#[test]
 fn canaries_by_label_that_do_not_report_are_not_called_missing() {
     let mut nodes = [node("a"), unreachable("b", 5)];
     nodes[1].taints.push(taint("node.kubernetes.io/unreachable:NoSchedule"));

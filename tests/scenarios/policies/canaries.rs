@@ -21,6 +21,18 @@ fn canaries_are_updated_first_and_bake() {
 }
 
 #[test]
+fn canaries_that_still_bake_are_named() {
+    let of = |annotations: &[(&str, &str)]| stepwise(annotations, &[9, 4, 3]).plan().rollout.unwrap().waits_for;
+    assert_eq!(of(&[("canary", "3"), ("canary-bake", "5m")]), ["b", "c"]);
+    assert_eq!(of(&[("canary", "1"), ("canary-bake", "10m")]), ["a"], "the first ones are the canaries");
+    let nodes = ["a", "b", "c"].map(|name| labelled(name, &[("canary", if name == "a" { "no" } else { "yes" })]));
+    let cluster = update(nodes, &[("canary-nodes", "canary=yes"), ("canary-bake", "5m")]);
+    let since = |name, minutes| new(name).but(|pod| pod.ready = Readiness::Ready { since: Some(minutes_ago(minutes)) });
+    let plan = cluster.with_pods([old("a"), since("b", 4), since("c", 6)]).plan();
+    assert_eq!(plan.rollout.unwrap().waits_for, ["b"]);
+}
+
+#[test]
 fn canaries_can_be_selected_by_labels() {
     let nodes = [node("a"), node("b"), labelled("c", &[("canary", "yes")])];
     let cluster = update(nodes, &[("canary-nodes", "canary=yes"), ("groups", "zone")]);
@@ -65,7 +77,7 @@ fn an_update_without_canaries_can_require_approval() {
 #[test]
 fn more_canaries_than_the_partition_allows_are_not_waited_for() {
     let cluster = update(plain(&["a", "b"]), &[("canary", "2"), ("partition", "1")]).with_pods([new("a"), old("b")]);
-    assert_eq!(phase(&cluster), RolloutPhase::Held);
+    assert_eq!(phase(&cluster).to_string(), "the other nodes keep their pods (1 kept by the policy partition)");
 }
 
 #[test]
