@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::forecast::{Forecast, Outcome, StuckCause};
-use crate::{scheduling::UnknownFact, util::duration::words};
+use crate::{policy::RolloutPhase, scheduling::UnknownFact, util::duration::words};
 
 /// The outcome, and the fewest nodes with an available pod until then.
 impl fmt::Display for Forecast {
@@ -23,6 +23,12 @@ impl fmt::Display for Forecast {
                     count => format!("{count} nodes"),
                 };
                 write!(f, "stuck after {after}: {nodes} not converged")?;
+                let phase = self.rollout.as_ref().map(|rollout| &rollout.phase);
+                if let Some(phase) =
+                    phase.filter(|phase| phase.holds() || matches!(phase, RolloutPhase::CanaryStarting { .. }))
+                {
+                    write!(f, "; {phase}")?;
+                }
                 if self.unknown.iter().any(|fact| matches!(fact, UnknownFact::PriorityClass { .. })) {
                     f.write_str(", unless its priority, which is not known, takes the place of others")?;
                 }

@@ -317,6 +317,17 @@ fn a_forecast_follows_the_policy() {
 }
 
 #[test]
+fn a_forecast_that_is_stuck_says_what_the_policy_waits_for() {
+    let of = |annotations: &[(&str, &str)]| {
+        let cluster = update(["a", "b"].map(node), annotations).with_pods([old("a"), old("b").unready()]);
+        cluster.snapshot().forecast(&Assumptions::default().failure_rate(1.0)).to_string()
+    };
+    assert!(of(&[("paused", "true")]).starts_with("stuck after 0s: 1 node not converged; the update is paused"));
+    assert!(of(&[("canary", "1")]).contains("2 nodes not converged; 0 of 1 canaries are available"));
+    assert!(of(&[("order", "name")]).contains("2 nodes not converged; at least 0 of 2"));
+}
+
+#[test]
 fn a_forecast_of_a_failing_template_shows_the_rollback() {
     let annotations = [("canary", "1"), ("on-failure", "roll-back")];
     let cluster = update(zoned(), &annotations).with_pods([old("a"), old("b"), old("c"), old("d")]);
