@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    affinity::{NodeResources, PodBlueprint},
-    model::{DaemonSet, Node, PodTemplate, Resource, Text},
+    affinity::NodeResources,
+    model::{DaemonSet, Node, Resource, Text},
     policy::{PolicyError, RolloutPolicy},
-    selector::{PerNode, SelectorExpression},
+    selector::SelectorExpression,
 };
 
 /// The cluster-wide configuration of the planner. The default is that of the built-in controller.
@@ -97,19 +97,21 @@ impl Settings {
         self.resources_of(daemonset).find(|resources| resources.nodes.matches(&node.labels))
     }
 
-    /// Returns the blueprints of the pods of a template: they differ where the pods request something else.
-    pub(crate) fn blueprints(
+    /// Returns those of the settings about what a DaemonSet's pods request that count on one of these nodes.
+    pub(crate) fn resources_for<'n>(
         &self,
         daemonset: &DaemonSet,
-        template: &PodTemplate,
-        hash: &str,
-    ) -> PerNode<PodBlueprint> {
-        let general = PodBlueprint::new(daemonset, template, hash);
-        let of_node = |all: PerNode<PodBlueprint>, resources: &NodeResources| {
-            let special = all.general().with_resources(resources);
-            all.with(resources.nodes.clone(), special)
-        };
-        self.resources_of(daemonset).fold(general.into(), of_node)
+        nodes: impl IntoIterator<Item = &'n Node>,
+    ) -> Vec<&NodeResources> {
+        let mut all: Vec<_> = self.resources_of(daemonset).map(|resources| (resources, false)).collect();
+        if !all.is_empty() {
+            for node in nodes {
+                if let Some((_, counts)) = all.iter_mut().find(|(resources, _)| resources.nodes.matches(&node.labels)) {
+                    *counts = true;
+                }
+            }
+        }
+        all.into_iter().filter_map(|(resources, counts)| counts.then_some(resources)).collect()
     }
 
     /// Returns the annotation of a policy such as `paused`.

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{node_affinity::rewrite_in, node_resources::NodeResources, tolerations::tolerations};
-use crate::model::{
-    ControllerRef, DaemonSet, HASH_LABEL, Labels, Pod, PodNode, PodSpec, PodTemplate, TEMPLATE_GENERATION_LABEL, Text,
+use crate::{
+    model::{
+        ControllerRef, DaemonSet, HASH_LABEL, Labels, Pod, PodNode, PodSpec, PodTemplate, TEMPLATE_GENERATION_LABEL,
+        Text,
+    },
+    selector::PerNode,
 };
 
 /// A pod to create, without the node. All creations of a template share one blueprint.
@@ -73,6 +77,15 @@ impl PodBlueprint {
         let mut spec = object(manifest.get("spec"));
         resources.apply(&mut spec);
         Self::of(manifest.get("metadata").unwrap_or(&Value::Null), labels.clone(), spec)
+    }
+
+    /// Returns the blueprints of all nodes: it, and those of nodes on which the containers request something else.
+    pub(crate) fn on_nodes<'r>(self, resources: impl IntoIterator<Item = &'r NodeResources>) -> PerNode<Self> {
+        let all = PerNode::from(self);
+        resources.into_iter().fold(all, |all, resources| {
+            let special = all.general().with_resources(resources);
+            all.with(resources.nodes.clone(), special)
+        })
     }
 
     /// Returns the pod for `node` as the API server first stores it: pending, and not bound unless the template sets

@@ -69,6 +69,12 @@ impl NodeResources {
         Self { containers: containers.map(|(name, own)| (name.clone(), own.clone())).collect(), ..self.clone() }
     }
 
+    /// The nodes, in words.
+    pub(crate) fn on_nodes(&self) -> String {
+        let nodes = self.nodes.to_string();
+        if nodes.is_empty() { "all nodes".into() } else { format!("nodes with {nodes}") }
+    }
+
     /// Whether it changes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.containers.values().all(|own| own.requests.is_empty() && own.limits.is_empty())

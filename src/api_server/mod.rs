@@ -13,6 +13,6 @@ mod validation;
 #[cfg(feature = "manifest")]
 pub(crate) use apply::apply;
 pub use stored::stored;
-#[cfg(feature = "manifest")]
-pub(crate) use validation::decode_error;
 pub use validation::{FieldError, UnknownField, label_problems, unknown_fields, validate, validate_node};
+#[cfg(feature = "manifest")]
+pub(crate) use validation::{decode_error, resource_errors};

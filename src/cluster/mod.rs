@@ -430,7 +430,7 @@ impl Cluster {
         let daemonset = &daemonsets.get(&key.name)?.daemonset;
         let history = RevisionHistory::new(daemonset, revisions.values());
         let snapshot = Snapshot::new(daemonset, &[], &[], namespace.as_ref()?).settings(&self.settings);
-        snapshot.admitted_pods_of(history.hash(), objects)
+        snapshot.admitted_pods_anywhere(history.hash(), objects)
     }
 
     /// Returns the rules about nodes of a DaemonSet; `None` if it or its namespace is unknown.

@@ -60,7 +60,15 @@ fn finding(snapshot: &Snapshot<'_>, short: &[(&Node, String)]) -> Finding {
         count(nodes.len(), "node"),
         first_few(&nodes)
     );
-    let fix = "request less, keep some of them off these nodes, or give the more important ones a higher priority";
+    let set = snapshot
+        .settings
+        .map(|settings| settings.resources_for(snapshot.daemonset, short.iter().map(|(node, _)| *node)));
+    let fix = if set.unwrap_or_default().is_empty() {
+        "request less, keep some of them off these nodes, or give the more important ones a higher priority"
+    } else {
+        "request less in what is set for these nodes, keep some of the DaemonSets off them, or give the more important ones a \
+         higher priority"
+    };
     let finding = found(snapshot, Lint::DoNotFitTogether, "spec.template.spec.containers");
     finding.with_message(message).with_fix(fix).on_nodes(nodes)
 }

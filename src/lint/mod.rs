@@ -4,6 +4,7 @@ mod builder;
 mod canaries;
 mod fleet;
 mod manifest;
+mod node_resources;
 mod nodes;
 mod pods;
 mod policy;
@@ -114,6 +115,7 @@ macro_rules! lints {
                     | Self::UpdateTakesAllDown
                     | Self::SlowRollOut
                     | Self::IdlePolicy
+                    | Self::IdleNodeResources
                     | Self::VirtualNodes
                     | Self::EvictedRepeatedly
                     | Self::NeverFits
@@ -200,6 +202,9 @@ lints! {
     MisplacedPolicy, Warning, "misplaced-policy", "What looks like a rollout policy is none.";
     /// A rollout policy has no effect, or waits for nodes that do not exist.
     IdlePolicy, Warning, "idle-policy", "A rollout policy has no effect, or waits for nodes that do not exist.";
+    /// What is [set](crate::Settings::node_resources) for the pods of some nodes has no effect: no node that should run a pod
+    /// has the labels, earlier settings select all of them, or the template has no such container.
+    IdleNodeResources, Warning, "idle-node-resources", "Resources that are set for some nodes have no effect.";
     /// Several revisions equal the template, so that pods of other templates are labelled as up to date and stay.
     RelabelsOtherTemplate, Error, "relabels-other-template", "Pods of another template will count as up to date.";
     /// Under `OnDelete`, pods of three or more revisions run at the same time.

@@ -13,7 +13,7 @@ use crate::{
     model::{Node, Pod, PodSpec, Quantity, Text},
     plan::MissingFact,
     planner::Snapshot,
-    scheduling::{AdmissionChange, Admitted, Amounts, ClusterState, QuotaRoom, SchedulingObjects},
+    scheduling::{AdmissionChange, AdmissionRefusal, Admitted, Amounts, ClusterState, QuotaRoom, SchedulingObjects},
     selector::PerNode,
 };
 
@@ -34,8 +34,10 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let is_told = |own: &(Pod, Admitted)| of_all.is_some_and(|of_all| of_all.1.refusal == own.1.refusal);
     let special = new.special().filter(|(_, own)| is_used(own) && !is_told(own)).map(|(on, own)| (Some(on), own));
     for (on, (_, Admitted { changes, refusal, .. })) in of_all.map(|own| (None, own)).into_iter().chain(special) {
-        // Room in a quota is another finding.
-        let Some(refusal) = refusal.as_ref().filter(|refusal| refusal.is_lasting()) else { continue };
+        // Room in a quota is another finding, and so is a template that the API server refuses.
+        let is_other = on.is_none() && !has_defaults(changes);
+        let is_told = |refusal: &&AdmissionRefusal| !refusal.is_lasting() || is_other && refusal.is_of_validation();
+        let Some(refusal) = refusal.as_ref().filter(|refusal| !is_told(refusal)) else { continue };
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
         let says = |words| refusal.reasons.iter().any(|reason| reason.contains(words));
         let fix = match refusal.plugin {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Finding, Lint,
     builder::{count, first_few, found},
-    manifest, nodes, pods, policy, room, update,
+    manifest, node_resources, nodes, pods, policy, room, update,
 };
 use crate::{
     adoption::claim::{controls_pod, selects},
@@ -51,6 +51,7 @@ pub(super) fn check(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(image_with_spaces(snapshot));
     findings.extend(strategy(snapshot, desired.len()));
     findings.extend(policy::check(snapshot, &desired));
+    findings.extend(node_resources::check(snapshot, &desired));
     findings.extend(nodes::check(snapshot, &desired));
     findings.extend(room::check(snapshot, &desired));
     findings.extend(pods::not_bound(snapshot, &explanation));
@@ -114,6 +115,9 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
             misplaced.place.field(&misplaced.key),
             "make it an annotation of the DaemonSet, or remove it",
         ),
+        Warning::UnknownContainer { .. } => {
+            (Lint::IdleNodeResources, "nodeResources".into(), "name a container of the template")
+        }
         Warning::RelabelsOtherTemplate { .. } => (
             Lint::RelabelsOtherTemplate,
             "spec.template".into(),
@@ -144,7 +148,6 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
         | Warning::OtherNamespace { .. }
         | Warning::NoUid
         | Warning::NoBurst
-        | Warning::UnknownContainer { .. }
         | Warning::NamespaceBeingDeleted { .. }
         | Warning::WaitsForFinalizers { .. }
         | Warning::ClockNotGiven

@@ -8,6 +8,7 @@ use std::{borrow::Borrow, collections::HashSet, fmt};
 use serde::{Serialize, ser::SerializeStruct};
 
 use crate::{
+    affinity::PodBlueprint,
     context::SyncMode,
     model::{DaemonSet, Key, Namespace, Node, Pod, Quantity, Resource, ResourceList, Text},
     placement::{PlacementReason, PlacementRules},
@@ -157,7 +158,8 @@ impl DaemonSetFleet {
     ) -> Self {
         Self::build(daemonsets.into_iter().map(|(daemonset, namespace)| {
             let (daemonset, namespace) = (daemonset.borrow(), namespace.borrow());
-            let blueprints = settings.blueprints(daemonset, &daemonset.template, "");
+            let blueprint = PodBlueprint::new(daemonset, &daemonset.template, "");
+            let blueprints = blueprint.on_nodes(settings.resources_of(daemonset));
             Candidate {
                 key: daemonset.key(),
                 rules: PlacementRules::new(daemonset, namespace, settings),
@@ -176,7 +178,8 @@ impl DaemonSetFleet {
             let daemonset = snapshot.daemonset;
             let none = SchedulingObjects::default();
             let objects = snapshot.scheduling.map_or(&none, ClusterState::objects);
-            let pods = snapshot.admitted_pods(objects).map(|pods| pods.map(CandidatePod::admitted));
+            let admitted = snapshot.admitted_pods_anywhere(snapshot.history().hash(), objects);
+            let pods = admitted.map(|pods| pods.map(CandidatePod::admitted));
             Candidate {
                 key: daemonset.key(),
                 rules: snapshot.placement_rules(),

@@ -1,7 +1,7 @@
 //! The pods that a snapshot's current template asks for, before they are created: they differ where they request something else.
 
 use crate::{
-    affinity::PodBlueprint,
+    affinity::{NodeResources, PodBlueprint},
     model::{Pod, Resource, Text, well_known::PROJECT_NODE_SELECTOR_ANNOTATION},
     planner::Snapshot,
     scheduling::{AdmissionRefusal, Admitted, ClusterState, PodAdmission, QuotaLedger, SchedulingObjects},
@@ -25,9 +25,20 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// Returns pods by the current template after admission, each with what admission made of it.
+    /// Returns pods by the current template for the nodes of the snapshot after admission, each with what admission made of it.
     pub(crate) fn admitted_pods(&self, objects: &SchedulingObjects) -> Option<PerNode<(Pod, Admitted)>> {
-        self.admitted_pods_of(self.history().hash(), objects)
+        let resources = self.settings.map(|settings| settings.resources_for(self.daemonset, self.nodes));
+        self.admitted_pods_with(resources.unwrap_or_default(), self.history().hash(), objects)
+    }
+
+    /// Returns the same for any nodes, with the hash of the template.
+    pub(crate) fn admitted_pods_anywhere(
+        &self,
+        hash: &Text,
+        objects: &SchedulingObjects,
+    ) -> Option<PerNode<(Pod, Admitted)>> {
+        let resources = self.settings.into_iter().flat_map(|settings| settings.resources_of(self.daemonset));
+        self.admitted_pods_with(resources, hash, objects)
     }
 
     /// Returns the room in the quotas of the namespace once pods are gone whose deletion has begun, and those that other DaemonSets
@@ -48,16 +59,13 @@ impl<'a> Snapshot<'a> {
         quotas
     }
 
-    /// Returns the same, with the hash of the template.
-    pub(crate) fn admitted_pods_of(
+    fn admitted_pods_with<'r>(
         &self,
+        resources: impl IntoIterator<Item = &'r NodeResources>,
         hash: &Text,
         objects: &SchedulingObjects,
     ) -> Option<PerNode<(Pod, Admitted)>> {
-        let blueprints = match self.settings {
-            Some(settings) => settings.blueprints(self.daemonset, &self.daemonset.template, hash),
-            None => PodBlueprint::new(self.daemonset, &self.daemonset.template, hash).into(),
-        };
+        let blueprints = PodBlueprint::new(self.daemonset, &self.daemonset.template, hash).on_nodes(resources);
         let admission = self.admission(objects);
         blueprints.try_map(|blueprint| {
             let mut pod = blueprint.pod("", "");

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{condition::conditions, totals::Totals};
 use crate::{
     adoption::RevisionStep,
+    affinity::PodBlueprint,
     context::{DaemonSetContext, Direction},
     gc,
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Node, ObjectRef, Pod, Text},
@@ -310,9 +311,12 @@ impl<P: ClusterSource> Reconciler<'_, P> {
         create.first.sort_unstable_by_key(|(node, _)| *node);
         self.plan.held_back.creations = create.take(settings.burst);
         if !create.first.is_empty() {
-            let current = settings.blueprints(daemonset, &daemonset.template, &self.plan.hash);
-            let older = older.map(|older| settings.blueprints(daemonset, &older.template, &older.hash));
             let pods = self.pods;
+            let nodes = create.first.iter().filter_map(|(node, _)| pods.node(node));
+            let resources = settings.resources_for(daemonset, nodes);
+            let of = |template, hash| PodBlueprint::new(daemonset, template, hash).on_nodes(resources.iter().copied());
+            let current = of(&daemonset.template, &self.plan.hash);
+            let older = older.map(|older| of(&older.template, &older.hash));
             self.plan.actions.extend(create.first.into_iter().map(|(node, reason)| {
                 let blueprints = older.as_ref().filter(|_| reason == CreateReason::HeldBack).unwrap_or(&current);
                 let special = if blueprints.is_uniform() { None } else { pods.node(node) };

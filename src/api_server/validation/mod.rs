@@ -15,7 +15,7 @@ mod volumes;
 use serde_json::{Value, json};
 
 use super::stored::stored;
-use crate::model::{LabelSelector, Node};
+use crate::model::{LabelSelector, Node, ResourceRequirements};
 use errors::{FieldErrors, Path};
 use names::{annotations, dns_label, dns_subdomain, label_key, label_selector, label_value, labels, list, text};
 
@@ -83,6 +83,14 @@ pub fn validate(manifest: &Value, before: Option<&Value>) -> Vec<FieldError> {
 fn object(errors: &mut FieldErrors, daemonset: &Value) {
     metadata(errors, &daemonset["metadata"]);
     spec(errors, &Path("spec".into()), &daemonset["spec"]);
+}
+
+/// Returns why the API server refuses the resources of a container at this path.
+pub(crate) fn resource_errors(path: String, resources: &ResourceRequirements) -> Vec<FieldError> {
+    let mut errors = FieldErrors::default();
+    let ResourceRequirements { requests, limits } = resources;
+    container::requirements(&mut errors, &Path(path), &json!(limits), &json!(requests));
+    errors.0
 }
 
 /// Returns why the API server of Kubernetes v1.36 refuses a node, for its name, its labels or its taints.

@@ -12,7 +12,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{SchedulingObjects, UnknownFact};
-use crate::model::{Namespace, PodSpec, QuotaScope, ResourceRequirements};
+use crate::{
+    api_server::resource_errors,
+    model::{Namespace, PodSpec, QuotaScope},
+};
 
 pub(crate) use ledger::QuotaLedger;
 #[cfg(feature = "forecast")]
@@ -221,6 +224,11 @@ impl AdmissionRefusal {
         self.plugin == quota::PLUGIN && self.reasons.iter().any(|reason| reason.starts_with("exceeded quota"))
     }
 
+    /// Whether it is not of a plugin: the API server itself finds the pod invalid.
+    pub(crate) fn is_of_validation(&self) -> bool {
+        self.plugin == VALIDATION
+    }
+
     /// Whether neither time nor pods that go end it.
     pub(crate) fn is_lasting(&self) -> bool {
         !self.is_of_room() && !self.is_of_status()
@@ -318,23 +326,17 @@ impl<'a> PodAdmission<'a> {
 /// Whether a plugin lets a pod pass.
 type Checked = Result<(), AdmissionRefusal>;
 
-/// The checks of the API server that what LimitRanges set can fail: limits of containers cover their requests, and the pod's
-/// own requests cover those of containers.
+/// What refuses pods that are not valid.
+const VALIDATION: &str = "validation";
+
+/// The checks of the API server that what LimitRanges set can fail, or what is set for some nodes: those of the resources of
+/// containers, and that the pod's own requests cover those of containers.
 fn validate_resources(spec: &PodSpec) -> Checked {
     let mut reasons = Vec::new();
     for (list, containers) in [("containers", &spec.containers), ("initContainers", &spec.init_containers)] {
         for (index, container) in containers.iter().enumerate() {
-            let ResourceRequirements { requests, limits } = &container.resources;
-            let exceeding = requests
-                .iter()
-                .filter(|(resource, amount)| limits.contains(resource) && **amount > limits.get(resource));
-            reasons.extend(exceeding.map(|(resource, amount)| {
-                let limit = limits.get(resource);
-                format!(
-                    "spec.{list}[{index}].resources.requests: Invalid value: \"{amount}\": must be less than or equal to \
-                     {resource} limit of {limit}"
-                )
-            }));
+            let errors = resource_errors(format!("spec.{list}[{index}].resources"), &container.resources);
+            reasons.extend(errors.iter().map(ToString::to_string));
         }
     }
     let containers = spec.containers_requests();
@@ -351,7 +353,7 @@ fn validate_resources(spec: &PodSpec) -> Checked {
         return Ok(());
     }
     let (stage, status) = (AdmissionStage::Validation, AdmissionStatus::Invalid);
-    Err(AdmissionRefusal { plugin: "validation", stage, status, reasons })
+    Err(AdmissionRefusal { plugin: VALIDATION, stage, status, reasons })
 }
 
 impl fmt::Display for AdmissionChange {

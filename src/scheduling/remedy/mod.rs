@@ -112,7 +112,7 @@ pub enum RemedyChange {
     },
     /// The node is uncordoned.
     Uncordon,
-    /// The pod is deleted: the one in its place is as the template and admission now say.
+    /// The pod is deleted: the one in its place is as the template, the settings and admission now say.
     Recreated,
     /// The scheduling gates are removed.
     RemoveGates {
@@ -161,7 +161,9 @@ impl fmt::Display for RemedyChange {
             Self::Tolerate { taint } => write!(f, "it tolerates the taint {taint}"),
             Self::Label { key, value } => write!(f, "the node has the label {key}={value}"),
             Self::Uncordon => f.write_str("the node is uncordoned"),
-            Self::Recreated => f.write_str("it is deleted: the next one is as the template and admission now say"),
+            Self::Recreated => {
+                f.write_str("it is deleted: the next one is as the template, the settings and admission now say")
+            }
             Self::RemoveGates { gates } => write!(f, "the scheduling gates {} are removed", gates.join(", ")),
         }
     }

@@ -234,6 +234,101 @@ fn overhead_knows_where_they_do_not_fit_and_where_admission_refuses_them() {
     assert!(admission.refusal.is_none() && admission.on_nodes[0].admission.refusal.is_some());
 }
 
+/// Returns the settings that are found to have no effect, each with its field.
+fn idle(cluster: Cluster) -> Vec<(String, String)> {
+    Full::of(cluster, []).with(|snapshot| {
+        let findings = lint(&[snapshot]).into_iter().filter(|finding| finding.lint == Lint::IdleNodeResources);
+        findings.map(|finding| (finding.field, finding.message)).collect()
+    })
+}
+
+#[test]
+fn a_setting_without_effect_is_found() {
+    let of = |nodes: &str, requests: Value| {
+        let mut setting = large(requests);
+        setting.nodes = nodes.parse().unwrap();
+        setting
+    };
+    let with = |settings: &[NodeResources]| {
+        let mut cluster = two_sizes("500m");
+        cluster.settings.node_resources.extend(settings.iter().cloned());
+        cluster
+    };
+    let cpu = || json!({"cpu": "200m"});
+    let found = |message: &str| vec![("nodeResources[1]".to_owned(), message.to_owned())];
+    assert_eq!(idle(with(&[])), []);
+    assert_eq!(idle(with(&[of("", cpu())])), [], "it counts on the small node");
+    assert_eq!(
+        idle(with(&[of("size=huge", cpu())])),
+        found("the setting for nodes with size=huge selects no node that should run a pod")
+    );
+    assert_eq!(
+        idle(with(&[of("size in (large)", cpu())])),
+        found("the setting for nodes with size=large comes after others that select all its nodes")
+    );
+    assert_eq!(idle(with(&[of("", json!({}))])), found("the setting for all nodes sets nothing"));
+    let mut of_another = of("size=huge", cpu());
+    of_another.daemon_set = Key::new("prod", "another");
+    assert_eq!(idle(with(&[of_another])), []);
+    let mut misspelt = two_sizes("500m");
+    let setting = misspelt.settings.node_resources[0].containers.remove("agent").unwrap();
+    misspelt.settings.node_resources[0].containers.insert("agnet".into(), setting);
+    let why = "the resources set for size=large name the container agnet, which the template does not have: they have no \
+               effect there";
+    assert_eq!(idle(misspelt), [("nodeResources".to_owned(), why.to_owned())]);
+}
+
+#[test]
+fn amounts_that_the_api_server_refuses_together_are_refused_by_admission() {
+    let refusal = |amounts: Value, of_template: Value| {
+        let mut cluster = two_sizes("500m")
+            .with_spec(json!({"containers": [{"name": "agent", "image": "agent:1", "resources": of_template}]}));
+        cluster.settings.node_resources[0] = serde_json::from_value(json!({
+            "daemonSet": {"namespace": "prod", "name": "agent"}, "nodes": "size=large", "containers": {"agent": amounts},
+        }))
+        .unwrap();
+        Full::of(cluster, []).with(|snapshot| {
+            let admission = snapshot.explain().admission.unwrap();
+            assert_eq!(admission.refusal, None, "the template is fine");
+            admission.on_nodes[0].admission.refusal.as_ref().map(ToString::to_string)
+        })
+    };
+    let gpu = |count: &str| json!({"requests": {"a.b/gpu": count}, "limits": {"a.b/gpu": count}});
+    let at = "spec.containers[0].resources";
+    for (amounts, of_template, why) in [
+        (
+            json!({"limits": {"a.b/gpu": "2"}}),
+            gpu("1"),
+            format!("{at}.requests: Invalid value: \"1\": must be equal to a.b/gpu limit of 2"),
+        ),
+        (
+            json!({"requests": {"a.b/gpu": "1"}}),
+            json!({}),
+            format!("{at}.limits: Required value: Limit must be set for non overcommitable resources"),
+        ),
+        (
+            json!({"limits": {"a.b/gpu": "500m"}}),
+            json!({}),
+            format!("{at}.limits[a.b/gpu]: Invalid value: \"500m\": must be an integer"),
+        ),
+        (
+            json!({"limits": {"hugepages-2Mi": "2Mi"}}),
+            json!({}),
+            format!("{at}: Forbidden: HugePages require cpu or memory"),
+        ),
+        (
+            json!({"requests": {"cpu": "2"}}),
+            json!({"limits": {"cpu": "1"}}),
+            format!("{at}.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"),
+        ),
+    ] {
+        let found = refusal(amounts.clone(), of_template).unwrap_or_default();
+        assert!(found.contains(&why), "{amounts}: {found}");
+    }
+    assert_eq!(refusal(gpu("2"), gpu("1")), None);
+    assert_eq!(refusal(json!({"limits": {"a.b/gpu": "2"}}), json!({})), None, "the limit is the request");
+}
+
 #[test]
 fn the_scheduler_is_asked_with_what_is_requested_on_the_node() {
     let full = || Full::of(two_sizes("1200m"), []);

@@ -36,7 +36,8 @@ fn a_pod_that_waits_as_another_template_said_is_asked_about_as_it_is_and_can_be_
     };
     let mut gated = requesting("300m");
     gated["schedulingGates"] = json!([{"name": "example.com/license"}]);
-    let again = Some("fits if it is deleted: the next one is as the template and admission now say".to_owned());
+    let again =
+        Some("fits if it is deleted: the next one is as the template, the settings and admission now say".to_owned());
     assert_eq!(of(&requesting("2"), "300m"), (Outcome::Stuck, again.clone()));
     assert_eq!(of(&gated, "300m"), (Outcome::Stuck, again));
     assert_eq!(of(&requesting("300m"), "300m"), (Outcome::Done, None));
@@ -206,7 +207,10 @@ fn gates_other_schedulers_and_taints_that_came_later_are_causes_of_waiting() {
     gated["schedulingGates"] = json!([{"name": "example.com/license"}]);
     let (cause, fix) = finding(refused_for_an_hour("100m", Some(&gated)));
     assert!(cause.starts_with("a: SchedulingGates: "), "{cause}");
-    assert!(fix.starts_with("fits if it is deleted: the next one is as the template and admission now say"), "{fix}");
+    assert!(
+        fix.starts_with("fits if it is deleted: the next one is as the template, the settings and admission now say"),
+        "{fix}"
+    );
     let mut own = requesting("100m");
     own["schedulerName"] = json!("volcano");
     assert_eq!(finding(refused_for_an_hour("100m", Some(&own))).0, "a: left to the scheduler volcano)");
