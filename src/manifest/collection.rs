@@ -2,7 +2,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::manifest::{ManifestError, ManifestWarning, Place, Scope, SkippedObject, apply};
+use crate::manifest::{
+    ManifestError, ManifestWarning, Place, Scope, SkippedObject, apply,
+    change::{Added, ManifestChange, combine},
+};
 use crate::{
     model::{
         ControllerRef, ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, Resource, Text,
@@ -58,46 +61,6 @@ pub struct Manifests {
     default_namespace: Option<Text>,
     interner: Interner,
     pub(super) scheduling: SchedulingObjects,
-}
-
-/// A change of a DaemonSet by a manifest.
-///
-/// ```
-/// use daemonplan::manifest::{ManifestChange, Manifests};
-/// let (mut manifests, mut changes) = (Manifests::default(), Manifests::default());
-/// manifests.read("cluster.yaml", &b"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent, uid: '7'}"[..])?;
-/// changes.read("ds.yaml", &b"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}"[..])?;
-/// let changed = manifests.with(changes);
-/// let ManifestChange { merged, .. } = changed.change(changed.daemonsets().next().unwrap()).unwrap();
-/// assert_eq!(merged["metadata"]["uid"], "7");
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ManifestChange<'m> {
-    /// The manifest as it was given.
-    pub given: &'m Value,
-    /// What the API server is asked to store: the manifest, merged with the live object.
-    pub merged: &'m Value,
-    /// The live object; `None` if there is none, or if it was not read from a manifest.
-    pub before: Option<&'m Value>,
-}
-
-impl ManifestChange<'_> {
-    /// Whether the manifest replaces the object, as one with a uid does, instead of being merged with it.
-    pub fn replaces(&self) -> bool {
-        apply::has_uid(self.given)
-    }
-}
-
-/// What adding an object means for an object of its name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Added {
-    New,
-    /// The other one is no longer used.
-    Replaces,
-    /// One has a uid, the other has none, like a manifest that has yet to be applied: it is a change of the first.
-    Changes,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -528,29 +491,5 @@ impl Manifests {
         self.namespaces
             .entry(namespace.clone())
             .or_insert_with(|| Contents { unannotated: Some(Namespace::new(namespace.clone())), ..Contents::default() })
-    }
-}
-
-/// Puts an object and the one of its name together. If only one of them has a uid, the other one is a change of it,
-/// whatever their order.
-fn combine<T: Clone>(
-    known: Option<&mut T>,
-    object: T,
-    uid: fn(&T) -> &Text,
-    apply: impl FnOnce(&T, T) -> T,
-) -> (T, Added) {
-    match known {
-        None => (object, Added::New),
-        Some(known) => match (uid(known).is_empty(), uid(&object).is_empty()) {
-            (false, true) => (apply(known, object), Added::Changes),
-            (true, false) => (apply(&object, known.clone()), Added::Changes),
-            _ => (object, Added::Replaces),
-        },
-    }
-}
-
-impl Added {
-    fn of(is_replaced: bool) -> Self {
-        if is_replaced { Self::Replaces } else { Self::New }
     }
 }

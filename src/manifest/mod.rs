@@ -5,6 +5,7 @@
 //! need are skipped without parsing them. YAML is read and written as kubectl does, with the scalars of YAML 1.1.
 
 mod apply;
+mod change;
 mod collection;
 mod error;
 mod facts;
@@ -15,7 +16,8 @@ mod repeated;
 mod source;
 mod yaml;
 
-pub use collection::{ManifestChange, Manifests};
+pub use change::ManifestChange;
+pub use collection::Manifests;
 pub use error::{ManifestError, ManifestWarning, Place, Scope, SkipReason, SkippedObject};
 pub use lines::line_of_field;
 pub use yaml::{read_yaml, write_yaml};

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::manifest::{
     ManifestError, ManifestWarning, Manifests, Place, Scope, SkipReason, SkippedObject,
-    collection::Added,
+    change::Added,
     error::{plain, without_positions},
     head::{Extent, Head, Header, ListMetadata},
     repeated::repeated_fields,
