@@ -83,8 +83,8 @@ impl DaemonSetRules {
         history: RevisionHistory,
     ) -> Self {
         let placement = PlacementRules::new(daemonset, namespace, settings);
-        let (annotated, prefix) = (settings.policy_of(daemonset), &settings.policy_prefix);
-        let policy = EffectivePolicy::new(daemonset, annotated, &settings.rollout_policy, prefix);
+        let (rollout, error) = settings.readable_policy_of(daemonset);
+        let policy = EffectivePolicy::new(daemonset, rollout, error, &settings.policy_prefix);
         let mut warnings = Warning::of_placement(&placement);
         warnings.extend(policy.error.clone().map(|error| Warning::InvalidPolicy { error }));
         if !settings.ignore_policy_annotations {

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     affinity::NodeResources,
-    model::{DaemonSet, Node, Resource, Text},
+    model::{DaemonSet, Labels, Node, Resource, Text},
     policy::{PolicyError, RolloutPolicy},
     selector::SelectorExpression,
 };
@@ -78,11 +78,33 @@ impl Settings {
     /// # Ok::<(), daemonplan::policy::PolicyError>(())
     /// ```
     pub fn policy_of(&self, daemonset: &DaemonSet) -> Result<RolloutPolicy, PolicyError> {
+        self.policy_with(&daemonset.annotations)
+    }
+
+    fn policy_with(&self, annotations: &Labels) -> Result<RolloutPolicy, PolicyError> {
         let general = self.rollout_policy.clone();
         if self.ignore_policy_annotations {
             Ok(general)
         } else {
-            general.annotated_under(&self.policy_prefix, &daemonset.annotations)
+            general.annotated_under(&self.policy_prefix, annotations)
+        }
+    }
+
+    /// Returns the same without the annotations that cannot be read, and what is wrong with the first of them: what can be
+    /// read counts.
+    pub(crate) fn readable_policy_of(&self, daemonset: &DaemonSet) -> (RolloutPolicy, Option<PolicyError>) {
+        let (mut annotations, mut first) = (daemonset.annotations.clone(), None);
+        loop {
+            let error = match self.policy_with(&annotations) {
+                Ok(policy) => return (policy, first),
+                Err(error) => error,
+            };
+            let left = annotations.without(error.annotation());
+            if left.len() == annotations.len() {
+                return (self.rollout_policy.clone(), first.or(Some(error)));
+            }
+            annotations = left;
+            first.get_or_insert(error);
         }
     }
 

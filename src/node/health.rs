@@ -72,6 +72,9 @@ impl PodHealth {
         if matches!(lost, Some(Since::At(since)) if pod.created.is_some_and(|created| created > since)) {
             return health;
         }
+        if is_past(pod, proof, clock) {
+            return health;
+        }
         if pod.phase == PodPhase::Failed {
             health = health.max(Self::of_end(pod));
         }
@@ -145,6 +148,19 @@ pub(super) fn was_ready_until(pod: &Pod, lost: Since) -> bool {
 fn was_proven(pod: &Pod, lost: Since, proof: Duration) -> bool {
     let end = pod.created.and_then(|created| created.checked_add(proof).ok());
     was_ready_until(pod, lost) && matches!((lost, end), (Since::At(lost), Some(end)) if end <= lost)
+}
+
+/// Whether what happens to a pod is no longer the template's fault: it was created a day ago or more, and longer than a proof
+/// takes, and it is ready, or was after that time.
+fn is_past(pod: &Pod, proof: Duration, clock: &mut Clock) -> bool {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let Some((created, end)) =
+        pod.created.and_then(|created| Some((created, created.checked_add(proof.max(DAY)).ok()?)))
+    else {
+        return false;
+    };
+    let was_ready = pod.is_ready() || pod.unready_since().is_some_and(|since| since >= end);
+    clock.has_passed(created, proof.max(DAY)) && was_ready
 }
 
 /// The restarts that the template may have caused.

@@ -148,8 +148,8 @@ impl<P: ClusterSource> Reconciler<'_, P> {
                 let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { .. } | RolloutPhase::InDoubt { .. });
                 let kept = if self.gate.is_open() { None } else { older.to_keep(is_failing) };
                 let steps = self.totals.steps(self.context, &self.gate, kept.is_some());
-                if self.context.rules.policy.guides_updates {
-                    self.add_outcome(&steps.replaced);
+                if self.context.rules.policy.guides_updates && self.context.rules.policy.record_is_known {
+                    self.add_outcome(&steps.replaced, older.guess().is_some());
                 }
                 self.add_steps(steps, kept.as_ref());
             }
@@ -211,7 +211,7 @@ impl<P: ClusterSource> Reconciler<'_, P> {
     fn to_restore<'o>(&self, older: &OlderRevisions<'o>) -> Result<Option<OlderRevision<'o>>, NoRollBack> {
         let rules = self.context.rules;
         let asks = rules.policy.rollout.failure.is_some_and(|failure| failure.then == OnFailure::RollBack);
-        if !asks || !matches!(self.gate.phase, RolloutPhase::Failing { .. }) {
+        if !asks || !rules.policy.record_is_known || !matches!(self.gate.phase, RolloutPhase::Failing { .. }) {
             return Ok(None);
         }
         let known = rules.policy.record.failure_of(self.context.hash());
@@ -261,8 +261,8 @@ impl<P: ClusterSource> Reconciler<'_, P> {
     }
 
     /// Records a failure that pauses the update, an update that is done, the way back, and nodes whose pods are replaced
-    /// before their turn.
-    fn add_outcome(&mut self, replaced: &[Text]) {
+    /// before their turn. `has_older` says that another template is known that has not failed.
+    fn add_outcome(&mut self, replaced: &[Text], has_older: bool) {
         let hash = self.context.hash();
         let before = self.record();
         let mut record = before.clone();
@@ -282,6 +282,8 @@ impl<P: ClusterSource> Reconciler<'_, P> {
         }
         if self.context.rules.direction == Direction::Undo && record.returns_to.as_ref() != Some(hash) {
             record.returns_to = Some(hash.clone());
+            // The operator has left what was done.
+            record.done.take_if(|done| done != hash);
             reason = Some(RecordReason::Undone { hash: hash.clone() });
         }
         if self.gate.ends {
@@ -290,8 +292,8 @@ impl<P: ClusterSource> Reconciler<'_, P> {
             reason = Some(RecordReason::Done { hash: hash.clone() });
         }
         let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { is_paused: false, .. });
-        // Without outdated pods there is nothing to pause.
-        if is_failing && self.totals.is_outdated() {
+        // Where no other template is known, there is nothing to pause.
+        if is_failing && (self.totals.is_outdated() || has_older) {
             let failure = self.failure();
             reason = Some(RecordReason::Paused { hash: hash.clone(), reason: failure.reason.clone() });
             record.add_failure(FailedTemplate { is_paused: true, ..failure });

@@ -16,32 +16,30 @@ pub(crate) struct EffectivePolicy {
     pub(crate) guides_updates: bool,
     /// What earlier updates have come to; empty if no policy guides them.
     pub(crate) record: RolloutRecord,
+    /// Whether that can be read, so that it may be written.
+    pub(crate) record_is_known: bool,
 }
 
 impl EffectivePolicy {
-    /// Combines what the annotations say (`annotated`) with the policy of the settings (`general`). The record of earlier
-    /// updates is an annotation under `prefix`.
+    /// Adds the record of earlier updates, an annotation under `prefix`, to a policy. `error` is that of an annotation that
+    /// could not be read.
     pub(crate) fn new(
         daemonset: &DaemonSet,
-        annotated: Result<RolloutPolicy, PolicyError>,
-        general: &RolloutPolicy,
+        rollout: RolloutPolicy,
+        mut error: Option<PolicyError>,
         prefix: &str,
     ) -> Self {
-        let (rollout, mut error) = match annotated {
-            Ok(rollout) => (rollout, None),
-            Err(error) => (general.clone(), Some(error)),
-        };
         let plain = RolloutPolicy { backoff_by_reason: rollout.backoff_by_reason, ..RolloutPolicy::default() };
         let guides_updates =
             (error.is_some() || rollout != plain) && daemonset.update_strategy != UpdateStrategy::OnDelete;
-        let mut record = RolloutRecord::default();
+        let (mut record, mut is_known) = (RolloutRecord::default(), true);
         if guides_updates {
             match RolloutRecord::of(&daemonset.annotations, prefix) {
                 Ok(known) => record = known,
-                Err(unread) => error = error.or(Some(unread)),
+                Err(unread) => (is_known, error) = (false, error.or(Some(unread))),
             }
         }
-        Self { rollout, error, guides_updates, record }
+        Self { rollout, error, guides_updates, record, record_is_known: is_known }
     }
 
     /// The key of the back-off that applies to a Failed pod.

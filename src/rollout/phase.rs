@@ -132,8 +132,8 @@ impl Evaluation<'_> {
             return self.ending();
         }
         let mut gate = self.update();
-        gate.ends = gate.ends
-            || progress.old_here == 0 && self.is_well_since().is_some_and(|until| self.context.is_over(until));
+        let is_well = || self.is_well_since().is_some_and(|until| self.context.is_over(until));
+        gate.ends = self.failure_policy().is_some() && progress.old_here == 0 && is_well();
         gate
     }
 
@@ -177,7 +177,10 @@ impl Evaluation<'_> {
         let in_doubt: Vec<_> = in_doubt.iter().filter(|(node, _)| is_judged(node)).collect();
         // A template that fails everywhere fails, whatever the limit.
         let most = failure.max_failures.of(self.desired).min(self.desired.saturating_sub(1));
-        let paused = self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused);
+        // An operator has resumed what has reached all nodes and is well.
+        let has_ended = || old.is_empty() && self.is_well_since().is_some_and(|until| self.context.is_over(until));
+        let paused =
+            self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused && !has_ended());
         let mut late = self.canaries().map(|canaries| canaries.late()).unwrap_or_default();
         late.retain(|node, _| !replaced.contains(node));
         if failing.len() > most || paused.is_some() || !late.is_empty() {
@@ -209,7 +212,6 @@ impl Evaluation<'_> {
 
     /// When the updated pods will have been well for the time asked for; `None` while some are not.
     fn is_well_since(&self) -> Option<Timestamp> {
-        self.failure_policy()?;
         let Progress { in_doubt, failing, canaries, others, .. } = self.progress();
         let is_finished = self.rollout.groups().all(|(_, group)| group.unfinished == 0);
         let last = others.available.last().max(canaries.available.last()).map(|(since, _)| *since);
@@ -223,7 +225,8 @@ impl Evaluation<'_> {
         if is_judged && self.was_done_before() {
             return RolloutGate { ends: true, ..RolloutGate::open(RolloutPhase::Settled) };
         }
-        if self.failure_policy().is_none() || self.progress().with_pods == 0 {
+        let is_done = self.policy.record.done.as_ref() == Some(self.context.hash());
+        if self.policy.rollout.failure.is_none() || is_done || self.progress().with_pods == 0 {
             return RolloutGate::open(RolloutPhase::Settled);
         }
         match self.is_well_since() {
@@ -233,7 +236,9 @@ impl Evaluation<'_> {
             until => {
                 let remaining = until.and_then(|until| Wait::Until(until).at(self.context.now));
                 let opens_at = until.filter(|_| self.context.now.is_some());
-                RolloutGate { opens_at, ..RolloutGate::open(RolloutPhase::Verifying { remaining }) }
+                // The way back is not judged, but it ends as well.
+                let phase = if is_judged { RolloutPhase::Verifying { remaining } } else { RolloutPhase::Settled };
+                RolloutGate { opens_at, ..RolloutGate::open(phase) }
             }
         }
     }
@@ -268,7 +273,9 @@ impl Evaluation<'_> {
         let canaries = self.canaries();
         let hold = canaries.as_ref().and_then(Canaries::hold);
         gate.baked = canaries.map_or(0, |canaries| canaries.baked(hold.as_ref()));
-        if let Some(CanaryHold { phase, until, baking, most, deadlines, .. }) = hold {
+        // Canaries by label that the partition does not reach are not waited for.
+        let is_reachable = |hold: &CanaryHold<'_>| hold.most.is_some() || gate.remaining > 0;
+        if let Some(CanaryHold { phase, until, baking, most, deadlines, .. }) = hold.filter(is_reachable) {
             if let Some(most) = most {
                 gate.remaining = gate.remaining.min(up_to(most));
             } else {

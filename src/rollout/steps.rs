@@ -148,6 +148,7 @@ impl Rollout {
         left = left.saturating_sub(if strict { replaced.count } else { 0 });
         steps.create.append(replaced, create(CreateReason::ReplacesUnavailable));
         let stuck = scheduler.take_stuck(&[|group| &group.stuck.desired], left);
+        steps.replaced = stuck.first.iter().map(|(node, _)| Text::clone(node)).collect();
         left -= stuck.count;
         steps.create.append(stuck, create(CreateReason::ReplacesUnavailable));
         if !scheduler.takes_canaries {

@@ -286,7 +286,8 @@ impl Simulation<'_> {
                 });
                 // Once the policy has seen enough, nothing new happens.
                 let settings = self.cluster.settings();
-                let policy = self.cluster.daemonset(&self.key).and_then(|daemonset| settings.policy_of(daemonset).ok());
+                let policy =
+                    self.cluster.daemonset(&self.key).map(|daemonset| settings.readable_policy_of(daemonset).0);
                 let most = policy.and_then(|policy| policy.failure).map_or(0, |failure| failure.max_restarts);
                 if restarts <= most {
                     self.schedule(crash_back_off(restarts), SimEvent::Crashes(name));

@@ -295,7 +295,9 @@ impl<'s> Progress<'s> {
         let doubts: Vec<_> = judged(Health::InDoubt).collect();
         let limit = self.policy.nodes("max-failures", self.desired).unwrap_or(0);
         let limit = limit.min(self.desired.saturating_sub(1));
-        let known = self.policy.failed(&history.hash).filter(|failed| failed["isPaused"] == json!(true));
+        let is_over = |at: i64| facts.now.is_some_and(|now| now.as_second() >= at);
+        let has_ended = self.older().next().is_none() && self.well_at().is_some_and(is_over);
+        let known = self.policy.failed(&history.hash).filter(|failed| failed["isPaused"] == json!(true) && !has_ended);
         let is_paused = known.is_some();
         let mut late = self.late_canaries(facts, history);
         late.retain(|node| !replaced.contains(node));
@@ -315,11 +317,11 @@ impl<'s> Progress<'s> {
     }
 
     /// Returns when all updated pods will have been well for long enough, if all are well.
-    fn well_at(&self, facts: &Facts<'_>, history: &History) -> Option<i64> {
+    fn well_at(&self) -> Option<i64> {
         let has_doubts =
             [Health::InDoubt, Health::Failing].iter().any(|health| !self.nodes_that_are(*health).is_empty());
         let unfinished = self.present().any(|target| target.selected && !target.is_done());
-        if !self.is_judged(facts, history) || has_doubts || unfinished {
+        if self.policy.get("on-failure").is_none() || has_doubts || unfinished {
             return None;
         }
         Some(self.since().map(|(since, _)| since).max()? + self.policy.proof())
@@ -348,20 +350,24 @@ impl<'s> Progress<'s> {
             self.phase = phase;
             return;
         }
-        let well = self.well_at(facts, history).map(|at| at - facts.now.map_or(at - 1, jiff::Timestamp::as_second));
+        let well = self.well_at().map(|at| at - facts.now.map_or(at - 1, jiff::Timestamp::as_second));
         if !outdated {
             self.ends = policy.get("on-failure").is_some() && !self.is_return && self.was_done_before(facts);
-            if self.is_judged(facts, history) && self.has_pods() {
+            let is_done = policy.record["done"] == history.hash || self.ends;
+            if policy.get("on-failure").is_some() && !is_done && self.has_pods() {
                 self.ends = well.is_some_and(|left| left <= 0);
                 if !self.ends {
                     let left = well.filter(|_| facts.now.is_some());
-                    self.phase = json!({"phase": "Verifying", "remainingSeconds": left});
+                    if !self.is_return {
+                        self.phase = json!({"phase": "Verifying", "remainingSeconds": left});
+                    }
                     self.times.extend(left);
                 }
             }
             return;
         }
-        self.ends = well.is_some_and(|left| left <= 0) && !self.present().any(|target| target.older.is_some());
+        let is_well = self.is_judged(facts, history) && well.is_some_and(|left| left <= 0);
+        self.ends = is_well && !self.present().any(|target| target.older.is_some());
         self.find_phase_of_update(facts, history);
     }
 
@@ -406,7 +412,8 @@ impl<'s> Progress<'s> {
         }
         let waits = self.canary_phase(facts, history);
         self.note_baked(history, waits.as_ref().map(|(phase, _)| phase));
-        if let Some((phase, most)) = waits {
+        // Canaries by label are not waited for if the partition lets no more nodes have the template.
+        if let Some((phase, most)) = waits.filter(|(_, most)| most.is_some() || room > 0) {
             if let Some(most) = most {
                 room = room.min(up_to(most));
             } else {

@@ -73,6 +73,9 @@ impl Progress<'_> {
         }
         if self.is_undo && record["returnsTo"] != history.hash {
             record["returnsTo"] = json!(history.hash);
+            if record["done"] != history.hash {
+                record["done"] = Value::Null;
+            }
             reason = "Undone";
         }
         if self.ends {
@@ -80,7 +83,8 @@ impl Progress<'_> {
             record["done"] = json!(history.hash);
             reason = "UpdateDone";
         }
-        let is_outdated = self.older().next().is_some();
+        let has_older = history.old.iter().any(|(_, hash)| self.policy.failed(hash).is_none());
+        let is_outdated = self.older().next().is_some() || has_older;
         if self.phase["phase"] == "Failing" && self.phase["isPaused"] == json!(false) && is_outdated {
             self.add_failure(&mut record, facts, history, None);
             reason = "TemplateFails";

@@ -41,12 +41,13 @@ impl<'s> Progress<'s> {
             self.create(&mut wishes, replaced, "ReplacesUnavailable");
             let stuck = selection.take_stuck(left);
             left -= stuck.len();
+            let names = stuck.iter().take(self.burst).map(|target| target.state.name.clone()).collect();
             self.create(&mut wishes, stuck, "ReplacesUnavailable");
             if !canaries_first {
                 let next = selection.take(is_next, left, Some(false));
                 self.create(&mut wishes, next, "Surge");
             }
-            return (wishes, Vec::new());
+            return (wishes, names);
         }
         let lacking = |target: &&Target<'_>| target.is_in_progress() || target.is_broken() || target.is_unready();
         let lacking = left(self.counted().filter(lacking).count());

@@ -339,6 +339,14 @@ fn judge(policy: &Policy, pod: &Pod, lost: Option<&Value>, clock: &mut Clock<'_,
     {
         return health;
     }
+    let day = policy.proof().max(24 * 3600);
+    let unready = condition(pod, "Ready", "False").and_then(|condition| in_seconds(&condition["lastTransitionTime"]));
+    if let Some(created) = &pod.created {
+        let is_old = clock.is_over(&json!(created), day);
+        if is_old && (pod.ready || unready.is_some_and(|since| since >= created.as_second() + day)) {
+            return health;
+        }
+    }
     let reason = pod.json["status"]["reason"].as_str().unwrap_or("");
     if pod.phase == "Failed" && !["Evicted", "OutOfcpu", "NodeAffinity"].contains(&reason) {
         health = Health::Failing;
@@ -356,7 +364,6 @@ fn judge(policy: &Policy, pod: &Pod, lost: Option<&Value>, clock: &mut Clock<'_,
         health = health.max(if is_over { Health::Failing } else { Health::InDoubt });
     }
     let proven_at = pod.created.map(|created| created.as_second() + policy.proof());
-    let unready = condition(pod, "Ready", "False").and_then(|condition| in_seconds(&condition["lastTransitionTime"]));
     let was_proven = lost.and_then(in_seconds).is_some_and(|lost| {
         proven_at.is_some_and(|proven| proven <= lost) && unready.is_some_and(|unready| unready + 10 >= lost)
     });

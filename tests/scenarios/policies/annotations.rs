@@ -144,6 +144,29 @@ fn a_record_that_cannot_be_read_pauses_updates() {
     assert!(warning.contains("annotation daemonplan/rollout-record: expected a record"), "{warning}");
 }
 
+#[test]
+fn an_annotation_that_cannot_be_read_does_not_undo_the_others() {
+    let with = |policies: &[(&str, &str)]| {
+        let typos = [("strict-budget", "yes"), ("canry", "1"), ("canary-bake", "1h")];
+        update(plain(&["a", "b"]), &[policies, &typos].concat())
+    };
+    let frozen = with(&[("frozen", "true")]).with_pods([old("a")]);
+    assert_eq!((next_nodes(&frozen), phase(&frozen).code()), (vec![], "Frozen"));
+    let everywhere = with(&[("on-failure", "roll-back")]).with_pods([crashing("a"), crashing("b")]);
+    assert_eq!(phase(&everywhere).code(), "RollingBack");
+    let halfway = with(&[("on-failure", "roll-back")]).with_pods([crashing("a"), old("b")]);
+    assert_eq!(phase(&halfway).code(), "Unreadable");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_kept() {
+    let mut cluster = update(plain(&["a", "b"]), &[("rollout-record", "{"), ("on-failure", "roll-back")]);
+    cluster.pods = vec![crashing("a"), crashing("b")];
+    let lines = step(&mut cluster);
+    assert!(lines.iter().all(|line| !line.starts_with("record") && !line.starts_with("roll")), "{lines:?}");
+    assert_eq!(cluster.daemonset.annotations.get("daemonplan/rollout-record"), Some("{"));
+}
+
 fn idle(cluster: &Cluster) -> Vec<String> {
     let findings = lint(&[cluster.snapshot()]);
     let idle = findings.into_iter().filter(|finding| finding.lint.code() == "idle-policy");

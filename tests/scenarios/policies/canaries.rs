@@ -81,6 +81,18 @@ fn more_canaries_than_the_partition_allows_are_not_waited_for() {
 }
 
 #[test]
+fn canaries_by_label_that_the_partition_does_not_reach_are_not_waited_for() {
+    let nodes = ["a", "b", "c"].map(|name| labelled(name, &[("canary", "yes")]));
+    let of = |policies: &[(&str, &str)]| {
+        let cluster =
+            update(nodes.clone(), &[&[("canary-nodes", "canary=yes"), ("partition", "2")], policies].concat());
+        phase(&cluster.with_pods([new("a"), old("b"), old("c")])).to_string()
+    };
+    let held = "the other nodes keep their pods (2 kept by the policy partition)";
+    assert_eq!([of(&[]), of(&[("canary-approval", "manual")])], [held, held]);
+}
+
+#[test]
 fn the_selection_can_move_on_after_the_canaries() {
     let pools = || ["a", "b", "c", "d"].into_iter().zip(["blue", "blue", "green", "green"]);
     let nodes = || pools().map(|(name, pool)| labelled(name, &[("pool", pool)]));

@@ -308,17 +308,76 @@ fn an_update_that_was_over_long_ago_is_not_judged() {
 
 #[test]
 fn nodes_that_were_broken_before_prove_nothing_against_the_template() {
-    let nodes = || [labelled("a", &[("zone", "east")]), labelled("b", &[("zone", "west")])];
-    let annotations = [("groups", "zone"), ("on-failure", "roll-back")];
-    let mut cluster = update(nodes(), &annotations).rolling(json!(1), json!(0)).with_pods([old("a"), broken("b")]);
+    for (unavailable, surge) in [(1, 0), (0, 1)] {
+        let nodes = [labelled("a", &[("zone", "east")]), labelled("b", &[("zone", "west")])];
+        let annotations = [("groups", "zone"), ("on-failure", "roll-back")];
+        let cluster = update(nodes, &annotations).rolling(json!(unavailable), json!(surge));
+        let mut cluster = cluster.with_pods([old("a"), broken("b")]);
+        step(&mut cluster);
+        step(&mut cluster);
+        assert_eq!(record(&cluster).replaced.unwrap().nodes, ["b"], "surge {surge}");
+        cluster.pods.retain(|pod| pod.node.name().is_some_and(|node| node == "a"));
+        cluster.pods.push(crashing("b"));
+        assert_eq!(phase(&cluster).code(), "Rolling");
+        // Elsewhere it does.
+        cluster.pods[0] = crashing("a");
+        assert_eq!(phase(&cluster).code(), "RollingBack");
+    }
+}
+
+#[test]
+fn a_failure_is_remembered_even_if_no_other_pod_is_left() {
+    let mut alone = update(plain(&["a"]), &[("on-failure", "pause")]).with_pods([crashing("a")]);
+    let paused = "record the rollout of agent: the update to two is paused: 3 restarts on a";
+    assert_eq!(step(&mut alone)[0], paused);
+    assert!(record(&alone).failure_of("two").unwrap().is_paused);
+    alone.pods.clear();
+    assert_eq!(created_image(&alone), "agent:1");
+    // An operator went on, and all pods have been well since.
+    alone.pods = vec![new("a").but(|pod| pod.ready = Readiness::Ready { since: Some(minutes_ago(6)) })];
+    assert_eq!(step(&mut alone)[0], "record the rollout of agent: the update to two is done");
+    assert!(record(&alone).failed.is_empty());
+    // Nothing else is known.
+    let mut first = update(plain(&["a"]), &[("on-failure", "pause")]).with_pods([crashing("a")]);
+    first.revisions.retain(|revision| revision.revision == 2);
+    assert_eq!(
+        (phase(&first).code(), step(&mut first).iter().any(|line| line.starts_with("record"))),
+        ("Failing", false)
+    );
+}
+
+#[test]
+fn what_happens_a_day_after_a_pod_came_is_no_failure_of_its_template() {
+    let days = |days: i64| minutes_ago(days * 24 * 60);
+    let with = |created: i64, ready: Readiness| {
+        let pod = with_problem(restarted(9, "CrashLoopBackOff")).but(|pod| {
+            (pod.created, pod.ready) = (Some(days(created)), ready);
+        });
+        let annotations = [("partition", "1"), ("on-failure", "roll-back"), ("available-within", "10m")];
+        phase(&update(plain(&["a", "b"]), &annotations).with_pods([pod, old("b")])).code()
+    };
+    let unready = |minutes| Readiness::NotReady { since: Some(minutes_ago(minutes)) };
+    assert_eq!(with(3, Readiness::Ready { since: Some(minutes_ago(1)) }), "Held");
+    assert_eq!(with(3, unready(60)), "Held");
+    assert_eq!(with(3, unready(3 * 24 * 60 - 1)), "RollingBack", "it has never been ready");
+    assert_eq!(with(0, unready(0)), "RollingBack");
+}
+
+#[test]
+fn a_way_back_that_has_ended_is_what_the_next_roll_back_restores() {
+    let mut cluster =
+        update(plain(&["a", "b"]), &[("on-failure", "roll-back"), ("rollout-record", r#"{"done": "two"}"#)]);
+    // An operator goes back to the first template.
+    cluster.daemonset.template = cluster.revisions[0].template().unwrap();
+    let since = |minutes: i64| move |pod: &mut Pod| pod.ready = Readiness::Ready { since: Some(minutes_ago(minutes)) };
+    cluster.pods = vec![new("a"), new("b")];
     step(&mut cluster);
+    assert_eq!((record(&cluster).returns_to.as_deref(), record(&cluster).done), (Some("one"), None));
+    cluster.pods = vec![old("a").but(since(9)), old("b").but(since(4))];
+    assert_eq!((phase(&cluster).code(), cluster.plan().requeue_after.unwrap().as_secs()), ("Settled", 60));
+    cluster.pods[1] = old("b").but(since(6));
     step(&mut cluster);
-    cluster.pods.retain(|pod| pod.node.name().is_some_and(|node| node == "a"));
-    cluster.pods.push(crashing("b"));
-    assert_eq!(phase(&cluster).code(), "Rolling");
-    // Elsewhere it does.
-    cluster.pods[0] = crashing("a");
-    assert_eq!(phase(&cluster).code(), "RollingBack");
+    assert_eq!(record(&cluster).done.as_deref(), Some("one"));
 }
 
 #[test]
