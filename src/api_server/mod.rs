@@ -13,6 +13,7 @@ mod validation;
 #[cfg(feature = "manifest")]
 pub(crate) use apply::apply;
 pub use stored::stored;
-pub use validation::{FieldError, UnknownField, label_problems, unknown_fields, validate, validate_node};
 #[cfg(feature = "manifest")]
-pub(crate) use validation::{decode_error, resource_errors};
+pub(crate) use validation::decode_error;
+pub(crate) use validation::resource_errors;
+pub use validation::{FieldError, UnknownField, label_problems, unknown_fields, validate, validate_node};

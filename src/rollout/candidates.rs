@@ -99,6 +99,8 @@ pub(crate) struct NodeGroup {
     pub(crate) unfinished: usize,
     /// The number of those that only flap: their updated pod has been available before; only with a policy.
     pub(crate) flapping: usize,
+    /// The number of those on which the new template fails; only with a policy.
+    pub(crate) failing: usize,
     /// The number of nodes in progress that are not stuck; only with a policy.
     pub(crate) moving: usize,
     /// The number of nodes that should run a pod and are not excluded, and of those that are; only with a policy.
@@ -262,7 +264,9 @@ impl NodeGroup {
             let finished = NodeUpdateState::Updated { new: Availability::Available };
             if update != NodeUpdateState::Uninvolved && update != finished {
                 by_one(&mut self.unfinished);
-                if policy.is_flapping && matches!(update, NodeUpdateState::Updated { .. }) {
+                if policy.failure().is_some() {
+                    by_one(&mut self.failing);
+                } else if policy.is_flapping && matches!(update, NodeUpdateState::Updated { .. }) {
                     by_one(&mut self.flapping);
                 }
             }

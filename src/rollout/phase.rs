@@ -12,7 +12,7 @@ use super::{
 use crate::{
     backoff::Wait,
     context::DaemonSetContext,
-    model::Text,
+    model::{Text, UpdateStrategy},
     node::policy::GroupKey,
     policy::{FailurePolicy, GroupPace, RECORD, RolloutPhase, RolloutPolicy, effective::EffectivePolicy},
 };
@@ -175,8 +175,7 @@ impl Evaluation<'_> {
         let is_judged = |node: &&Text| !replaced.contains(node);
         let mut failing: Vec<_> = failing.iter().filter(|(node, _)| is_judged(node)).collect();
         let in_doubt: Vec<_> = in_doubt.iter().filter(|(node, _)| is_judged(node)).collect();
-        // A template that fails everywhere fails, whatever the limit.
-        let most = failure.max_failures.of(self.desired).min(self.desired.saturating_sub(1));
+        let most = self.most_failures(failure);
         // An operator has resumed what has reached all nodes and is well.
         let has_ended = || old.is_empty() && self.is_well_since().is_some_and(|until| self.context.is_over(until));
         let paused =
@@ -208,6 +207,34 @@ impl Evaluation<'_> {
         let reason = format!("{why} on {node}").into();
         let nodes = in_doubt.iter().map(|(node, _)| Text::clone(node)).collect();
         Some(RolloutGate::shut(RolloutPhase::InDoubt { nodes, reason }))
+    }
+
+    /// On how many nodes the template may fail: not on all, whatever the limit, nor on all canaries, nor on so many that the
+    /// update could not go on.
+    fn most_failures(&self, failure: &FailurePolicy) -> usize {
+        let limit = match self.context.daemonset.update_strategy {
+            UpdateStrategy::OnDelete => usize::MAX,
+            UpdateStrategy::RollingUpdate { max_unavailable, max_surge } => match max_surge.of(self.desired) {
+                0 => max_unavailable.of(self.desired).max(1),
+                surging => surging,
+            },
+        };
+        let most = failure.max_failures.of(self.desired).min(self.desired.saturating_sub(1)).min(limit - 1);
+        if most == 0 || self.progress().old.is_empty() {
+            return most;
+        }
+        let canaries = Canaries::of(self.rollout, self.context, self.desired, self.partition(), 0);
+        match canaries.and_then(|canaries| canaries.hold()).map(|hold| hold.phase) {
+            Some(RolloutPhase::CanaryStarting { wanted: wanted @ 1.., .. }) => most.min(wanted - 1),
+            _ => most,
+        }
+    }
+
+    /// The number of nodes on which the template fails, and may.
+    fn excused(&self) -> usize {
+        let failing = self.progress().failing.len();
+        let most = self.failure_policy().filter(|_| failing > 0).map_or(0, |failure| self.most_failures(failure));
+        if failing <= most { failing } else { 0 }
     }
 
     /// When the updated pods will have been well for the time asked for; `None` while some are not.
@@ -253,7 +280,11 @@ impl Evaluation<'_> {
         }
         let unfinished = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > 0;
         // A group does not take its turn back because pods flap: the pods of the next one would be replaced again and again.
-        let is_due = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > group.flapping;
+        // Nor is it waited for where the template may fail.
+        let excused = self.excused();
+        let is_due = |(_, group): &(&GroupKey, &NodeGroup)| {
+            group.unfinished > group.flapping + if excused > 0 { group.failing } else { 0 }
+        };
         let one_at_a_time = groups.as_ref().filter(|groups| groups.pace == GroupPace::OneAtATime);
         if let Some(groups) = one_at_a_time
             && let Some((key, _)) =
@@ -302,7 +333,7 @@ impl Evaluation<'_> {
 
     /// The canaries that the update may wait for.
     fn canaries(&self) -> Option<Canaries<'_>> {
-        Canaries::of(self.rollout, self.context, self.desired, self.partition())
+        Canaries::of(self.rollout, self.context, self.desired, self.partition(), self.excused())
     }
 
     /// How many nodes the partition lets the update have; `None` without one.

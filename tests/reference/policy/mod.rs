@@ -131,6 +131,9 @@ pub struct Progress<'s> {
     baked: usize,
     /// The canaries that have to be available for longer.
     baking: Vec<String>,
+    /// On how many nodes the template may fail, and where it does if these are no more.
+    most_failures: usize,
+    excused: Vec<String>,
     /// The revision to keep: name, hash and template.
     pub older: Option<(String, String, Value)>,
     pub rolls_back_to: Option<(String, String)>,
@@ -172,6 +175,8 @@ impl<'s> Progress<'s> {
             baked_before: 0,
             baked: 0,
             baking: Vec::new(),
+            most_failures: 0,
+            excused: Vec::new(),
             older: None,
             rolls_back_to: None,
             times: clock.times,
@@ -293,8 +298,7 @@ impl<'s> Progress<'s> {
         let judged = |health| self.nodes_that_are(health).into_iter().filter(|node| !replaced.contains(node));
         let failing: Vec<_> = judged(Health::Failing).collect();
         let doubts: Vec<_> = judged(Health::InDoubt).collect();
-        let limit = self.policy.nodes("max-failures", self.desired).unwrap_or(0);
-        let limit = limit.min(self.desired.saturating_sub(1));
+        let limit = self.most_failures;
         let is_over = |at: i64| facts.now.is_some_and(|now| now.as_second() >= at);
         let has_ended = self.older().next().is_none() && self.well_at().is_some_and(is_over);
         let known = self.policy.failed(&history.hash).filter(|failed| failed["isPaused"] == json!(true) && !has_ended);
@@ -316,6 +320,25 @@ impl<'s> Progress<'s> {
         (is_in_doubt && self.older().next().is_some()).then(|| json!({"phase": "InDoubt"}))
     }
 
+    /// Returns on how many nodes the template may fail while the update can still go on.
+    fn most_failures(&self, facts: &Facts<'_>, history: &History) -> usize {
+        let limit = self.policy.nodes("max-failures", self.desired).unwrap_or(0);
+        let bounds = &facts.daemonset["spec"]["updateStrategy"]["rollingUpdate"];
+        let room = match max_surge(facts, self.desired) {
+            0 => resolve(&bounds["maxUnavailable"], self.desired).max(1),
+            surging => surging,
+        };
+        let limit = limit.min(self.desired.saturating_sub(1)).min(room - 1);
+        let is_outdated = self.older().next().is_some();
+        let phase = self.canary_phase(facts, history).filter(|_| is_outdated).map(|(phase, _)| phase);
+        let wanted =
+            phase.filter(|phase| phase["phase"] == "CanaryStarting").and_then(|phase| phase["wanted"].as_u64());
+        match wanted.map(|wanted| usize::try_from(wanted).unwrap()) {
+            None | Some(0) => limit,
+            Some(wanted) => limit.min(wanted - 1),
+        }
+    }
+
     /// Returns when all updated pods will have been well for long enough, if all are well.
     fn well_at(&self) -> Option<i64> {
         let has_doubts =
@@ -331,6 +354,11 @@ impl<'s> Progress<'s> {
         let policy = self.policy;
         let not_failed = history.old.iter().any(|(_, hash)| policy.failed(hash).is_none());
         let outdated = self.older().next().is_some();
+        self.most_failures = self.most_failures(facts, history);
+        let failing = self.nodes_that_are(Health::Failing);
+        if self.is_judged(facts, history) && failing.len() <= self.most_failures {
+            self.excused = failing;
+        }
         let all_gone = !self.has_pods() && self.desired > 0 && not_failed;
         let shut = if policy.says("frozen", "true") {
             Some(json!({"phase": "Frozen"}))
@@ -396,8 +424,12 @@ impl<'s> Progress<'s> {
         let mut room = if self.kept().is_some() { up_to(self.allowed()) } else { usize::MAX };
         self.phase = json!({"phase": "Rolling", "group": null});
         let unfinished = self.present().filter(|target| target.selected && !target.is_done());
+        let flaps = |target: &Target<'_>| {
+            let is_single = target.old.is_empty() && target.new.len() == 1;
+            target.health != Some(Health::Failing) && target.flaps && is_single
+        };
         let (flapping, due): (Vec<_>, Vec<_>) =
-            unfinished.partition(|target| target.flaps && target.old.is_empty() && target.new.len() == 1);
+            unfinished.partition(|target| flaps(target) || self.excused.contains(&target.state.name));
         let first = |targets: &[&Target<'_>]| targets.iter().map(|target| target.group.clone()).min();
         let (only, nothing_left) = (first(&due).or_else(|| first(&flapping)), due.is_empty() && flapping.is_empty());
         if policy.get("groups").is_some() && !policy.says("group-pace", "spread") {

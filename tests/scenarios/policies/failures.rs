@@ -295,6 +295,43 @@ fn a_limit_of_all_nodes_still_lets_a_template_fail_that_fails_everywhere() {
 }
 
 #[test]
+fn a_template_may_not_fail_on_so_many_nodes_that_its_update_cannot_go_on() {
+    let of = |annotations: &[(&str, &str)], unavailable: i32, failing: &[&str]| {
+        let names = ["a", "b", "c", "d", "e"];
+        let allowed = [("on-failure", "roll-back"), ("max-failures", "3")];
+        let cluster = update(plain(&names), &[&allowed, annotations].concat()).rolling(json!(unavailable), json!(0));
+        let pod = |name: &str| match name {
+            name if failing.contains(&name) => crashing(name),
+            "a" | "b" => new(name),
+            _ => old(name),
+        };
+        phase(&cluster.with_pods(names.map(pod))).code()
+    };
+    assert_eq!(of(&[], 1, &["c"]), "RollingBack", "it uses up the budget");
+    assert_eq!([of(&[], 2, &["c"]), of(&[], 2, &["c", "d"])], ["Rolling", "RollingBack"]);
+    assert_eq!(of(&[("max-failures", "0")], 2, &["c"]), "RollingBack");
+    let canary = |nodes| [("canary", nodes), ("canary-bake", "1h")];
+    assert_eq!(of(&canary("1"), 4, &["a"]), "CanaryBaking", "b is the canary");
+    assert_eq!(of(&canary("3"), 4, &["a"]), "CanaryStarting", "a third node is reached next");
+    assert_eq!(of(&canary("2"), 4, &["a", "b"]), "RollingBack", "it fails on all canaries");
+    assert_eq!(of(&[("canary-nodes", "kubernetes.io/hostname in (a,b)")], 4, &["a"]), "CanaryStarting");
+}
+
+#[test]
+fn nodes_where_a_template_may_fail_are_not_waited_for() {
+    let names = ["a", "b", "c", "d"];
+    let allowed = [("on-failure", "roll-back"), ("max-failures", "1"), ("canary-bake", "0s")];
+    let of = |annotations: &[(&str, &str)]| {
+        let nodes = names.map(|name| labelled(name, &[("zone", if "ab".contains(name) { "east" } else { "west" })]));
+        let cluster = update(nodes, &[&allowed, annotations].concat()).rolling(json!(3), json!(0));
+        next_nodes(&cluster.with_pods([crashing("a"), new("b"), old("c"), old("d")]))
+    };
+    assert_eq!(of(&[("canary", "2")]), ["c", "d"]);
+    assert_eq!(of(&[("canary-nodes", "zone=east")]), ["c", "d"]);
+    assert_eq!(of(&[("canary", "1"), ("groups", "zone")]), ["c", "d"]);
+}
+
+#[test]
 fn an_update_that_was_over_long_ago_is_not_judged() {
     let ready = |name: &str, hours: i64| {
         new(name).but(|pod| pod.ready = Readiness::Ready { since: Some(minutes_ago(60 * hours)) })
