@@ -45,6 +45,9 @@ pub(crate) struct NodePolicy {
     pub(crate) created: Option<Timestamp>,
     /// Since when the updated pod has been available, if it is.
     pub(crate) available_since: Option<Timestamp>,
+    /// When the last updated pod was created, unless the node was new then: the update may have come here at that time. It is
+    /// not computed where failures do not matter.
+    pub(crate) reached_at: Option<Timestamp>,
     /// The outdated pod, which may be being deleted.
     pub(crate) old: Option<OldPod>,
     /// Whether the pods of the node are broken, or have not been ready for long. It is not computed where no group waits
@@ -150,6 +153,7 @@ impl NodePolicy {
                 None
             },
             available_since,
+            reached_at: failure.and_then(|_| reached_at(node?, pods)),
             old: old.map(|claimed| OldPod {
                 hash: claimed.hash(),
                 is_available: claimed.is_live() && claimed.is_available(),
@@ -194,6 +198,15 @@ impl GroupKey {
         let listed = groups.first.iter().position(|first| first == name);
         listed.map_or_else(|| Self::Named(name.clone()), Self::Listed)
     }
+}
+
+/// When the last updated pod was created on a node that was not new then.
+fn reached_at(node: &Node, pods: &[ClaimedPod<'_>]) -> Option<Timestamp> {
+    /// How long a node is new.
+    const NEW: Duration = Duration::from_secs(10 * 60);
+    let old_since = node.created.and_then(|created| created.checked_add(NEW).ok());
+    let created = live(pods).filter(ClaimedPod::is_updated).filter_map(|claimed| claimed.pod.created).max();
+    created.filter(|created| old_since.is_none_or(|since| *created > since))
 }
 
 /// Whether the node has pods, all of them stuck.

@@ -45,6 +45,8 @@ pub(crate) struct Progress {
     pub(crate) with_pods: usize,
     /// The number of nodes that should run a pod and have an updated one.
     pub(crate) updated: usize,
+    /// When the update reached nodes, by name.
+    pub(crate) reached: BTreeSet<(Timestamp, Text)>,
     /// The nodes where the new template fails, and why.
     pub(crate) failing: BTreeMap<Text, Text>,
     /// The nodes where it is doubtful whether the new template works, and why.
@@ -295,6 +297,7 @@ impl Progress {
 
     fn add(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
         self.count(counted, policy, |count| *count += 1);
+        self.reached.extend(policy.reached_at.map(|at| (at, node.clone())));
         // A pod that cannot be scheduled is judged, though its node is excused.
         if policy.exclusion != Exclusion::Untouched {
             self.failing.extend(policy.failure().map(|reason| (node.clone(), reason.clone())));
@@ -321,6 +324,7 @@ impl Progress {
 
     fn remove(&mut self, node: &Text, counted: CountedNode, policy: &NodePolicy) {
         self.count(counted, policy, |count| *count -= 1);
+        policy.reached_at.map(|at| self.reached.remove(&(at, node.clone())));
         self.failing.remove(node);
         self.in_doubt.remove(node);
         if !policy.is_excluded() {

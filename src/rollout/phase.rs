@@ -157,13 +157,18 @@ impl Evaluation<'_> {
         self.policy.rollout.failure.as_ref().filter(|_| !is_done && !self.context.rules.direction.is_back())
     }
 
-    /// Whether the update was over before anything was recorded: no pod is outdated, and one has been available for a day.
+    /// Whether the update was over long before it is recorded: no pod is outdated, one has been available for a day, and for
+    /// as long the update has reached no node.
     fn was_done_before(&self) -> bool {
-        const LONG_AGO: Duration = Duration::from_secs(24 * 60 * 60);
-        let end = self.progress().available().min().and_then(|first| first.checked_add(LONG_AGO).ok());
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let is_long_ago = |time: Timestamp| {
+            let end = time.checked_add(DAY.max(self.policy.rollout.proof()));
+            end.is_ok_and(|end| self.context.is_over(end))
+        };
+        let last = self.progress().reached.last().map(|(at, _)| *at);
         self.progress().old.is_empty()
-            && self.policy.record.done.is_none()
-            && end.is_some_and(|end| self.context.is_over(end))
+            && self.progress().available().min().is_some_and(is_long_ago)
+            && last.is_none_or(is_long_ago)
     }
 
     /// The gate if the template fails, or may fail.

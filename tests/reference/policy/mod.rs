@@ -277,11 +277,15 @@ impl<'s> Progress<'s> {
         self.policy.get("on-failure").is_some() && !is_done && !self.is_return
     }
 
-    /// Returns whether no pod is outdated, one has been available for a day, and nothing is recorded.
+    /// Returns whether no pod is outdated, one has been available for a day, and no new one came since but to new nodes.
     fn was_done_before(&self, facts: &Facts<'_>) -> bool {
-        let first = self.since().map(|(since, _)| since).min();
-        let is_long_ago = first.zip(facts.now).is_some_and(|(first, now)| now.as_second() - first >= 24 * 3600);
-        self.older().next().is_none() && self.policy.record["done"].is_null() && is_long_ago
+        let day = self.policy.proof().max(24 * 3600);
+        let is_long_ago = |time: i64| facts.now.is_some_and(|now| now.as_second() - time >= day);
+        let last =
+            self.targets.iter().filter(|target| target.state.exists).filter_map(|target| target.reached_at).max();
+        self.older().next().is_none()
+            && self.since().map(|(since, _)| since).min().is_some_and(is_long_ago)
+            && last.is_none_or(is_long_ago)
     }
 
     fn nodes_that_are(&self, health: Health) -> Vec<String> {

@@ -32,6 +32,8 @@ pub struct Target<'s> {
     pub gone: bool,
     /// What its new pods say, if it has any.
     pub health: Option<Health>,
+    /// When its last new pod came, unless the node was new itself.
+    pub reached_at: Option<i64>,
     pub stuck: bool,
     /// Whether an updated pod has run for so long that it was ready before, and is not available.
     pub flaps: bool,
@@ -150,7 +152,10 @@ impl<'s> Target<'s> {
         for pod in state.live().iter().filter(|pod| can_flap && pod.updated && !pod.available) {
             flaps |= pod.created.is_some_and(|created| clock.is_over(&json!(created), start));
         }
+        let created = in_seconds(&state.node["metadata"]["creationTimestamp"]);
+        let last = new.iter().filter_map(|pod| pod.created).map(jiff::Timestamp::as_second).max();
         Self {
+            reached_at: last.filter(|last| created.is_none_or(|created| *last > created + 600)),
             wanted,
             lost: lost.is_some(),
             lost_pod: wanted && state.live().is_empty() && !never_reported(state) && lost_since.is_some_and(was_there),

@@ -333,14 +333,27 @@ fn nodes_where_a_template_may_fail_are_not_waited_for() {
 
 #[test]
 fn an_update_that_was_over_long_ago_is_not_judged() {
+    let hours_ago = |hours: i64| minutes_ago(60 * hours);
     let ready = |name: &str, hours: i64| {
-        new(name).but(|pod| pod.ready = Readiness::Ready { since: Some(minutes_ago(60 * hours)) })
+        new(name).but(|pod| {
+            (pod.created, pod.ready) = (Some(hours_ago(hours)), Readiness::Ready { since: Some(hours_ago(hours)) });
+        })
     };
+    let failing = |hours: i64| crashing("a").but(|pod| pod.created = Some(hours_ago(hours)));
     let cluster = update(plain(&["a", "b"]), &[("on-failure", "roll-back")]);
-    let mut old_one = cluster.clone().with_pods([crashing("a"), ready("b", 24)]);
-    assert_eq!(step(&mut old_one)[0], "record the rollout of agent: the update to two is done");
-    assert_eq!((phase(&old_one), old_one.actions()), (RolloutPhase::Settled, vec![]));
-    assert_eq!(phase(&cluster.with_pods([crashing("a"), ready("b", 23)])).code(), "RollingBack");
+    let of =
+        |cluster: &Cluster, a: Pod, hours: i64| step(&mut cluster.clone().with_pods([a, ready("b", hours)]))[0].clone();
+    let done = "record the rollout of agent: the update to two is done";
+    let fails = "roll agent back to revision agent-one (number 1): the new template fails on a";
+    assert_eq!([of(&cluster, failing(24), 24), of(&cluster, failing(24), 23)], [done, fails]);
+    assert_eq!(of(&cluster, failing(1), 99), fails, "the last node of a long update");
+    let mut joined = cluster.clone();
+    joined.nodes[0].created = Some(minutes_ago(65));
+    assert_eq!(of(&joined, failing(1), 99), done, "the node itself is new");
+    let mut other = cluster;
+    let record = r#"{"done": "one"}"#;
+    other.daemonset.annotations = other.daemonset.annotations.with("daemonplan/rollout-record", record);
+    assert_eq!(of(&other, failing(24), 24), done, "whatever was done before");
 }
 
 #[test]
