@@ -100,7 +100,7 @@ impl DaemonSetRules {
     /// Replaces the history, and returns whether nodes may be decided otherwise.
     pub(crate) fn set_history(&mut self, history: RevisionHistory) -> bool {
         let direction = Direction::of(&self.policy, &history);
-        let has_changed = (&history.hash, direction) != (&self.history.hash, self.direction);
+        let has_changed = direction != self.direction || !history.is_current_as(&self.history);
         (self.history, self.direction) = (history, direction);
         has_changed
     }

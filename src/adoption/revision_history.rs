@@ -8,6 +8,7 @@ use std::{
     fmt,
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
@@ -174,6 +175,16 @@ impl RevisionHistory {
             (Some(current), Some(newest)) => current < newest,
             _ => current.revision < newest.revision,
         })
+    }
+
+    /// Whether the same revision is current, as far as nodes depend on it.
+    pub(crate) fn is_current_as(&self, other: &Self) -> bool {
+        (&self.hash, self.created()) == (&other.hash, other.created())
+    }
+
+    /// When the current revision was created; `None` if that is not known.
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.current.as_ref()?.created
     }
 
     /// Whether revisions were given at all; an empty list counts as given.

@@ -287,7 +287,7 @@ impl DaemonSetState {
                 before.placement != rules.placement
                     || before.policy != rules.policy
                     || before.direction != rules.direction
-                    || stale.history && before.history.hash != rules.history.hash
+                    || stale.history && !before.history.is_current_as(&rules.history)
             }
             Some(rules) => stale.history && rules.set_history(history()),
         }

@@ -32,6 +32,8 @@ pub(crate) struct NodePolicy {
     pub(crate) is_silent: bool,
     /// Whether the node no longer reports and has no pod: it may have lost it to an update.
     pub(crate) is_cut_off: bool,
+    /// Whether that was when the template was current already: the update may have come here.
+    pub(crate) has_vanished: bool,
     pub(crate) group: GroupKey,
     /// Nodes with a lower rank are updated first.
     pub(crate) rank: i64,
@@ -135,13 +137,15 @@ impl NodePolicy {
                 claimed.is_updated() && !claimed.is_available() && claimed.pod.created.is_some_and(is_old)
             });
         let is_wanted = placed.is_some_and(|(node, verdict)| is_wanted(context, node, verdict, silent));
+        let had_pod = || live(pods).next().is_none() && node.is_some_and(|node| may_have_had(context, node, lost));
+        let is_cut_off = is_wanted && had_pod();
+        let template_since = context.rules.history.created().filter(|_| !direction.is_back());
         Self {
             is_wanted,
             is_lacking,
             is_silent: silent.is_some(),
-            is_cut_off: is_wanted
-                && live(pods).next().is_none()
-                && node.is_some_and(|node| may_have_had(context, node, lost)),
+            is_cut_off,
+            has_vanished: is_cut_off && template_since.is_some_and(|since| silent >= Some(Since::At(since))),
             group: node.map_or(GroupKey::Rest, |node| GroupKey::of(policy, node)),
             rank: rank(&policy.order, name, node, old),
             is_selected: node.is_some_and(|node| direction.is_back() || selects(policy, node)),

@@ -57,8 +57,7 @@ pub struct FailurePolicy {
     #[serde(with = "duration::optional_seconds", default, rename = "availableWithinSeconds")]
     pub available_within: Option<Duration>,
     /// `daemonplan/max-failures`: the number of nodes on which the new template may fail: never on all of them, on all
-    /// canaries of a step, or on as many as may be unavailable or surge at a time, as the update could not go on. Canaries
-    /// and groups do not wait for these nodes.
+    /// canaries of a step, or on as many as may be unavailable or surge at a time, as the update could not go on.
     #[serde(default = "no_nodes")]
     pub max_failures: IntOrPercent,
     /// The reaction if the new template fails on more nodes.

@@ -49,8 +49,6 @@ pub(super) struct Canaries<'e> {
     /// How many nodes should run a pod, and how many of them the partition lets the update have.
     desired: usize,
     partition: Option<usize>,
-    /// On how many nodes the template fails, and may: they are not waited for.
-    excused: usize,
 }
 
 impl<'e> Canaries<'e> {
@@ -60,14 +58,13 @@ impl<'e> Canaries<'e> {
         context: &'e DaemonSetContext<'e>,
         desired: usize,
         partition: Option<usize>,
-        excused: usize,
     ) -> Option<Self> {
         let canary = context.rules.policy.rollout.canary.as_ref()?;
         // What was promoted before it failed is tried again.
         let has_failed = context.rules.policy.record.failure_of(context.hash()).is_some();
         let is_promoted = canary.promoted.as_ref() == Some(context.hash()) && !has_failed;
         let waits = !context.rules.direction.is_back() && !is_promoted;
-        waits.then_some(Self { canary, rollout, context, desired, partition, excused })
+        waits.then_some(Self { canary, rollout, context, desired, partition })
     }
 
     /// Whether canaries have to bake in time.
@@ -95,10 +92,7 @@ impl<'e> Canaries<'e> {
         let Progress { canaries, others, updated, .. } = &rollout.progress;
         let CanaryNodes::Steps(steps) = &canary.nodes else {
             let group = rollout.groups().find(|(key, _)| **key == GroupKey::Canaries).map(|(_, group)| group);
-            let is_done = |group: &NodeGroup| {
-                let excused = group.failing.min(self.excused);
-                group.unfinished <= excused && canaries.available.len() + excused >= group.present
-            };
+            let is_done = |group: &NodeGroup| group.unfinished == 0 && canaries.available.len() >= group.present;
             let are_done = group.is_some_and(|group| group.present > 0 && is_done(group));
             let since = canaries.available.last().filter(|_| are_done).map(|(since, _)| *since);
             // If all canaries are away, they are waited for.
@@ -110,7 +104,6 @@ impl<'e> Canaries<'e> {
         steps.iter().enumerate().find_map(|(index, count)| {
             let most = count.of(self.desired);
             let wanted = most.min(members).min(self.partition.unwrap_or(self.desired));
-            let wanted = wanted.saturating_sub(self.excused).max(wanted.min(1));
             // The nodes that became available first are the canaries; later ones do not matter.
             let last = wanted.checked_sub(1).and_then(|index| others.available.iter().nth(index));
             let since = last.map(|(since, _)| *since);
@@ -181,9 +174,6 @@ impl<'e> Canaries<'e> {
         let baked: BTreeMap<_, _> = baked.collect();
         let deadlines = pods.created.iter().filter_map(|(created, node)| {
             let deadline = created.checked_add(timeout).ok()?;
-            if self.excused > 0 && self.rollout.progress.failing.contains_key(node) {
-                return None;
-            }
             let is_late = |at: &Timestamp| *at > deadline && !self.context.is_over(*at);
             baked.get(node).is_none_or(is_late).then_some((deadline, node))
         });

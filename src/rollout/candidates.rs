@@ -43,8 +43,9 @@ pub(crate) struct Progress {
     pub(crate) old_away: usize,
     /// The number of nodes with a pod that is not being deleted or with an outdated one.
     pub(crate) with_pods: usize,
-    /// The number of nodes that should run a pod and have an updated one.
+    /// The number of nodes that should run a pod and have an updated one, and of those that may have lost it.
     pub(crate) updated: usize,
+    pub(crate) vanished: usize,
     /// When the update reached nodes, by name.
     pub(crate) reached: BTreeSet<(Timestamp, Text)>,
     /// The nodes where the new template fails, and why.
@@ -101,8 +102,6 @@ pub(crate) struct NodeGroup {
     pub(crate) unfinished: usize,
     /// The number of those that only flap: their updated pod has been available before; only with a policy.
     pub(crate) flapping: usize,
-    /// The number of those on which the new template fails; only with a policy.
-    pub(crate) failing: usize,
     /// The number of nodes in progress that are not stuck; only with a policy.
     pub(crate) moving: usize,
     /// The number of nodes that should run a pod and are not excluded, and of those that are; only with a policy.
@@ -266,9 +265,7 @@ impl NodeGroup {
             let finished = NodeUpdateState::Updated { new: Availability::Available };
             if update != NodeUpdateState::Uninvolved && update != finished {
                 by_one(&mut self.unfinished);
-                if policy.failure().is_some() {
-                    by_one(&mut self.failing);
-                } else if policy.is_flapping && matches!(update, NodeUpdateState::Updated { .. }) {
+                if policy.is_flapping && matches!(update, NodeUpdateState::Updated { .. }) {
                     by_one(&mut self.flapping);
                 }
             }
@@ -359,6 +356,9 @@ impl Progress {
         }
         if policy.new.is_some() && policy.is_wanted {
             by_one(&mut self.updated);
+        }
+        if policy.has_vanished {
+            by_one(&mut self.vanished);
         }
         if policy.new.is_some() || policy.old.is_some() {
             by_one(&mut self.with_pods);

@@ -228,18 +228,10 @@ impl Evaluation<'_> {
         if most == 0 || self.progress().old.is_empty() {
             return most;
         }
-        let canaries = Canaries::of(self.rollout, self.context, self.desired, self.partition(), 0);
-        match canaries.and_then(|canaries| canaries.hold()).map(|hold| hold.phase) {
+        match self.canaries().and_then(|canaries| canaries.hold()).map(|hold| hold.phase) {
             Some(RolloutPhase::CanaryStarting { wanted: wanted @ 1.., .. }) => most.min(wanted - 1),
             _ => most,
         }
-    }
-
-    /// The number of nodes on which the template fails, and may.
-    fn excused(&self) -> usize {
-        let failing = self.progress().failing.len();
-        let most = self.failure_policy().filter(|_| failing > 0).map_or(0, |failure| self.most_failures(failure));
-        if failing <= most { failing } else { 0 }
     }
 
     /// When the updated pods will have been well for the time asked for; `None` while some are not.
@@ -279,17 +271,14 @@ impl Evaluation<'_> {
         let progress = self.progress();
         let groups = &self.policy.rollout.groups;
         let mut gate = RolloutGate::open(RolloutPhase::Rolling { group: None });
-        let up_to = |nodes: usize| nodes.saturating_sub(progress.updated);
+        // A node that has lost its pod since then may have had the template.
+        let up_to = |nodes: usize| nodes.saturating_sub(progress.updated + progress.vanished);
         if let Some(allowed) = self.partition() {
             gate.remaining = up_to(allowed);
         }
         let unfinished = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > 0;
         // A group does not take its turn back because pods flap: the pods of the next one would be replaced again and again.
-        // Nor is it waited for where the template may fail.
-        let excused = self.excused();
-        let is_due = |(_, group): &(&GroupKey, &NodeGroup)| {
-            group.unfinished > group.flapping + if excused > 0 { group.failing } else { 0 }
-        };
+        let is_due = |(_, group): &(&GroupKey, &NodeGroup)| group.unfinished > group.flapping;
         let one_at_a_time = groups.as_ref().filter(|groups| groups.pace == GroupPace::OneAtATime);
         if let Some(groups) = one_at_a_time
             && let Some((key, _)) =
@@ -338,7 +327,7 @@ impl Evaluation<'_> {
 
     /// The canaries that the update may wait for.
     fn canaries(&self) -> Option<Canaries<'_>> {
-        Canaries::of(self.rollout, self.context, self.desired, self.partition(), self.excused())
+        Canaries::of(self.rollout, self.context, self.desired, self.partition())
     }
 
     /// How many nodes the partition lets the update have; `None` without one.

@@ -24,6 +24,12 @@ pub struct History {
 }
 
 impl History {
+    /// Returns when the current revision was created, in seconds.
+    pub fn created(&self) -> Option<i64> {
+        let (_, created) = self.current.as_ref()?;
+        Some(created.as_ref()?.parse::<jiff::Timestamp>().unwrap().as_second())
+    }
+
     /// Returns whether the current revision is older than the one that it replaces.
     pub fn is_restored(&self) -> bool {
         let Some(((number, created), newest)) = self.current.as_ref().zip(self.old_revisions.last()) else {

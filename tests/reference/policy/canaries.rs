@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{facts::Facts, history::History, update::resolve};
-use super::{CANARIES, Health, Progress, Target, seconds};
+use super::{CANARIES, Progress, Target, seconds};
 
 impl<'s> Progress<'s> {
     /// Returns how many nodes each step may reach.
@@ -77,16 +77,12 @@ impl<'s> Progress<'s> {
     fn phase_of_step(&self, facts: &Facts<'_>, history: &History, step: usize, wanted: usize) -> Option<Value> {
         let mut since: Vec<_> = self.canaries().filter_map(Target::proven_at).collect();
         since.sort_unstable();
-        let unfinished = || self.canaries().filter(|target| target.selected && !target.is_done());
-        let excused = unfinished().filter(|target| self.excused.contains(&target.state.name)).count();
-        let is_unfinished = unfinished().count() > excused || since.len() + excused < wanted;
-        let wanted = self.needed(wanted);
+        let unfinished = self.canaries().any(|target| target.selected && !target.is_done());
         if self.by_label() && wanted == 0 {
             let away = self.targets.iter().filter(|target| target.away && target.wanted && target.group.0 == CANARIES);
             return Some(json!({"phase": "CanaryStarting", "available": 0, "wanted": away.count()}));
         }
-        let lacks = if self.by_label() { is_unfinished } else { since.len() < wanted };
-        if lacks {
+        if self.by_label() && unfinished || since.len() < wanted {
             return Some(json!({"phase": "CanaryStarting", "available": since.len(), "wanted": wanted}));
         }
         let bake = self.bake_of(step);
@@ -115,11 +111,6 @@ impl<'s> Progress<'s> {
         (!is_approved).then(|| json!({"phase": "AwaitingApproval", "annotation": annotation, "value": value}))
     }
 
-    /// Returns how many canaries by number must be available: those may lack on which the template may fail.
-    fn needed(&self, wanted: usize) -> usize {
-        if self.by_label() { wanted } else { wanted.saturating_sub(self.excused.len()).max(wanted.min(1)) }
-    }
-
     /// Returns the canaries that have to be available for longer.
     pub(super) fn baking(&self, facts: &Facts<'_>, phase: &Value) -> Vec<String> {
         let here = self.all_steps().into_iter().find(|(index, ..)| phase["step"] == json!(index + 1));
@@ -127,7 +118,7 @@ impl<'s> Progress<'s> {
         let mut canaries: Vec<_> =
             self.canaries().filter_map(|target| Some((target.proven_at()?, target.state.name.clone()))).collect();
         canaries.sort();
-        canaries.truncate(self.needed(wanted));
+        canaries.truncate(wanted);
         canaries.retain(|(since, _)| facts.now.is_none_or(|now| since + self.bake_of(step) > now.as_second()));
         canaries.into_iter().map(|(_, node)| node).collect()
     }
@@ -159,9 +150,6 @@ impl<'s> Progress<'s> {
         let refused = refused.filter(|target| !self.by_label() || target.group.0 == CANARIES);
         let waiting = self.canaries().chain(refused).filter_map(|target| {
             let late = Self::created(target)? + limit;
-            if target.health == Some(Health::Failing) && !self.excused.is_empty() {
-                return None;
-            }
             let bakes_in_time = target.proven_at().is_some_and(|since| since + self.bake_of(step) <= late.max(now));
             (!bakes_in_time).then(|| (late - now, target.state.name.clone()))
         });

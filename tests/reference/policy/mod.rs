@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use self::target::{Clock, Health, Target, lost_at};
+use self::target::{Clock, Health, Target, in_seconds, lost_at};
 use super::{
     Wishes,
     facts::Facts,
@@ -131,9 +131,8 @@ pub struct Progress<'s> {
     baked: usize,
     /// The canaries that have to be available for longer.
     baking: Vec<String>,
-    /// On how many nodes the template may fail, and where it does if these are no more.
+    /// On how many nodes the template may fail.
     most_failures: usize,
-    excused: Vec<String>,
     /// The revision to keep: name, hash and template.
     pub older: Option<(String, String, Value)>,
     pub rolls_back_to: Option<(String, String)>,
@@ -176,7 +175,6 @@ impl<'s> Progress<'s> {
             baked: 0,
             baking: Vec::new(),
             most_failures: 0,
-            excused: Vec::new(),
             older: None,
             rolls_back_to: None,
             times: clock.times,
@@ -359,10 +357,6 @@ impl<'s> Progress<'s> {
         let not_failed = history.old.iter().any(|(_, hash)| policy.failed(hash).is_none());
         let outdated = self.older().next().is_some();
         self.most_failures = self.most_failures(facts, history);
-        let failing = self.nodes_that_are(Health::Failing);
-        if self.is_judged(facts, history) && failing.len() <= self.most_failures {
-            self.excused = failing;
-        }
         let all_gone = !self.has_pods() && self.desired > 0 && not_failed;
         let shut = if policy.says("frozen", "true") {
             Some(json!({"phase": "Frozen"}))
@@ -424,16 +418,18 @@ impl<'s> Progress<'s> {
     fn find_phase_of_update(&mut self, facts: &Facts<'_>, history: &History) {
         let policy = self.policy;
         let updated = self.updated();
-        let up_to = |nodes: usize| nodes.saturating_sub(updated);
+        let since = history.created().filter(|_| !self.is_return);
+        let vanished = |target: &&Target<'_>| {
+            let lost = lost_at(target.state).and_then(|lost| in_seconds(&lost));
+            target.lost_pod && target.lost && lost.zip(since).is_some_and(|(lost, since)| lost >= since)
+        };
+        let vanished = self.targets.iter().filter(vanished).count();
+        let up_to = |nodes: usize| nodes.saturating_sub(updated + vanished);
         let mut room = if self.kept().is_some() { up_to(self.allowed()) } else { usize::MAX };
         self.phase = json!({"phase": "Rolling", "group": null});
         let unfinished = self.present().filter(|target| target.selected && !target.is_done());
-        let flaps = |target: &Target<'_>| {
-            let is_single = target.old.is_empty() && target.new.len() == 1;
-            target.health != Some(Health::Failing) && target.flaps && is_single
-        };
         let (flapping, due): (Vec<_>, Vec<_>) =
-            unfinished.partition(|target| flaps(target) || self.excused.contains(&target.state.name));
+            unfinished.partition(|target| target.flaps && target.old.is_empty() && target.new.len() == 1);
         let first = |targets: &[&Target<'_>]| targets.iter().map(|target| target.group.clone()).min();
         let (only, nothing_left) = (first(&due).or_else(|| first(&flapping)), due.is_empty() && flapping.is_empty());
         if policy.get("groups").is_some() && !policy.says("group-pace", "spread") {

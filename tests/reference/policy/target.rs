@@ -68,7 +68,7 @@ impl Clock<'_, '_> {
     }
 }
 
-fn in_seconds(time: &Value) -> Option<i64> {
+pub(super) fn in_seconds(time: &Value) -> Option<i64> {
     Some(time.as_str()?.parse::<jiff::Timestamp>().unwrap().as_second())
 }
 

@@ -17,6 +17,27 @@ fn away_nodes_do_not_use_up_the_budget_and_are_left_alone() {
 }
 
 #[test]
+fn a_canary_whose_node_and_pod_have_gone_stays_a_canary() {
+    let lost = |minutes: i64, annotations: &[(&str, &str)]| {
+        let mut nodes = vec![unreachable("a", minutes), node("b"), node("c")];
+        // No new pod comes.
+        nodes[0].taints.push(taint("node.kubernetes.io/unreachable:NoSchedule"));
+        nodes[0].taints[1].added = nodes[0].taints[0].added;
+        let mut cluster = update(nodes, &[&[("canary", "1"), ("canary-bake", "1h")], annotations].concat());
+        cluster.revisions[1].created = Some(minutes_ago(30));
+        cluster.nodes[0].created = Some(minutes_ago(9999));
+        cluster.with_pods([old("b"), old("c")])
+    };
+    let cluster = lost(20, &[]);
+    assert_eq!((next_nodes(&cluster), cluster.plan().rollout.unwrap().waits_for), (vec![], vec!["a".into()]));
+    assert_eq!(next_nodes(&lost(40, &[])), ["b"], "it was lost before");
+    assert_eq!(next_nodes(&lost(20, &[("canary", "2")])), ["b"]);
+    let mut gone = lost(20, &[]);
+    gone.nodes.remove(0);
+    assert_eq!(next_nodes(&gone), ["b"], "the node has been deleted");
+}
+
+#[test]
 fn a_policy_can_delay_when_a_node_counts_as_away() {
     let cordoned = |minutes: i64| {
         let mut node = tainted("a", &["node.kubernetes.io/unschedulable:NoSchedule"]);

@@ -314,21 +314,6 @@ fn a_template_may_not_fail_on_so_many_nodes_that_its_update_cannot_go_on() {
     assert_eq!(of(&canary("1"), 4, &["a"]), "CanaryBaking", "b is the canary");
     assert_eq!(of(&canary("3"), 4, &["a"]), "CanaryStarting", "a third node is reached next");
     assert_eq!(of(&canary("2"), 4, &["a", "b"]), "RollingBack", "it fails on all canaries");
-    assert_eq!(of(&[("canary-nodes", "kubernetes.io/hostname in (a,b)")], 4, &["a"]), "CanaryStarting");
-}
-
-#[test]
-fn nodes_where_a_template_may_fail_are_not_waited_for() {
-    let names = ["a", "b", "c", "d"];
-    let allowed = [("on-failure", "roll-back"), ("max-failures", "1"), ("canary-bake", "0s")];
-    let of = |annotations: &[(&str, &str)]| {
-        let nodes = names.map(|name| labelled(name, &[("zone", if "ab".contains(name) { "east" } else { "west" })]));
-        let cluster = update(nodes, &[&allowed, annotations].concat()).rolling(json!(3), json!(0));
-        next_nodes(&cluster.with_pods([crashing("a"), new("b"), old("c"), old("d")]))
-    };
-    assert_eq!(of(&[("canary", "2")]), ["c", "d"]);
-    assert_eq!(of(&[("canary-nodes", "zone=east")]), ["c", "d"]);
-    assert_eq!(of(&[("canary", "1"), ("groups", "zone")]), ["c", "d"]);
 }
 
 #[test]
