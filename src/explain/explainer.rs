@@ -108,7 +108,7 @@ impl<'e> Explainer<'e> {
                 .and_then(|node| self.context.settings.resources_on(self.context.daemonset, node))
                 .map(|resources| resources.of_template(&self.context.daemonset.template)),
             failures: self.failures(name),
-            rollout: decision.policy.as_ref().map(|policy| NodeRollout {
+            rollout: decision.policy.as_ref().filter(|_| node.is_some()).map(|policy| NodeRollout {
                 is_selected: policy.is_selected,
                 is_excluded: policy.is_excluded(),
                 failure: policy.failure().cloned(),

@@ -266,6 +266,9 @@ impl Snapshot<'_> {
                 UpdateState::Unknown { missing: MissingFact::Revisions }
             }
             _ if matches!(phase, Some(RolloutPhase::Frozen)) => held(),
+            _ if old == 0 && matches!(phase, Some(RolloutPhase::Failing { .. } | RolloutPhase::RollingBack { .. })) => {
+                held()
+            }
             _ if old == 0 => UpdateState::Done,
             None => UpdateState::OnDelete { old },
             Some(_) if !self.expectations_satisfied => UpdateState::Unobserved { old },

@@ -78,8 +78,15 @@ fn check_labels(
         return idle;
     }
     let outdated = without_updated(snapshot, &canaries);
-    let is_cordoned = |node: &&Node| node.taints.iter().any(|taint| taint.key == UNSCHEDULABLE_TAINT);
-    if rollout.away.cordoned.is_some() && outdated.len() == canaries.len() && canaries.iter().all(is_cordoned) {
+    let is_excused = |taint: &Taint| {
+        taint.key == UNSCHEDULABLE_TAINT
+            && rollout.away.cordoned.is_some_and(|after| {
+                let end = taint.added.and_then(|added| added.checked_add(after).ok());
+                after.is_zero() || end.zip(snapshot.now).is_some_and(|(end, now)| end <= now)
+            })
+    };
+    let is_cordoned = |node: &&Node| node.taints.iter().any(is_excused);
+    if outdated.len() == canaries.len() && canaries.iter().all(is_cordoned) {
         let nodes = first_few(&names(&outdated));
         add(
             format!("all canaries are cordoned and excused by away: the update waits for {nodes}"),

@@ -23,6 +23,7 @@ use crate::{
     placement::{Placement, PlacementReason, SelectorSource},
     plan::Warning,
     planner::Snapshot,
+    policy::PolicyPlace,
     util::duration::words,
 };
 
@@ -113,7 +114,10 @@ fn from_warning(snapshot: &Snapshot<'_>, warning: &Warning) -> Option<Finding> {
         Warning::MisplacedPolicy { misplaced } => (
             Lint::MisplacedPolicy,
             misplaced.place.field(&misplaced.key),
-            "make it an annotation of the DaemonSet, or remove it",
+            match misplaced.place {
+                PolicyPlace::Annotation => "correct its name, or remove it",
+                _ => "make it an annotation of the DaemonSet, or remove it",
+            },
         ),
         Warning::UnknownContainer { .. } => {
             (Lint::IdleNodeResources, "nodeResources".into(), "name a container of the template")

@@ -41,7 +41,9 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
             let limit = if is_slow_start(snapshot, explanation, at_most) { "the policy slow-start" } else { limit };
             fixes.push(format!("raise {limit} to {} or more", blocked_by.len().max(at_most) + 1));
         }
-        if first.node_taint.is_some() {
+        if first.cause == BlockerCause::Away {
+            fixes.push("raise the policy max-away".to_owned());
+        } else if first.node_taint.is_some() {
             fixes.push("leave such nodes out with the annotation daemonplan/away, if this controller runs".to_owned());
         }
     }

@@ -66,13 +66,22 @@ impl PodHealth {
         lost: Option<Since>,
         clock: &mut Clock,
     ) -> Self {
+        let health = Self::at_first(failure, proof, claimed, lost, clock);
+        if health != Self::Well && is_past(claimed.pod, proof, clock) { Self::Well } else { health }
+    }
+
+    /// The same, however long ago the pod was created.
+    fn at_first(
+        failure: &FailurePolicy,
+        proof: Duration,
+        claimed: &ClaimedPod<'_>,
+        lost: Option<Since>,
+        clock: &mut Clock,
+    ) -> Self {
         let pod = claimed.pod;
         let mut health = Self::Well;
         // What was created when the node was away already says nothing.
         if matches!(lost, Some(Since::At(since)) if pod.created.is_some_and(|created| created > since)) {
-            return health;
-        }
-        if is_past(pod, proof, clock) {
             return health;
         }
         if pod.phase == PodPhase::Failed {
@@ -160,7 +169,7 @@ fn is_past(pod: &Pod, proof: Duration, clock: &mut Clock) -> bool {
         return false;
     };
     let was_ready = pod.is_ready() || pod.unready_since().is_some_and(|since| since >= end);
-    clock.has_passed(created, proof.max(DAY)) && was_ready
+    was_ready && clock.has_passed(created, proof.max(DAY))
 }
 
 /// The restarts that the template may have caused.

@@ -259,8 +259,8 @@ impl Evaluation<'_> {
             }
             until => {
                 let remaining = until.and_then(|until| Wait::Until(until).at(self.context.now));
-                let opens_at = until.filter(|_| self.context.now.is_some());
-                // The way back is not judged, but it ends as well.
+                // The way back is not judged, but it ends as well: the next plan then records it.
+                let opens_at = until.filter(|_| is_judged && self.context.now.is_some());
                 let phase = if is_judged { RolloutPhase::Verifying { remaining } } else { RolloutPhase::Settled };
                 RolloutGate { opens_at, ..RolloutGate::open(phase) }
             }

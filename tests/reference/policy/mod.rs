@@ -386,8 +386,8 @@ impl<'s> Progress<'s> {
                     let left = well.filter(|_| facts.now.is_some());
                     if !self.is_return {
                         self.phase = json!({"phase": "Verifying", "remainingSeconds": left});
+                        self.times.extend(left);
                     }
-                    self.times.extend(left);
                 }
             }
             return;

@@ -153,9 +153,9 @@ impl<'s> Target<'s> {
             flaps |= pod.created.is_some_and(|created| clock.is_over(&json!(created), start));
         }
         let created = in_seconds(&state.node["metadata"]["creationTimestamp"]);
-        let last = new.iter().filter_map(|pod| pod.created).map(jiff::Timestamp::as_second).max();
+        let newest = new.iter().filter_map(|pod| pod.created).map(jiff::Timestamp::as_second).max();
         Self {
-            reached_at: last.filter(|last| created.is_none_or(|created| *last > created + 600)),
+            reached_at: newest.filter(|newest| created.is_none_or(|created| *newest > created + 600)),
             wanted,
             lost: lost.is_some(),
             lost_pod: wanted && state.live().is_empty() && !never_reported(state) && lost_since.is_some_and(was_there),
@@ -334,6 +334,15 @@ fn is_broken(policy: &Policy, pod: &Pod) -> bool {
 }
 
 fn judge(policy: &Policy, pod: &Pod, lost: Option<&Value>, clock: &mut Clock<'_, '_>) -> Health {
+    let health = judge_at_first(policy, pod, lost, clock);
+    let Some(created) = pod.created.filter(|_| health != Health::Well) else { return health };
+    let day = policy.proof().max(24 * 3600);
+    let unready = condition(pod, "Ready", "False").and_then(|condition| in_seconds(&condition["lastTransitionTime"]));
+    let was_ready = pod.ready || unready.is_some_and(|since| since >= created.as_second() + day);
+    if was_ready && clock.is_over(&json!(created), day) { Health::Well } else { health }
+}
+
+fn judge_at_first(policy: &Policy, pod: &Pod, lost: Option<&Value>, clock: &mut Clock<'_, '_>) -> Health {
     let grace = policy.seconds("start-grace").unwrap_or(300);
     let within = policy.seconds("available-within");
     let (restarts, waits) = problem(pod);
@@ -343,14 +352,6 @@ fn judge(policy: &Policy, pod: &Pod, lost: Option<&Value>, clock: &mut Clock<'_,
         && created.as_second() > lost
     {
         return health;
-    }
-    let day = policy.proof().max(24 * 3600);
-    let unready = condition(pod, "Ready", "False").and_then(|condition| in_seconds(&condition["lastTransitionTime"]));
-    if let Some(created) = &pod.created {
-        let is_old = clock.is_over(&json!(created), day);
-        if is_old && (pod.ready || unready.is_some_and(|since| since >= created.as_second() + day)) {
-            return health;
-        }
     }
     let reason = pod.json["status"]["reason"].as_str().unwrap_or("");
     if pod.phase == "Failed" && !["Evicted", "OutOfcpu", "NodeAffinity"].contains(&reason) {
@@ -369,6 +370,7 @@ fn judge(policy: &Policy, pod: &Pod, lost: Option<&Value>, clock: &mut Clock<'_,
         health = health.max(if is_over { Health::Failing } else { Health::InDoubt });
     }
     let proven_at = pod.created.map(|created| created.as_second() + policy.proof());
+    let unready = condition(pod, "Ready", "False").and_then(|condition| in_seconds(&condition["lastTransitionTime"]));
     let was_proven = lost.and_then(in_seconds).is_some_and(|lost| {
         proven_at.is_some_and(|proven| proven <= lost) && unready.is_some_and(|unready| unready + 10 >= lost)
     });

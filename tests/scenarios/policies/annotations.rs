@@ -238,6 +238,7 @@ fn canaries_by_label_that_are_all_cordoned_are_found() {
     };
     let found = ["all canaries are cordoned and excused by away: the update waits for b"];
     assert_eq!(of("cordoned", &[old("a"), old("b")]), found);
+    assert_eq!(of("cordoned=30m", &[old("a"), old("b")]), [""; 0], "since when is not known");
     assert_eq!(of("unreachable", &[old("a"), old("b")]), [""; 0]);
     assert_eq!(of("cordoned", &[old("a"), new("b")]), [""; 0], "it has been updated");
 }
