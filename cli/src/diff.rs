@@ -269,7 +269,7 @@ impl Difference {
         if !refusals.is_empty() {
             self.diff.nodes.clear();
             self.diff.stuck.clear();
-            (self.diff.most_unavailable, self.diff.is_restless) = (0, false);
+            (self.diff.most_unavailable, self.diff.is_restless, self.diff.held_by) = (0, false, None);
             (self.rollout, self.deletions) = (None, 0);
         }
         self.refusals = refusals;
@@ -361,6 +361,8 @@ fn write(
             writeln!(out, "    {DIM}{note}{DIM:#}")?;
         }
         match &difference.rollout {
+            // A policy that holds the update up says so itself.
+            Some(Ends { is_freed: true, stuck: 0, .. }) if difference.diff.held_by.is_some() => {}
             Some(Ends { is_freed: true, stuck: 0, .. }) => {
                 writeln!(out, "  the update, which is blocked without the change, goes on")?;
             }
@@ -371,6 +373,9 @@ fn write(
                 writeln!(out, "  {WARN}! the update {what}: {nodes} not converged ({more}){WARN:#}")?;
             }
             None => {}
+        }
+        if let Some(phase) = &difference.diff.held_by {
+            writeln!(out, "  policy: {}", escape_control(phase))?;
         }
         scheduled(out, &difference.diff, all)?;
         if difference.diff.is_restless {

@@ -17,6 +17,7 @@ use crate::{
     placement::{PlacementReason, Verdict},
     plan::{DeleteReason, MissingFact},
     planner::Snapshot,
+    policy::RolloutPhase,
     scheduling::{UnknownFact, as_texts},
 };
 
@@ -60,6 +61,9 @@ pub struct Diff {
     /// The pods of others whose place new pods take.
     #[serde(serialize_with = "as_texts", skip_serializing_if = "Vec::is_empty")]
     pub preempted: Vec<Key>,
+    /// The phase of the rollout policy that holds the update up in the end; `None` if none does.
+    #[serde(rename = "policy", skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<RolloutPhase>,
     /// All facts that a snapshot lacks, unless both snapshots are equal: they are taken to be absent from the cluster.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rests_on: Vec<MissingFact>,
@@ -199,6 +203,7 @@ impl Snapshot<'_> {
                 missing,
                 unknown,
                 preempted,
+                held_by: None,
                 rests_on,
             };
         }
@@ -263,6 +268,7 @@ impl Snapshot<'_> {
             missing: None,
             unknown: scheduled.unknown_with(&anyway, &touched),
             preempted: scheduled.preempted_with(&anyway, &touched),
+            held_by: changed.rollout.as_ref().map(|rollout| rollout.phase.clone()).filter(RolloutPhase::holds),
             rests_on,
         }
     }

@@ -23,12 +23,7 @@ impl fmt::Display for Forecast {
                     count => format!("{count} nodes"),
                 };
                 write!(f, "stuck after {after}: {nodes} not converged")?;
-                let phase = self.rollout.as_ref().map(|rollout| &rollout.phase);
-                if let Some(phase) =
-                    phase.filter(|phase| phase.holds() || matches!(phase, RolloutPhase::CanaryStarting { .. }))
-                {
-                    write!(f, "; {phase}")?;
-                }
+                self.write_phase(f)?;
                 if self.unknown.iter().any(|fact| matches!(fact, UnknownFact::PriorityClass { .. })) {
                     f.write_str(", unless its priority, which is not known, takes the place of others")?;
                 }
@@ -49,7 +44,10 @@ impl fmt::Display for Forecast {
             }
             Outcome::RolledBack => write!(f, "fails, and is rolled back after {after}")?,
             Outcome::Restless => write!(f, "never settles: its steps repeat without end")?,
-            Outcome::Unfinished => write!(f, "not done after {after}")?,
+            Outcome::Unfinished => {
+                write!(f, "not done within the horizon: the last change comes after {after}")?;
+                self.write_phase(f)?;
+            }
             Outcome::Unknown => {
                 let missing = self.missing.map(|fact| format!(", because the input has no {fact}"));
                 return write!(f, "not known{}", missing.unwrap_or_default());
@@ -59,6 +57,15 @@ impl fmt::Display for Forecast {
             return f.write_str("; no node should run a pod");
         }
         write!(f, "; at least {} of {} nodes have an available pod at any time", self.lowest_available, self.desired)
+    }
+}
+
+impl Forecast {
+    /// What the rollout policy waits for in the end, after a semicolon.
+    fn write_phase(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = self.rollout.as_ref().map(|rollout| &rollout.phase);
+        let waits = |phase: &&RolloutPhase| phase.holds() || matches!(phase, RolloutPhase::CanaryStarting { .. });
+        phase.filter(waits).map_or(Ok(()), |phase| write!(f, "; {phase}"))
     }
 }
 

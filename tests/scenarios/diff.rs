@@ -32,6 +32,23 @@ fn equal_clusters_have_no_diff_even_if_actions_are_pending() {
 }
 
 #[test]
+fn a_change_that_a_policy_holds_up_says_so() {
+    let with = |annotations: &[(&str, &str)]| {
+        let diff = diff(&workers(), |after| {
+            *after = after.clone().with_new_template();
+            after.daemonset.annotations = annotations.iter().copied().collect();
+        });
+        diff.held_by.map(|phase| phase.to_string())
+    };
+    assert_eq!(with(&[]), None);
+    assert!(with(&[("daemonplan/frozen", "true")]).unwrap().starts_with("the DaemonSet is frozen"));
+    let typo = "the update is paused, since a policy cannot be read: annotation daemonplan/canry: unknown policy";
+    assert_eq!(with(&[("daemonplan/canry", "1")]).unwrap(), typo);
+    let kept = "the other nodes keep their pods (2 kept by the policy partition)";
+    assert_eq!(with(&[("daemonplan/partition", "2")]).unwrap(), kept);
+}
+
+#[test]
 fn a_label_added_adds_a_pod_and_a_label_removed_removes_one() {
     let mut before = workers();
     before.nodes.push(node("n4"));

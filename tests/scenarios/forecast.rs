@@ -314,6 +314,9 @@ fn a_forecast_follows_the_policy() {
     let forecast = baking.snapshot().forecast(&Assumptions::default());
     assert_eq!((forecast.outcome, forecast.waves[0].group.as_deref()), (Outcome::Done, Some("canaries")));
     assert!(forecast.after.as_secs() > 3600);
+    let short = baking.snapshot().forecast(&Assumptions::default().horizon(seconds(600))).to_string();
+    assert!(short.starts_with("not done within the horizon: the last change comes after "), "{short}");
+    assert!(short.contains("; the canaries must be available for "), "{short}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn stuck_nodes_are_listed() {
     assert!(out.contains("(0 of 3 runs converge)"), "{out}");
     assert!(out.contains("2 nodes: the new pod is assumed never to start"), "{out}");
     let (out, _, _) = run(&mut forecast(&["node-exporter", "--horizon", "1s"]));
-    assert!(out.contains("not done after "), "{out}");
+    assert!(out.contains("not done within the horizon"), "{out}");
 }
 
 #[test]

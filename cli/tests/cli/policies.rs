@@ -27,6 +27,9 @@ fn a_plan_shows_what_the_policy_blocks() {
     );
     let (out, ..) = run(&mut daemonplan(&args("forecast")));
     assert!(out.contains("  held after "), "{out}");
+    let (out, ..) = run(&mut daemonplan(&[&["diff"], QUIET, &["--with", &paused]].concat()));
+    assert!(out.contains("  policy: the update is paused, as the policy paused says\n"), "{out}");
+    assert!(!out.contains("goes on"), "{out}");
     let ignored = run(&mut daemonplan(&[&args("explain")[..], &["--ignore-policies"]].concat())).0;
     assert!(!ignored.contains("paused"), "{ignored}");
 }
