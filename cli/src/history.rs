@@ -160,10 +160,11 @@ pub(super) fn undo(args: &UndoArgs) -> Result<ExitCode, Failure> {
         return Err(Failure("expected one DaemonSet, found several: give its name and its namespace (-n)".into()));
     };
     let manifest = rolled_back(&facts, *snapshot, args.to_revision).map_err(|error| Failure(escape_control(error)))?;
-    let history = snapshot.rollout_history();
-    let chosen = history.iter().find(|revision| Some(revision.number) == args.to_revision);
-    if let Some(failure) = chosen.and_then(|revision| revision.failure.as_ref()) {
-        output::note(format_args!("this revision {}", failed(failure)));
+    if let Some(number) = args.to_revision {
+        let chosen = snapshot.rollout_history().into_iter().find(|revision| revision.number == number);
+        if let Some(failure) = chosen.and_then(|revision| revision.failure) {
+            output::note(format_args!("this revision {}", failed(&failure)));
+        }
     }
     let mut out = output::stdout();
     match args.output {

@@ -35,9 +35,10 @@ pub(super) fn check(snapshot: &Snapshot<'_>, desired: &HashSet<&Text>) -> Vec<Fi
     let special = new.special().filter(|(_, own)| is_used(own) && !is_told(own)).map(|(on, own)| (Some(on), own));
     for (on, (_, Admitted { changes, refusal, .. })) in of_all.map(|own| (None, own)).into_iter().chain(special) {
         // Room in a quota is another finding, and so is a template that the API server refuses.
-        let is_other = on.is_none() && !has_defaults(changes);
-        let is_told = |refusal: &&AdmissionRefusal| !refusal.is_lasting() || is_other && refusal.is_of_validation();
-        let Some(refusal) = refusal.as_ref().filter(|refusal| !is_told(refusal)) else { continue };
+        let is_template = on.is_none() && !has_defaults(changes);
+        let is_found =
+            |refusal: &&AdmissionRefusal| refusal.is_lasting() && !(is_template && refusal.is_of_validation());
+        let Some(refusal) = refusal.as_ref().filter(is_found) else { continue };
         let finding = found(snapshot, Lint::AdmissionRefuses, "spec.template.spec");
         let says = |words| refusal.reasons.iter().any(|reason| reason.contains(words));
         let fix = match refusal.plugin {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::claimed_pod::ClaimedPod;
 use crate::{
     model::{Pod, PodPhase, PodProblem, Text},
-    policy::FailurePolicy,
+    policy::{FailurePolicy, RolloutPolicy},
 };
 
 /// What a pod says about its template.
@@ -58,16 +58,17 @@ impl Clock {
 
 impl PodHealth {
     /// Judges an updated pod. `lost` is since when its node has not reported, if it does not; a pod that had been well for
-    /// the time of `proof` by then is not to blame.
+    /// the time of a proof by then is not to blame.
     pub(super) fn of(
         failure: &FailurePolicy,
-        proof: Duration,
+        policy: &RolloutPolicy,
         claimed: &ClaimedPod<'_>,
         lost: Option<Since>,
         clock: &mut Clock,
     ) -> Self {
-        let health = Self::at_first(failure, proof, claimed, lost, clock);
-        if health != Self::Well && is_past(claimed.pod, proof, clock) { Self::Well } else { health }
+        let health = Self::at_first(failure, policy.proof(), claimed, lost, clock);
+        let is_past = |clock| is_past(claimed.pod, policy.judgement(), clock);
+        if health != Self::Well && is_past(clock) { Self::Well } else { health }
     }
 
     /// The same, however long ago the pod was created.
@@ -159,17 +160,13 @@ fn was_proven(pod: &Pod, lost: Since, proof: Duration) -> bool {
     was_ready_until(pod, lost) && matches!((lost, end), (Since::At(lost), Some(end)) if end <= lost)
 }
 
-/// Whether what happens to a pod is no longer the template's fault: it was created a day ago or more, and longer than a proof
-/// takes, and it is ready, or was after that time.
-fn is_past(pod: &Pod, proof: Duration, clock: &mut Clock) -> bool {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let Some((created, end)) =
-        pod.created.and_then(|created| Some((created, created.checked_add(proof.max(DAY)).ok()?)))
-    else {
-        return false;
-    };
-    let was_ready = pod.is_ready() || pod.unready_since().is_some_and(|since| since >= end);
-    was_ready && clock.has_passed(created, proof.max(DAY))
+/// Whether what happens to a pod is no longer the template's fault: it was created longer ago than it is judged, and is ready,
+/// or was after that time.
+fn is_past(pod: &Pod, judgement: Duration, clock: &mut Clock) -> bool {
+    let Some(created) = pod.created else { return false };
+    let was_ready_after = |since| created.checked_add(judgement).is_ok_and(|end| since >= end);
+    let was_ready = pod.is_ready() || pod.unready_since().is_some_and(was_ready_after);
+    was_ready && clock.has_passed(created, judgement)
 }
 
 /// The restarts that the template may have caused.

@@ -116,7 +116,7 @@ impl NodePolicy {
         for claimed in live(pods).filter(ClaimedPod::is_updated) {
             // Every pod is judged, since each may change at a time of its own.
             let health = match &policy.failure {
-                Some(failure) => PodHealth::of(failure, policy.proof(), &claimed, lost, &mut clock),
+                Some(failure) => PodHealth::of(failure, policy, &claimed, lost, &mut clock),
                 None => PodHealth::Well,
             };
             new = new.max(Some(health));

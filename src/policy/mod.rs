@@ -90,6 +90,12 @@ impl RolloutPolicy {
         self.failure.map_or(bake, |failure| bake.max(failure.start_grace))
     }
 
+    /// How long after a pod has come what happens is no failure of its template: a day, or longer if a proof takes longer.
+    pub(crate) fn judgement(&self) -> Duration {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        self.proof().max(DAY)
+    }
+
     /// Whether some nodes wait until others are done.
     pub(crate) fn updates_in_turns(&self) -> bool {
         let has_canary_nodes = matches!(&self.canary, Some(Canary { nodes: CanaryNodes::Matching(_), .. }));

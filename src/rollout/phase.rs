@@ -1,7 +1,5 @@
 //! The phase of a rollout: which groups may be updated, how many more nodes, and what blocks the rest.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::{
@@ -132,8 +130,7 @@ impl Evaluation<'_> {
             return self.ending();
         }
         let mut gate = self.update();
-        let is_well = || self.is_well_since().is_some_and(|until| self.context.is_over(until));
-        gate.ends = self.failure_policy().is_some() && progress.old_here == 0 && is_well();
+        gate.ends = self.failure_policy().is_some() && progress.old_here == 0 && self.is_proven();
         gate
     }
 
@@ -160,11 +157,8 @@ impl Evaluation<'_> {
     /// Whether the update was over long before it is recorded: no pod is outdated, one has been available for a day, and for
     /// as long the update has reached no node.
     fn was_done_before(&self) -> bool {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        let is_long_ago = |time: Timestamp| {
-            let end = time.checked_add(DAY.max(self.policy.rollout.proof()));
-            end.is_ok_and(|end| self.context.is_over(end))
-        };
+        let end_of = |time: Timestamp| time.checked_add(self.policy.rollout.judgement());
+        let is_long_ago = |time| end_of(time).is_ok_and(|end| self.context.is_over(end));
         let last = self.progress().reached.last().map(|(at, _)| *at);
         self.progress().old.is_empty()
             && self.progress().available().min().is_some_and(is_long_ago)
@@ -182,7 +176,7 @@ impl Evaluation<'_> {
         let in_doubt: Vec<_> = in_doubt.iter().filter(|(node, _)| is_judged(node)).collect();
         let most = self.most_failures(failure);
         // An operator has resumed what has reached all nodes and is well.
-        let has_ended = || old.is_empty() && self.is_well_since().is_some_and(|until| self.context.is_over(until));
+        let has_ended = || old.is_empty() && self.is_proven();
         let paused =
             self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused && !has_ended());
         let mut late = self.canaries().map(|canaries| canaries.late()).unwrap_or_default();
@@ -241,6 +235,11 @@ impl Evaluation<'_> {
         let last = others.available.last().max(canaries.available.last()).map(|(since, _)| *since);
         let until = last?.checked_add(self.policy.rollout.proof()).ok();
         until.filter(|_| is_finished && in_doubt.is_empty() && failing.is_empty())
+    }
+
+    /// Whether all updated pods have been well for the time asked for.
+    fn is_proven(&self) -> bool {
+        self.is_well_since().is_some_and(|until| self.context.is_over(until))
     }
 
     /// All pods are up to date: the update is done once they have been well for long enough.
