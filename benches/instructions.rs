@@ -29,10 +29,10 @@ fn nodes(condition: Condition) -> SyntheticCluster {
 }
 
 #[library_benchmark]
-#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_244_000))]
-#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(2_059_000))]
+#[bench::settled(args = (Condition::Settled), setup = nodes, config = at_most(1_219_000))]
+#[bench::affinity(args = (Condition::SettledWithAffinity), setup = nodes, config = at_most(1_984_000))]
 #[bench::half_rolled_out(args = (Condition::RollingOut), setup = nodes, config = at_most(1_809_000))]
-#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_304_000))]
+#[bench::first_roll_out(args = (Condition::New), setup = nodes, config = at_most(2_261_000))]
 fn snapshot(cluster: SyntheticCluster) -> (SyntheticCluster, usize) {
     let plan = black_box(&cluster).snapshot(0).map(Snapshot::plan);
     let actions = plan.map_or(0, |plan| plan.actions.len());
@@ -66,7 +66,7 @@ fn kept(daemonsets: usize) -> Kept {
 }
 
 #[library_benchmark]
-#[bench::one(args = (1), setup = kept, config = at_most(9_402))]
+#[bench::one(args = (1), setup = kept, config = at_most(9_219))]
 fn pod_turns_unready(mut kept: Kept) -> (Kept, usize) {
     kept.cluster.apply(kept.pod.clone());
     let plan = kept.keys.first().and_then(|key| kept.cluster.plan(black_box(key), kept.now));
@@ -104,7 +104,7 @@ fn scheduled() -> Scheduled {
 }
 
 #[library_benchmark]
-#[bench::settled(setup = scheduled, config = at_most(2_744_000))]
+#[bench::settled(setup = scheduled, config = at_most(2_676_000))]
 fn feasibility(scheduled: Scheduled) -> (Scheduled, usize) {
     let Scheduled { cluster, daemonset, pods, objects } = black_box(&scheduled);
     let new = cluster.admitted_pods(daemonset, objects);

@@ -1,6 +1,6 @@
 //! The hash of a template, and the comparison of a template with a revision's data.
 
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Number, Value};
 
 use crate::{
     model::{DaemonSet, PodTemplate, Text},
@@ -11,7 +11,9 @@ use crate::{
 pub(crate) fn revision_data(template: &PodTemplate) -> Value {
     let mut patch = template.json().clone();
     patch.insert("$patch".into(), "replace".into());
-    json!({"spec": {"template": patch}})
+    // `json!` would write the patch anew.
+    let spec = Value::from_iter([("template", patch)]);
+    Value::from_iter([("spec", spec)])
 }
 
 /// Whether two JSON values are equal. A `null` field equals an absent one.

@@ -46,16 +46,14 @@ impl PodBlueprint {
         let metadata = metadata(daemonset, json, hash);
         let labels = metadata.get("labels").and_then(Value::as_object).into_iter().flatten();
         let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect();
-        Self::of(&metadata, labels, spec)
+        Self::of(metadata, labels, spec.into())
     }
 
-    fn of(metadata: &Value, labels: Labels, spec: Map<String, Value>) -> Self {
-        let spec = Value::Object(spec);
-        Self(Arc::new(Blueprint {
-            spec: PodSpec::of_pod(&spec, true, &labels),
-            labels,
-            manifest: json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}),
-        }))
+    fn of(metadata: Value, labels: Labels, spec: Value) -> Self {
+        let pod_spec = PodSpec::of_pod(&spec, true, &labels);
+        // `json!` would write the fields anew.
+        let manifest = [("apiVersion", "v1".into()), ("kind", "Pod".into()), ("metadata", metadata), ("spec", spec)];
+        Self(Arc::new(Blueprint { spec: pod_spec, labels, manifest: manifest.into_iter().collect() }))
     }
 
     /// Returns the same for nodes on which the containers request something else.
@@ -76,7 +74,7 @@ impl PodBlueprint {
         let Blueprint { manifest, labels, .. } = &*self.0;
         let mut spec = object(manifest.get("spec"));
         resources.apply(&mut spec);
-        Self::of(manifest.get("metadata").unwrap_or(&Value::Null), labels.clone(), spec)
+        Self::of(manifest.get("metadata").cloned().unwrap_or_default(), labels.clone(), spec.into())
     }
 
     /// Returns the blueprints of all nodes: it, and those of nodes on which the containers request something else.

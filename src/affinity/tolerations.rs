@@ -59,9 +59,10 @@ fn with_automatic(tolerations: Option<&Value>, host_network: bool) -> Value {
     let mut all = tolerations.and_then(Value::as_array).cloned().unwrap_or_default();
     for (key, effect) in automatic(host_network) {
         let wanted = json!({"key": key, "operator": "Exists", "effect": effect});
-        let field = |toleration: &Value, name| toleration.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
         let is_same = |other: &Value| {
-            ["key", "operator", "effect", "value"].iter().all(|name| field(other, name) == field(&wanted, name))
+            let is_alike =
+                |name| [other, &wanted].map(|toleration| toleration.get(name).and_then(Value::as_str).unwrap_or(""));
+            ["key", "operator", "effect", "value"].into_iter().map(is_alike).all(|[theirs, ours]| theirs == ours)
         };
         let mut same = all.iter_mut().filter(|toleration| is_same(toleration)).peekable();
         if same.peek().is_some() {

@@ -97,6 +97,7 @@ pub(crate) enum GroupKey {
 
 impl NodePolicy {
     /// Evaluates the policy for a node with these claimed pods; `placed` is `None` if the node is missing.
+    #[inline(never)] // most DaemonSets have no policy
     pub(crate) fn new(
         context: &DaemonSetContext<'_>,
         name: &Text,

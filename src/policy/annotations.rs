@@ -29,7 +29,7 @@ const CANARY_NODES: &str = "canary-nodes";
 const CANARY_BAKE: &str = "canary-bake";
 const CANARY_APPROVAL: &str = "canary-approval";
 pub(crate) const CANARY_APPROVED: &str = "canary-approved";
-const CANARY_PROMOTED: &str = "canary-promoted";
+pub(crate) const CANARY_PROMOTED: &str = "canary-promoted";
 const CANARY_TIMEOUT: &str = "canary-timeout";
 const ON_FAILURE: &str = "on-failure";
 const PAUSE_RESTARTS: &str = "pause-restarts";
@@ -238,7 +238,9 @@ impl Reader<'_> {
     }
 
     fn text(&self, name: &str) -> Setting<&str> {
-        match self.annotations.get(&self.key(name)).map(str::trim) {
+        let is_it = |key: &str| key.strip_prefix(self.prefix) == Some(name);
+        let value = self.annotations.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value.trim());
+        match value {
             None => Setting::Absent,
             Some(NONE) => Setting::None,
             Some(text) => Setting::Value(text),
