@@ -7,7 +7,10 @@ use crate::{
     adoption::revision_match::{RevisionLabels, RevisionMatch},
     model::{IntOrPercent, Node, Taint, Text, well_known::UNSCHEDULABLE_TAINT},
     planner::Snapshot,
-    policy::{Approval, Canary, CanaryNodes, RolloutPolicy},
+    policy::{
+        Approval, Canary, CanaryNodes, RolloutPolicy,
+        annotations::{CANARY_APPROVED, CANARY_PROMOTED},
+    },
     selector::SelectorExpression,
 };
 
@@ -44,17 +47,18 @@ fn check_steps(steps: &[IntOrPercent], canary: &Canary, desired: usize) -> Vec<I
     } else if counts == [0] && is_open(0) {
         add("no node is a canary: no node waits".to_owned(), "choose a number of canaries");
     }
-    let steps = || steps.iter().zip(&counts).enumerate();
-    for ((step, (first, before)), (_, (second, after))) in steps().zip(steps().skip(1)) {
-        if after >= before {
-            continue;
+    let mut most: Option<(usize, &IntOrPercent, usize)> = None;
+    for (number, (step, count)) in (1..).zip(steps.iter().zip(counts)) {
+        match most {
+            Some((earlier, first, before)) if count < before => {
+                let message = format!(
+                    "of {desired} nodes, step {number} ({step}) has {count}, fewer than the {before} of step {earlier} \
+                     ({first}): it adds none"
+                );
+                add(message, "let each step have more nodes than those before");
+            }
+            _ => most = Some((number, step, count)),
         }
-        let message = format!(
-            "of {desired} nodes, step {} ({second}) has {after}, fewer than the {before} of step {} ({first}): it adds none",
-            step + 2,
-            step + 1,
-        );
-        add(message, "let each step have more nodes than the one before");
     }
     idle
 }
@@ -129,8 +133,8 @@ fn check_hashes(snapshot: &Snapshot<'_>, canary: &Canary) -> Vec<Idle> {
         // Without the revisions, only the current one is known.
         snapshot.revisions.is_none() || history.hash() == hash || history.old().any(|(_, old)| *old == *hash)
     };
-    let approved = canary.approved.as_ref().map(|approved| ("canary-approved", &approved.hash));
-    let promoted = canary.promoted.as_ref().map(|hash| ("canary-promoted", hash));
+    let approved = canary.approved.as_ref().map(|approved| (CANARY_APPROVED, &approved.hash));
+    let promoted = canary.promoted.as_ref().map(|hash| (CANARY_PROMOTED, hash));
     for (annotation, hash) in approved.into_iter().chain(promoted).filter(|(_, hash)| !is_known(hash)) {
         let message =
             format!("no revision of the DaemonSet has the hash {hash}; the current one is {}", history.hash());
@@ -140,7 +144,7 @@ fn check_hashes(snapshot: &Snapshot<'_>, canary: &Canary) -> Vec<Idle> {
         && steps > canary.steps()
     {
         let message = format!("step {steps} is approved, but the canaries have {} in all", canary.steps());
-        idle.push(Idle { annotation: "canary-approved", message, fix: "approve a step that exists" });
+        idle.push(Idle { annotation: CANARY_APPROVED, message, fix: "approve a step that exists" });
     }
     idle
 }

@@ -9,6 +9,7 @@ use crate::{
     explain::{Blocker, BlockerCause, Explanation, PodExplanation, PodState, UpdateState},
     model::{DaemonSet, Pod, Taint, Text, UpdateStrategy},
     planner::Snapshot,
+    policy::RolloutPhase,
 };
 
 /// How long a pod may take to start or to stop before that is a danger.
@@ -24,6 +25,11 @@ pub(super) fn is_old(snapshot: &Snapshot<'_>, since: Option<Timestamp>) -> bool 
 pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
     const SHOWN: usize = 3;
     let (lint, field, blocked_by, at_most) = match &explanation.update {
+        UpdateState::Held {
+            phase: RolloutPhase::Failing { nodes, .. } | RolloutPhase::InDoubt { nodes, .. }, ..
+        } => {
+            return Some(by_failure(snapshot, explanation, nodes));
+        }
         UpdateState::Waiting { blocked_by, limit, .. } => (Lint::UpdateWaits, "spec.template", blocked_by, *limit),
         UpdateState::Deleting { blocked_by } => (Lint::DeletionWaits, "metadata.deletionTimestamp", blocked_by, 0),
         _ => return None,
@@ -56,6 +62,22 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
     )
 }
 
+/// An update that the policy stops, as the new template fails or may fail on these nodes.
+fn by_failure(snapshot: &Snapshot<'_>, explanation: &Explanation, nodes: &[Text]) -> Finding {
+    let DaemonSet { namespace, name, .. } = snapshot.daemonset;
+    let go_back = explanation.nodes.iter().flat_map(|node| &node.pods).any(is_outdated);
+    let go_back = go_back.then(|| format!("go back: kubectl rollout undo -n {namespace} daemonset/{name}"));
+    let fixes: Vec<_> = ["correct the template".to_owned()].into_iter().chain(go_back).collect();
+    found(snapshot, Lint::UpdateWaits, "spec.template")
+        .with_message(explanation.update.to_string())
+        .with_fix(fixes.join(", or "))
+        .on_nodes(nodes.to_vec())
+}
+
+fn is_outdated(pod: &PodExplanation) -> bool {
+    pod.revision.is_current == Some(false)
+}
+
 fn pod<'s>(snapshot: &Snapshot<'s>, name: &str) -> Option<&'s Pod> {
     let namespace = &snapshot.daemonset.namespace;
     snapshot.pods.iter().find(|pod| pod.namespace == *namespace && pod.name == *name)
@@ -74,7 +96,7 @@ fn all_fail(explanation: &Explanation, causes: &[&Blocker]) -> bool {
 /// Whether outdated pods run elsewhere than on the nodes that block.
 fn has_others(explanation: &Explanation, blocked_by: &[Blocker]) -> bool {
     let others = explanation.nodes.iter().filter(|node| !blocked_by.iter().any(|blocker| blocker.node == node.node));
-    others.flat_map(|node| &node.pods).any(|pod| pod.revision.is_current == Some(false))
+    others.flat_map(|node| &node.pods).any(is_outdated)
 }
 
 /// Whether a node blocks an update for longer than a healthy one does. Without a clock only a problem counts.

@@ -99,6 +99,9 @@ pub enum Action {
         annotation: Text,
         /// What the update has come to, which the same write records.
         record: Box<RolloutRecord>,
+        /// The annotation that approves the failed template, which the same write removes: if the template is set again, it
+        /// must be approved again.
+        withdrawn: Option<Text>,
     },
     /// Record what an update has come to, as an annotation of the DaemonSet.
     RecordRollout {
@@ -283,12 +286,12 @@ impl Action {
             Self::UpdateRevision { number, hash, .. } => {
                 json!({"metadata": {"labels": {HASH_LABEL: hash}}, "revision": number})
             }
-            Self::RollBack { revision, annotation, record, .. } => {
+            Self::RollBack { revision, annotation, record, withdrawn, .. } => {
                 let mut patch = Value::clone(&revision.data);
-                patch.as_object_mut()?.insert("metadata".into(), annotated(annotation, record));
+                patch.as_object_mut()?.insert("metadata".into(), annotated(annotation, record, withdrawn.as_ref()));
                 patch
             }
-            Self::RecordRollout { annotation, record, .. } => json!({"metadata": annotated(annotation, record)}),
+            Self::RecordRollout { annotation, record, .. } => json!({"metadata": annotated(annotation, record, None)}),
             Self::UpdateStatus { status, .. } => json!({"status": all_fields(status)}),
             Self::CreateRevision { .. }
             | Self::CreatePod { .. }
@@ -301,9 +304,11 @@ impl Action {
     }
 }
 
-/// Metadata with the record of a rollout.
-fn annotated(annotation: &Text, record: &RolloutRecord) -> Value {
-    json!({"annotations": {&**annotation: record.to_string()}})
+/// Metadata with the record of a rollout, and without the annotation that is withdrawn.
+fn annotated(annotation: &Text, record: &RolloutRecord, withdrawn: Option<&Text>) -> Value {
+    let withdrawn = withdrawn.map(|annotation| (&**annotation, Value::Null));
+    let annotations: Value = withdrawn.into_iter().chain([(&**annotation, record.to_string().into())]).collect();
+    json!({"annotations": annotations})
 }
 
 fn known_uid(object: &ObjectRef) -> Option<&Text> {
@@ -422,10 +427,11 @@ impl Serialize for Action {
         match self {
             Self::CreatePod { node, blueprint, .. } => map.serialize_entry("pod", &blueprint.manifest(node))?,
             Self::CreateRevision { revision } => map.serialize_entry("manifest", revision)?,
-            Self::RollBack { generation, failing, record, .. } => {
+            Self::RollBack { generation, failing, record, withdrawn, .. } => {
                 map.serialize_entry("generation", generation)?;
                 map.serialize_entry("failing", failing)?;
                 map.serialize_entry("record", record)?;
+                map.serialize_entry("withdrawn", withdrawn)?;
                 map.serialize_entry("patch", &self.patch())?;
             }
             Self::RecordRollout { record, .. } => {

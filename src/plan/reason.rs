@@ -96,7 +96,7 @@ pub enum RecordReason {
         /// The number of steps that have baked.
         steps: usize,
     },
-    /// Broken pods are replaced before it is the turn of their nodes.
+    /// Pods are replaced that were broken before.
     BrokenPods {
         /// The nodes, by name.
         nodes: Vec<Text>,
@@ -128,7 +128,7 @@ impl fmt::Display for RecordReason {
                 write!(f, "the canaries of {hash} have been available for long enough, up to step {steps}")
             }
             Self::BrokenPods { nodes } => {
-                write!(f, "broken pods are replaced before their turn on {}", some_nodes(nodes))
+                write!(f, "pods that were broken before are replaced on {}", some_nodes(nodes))
             }
         }
     }

@@ -11,7 +11,10 @@ use crate::{
     model::{ControllerRevision, DaemonSet, DaemonSetStatus, HASH_LABEL, Node, ObjectRef, Pod, Text},
     node::claimed_pod::PodIndex,
     plan::{Action, CreateReason, DeleteReason, Event, Plan, RecordReason, Warning},
-    policy::{BakedCanaries, FailedTemplate, NoRollBack, OnFailure, RECORD, RolloutPhase, RolloutRecord},
+    policy::{
+        BakedCanaries, FailedTemplate, NoRollBack, OnFailure, RECORD, RolloutPhase, RolloutRecord,
+        annotations::CANARY_APPROVED,
+    },
     rollout::{
         older::{OlderRevision, OlderRevisions},
         phase::RolloutGate,
@@ -145,11 +148,10 @@ impl<P: ClusterSource> Reconciler<'_, P> {
                 if let RolloutPhase::Failing { no_roll_back, .. } = &mut self.gate.phase {
                     *no_roll_back = restored.err();
                 }
-                let is_failing = matches!(self.gate.phase, RolloutPhase::Failing { .. } | RolloutPhase::InDoubt { .. });
-                let kept = if self.gate.is_open() { None } else { older.to_keep(is_failing) };
+                let kept = if self.gate.is_open() { None } else { older.to_keep(self.gate.is_failing()) };
                 let steps = self.totals.steps(self.context, &self.gate, kept.is_some());
                 if self.context.rules.policy.guides_updates && self.context.rules.policy.record_is_known {
-                    self.add_outcome(&steps.replaced, older.guess().is_some());
+                    self.add_outcome(&self.totals.broken_before(&steps, self.context), older.guess().is_some());
                 }
                 self.add_steps(steps, kept.as_ref());
             }
@@ -243,6 +245,13 @@ impl<P: ClusterSource> Reconciler<'_, P> {
         }
     }
 
+    /// The annotation that approves the current template.
+    fn approval(&self) -> Option<Text> {
+        let DaemonSetContext { settings, rules, .. } = *self.context;
+        let approved = rules.policy.rollout.canary.as_ref()?.approved.as_ref()?;
+        (approved.hash == *self.context.hash()).then(|| settings.policy_annotation(CANARY_APPROVED))
+    }
+
     fn roll_back(&mut self, older: &OlderRevision<'_>) {
         let RolloutPhase::Failing { nodes, reason, .. } = self.gate.phase.clone() else { return };
         let daemonset = self.context.daemonset;
@@ -255,24 +264,21 @@ impl<P: ClusterSource> Reconciler<'_, P> {
             failing: nodes.clone(),
             annotation: self.context.settings.policy_annotation(RECORD),
             record: Box::new(record),
+            withdrawn: self.approval(),
         });
         self.plan.events.push(Event::rolled_back(older.revision, &nodes));
         self.gate.phase = RolloutPhase::RollingBack { nodes, reason };
     }
 
-    /// Records a failure that pauses the update, an update that is done, the way back, and nodes whose pods are replaced
-    /// before their turn. `has_older` says that another template is known that has not failed.
+    /// Records a failure that pauses the update, an update that is done, the way back, and nodes whose broken pods are
+    /// replaced. `has_older` says that another template is known that has not failed.
     fn add_outcome(&mut self, replaced: &[Text], has_older: bool) {
         let hash = self.context.hash();
         let before = self.record();
         let mut record = before.clone();
         let mut reason = None;
         if !replaced.is_empty() {
-            let known = record.replaced.get_or_insert_default();
-            known.hash = hash.clone();
-            known.nodes.extend(replaced.iter().cloned());
-            known.nodes.sort_unstable();
-            known.nodes.dedup();
+            record.replaced.get_or_insert_default().add(hash, replaced);
             reason = Some(RecordReason::BrokenPods { nodes: replaced.to_vec() });
         }
         if self.gate.baked > record.baked_for(hash) {

@@ -232,7 +232,9 @@ impl Totals {
         } else if self.has_repairs() {
             let mut repairs = UpdateSteps::default();
             let next: Option<HashSet<&Text>> = (!gate.is_open() && keeps_older).then(|| {
-                let replaced = context.rules.policy.record.replaced_for(context.hash());
+                // What was broken before need not wait for a better pod, but gets none of a template that fails.
+                let record = &context.rules.policy.record;
+                let replaced = if gate.is_failing() { &[] } else { record.replaced_for(context.hash()) };
                 gate.next_to_fill(&self.rollout).chain(replaced).collect()
             });
             let create = self.create.iter().map(|(node, reason)| match &next {
@@ -251,6 +253,17 @@ impl Totals {
         let collect = self.collect.iter().map(|pod| (*pod, DeleteReason::NodeGone));
         steps.delete.extend(collect, self.collect.count, burst);
         steps
+    }
+
+    /// Those nodes whose pods are replaced by these steps though they were broken before, so that they prove nothing.
+    pub(crate) fn broken_before(&self, steps: &UpdateSteps<'_>, context: &DaemonSetContext<'_>) -> Vec<Text> {
+        let is_judged = context.rules.policy.rollout.failure.is_some() && !context.rules.direction.is_back();
+        let was_broken = |node: &&Text| {
+            let policy = self.policies.get(*node);
+            policy.is_some_and(|policy| policy.is_stuck || policy.old.as_ref().is_some_and(|pod| pod.is_broken))
+        };
+        let in_turn = steps.in_turn.iter().filter(|_| is_judged).filter(was_broken);
+        in_turn.chain(&steps.early).cloned().collect()
     }
 
     /// Whether there are ready pods whose availability is unknown.

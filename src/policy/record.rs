@@ -37,7 +37,7 @@ pub struct RolloutRecord {
     /// The hash of the template whose update is done. What happens to its pods later is no failure of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<Text>,
-    /// The nodes whose broken pods are replaced before it is their turn.
+    /// The nodes whose pods were broken when they got the template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<ReplacedNodes>,
     /// The canaries that have baked; only if they have a limited time, which then no longer matters.
@@ -75,7 +75,7 @@ pub struct FailedTemplate {
     pub is_paused: bool,
 }
 
-/// The nodes that have got a template before it was their turn, since the pods on them were broken.
+/// The nodes whose pods were broken already when they got a template: they prove nothing against it.
 ///
 /// ```
 /// use daemonplan::policy::ReplacedNodes;
@@ -109,6 +109,20 @@ pub struct BakedCanaries {
     pub hash: Text,
     /// The number of steps.
     pub steps: usize,
+}
+
+impl ReplacedNodes {
+    /// How many nodes are remembered: an annotation is limited, and where so many are broken, the template decides little.
+    pub const LIMIT: usize = 1_000;
+
+    /// Adds nodes for the template with this hash, up to the limit.
+    pub(crate) fn add(&mut self, hash: &Text, nodes: &[Text]) {
+        self.hash.clone_from(hash);
+        let new: Vec<_> = nodes.iter().filter(|node| self.nodes.binary_search(node).is_err()).cloned().collect();
+        let room = Self::LIMIT.saturating_sub(self.nodes.len());
+        self.nodes.extend(new.into_iter().take(room));
+        self.nodes.sort_unstable();
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde requires this signature

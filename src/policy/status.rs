@@ -349,7 +349,7 @@ impl fmt::Display for RolloutPhase {
                 f.write_str("the update is in progress on the nodes without a group")
             }
             Self::Rolling { group: Some(group) } => write!(f, "the update is in progress in group {group}"),
-            Self::CanaryStarting { wanted: 0, .. } => f.write_str("no node is a canary"),
+            Self::CanaryStarting { wanted: 0, .. } => f.write_str("no node that should run a pod matches canary-nodes"),
             Self::CanaryStarting { available, wanted, fails_in, step } => {
                 write!(f, "{}{available} of {wanted} canaries are available", step.prefix())?;
                 fails_in.map_or(Ok(()), |time| {
@@ -397,10 +397,13 @@ impl fmt::Display for RolloutPhase {
                         if *still_fails { "; it still does, and would stop the update at once again" } else { "" }
                     )?;
                 } else if *is_everywhere {
+                    let back = match no_roll_back {
+                        Some(NoRollBack::NoOlderTemplate) => "",
+                        _ => ", or go back with kubectl rollout undo",
+                    };
                     write!(
                         f,
-                        "the new template fails on {where_and_why}, and no pod of another one is left: correct it, or go back \
-                         with kubectl rollout undo"
+                        "the new template fails on {where_and_why}, and no pod of another one is left: correct it{back}"
                     )?;
                 } else {
                     write!(f, "the update is paused, since the new template fails on {where_and_why}")?;

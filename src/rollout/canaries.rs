@@ -168,14 +168,17 @@ impl<'e> Canaries<'e> {
         })
     }
 
-    /// When canaries are late that will not have been available for `bake` by then, the first one first.
+    /// When canaries are late that will not have been available for `bake` by then, the first one first. Nodes that were
+    /// broken before prove nothing.
     fn deadlines(&self, pods: &'e UpdatedPods, bake: Duration, timeout: Duration) -> Vec<(Timestamp, &'e Text)> {
         let baked = pods.available.iter().filter_map(|(since, node)| Some((node, since.checked_add(bake).ok()?)));
         let baked: BTreeMap<_, _> = baked.collect();
+        let broken_before = self.context.rules.policy.record.replaced_for(self.context.hash());
         let deadlines = pods.created.iter().filter_map(|(created, node)| {
             let deadline = created.checked_add(timeout).ok()?;
             let is_late = |at: &Timestamp| *at > deadline && !self.context.is_over(*at);
-            baked.get(node).is_none_or(is_late).then_some((deadline, node))
+            let is_judged = !broken_before.contains(node) && baked.get(node).is_none_or(is_late);
+            is_judged.then_some((deadline, node))
         });
         deadlines.collect()
     }

@@ -97,6 +97,11 @@ impl RolloutGate {
         groups.flat_map(|(_, group)| &group.no_pod).map(|(_, node)| node).take(self.remaining)
     }
 
+    /// Whether the template fails, or may fail.
+    pub(crate) fn is_failing(&self) -> bool {
+        matches!(self.phase, RolloutPhase::Failing { .. } | RolloutPhase::InDoubt { .. })
+    }
+
     /// Whether the policy restricts nothing.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, RolloutPhase::Settled | RolloutPhase::Verifying { .. })
@@ -179,8 +184,7 @@ impl Evaluation<'_> {
         let has_ended = || old.is_empty() && self.is_proven();
         let paused =
             self.policy.record.failure_of(self.context.hash()).filter(|failed| failed.is_paused && !has_ended());
-        let mut late = self.canaries().map(|canaries| canaries.late()).unwrap_or_default();
-        late.retain(|node, _| !replaced.contains(node));
+        let late = self.canaries().map(|canaries| canaries.late()).unwrap_or_default();
         if failing.len() > most || paused.is_some() || !late.is_empty() {
             failing.extend(&late);
             let still_fails = !failing.is_empty();
@@ -249,7 +253,9 @@ impl Evaluation<'_> {
             return RolloutGate { ends: true, ..RolloutGate::open(RolloutPhase::Settled) };
         }
         let is_done = self.policy.record.done.as_ref() == Some(self.context.hash());
-        if self.policy.rollout.failure.is_none() || is_done || self.progress().with_pods == 0 {
+        // What is recorded must not go stale while failures do not count.
+        let is_recorded = self.policy.rollout.failure.is_some() || self.policy.record.done.is_some();
+        if !is_recorded || is_done || self.progress().with_pods == 0 {
             return RolloutGate::open(RolloutPhase::Settled);
         }
         match self.is_well_since() {

@@ -18,8 +18,10 @@ use crate::{
 pub(crate) struct UpdateSteps<'a> {
     pub(crate) create: Limited<(&'a Text, CreateReason)>,
     pub(crate) delete: Limited<(PodIndex, DeleteReason)>,
-    /// The nodes whose stuck pods are deleted before it is their turn, and which get the current template next.
-    pub(crate) replaced: Vec<Text>,
+    /// The nodes whose unavailable pods are replaced in their turn.
+    pub(crate) in_turn: Vec<Text>,
+    /// The nodes whose stuck pods are replaced before it is their turn, and which get the current template next.
+    pub(crate) early: Vec<Text>,
 }
 
 /// The first few of many, and the number of all.
@@ -51,6 +53,12 @@ impl<T> Limited<T> {
     fn append<U>(&mut self, other: Limited<U>, each: impl Fn(U) -> T) {
         self.first.extend(other.first.into_iter().map(each));
         self.count += other.count;
+    }
+}
+
+impl Limited<(&Text, PodIndex)> {
+    fn names(&self) -> Vec<Text> {
+        self.first.iter().map(|(node, _)| Text::clone(node)).collect()
     }
 }
 
@@ -144,11 +152,11 @@ impl Rollout {
             steps.create.append(surging, create(CreateReason::Surge));
         }
         let most = if strict { left } else { usize::MAX };
-        let replaced = scheduler.take(&[|group| &group.broken.desired], most, BudgetUse::InProgress);
-        left = left.saturating_sub(if strict { replaced.count } else { 0 });
-        steps.create.append(replaced, create(CreateReason::ReplacesUnavailable));
+        let broken = scheduler.take(&[|group| &group.broken.desired], most, BudgetUse::InProgress);
+        left = left.saturating_sub(if strict { broken.count } else { 0 });
         let stuck = scheduler.take_stuck(&[|group| &group.stuck.desired], left);
-        steps.replaced = stuck.first.iter().map(|(node, _)| Text::clone(node)).collect();
+        (steps.in_turn, steps.early) = (broken.names(), stuck.names());
+        steps.create.append(broken, create(CreateReason::ReplacesUnavailable));
         left -= stuck.count;
         steps.create.append(stuck, create(CreateReason::ReplacesUnavailable));
         if !scheduler.takes_canaries {
@@ -174,7 +182,7 @@ fn without_surge(budget: Budget, strict: bool, mut scheduler: UpdateScheduler<'_
     let broken = scheduler.take(broken, most, BudgetUse::InProgress);
     let stuck: &[fn(&NodeGroup) -> &Queue] = &[|group| &group.stuck.desired, |group| &group.stuck.unwanted];
     let stuck = scheduler.take_stuck(stuck, left.saturating_sub(broken.count));
-    steps.replaced = stuck.first.iter().map(|(node, _)| Text::clone(node)).collect();
+    (steps.in_turn, steps.early) = (broken.names(), stuck.names());
     steps.delete.append(broken, delete(DeleteReason::OutdatedUnavailable));
     steps.delete.append(stuck, delete(DeleteReason::OutdatedUnavailable));
     if !scheduler.takes_canaries {

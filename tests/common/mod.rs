@@ -207,7 +207,11 @@ impl Cluster {
     /// Applies the annotations of a patch.
     fn annotate(&mut self, patch: &Value) {
         for (annotation, text) in patch["metadata"]["annotations"].as_object().unwrap() {
-            self.daemonset.annotations = self.daemonset.annotations.with(annotation.as_str(), text.as_str().unwrap());
+            let annotations = &self.daemonset.annotations;
+            self.daemonset.annotations = match text.as_str() {
+                Some(text) => annotations.with(annotation.as_str(), text),
+                None => annotations.iter().filter(|(key, _)| key.as_str() != annotation).collect(),
+            };
         }
     }
 

@@ -74,11 +74,8 @@ impl Face {
                 forget(status);
             }
             if let Action::RollBack { record, .. } | Action::RecordRollout { record, .. } = action {
-                record
-                    .failed
-                    .iter_mut()
-                    .filter(|failed| failed.at == Some(self.now))
-                    .for_each(|failed| failed.at = None);
+                // Others were recorded before.
+                record.failed.iter_mut().filter(|failed| failed.hash == hash).for_each(|failed| failed.at = None);
             }
         }
         (hash, actions, status, events, held_back)

@@ -146,8 +146,8 @@ fn reconcile(facts: &Facts<'_>, outcome: &mut Outcome) {
     match rolls_back.filter(|_| facts.expectations_satisfied) {
         Some((name, to)) => {
             let record = progress.as_ref().unwrap().record_of_roll_back(facts, &history, &to);
-            let reason = "TemplateFails";
-            outcome.actions.push(json!({"type": "RollBack", "revision": name, "record": record, "reason": reason}));
+            let (withdrawn, reason) = (policy.as_ref().unwrap().approval_of(&history.hash), "TemplateFails");
+            outcome.actions.push(json!({"type": "RollBack", "revision": name, "record": record, "withdrawn": withdrawn, "reason": reason}));
             outcome.events.push(("RolledBack", String::new()));
             let rollout = outcome.rollout.as_mut().unwrap().as_object_mut().unwrap();
             rollout.insert("phase".to_owned(), json!("RollingBack"));

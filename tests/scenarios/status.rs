@@ -110,7 +110,10 @@ fn an_update_that_waits_for_canaries_of_which_there_are_none_is_held_up() {
     let cluster =
         cluster.with(|daemonset| daemonset.annotations = [("daemonplan/canary-nodes", "x=y")].into_iter().collect());
     let condition = cluster.plan().status.unwrap().conditions.remove(0);
-    assert_eq!((&*condition.status, &*condition.message), ("False", "no node is a canary"));
+    assert_eq!(
+        (&*condition.status, &*condition.message),
+        ("False", "no node that should run a pod matches canary-nodes")
+    );
 }
 
 #[test]

@@ -31,10 +31,13 @@ impl Simulation<'_> {
             Action::RelabelPod { pod, hash } => {
                 self.edit(&pod.name, |pod| pod.labels = pod.labels.with(HASH_LABEL, hash));
             }
-            Action::RollBack { revision, annotation, record, .. } => {
+            Action::RollBack { revision, annotation, record, withdrawn, .. } => {
                 self.roll_backs += 1;
                 let daemonset = self.cluster.daemonset(&self.key);
-                if let Some(Ok(before)) = daemonset.map(|daemonset| rollback(daemonset, &revision)) {
+                if let Some(Ok(mut before)) = daemonset.map(|daemonset| rollback(daemonset, &revision)) {
+                    if let Some(annotation) = withdrawn {
+                        before.annotations = before.annotations.without(&annotation);
+                    }
                     self.cluster.apply(before);
                     self.annotate(annotation, &record);
                 }

@@ -64,7 +64,7 @@ impl<'s> Progress<'s> {
             if let Some(mut phase) = self.phase_of_step(facts, history, step, wanted) {
                 phase["step"] = json!(step + 1);
                 phase["steps"] = json!(of);
-                let deadlines = self.deadlines(facts, &phase).into_iter().map(|(left, _)| left);
+                let deadlines = self.deadlines(facts, history, &phase).into_iter().map(|(left, _)| left);
                 if let Some(first) = deadlines.min().filter(|_| phase["phase"] != "AwaitingApproval") {
                     phase["failsInSeconds"] = json!(first.max(0));
                 }
@@ -134,7 +134,7 @@ impl<'s> Progress<'s> {
     }
 
     /// Returns the canaries that an update waits for in this phase, and when each is late, in seconds from now.
-    pub(super) fn deadlines(&self, facts: &Facts<'_>, phase: &Value) -> Vec<(i64, String)> {
+    pub(super) fn deadlines(&self, facts: &Facts<'_>, history: &History, phase: &Value) -> Vec<(i64, String)> {
         let steps = self.all_steps();
         let here = steps.iter().find(|(index, ..)| phase["step"] == json!(index + 1));
         let (Some(limit), Some(now), Some(&(step, most, _))) = (self.policy.seconds("canary-timeout"), facts.now, here)
@@ -146,12 +146,14 @@ impl<'s> Progress<'s> {
             return Vec::new();
         }
         let now = now.as_second();
+        let broken_before = self.replaced_before(&history.hash);
         let refused = self.targets.iter().filter(|target| target.away && target.unschedulable);
         let refused = refused.filter(|target| !self.by_label() || target.group.0 == CANARIES);
         let waiting = self.canaries().chain(refused).filter_map(|target| {
             let late = Self::created(target)? + limit;
             let bakes_in_time = target.proven_at().is_some_and(|since| since + self.bake_of(step) <= late.max(now));
-            (!bakes_in_time).then(|| (late - now, target.state.name.clone()))
+            (!bakes_in_time && !broken_before.contains(&target.state.name))
+                .then(|| (late - now, target.state.name.clone()))
         });
         waiting.collect()
     }
@@ -159,7 +161,7 @@ impl<'s> Progress<'s> {
     /// Returns the canaries that have not been available for long enough in time.
     pub(super) fn late_canaries(&self, facts: &Facts<'_>, history: &History) -> Vec<String> {
         let phase = self.canary_phase(facts, history).filter(|_| self.older().next().is_some());
-        let deadlines = phase.map(|(phase, _)| self.deadlines(facts, &phase)).unwrap_or_default();
+        let deadlines = phase.map(|(phase, _)| self.deadlines(facts, history, &phase)).unwrap_or_default();
         deadlines.into_iter().filter(|(left, _)| *left <= 0).map(|(_, node)| node).collect()
     }
 }

@@ -47,6 +47,12 @@ impl Policy {
         self.annotations.get(key).map(String::as_str)
     }
 
+    /// Returns the annotation by which an operator approved the template with this hash.
+    pub fn approval_of(&self, hash: &str) -> Option<String> {
+        let approved = self.get("canary-approved")?.split('/').next().unwrap();
+        (approved == hash).then(|| "daemonplan/canary-approved".to_owned())
+    }
+
     fn says(&self, key: &str, value: &str) -> bool {
         self.get(key) == Some(value)
     }
@@ -305,8 +311,7 @@ impl<'s> Progress<'s> {
         let has_ended = self.older().next().is_none() && self.well_at().is_some_and(is_over);
         let known = self.policy.failed(&history.hash).filter(|failed| failed["isPaused"] == json!(true) && !has_ended);
         let is_paused = known.is_some();
-        let mut late = self.late_canaries(facts, history);
-        late.retain(|node| !replaced.contains(node));
+        let late = self.late_canaries(facts, history);
         if failing.len() > limit || is_paused || !late.is_empty() {
             let still_fails = !failing.is_empty() || !late.is_empty();
             let known = known.and_then(|known| known["nodes"].as_array()).into_iter().flatten();
@@ -380,11 +385,12 @@ impl<'s> Progress<'s> {
         if !outdated {
             self.ends = policy.get("on-failure").is_some() && !self.is_return && self.was_done_before(facts);
             let is_done = policy.record["done"] == history.hash || self.ends;
-            if policy.get("on-failure").is_some() && !is_done && self.has_pods() {
+            let is_recorded = policy.get("on-failure").is_some() || !policy.record["done"].is_null();
+            if is_recorded && !is_done && self.has_pods() {
                 self.ends = well.is_some_and(|left| left <= 0);
                 if !self.ends {
                     let left = well.filter(|_| facts.now.is_some());
-                    if !self.is_return {
+                    if policy.get("on-failure").is_some() && !self.is_return {
                         self.phase = json!({"phase": "Verifying", "remainingSeconds": left});
                         self.times.extend(left);
                     }
@@ -455,7 +461,7 @@ impl<'s> Progress<'s> {
             if let (Some(left), true) = (phase["remainingSeconds"].as_i64(), phase["phase"] == "CanaryBaking") {
                 self.times.push(left);
             }
-            let deadlines = self.deadlines(facts, &phase);
+            let deadlines = self.deadlines(facts, history, &phase);
             self.times.extend(deadlines.into_iter().map(|(left, _)| left).filter(|left| *left > 0));
             self.baking = self.baking(facts, &phase);
             self.phase = phase;
@@ -530,7 +536,8 @@ impl<'s> Progress<'s> {
         let is_open = ["Settled", "Verifying"].contains(&self.phase["phase"].as_str().unwrap());
         if !is_open && self.older.is_some() {
             let to_fill = self.to_fill();
-            let replaced = self.replaced_before(hash);
+            let fails = ["Failing", "InDoubt"].contains(&self.phase["phase"].as_str().unwrap());
+            let replaced = if fails { Vec::new() } else { self.replaced_before(hash) };
             for (node, reason) in &mut wishes.create {
                 if !to_fill.contains(&&**node) && !replaced.contains(node) {
                     *reason = "HeldBack";

@@ -6,7 +6,7 @@ use super::super::{Wishes, update::resolve};
 use super::{Progress, Target};
 
 impl<'s> Progress<'s> {
-    /// Adds the next actions of the update, and returns the nodes whose stuck pods are deleted before their turn.
+    /// Adds the next actions of the update, and returns the nodes whose pods are replaced that were broken before.
     pub fn wishes(&self) -> (Wishes, Vec<String>) {
         let surges = self.max_surge > 0;
         let strict = self.policy.says("strict-budget", "true");
@@ -38,10 +38,10 @@ impl<'s> Progress<'s> {
             let most = if strict { left } else { usize::MAX };
             let replaced = selection.take(|target| target.is_broken() && target.state.run, most, Some(false));
             left = left.saturating_sub(if strict { replaced.len() } else { 0 });
-            self.create(&mut wishes, replaced, "ReplacesUnavailable");
             let stuck = selection.take_stuck(left);
             left -= stuck.len();
-            let names = stuck.iter().take(self.burst).map(|target| target.state.name.clone()).collect();
+            let names = self.broken_before(&replaced, &stuck);
+            self.create(&mut wishes, replaced, "ReplacesUnavailable");
             self.create(&mut wishes, stuck, "ReplacesUnavailable");
             if !canaries_first {
                 let next = selection.take(is_next, left, Some(false));
@@ -60,7 +60,7 @@ impl<'s> Progress<'s> {
         let most = if strict { in_progress } else { usize::MAX };
         let broken = selection.take(Target::is_broken, most, Some(false));
         let stuck = selection.take_stuck(in_progress.saturating_sub(broken.len()));
-        let names = stuck.iter().take(self.burst).map(|target| target.state.name.clone()).collect();
+        let names = self.broken_before(&broken, &stuck);
         self.delete(&mut wishes, broken, "OutdatedUnavailable");
         self.delete(&mut wishes, stuck, "OutdatedUnavailable");
         if !canaries_first {
@@ -68,6 +68,13 @@ impl<'s> Progress<'s> {
             self.delete(&mut wishes, next, "Outdated");
         }
         (wishes, names)
+    }
+
+    fn broken_before(&self, in_turn: &[&Target<'s>], early: &[&Target<'s>]) -> Vec<String> {
+        let is_judged = self.policy.get("on-failure").is_some() && !self.is_return;
+        let was_broken = |target: &&&Target<'s>| target.stuck || target.older.as_ref().is_some_and(|older| older.2);
+        let in_turn = in_turn.iter().take(self.burst).filter(|_| is_judged).filter(was_broken);
+        in_turn.chain(early.iter().take(self.burst)).map(|target| target.state.name.clone()).collect()
     }
 
     fn unwanted_when_surging(&self, wishes: &mut Wishes, selection: &mut Selection<'_, 's>) {

@@ -205,12 +205,16 @@ fn canaries_for_which_no_node_waits_are_found() {
 }
 
 #[test]
-fn a_step_with_fewer_nodes_than_the_one_before_is_found() {
+fn a_step_with_fewer_nodes_than_one_before_is_found() {
     let nodes: Vec<_> = ('a'..='j').map(|name| name.to_string()).collect();
     let nodes: Vec<_> = nodes.iter().map(|name| &**name).collect();
     let of = |canary: &str| idle(&update(plain(&nodes), &[("canary", canary), ("canary-bake", "1h")]));
     assert_eq!(of("5, 10%, 60%"), ["of 10 nodes, step 2 (10%) has 1, fewer than the 5 of step 1 (5): it adds none"],);
     assert_eq!(of("1, 5%, 10%"), [""; 0], "a small cluster rounds");
+    let step = |number: usize, canary: &str, nodes: usize| {
+        format!("of 10 nodes, step {number} ({canary}) has {nodes}, fewer than the 5 of step 1 (5): it adds none")
+    };
+    assert_eq!(of("5, 10%, 20%, 80%"), [step(2, "10%", 1), step(3, "20%", 2)], "whichever comes before");
 }
 
 #[test]

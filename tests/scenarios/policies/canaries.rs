@@ -43,7 +43,10 @@ fn canaries_can_be_selected_by_labels() {
 #[test]
 fn a_canary_selector_that_matches_no_node_blocks_the_update() {
     let cluster = update(plain(&["a"]), &[("canary-nodes", "canary=yes")]).with_pods([old("a")]);
-    assert_eq!((next_nodes(&cluster), phase(&cluster).to_string()), (vec![], "no node is a canary".into()));
+    assert_eq!(
+        (next_nodes(&cluster), phase(&cluster).to_string()),
+        (vec![], "no node that should run a pod matches canary-nodes".into())
+    );
     let findings = lint(&[cluster.snapshot()]);
     assert!(
         findings.iter().any(|finding| finding.field == "metadata.annotations[daemonplan/canary-nodes]"),

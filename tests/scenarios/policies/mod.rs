@@ -6,6 +6,7 @@ mod backoff;
 mod budget;
 mod canaries;
 mod failures;
+mod memory;
 mod order;
 mod scope;
 mod ways;
@@ -13,9 +14,9 @@ mod ways;
 use daemonplan::{
     Action, RolloutPolicy,
     explain::UpdateState,
-    lint::lint,
+    lint::{Lint, lint},
     model::{IntOrPercent, Node, Pod, PodNode, PodPhase, PodProblem, Readiness},
-    policy::{CanaryStep, RolloutPhase, RolloutRecord},
+    policy::{CanaryStep, ReplacedNodes, RolloutPhase, RolloutRecord},
 };
 use jiff::SignedDuration;
 use serde_json::json;

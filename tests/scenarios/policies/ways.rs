@@ -63,7 +63,7 @@ fn broken_pods_are_replaced_before_their_turn_within_the_budget() {
         assert_eq!(
             step(&mut cluster),
             [
-                "record the rollout of agent: broken pods are replaced before their turn on b",
+                "record the rollout of agent: pods that were broken before are replaced on b",
                 "delete pod old-b on b: outdated and not available",
             ]
         );
