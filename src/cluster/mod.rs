@@ -17,15 +17,11 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::{
-    adoption::RevisionHistory,
     backoff::{Backoff, BackoffEntry, BackoffKey},
     model::{ControllerRevision, DaemonSet, Interner, Key, Kind, Namespace, Node, Object, Pod, Resource, Text},
-    node::claimed_pod::PodIndex,
     placement::PlacementRules,
     plan::Plan,
-    planner::{OwnedSnapshot, Snapshot},
-    scheduling::{Admitted, ClusterState, KeptFacts, SchedulingObjects},
-    selector::PerNode,
+    planner::OwnedSnapshot,
     settings::Settings,
 };
 use daemonset_state::{ClusterView, DaemonSetState};
@@ -391,46 +387,6 @@ impl Cluster {
         facts.backoff = self.backoff.clone();
         facts.expectations_satisfied = self.are_satisfied(key);
         Some(facts)
-    }
-
-    /// Returns what the default scheduler knows of the cluster, to ask whether pods would be bound; `objects` are those besides
-    /// nodes, pods and namespaces. `None` if the cluster does not [keep it](Self::with_scheduling) or is not
-    /// [complete](Self::is_complete).
-    ///
-    /// The sums for each node are kept up to date, and pods are looked at only where a rule needs them.
-    pub fn cluster_state<'c>(&'c self, objects: &'c SchedulingObjects) -> Option<ClusterState<'c>> {
-        let facts = self.scheduling.as_ref().filter(|_| self.is_complete())?;
-        let namespaces = self.namespaces.values().filter_map(|state| state.namespace.as_ref());
-        let pods = |indices: &BTreeSet<PodIndex>| indices.iter().filter_map(|index| self.pod_at(*index)).collect();
-        let (unbound, excluding) = (pods(&facts.unbound), pods(&facts.excluding));
-        let state = ClusterState::kept(self, namespaces, unbound, excluding, objects);
-        Some(state.toleration_comparison(self.settings.toleration_comparison))
-    }
-
-    /// Returns pods by the template of a DaemonSet for no node in particular, as admission would store them, each with what
-    /// admission made of it: what [`ClusterState::pods_like`] takes. `None` if the DaemonSet or its namespace is unknown, or if
-    /// its template cannot be read.
-    ///
-    /// ```
-    /// use daemonplan::{Cluster, Key, Settings, model::{DaemonSet, Namespace, Node}, scheduling::SchedulingObjects};
-    /// let mut cluster = Cluster::with_scheduling(Settings::default());
-    /// let daemonset = DaemonSet::new("prod", "agent", [("app", "agent")])?;
-    /// cluster.apply(Namespace::new("prod"));
-    /// cluster.apply(daemonset);
-    /// cluster.apply(Node::new("a"));
-    /// cluster.set_complete();
-    /// let objects = SchedulingObjects::default();
-    /// let pods = cluster.admitted_pods(&Key::new("prod", "agent"), &objects).unwrap();
-    /// let state = cluster.cluster_state(&objects).unwrap();
-    /// assert!(state.pods_like(pods.map(|(pod, _)| pod)).on("a").would_fit);
-    /// # Ok::<(), daemonplan::model::RequirementError>(())
-    /// ```
-    pub fn admitted_pods(&self, key: &Key, objects: &SchedulingObjects) -> Option<PerNode<(Pod, Admitted)>> {
-        let NamespaceState { namespace, daemonsets, revisions } = self.namespaces.get(&key.namespace)?;
-        let daemonset = &daemonsets.get(&key.name)?.daemonset;
-        let history = RevisionHistory::new(daemonset, revisions.values());
-        let snapshot = Snapshot::new(daemonset, &[], &[], namespace.as_ref()?).settings(&self.settings);
-        snapshot.admitted_pods_anywhere(history.hash(), objects)
     }
 
     /// Returns the rules about nodes of a DaemonSet; `None` if it or its namespace is unknown.

@@ -255,12 +255,14 @@ impl Totals {
         steps
     }
 
-    /// Those nodes whose pods are replaced by these steps though they were broken before, so that they prove nothing.
+    /// Those nodes whose pods are replaced by these steps though they were broken before, so that they prove nothing: with a
+    /// template that is known to work elsewhere, not with another one that fails.
     pub(crate) fn broken_before(&self, steps: &UpdateSteps<'_>, context: &DaemonSetContext<'_>) -> Vec<Text> {
         let is_judged = context.rules.policy.rollout.failure.is_some() && !context.rules.direction.is_back();
+        let done = context.rules.policy.record.done.as_ref();
         let was_broken = |node: &&Text| {
-            let policy = self.policies.get(*node);
-            policy.is_some_and(|policy| policy.is_stuck || policy.old.as_ref().is_some_and(|pod| pod.is_broken))
+            let old = self.policies.get(*node).and_then(|policy| policy.old.as_ref());
+            old.is_some_and(|pod| pod.is_broken && Some(&pod.hash) == done)
         };
         let in_turn = steps.in_turn.iter().filter(|_| is_judged).filter(was_broken);
         in_turn.chain(&steps.early).cloned().collect()

@@ -318,16 +318,16 @@ impl Evaluation<'_> {
             return RolloutGate { phase, opens_at, baking, ..gate };
         }
         if gate.remaining == 0 || !self.rollout.groups().any(|group| unfinished(&group)) {
-            gate.phase = self.held(gate.remaining == 0);
+            gate.phase = self.held(gate.remaining == 0).unwrap_or(gate.phase);
         }
         gate
     }
 
-    /// Why no more nodes are updated.
-    fn held(&self, by_partition: bool) -> RolloutPhase {
+    /// Why no more nodes are updated; `None` if the last outdated pods are only being deleted.
+    fn held(&self, by_partition: bool) -> Option<RolloutPhase> {
         let Progress { old_nodes, old_not_selected: not_selected, old_away: away, .. } = *self.progress();
         let partition = if by_partition { old_nodes - not_selected - away } else { 0 };
-        RolloutPhase::Held { partition, not_selected, away }
+        (partition + not_selected + away > 0).then_some(RolloutPhase::Held { partition, not_selected, away })
     }
 
     /// The canaries that the update may wait for.

@@ -17,6 +17,7 @@ mod incremental;
 #[cfg(feature = "k8s-openapi")]
 mod k8s_openapi;
 mod plan_properties;
+mod policies;
 mod reference_agreement;
 mod scheduling;
 mod state_machine;

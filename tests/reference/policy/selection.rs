@@ -72,7 +72,8 @@ impl<'s> Progress<'s> {
 
     fn broken_before(&self, in_turn: &[&Target<'s>], early: &[&Target<'s>]) -> Vec<String> {
         let is_judged = self.policy.get("on-failure").is_some() && !self.is_return;
-        let was_broken = |target: &&&Target<'s>| target.stuck || target.older.as_ref().is_some_and(|older| older.2);
+        let done = &self.policy.record["done"];
+        let was_broken = |target: &&&Target<'s>| target.older.as_ref().is_some_and(|older| older.2 && *done == older.0);
         let in_turn = in_turn.iter().take(self.burst).filter(|_| is_judged).filter(was_broken);
         in_turn.chain(early.iter().take(self.burst)).map(|target| target.state.name.clone()).collect()
     }
