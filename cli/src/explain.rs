@@ -152,10 +152,13 @@ fn write(
             explanation.nodes.iter().try_for_each(|node| one_node(out, node))?;
         } else {
             update(out, &explanation.update, all)?;
-            // What the policy says of an update that is in progress.
+            // What the policy says of an update that is in progress, or not yet done.
             let phase = explanation.rollout.iter().map(|rollout| &rollout.phase);
-            let phase = phase.filter(|phase| !matches!(phase, RolloutPhase::Rolling { group: None }));
-            let phase = phase.filter(|_| matches!(explanation.update, UpdateState::Moving { .. }));
+            let phase = phase.filter(|phase| match (&explanation.update, phase) {
+                (UpdateState::Moving { .. }, RolloutPhase::Rolling { group: None }) => false,
+                (UpdateState::Moving { .. }, _) | (UpdateState::Done, RolloutPhase::Verifying { .. }) => true,
+                _ => false,
+            });
             let notes = explanation.rollout.iter().flat_map(RolloutStatus::notes);
             for note in phase.map(ToString::to_string).chain(notes) {
                 writeln!(out, "  {}", escape_control(note))?;

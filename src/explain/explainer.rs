@@ -179,12 +179,13 @@ impl<'e> Explainer<'e> {
         Some(Blocker { node: view.name.clone(), cause: self.cause(leaving), node_taint })
     }
 
-    /// Returns the node if the policy takes it to be away.
+    /// Returns the node if the policy takes it to be away, or if it does not report and may have lost its pod to the update.
     pub(super) fn away(view: &NodeView<'_>) -> Option<Blocker> {
-        let is_away =
-            view.verdict.should_run() && view.decision.policy.as_ref().is_some_and(|policy| policy.is_excluded());
+        let policy = view.decision.policy.as_ref().filter(|policy| policy.is_wanted)?;
+        let is_lost = !view.verdict.should_run() && policy.is_lacking;
+        let cause = if view.pods.is_empty() { BlockerCause::NoPod } else { BlockerCause::Away };
         let node_taint = view.node.and_then(problem_of).cloned();
-        is_away.then(|| Blocker { node: view.name.clone(), cause: BlockerCause::Away, node_taint })
+        (policy.is_excluded() || is_lost).then(|| Blocker { node: view.name.clone(), cause, node_taint })
     }
 
     /// Whether a pod is up to date. Without revisions, a label of another hash or generation is no evidence.

@@ -285,7 +285,9 @@ impl Snapshot<'_> {
                 let [without_surge, with_surge] = blockers;
                 // Where no node surges, an update that surges can only wait for nodes of another group.
                 let blockers = if budget.surges && !with_surge.is_empty() { with_surge } else { without_surge };
-                UpdateState::Waiting { old, limit: budget.limit, blocked_by: explainer::decisive(blockers, others) }
+                let by_group = matches!(phase, Some(RolloutPhase::Rolling { group: Some(_) })) && budget.left() > 0;
+                let blocked_by = explainer::decisive(blockers, others);
+                UpdateState::Waiting { old, limit: budget.limit, by_group, blocked_by }
             }
         };
         let claims = if mode == SyncMode::Reconcile { pod::claims(self.daemonset, self.pods) } else { Vec::new() };

@@ -240,10 +240,10 @@ impl fmt::Display for UpdateState {
             }
             Self::Held { old: 0, phase } => phase.fmt(f),
             Self::Held { old, phase } => write!(f, "{}: {phase}", nodes(old)),
-            Self::Waiting { old, limit, blocked_by } if blocked_by.is_empty() => {
-                write!(f, "{}: more nodes are away than max-away excuses, and use up the budget of {limit}", nodes(old))
+            Self::Waiting { old, by_group: true, blocked_by, .. } => {
+                write!(f, "{}: waits for {}, whose group comes first", nodes(old), waits(blocked_by))
             }
-            Self::Waiting { old, limit, blocked_by } => {
+            Self::Waiting { old, limit, blocked_by, .. } => {
                 let waits = waits(blocked_by);
                 write!(f, "{}: waits for {waits}; at most {limit} may be unavailable or surge at a time", nodes(old))
             }

@@ -66,13 +66,15 @@ pub enum UpdateState {
         #[serde(flatten)]
         phase: RolloutPhase,
     },
-    /// The update is blocked: as many nodes as allowed are unavailable, or surge.
+    /// The update is blocked: as many nodes as allowed are unavailable, or surge, or a group waits for another one.
     Waiting {
         /// The number of nodes with an outdated pod.
         old: usize,
         /// `maxUnavailable`, or `maxSurge` if it is not 0, in nodes.
         limit: usize,
-        /// The nodes that use up the limit, by name.
+        /// Whether groups are updated one at a time, and the others wait for that rather than for the limit.
+        by_group: bool,
+        /// The nodes that use up the limit, or keep the group from being done with, by name.
         #[serde(rename = "heldBy")]
         blocked_by: Vec<Blocker>,
     },

@@ -25,6 +25,9 @@ pub(super) fn is_old(snapshot: &Snapshot<'_>, since: Option<Timestamp>) -> bool 
 pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
     const SHOWN: usize = 3;
     let (lint, field, blocked_by, at_most) = match &explanation.update {
+        UpdateState::Held { phase: RolloutPhase::CanaryStarting { .. }, .. } => {
+            return canaries(snapshot, explanation);
+        }
         UpdateState::Held {
             phase: RolloutPhase::Failing { nodes, .. } | RolloutPhase::InDoubt { nodes, .. }, ..
         } => {
@@ -38,12 +41,13 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
     let first = causes.first()?;
     // An update surges, or takes pods away: the API server refuses both limits at once.
     let limit = if snapshot.daemonset.update_strategy.surges() { "maxSurge" } else { "maxUnavailable" };
+    let is_limit = !matches!(explanation.update, UpdateState::Waiting { by_group: true, .. });
     let mut fixes = fixes(snapshot, explanation, first, &causes);
     if lint == Lint::UpdateWaits && !matches!(first.cause, BlockerCause::PortTaken { .. }) {
         if all_fail(explanation, &causes) {
             let DaemonSet { namespace, name, .. } = snapshot.daemonset;
             fixes.push(format!("go back: kubectl rollout undo -n {namespace} daemonset/{name}"));
-        } else if has_others(explanation, blocked_by) {
+        } else if is_limit && has_others(explanation, blocked_by) {
             let limit = if is_slow_start(snapshot, explanation, at_most) { "the policy slow-start" } else { limit };
             fixes.push(format!("raise {limit} to {} or more", blocked_by.len().max(at_most) + 1));
         }
@@ -74,6 +78,30 @@ fn by_failure(snapshot: &Snapshot<'_>, explanation: &Explanation, nodes: &[Text]
         .on_nodes(nodes.to_vec())
 }
 
+/// An update that waits for canaries that have a problem, or that have not become available for long.
+fn canaries(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Finding> {
+    let rollout = explanation.rollout.as_ref()?;
+    let is_stuck = |explained: &PodExplanation| {
+        let created = pod(snapshot, &explained.pod).and_then(|pod| pod.created);
+        matches!(explained.state, PodState::NotReady | PodState::Pending)
+            && (explained.problem.is_some() || is_old(snapshot, created))
+    };
+    let awaited = explanation.nodes.iter().filter(|node| rollout.waits_for.contains(&node.node));
+    let stuck: Vec<_> = awaited.filter(|node| node.pods.iter().any(is_stuck)).map(|node| node.node.clone()).collect();
+    let nodes: Vec<_> = stuck.iter().chain(&rollout.not_reporting).cloned().collect();
+    let first = nodes.first()?;
+    let DaemonSet { namespace, name, .. } = snapshot.daemonset;
+    Some(
+        found(snapshot, Lint::UpdateWaits, "spec.template")
+            .with_message(format!("{}; {}", explanation.update, rollout.waiting().unwrap_or_default()))
+            .with_fix(format!(
+                "find out what keeps the pod on {first} from being available, or go back: kubectl rollout undo -n \
+                 {namespace} daemonset/{name}"
+            ))
+            .on_nodes(nodes),
+    )
+}
+
 fn is_outdated(pod: &PodExplanation) -> bool {
     pod.revision.is_current == Some(false)
 }
@@ -85,12 +113,13 @@ fn pod<'s>(snapshot: &Snapshot<'s>, name: &str) -> Option<&'s Pod> {
 
 /// Whether new pods come up nowhere: they have a problem on all nodes that block, and are available on none.
 fn all_fail(explanation: &Explanation, causes: &[&Blocker]) -> bool {
-    let fails = |blocker: &&Blocker| {
-        matches!(&blocker.cause, BlockerCause::Pod { state: PodState::NotReady, problem: Some(_), .. })
-    };
     let is_new = |pod: &&PodExplanation| pod.revision.is_current == Some(true);
-    let mut new = explanation.nodes.iter().flat_map(|node| &node.pods).filter(is_new);
-    causes.iter().all(fails) && new.all(|pod| pod.state != PodState::Available)
+    let new = || explanation.nodes.iter().flat_map(|node| &node.pods).filter(is_new);
+    let fails = |blocker: &&Blocker| match &blocker.cause {
+        BlockerCause::Pod { pod, state: PodState::NotReady, problem: Some(_), .. } => new().any(|new| new.pod == *pod),
+        _ => false,
+    };
+    causes.iter().all(fails) && new().all(|pod| pod.state != PodState::Available)
 }
 
 /// Whether outdated pods run elsewhere than on the nodes that block.

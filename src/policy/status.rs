@@ -394,7 +394,7 @@ impl fmt::Display for RolloutPhase {
                         f,
                         "the update is paused until an operator removes the annotation {annotation}, since the new template \
                          failed on {where_and_why}{}",
-                        if *still_fails { "; it still does, and would stop the update at once again" } else { "" }
+                        if *still_fails { "; it still does" } else { "" }
                     )?;
                 } else if *is_everywhere {
                     let back = match no_roll_back {

@@ -96,7 +96,8 @@ impl Budget {
         Self { limit: self.limit.min(nodes.max(1)), ..self }
     }
 
-    fn left(self) -> usize {
+    /// The number of nodes that may become unavailable, or surge, now.
+    pub(crate) fn left(self) -> usize {
         self.limit.saturating_sub(self.used)
     }
 }

@@ -33,7 +33,7 @@ fn a_blocked_update_lists_nodes_and_reasons() {
     let since = Some(cluster.now - jiff::SignedDuration::from_secs(20));
     let fresh = pod("new-b", "b").of("two").but(|pod| pod.ready = Readiness::Ready { since });
     let cluster = cluster.with_pod(fresh);
-    let UpdateState::Waiting { old, limit, blocked_by } = cluster.snapshot().explain().update else { panic!() };
+    let UpdateState::Waiting { old, limit, blocked_by, .. } = cluster.snapshot().explain().update else { panic!() };
     assert_eq!((old, limit), (2, 2));
     let shown: Vec<_> = blocked_by.iter().map(|blocker| format!("{}: {blocker}", blocker.node)).collect();
     assert_eq!(

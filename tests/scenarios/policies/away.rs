@@ -277,3 +277,22 @@ fn stuck_pods_of_lost_nodes_do_not_wait_for_their_turn() {
     // With a surge a pod would have to be created there, which Kubernetes' taint forbids.
     assert_eq!(next(json!(0), json!(2)), ["a"]);
 }
+
+#[test]
+fn a_node_that_may_have_lost_its_pod_is_named_as_what_uses_the_budget() {
+    let mut nodes = [unreachable("a", 5), node("b")];
+    let mut no_schedule = taint("node.kubernetes.io/unreachable:NoSchedule");
+    no_schedule.added = nodes[0].taints[0].added;
+    nodes[0].taints.push(no_schedule);
+    let cluster = update(nodes, &[("away", "unreachable")]).rolling(json!(1), json!(0)).with_pods([old("b")]);
+    let UpdateState::Waiting { blocked_by, .. } = cluster.snapshot().explain().update else {
+        panic!("{:?}", cluster.snapshot().explain())
+    };
+    let named: Vec<_> = blocked_by.iter().map(|blocker| format!("{}: {blocker}", blocker.node)).collect();
+    assert_eq!(
+        named,
+        [
+            "a: no pod, and the node does not report since 2026-01-02T02:59:05Z (node.kubernetes.io/unreachable:NoExecute)"
+        ]
+    );
+}

@@ -302,3 +302,39 @@ fn an_update_that_a_failure_stops_is_found() {
     assert_eq!(of("pause", [crashing("a"), new("b")], paused), Some((a, "correct the template".to_owned())));
     assert_eq!(of("pause", [new("a"), old("b")], "{}"), None);
 }
+
+/// Returns the fix of the update that waits, if one does.
+fn fix_of_waiting(cluster: &Cluster) -> Option<(String, String)> {
+    let found = lint(&[cluster.snapshot()]).into_iter().find(|finding| finding.lint == Lint::UpdateWaits)?;
+    Some((found.message, found.fix))
+}
+
+#[test]
+fn a_canary_that_does_not_become_available_is_found() {
+    let of = |pod: Pod| fix_of_waiting(&update(plain(&["a", "b"]), &[("canary", "1")]).with_pods([pod, old("b")]));
+    let found = Some((
+        "1 node with an outdated pod: 0 of 1 canaries are available; waits for a".to_owned(),
+        "find out what keeps the pod on a from being available, or go back: kubectl rollout undo -n prod daemonset/agent"
+            .to_owned(),
+    ));
+    let unready = |minutes| new("a").unready().but(|pod| pod.created = Some(minutes_ago(minutes)));
+    assert_eq!([of(crashing("a")), of(unready(11))], [found.clone(), found]);
+    assert_eq!(of(unready(1)), None);
+}
+
+#[test]
+fn a_group_that_waits_for_another_one_is_not_told_to_raise_the_limit() {
+    let nodes = [labelled("a", &[("zone", "east")]), labelled("b", &[("zone", "west")])];
+    let cluster = update(nodes, &[("groups", "zone")]).with_pods([crashing("a"), old("b")]);
+    let (message, fix) = fix_of_waiting(&cluster).unwrap();
+    assert!(message.contains("waits for 1 node, whose group comes first"), "{message}");
+    assert!(!fix.contains("maxUnavailable"), "{fix}");
+}
+
+#[test]
+fn no_way_back_is_suggested_if_only_pods_of_the_older_template_fail() {
+    let nodes = [node("a"), labelled("b", &[("zone", "west")])];
+    let cluster = update(nodes, &[("update-nodes", "zone=west")]).rolling(json!(1), json!(0));
+    let (_, fix) = fix_of_waiting(&cluster.with_pods([broken("a"), old("b")])).unwrap();
+    assert!(fix.contains("raise maxUnavailable to 2") && !fix.contains("undo"), "{fix}");
+}

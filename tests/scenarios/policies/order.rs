@@ -42,6 +42,10 @@ fn one_zone_at_a_time_is_updated() {
     assert_eq!(phase(&all_old), RolloutPhase::Rolling { group: Some("east".into()) });
     let unfinished = cluster.clone().with_pods([new("a"), old("b"), new("c").unready(), old("d")]);
     assert_eq!(next_nodes(&unfinished), [""; 0], "the next zone waits, though one more node may be unavailable");
+    assert_eq!(
+        unfinished.snapshot().explain().update.to_string(),
+        "2 nodes with an outdated pod: waits for 1 node, whose group comes first"
+    );
     let finished = cluster.with_pods([new("a"), old("b"), new("c"), old("d")]);
     assert_eq!(next_nodes(&finished), ["b", "d"]);
 }

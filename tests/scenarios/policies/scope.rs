@@ -165,3 +165,13 @@ fn a_frozen_daemonset_says_so_even_if_no_pod_is_outdated() {
         "the DaemonSet is frozen, as the policy frozen says: on existing nodes no pod is created or deleted"
     );
 }
+
+#[test]
+fn an_update_whose_last_outdated_pods_are_being_deleted_is_not_held() {
+    let going = old("a").but(|pod| pod.deleted = Some(minutes_ago(0)));
+    let phase_of = |policy| {
+        phase(&update(plain(&["a"]), &[policy]).rolling(json!(0), json!(1)).with_pods([new("a"), going.clone()]))
+    };
+    assert_eq!(phase_of(("strict-budget", "true")).code(), "Rolling");
+    assert_eq!(phase_of(("update-nodes", "zone=b")).code(), "Held");
+}
