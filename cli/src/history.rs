@@ -150,7 +150,9 @@ fn write(
 
 fn failed(failure: &FailedTemplate) -> String {
     let at = failure.at.map_or(String::new(), |at| format!(" at {at}"));
-    format!("failed{at}: {}", failure.reason)
+    // What is recorded of a second failure is when the first one was, and why the last one.
+    let again = if failure.restored.is_some() && failure.is_paused { ", and again later" } else { "" };
+    format!("failed{at}{again}: {}", failure.reason)
 }
 
 pub(super) fn undo(args: &UndoArgs) -> Result<ExitCode, Failure> {

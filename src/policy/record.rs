@@ -62,7 +62,7 @@ pub struct FailedTemplate {
     /// When it failed first; `None` without a clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// Why it failed, and where.
+    /// Why it failed the last time, and where.
     pub reason: Text,
     /// The nodes where it failed, by name: the first ten.
     #[serde(skip_serializing_if = "Vec::is_empty")]

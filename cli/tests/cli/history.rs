@@ -36,17 +36,26 @@ fn history_shows_one_revision_with_its_template() {
 fn a_template_that_failed_is_marked() {
     let text = std::fs::read_to_string(super::example("quiet.json")).unwrap();
     let mut cluster: Value = serde_json::from_str(&text).unwrap();
-    let record =
-        json!({"failed": [{"hash": "55c5865db8", "at": "2026-11-23T22:00:00Z", "reason": "6 restarts on n1"}]});
-    for object in cluster["items"].as_array_mut().unwrap() {
-        if object["kind"] == "DaemonSet" && object["metadata"]["name"] == "node-exporter" {
-            object["metadata"]["annotations"]["daemonplan/rollout-record"] = record.to_string().into();
+    let mut with = |failure: Value| {
+        let record = json!({"failed": [failure]}).to_string();
+        let objects = cluster["items"].as_array_mut().unwrap().iter_mut();
+        for daemonset in objects.filter(|object| object["kind"] == "DaemonSet") {
+            if daemonset["metadata"]["name"] == "node-exporter" {
+                daemonset["metadata"]["annotations"]["daemonplan/rollout-record"] = record.clone().into();
+            }
         }
-    }
-    let (_folder, cluster) = file(&cluster.to_string());
-    let of = |command: &str, more: &[&str]| {
-        run(&mut daemonplan(&[&[command, "-f", &cluster, "--now", "2026-11-23T23:08:30Z"], AGENT, more].concat()))
+        file(&cluster.to_string())
     };
+    let run_on = |cluster: &str, command: &str, more: &[&str]| {
+        run(&mut daemonplan(&[&[command, "-f", cluster, "--now", "2026-11-23T23:08:30Z"], AGENT, more].concat()))
+    };
+    let mut failure = json!({"hash": "55c5865db8", "at": "2026-11-23T22:00:00Z", "reason": "6 restarts on n1"});
+    let (_folder, cluster) = with(failure.clone());
+    (failure["restored"], failure["isPaused"]) = ("1".into(), true.into());
+    let (_other_folder, twice) = with(failure);
+    let (out, ..) = run_on(&twice, "history", &[]);
+    assert!(out.ends_with("(failed at 2026-11-23T22:00:00Z, and again later: 6 restarts on n1)\n"), "{out}");
+    let of = |command: &str, more: &[&str]| run_on(&cluster, command, more);
     let (out, ..) = of("history", &[]);
     assert!(
         out.ends_with("1  55c5865db8      2          2  (failed at 2026-11-23T22:00:00Z: 6 restarts on n1)\n"),
