@@ -11,7 +11,7 @@ use crate::{
 pub(crate) fn revision_data(template: &PodTemplate) -> Value {
     let mut patch = template.json().clone();
     patch.insert("$patch".into(), "replace".into());
-    // `json!` would write the patch anew.
+    // Moved: `json!` would serialize the whole patch again.
     let spec = Value::from_iter([("template", patch)]);
     Value::from_iter([("spec", spec)])
 }

@@ -51,7 +51,7 @@ impl PodBlueprint {
 
     fn of(metadata: Value, labels: Labels, spec: Value) -> Self {
         let pod_spec = PodSpec::of_pod(&spec, true, &labels);
-        // `json!` would write the fields anew.
+        // Moved: `json!` would serialize both again.
         let manifest = [("apiVersion", "v1".into()), ("kind", "Pod".into()), ("metadata", metadata), ("spec", spec)];
         Self(Arc::new(Blueprint { spec: pod_spec, labels, manifest: manifest.into_iter().collect() }))
     }

@@ -95,9 +95,7 @@ impl Cluster {
         let NodeFacts { load, pods } = self.scheduling.as_ref()?.nodes.get(usize::try_from(slot).ok()?)?;
         Some(KeptNode { node: self.nodes.at(slot)?, slot, load, pods })
     }
-}
 
-impl Cluster {
     /// Returns what the default scheduler knows of the cluster, to ask whether pods would be bound; `objects` are those besides
     /// nodes, pods and namespaces. `None` if the cluster does not [keep it](Self::with_scheduling) or is not
     /// [complete](Self::is_complete).

@@ -33,21 +33,23 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
         } => {
             return Some(by_failure(snapshot, explanation, nodes));
         }
-        UpdateState::Waiting { blocked_by, limit, .. } => (Lint::UpdateWaits, "spec.template", blocked_by, *limit),
-        UpdateState::Deleting { blocked_by } => (Lint::DeletionWaits, "metadata.deletionTimestamp", blocked_by, 0),
+        UpdateState::Waiting { blocked_by, limit, by_group, .. } => {
+            (Lint::UpdateWaits, "spec.template", blocked_by, (!by_group).then_some(*limit))
+        }
+        UpdateState::Deleting { blocked_by } => (Lint::DeletionWaits, "metadata.deletionTimestamp", blocked_by, None),
         _ => return None,
     };
     let causes: Vec<_> = blocked_by.iter().filter(|blocker| is_cause(snapshot, blocker)).collect();
     let first = causes.first()?;
     // An update surges, or takes pods away: the API server refuses both limits at once.
     let limit = if snapshot.daemonset.update_strategy.surges() { "maxSurge" } else { "maxUnavailable" };
-    let is_limit = !matches!(explanation.update, UpdateState::Waiting { by_group: true, .. });
     let mut fixes = fixes(snapshot, explanation, first, &causes);
     if lint == Lint::UpdateWaits && !matches!(first.cause, BlockerCause::PortTaken { .. }) {
         if all_fail(explanation, &causes) {
-            let DaemonSet { namespace, name, .. } = snapshot.daemonset;
-            fixes.push(format!("go back: kubectl rollout undo -n {namespace} daemonset/{name}"));
-        } else if is_limit && has_others(explanation, blocked_by) {
+            fixes.push(go_back(snapshot));
+        } else if let Some(at_most) = at_most
+            && has_others(explanation, blocked_by)
+        {
             let limit = if is_slow_start(snapshot, explanation, at_most) { "the policy slow-start" } else { limit };
             fixes.push(format!("raise {limit} to {} or more", blocked_by.len().max(at_most) + 1));
         }
@@ -68,9 +70,8 @@ pub(super) fn check(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Optio
 
 /// An update that the policy stops, as the new template fails or may fail on these nodes.
 fn by_failure(snapshot: &Snapshot<'_>, explanation: &Explanation, nodes: &[Text]) -> Finding {
-    let DaemonSet { namespace, name, .. } = snapshot.daemonset;
-    let go_back = explanation.nodes.iter().flat_map(|node| &node.pods).any(is_outdated);
-    let go_back = go_back.then(|| format!("go back: kubectl rollout undo -n {namespace} daemonset/{name}"));
+    let has_outdated = explanation.nodes.iter().flat_map(|node| &node.pods).any(is_outdated);
+    let go_back = has_outdated.then(|| go_back(snapshot));
     let fixes: Vec<_> = ["correct the template".to_owned()].into_iter().chain(go_back).collect();
     found(snapshot, Lint::UpdateWaits, "spec.template")
         .with_message(explanation.update.to_string())
@@ -90,16 +91,17 @@ fn canaries(snapshot: &Snapshot<'_>, explanation: &Explanation) -> Option<Findin
     let stuck: Vec<_> = awaited.filter(|node| node.pods.iter().any(is_stuck)).map(|node| node.node.clone()).collect();
     let nodes: Vec<_> = stuck.iter().chain(&rollout.not_reporting).cloned().collect();
     let first = nodes.first()?;
-    let DaemonSet { namespace, name, .. } = snapshot.daemonset;
     Some(
         found(snapshot, Lint::UpdateWaits, "spec.template")
             .with_message(format!("{}; {}", explanation.update, rollout.waiting().unwrap_or_default()))
-            .with_fix(format!(
-                "find out what keeps the pod on {first} from being available, or go back: kubectl rollout undo -n \
-                 {namespace} daemonset/{name}"
-            ))
+            .with_fix(format!("find out what keeps the pod on {first} from being available, or {}", go_back(snapshot)))
             .on_nodes(nodes),
     )
+}
+
+fn go_back(snapshot: &Snapshot<'_>) -> String {
+    let DaemonSet { namespace, name, .. } = snapshot.daemonset;
+    format!("go back: kubectl rollout undo -n {namespace} daemonset/{name}")
 }
 
 fn is_outdated(pod: &PodExplanation) -> bool {

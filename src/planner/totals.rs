@@ -260,12 +260,12 @@ impl Totals {
     pub(crate) fn broken_before(&self, steps: &UpdateSteps<'_>, context: &DaemonSetContext<'_>) -> Vec<Text> {
         let is_judged = context.rules.policy.rollout.failure.is_some() && !context.rules.direction.is_back();
         let done = context.rules.policy.record.done.as_ref();
-        let was_broken = |node: &&Text| {
-            let old = self.policies.get(*node).and_then(|policy| policy.old.as_ref());
+        let was_broken = |node: &&&Text| {
+            let old = self.policies.get(**node).and_then(|policy| policy.old.as_ref());
             old.is_some_and(|pod| pod.is_broken && Some(&pod.hash) == done)
         };
         let in_turn = steps.in_turn.iter().filter(|_| is_judged).filter(was_broken);
-        in_turn.chain(&steps.early).cloned().collect()
+        in_turn.chain(&steps.early).copied().cloned().collect()
     }
 
     /// Whether there are ready pods whose availability is unknown.

@@ -118,10 +118,9 @@ impl ReplacedNodes {
     /// Adds nodes for the template with this hash, up to the limit.
     pub(crate) fn add(&mut self, hash: &Text, nodes: &[Text]) {
         self.hash.clone_from(hash);
-        self.nodes.sort_unstable(); // somebody may have edited it
-        let new: Vec<_> = nodes.iter().filter(|node| self.nodes.binary_search(node).is_err()).cloned().collect();
         let room = Self::LIMIT.saturating_sub(self.nodes.len());
-        self.nodes.extend(new.into_iter().take(room));
+        let new: Vec<_> = nodes.iter().filter(|node| !self.nodes.contains(node)).take(room).cloned().collect();
+        self.nodes.extend(new);
         self.nodes.sort_unstable();
     }
 }

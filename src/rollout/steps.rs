@@ -19,9 +19,9 @@ pub(crate) struct UpdateSteps<'a> {
     pub(crate) create: Limited<(&'a Text, CreateReason)>,
     pub(crate) delete: Limited<(PodIndex, DeleteReason)>,
     /// The nodes whose unavailable pods are replaced in their turn.
-    pub(crate) in_turn: Vec<Text>,
+    pub(crate) in_turn: Vec<&'a Text>,
     /// The nodes whose stuck pods are replaced before it is their turn, and which get the current template next.
-    pub(crate) early: Vec<Text>,
+    pub(crate) early: Vec<&'a Text>,
 }
 
 /// The first few of many, and the number of all.
@@ -56,9 +56,9 @@ impl<T> Limited<T> {
     }
 }
 
-impl Limited<(&Text, PodIndex)> {
-    fn names(&self) -> Vec<Text> {
-        self.first.iter().map(|(node, _)| Text::clone(node)).collect()
+impl<'a> Limited<(&'a Text, PodIndex)> {
+    fn nodes(&self) -> Vec<&'a Text> {
+        self.first.iter().map(|(node, _)| *node).collect()
     }
 }
 
@@ -156,7 +156,7 @@ impl Rollout {
         let broken = scheduler.take(&[|group| &group.broken.desired], most, BudgetUse::InProgress);
         left = left.saturating_sub(if strict { broken.count } else { 0 });
         let stuck = scheduler.take_stuck(&[|group| &group.stuck.desired], left);
-        (steps.in_turn, steps.early) = (broken.names(), stuck.names());
+        (steps.in_turn, steps.early) = (broken.nodes(), stuck.nodes());
         steps.create.append(broken, create(CreateReason::ReplacesUnavailable));
         left -= stuck.count;
         steps.create.append(stuck, create(CreateReason::ReplacesUnavailable));
@@ -183,7 +183,7 @@ fn without_surge(budget: Budget, strict: bool, mut scheduler: UpdateScheduler<'_
     let broken = scheduler.take(broken, most, BudgetUse::InProgress);
     let stuck: &[fn(&NodeGroup) -> &Queue] = &[|group| &group.stuck.desired, |group| &group.stuck.unwanted];
     let stuck = scheduler.take_stuck(stuck, left.saturating_sub(broken.count));
-    (steps.in_turn, steps.early) = (broken.names(), stuck.names());
+    (steps.in_turn, steps.early) = (broken.nodes(), stuck.nodes());
     steps.delete.append(broken, delete(DeleteReason::OutdatedUnavailable));
     steps.delete.append(stuck, delete(DeleteReason::OutdatedUnavailable));
     if !scheduler.takes_canaries {
