@@ -36,6 +36,9 @@ pub enum Refusal {
     /// No response. The write may have been done, or may still be done.
     #[error("no response: {0}")]
     Unanswered(String),
+    /// Another object has the name; nothing was written.
+    #[error("{0}")]
+    NameTaken(String),
     /// The object is no longer as it was when the plan was made.
     #[error("{0}")]
     Changed(String),
@@ -51,6 +54,7 @@ impl Refusal {
             Self::Refused { code, .. } => code.to_string(),
             Self::Failed(_) => "5xx".to_owned(),
             Self::Unanswered(_) => "unanswered".to_owned(),
+            Self::NameTaken(_) => "name taken".to_owned(),
             Self::Changed(_) => "changed".to_owned(),
             Self::Stopped => "stopped".to_owned(),
         }
@@ -133,6 +137,11 @@ struct WrittenMeta {
 }
 
 impl Written {
+    /// The response to a write that left this version.
+    pub fn new(version: String) -> Self {
+        Self { metadata: WrittenMeta { version } }
+    }
+
     /// Returns `metadata.resourceVersion`.
     pub fn version(&self) -> &str {
         &self.metadata.version

@@ -49,6 +49,10 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
     pub writes: usize,
 
+    /// How long a status may wait for more changes if only its counts have changed
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub status_delay: Duration,
+
     /// Timeout of a request
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub request_timeout: Duration,

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use daemonplan::{
     Key, Kind,
-    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Text},
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod},
 };
 use futures::StreamExt;
 use kube::{
@@ -71,7 +71,7 @@ impl Controller {
     /// # Errors
     /// If flags are inconsistent, or the address cannot be bound.
     pub async fn new(config: Config, client: Client) -> anyhow::Result<Self> {
-        let state = State::new(config.settings()?, config.collect_garbage, config.dry_run);
+        let state = State::new(config.settings()?, config.collect_garbage, config.dry_run, config.status_delay);
         let state = if config.explain_pending { state.with_scheduling(config.namespace.as_deref()) } else { state };
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("--listen {}", config.listen))?;
@@ -229,11 +229,11 @@ async fn dispatch(executor: &Arc<Executor>, config: &Config, client: &Client) ->
     Ok(())
 }
 
-type FinishedJob = (Key, Result<(), Failure>);
+type FinishedJob = (Key, Job, Result<(), Failure>);
 
 fn finish(shared: &Shared, done: Result<FinishedJob, tokio::task::JoinError>) -> anyhow::Result<()> {
-    let (key, outcome) = done.context("a worker panicked")?;
-    shared.state().finish(&key, outcome, Moment::now());
+    let (key, job, outcome) = done.context("a worker panicked")?;
+    shared.state().finish(&key, &job, outcome, Moment::now());
     Ok(())
 }
 
@@ -257,7 +257,7 @@ fn start_jobs(
             break;
         }
         let start = Instant::now();
-        let job = shared.state().start(&key, Moment::now(), pod_name);
+        let job = shared.state().start(&key, Moment::now());
         metrics.plan_time.observe(start.elapsed().as_secs_f64());
         let Some(job) = job else { continue };
         metrics.plans.inc();
@@ -267,14 +267,17 @@ fn start_jobs(
             log.note(&job, metrics);
         }
         if config.dry_run || job.steps.is_empty() {
-            shared.state().finish(&key, Ok(()), Moment::now());
+            shared.state().finish(&key, &job, Ok(()), Moment::now());
             continue;
         }
         for event in &job.events {
             events.record(&job.daemonset, None, event.r#type, event.reason, event.message.clone());
         }
         let executor = Arc::clone(executor);
-        jobs.spawn(async move { (key, executor.carry_out(&job, role).await) });
+        jobs.spawn(async move {
+            let outcome = executor.carry_out(&job, role).await;
+            (key, job, outcome)
+        });
     }
     started
 }
@@ -308,14 +311,4 @@ impl DryRunLog {
             info!(%namespace, daemonset = %name, action, "dry run");
         }
     }
-}
-
-/// Generates a pod name as the API server does for `generateName`.
-fn pod_name(daemonset: &Text) -> Text {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    const LONGEST: usize = 58;
-    let end = daemonset.as_str().floor_char_boundary(LONGEST - 1);
-    let suffix = (0..5).map(|_| char::from(*fastrand::choice(LETTERS).unwrap_or(&b'x')));
-    let name: String = daemonset.as_str().chars().take(end).chain(['-']).chain(suffix).collect();
-    name.into()
 }

@@ -28,7 +28,7 @@ use crate::{
 /// How long to wait for a pod to show in the watch after a write with unknown outcome.
 const DOUBT: Duration = Duration::from_secs(30);
 
-/// Maximum attempts to delete an object that keeps changing.
+/// Maximum attempts to delete an object that keeps changing, and to find a name for a pod.
 const ATTEMPTS: usize = 5;
 
 /// Whether this replica may write: it is the leader and is not shutting down.
@@ -108,7 +108,7 @@ impl Executor {
     /// # Errors
     /// If an action failed. After a failed claim, revision, relabelling or rollback, later actions are skipped.
     pub async fn carry_out(&self, job: &Job, role: Role) -> Result<(), Failure> {
-        let execution = Execution { executor: self, daemonset: &job.daemonset, role, confirmed: OnceCell::new() };
+        let execution = Execution { executor: self, job, daemonset: &job.daemonset, role, confirmed: OnceCell::new() };
         let mut outcome = Ok(());
         for steps in job.steps.chunk_by(|a, b| Stage::of(&a.action) == Stage::of(&b.action)) {
             let stage = steps.first().and_then(|step| Stage::of(&step.action));
@@ -133,6 +133,7 @@ impl Executor {
 /// A job in flight.
 struct Execution<'a> {
     executor: &'a Executor,
+    job: &'a Job,
     daemonset: &'a DaemonSet,
     role: Role,
     /// Set once the API server has confirmed the DaemonSet.
@@ -160,8 +161,20 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Carries out one step and records the outcome: state, metrics, log and Event.
+    /// Carries out one step. A pod whose name is taken gets another one.
     async fn step(&self, step: &Step) -> Result<(), Refusal> {
+        let daemonset = Key::new(self.daemonset.namespace.clone(), self.daemonset.name.clone());
+        let mut result = self.attempt(step).await;
+        for _ in 1..ATTEMPTS {
+            let Err(Refusal::NameTaken(_)) = result else { break };
+            let renamed = self.executor.shared.state().rename(&daemonset, step);
+            result = self.attempt(&renamed).await;
+        }
+        result
+    }
+
+    /// Carries out one step and records the outcome: state, metrics, log and Event.
+    async fn attempt(&self, step: &Step) -> Result<(), Refusal> {
         let Executor { writes, gate, metrics, shared, .. } = self.executor;
         let DaemonSet { namespace, name, .. } = self.daemonset;
         let result = match writes.acquire().await {
@@ -177,6 +190,7 @@ impl Execution<'_> {
                     metrics.lagged(Duration::ZERO); // the watch was faster than the response
                 }
                 if let Action::UpdateStatus { .. } = step.action {
+                    metrics.status_delay(self.job.outdated_since.map(|since| since.elapsed()).unwrap_or_default());
                     debug!(%namespace, daemonset = %name, action = %step.action, "applied");
                 } else {
                     info!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "applied");
@@ -190,7 +204,7 @@ impl Execution<'_> {
                 } else {
                     warn!(%namespace, daemonset = %name, action = %step.action, error = %refusal, "write failed");
                 }
-                self.settle(step, refusal).await;
+                self.settle(step, refusal);
                 if let (Action::CreatePod { node, .. }, Refusal::Refused { code: 400..=403 | 422, .. }) =
                     (&step.action, refusal)
                 {
@@ -202,29 +216,13 @@ impl Execution<'_> {
         result.map(drop)
     }
 
-    /// Determines after a failed write whether it was done, and records that.
-    async fn settle(&self, step: &Step, refusal: &Refusal) {
-        let server = &self.executor.server;
-        let done = match refusal {
-            Refusal::Refused { .. } | Refusal::Changed(_) | Refusal::Stopped => Some(false),
-            Refusal::Failed(_) => match &step.action {
-                Action::CreatePod { .. } => match server.get::<Watched<Pod>>(Kind::Pod, &step.key).await {
-                    Ok(_) => Some(true),
-                    Err(refusal) => refusal.is(404).then_some(false),
-                },
-                Action::DeletePod { pod, .. } => match server.get::<Watched<Pod>>(Kind::Pod, &step.key).await {
-                    Ok(found) => found.object.ok().map(|found| found.is_being_deleted() || found.uid != pod.uid),
-                    Err(refusal) => refusal.is(404).then_some(true),
-                },
-                _ => Some(false), // harmless to repeat
-            },
-            Refusal::Unanswered(_) => None,
-        };
+    /// Records whether a failed write may show.
+    fn settle(&self, step: &Step, refusal: &Refusal) {
         let mut state = self.executor.shared.state();
-        match done {
-            Some(true) => drop(state.written(step, "", Moment::now())),
-            Some(false) => state.cancelled(step),
-            None => state.doubted(step, DOUBT, Moment::now()),
+        match refusal {
+            Refusal::Unanswered(_) => state.doubted(step, DOUBT, Moment::now()),
+            // After an error of the API server, pods were looked for, and any other write is harmless to repeat.
+            _ => state.cancelled(step),
         }
     }
 
@@ -237,9 +235,9 @@ impl Execution<'_> {
                 if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
                     metadata.insert("name".to_owned(), json!(key.name));
                 }
-                server.create(Kind::Pod, &key.namespace, manifest.to_string()).await
+                self.create_pod(key, node, manifest.to_string()).await
             }
-            Action::DeletePod { pod, .. } => return self.delete::<Pod>(step, &pod.uid).await,
+            Action::DeletePod { pod, .. } => return self.delete_pod(step, &pod.uid).await,
             Action::DeleteRevision { revision, .. } => {
                 return self.delete::<ControllerRevision>(step, &revision.uid).await;
             }
@@ -258,6 +256,50 @@ impl Execution<'_> {
         written.map(Outcome::Written)
     }
 
+    /// Creates a pod. If the API server fails, looks whether it exists.
+    async fn create_pod(&self, key: &Key, node: &Text, manifest: String) -> Result<Written, Refusal> {
+        let server = &self.executor.server;
+        let failure = match server.create(Kind::Pod, &key.namespace, manifest).await {
+            Err(refusal) if refusal.is(409) => return Err(Refusal::NameTaken(refusal.to_string())),
+            Err(failure @ Refusal::Failed(_)) => failure,
+            done => return done,
+        };
+        // Up to Kubernetes 1.29, a name that is taken is such a failure, too, if there is a `generateName`.
+        match server.get::<Watched<Pod>>(Kind::Pod, key).await {
+            Ok(found) => {
+                let version = found.version().to_owned();
+                let pod = found.object.map_err(Refusal::Unanswered)?;
+                let is_own = self.owns(&pod) && pod.node.name() == Some(node);
+                if is_own { Ok(Written::new(version)) } else { Err(Refusal::NameTaken(failure.to_string())) }
+            }
+            Err(refusal) if refusal.is(404) => Err(failure),
+            Err(refusal) => Err(Refusal::Unanswered(format!("{failure}; then, looking for the pod: {refusal}"))),
+        }
+    }
+
+    /// Deletes a pod as the watch shows it. If it has changed since, looks first.
+    async fn delete_pod(&self, step: &Step, uid: &Text) -> Result<Outcome, Refusal> {
+        let version = match self.executor.shared.state().shown_pod(&step.key) {
+            Some((pod, _)) if pod.uid != *uid || pod.is_being_deleted() => return Ok(Outcome::Gone),
+            Some((pod, _)) if !self.owns(pod) => return Err(self.not_owned(step)),
+            Some((_, version)) => version,
+            None => return Ok(Outcome::Gone),
+        };
+        let Some(version) = version else { return self.delete::<Pod>(step, uid).await };
+        match self.executor.server.delete(Kind::Pod, &step.key, uid, &version).await {
+            Ok(()) => Ok(Outcome::Deleted),
+            Err(refusal) if refusal.is(404) => Ok(Outcome::Gone),
+            Err(refusal) if refusal.is(409) || matches!(refusal, Refusal::Failed(_)) => {
+                self.delete::<Pod>(step, uid).await
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn not_owned(&self, step: &Step) -> Refusal {
+        Refusal::Changed(format!("{} is no longer owned by the DaemonSet {}", step.key.name, self.daemonset.name))
+    }
+
     /// Deletes an object if the DaemonSet still owns it. It may have been orphaned since the plan, and then stays.
     async fn delete<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Outcome, Refusal> {
         let server = &self.executor.server;
@@ -271,13 +313,13 @@ impl Execution<'_> {
                 return Ok(Outcome::Gone);
             }
             if !self.owns(&object) {
-                return Err(Refusal::Changed(format!("{} is no longer owned by the DaemonSet", step.key.name)));
+                return Err(self.not_owned(step));
             }
             match server.delete(step.kind(), &step.key, uid, &version).await {
                 Ok(()) => return Ok(Outcome::Deleted),
                 Err(refusal) if refusal.is(404) => return Ok(Outcome::Gone),
-                // Its status may have changed: read it again.
-                Err(refusal) if refusal.is(409) => refused = Some(refusal),
+                // Its status may have changed, or the API server has failed: look again.
+                Err(refusal) if refusal.is(409) || matches!(refusal, Refusal::Failed(_)) => refused = Some(refusal),
                 Err(refusal) => return Err(refusal),
             }
         }

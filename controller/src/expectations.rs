@@ -30,7 +30,13 @@ pub enum Effect {
     },
     /// The object has the version of the response.
     Changed,
+    /// The same, for a write that no plan needs to wait for: a status.
+    Noted,
 }
+
+/// Identifies one write, so that the outcome of another write to an object of the same name does not count as its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticket(u64);
 
 /// An object as a watch shows it.
 #[derive(Clone, Copy, Debug)]
@@ -57,10 +63,14 @@ pub struct Satisfied {
 pub struct Expectations {
     expected: HashMap<(Kind, Key), Expected>,
     counts: HashMap<Key, Counts>,
+    tickets: u64,
+    /// No write expires earlier. Writes that showed meanwhile may have made it too early.
+    next_expiry: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Expected {
+    ticket: Ticket,
     daemonset: Key,
     effect: Effect,
     /// The version in the API server's response.
@@ -77,73 +87,64 @@ struct Expected {
 struct Counts {
     pods: usize,
     changes: usize,
+    noted: usize,
 }
 
 impl Counts {
     fn of(&mut self, kind: Kind, effect: &Effect) -> &mut usize {
-        if is_about_pods(kind, effect) { &mut self.pods } else { &mut self.changes }
+        match effect {
+            Effect::Noted => &mut self.noted,
+            Effect::Created | Effect::Deleted { .. } if kind == Kind::Pod => &mut self.pods,
+            _ => &mut self.changes,
+        }
     }
-}
-
-fn is_about_pods(kind: Kind, effect: &Effect) -> bool {
-    kind == Kind::Pod && *effect != Effect::Changed
 }
 
 impl Expectations {
     /// Records a write that is about to be made. Replaces an earlier one to the same object.
-    pub fn expect(&mut self, daemonset: &Key, kind: Kind, key: Key, effect: Effect) {
+    pub fn expect(&mut self, daemonset: &Key, kind: Kind, key: Key, effect: Effect) -> Ticket {
         self.take(kind, &key);
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
         *self.counts.entry(daemonset.clone()).or_default().of(kind, &effect) += 1;
         let daemonset = daemonset.clone();
-        let expected = Expected { daemonset, effect, version: None, seen: Vec::new(), written: None, until: None };
-        self.expected.insert((kind, key), expected);
+        let (version, seen, written, until) = (None, Vec::new(), None, None);
+        self.expected.insert((kind, key), Expected { ticket, daemonset, effect, version, seen, written, until });
+        ticket
     }
 
     /// Records that the API server confirmed a write, and the object's new version. Returns the write if it shows
     /// already.
-    pub fn written(
-        &mut self,
-        kind: Kind,
-        key: &Key,
-        effect: &Effect,
-        version: &str,
-        now: Instant,
-    ) -> Option<Satisfied> {
-        let expected = self.expected.get_mut(&(kind, key.clone()))?;
-        if expected.effect != *effect {
-            return None; // replaced by a later write of the same plan
-        }
-        let patience = if is_about_pods(kind, effect) { PATIENCE } else { PATIENCE_FOR_CHANGES };
+    pub fn written(&mut self, kind: Kind, key: &Key, ticket: Ticket, version: &str, now: Instant) -> Option<Satisfied> {
+        let expected = self.of_ticket(kind, key, ticket)?;
+        let is_change = matches!(expected.effect, Effect::Changed | Effect::Noted);
+        let patience = if is_change || kind != Kind::Pod { PATIENCE_FOR_CHANGES } else { PATIENCE };
         (expected.written, expected.until) = (Some(now), Some(now + patience));
         expected.version = Some(version.to_owned());
-        if *effect == Effect::Changed && expected.seen.iter().any(|seen| seen == version) {
-            return self.take(kind, key);
-        }
-        None
+        let shows = is_change && expected.seen.iter().any(|seen| seen == version);
+        self.expires(now + patience);
+        if shows { self.take(kind, key) } else { None }
     }
 
     /// Records that the outcome of a write is unknown; it expires after `patience`.
-    pub fn doubted(&mut self, kind: Kind, key: &Key, patience: Duration, now: Instant) {
-        if let Some(expected) = self.expected.get_mut(&(kind, key.clone())) {
+    pub fn doubted(&mut self, kind: Kind, key: &Key, ticket: Ticket, patience: Duration, now: Instant) {
+        if let Some(expected) = self.of_ticket(kind, key, ticket) {
             expected.until = Some(now + patience);
+            self.expires(now + patience);
         }
     }
 
     /// Removes a write that was not done.
-    pub fn cancelled(&mut self, kind: Kind, key: &Key) {
-        self.take(kind, key);
+    pub fn cancelled(&mut self, kind: Kind, key: &Key, ticket: Ticket) {
+        if self.of_ticket(kind, key, ticket).is_some() {
+            self.take(kind, key);
+        }
     }
 
-    /// Removes a DaemonSet's writes that were never tried.
-    pub fn untried(&mut self, daemonset: &Key) {
-        let untried: Vec<_> = self
-            .expected
-            .iter()
-            .filter(|(_, expected)| expected.daemonset == *daemonset && expected.until.is_none())
-            .map(|(object, _)| object.clone())
-            .collect();
-        for (kind, key) in untried {
-            self.take(kind, &key);
+    /// Removes a write if it was never tried.
+    pub fn untried(&mut self, kind: Kind, key: &Key, ticket: Ticket) {
+        if self.of_ticket(kind, key, ticket).is_some_and(|expected| expected.until.is_none()) {
+            self.take(kind, key);
         }
     }
 
@@ -159,7 +160,7 @@ impl Expectations {
             (Effect::Deleted { uid }, Some(observation)) => {
                 observation.being_deleted || observation.uid != uid.as_str()
             }
-            (Effect::Changed, Some(observation)) => {
+            (Effect::Changed | Effect::Noted, Some(observation)) => {
                 if let Some(version) = &expected.version {
                     version == observation.version
                 } else {
@@ -185,15 +186,20 @@ impl Expectations {
 
     /// Removes and returns the writes whose waiting time is over, with their objects.
     pub fn expired(&mut self, now: Instant) -> Vec<(Kind, Key, Satisfied)> {
+        if self.next_expiry.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
         let expired = self.expected.iter().filter(|(_, expected)| expected.until.is_some_and(|until| until <= now));
         let expired: Vec<_> = expired.map(|(object, _)| object.clone()).collect();
         let taken = expired.into_iter().map(|(kind, key)| (self.take(kind, &key), kind, key));
-        taken.filter_map(|(shown, kind, key)| Some((kind, key, shown?))).collect()
+        let taken = taken.filter_map(|(shown, kind, key)| Some((kind, key, shown?))).collect();
+        self.next_expiry = self.expected.values().filter_map(|expected| expected.until).min();
+        taken
     }
 
-    /// Returns when the next write expires.
+    /// Returns when to ask for [`expired`](Self::expired) writes next.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.expected.values().filter_map(|expected| expected.until).min()
+        self.next_expiry
     }
 
     /// Returns whether pods created or deleted for a DaemonSet do not show yet.
@@ -201,9 +207,14 @@ impl Expectations {
         self.counts.get(daemonset).is_some_and(|counts| counts.pods > 0)
     }
 
-    /// Returns whether other changes for a DaemonSet do not show yet.
+    /// Returns whether other changes for a DaemonSet do not show yet, besides its status.
     pub fn has_changes(&self, daemonset: &Key) -> bool {
         self.counts.get(daemonset).is_some_and(|counts| counts.changes > 0)
+    }
+
+    /// Returns whether a write to this object does not show yet.
+    pub fn has(&self, kind: Kind, key: &Key) -> bool {
+        self.expected.contains_key(&(kind, key.clone()))
     }
 
     /// Returns the number of writes that do not show yet.
@@ -216,12 +227,23 @@ impl Expectations {
         self.expected.is_empty()
     }
 
+    fn of_ticket(&mut self, kind: Kind, key: &Key, ticket: Ticket) -> Option<&mut Expected> {
+        self.expected.get_mut(&(kind, key.clone())).filter(|expected| expected.ticket == ticket)
+    }
+
+    fn expires(&mut self, at: Instant) {
+        self.next_expiry = Some(self.next_expiry.map_or(at, |next| next.min(at)));
+    }
+
     fn take(&mut self, kind: Kind, key: &Key) -> Option<Satisfied> {
         let expected = self.expected.remove(&(kind, key.clone()))?;
+        if self.expected.is_empty() {
+            self.next_expiry = None;
+        }
         if let Entry::Occupied(mut counts) = self.counts.entry(expected.daemonset.clone()) {
             let count = counts.get_mut().of(kind, &expected.effect);
             *count = count.saturating_sub(1);
-            if matches!(counts.get(), Counts { pods: 0, changes: 0 }) {
+            if matches!(counts.get(), Counts { pods: 0, changes: 0, noted: 0 }) {
                 counts.remove();
             }
         }
@@ -248,11 +270,11 @@ mod tests {
     #[test]
     fn a_creation_shows_by_its_name_even_before_the_response() {
         let (mut expectations, now) = (Expectations::default(), Instant::now());
-        expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Created);
+        let ticket = expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Created);
         assert!(expectations.has_pods(&agent()) && !expectations.has_changes(&agent()) && !expectations.is_empty());
         assert_eq!(expectations.seen(Kind::Pod, &pod("agent-2"), Some(observation("u2", "1"))), None);
         assert!(expectations.seen(Kind::Pod, &pod("agent-1"), Some(observation("u1", "2"))).is_some());
-        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), &Effect::Created, "2", now), None);
+        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), ticket, "2", now), None);
         assert!(expectations.is_empty() && !expectations.has_pods(&agent()));
     }
 
@@ -276,17 +298,17 @@ mod tests {
     fn a_change_shows_by_its_version_before_or_after_the_response() {
         let (mut expectations, now) = (Expectations::default(), Instant::now());
         for response_first in [true, false] {
-            expectations.expect(&agent(), Kind::DaemonSet, agent(), Effect::Changed);
+            let ticket = expectations.expect(&agent(), Kind::DaemonSet, agent(), Effect::Changed);
             assert!(expectations.has_changes(&agent()) && !expectations.has_pods(&agent()));
             assert_eq!(expectations.seen(Kind::DaemonSet, &agent(), Some(observation("u", "7"))), None);
             if response_first {
-                assert_eq!(expectations.written(Kind::DaemonSet, &agent(), &Effect::Changed, "9", now), None);
+                assert_eq!(expectations.written(Kind::DaemonSet, &agent(), ticket, "9", now), None);
                 assert_eq!(expectations.seen(Kind::DaemonSet, &agent(), Some(observation("u", "8"))), None);
                 let shown = expectations.seen(Kind::DaemonSet, &agent(), Some(observation("u", "9")));
                 assert_eq!(shown.unwrap().written, Some(now));
             } else {
                 assert_eq!(expectations.seen(Kind::DaemonSet, &agent(), Some(observation("u", "9"))), None);
-                assert!(expectations.written(Kind::DaemonSet, &agent(), &Effect::Changed, "9", now).is_some());
+                assert!(expectations.written(Kind::DaemonSet, &agent(), ticket, "9", now).is_some());
             }
             assert!(expectations.is_empty());
         }
@@ -296,60 +318,81 @@ mod tests {
     fn a_list_satisfies_earlier_writes_and_deletions_of_missing_objects() {
         let (mut expectations, start) = (Expectations::default(), Instant::now());
         let [late, began] = [3, 2].map(|seconds| start + Duration::from_secs(seconds));
-        for name in ["early", "late", "untried"] {
-            expectations.expect(&agent(), Kind::Pod, pod(name), Effect::Created);
-        }
-        expectations.expect(&agent(), Kind::Pod, pod("gone"), Effect::Deleted { uid: "u".into() });
-        expectations.written(Kind::Pod, &pod("early"), &Effect::Created, "1", start);
-        expectations.written(Kind::Pod, &pod("late"), &Effect::Created, "2", began);
-        expectations.written(Kind::Pod, &pod("gone"), &Effect::Deleted { uid: "u".into() }, "", late);
+        let [early, after, untried] = ["early", "late", "untried"]
+            .map(|name| expectations.expect(&agent(), Kind::Pod, pod(name), Effect::Created));
+        let gone = expectations.expect(&agent(), Kind::Pod, pod("gone"), Effect::Deleted { uid: "u".into() });
+        expectations.written(Kind::Pod, &pod("early"), early, "1", start);
+        expectations.written(Kind::Pod, &pod("late"), after, "2", began);
+        expectations.written(Kind::Pod, &pod("gone"), gone, "", late);
         let shown = expectations.listed(Kind::Pod, began, |_| None);
         let mut written: Vec<_> = shown.iter().map(|shown| shown.written).collect();
         written.sort();
         assert_eq!(written, [Some(start), Some(late)], "the early creation and the deletion");
         assert_eq!(expectations.len(), 2, "the other two are still expected");
-        expectations.untried(&agent());
-        assert_eq!(expectations.len(), 1);
+        expectations.untried(Kind::Pod, &pod("late"), after);
+        expectations.untried(Kind::Pod, &pod("untried"), untried);
+        assert_eq!(expectations.len(), 1, "the late one was tried");
     }
 
     #[test]
     fn only_created_or_deleted_pods_delay_creations_and_cancelled_writes_delay_nothing() {
         let mut expectations = Expectations::default();
-        expectations.expect(&agent(), Kind::ControllerRevision, pod("agent-6d5f"), Effect::Created);
+        let ticket = expectations.expect(&agent(), Kind::ControllerRevision, pod("agent-6d5f"), Effect::Created);
         assert!(!expectations.has_pods(&agent()) && expectations.has_changes(&agent()));
-        expectations.cancelled(Kind::ControllerRevision, &pod("agent-6d5f"));
+        expectations.cancelled(Kind::ControllerRevision, &pod("agent-6d5f"), ticket);
         assert!(expectations.is_empty() && !expectations.has_changes(&agent()));
     }
 
     #[test]
     fn writes_that_never_show_expire() {
         let (mut expectations, start) = (Expectations::default(), Instant::now());
-        expectations.expect(&agent(), Kind::Pod, pod("lost"), Effect::Created);
-        expectations.expect(&agent(), Kind::Pod, pod("doubtful"), Effect::Created);
+        let [lost, doubtful] =
+            ["lost", "doubtful"].map(|name| expectations.expect(&agent(), Kind::Pod, pod(name), Effect::Created));
         assert_eq!(expectations.next_expiry(), None, "no response to either yet");
-        expectations.written(Kind::Pod, &pod("lost"), &Effect::Created, "1", start);
-        expectations.doubted(Kind::Pod, &pod("doubtful"), Duration::from_secs(30), start);
+        expectations.written(Kind::Pod, &pod("lost"), lost, "1", start);
+        expectations.doubted(Kind::Pod, &pod("doubtful"), doubtful, Duration::from_secs(30), start);
         assert_eq!(expectations.next_expiry(), Some(start + Duration::from_secs(30)));
         let expired =
             |expectations: &mut Expectations, seconds| expectations.expired(start + Duration::from_secs(seconds)).len();
         assert_eq!([29, 30, 299, 300].map(|seconds| expired(&mut expectations, seconds)), [0, 1, 0, 1]);
         assert!(!expectations.has_pods(&agent()));
+        assert_eq!(expectations.next_expiry(), None);
+    }
+
+    #[test]
+    fn the_outcome_of_a_write_does_not_count_for_another_one_of_the_same_name() {
+        let (mut expectations, now) = (Expectations::default(), Instant::now());
+        let refused = expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Created);
+        let done = expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Created);
+        expectations.written(Kind::Pod, &pod("agent-1"), done, "1", now);
+        expectations.cancelled(Kind::Pod, &pod("agent-1"), refused);
+        expectations.untried(Kind::Pod, &pod("agent-1"), refused);
+        assert!(expectations.has_pods(&agent()) && expectations.has(Kind::Pod, &pod("agent-1")));
+    }
+
+    #[test]
+    fn no_plan_waits_for_a_status() {
+        let mut expectations = Expectations::default();
+        expectations.expect(&agent(), Kind::DaemonSet, agent(), Effect::Noted);
+        assert!(!expectations.has_changes(&agent()) && expectations.has(Kind::DaemonSet, &agent()));
+        expectations.seen(Kind::DaemonSet, &agent(), None);
+        assert!(expectations.is_empty());
     }
 
     #[test]
     fn a_later_write_to_the_same_pod_replaces_an_earlier_one() {
         let (mut expectations, now) = (Expectations::default(), Instant::now());
         let deletion = Effect::Deleted { uid: "u".into() };
-        expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Changed);
-        expectations.expect(&agent(), Kind::Pod, pod("agent-1"), deletion.clone());
+        let change = expectations.expect(&agent(), Kind::Pod, pod("agent-1"), Effect::Changed);
+        let deletion = expectations.expect(&agent(), Kind::Pod, pod("agent-1"), deletion);
         assert!(!expectations.has_changes(&agent()) && expectations.has_pods(&agent()));
-        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), &Effect::Changed, "3", now), None);
+        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), change, "3", now), None);
         assert_eq!(
             expectations.seen(Kind::Pod, &pod("agent-1"), Some(observation("u", "3"))),
             None,
             "adopted, not yet deleted"
         );
-        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), &deletion, "", now), None);
+        assert_eq!(expectations.written(Kind::Pod, &pod("agent-1"), deletion, "", now), None);
         assert!(expectations.seen(Kind::Pod, &pod("agent-1"), None).is_some());
     }
 }

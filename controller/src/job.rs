@@ -1,13 +1,13 @@
 //! Jobs: a plan's actions with the objects that they write, and their failures.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daemonplan::{
     Action, Event, Key, Kind, Warning,
     model::{DaemonSet, Text},
 };
 
-use crate::expectations::Effect;
+use crate::expectations::{Effect, Ticket};
 
 /// A plan for one DaemonSet, to be carried out by a worker.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Job {
     pub events: Vec<Event>,
     /// Warnings that the previous plan did not have.
     pub news: Vec<Warning>,
+    /// Since when the status is outdated that the job writes.
+    pub outdated_since: Option<Instant>,
 }
 
 /// An action and the object that it writes.
@@ -29,17 +31,19 @@ pub struct Step {
     pub action: Action,
     /// The written object; a pod to be created already has its name.
     pub key: Key,
+    /// Identifies the write among the expectations.
+    pub ticket: Ticket,
 }
 
 impl Step {
-    /// Creates a step. `name` generates the name of a pod to be created.
-    pub fn new(action: Action, daemonset: &Key, name: &mut impl FnMut(&Text) -> Text) -> Self {
+    /// Creates a step. `name` chooses the name of a pod to be created.
+    pub fn new(action: Action, daemonset: &Key, name: impl FnOnce() -> Text) -> Self {
         let object = match &action {
-            Action::CreatePod { .. } => name(&daemonset.name),
+            Action::CreatePod { .. } => name(),
             Action::CreateRevision { revision } => revision.name.clone(),
             other => other.object().map_or_else(|| daemonset.name.clone(), |object| object.name.clone()),
         };
-        Self { action, key: Key::new(daemonset.namespace.clone(), object) }
+        Self { action, key: Key::new(daemonset.namespace.clone(), object), ticket: Ticket::default() }
     }
 
     /// Returns the kind of the written object.
@@ -54,6 +58,7 @@ impl Step {
             Action::DeletePod { pod: object, .. } | Action::DeleteRevision { revision: object, .. } => {
                 Effect::Deleted { uid: object.uid.clone() }
             }
+            Action::UpdateStatus { .. } => Effect::Noted,
             _ => Effect::Changed,
         }
     }

@@ -6,6 +6,7 @@
 //! | [`state`] | the planner's `Cluster`, fed by the watches, and the queue of DaemonSets to plan |
 //! | [`job`] | a plan's actions, for the workers |
 //! | [`expectations`] | writes that the watches do not show yet |
+//! | [`statuses`], [`versions`] | when a status is written; versions of pods, for preconditions |
 //! | [`executor`], [`api`] | carries out plans by requests with preconditions |
 //! | [`leader`] | leader election: only one replica writes |
 //! | [`controller`] | runs the watches, the workers and the web server |
@@ -23,5 +24,7 @@ pub mod leader;
 pub mod metrics;
 pub mod shared;
 pub mod state;
+pub mod statuses;
+pub mod versions;
 pub mod watched;
 pub mod web;

@@ -29,6 +29,8 @@ pub struct Metrics {
     pub plan_time: Histogram,
     /// Time from the response to a write until the watch shows it, in seconds.
     pub watch_lag: Histogram,
+    /// Time from a change of the status until it was written, in seconds.
+    status_delay: Histogram,
     /// Watch events received.
     pub watch_events: Family<KindLabel, Counter>,
     /// Failed watches.
@@ -90,6 +92,7 @@ impl Default for Metrics {
             errors: Family::default(),
             plan_time: seconds(1e-6, 12),
             watch_lag: seconds(1e-3, 10),
+            status_delay: seconds(1e-2, 8),
             watch_events: Family::default(),
             watch_errors: Family::default(),
             unreadable: Family::default(),
@@ -111,6 +114,12 @@ impl Default for Metrics {
             "Time from the response to a write until the watch shows it",
             Unit::Seconds,
             lag,
+        );
+        registry.register_with_unit(
+            "status_delay",
+            "Time from a change of a DaemonSet's status until it was written",
+            Unit::Seconds,
+            metrics.status_delay.clone(),
         );
         registry.register("watch_events", "Watch events received", metrics.watch_events.clone());
         registry.register("watch_errors", "Failed watches", metrics.watch_errors.clone());
@@ -142,6 +151,11 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+
+    /// Observes the time from a change of a status until it was written.
+    pub fn status_delay(&self, delay: Duration) {
+        self.status_delay.observe(delay.as_secs_f64());
     }
 
     /// Observes the time from a write until the watch showed it.

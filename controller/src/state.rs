@@ -8,16 +8,18 @@ use std::{
 };
 
 use daemonplan::{
-    Cluster, Explanation, Key, Kind, Object, OwnedSnapshot, Plan, Settings, Warning,
-    model::{DaemonSet, Resource, Text},
+    Action, Cluster, Explanation, Key, Kind, Object, OwnedSnapshot, Plan, Settings, Warning,
+    model::{DaemonSet, Pod, Resource, Text},
     scheduling::SchedulingObjects,
 };
 use jiff::Timestamp;
 use kube::runtime::watcher;
 
 use crate::{
-    expectations::{Expectations, Observation, Satisfied},
+    expectations::{Expectations, Observation, Satisfied, Ticket},
     job::{Failure, Job, Step},
+    statuses::Statuses,
+    versions::Versions,
     watched::{Watch, Watched},
 };
 
@@ -65,6 +67,8 @@ pub struct State {
     collect_garbage: bool,
     dry_run: bool,
     expectations: Expectations,
+    statuses: Statuses,
+    versions: Versions,
     in_flight: HashSet<Key>,
     retries: HashMap<Key, Retry>,
     warnings: HashMap<Key, Vec<Warning>>,
@@ -76,14 +80,17 @@ impl State {
     /// Creates an empty state.
     ///
     /// Without `collect_garbage`, pods of DaemonSets being deleted are left to the cluster's garbage collector. In a
-    /// `dry_run` nothing is written, so no write is expected to show.
-    pub fn new(settings: Settings, collect_garbage: bool, dry_run: bool) -> Self {
+    /// `dry_run` nothing is written, so no write is expected to show. A status of which only counts have changed waits for at
+    /// most `status_delay`.
+    pub fn new(settings: Settings, collect_garbage: bool, dry_run: bool, status_delay: Duration) -> Self {
         Self {
             cluster: Cluster::new(settings),
             scheduling_objects: SchedulingObjects::default(),
             collect_garbage,
             dry_run,
             expectations: Expectations::default(),
+            statuses: Statuses::new(status_delay),
+            versions: Versions::default(),
             in_flight: HashSet::new(),
             retries: HashMap::new(),
             warnings: HashMap::new(),
@@ -142,6 +149,13 @@ impl State {
         {
             self.retries.remove(&key); // the edit may have fixed the failure
         }
+        if let Object::Pod(pod) = &object {
+            if pod.controller.as_ref().is_some_and(|owner| owner.kind == "DaemonSet") {
+                self.versions.set(&key, &version);
+            } else {
+                self.versions.remove(&key);
+            }
+        }
         self.cluster.apply(object);
         (self.settle(shown), None)
     }
@@ -151,6 +165,10 @@ impl State {
         if R::KIND == Kind::DaemonSet {
             self.retries.remove(&key);
             self.warnings.remove(&key);
+            self.statuses.forget(&key);
+        }
+        if R::KIND == Kind::Pod {
+            self.versions.remove(&key);
         }
         self.cluster.delete::<R>(R::id_of(key));
         self.settle(shown)
@@ -161,6 +179,9 @@ impl State {
         self.listed.insert(kind);
         let Some(Listing { began, keys }) = self.listings.remove(&kind) else { return Vec::new() };
         self.cluster.retain::<R>(|key| keys.contains(key));
+        if kind == Kind::Pod {
+            self.versions.retain(self.cluster.pods().map(Pod::key));
+        }
         let Self { cluster, expectations, .. } = self;
         let shown = expectations.listed(kind, began, |key| match kind {
             Kind::Pod => cluster.pod(key).map(|pod| &pod.uid),
@@ -201,7 +222,7 @@ impl State {
 
     /// Returns the DaemonSets to plan now, and the writes that expired.
     ///
-    /// A DaemonSet is ready if its plan may have changed or its retry is due. It is not ready while it has a job in
+    /// A DaemonSet is ready if its plan may have changed, or its retry or its status is due. It is not ready while it has a job in
     /// flight, has changes that do not show yet, or waits after a failure.
     pub fn ready(&mut self, now: Moment) -> (Vec<Key>, Vec<(Kind, Key, Satisfied)>) {
         if !self.is_complete() {
@@ -214,6 +235,9 @@ impl State {
         let mut keys = self.cluster.stale(now.time);
         let due = self.retries.iter().filter(|(_, retry)| retry.at.is_some_and(|at| at <= now.instant));
         keys.extend(due.map(|(key, _)| key.clone()));
+        // A status that was written waits for the watch: only then is it known what has changed since.
+        let unwritten = self.statuses.due(now.instant).filter(|key| !self.expectations.has(Kind::DaemonSet, key));
+        keys.extend(unwritten.cloned());
         keys.sort();
         keys.dedup();
         keys.retain(|key| {
@@ -230,13 +254,14 @@ impl State {
         let of_plans = of_plans.and_then(|at| Duration::try_from(at.duration_since(now.time)).ok());
         let of_plans = of_plans.map(|wait| now.instant + wait);
         let of_retries = self.retries.values().filter_map(|retry| retry.at).filter(|at| *at > now.instant).min();
-        [of_plans, of_retries, self.expectations.next_expiry()].into_iter().flatten().min()
+        let of_statuses = self.statuses.next_due(now.instant);
+        [of_plans, of_retries, of_statuses, self.expectations.next_expiry()].into_iter().flatten().min()
     }
 
     /// Plans a DaemonSet and starts a job, in flight until [`finish`](State::finish).
     ///
-    /// `name` generates the name of a pod to be created. Returns `None` if the DaemonSet is unknown.
-    pub fn start(&mut self, key: &Key, now: Moment, mut name: impl FnMut(&Text) -> Text) -> Option<Job> {
+    /// Returns `None` if the DaemonSet is unknown.
+    pub fn start(&mut self, key: &Key, now: Moment) -> Option<Job> {
         let daemonset = self.cluster.daemonset(key)?.clone();
         if let Some(retry) = self.retries.get_mut(key) {
             retry.at = None;
@@ -248,26 +273,82 @@ impl State {
         self.cluster.update_backoff(backoff, now.time);
         let before = self.warnings.insert(key.clone(), warnings.clone()).unwrap_or_default();
         let news = warnings.into_iter().filter(|warning| !before.contains(warning)).collect();
-        let steps: Vec<_> = actions.into_iter().map(|action| Step::new(action, key, &mut name)).collect();
-        self.in_flight.insert(key.clone());
-        if !self.dry_run {
-            for step in &steps {
-                self.expectations.expect(key, step.kind(), step.key.clone(), step.effect());
+        let outdated_since = self.hold_status(&daemonset, key, &mut actions, now);
+        let mut steps = Vec::with_capacity(actions.len());
+        for action in actions {
+            let mut step = Step::new(action, key, || self.unused_name(key));
+            if !self.dry_run {
+                step.ticket = self.expect(key, &step);
             }
-            self.update_expectations(key);
+            steps.push(step);
         }
-        Some(Job { daemonset, steps, events, news })
+        self.in_flight.insert(key.clone());
+        self.update_expectations(key);
+        Some(Job { daemonset, steps, events, news, outdated_since })
+    }
+
+    /// Removes the status from `actions` unless it is to be written now. Returns since when it is outdated if it is.
+    fn hold_status(
+        &mut self,
+        daemonset: &DaemonSet,
+        key: &Key,
+        actions: &mut Vec<Action>,
+        now: Moment,
+    ) -> Option<Instant> {
+        let Some(Action::UpdateStatus { status, .. }) = actions.last() else {
+            self.statuses.settled(key);
+            return None;
+        };
+        let since = self.statuses.write_now(key, &daemonset.status, status, now.instant);
+        // One write to the DaemonSet at a time, so that each shows by its version.
+        let mut others = actions.iter().filter(|action| action.kind() == Kind::DaemonSet);
+        let is_alone = others.nth(1).is_none() && !self.expectations.has(Kind::DaemonSet, key);
+        let since = since.filter(|_| is_alone || self.dry_run);
+        if since.is_none() && !self.dry_run {
+            actions.pop();
+        }
+        since
+    }
+
+    fn expect(&mut self, daemonset: &Key, step: &Step) -> Ticket {
+        self.expectations.expect(daemonset, step.kind(), step.key.clone(), step.effect())
+    }
+
+    /// Chooses a name for a pod that no known pod has.
+    fn unused_name(&self, daemonset: &Key) -> Text {
+        loop {
+            let key = Key::new(daemonset.namespace.clone(), pod_name(&daemonset.name));
+            if self.cluster.pod(&key).is_none() && !self.expectations.has(Kind::Pod, &key) {
+                return key.name;
+            }
+        }
+    }
+
+    /// Gives the pod of a step another name, since an unknown pod has its name.
+    pub fn rename(&mut self, daemonset: &Key, step: &Step) -> Step {
+        self.cancelled(step);
+        let mut renamed = Step::new(step.action.clone(), daemonset, || self.unused_name(daemonset));
+        renamed.ticket = self.expect(daemonset, &renamed);
+        renamed
     }
 
     /// Records that a step was written, and its object's new version. Returns the write if it shows already.
     pub fn written(&mut self, step: &Step, version: &str, now: Moment) -> Option<Satisfied> {
-        let shown = self.expectations.written(step.kind(), &step.key, &step.effect(), version, now.instant);
+        if let Action::UpdateStatus { .. } = step.action {
+            self.statuses.written(&step.key, now.instant);
+        }
+        let shown = self.expectations.written(step.kind(), &step.key, step.ticket, version, now.instant);
         self.settle(shown).pop()
     }
 
     /// Records that a step was not written.
     pub fn cancelled(&mut self, step: &Step) {
-        self.expectations.cancelled(step.kind(), &step.key);
+        self.expectations.cancelled(step.kind(), &step.key, step.ticket);
+    }
+
+    /// Returns what the watch shows of a pod: the pod, and its version if that is known.
+    pub fn shown_pod(&self, key: &Key) -> Option<(&Pod, Option<String>)> {
+        Some((self.cluster.pod(key)?, self.versions.get(key)))
     }
 
     /// Records that the API server rejected a pod on a node. The policy may delay the next attempt there.
@@ -280,7 +361,7 @@ impl State {
 
     /// Records that the outcome of a step is unknown; waits for it to show for at most `patience`.
     pub fn doubted(&mut self, step: &Step, patience: Duration, now: Moment) {
-        self.expectations.doubted(step.kind(), &step.key, patience, now.instant);
+        self.expectations.doubted(step.kind(), &step.key, step.ticket, patience, now.instant);
     }
 
     /// Adds an object that was read from the API server before the watch showed it.
@@ -289,9 +370,11 @@ impl State {
     }
 
     /// Ends a DaemonSet's job. Schedules a retry if it failed.
-    pub fn finish(&mut self, key: &Key, outcome: Result<(), Failure>, now: Moment) {
+    pub fn finish(&mut self, key: &Key, job: &Job, outcome: Result<(), Failure>, now: Moment) {
         self.in_flight.remove(key);
-        self.expectations.untried(key);
+        for step in &job.steps {
+            self.expectations.untried(step.kind(), &step.key, step.ticket);
+        }
         self.update_expectations(key);
         match outcome {
             Err(Failure { retry_after, terminal }) if self.cluster.daemonset(key).is_some() => {
@@ -327,6 +410,16 @@ impl State {
         let (stale, in_flight) = (self.cluster.stale(now.time).len(), self.in_flight.len());
         Load { stale, in_flight, expected: self.expectations.len() }
     }
+}
+
+/// Generates a pod name as the API server does for `generateName`.
+fn pod_name(daemonset: &Text) -> Text {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    const LONGEST: usize = 58;
+    let end = daemonset.as_str().floor_char_boundary(LONGEST - 1);
+    let suffix = (0..5).map(|_| char::from(*fastrand::choice(LETTERS).unwrap_or(&b'x')));
+    let name: String = daemonset.as_str().chars().take(end).chain(['-']).chain(suffix).collect();
+    name.into()
 }
 
 /// The current load; see [`State::load`].
@@ -382,7 +475,7 @@ mod tests {
 
     /// Returns a state with one node, in which all kinds but DaemonSets are listed.
     fn state(now: Moment) -> State {
-        let mut state = State::new(Settings::default(), false, false);
+        let mut state = State::new(Settings::default(), false, false, Duration::from_secs(3));
         list::<Namespace>(&mut state, vec![json!({"metadata": {"name": "prod"}})], now);
         list::<Node>(&mut state, vec![json!({"metadata": {"name": "n1"}})], now);
         list::<daemonplan::model::ControllerRevision>(&mut state, vec![], now);
@@ -406,12 +499,12 @@ mod tests {
         assert!(!state.is_complete() && !ready(&mut state, now));
         list::<DaemonSet>(&mut state, vec![agent(1)], now);
         assert!(ready(&mut state, now));
-        let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
+        let job = state.start(&key(), now).unwrap();
         assert_eq!(job.steps.last().unwrap().kind(), Kind::DaemonSet, "the status comes last");
-        assert!(job.steps.iter().any(|step| step.kind() == Kind::Pod && step.key.name == "agent-1"));
+        assert!(job.steps.iter().any(|step| step.kind() == Kind::Pod && step.key.name.starts_with("agent-")));
         assert!(!ready(&mut state, now));
         state.forget_lists();
-        state.finish(&key(), Ok(()), now);
+        state.finish(&key(), &job, Ok(()), now);
         assert!(!ready(&mut state, now), "a new leader starts with lists");
     }
 
@@ -422,19 +515,16 @@ mod tests {
         list::<DaemonSet>(&mut state, vec![agent(1)], now);
         let mut at = now;
         for wait in [100, 200, 400] {
-            state.start(&key(), at, |_| "agent-1".into()).unwrap();
-            state.finish(&key(), Err(Failure::default()), at);
-            assert_eq!(state.next_wakeup(at), Some(at.instant + Duration::from_millis(wait)));
+            let job = state.start(&key(), at).unwrap();
+            state.finish(&key(), &job, Err(Failure::default()), at);
+            assert!(state.next_wakeup(at).unwrap() <= at.instant + Duration::from_millis(wait));
             assert!(!ready(&mut state, later(at, wait - 1)) && ready(&mut state, later(at, wait)));
             at = later(at, wait);
         }
-        state.start(&key(), at, |_| "agent-1".into()).unwrap();
-        state.finish(&key(), Err(Failure { retry_after: Some(Duration::from_secs(7)), terminal: false }), at);
-        assert_eq!(
-            state.next_wakeup(at),
-            Some(at.instant + Duration::from_secs(7)),
-            "the API server asks to retry later"
-        );
+        let job = state.start(&key(), at).unwrap();
+        state.finish(&key(), &job, Err(Failure { retry_after: Some(Duration::from_secs(7)), terminal: false }), at);
+        let after = |seconds: u64| later(at, seconds * 1000);
+        assert!(!ready(&mut state, after(6)) && ready(&mut state, after(7)), "the API server asks to retry later");
         state.observe(Event::Apply(watched::<DaemonSet>(agent(2))), at);
         assert!(ready(&mut state, at), "the edit may have fixed it");
     }
@@ -448,7 +538,7 @@ mod tests {
         broken["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": "half"}});
         let (_, unreadable) = state.observe(Event::Apply(watched::<DaemonSet>(broken)), now);
         assert_eq!(unreadable.unwrap().0, key());
-        assert!(state.start(&key(), now, |_| "agent-1".into()).is_none());
+        assert!(state.start(&key(), now).is_none());
         // A pod of the same name is a different object.
         state.observe(Event::Apply(watched::<DaemonSet>(agent(3))), now);
         let pod = |labels: Value| json!({"metadata": {"namespace": "prod", "name": "agent", "labels": labels, "resourceVersion": "1"}});
@@ -470,12 +560,12 @@ mod tests {
                 "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
         };
         let expectations = |state: &mut State| -> Vec<Effect> {
-            let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
-            state.finish(&key(), Ok(()), now);
+            let job = state.start(&key(), now).unwrap();
+            state.finish(&key(), &job, Ok(()), now);
             job.steps.iter().map(Step::effect).collect()
         };
         // A revision, a pod, the status.
-        assert_eq!(expectations(&mut state), [Effect::Changed, Effect::Created, Effect::Changed]);
+        assert_eq!(expectations(&mut state), [Effect::Changed, Effect::Created, Effect::Noted]);
         state.observe(Event::Apply(watched::<Pod>(pod("a"))), now);
         state.observe(Event::Apply(watched::<Pod>(pod("b"))), now);
         assert_eq!(expectations(&mut state)[1], Effect::Deleted { uid: "b".into() }, "one too many");

@@ -182,7 +182,8 @@ pub(super) async fn answer(State(server): State<Server>, request: Request) -> Re
     let response = match (parts.method.clone(), &target.name) {
         (Method::GET, None) => return list(&server.store(), &target, &query),
         (Method::GET, Some(name)) => {
-            let store = server.store();
+            let mut store = server.store();
+            store.reads += usize::from(target.plural != "leases");
             return match store.get(&id(&target.plural, &target.namespace, name)) {
                 Some(object) => reply(StatusCode::OK, object),
                 None => refusal(404, "NotFound", "not found"),

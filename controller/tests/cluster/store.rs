@@ -57,6 +57,8 @@ pub struct Faults {
     pub watch_lag: Duration,
     /// Watches of this plural show nothing.
     pub holds: Option<&'static str>,
+    /// How many more creations of pods find their name taken by a pod of another controller, and the code of the response.
+    pub name_taken: Option<(u16, usize)>,
     /// How many more writes to pods, revisions and DaemonSets get a response; later ones hang.
     pub writes_left: Option<u64>,
 }
@@ -70,6 +72,8 @@ pub struct Store {
     /// The oldest version that a watch may start from; older ones get 410.
     pub(super) oldest: u64,
     pub writes: Vec<Write>,
+    /// The number of single objects that were read, besides leases.
+    pub reads: usize,
     pub faults: Faults,
     /// Violations: creations that put too many active pods of a DaemonSet on a node.
     pub crowds: Vec<String>,

@@ -56,6 +56,17 @@ pub(super) fn create(store: &mut Store, target: &Target, name: &str, mut object:
     if object["metadata"].get("resourceVersion").is_some() {
         return refusal(400, "BadRequest", "resourceVersion should not be set on objects to be created");
     }
+    if target.plural == "pods"
+        && let Some((code, left)) = store.faults.name_taken.filter(|(_, left)| *left > 0)
+    {
+        store.faults.name_taken = Some((code, left - 1));
+        store.create(
+            "pods",
+            json!({"metadata": {"namespace": target.namespace, "name": name}, "spec": {"nodeName": "node-0000"}}),
+        );
+        let reason = if code == 409 { "AlreadyExists" } else { "ServerTimeout" };
+        return refusal(code, reason, "the name is taken");
+    }
     if store.get(&id(&target.plural, &target.namespace, name)).is_some() {
         return refusal(409, "AlreadyExists", &format!("{} \"{name}\" already exists", target.plural));
     }

@@ -10,7 +10,10 @@ mod leadership;
 mod pages;
 mod policies;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use cluster::{
     KINDS, Pace, Process, Server, cluster as start, controller, daemonset, daemonset_of_kind, forbidden_writes, id,
