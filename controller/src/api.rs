@@ -151,6 +151,9 @@ impl Written {
 /// The media type of patches that merge lists by their merge keys, such as owner references by uid.
 const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
 
+/// Asks for the metadata alone in the response to a write.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json";
+
 /// A client for the API server whose calls all end within a time limit.
 #[derive(Clone)]
 pub struct Server {
@@ -221,7 +224,8 @@ impl Server {
         media_type: Option<&'static str>,
         body: String,
     ) -> Result<T, Refusal> {
-        let mut request = Request::builder().method(method).uri(path);
+        let accept = if method == Method::GET { "application/json" } else { METADATA_ONLY };
+        let mut request = Request::builder().method(method).uri(path).header(http::header::ACCEPT, accept);
         if let Some(media_type) = media_type {
             request = request.header(http::header::CONTENT_TYPE, media_type);
         }

@@ -119,6 +119,12 @@ impl Executor {
                 Some(_) => execution.all(steps, usize::MAX).await,
                 None => Err(Failure::default()),
             };
+            if let (Some(stage), Ok(())) = (stage, &done)
+                && stage != Stage::Status
+            {
+                let DaemonSet { namespace, name, .. } = &job.daemonset;
+                info!(%namespace, daemonset = %name, ?stage, actions = steps.len(), "applied");
+            }
             let independent = matches!(stage, Some(Stage::Create | Stage::Delete | Stage::CleanUp | Stage::Status));
             match (outcome, done) {
                 (_, Err(failure)) if !independent => return Err(failure),
@@ -191,10 +197,8 @@ impl Execution<'_> {
                 }
                 if let Action::UpdateStatus { .. } = step.action {
                     metrics.status_delay(self.job.outdated_since.map(|since| since.elapsed()).unwrap_or_default());
-                    debug!(%namespace, daemonset = %name, action = %step.action, "applied");
-                } else {
-                    info!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "applied");
                 }
+                debug!(%namespace, daemonset = %name, action = %step.action, object = %step.key.name, "applied");
             }
             Err(refusal) => {
                 metrics.actions.get_or_create(&labels("failed")).inc();

@@ -12,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 /// The default of `RUST_LOG`. Callers log failed requests, because they know the purpose.
 const LOGGED: &str = "info,kube_client::client::builder=off";
 
-#[tokio::main]
+/// One thread: requests and events are many and short, and waking another thread costs more than most of them.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));

@@ -1,13 +1,16 @@
 //! Deserializes the API server's JSON into the planner's types, dropping fields that it does not need.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use daemonplan::model::{ControllerRevision, DaemonSet, Namespace, Node, Pod};
 use kube::{
     Api, Client, Resource,
     core::{DynamicResourceScope, ObjectMeta},
 };
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 /// A watched object: the metadata that the watch needs, and the planner's object.
@@ -71,24 +74,72 @@ impl<T> Watched<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Watched<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Head {
-            metadata: HeadMeta,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct HeadMeta {
-            name: Option<String>,
-            namespace: Option<String>,
-            resource_version: Option<String>,
-        }
         let json = Box::<RawValue>::deserialize(deserializer)?;
-        let Head { metadata } = serde_json::from_str(json.get()).map_err(serde::de::Error::custom)?;
-        let HeadMeta { name, namespace, resource_version } = metadata;
+        let Identity { name, namespace, version } = Identity::of(json.get()).map_err(serde::de::Error::custom)?;
         Ok(Self {
-            meta: ObjectMeta { name, namespace, resource_version, ..ObjectMeta::default() },
+            meta: ObjectMeta { name, namespace, resource_version: version, ..ObjectMeta::default() },
             object: serde_json::from_str(json.get()).map_err(|error| error.to_string()),
         })
+    }
+}
+
+/// The part of an object's metadata that the watch needs.
+#[derive(Debug, Default)]
+struct Identity {
+    name: Option<String>,
+    namespace: Option<String>,
+    version: Option<String>,
+}
+
+impl Identity {
+    /// Reads an object up to its `resourceVersion`, which the API server writes near the beginning, after the names.
+    fn of(json: &str) -> serde_json::Result<Self> {
+        let mut found = Self::default();
+        match (Fields { found: &mut found, inside: false }).deserialize(&mut serde_json::Deserializer::from_str(json)) {
+            // The error is how the reader stops.
+            Err(error) if found.version.is_none() => Err(error),
+            _ => Ok(found),
+        }
+    }
+}
+
+/// Looks for the fields of an [`Identity`] in an object, or `inside` its metadata.
+struct Fields<'a> {
+    found: &'a mut Identity,
+    inside: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Fields<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with metadata")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { found, inside } = self;
+        while let Some(field) = map.next_key::<Cow<'_, str>>()? {
+            match (inside, &*field) {
+                (false, "metadata") => map.next_value_seed(Fields { found, inside: true })?,
+                (true, "name") => found.name = map.next_value()?,
+                (true, "namespace") => found.namespace = map.next_value()?,
+                (true, "resourceVersion") => found.version = map.next_value()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+            // All objects have a name. Those without a namespace are read to the end of their metadata.
+            if found.name.is_some() && found.version.is_some() && (found.namespace.is_some() || !inside) {
+                return Err(serde::de::Error::custom("found"));
+            }
+        }
+        Ok(())
     }
 }
 

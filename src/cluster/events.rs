@@ -144,9 +144,10 @@ impl Cluster {
         let slot = pod.node.name().map(|node| self.nodes.enter(node));
         match known.and_then(|index| self.pods.get(index)) {
             Some(PlacedPod { pod: known, .. })
-                if (&known.controller, &known.labels) == (&pod.controller, &pod.labels) =>
+                if (&known.controller, &known.labels, &known.spec) == (&pod.controller, &pod.labels, &pod.spec) =>
             {
                 (pod.controller, pod.labels) = (known.controller.clone(), known.labels.clone());
+                pod.spec.clone_from(&known.spec);
             }
             _ => self.interner.share_pod(&mut pod),
         }

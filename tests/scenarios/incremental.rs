@@ -1,12 +1,13 @@
 //! The incremental `Cluster`: events, staleness and plans.
 
 use daemonplan::{
-    Action, Cluster, Key,
+    Action, Cluster, Key, Settings,
     backoff::BackoffKey,
     model::{ControllerRef, DaemonSet, Namespace, Node, Pod, PodPhase, Readiness},
     scheduling::SchedulingObjects,
 };
 use jiff::SignedDuration;
+use serde_json::json;
 
 use crate::common::{self, *};
 
@@ -275,4 +276,19 @@ fn a_missing_node_with_only_foreign_pods_needs_no_pod() {
     let expected = ["delete pod on-a on a: outdated"];
     assert_eq!(facts.actions(), expected);
     assert_eq!(asked(&mut cluster, &facts), expected);
+}
+
+#[test]
+fn pods_of_one_template_share_their_spec_also_after_they_have_changed() {
+    let pod = |name: &str, phase: &str| -> Pod {
+        let json = json!({"metadata": {"namespace": "prod", "name": name, "labels": {"app": "agent"}},
+            "spec": {"nodeName": name, "containers": [{"name": "main", "image": "agent:1"}]}, "status": {"phase": phase}});
+        serde_json::from_value(json).unwrap()
+    };
+    let mut cluster = Cluster::new(Settings::default());
+    for (name, phase) in [("a", "Pending"), ("b", "Pending"), ("a", "Running"), ("b", "Running")] {
+        cluster.apply(pod(name, phase));
+    }
+    let [a, b] = ["a", "b"].map(|name| cluster.pod(&Key::new("prod", name)).unwrap().spec.clone().unwrap());
+    assert!(std::sync::Arc::ptr_eq(&a, &b));
 }
