@@ -8,7 +8,6 @@
 mod cluster;
 
 use cluster::{Pace, settled_daemonsets};
-use serde_json::json;
 
 #[tokio::main]
 async fn main() {
@@ -20,11 +19,7 @@ async fn main() {
     let pace = Pace { tick: std::time::Duration::from_secs(1), ..Pace::default() };
     let (server, _life) = cluster::cluster(nodes.parse().unwrap(), pace).await;
     settled_daemonsets(&mut server.store(), daemonsets.parse().unwrap());
-    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "test",
-        "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", server.address)}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "users": [{"name": "test", "user": {}}]});
-    std::fs::write(file, config.to_string()).unwrap();
+    std::fs::write(file, server.kubeconfig().to_string()).unwrap();
     println!("serving at http://{}", server.address);
     drop(tokio::signal::ctrl_c().await);
     let writes = cluster::own_writes(&server.store());

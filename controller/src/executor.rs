@@ -185,7 +185,10 @@ impl Execution<'_> {
         let DaemonSet { namespace, name, .. } = self.daemonset;
         let result = match writes.acquire().await {
             Ok(_permit) if gate.is_open(self.role) => self.write(step).await,
-            _ => return Err(Refusal::Stopped),
+            _ => {
+                shared.state().cancelled(step);
+                return Err(Refusal::Stopped);
+            }
         };
         let action = step.action.code();
         let labels = |result| ActionLabels { action, reason: step.action.reason_code(), result };
@@ -268,7 +271,7 @@ impl Execution<'_> {
             Err(failure @ Refusal::Failed(_)) => failure,
             done => return done,
         };
-        // Up to Kubernetes 1.29, a name that is taken is such a failure, too, if there is a `generateName`.
+        // Before Kubernetes 1.23, a taken name is such a failure, too, if there is a `generateName` (kubernetes#104699).
         match server.get::<Watched<Pod>>(Kind::Pod, key).await {
             Ok(found) => {
                 let version = found.version().to_owned();
@@ -327,7 +330,11 @@ impl Execution<'_> {
                 Err(refusal) => return Err(refusal),
             }
         }
-        Err(refused.unwrap_or(Refusal::Stopped))
+        Err(match refused {
+            // It may have been done: nothing has looked since.
+            Some(Refusal::Failed(message)) => Refusal::Unanswered(message),
+            refused => refused.unwrap_or(Refusal::Stopped),
+        })
     }
 
     /// Creates a revision. If its name is taken by a revision that the watch has not shown yet, adds that one to the

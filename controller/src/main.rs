@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-/// The default of `RUST_LOG`. Callers log failed requests, because they know the purpose.
-const LOGGED: &str = "info,kube_client::client::builder=off";
+/// The default of `RUST_LOG`. Callers log failed requests and watches, because they know the purpose.
+const LOGGED: &str = "info,kube_client::client::builder=off,kube_runtime::watcher=error";
 
 /// One thread: requests and events are many and short, and waking another thread costs more than most of them.
 #[tokio::main(flavor = "current_thread")]

@@ -57,6 +57,14 @@ impl Server {
         kube::Client::try_from(config).unwrap()
     }
 
+    /// Returns a kubeconfig for this server.
+    pub fn kubeconfig(&self) -> Value {
+        json!({"apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": format!("http://{}", self.address)}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "users": [{"name": "test", "user": {}}]})
+    }
+
     /// Resolves after the next change.
     pub async fn changed(&self) {
         let mut version = self.version.subscribe();
@@ -146,6 +154,9 @@ pub(super) async fn answer(State(server): State<Server>, request: Request) -> Re
     let query: HashMap<String, String> = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
         .map(|(key, value)| (key.into_owned(), value.into_owned()))
         .collect();
+    if parts.method == Method::GET && server.store().faults.forbidden == Some(&*target.plural) {
+        return refusal(403, "Forbidden", "injected error");
+    }
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let writes = parts.method != Method::GET;
     let held = {

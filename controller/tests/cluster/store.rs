@@ -57,6 +57,8 @@ pub struct Faults {
     pub watch_lag: Duration,
     /// Watches of this plural show nothing.
     pub holds: Option<&'static str>,
+    /// Reads of this plural are refused with 403.
+    pub forbidden: Option<&'static str>,
     /// How many more creations of pods find their name taken by a pod of another controller, and the code of the response.
     pub name_taken: Option<(u16, usize)>,
     /// How many more writes to pods, revisions and DaemonSets get a response; later ones hang.

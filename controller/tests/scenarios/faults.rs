@@ -153,7 +153,7 @@ async fn an_update_looks_at_no_pod_before_it_deletes_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_whose_name_is_taken_gets_another_name_at_once() {
-    // Kubernetes up to 1.29 answers with 500 if there is a `generateName`, later versions with 409.
+    // Before 1.23 Kubernetes answers with 500 if there is a `generateName`, since then with 409.
     for code in [500, 409] {
         let (server, _life) = start(8, Pace::default()).await;
         server.store().faults.name_taken = Some((code, 3));
@@ -168,4 +168,25 @@ async fn a_pod_whose_name_is_taken_gets_another_name_at_once() {
         let refused = writes(&store, "POST", "pods").iter().filter(|write| write.code == code).count();
         assert_eq!((refused, store.all("pods").len()), (3, 8 + 3));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_watch_is_logged_once_by_the_controller_alone() {
+    let (server, _life) = start(1, Pace::default()).await;
+    server.store().faults.forbidden = Some("pods");
+    let config = std::env::temp_dir().join(format!("kubeconfig-{}", server.address.port()));
+    std::fs::write(&config, server.kubeconfig().to_string()).unwrap();
+    let mut controller = std::process::Command::new(env!("CARGO_BIN_EXE_daemonplan-controller"))
+        .args(["--listen", "127.0.0.1:0", ALONE, "--kubeconfig"])
+        .arg(&config)
+        .env_remove("RUST_LOG")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    time::sleep(Duration::from_secs(2)).await;
+    controller.kill().unwrap();
+    let log = String::from_utf8(controller.wait_with_output().unwrap().stderr).unwrap();
+    std::fs::remove_file(config).unwrap();
+    let refused: Vec<&str> = log.lines().filter(|line| line.contains("403")).collect();
+    assert!(!refused.is_empty() && refused.iter().all(|line| line.contains("watch failed, retrying")), "{log}");
 }
