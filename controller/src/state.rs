@@ -295,6 +295,9 @@ impl State {
         actions: &mut Vec<Action>,
         now: Moment,
     ) -> Option<Instant> {
+        if self.dry_run {
+            return None;
+        }
         let Some(Action::UpdateStatus { status, .. }) = actions.last() else {
             self.statuses.settled(key);
             return None;
@@ -303,8 +306,8 @@ impl State {
         // One write to the DaemonSet at a time, so that each shows by its version.
         let mut others = actions.iter().filter(|action| action.kind() == Kind::DaemonSet);
         let is_alone = others.nth(1).is_none() && !self.expectations.has(Kind::DaemonSet, key);
-        let since = since.filter(|_| is_alone || self.dry_run);
-        if since.is_none() && !self.dry_run {
+        let since = since.filter(|_| is_alone);
+        if since.is_none() {
             actions.pop();
         }
         since

@@ -178,12 +178,14 @@ async fn nothing_is_created_in_a_namespace_being_deleted() {
 async fn a_dry_run_writes_nothing() {
     let (server, _life) = start(3, Pace::default()).await;
     server.store().create("daemonsets", daemonset("prod", "agent"));
-    let process = controller(&server, "--dry-run");
+    let process = controller(&server, "--dry-run --status-delay 0.05");
     wait_until_ready(&process).await;
     time::sleep(Duration::from_millis(300)).await;
     assert!(server.store().writes.is_empty(), "expected no write, not even a lease or an Event");
     let (_, text) = page(&process, "/metrics").await;
     assert!(text.contains(r#"action="CreatePod",reason="NoPod",result="dry-run"} 3"#), "{text}");
+    let plans = text.lines().find_map(|line| line.strip_prefix("daemonplan_plans_total ")).unwrap();
+    assert!(plans.parse::<usize>().unwrap() < 10, "{plans} plans of a cluster in which nothing happens");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
