@@ -47,7 +47,7 @@ async fn main() {
         async move { hollow.run_pods().await }
     });
     let load = Load { client: hollow.client.clone(), nodes, daemonsets, pid: pid.clone() };
-    println!("{:28} {:>8} {:>10} {:>8} {:>8} {:>8}", "", "time", "statuses", "GET pod", "CPU", "peak");
+    println!("{:28} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}", "", "time", "statuses", "GET pod", "ended", "CPU", "peak");
     load.phase("create", load.create()).await;
     load.phase("update, 10 % at a time", load.update()).await;
 }
@@ -66,6 +66,8 @@ struct Reading {
     at: Instant,
     statuses: f64,
     gets: f64,
+    /// Watches that the API server ended because their reader was too slow, those of the played kubelets among them.
+    ended: f64,
     cpu: f64,
 }
 
@@ -80,8 +82,9 @@ impl Load {
         tokio::time::sleep(Duration::from_secs(5)).await; // late writes count
         let after = self.reading().await;
         let [statuses, gets] = [after.statuses - before.statuses, after.gets - before.gets];
+        let ended = after.ended - before.ended;
         let (cpu, peak) = (after.cpu - before.cpu, self.peak());
-        println!("{name:28} {took:>6.1} s {statuses:>10} {gets:>8} {cpu:>6.1} s {peak:>5.1} MB");
+        println!("{name:28} {took:>6.1} s {statuses:>10} {gets:>8} {ended:>8} {cpu:>6.1} s {peak:>5.1} MB");
     }
 
     fn names(&self) -> impl Iterator<Item = String> {
@@ -125,17 +128,17 @@ impl Load {
 
     async fn reading(&self) -> Reading {
         let metrics = self.client.request_text(Request::get("/metrics").body(Vec::new()).unwrap()).await.unwrap();
-        let count = |wanted: &[&str]| -> f64 {
-            let lines = metrics.lines().filter(|line| line.starts_with("apiserver_request_total"));
+        let total = |metric: &str, wanted: &[&str]| -> f64 {
+            let lines = metrics.lines().filter(|line| line.starts_with(metric));
             let lines = lines.filter(|line| wanted.iter().all(|label| line.contains(label)));
             lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
         };
-        let status = [r#"resource="daemonsets""#, r#"subresource="status""#];
-        let get = |resource| count(&[r#"verb="GET""#, resource, r#"scope="resource""#]);
+        let requests = |wanted: &[&str]| total("apiserver_request_total", wanted);
         Reading {
             at: Instant::now(),
-            statuses: count(&[status[0], status[1], r#"verb="P"#]),
-            gets: get(r#"resource="pods""#),
+            statuses: requests(&[r#"resource="daemonsets""#, r#"subresource="status""#, r#"verb="P"#]),
+            gets: requests(&[r#"resource="pods""#, r#"scope="resource""#, r#"verb="GET""#]),
+            ended: total("apiserver_terminated_watchers_total", &[]),
             cpu: cpu_time(&self.pid),
         }
     }
