@@ -32,7 +32,7 @@ use crate::{
     config::Config,
     events::{self, Events},
     executor::{Executor, Gate},
-    job::{Failure, Job},
+    job::{Failure, Job, pod_name},
     leader::{Candidate, Role},
     metrics::{ActionLabels, KindLabel, Metrics},
     shared::Shared,
@@ -229,11 +229,11 @@ async fn dispatch(executor: &Arc<Executor>, config: &Config, client: &Client) ->
     Ok(())
 }
 
-type FinishedJob = (Key, Job, Result<(), Failure>);
+type FinishedJob = (Job, Result<(), Failure>);
 
 fn finish(shared: &Shared, done: Result<FinishedJob, tokio::task::JoinError>) -> anyhow::Result<()> {
-    let (key, job, outcome) = done.context("a worker panicked")?;
-    shared.state().finish(&key, &job, outcome, Moment::now());
+    let (job, outcome) = done.context("a worker panicked")?;
+    shared.state().finish(&job, outcome, Moment::now());
     Ok(())
 }
 
@@ -257,7 +257,7 @@ fn start_jobs(
             break;
         }
         let start = Instant::now();
-        let job = shared.state().start(&key, Moment::now());
+        let job = shared.state().start(&key, Moment::now(), pod_name);
         metrics.plan_time.observe(start.elapsed().as_secs_f64());
         let Some(job) = job else { continue };
         metrics.plans.inc();
@@ -267,7 +267,7 @@ fn start_jobs(
             log.note(&job, metrics);
         }
         if config.dry_run || job.steps.is_empty() {
-            shared.state().finish(&key, &job, Ok(()), Moment::now());
+            shared.state().finish(&job, Ok(()), Moment::now());
             continue;
         }
         for event in &job.events {
@@ -276,7 +276,7 @@ fn start_jobs(
         let executor = Arc::clone(executor);
         jobs.spawn(async move {
             let outcome = executor.carry_out(&job, role).await;
-            (key, job, outcome)
+            (job, outcome)
         });
     }
     started

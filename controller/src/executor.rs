@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use daemonplan::{
     Action, Key, Kind,
-    model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod, Text},
+    model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod, Resource, Text},
     plan::EventType,
 };
 use futures::future;
@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use crate::{
     api::{Refusal, Server, Written},
     events::Events,
-    job::{Failure, Job, Step},
+    job::{Failure, Job, Step, pod_name},
     leader::Role,
     metrics::{ActionLabels, ErrorLabels, Metrics},
     shared::Shared,
@@ -108,7 +108,7 @@ impl Executor {
     /// # Errors
     /// If an action failed. After a failed claim, revision, relabelling or rollback, later actions are skipped.
     pub async fn carry_out(&self, job: &Job, role: Role) -> Result<(), Failure> {
-        let execution = Execution { executor: self, job, daemonset: &job.daemonset, role, confirmed: OnceCell::new() };
+        let execution = Execution { executor: self, job, role, confirmed: OnceCell::new() };
         let mut outcome = Ok(());
         for steps in job.steps.chunk_by(|a, b| Stage::of(&a.action) == Stage::of(&b.action)) {
             let stage = steps.first().and_then(|step| Stage::of(&step.action));
@@ -140,7 +140,6 @@ impl Executor {
 struct Execution<'a> {
     executor: &'a Executor,
     job: &'a Job,
-    daemonset: &'a DaemonSet,
     role: Role,
     /// Set once the API server has confirmed the DaemonSet.
     confirmed: OnceCell<()>,
@@ -169,11 +168,10 @@ impl Execution<'_> {
 
     /// Carries out one step. A pod whose name is taken gets another one.
     async fn step(&self, step: &Step) -> Result<(), Refusal> {
-        let daemonset = Key::new(self.daemonset.namespace.clone(), self.daemonset.name.clone());
         let mut result = self.attempt(step).await;
         for _ in 1..ATTEMPTS {
             let Err(Refusal::NameTaken(_)) = result else { break };
-            let renamed = self.executor.shared.state().rename(&daemonset, step);
+            let renamed = self.executor.shared.state().rename(&self.job.daemonset.key(), step, pod_name);
             result = self.attempt(&renamed).await;
         }
         result
@@ -182,7 +180,7 @@ impl Execution<'_> {
     /// Carries out one step and records the outcome: state, metrics, log and Event.
     async fn attempt(&self, step: &Step) -> Result<(), Refusal> {
         let Executor { writes, gate, metrics, shared, .. } = self.executor;
-        let DaemonSet { namespace, name, .. } = self.daemonset;
+        let DaemonSet { namespace, name, .. } = &self.job.daemonset;
         let result = match writes.acquire().await {
             Ok(_permit) if gate.is_open(self.role) => self.write(step).await,
             _ => {
@@ -215,7 +213,7 @@ impl Execution<'_> {
                 if let (Action::CreatePod { node, .. }, Refusal::Refused { code: 400..=403 | 422, .. }) =
                     (&step.action, refusal)
                 {
-                    shared.state().refused(self.daemonset, node, Moment::now());
+                    shared.state().refused(&self.job.daemonset, node, Moment::now());
                 }
             }
         }
@@ -246,7 +244,7 @@ impl Execution<'_> {
             }
             Action::DeletePod { pod, .. } => return self.delete_pod(step, &pod.uid).await,
             Action::DeleteRevision { revision, .. } => {
-                return self.delete::<ControllerRevision>(step, &revision.uid).await;
+                return self.delete::<ControllerRevision>(step, &revision.uid, None).await;
             }
             Action::AdoptPod { .. } => self.adopt::<Pod>(step).await,
             Action::AdoptRevision { .. } => self.adopt::<ControllerRevision>(step).await,
@@ -292,40 +290,42 @@ impl Execution<'_> {
             Some((_, version)) => version,
             None => return Ok(Outcome::Gone),
         };
-        let Some(version) = version else { return self.delete::<Pod>(step, uid).await };
-        match self.executor.server.delete(Kind::Pod, &step.key, uid, &version).await {
-            Ok(()) => Ok(Outcome::Deleted),
-            Err(refusal) if refusal.is(404) => Ok(Outcome::Gone),
-            Err(refusal) if refusal.is(409) || matches!(refusal, Refusal::Failed(_)) => {
-                self.delete::<Pod>(step, uid).await
-            }
-            Err(refusal) => Err(refusal),
-        }
+        self.delete::<Pod>(step, uid, version).await
     }
 
     fn not_owned(&self, step: &Step) -> Refusal {
-        Refusal::Changed(format!("{} is no longer owned by the DaemonSet {}", step.key.name, self.daemonset.name))
+        Refusal::Changed(format!("{} is no longer owned by the DaemonSet {}", step.key.name, self.job.daemonset.name))
     }
 
-    /// Deletes an object if the DaemonSet still owns it. It may have been orphaned since the plan, and then stays.
-    async fn delete<T: Claimable>(&self, step: &Step, uid: &Text) -> Result<Outcome, Refusal> {
+    /// Deletes an object if it still has the version that the watch `shows`. Otherwise looks whether the DaemonSet still owns
+    /// it: it may have been orphaned since the plan, and then stays.
+    async fn delete<T: Claimable>(
+        &self,
+        step: &Step,
+        uid: &Text,
+        mut shows: Option<String>,
+    ) -> Result<Outcome, Refusal> {
         let server = &self.executor.server;
         let mut refused = None;
         for _ in 0..ATTEMPTS {
-            let (object, version) = match self.read::<T>(step).await {
-                Err(refusal) if refusal.is(404) => return Ok(Outcome::Gone),
-                found => found?,
+            let version = match shows.take() {
+                Some(version) => version,
+                None => match self.read::<T>(step).await {
+                    Err(refusal) if refusal.is(404) => return Ok(Outcome::Gone),
+                    // The deletion that failed may have been done.
+                    Err(refusal) if matches!(refused, Some(Refusal::Failed(_))) => {
+                        return Err(Refusal::Unanswered(refusal.to_string()));
+                    }
+                    Err(refusal) => return Err(refusal),
+                    Ok((object, _)) if object.uid() != uid || object.is_being_deleted() => return Ok(Outcome::Gone),
+                    Ok((object, _)) if !self.owns(&object) => return Err(self.not_owned(step)),
+                    Ok((_, version)) => version,
+                },
             };
-            if object.uid() != uid || object.is_being_deleted() {
-                return Ok(Outcome::Gone);
-            }
-            if !self.owns(&object) {
-                return Err(self.not_owned(step));
-            }
             match server.delete(step.kind(), &step.key, uid, &version).await {
                 Ok(()) => return Ok(Outcome::Deleted),
                 Err(refusal) if refusal.is(404) => return Ok(Outcome::Gone),
-                // Its status may have changed, or the API server has failed: look again.
+                // It may have changed, or the API server has failed: look.
                 Err(refusal) if refusal.is(409) || matches!(refusal, Refusal::Failed(_)) => refused = Some(refusal),
                 Err(refusal) => return Err(refusal),
             }
@@ -359,7 +359,7 @@ impl Execution<'_> {
         let fresh = fresh.object.map_err(Refusal::Changed)?;
         let state =
             |daemonset: &DaemonSet| (daemonset.uid.clone(), daemonset.generation, daemonset.annotations.clone());
-        if state(&fresh) != state(self.daemonset) {
+        if state(&fresh) != state(&self.job.daemonset) {
             return Err(Refusal::Changed("the DaemonSet was edited since the plan: not written".to_owned()));
         }
         server.patch(Kind::DaemonSet, &step.key, &patch_of(step, Some(&version))?).await
@@ -367,8 +367,8 @@ impl Execution<'_> {
 
     /// Confirms with the API server, once per job, that the DaemonSet still exists and is not being deleted.
     async fn confirm_daemonset(&self) -> Result<(), Refusal> {
-        let owner = self.daemonset;
-        let key = Key::new(owner.namespace.clone(), owner.name.clone());
+        let owner = &self.job.daemonset;
+        let key = owner.key();
         let confirm = || async {
             let fresh: Watched<DaemonSet> = self.executor.server.get(Kind::DaemonSet, &key).await?;
             let fresh = fresh.object.map_err(Refusal::Changed)?;
@@ -383,7 +383,7 @@ impl Execution<'_> {
     /// Makes the DaemonSet an object's controller, after reading both from the API server.
     async fn adopt<T: Claimable>(&self, step: &Step) -> Result<Written, Refusal> {
         self.confirm_daemonset().await?;
-        let selector = self.daemonset.selector.as_ref();
+        let selector = self.job.daemonset.selector.as_ref();
         self.claim::<T>(step, |object| {
             let matches = selector.is_some_and(|selector| selector.matches(object.labels()));
             matches && object.controller().is_none() && !object.is_being_deleted()
@@ -414,7 +414,7 @@ impl Execution<'_> {
 
     /// Returns whether the DaemonSet is the object's controller.
     fn owns<T: Claimable>(&self, object: &T) -> bool {
-        object.controller().is_some_and(|controller| controller.uid == self.daemonset.uid)
+        object.controller().is_some_and(|controller| controller.uid == self.job.daemonset.uid)
     }
 
     /// Emits the Event that the built-in controller would emit.
@@ -435,7 +435,7 @@ impl Execution<'_> {
             }
             _ => return,
         };
-        self.executor.events.record(self.daemonset, pod, kind, reason, message);
+        self.executor.events.record(&self.job.daemonset, pod, kind, reason, message);
     }
 }
 

@@ -94,10 +94,14 @@ impl Counts {
     fn of(&mut self, kind: Kind, effect: &Effect) -> &mut usize {
         match effect {
             Effect::Noted => &mut self.noted,
-            Effect::Created | Effect::Deleted { .. } if kind == Kind::Pod => &mut self.pods,
+            effect if is_about_pods(kind, effect) => &mut self.pods,
             _ => &mut self.changes,
         }
     }
+}
+
+fn is_about_pods(kind: Kind, effect: &Effect) -> bool {
+    kind == Kind::Pod && matches!(effect, Effect::Created | Effect::Deleted { .. })
 }
 
 impl Expectations {
@@ -117,11 +121,11 @@ impl Expectations {
     /// already.
     pub fn written(&mut self, kind: Kind, key: &Key, ticket: Ticket, version: &str, now: Instant) -> Option<Satisfied> {
         let expected = self.of_ticket(kind, key, ticket)?;
-        let is_change = matches!(expected.effect, Effect::Changed | Effect::Noted);
-        let patience = if is_change || kind != Kind::Pod { PATIENCE_FOR_CHANGES } else { PATIENCE };
+        let patience = if is_about_pods(kind, &expected.effect) { PATIENCE } else { PATIENCE_FOR_CHANGES };
         (expected.written, expected.until) = (Some(now), Some(now + patience));
         expected.version = Some(version.to_owned());
-        let shows = is_change && expected.seen.iter().any(|seen| seen == version);
+        let shows = matches!(expected.effect, Effect::Changed | Effect::Noted)
+            && expected.seen.iter().any(|seen| seen == version);
         self.expires(now + patience);
         if shows { self.take(kind, key) } else { None }
     }

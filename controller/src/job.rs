@@ -72,3 +72,13 @@ pub struct Failure {
     /// Whether a retry is pointless because the namespace is being deleted.
     pub terminal: bool,
 }
+
+/// Generates a pod name as the API server does for `generateName`.
+pub fn pod_name(daemonset: &Text) -> Text {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    const LONGEST: usize = 58;
+    let end = daemonset.as_str().floor_char_boundary(LONGEST - 1);
+    let suffix = (0..5).map(|_| char::from(*fastrand::choice(LETTERS).unwrap_or(&b'x')));
+    let name: String = daemonset.as_str().chars().take(end).chain(['-']).chain(suffix).collect();
+    name.into()
+}

@@ -241,10 +241,13 @@ impl State {
         keys.sort();
         keys.dedup();
         keys.retain(|key| {
-            let waits = self.retries.get(key).and_then(|retry| retry.at).is_some_and(|at| at > now.instant);
-            !waits && !self.in_flight.contains(key) && !self.expectations.has_changes(key)
+            !self.waits_after_failure(key, now) && !self.in_flight.contains(key) && !self.expectations.has_changes(key)
         });
         (keys, expired)
+    }
+
+    fn waits_after_failure(&self, key: &Key, now: Moment) -> bool {
+        self.retries.get(key).and_then(|retry| retry.at).is_some_and(|at| at > now.instant)
     }
 
     /// Returns when a DaemonSet may become ready without an event; `None` if only an event can make one ready.
@@ -254,14 +257,14 @@ impl State {
         let of_plans = of_plans.and_then(|at| Duration::try_from(at.duration_since(now.time)).ok());
         let of_plans = of_plans.map(|wait| now.instant + wait);
         let of_retries = self.retries.values().filter_map(|retry| retry.at).filter(|at| *at > now.instant).min();
-        let of_statuses = self.statuses.next_due(now.instant);
+        let of_statuses = self.statuses.next_due(now.instant, |key| !self.waits_after_failure(key, now));
         [of_plans, of_retries, of_statuses, self.expectations.next_expiry()].into_iter().flatten().min()
     }
 
     /// Plans a DaemonSet and starts a job, in flight until [`finish`](State::finish).
     ///
-    /// Returns `None` if the DaemonSet is unknown.
-    pub fn start(&mut self, key: &Key, now: Moment) -> Option<Job> {
+    /// `name` generates names of pods to be created. Returns `None` if the DaemonSet is unknown.
+    pub fn start(&mut self, key: &Key, now: Moment, mut name: impl FnMut(&Text) -> Text) -> Option<Job> {
         let daemonset = self.cluster.daemonset(key)?.clone();
         if let Some(retry) = self.retries.get_mut(key) {
             retry.at = None;
@@ -276,7 +279,7 @@ impl State {
         let outdated_since = self.hold_status(&daemonset, key, &mut actions, now);
         let mut steps = Vec::with_capacity(actions.len());
         for action in actions {
-            let mut step = Step::new(action, key, || self.unused_name(key));
+            let mut step = Step::new(action, key, || self.unused_name(key, &mut name));
             if !self.dry_run {
                 step.ticket = self.expect(key, &step);
             }
@@ -298,14 +301,14 @@ impl State {
         if self.dry_run {
             return None;
         }
-        let Some(Action::UpdateStatus { status, .. }) = actions.last() else {
+        let Some((Action::UpdateStatus { status, .. }, others)) = actions.split_last() else {
             self.statuses.settled(key);
             return None;
         };
         let since = self.statuses.write_now(key, &daemonset.status, status, now.instant);
         // One write to the DaemonSet at a time, so that each shows by its version.
-        let mut others = actions.iter().filter(|action| action.kind() == Kind::DaemonSet);
-        let is_alone = others.nth(1).is_none() && !self.expectations.has(Kind::DaemonSet, key);
+        let is_alone = others.iter().all(|action| action.kind() != Kind::DaemonSet)
+            && !self.expectations.has(Kind::DaemonSet, key);
         let since = since.filter(|_| is_alone);
         if since.is_none() {
             actions.pop();
@@ -317,10 +320,10 @@ impl State {
         self.expectations.expect(daemonset, step.kind(), step.key.clone(), step.effect())
     }
 
-    /// Chooses a name for a pod that no known pod has.
-    fn unused_name(&self, daemonset: &Key) -> Text {
+    /// Generates names until one is such that no known pod has it.
+    fn unused_name(&self, daemonset: &Key, name: &mut impl FnMut(&Text) -> Text) -> Text {
         loop {
-            let key = Key::new(daemonset.namespace.clone(), pod_name(&daemonset.name));
+            let key = Key::new(daemonset.namespace.clone(), name(&daemonset.name));
             if self.cluster.pod(&key).is_none() && !self.expectations.has(Kind::Pod, &key) {
                 return key.name;
             }
@@ -328,9 +331,8 @@ impl State {
     }
 
     /// Gives the pod of a step another name, since an unknown pod has its name.
-    pub fn rename(&mut self, daemonset: &Key, step: &Step) -> Step {
-        self.cancelled(step);
-        let mut renamed = Step::new(step.action.clone(), daemonset, || self.unused_name(daemonset));
+    pub fn rename(&mut self, daemonset: &Key, step: &Step, mut name: impl FnMut(&Text) -> Text) -> Step {
+        let mut renamed = Step::new(step.action.clone(), daemonset, || self.unused_name(daemonset, &mut name));
         renamed.ticket = self.expect(daemonset, &renamed);
         renamed
     }
@@ -373,7 +375,8 @@ impl State {
     }
 
     /// Ends a DaemonSet's job. Schedules a retry if it failed.
-    pub fn finish(&mut self, key: &Key, job: &Job, outcome: Result<(), Failure>, now: Moment) {
+    pub fn finish(&mut self, job: &Job, outcome: Result<(), Failure>, now: Moment) {
+        let key = &job.daemonset.key();
         self.in_flight.remove(key);
         for step in &job.steps {
             self.expectations.untried(step.kind(), &step.key, step.ticket);
@@ -413,16 +416,6 @@ impl State {
         let (stale, in_flight) = (self.cluster.stale(now.time).len(), self.in_flight.len());
         Load { stale, in_flight, expected: self.expectations.len() }
     }
-}
-
-/// Generates a pod name as the API server does for `generateName`.
-fn pod_name(daemonset: &Text) -> Text {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    const LONGEST: usize = 58;
-    let end = daemonset.as_str().floor_char_boundary(LONGEST - 1);
-    let suffix = (0..5).map(|_| char::from(*fastrand::choice(LETTERS).unwrap_or(&b'x')));
-    let name: String = daemonset.as_str().chars().take(end).chain(['-']).chain(suffix).collect();
-    name.into()
 }
 
 /// The current load; see [`State::load`].
@@ -502,12 +495,12 @@ mod tests {
         assert!(!state.is_complete() && !ready(&mut state, now));
         list::<DaemonSet>(&mut state, vec![agent(1)], now);
         assert!(ready(&mut state, now));
-        let job = state.start(&key(), now).unwrap();
+        let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
         assert_eq!(job.steps.last().unwrap().kind(), Kind::DaemonSet, "the status comes last");
-        assert!(job.steps.iter().any(|step| step.kind() == Kind::Pod && step.key.name.starts_with("agent-")));
+        assert!(job.steps.iter().any(|step| step.kind() == Kind::Pod && step.key.name == "agent-1"));
         assert!(!ready(&mut state, now));
         state.forget_lists();
-        state.finish(&key(), &job, Ok(()), now);
+        state.finish(&job, Ok(()), now);
         assert!(!ready(&mut state, now), "a new leader starts with lists");
     }
 
@@ -518,16 +511,19 @@ mod tests {
         list::<DaemonSet>(&mut state, vec![agent(1)], now);
         let mut at = now;
         for wait in [100, 200, 400] {
-            let job = state.start(&key(), at).unwrap();
-            state.finish(&key(), &job, Err(Failure::default()), at);
-            assert!(state.next_wakeup(at).unwrap() <= at.instant + Duration::from_millis(wait));
+            let job = state.start(&key(), at, |_| "agent-1".into()).unwrap();
+            state.finish(&job, Err(Failure::default()), at);
+            assert_eq!(state.next_wakeup(at), Some(at.instant + Duration::from_millis(wait)));
             assert!(!ready(&mut state, later(at, wait - 1)) && ready(&mut state, later(at, wait)));
             at = later(at, wait);
         }
-        let job = state.start(&key(), at).unwrap();
-        state.finish(&key(), &job, Err(Failure { retry_after: Some(Duration::from_secs(7)), terminal: false }), at);
-        let after = |seconds: u64| later(at, seconds * 1000);
-        assert!(!ready(&mut state, after(6)) && ready(&mut state, after(7)), "the API server asks to retry later");
+        let job = state.start(&key(), at, |_| "agent-1".into()).unwrap();
+        state.finish(&job, Err(Failure { retry_after: Some(Duration::from_secs(7)), terminal: false }), at);
+        assert_eq!(
+            state.next_wakeup(at),
+            Some(at.instant + Duration::from_secs(7)),
+            "the API server asks to retry later"
+        );
         state.observe(Event::Apply(watched::<DaemonSet>(agent(2))), at);
         assert!(ready(&mut state, at), "the edit may have fixed it");
     }
@@ -541,7 +537,7 @@ mod tests {
         broken["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": "half"}});
         let (_, unreadable) = state.observe(Event::Apply(watched::<DaemonSet>(broken)), now);
         assert_eq!(unreadable.unwrap().0, key());
-        assert!(state.start(&key(), now).is_none());
+        assert!(state.start(&key(), now, |_| "agent-1".into()).is_none());
         // A pod of the same name is a different object.
         state.observe(Event::Apply(watched::<DaemonSet>(agent(3))), now);
         let pod = |labels: Value| json!({"metadata": {"namespace": "prod", "name": "agent", "labels": labels, "resourceVersion": "1"}});
@@ -563,8 +559,8 @@ mod tests {
                 "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
         };
         let expectations = |state: &mut State| -> Vec<Effect> {
-            let job = state.start(&key(), now).unwrap();
-            state.finish(&key(), &job, Ok(()), now);
+            let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
+            state.finish(&job, Ok(()), now);
             job.steps.iter().map(Step::effect).collect()
         };
         // A revision, a pod, the status.
@@ -572,5 +568,22 @@ mod tests {
         state.observe(Event::Apply(watched::<Pod>(pod("a"))), now);
         state.observe(Event::Apply(watched::<Pod>(pod("b"))), now);
         assert_eq!(expectations(&mut state)[1], Effect::Deleted { uid: "b".into() }, "one too many");
+    }
+
+    #[test]
+    fn a_new_pod_gets_a_name_that_no_known_or_expected_pod_has() {
+        let now = Moment::now();
+        let mut state = state(now);
+        list::<DaemonSet>(&mut state, vec![agent(1)], now);
+        let known = json!({"metadata": {"namespace": "prod", "name": "agent-1", "resourceVersion": "1"}});
+        state.observe(Event::Apply(watched::<Pod>(known)), now);
+        let mut numbers = 1..;
+        let mut name = |_: &Text| Text::from(format!("agent-{}", numbers.next().unwrap_or_default()).as_str());
+        let job = state.start(&key(), now, &mut name).unwrap();
+        let step = job.steps.iter().find(|step| step.kind() == Kind::Pod).unwrap();
+        assert_eq!(&*step.key.name, "agent-2");
+        let mut again = ["agent-1", "agent-2", "agent-3"].into_iter();
+        let renamed = state.rename(&key(), step, |_| again.next().unwrap_or_default().into());
+        assert_eq!(&*renamed.key.name, "agent-3");
     }
 }

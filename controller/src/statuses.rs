@@ -88,9 +88,9 @@ impl Statuses {
         self.all_due().filter(move |(_, due)| *due <= now).map(|(key, _)| key)
     }
 
-    /// Returns when a status is due next, after `now`.
-    pub fn next_due(&self, now: Instant) -> Option<Instant> {
-        self.all_due().map(|(_, due)| due).filter(|due| *due > now).min()
+    /// Returns when a status is due next, after `now`, of those DaemonSets for which `counts` is true.
+    pub fn next_due(&self, now: Instant, counts: impl Fn(&Key) -> bool) -> Option<Instant> {
+        self.all_due().filter(|(key, due)| *due > now && counts(key)).map(|(_, due)| due).min()
     }
 
     fn all_due(&self) -> impl Iterator<Item = (&Key, Instant)> {
@@ -193,8 +193,8 @@ mod tests {
         let (mut statuses, start) = (Statuses::new(DELAY), Instant::now());
         assert_eq!(statuses.write_now(&agent(), &status(0), &status(1), start), None);
         let due = start + DELAY / REST;
-        assert_eq!((statuses.next_due(start), statuses.due(start).next()), (Some(due), None));
-        assert_eq!((statuses.next_due(due), statuses.due(due).next()), (None, Some(&agent())));
+        assert_eq!((statuses.next_due(start, |_| true), statuses.due(start).next()), (Some(due), None));
+        assert_eq!((statuses.next_due(due, |_| true), statuses.due(due).next()), (None, Some(&agent())));
         assert_eq!(statuses.write_now(&agent(), &status(0), &status(1), due), Some(start), "outdated since then");
         statuses.settled(&agent());
         assert_eq!(statuses.due(due).next(), None);

@@ -44,9 +44,7 @@ async fn random_server_errors_are_retried() {
         watch_lag: Duration::from_millis(20),
         ..Faults::default()
     };
-    let mut agent = daemonset("prod", "agent");
-    agent["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!("20%");
-    let agent = server.store().create("daemonsets", agent);
+    let agent = server.store().create("daemonsets", daemonset_of_kind("agent", "20%"));
     let _process = controller(&server, ALONE);
     for round in 0..3 {
         roll_out(&mut server.store(), &agent, &format!("registry/agent:{round}"));
@@ -118,9 +116,7 @@ async fn a_failed_pod_is_reported_and_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_writes_its_status_seldom_and_its_end_at_once() {
     let (server, _life) = start(60, Pace::default()).await;
-    let mut agent = daemonset("prod", "agent");
-    agent["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!("10%");
-    let agent = server.store().create("daemonsets", agent);
+    let agent = server.store().create("daemonsets", daemonset_of_kind("agent", "10%"));
     let process = controller(&server, &format!("{ALONE} --status-delay 60"));
     settle(&server, LIMIT, everywhere).await;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
@@ -140,9 +136,7 @@ async fn a_rollout_writes_its_status_seldom_and_its_end_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_update_looks_at_no_pod_before_it_deletes_it() {
     let (server, _life) = start(20, Pace::default()).await;
-    let mut agent = daemonset("prod", "agent");
-    agent["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!("50%");
-    let agent = server.store().create("daemonsets", agent);
+    let agent = server.store().create("daemonsets", daemonset_of_kind("agent", "50%"));
     let _process = controller(&server, ALONE);
     settle(&server, LIMIT, everywhere).await;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
