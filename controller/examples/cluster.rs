@@ -4,10 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
-#[path = "../tests/cluster/mod.rs"]
-mod cluster;
+#[path = "../tests/harness/mod.rs"]
+mod harness;
 
-use cluster::{Pace, settled_daemonsets};
+use daemonplan_testing::Pace;
+use harness::settled_daemonsets;
 
 #[tokio::main]
 async fn main() {
@@ -17,11 +18,11 @@ async fn main() {
         std::process::exit(2);
     };
     let pace = Pace { tick: std::time::Duration::from_secs(1), ..Pace::default() };
-    let (server, _life) = cluster::cluster(nodes.parse().unwrap(), pace).await;
+    let (server, _life) = harness::cluster(nodes.parse().unwrap(), pace).await;
     settled_daemonsets(&mut server.store(), daemonsets.parse().unwrap());
     std::fs::write(file, server.kubeconfig().to_string()).unwrap();
-    println!("serving at http://{}", server.address);
+    println!("serving at http://{}", server.address());
     drop(tokio::signal::ctrl_c().await);
-    let writes = cluster::own_writes(&server.store());
+    let writes = harness::own_writes(&server.store());
     println!("{writes} writes to pods, revisions and DaemonSets");
 }

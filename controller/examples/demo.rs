@@ -4,12 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
-#[path = "../tests/cluster/mod.rs"]
-mod cluster;
+#[path = "../tests/harness/mod.rs"]
+mod harness;
 
 use std::time::{Duration, Instant};
 
-use cluster::{Pace, Server, controller, daemonset, id, roll_out, store::Id};
+use daemonplan_testing::{Id, Pace, Server, daemonsets::roll_out, objects::daemonset};
+use harness::controller;
 use serde_json::json;
 
 const NODES: usize = 12;
@@ -18,7 +19,7 @@ const NODES: usize = 12;
 async fn main() {
     let stays = std::env::args().any(|flag| flag == "--stay");
     let pace = Pace { start: Duration::from_millis(400), stop: Duration::from_millis(200), ..Pace::default() };
-    let (server, _life) = cluster::cluster(NODES, pace).await;
+    let (server, _life) = harness::cluster(NODES, pace).await;
     let process = controller(&server, "--lease-namespace prod");
     println!("a cluster of {NODES} nodes; the controller's web page: http://{}/", process.address);
 
@@ -28,14 +29,14 @@ async fn main() {
     follow(&server, &agent, "DaemonSet prod/agent created").await;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
     follow(&server, &agent, "template edited: new image, maxUnavailable 3").await;
-    server.store().edit(&id("nodes", "", "node-0003"), |node| {
+    server.store().edit(&Id::new("nodes", "", "node-0003"), |node| {
         node["spec"]["taints"] = json!([{"key": "maintenance", "effect": "NoExecute"}]);
     });
     follow(&server, &agent, "node-0003 tainted, not tolerated by the pods").await;
-    server.store().remove(&id("nodes", "", "node-0005"));
+    server.store().remove(&Id::new("nodes", "", "node-0005"));
     follow(&server, &agent, "node-0005 removed").await;
 
-    let (_, explanation) = cluster::page(&process, "/explain/prod/agent?node=node-0003").await;
+    let (_, explanation) = harness::page(&process, "/explain/prod/agent?node=node-0003").await;
     println!("\nwhy does node-0003 run no pod? GET /explain/prod/agent?node=node-0003\n{explanation}");
     if stays {
         println!("\nweb page until Ctrl-C: http://{}/", process.address);

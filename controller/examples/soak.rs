@@ -7,19 +7,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
-#[path = "../tests/cluster/mod.rs"]
-mod cluster;
+#[path = "../tests/harness/mod.rs"]
+mod harness;
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use cluster::{
-    KINDS, Pace, Process, Server, controller, daemonset_of_kind, forbidden_writes, node, own_writes, ready, roll_out,
-    settle,
-    store::{Faults, Id, Store},
-    unsettled_of_kinds,
+use daemonplan_testing::{
+    Faults, Id, Pace, Server, Store,
+    daemonsets::roll_out,
+    objects::{node, running},
+};
+use harness::{
+    KINDS, Process, controller, daemonset_of_kind, forbidden_writes, own_writes, settle, unsettled_of_kinds,
 };
 use serde_json::json;
 
@@ -31,7 +33,7 @@ const FLAGS: &str =
 async fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>().unwrap());
     let (seconds, seed) = (args.next().unwrap_or(60), args.next().unwrap_or(1));
-    let (server, _life) = cluster::cluster(NODES, Pace { failures: 2, ..Pace::default() }).await;
+    let (server, _life) = harness::cluster(NODES, Pace { failures: 2, ..Pace::default() }).await;
     for kind in KINDS {
         create(&mut server.store(), kind);
     }
@@ -50,7 +52,7 @@ async fn main() {
         for (pod, _) in store.all("pods") {
             store.edit(&pod, |pod| {
                 if pod["status"]["phase"] == "Running" {
-                    pod["status"] = ready(true);
+                    pod["status"] = running(true);
                 }
             });
         }
@@ -64,11 +66,11 @@ async fn main() {
         "{busy} writes during the events, {} until settled, {} in the 5 s after; {} crowded nodes, {} forbidden writes",
         settled - busy,
         own_writes(&store) - settled,
-        store.crowds.len(),
+        store.violations.len(),
         forbidden_writes(&store).len()
     );
-    let sound = store.crowds.is_empty() && forbidden_writes(&store).is_empty() && own_writes(&store) == settled;
-    for complaint in store.crowds.iter().chain(&forbidden_writes(&store)).take(20) {
+    let sound = store.violations.is_empty() && forbidden_writes(&store).is_empty() && own_writes(&store) == settled;
+    for complaint in store.violations.iter().chain(&forbidden_writes(&store)).take(20) {
         println!("  {complaint}");
     }
     std::process::exit(i32::from(!sound));
@@ -133,7 +135,7 @@ fn random_event(server: &Server, replicas: &mut [Process], random: &mut fastrand
                 let is_ready = random.bool();
                 store.edit(&pod, |pod| {
                     if pod["status"]["phase"] == "Running" {
-                        pod["status"] = ready(is_ready);
+                        pod["status"] = running(is_ready);
                     }
                 });
             }
@@ -150,7 +152,7 @@ fn random_event(server: &Server, replicas: &mut [Process], random: &mut fastrand
                     tokio::time::sleep(Duration::from_millis(300)).await;
                     let mut store = server.store();
                     if store.get(&daemonset).is_none() {
-                        create(&mut store, &daemonset.2);
+                        create(&mut store, &daemonset.name);
                     }
                 });
             }

@@ -206,13 +206,15 @@ impl Server {
         self.send(Method::PATCH, subresource, Some(STRATEGIC_MERGE_PATCH), patch.to_string()).await
     }
 
-    /// Deletes an object if its uid and version still match.
+    /// Deletes an object if its uid and version still match; with `at_once`, without its grace period.
     ///
     /// # Errors
     /// If the API server rejects the request or cannot be reached.
-    pub async fn delete(&self, kind: Kind, key: &Key, uid: &str, version: &str) -> Result<(), Refusal> {
+    pub async fn delete(&self, kind: Kind, key: &Key, uid: &str, version: &str, at_once: bool) -> Result<(), Refusal> {
         let preconditions = json!({"uid": uid, "resourceVersion": version});
-        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
+        let grace = at_once.then_some(0);
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions,
+            "gracePeriodSeconds": grace});
         let path = path(kind, key);
         self.send::<IgnoredAny>(Method::DELETE, path, Some("application/json"), options.to_string()).await.map(drop)
     }

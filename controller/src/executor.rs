@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use daemonplan::{
-    Action, Key, Kind,
+    Action, DeleteReason, Key, Kind,
     model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod, Resource, Text},
     plan::EventType,
 };
@@ -306,6 +306,8 @@ impl Execution<'_> {
         mut shows: Option<String>,
     ) -> Result<Outcome, Refusal> {
         let server = &self.executor.server;
+        // No kubelet is left to end the pod's grace period. Kubernetes' pod garbage collector does the same.
+        let at_once = matches!(step.action, Action::DeletePod { reason: DeleteReason::NodeGone, .. });
         let mut refused = None;
         for _ in 0..ATTEMPTS {
             let version = match shows.take() {
@@ -322,7 +324,7 @@ impl Execution<'_> {
                     Ok((_, version)) => version,
                 },
             };
-            match server.delete(step.kind(), &step.key, uid, &version).await {
+            match server.delete(step.kind(), &step.key, uid, &version, at_once).await {
                 Ok(()) => return Ok(Outcome::Deleted),
                 Err(refusal) if refusal.is(404) => return Ok(Outcome::Gone),
                 // It may have changed, or the API server has failed: look.

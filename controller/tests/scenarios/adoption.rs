@@ -12,8 +12,8 @@ async fn taking_over_from_another_controller_restarts_no_pod() {
     // The built-in controller would have named and hashed the revision differently, and ordered its bytes differently.
     {
         let mut store = server.store();
-        let ((.., name), revision) = store.all("controllerrevisions").pop().unwrap();
-        store.remove(&id("controllerrevisions", "prod", &name));
+        let (id, revision) = store.all("controllerrevisions").pop().unwrap();
+        store.remove(&id);
         let mut revision = Value::clone(&revision);
         revision["metadata"]["name"] = json!("agent-6f4c8d7b9");
         revision["metadata"]["labels"]["controller-revision-hash"] = json!("6f4c8d7b9");
@@ -47,7 +47,7 @@ async fn orphans_are_adopted_by_a_daemonset_that_is_created_again() {
         store.delete(&agent);
     }
     wait_for(&server, "the DaemonSet is gone", |store| store.get(&agent).is_none()).await;
-    assert!(server.store().all("pods").iter().all(|(_, pod)| owner(pod).is_none()));
+    assert!(server.store().all("pods").iter().all(|(_, pod)| controller_of(pod).is_none()));
     // Wait until every watch has shown it; the next test covers late watches.
     while page(&process, "/explain/prod/agent").await.0 != 404 {
         time::sleep(Duration::from_millis(10)).await;
@@ -60,7 +60,8 @@ async fn orphans_are_adopted_by_a_daemonset_that_is_created_again() {
     // A pod whose labels no longer match is released and replaced.
     let (pod, _) = server.store().all("pods").pop().unwrap();
     server.store().edit(&pod, |pod| pod["metadata"]["labels"]["app"] = json!("debug"));
-    wait_for(&server, "the pod is released", |store| store.get(&pod).is_some_and(|pod| owner(pod).is_none())).await;
+    wait_for(&server, "the pod is released", |store| store.get(&pod).is_some_and(|pod| controller_of(pod).is_none()))
+        .await;
     settle(&server, LIMIT, everywhere).await;
     assert_eq!(server.store().all("pods").len(), 11);
 }
@@ -119,7 +120,7 @@ async fn a_revision_with_the_same_name_and_other_data_is_a_collision() {
     let process = controller(&server, ALONE);
     settle(&server, LIMIT, everywhere).await;
     process.kill();
-    let ((.., name), _) = server.store().all("controllerrevisions").pop().unwrap();
+    let (Id { name, .. }, _) = server.store().all("controllerrevisions").pop().unwrap();
     // In a second cluster the name is taken, and the watch is late.
     let (server, _life) = start(2, Pace::default()).await;
     let process = controller(&server, ALONE);

@@ -64,7 +64,7 @@ async fn no_pod_is_created_twice_however_late_the_watch_is() {
     wait_for(&server, "all pods are created", |store| store.all("pods").len() == 10).await;
     // Node edits trigger new plans meanwhile.
     for number in 0..10 {
-        let node = id("nodes", "", &format!("node-{number:04}"));
+        let node = Id::new("nodes", "", &format!("node-{number:04}"));
         server.store().edit(&node, |node| node["metadata"]["labels"]["seen"] = json!("1"));
         time::sleep(Duration::from_millis(50)).await;
     }
@@ -121,15 +121,15 @@ async fn a_rollout_writes_its_status_seldom_and_its_end_at_once() {
     settle(&server, LIMIT, everywhere).await;
     roll_out(&mut server.store(), &agent, "registry/agent:2");
     settle(&server, LIMIT, everywhere).await;
-    let statuses = server.store().writes.iter().filter(|write| write.status).count();
+    let statuses = server.store().writes.iter().filter(|write| write.subresource.is_some()).count();
     assert!(statuses <= 6, "{statuses} statuses: of the generations, of their ends");
     let (_, text) = page(&process, "/metrics").await;
     assert!(text.contains(&format!("daemonplan_status_delay_seconds_count {statuses}")), "{text}");
     // Counts alone wait for a rest.
     let pod = server.store().all("pods").remove(0).0;
-    server.store().edit(&pod, |pod| pod["status"] = ready(false));
+    server.store().edit(&pod, |pod| pod["status"] = running(false));
     time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(server.store().writes.iter().filter(|write| write.status).count(), statuses);
+    assert_eq!(server.store().writes.iter().filter(|write| write.subresource.is_some()).count(), statuses);
     assert_no_violations(&server);
 }
 
@@ -168,7 +168,7 @@ async fn a_pod_whose_name_is_taken_gets_another_name_at_once() {
 async fn a_refused_watch_is_logged_once_by_the_controller_alone() {
     let (server, _life) = start(1, Pace::default()).await;
     server.store().faults.forbidden = Some("pods");
-    let config = std::env::temp_dir().join(format!("kubeconfig-{}", server.address.port()));
+    let config = std::env::temp_dir().join(format!("kubeconfig-{}", server.address().port()));
     std::fs::write(&config, server.kubeconfig().to_string()).unwrap();
     let mut controller = std::process::Command::new(env!("CARGO_BIN_EXE_daemonplan-controller"))
         .args(["--listen", "127.0.0.1:0", ALONE, "--kubeconfig"])

@@ -8,7 +8,8 @@ async fn of_two_replicas_one_writes_and_the_other_takes_over() {
     let (server, _life) = start(5, Pace::default()).await;
     let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
     let holder = |server: &Server| {
-        let lease = server.store().get(&id("leases", "prod", "daemonplan-controller")).cloned().unwrap_or_default();
+        let lease =
+            server.store().get(&Id::new("leases", "prod", "daemonplan-controller")).cloned().unwrap_or_default();
         lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
     };
     let first = controller(&server, &format!("{LEASE} --identity first"));
@@ -31,7 +32,7 @@ async fn of_two_replicas_one_writes_and_the_other_takes_over() {
     settle(&server, LIMIT, everywhere).await;
     assert_eq!(holder(&server), "third");
     // Another holder takes the lease: the replica stands by and writes nothing.
-    server.store().edit(&id("leases", "prod", "daemonplan-controller"), |lease| {
+    server.store().edit(&Id::new("leases", "prod", "daemonplan-controller"), |lease| {
         lease["spec"]["holderIdentity"] = json!("other");
         lease["spec"]["leaseDurationSeconds"] = json!(3600);
     });

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a test fails by panicking
 
 mod adoption;
-#[path = "../cluster/mod.rs"]
-mod cluster;
 mod faults;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod leadership;
 mod pages;
 mod policies;
@@ -15,11 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::{
-    KINDS, Pace, Process, Server, cluster as start, controller, daemonset, daemonset_of_kind, forbidden_writes, id,
-    node, own_writes, owner, page, ready, roll_out, settle,
-    store::{Faults, Store, Write},
-    unsettled, unsettled_of_kinds,
+use daemonplan_testing::{
+    Faults, Id, Pace, Server, Store, Write,
+    daemonsets::{one_pod_on_each_node, roll_out, unsettled},
+    objects::{controller_of, daemonset, namespace, node, running},
+};
+use harness::{
+    KINDS, Process, cluster as start, controller, daemonset_of_kind, forbidden_writes, own_writes, page, settle,
+    unsettled_of_kinds,
 };
 use serde_json::{Value, json};
 use tokio::time;
@@ -35,25 +38,19 @@ fn everywhere(store: &Store) -> Option<String> {
 /// Asserts that no rule was broken during the run.
 fn assert_no_violations(server: &Server) {
     let store = server.store();
-    assert_eq!(store.crowds, [""; 0]);
+    assert_eq!(store.violations, [""; 0]);
     assert_eq!(forbidden_writes(&store), [""; 0]);
 }
 
 /// Returns the uids of the pods, by name.
 fn pods(server: &Server) -> BTreeMap<String, String> {
     let pods = server.store().all("pods");
-    pods.iter().map(|((.., name), pod)| (name.clone(), pod["metadata"]["uid"].to_string())).collect()
+    pods.into_iter().map(|(id, pod)| (id.name, pod["metadata"]["uid"].to_string())).collect()
 }
 
 /// Waits until `holds` is true.
 async fn wait_for(server: &Server, what: &str, holds: impl Fn(&Store) -> bool) {
-    for _ in 0..4000 {
-        if holds(&server.store()) {
-            return;
-        }
-        time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("timed out waiting for: {what}");
+    assert!(server.wait_for(Duration::from_secs(20), holds).await, "timed out waiting for: {what}");
 }
 
 async fn wait_until_ready(process: &Process) {
@@ -67,24 +64,25 @@ async fn wait_until_ready(process: &Process) {
 }
 
 fn writes<'a>(store: &'a Store, verb: &str, plural: &str) -> Vec<&'a Write> {
-    store.writes.iter().filter(|write| write.verb == *verb && write.id.0 == plural).collect()
+    store.writes.iter().filter(|write| write.verb == *verb && write.id.resource == plural).collect()
 }
 
 #[tokio::test]
 async fn violations_are_detected() {
-    let server = Server::start(1).await;
+    let server = Server::start().await.unwrap();
     let mut store = server.store();
+    store.invariants.push(one_pod_on_each_node);
     store.create("daemonsets", daemonset("prod", "agent"));
-    let uid = store.get(&id("daemonsets", "prod", "agent")).unwrap()["metadata"]["uid"].clone();
+    let uid = store.get(&Id::new("daemonsets", "prod", "agent")).unwrap()["metadata"]["uid"].clone();
     let of_agent = json!([{"kind": "DaemonSet", "name": "agent", "controller": true, "uid": uid}]);
     for name in ["one", "two"] {
         let metadata = json!({"namespace": "prod", "name": name, "ownerReferences": of_agent});
         store.create("pods", json!({"metadata": metadata, "spec": {"nodeName": "node-1"}}));
     }
-    assert_eq!(store.crowds.len(), 1);
+    assert_eq!(store.violations.len(), 1);
     let object = json!({"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "controller": true}]}});
-    let pod = id("pods", "prod", "web");
-    store.writes.push(Write { verb: http::Method::DELETE, id: pod, status: false, object, code: 200 });
+    let pod = Id::new("pods", "prod", "web");
+    store.writes.push(Write { verb: http::Method::DELETE, id: pod, subresource: None, object, code: 200 });
     assert_eq!(forbidden_writes(&store).len(), 1);
     assert!(everywhere(&store).is_some());
 }
@@ -162,10 +160,10 @@ async fn three_daemonsets_settle_on_a_hundred_changing_nodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_created_in_a_namespace_being_deleted() {
     let (server, _life) = start(10, Pace { collects: false, ..Pace::default() }).await;
-    server.store().edit(&id("namespaces", "", "prod"), |namespace| {
+    server.store().edit(&Id::new("namespaces", "", "prod"), |namespace| {
         namespace["metadata"]["finalizers"] = json!(["kubernetes"]);
     });
-    server.store().delete(&id("namespaces", "", "prod"));
+    server.store().delete(&Id::new("namespaces", "", "prod"));
     server.store().create("daemonsets", daemonset("prod", "agent"));
     let _process = controller(&server, ALONE);
     time::sleep(Duration::from_secs(2)).await;
@@ -193,7 +191,7 @@ async fn namespace_and_selector_flags_restrict_the_daemonsets() {
     let (server, _life) = start(3, Pace::default()).await;
     {
         let mut store = server.store();
-        store.create("namespaces", json!({"metadata": {"name": "lab"}}));
+        store.create("namespaces", namespace("lab"));
         for (namespace, name) in [("prod", "agent"), ("prod", "proxy"), ("lab", "agent")] {
             store.create("daemonsets", daemonset(namespace, name));
         }
@@ -201,15 +199,9 @@ async fn namespace_and_selector_flags_restrict_the_daemonsets() {
     let process = controller(&server, &format!("{ALONE} --namespace prod --selector app=agent"));
     wait_for(&server, "pods", |store| store.all("pods").len() == 3).await;
     time::sleep(Duration::from_millis(300)).await;
-    assert!(
-        server
-            .store()
-            .all("pods")
-            .iter()
-            .all(|((_, namespace, name), _)| namespace == "prod" && name.starts_with("agent"))
-    );
+    assert!(server.store().all("pods").iter().all(|(id, _)| id.namespace == "prod" && id.name.starts_with("agent")));
     // A DaemonSet whose labels no longer match is left alone.
-    let agent = id("daemonsets", "prod", "agent");
+    let agent = Id::new("daemonsets", "prod", "agent");
     server.store().edit(&agent, |daemonset| daemonset["metadata"]["labels"]["app"] = json!("other"));
     roll_out(&mut server.store(), &agent, "registry/agent:2");
     time::sleep(Duration::from_millis(300)).await;
@@ -224,7 +216,7 @@ async fn collect_garbage_replaces_missing_garbage_collectors() {
         let agent = server.store().create("daemonsets", daemonset("prod", "agent"));
         let _process = controller(&server, &flags);
         settle(&server, LIMIT, everywhere).await;
-        server.store().remove(&id("nodes", "", "node-0004"));
+        server.store().remove(&Id::new("nodes", "", "node-0004"));
         let of_missing =
             |store: &Store| store.all("pods").iter().any(|(_, pod)| pod["spec"]["nodeName"] == "node-0004");
         if left == 0 {

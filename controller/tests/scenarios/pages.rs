@@ -10,7 +10,7 @@ async fn the_pages_and_explain_give_reasons() {
         let mut agent = daemonset("prod", "agent");
         agent["spec"]["template"]["spec"]["nodeSelector"] = json!({"tier": "<edge>"});
         store.create("daemonsets", agent);
-        store.edit(&id("nodes", "", "node-0001"), |node| node["metadata"]["labels"]["tier"] = json!("<edge>"));
+        store.edit(&Id::new("nodes", "", "node-0001"), |node| node["metadata"]["labels"]["tier"] = json!("<edge>"));
     }
     let process = controller(&server, ALONE);
     settle(&server, LIMIT, |store| unsettled(store, |_, node| node == "node-0001")).await;
@@ -35,11 +35,13 @@ async fn the_pages_and_explain_give_reasons() {
         assert_eq!(page(&process, path).await.0, 404, "{path}");
     }
     // A rollout blocked by a pod shows a forecast.
-    let agent = id("daemonsets", "prod", "agent");
+    let agent = Id::new("daemonsets", "prod", "agent");
     let (pod, _) = server.store().all("pods").pop().unwrap();
-    server.store().edit(&id("nodes", "", "node-0002"), |node| node["metadata"]["labels"]["tier"] = json!("<edge>"));
+    server
+        .store()
+        .edit(&Id::new("nodes", "", "node-0002"), |node| node["metadata"]["labels"]["tier"] = json!("<edge>"));
     settle(&server, LIMIT, |store| unsettled(store, |_, node| node != "node-0000")).await;
-    server.store().edit(&pod, |pod| pod["status"] = ready(false));
+    server.store().edit(&pod, |pod| pod["status"] = running(false));
     roll_out(&mut server.store(), &agent, "registry/agent:2");
     server.store().faults.holds = Some("pods");
     time::sleep(Duration::from_millis(300)).await;
@@ -52,16 +54,18 @@ async fn the_page_says_why_a_pod_would_stay_pending_and_what_would_help() {
     let (server, _life) = start(1, Pace::default()).await;
     {
         let mut store = server.store();
-        store.edit(&id("nodes", "", "node-0000"), |node| {
+        store.edit(&Id::new("nodes", "", "node-0000"), |node| {
             node["status"]["allocatable"] = json!({"cpu": "1", "pods": "9"});
         });
         let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
         let mut agent = daemonset("prod", "agent");
         agent["spec"]["template"]["spec"]["containers"][0]["resources"] = requests("500m");
         store.create("daemonsets", agent);
-        store.create("namespaces", json!({"metadata": {"name": "shop"}}));
+        store.create("namespaces", namespace("shop"));
+        let web = store.create("replicasets", json!({"metadata": {"namespace": "shop", "name": "web"}}));
+        let uid = store.get(&web).unwrap()["metadata"]["uid"].clone();
         let owner =
-            json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "7", "controller": true});
+            json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": uid, "controller": true});
         store.create(
             "pods",
             json!({

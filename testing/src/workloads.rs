@@ -1,0 +1,67 @@
+//! What else lives in a cluster: the scheduler, the kubelets and the garbage collectors.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::AbortHandle, time};
+
+use crate::{Server, garbage, kubelet::Kubelets, scheduler::Scheduler};
+
+/// Timing and faults of the nodes.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// The time from binding a pod until it is ready.
+    pub start: Duration,
+    /// The time from a pod's deletion until it is gone.
+    pub stop: Duration,
+    /// How often everything looks for what to do.
+    pub tick: Duration,
+    /// The percentage of pods that fail instead of becoming ready.
+    pub failures: u8,
+    /// Whether the garbage collectors and the namespace controller run.
+    pub collects: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let [start, stop, tick] = [30, 20, 5].map(Duration::from_millis);
+        Self { start, stop, tick, failures: 0, collects: true }
+    }
+}
+
+/// The scheduler, the kubelets and the garbage collectors of a cluster, which run until this is dropped.
+///
+/// A pod is bound by the rules of the default scheduler, becomes ready, and goes after its deletion. One whose image ends with
+/// `:crashes` crashes for ever.
+#[derive(Debug)]
+#[must_use = "they stop when this is dropped"]
+pub struct Workloads(AbortHandle);
+
+impl Workloads {
+    /// Starts them on the current Tokio runtime.
+    pub fn start(server: &Server, pace: Pace) -> Self {
+        let shared = Arc::clone(&server.shared);
+        let running = tokio::spawn(async move {
+            let (mut scheduler, mut kubelets) = (Scheduler::default(), Kubelets::default());
+            let mut collected = None;
+            loop {
+                {
+                    let mut store = shared.store();
+                    scheduler.schedule(&mut store);
+                    kubelets.step(&mut store, &pace);
+                    if pace.collects && collected != Some(store.version()) {
+                        garbage::collect(&mut store);
+                        collected = Some(store.version());
+                    }
+                }
+                time::sleep(pace.tick).await;
+            }
+        });
+        Self(running.abort_handle())
+    }
+}
+
+impl Drop for Workloads {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
