@@ -41,9 +41,10 @@ fn resources(store: &Store, group: &str, version: &str) -> Option<Value> {
     for resource in all.iter().filter(|resource| resource.group == group && resource.version == version) {
         let Resource { kind, plural, is_namespaced, has_status, .. } = resource;
         let verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+        let short_names: Vec<_> = short_name(plural).into_iter().collect();
         found.push(
             json!({"name": plural, "singularName": kind.to_lowercase(), "kind": kind, "namespaced": is_namespaced,
-            "verbs": verbs}),
+                "shortNames": short_names, "verbs": verbs}),
         );
         if *has_status {
             found.push(json!({"name": format!("{plural}/status"), "singularName": "", "kind": kind,
@@ -52,4 +53,36 @@ fn resources(store: &Store, group: &str, version: &str) -> Option<Value> {
     }
     let of = all.iter().find(|resource| resource.group == group && resource.version == version)?.api_version();
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": of, "resources": found}))
+}
+
+/// Returns the name by which kubectl's users call a resource.
+fn short_name(plural: &str) -> Option<&'static str> {
+    const NAMES: &[(&str, &str)] = &[
+        ("configmaps", "cm"),
+        ("cronjobs", "cj"),
+        ("customresourcedefinitions", "crd"),
+        ("daemonsets", "ds"),
+        ("deployments", "deploy"),
+        ("endpoints", "ep"),
+        ("events", "ev"),
+        ("horizontalpodautoscalers", "hpa"),
+        ("ingresses", "ing"),
+        ("limitranges", "limits"),
+        ("namespaces", "ns"),
+        ("networkpolicies", "netpol"),
+        ("nodes", "no"),
+        ("persistentvolumeclaims", "pvc"),
+        ("persistentvolumes", "pv"),
+        ("poddisruptionbudgets", "pdb"),
+        ("pods", "po"),
+        ("priorityclasses", "pc"),
+        ("replicasets", "rs"),
+        ("replicationcontrollers", "rc"),
+        ("resourcequotas", "quota"),
+        ("serviceaccounts", "sa"),
+        ("services", "svc"),
+        ("statefulsets", "sts"),
+        ("storageclasses", "sc"),
+    ];
+    NAMES.iter().find(|(of, _)| *of == plural).map(|(_, short)| *short)
 }

@@ -18,12 +18,15 @@ pub(crate) fn patch(before: &Value, media_type: &str, patch: &Value) -> Result<V
                 serde_json::from_value(patch.clone()).map_err(|error| Refusal::bad_request(error.to_string()))?;
             json_patch::patch(&mut after, &patch).map_err(|error| Refusal::invalid(error.to_string()))?;
         }
-        other => {
-            let message = format!("the body of the request was in an unknown format: {other}");
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message));
-        }
+        other => return Err(unknown_format(other)),
     }
     Ok(after)
+}
+
+/// Refuses a body in a format that this server does not read.
+pub(crate) fn unknown_format(media_type: &str) -> Refusal {
+    let message = format!("the body of the request was in an unknown format: {media_type}");
+    Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
 }
 
 /// The key by which the items of a list are matched; `None` for a list that is replaced as a whole.

@@ -25,6 +25,9 @@ pub(crate) fn write(
     media_type: &str,
     body: &[u8],
 ) -> Outcome {
+    if media_type.contains("protobuf") {
+        return Err(patch::unknown_format(media_type));
+    }
     let parse = |text: &[u8]| serde_json::from_slice(text).map_err(|error| Refusal::bad_request(error.to_string()));
     let body: Value = if body.is_empty() { json!({}) } else { parse(body)? };
     let is_readable =

@@ -519,6 +519,9 @@ async fn what_cannot_be_read_or_done_is_refused() {
         assert_eq!(send(method, path, body).await, code, "{method} {path} {body}");
     }
     assert!(server.store().all("configmaps").is_empty());
+    let protobuf = axum::http::Request::post(configs).header("content-type", "application/vnd.kubernetes.protobuf");
+    let protobuf = protobuf.body(kube::client::Body::from(b"k8s\0".to_vec())).unwrap();
+    assert_eq!(client.send(protobuf).await.unwrap().status().as_u16(), 415);
 }
 
 #[tokio::test]
