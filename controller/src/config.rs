@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
-use daemonplan::{Settings, flags::SettingsFlags};
+use clap::{Parser, builder::NonEmptyStringValueParser};
+use daemonplan::{Settings, flags::SettingsFlags, selector::SelectorExpression};
+
+use crate::scope::Shard;
 
 /// A DaemonSet controller that can replace the built-in one of Kubernetes.
 ///
@@ -21,9 +23,17 @@ pub struct Config {
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 
-    /// Manage only DaemonSets in this namespace
-    #[arg(short, long, value_name = "NAME")]
-    pub namespace: Option<String>,
+    /// Manage only DaemonSets in this namespace; repeat it for several, which are watched one by one
+    #[arg(short, long = "namespace", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub namespaces: Vec<String>,
+
+    /// Manage only DaemonSets in namespaces with matching labels, such as `team=infra`; the whole cluster is watched
+    #[arg(long, value_name = "SELECTOR", conflicts_with = "namespaces")]
+    pub namespace_selector: Option<SelectorExpression>,
+
+    /// Manage only shard K of N, from 0 to N-1: the DaemonSets for which the 64-bit FNV-1a hash of NAMESPACE/NAME, modulo N, is K
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<Shard>,
 
     /// Manage only DaemonSets with matching labels, such as `tier=infra,team!=lab`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
@@ -77,7 +87,7 @@ pub struct Config {
     #[arg(long, value_name = "NAME", default_value = "kube-system")]
     pub lease_namespace: String,
 
-    /// Name of the lease
+    /// Name of the lease; with --shard K/N, it is followed by `-K`
     #[arg(long, value_name = "NAME", default_value = "daemonplan-controller")]
     pub lease_name: String,
 
@@ -106,12 +116,13 @@ impl Config {
     /// Returns the planner's settings.
     ///
     /// # Errors
-    /// If `--policy` is invalid, or the lease times are not in ascending order.
+    /// If `--policy` is invalid, the lease times are not in ascending order, or the lease's name is too long for a label.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         anyhow::ensure!(
             self.retry_period < self.renew_deadline && self.renew_deadline < self.lease_duration,
             "invalid lease times: expected --retry-period < --renew-deadline < --lease-duration"
         );
+        anyhow::ensure!(self.lease_name.len() <= 63, "--lease-name: expected at most 63 letters");
         let mut settings = self.settings.settings().map_err(|error| anyhow::anyhow!("--policy: {error}"))?;
         settings.collect_pods_on_missing_nodes = self.collect_garbage;
         Ok(settings)
@@ -161,6 +172,10 @@ mod tests {
             "--retry-period -1",
             "--page-size 0",
             "--default-node-selector a,,=b=c",
+            "--namespace=",
+            "--namespace prod --namespace-selector team=infra",
+            "--namespace-selector team=a=b",
+            "--shard 2/2",
         ] {
             assert!(parse(flags).is_err(), "{flags}");
         }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use daemonplan::{
     Key, Kind,
-    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod},
+    model::{ControllerRevision, DaemonSet, Namespace, Node, Pod, Resource, Text},
 };
 use futures::StreamExt;
 use kube::{
@@ -34,7 +34,8 @@ use crate::{
     executor::{Executor, Gate},
     job::{Failure, Job, pod_name},
     leader::{Candidate, Role},
-    metrics::{ActionLabels, KindLabel, Metrics},
+    metrics::{ActionLabels, DaemonSetLabels, KindLabel, Metrics},
+    scope::Scope,
     shared::Shared,
     state::{Moment, State},
     watched::{self, Watch},
@@ -71,8 +72,9 @@ impl Controller {
     /// # Errors
     /// If flags are inconsistent, or the address cannot be bound.
     pub async fn new(config: Config, client: Client) -> anyhow::Result<Self> {
-        let state = State::new(config.settings()?, config.collect_garbage, config.dry_run, config.status_delay);
-        let state = if config.explain_pending { state.with_scheduling(config.namespace.as_deref()) } else { state };
+        let (settings, scope) = (config.settings()?, Scope::of(&config));
+        let state = State::new(settings, scope, config.collect_garbage, config.dry_run, config.status_delay);
+        let state = if config.explain_pending { state.with_scheduling() } else { state };
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("--listen {}", config.listen))?;
         Ok(Self { config, client, listener, shared: Arc::new(Shared::new(state)), metrics: Arc::default() })
@@ -131,23 +133,33 @@ impl Controller {
     }
 }
 
-/// Starts a watch of every kind, each with a new list.
+/// Starts a watch of every kind, each with a new list; of several namespaces, one for each.
 fn watch_all(executor: &Executor, config: &Config, client: &Client, watches: &mut JoinSet<()>) {
-    watches.spawn(watch_kind::<Namespace>(executor, config, client));
-    watches.spawn(watch_kind::<Node>(executor, config, client));
-    watches.spawn(watch_kind::<ControllerRevision>(executor, config, client));
-    watches.spawn(watch_kind::<Pod>(executor, config, client));
-    watches.spawn(watch_kind::<DaemonSet>(executor, config, client));
+    let namespaces = executor.shared.state().scope().namespaces().to_vec();
+    let namespaces = if namespaces.is_empty() { vec![Text::default()] } else { namespaces };
+    watches.spawn(watch_kind::<Node>(executor, config, client, &Text::default()));
+    for namespace in &namespaces {
+        watches.spawn(watch_kind::<Namespace>(executor, config, client, namespace));
+        watches.spawn(watch_kind::<ControllerRevision>(executor, config, client, namespace));
+        watches.spawn(watch_kind::<Pod>(executor, config, client, namespace));
+        watches.spawn(watch_kind::<DaemonSet>(executor, config, client, namespace));
+    }
 }
 
-/// Watches one kind and applies its events to the state.
-fn watch_kind<T: Watch>(executor: &Executor, config: &Config, client: &Client) -> impl Future<Output = ()> + use<T> {
-    let namespace = config.namespace.as_deref();
+/// Watches one kind in a namespace, or in all (`""`), and applies its events to the state.
+fn watch_kind<T: Watch>(
+    executor: &Executor,
+    config: &Config,
+    client: &Client,
+    namespace: &Text,
+) -> impl Future<Output = ()> + use<T> {
+    let only = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
     let mut settings = watcher::Config::default().page_size(config.page_size);
     settings.label_selector = config.selector.clone().filter(|_| T::KIND == Kind::DaemonSet);
-    let own = namespace.filter(|_| T::KIND == Kind::Namespace);
+    let own = only.filter(|_| T::KIND == Kind::Namespace);
     settings.field_selector = own.map(|namespace| format!("metadata.name={namespace}"));
-    let api = watched::api::<T>(client, namespace);
+    let api = watched::api::<T>(client, only);
+    let namespace = namespace.clone();
     let (shared, metrics) = (Arc::clone(&executor.shared), Arc::clone(&executor.metrics));
     async move {
         loop {
@@ -155,7 +167,7 @@ fn watch_kind<T: Watch>(executor: &Executor, config: &Config, client: &Client) -
             while let Some(event) = events.next().await {
                 let error = match event {
                     Ok(event) => {
-                        handle_event::<T>(event, &shared, &metrics);
+                        handle_event::<T>(&namespace, event, &shared, &metrics);
                         continue;
                     }
                     Err(error) => error,
@@ -173,10 +185,15 @@ fn watch_kind<T: Watch>(executor: &Executor, config: &Config, client: &Client) -
     }
 }
 
-fn handle_event<T: Watch>(event: watcher::Event<watched::Watched<T>>, shared: &Shared, metrics: &Metrics) {
+fn handle_event<T: Watch>(
+    namespace: &Text,
+    event: watcher::Event<watched::Watched<T>>,
+    shared: &Shared,
+    metrics: &Metrics,
+) {
     metrics.watch_events.get_or_create(&KindLabel::of::<T>()).inc();
     let now = Moment::now();
-    let (shown, unreadable) = shared.state().observe(event, now);
+    let (shown, unreadable) = shared.state().observe(namespace, event, now);
     for written in shown.iter().filter_map(|shown| shown.written) {
         metrics.lagged(now.instant.saturating_duration_since(written));
     }
@@ -217,22 +234,25 @@ async fn dispatch(executor: &Arc<Executor>, config: &Config, client: &Client) ->
         tokio::select! {
             () = shared.changed.notified() => {}
             () = time::sleep(wake) => {}
-            Some(done) = jobs.join_next() => finish(shared, done)?,
+            Some(done) = jobs.join_next() => finish(shared, metrics, done)?,
             Some(_) = watches.join_next() => anyhow::bail!("a watch ended unexpectedly"),
             Ok(()) = roles.changed() => {}
             () = gate.stop.cancelled() => {}
         }
     }
     while let Some(done) = jobs.join_next().await {
-        finish(shared, done)?;
+        finish(shared, metrics, done)?;
     }
     Ok(())
 }
 
 type FinishedJob = (Job, Result<(), Failure>);
 
-fn finish(shared: &Shared, done: Result<FinishedJob, tokio::task::JoinError>) -> anyhow::Result<()> {
+fn finish(shared: &Shared, metrics: &Metrics, done: Result<FinishedJob, tokio::task::JoinError>) -> anyhow::Result<()> {
     let (job, outcome) = done.context("a worker panicked")?;
+    if outcome.is_err() {
+        metrics.failed_attempts.get_or_create(&DaemonSetLabels::of(&job.daemonset.key())).inc();
+    }
     shared.state().finish(&job, outcome, Moment::now());
     Ok(())
 }

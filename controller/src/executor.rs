@@ -4,11 +4,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use daemonplan::{
     Action, DeleteReason, Key, Kind,
-    model::{ControllerRef, ControllerRevision, DaemonSet, Labels, Pod, Resource, Text},
+    model::{ControllerRevision, DaemonSet, Pod, Resource, Text},
     plan::EventType,
 };
 use futures::future;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     api::{Refusal, Server, Written},
+    claimable::Claimable,
     events::Events,
     job::{Failure, Job, Step, pod_name},
     leader::Role,
@@ -478,35 +478,3 @@ fn patch_of(step: &Step, version: Option<&str>) -> Result<Value, Refusal> {
     }
     Ok(patch)
 }
-
-/// An object that a DaemonSet can adopt or release.
-trait Claimable: DeserializeOwned {
-    fn uid(&self) -> &Text;
-    fn labels(&self) -> &Labels;
-    fn controller(&self) -> Option<&ControllerRef>;
-    fn is_being_deleted(&self) -> bool;
-}
-
-macro_rules! claimable {
-    ($($object:ident)+) => {$(
-        impl Claimable for $object {
-            fn uid(&self) -> &Text {
-                &self.uid
-            }
-
-            fn labels(&self) -> &Labels {
-                &self.labels
-            }
-
-            fn controller(&self) -> Option<&ControllerRef> {
-                self.controller.as_deref()
-            }
-
-            fn is_being_deleted(&self) -> bool {
-                self.deleted.is_some()
-            }
-        }
-    )+};
-}
-
-claimable! { Pod ControllerRevision }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daemonplan::{Key, Kind, model::Text};
+use daemonplan::{Key, Kind, Object, model::Text};
 
 /// How long to wait for a created or deleted pod to show, as in the built-in controller.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -47,6 +47,19 @@ pub struct Observation<'a> {
     pub version: &'a str,
     /// Whether the object has a deletion timestamp.
     pub being_deleted: bool,
+}
+
+impl<'a> Observation<'a> {
+    /// Returns what matters of an object; kinds that are never written have no uid here.
+    pub fn of(object: &'a Object, version: &'a str) -> Self {
+        let (uid, being_deleted) = match object {
+            Object::Pod(pod) => (pod.uid.as_str(), pod.is_being_deleted()),
+            Object::ControllerRevision(revision) => (revision.uid.as_str(), revision.deleted.is_some()),
+            Object::DaemonSet(daemonset) => (daemonset.uid.as_str(), daemonset.is_being_deleted()),
+            _ => ("", false),
+        };
+        Self { uid, version, being_deleted }
+    }
 }
 
 /// A write that no longer has to be waited for.
@@ -176,10 +189,16 @@ impl Expectations {
         if shows { self.take(kind, key) } else { None }
     }
 
-    /// Records a complete list that was begun at `began`. Returns the writes that show by it. `uid` looks up a listed
-    /// object.
-    pub fn listed<'a>(&mut self, kind: Kind, began: Instant, uid: impl Fn(&Key) -> Option<&'a Text>) -> Vec<Satisfied> {
-        let of_kind = self.expected.iter().filter(|((of, _), _)| *of == kind);
+    /// Records a complete list that was begun at `began`, of the objects for which `is_listed`. Returns the writes that show by
+    /// it. `uid` looks up a listed object.
+    pub fn listed<'a>(
+        &mut self,
+        kind: Kind,
+        began: Instant,
+        is_listed: impl Fn(&Key) -> bool,
+        uid: impl Fn(&Key) -> Option<&'a Text>,
+    ) -> Vec<Satisfied> {
+        let of_kind = self.expected.iter().filter(|((of, key), _)| *of == kind && is_listed(key));
         let shown = of_kind.filter(|((_, key), expected)| {
             let before = expected.written.is_some_and(|at| at < began);
             before || matches!(&expected.effect, Effect::Deleted { uid: deleted } if uid(key) != Some(deleted))
@@ -328,7 +347,7 @@ mod tests {
         expectations.written(Kind::Pod, &pod("early"), early, "1", start);
         expectations.written(Kind::Pod, &pod("late"), after, "2", began);
         expectations.written(Kind::Pod, &pod("gone"), gone, "", late);
-        let shown = expectations.listed(Kind::Pod, began, |_| None);
+        let shown = expectations.listed(Kind::Pod, began, |_| true, |_| None);
         let mut written: Vec<_> = shown.iter().map(|shown| shown.written).collect();
         written.sort();
         assert_eq!(written, [Some(start), Some(late)], "the early creation and the deletion");

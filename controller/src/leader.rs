@@ -5,8 +5,13 @@
 //!
 //! Here every write of the lease has the `resourceVersion` that was read. The leader gives up before others may take
 //! over. Other replicas measure how long they have seen no renewal; they ignore the times written in the lease.
+//!
+//! Each shard has its own lease, which names the number of shards. All leases of a family have its label: a replica that has
+//! acquired its lease leads only once no lease of another number of shards is held. It looks after it has written, so of two
+//! replicas with different numbers at least one sees the other.
 
 use std::{
+    collections::HashMap,
     fmt,
     time::{Duration, Instant},
 };
@@ -17,14 +22,20 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{
-    Api, Client,
-    api::{ObjectMeta, PostParams},
+    Api, Client, ResourceExt,
+    api::{ListParams, ObjectMeta, PostParams},
 };
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{api::reasons, config::Config};
+use crate::{api::reasons, config::Config, scope::Shard};
+
+/// The label of all leases of the replicas of a cluster: the name of the lease of a replica without shards.
+const FAMILY: &str = "daemonplan/lease";
+
+/// The annotation of a lease: the number of shards.
+const SHARDS: &str = "daemonplan/shards";
 
 /// The role of this replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +55,16 @@ pub enum Role {
 pub struct Candidate {
     leases: Api<Lease>,
     name: String,
+    /// The name of the lease without the number of the shard, which all leases of the family have as a label.
+    family: String,
+    /// The number of shards.
+    shards: u32,
     identity: String,
     lease_duration: Duration,
     renew_deadline: Duration,
     retry_period: Duration,
-    /// The lease after its last change, and when that change was seen.
-    observed: Option<(LeaseSpec, Instant)>,
+    /// Each lease after its last change, and when that change was seen.
+    observed: HashMap<String, (LeaseSpec, Instant)>,
 }
 
 impl fmt::Debug for Candidate {
@@ -63,12 +78,17 @@ impl Candidate {
     pub fn new(client: Client, config: &Config) -> Self {
         Self {
             leases: Api::namespaced(client, &config.lease_namespace),
-            name: config.lease_name.clone(),
+            name: match config.shard {
+                Some(shard) => format!("{}-{}", config.lease_name, shard.number()),
+                None => config.lease_name.clone(),
+            },
+            family: config.lease_name.clone(),
+            shards: config.shard.map_or(1, Shard::of),
             identity: config.identity.clone().unwrap_or_else(identity),
             lease_duration: config.lease_duration,
             renew_deadline: config.renew_deadline,
             retry_period: config.retry_period,
-            observed: None,
+            observed: HashMap::new(),
         }
     }
 
@@ -83,7 +103,7 @@ impl Candidate {
             let left = renewed.map_or(self.renew_deadline, |at| self.renew_deadline.saturating_sub(at.elapsed()));
             let began = Instant::now();
             let attempt = tokio::select! {
-                attempt = time::timeout(left, self.acquire_or_renew()) => attempt,
+                attempt = time::timeout(left, self.campaign(renewed.is_some())) => attempt,
                 () = stop.cancelled() => break,
             };
             match attempt {
@@ -111,7 +131,9 @@ impl Candidate {
             }
             // Wake up at the renew deadline at the latest.
             let left = renewed.map(|at| self.renew_deadline.saturating_sub(at.elapsed()));
-            let wait = left.map_or(self.retry_period, |left| left.min(self.retry_period));
+            // Replicas that stand in each other's way do not try again at the same moments.
+            let wait =
+                left.map_or(self.retry_period.mul_f64(1.0 + fastrand::f64() / 4.0), |left| left.min(self.retry_period));
             tokio::select! {
                 () = time::sleep(wait) => {}
                 () = stop.cancelled() => {}
@@ -133,30 +155,66 @@ impl Candidate {
         }
     }
 
+    /// Acquires or renews the lease. Returns whether this replica may lead: it holds the lease, and if it did not lead before,
+    /// no other number of shards is at work.
+    async fn campaign(&mut self, leads: bool) -> kube::Result<bool> {
+        if !self.acquire_or_renew().await? {
+            return Ok(false);
+        }
+        if leads {
+            return Ok(true);
+        }
+        let Some((lease, holder)) = self.held_by_other_shards().await? else { return Ok(true) };
+        warn!(lease, holder, "waiting: replicas with another number of shards are at work");
+        self.release().await?;
+        Ok(false)
+    }
+
     /// Creates, takes over or renews the lease. Returns whether this replica holds it.
     async fn acquire_or_renew(&mut self) -> kube::Result<bool> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
-            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-            let lease = Lease { metadata, spec: Some(self.spec(None)) };
+            let lease = Lease { metadata: self.metadata(ObjectMeta::default()), spec: Some(self.spec(None)) };
             return done(self.leases.create(&PostParams::default(), &lease).await);
         };
         let found = lease.spec.take().unwrap_or_default();
-        if self.observed.as_ref().is_none_or(|(known, _)| *known != found) {
-            self.observed = Some((found.clone(), Instant::now()));
-        }
-        let holder = found.holder_identity.as_deref().unwrap_or_default();
-        if !holder.is_empty() && holder != self.identity && !self.has_expired(&found) {
+        if self.is_held_by_other(&self.name.clone(), &found) {
             return Ok(false);
         }
+        lease.metadata = self.metadata(lease.metadata);
         lease.spec = Some(self.spec(Some(&found)));
         done(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
     }
 
-    /// Returns whether no renewal was seen for the duration of the lease.
-    fn has_expired(&self, found: &LeaseSpec) -> bool {
-        let duration =
-            Duration::from_secs(found.lease_duration_seconds.unwrap_or_default().try_into().unwrap_or_default());
-        self.observed.as_ref().is_some_and(|(_, since)| since.elapsed() > duration)
+    /// Returns a lease of the family with another number of shards that is held, and its holder.
+    async fn held_by_other_shards(&mut self) -> kube::Result<Option<(String, String)>> {
+        let family = ListParams::default().labels(&format!("{FAMILY}={}", self.family));
+        for lease in self.leases.list(&family).await? {
+            let shards = lease.annotations().get(SHARDS).and_then(|shards| shards.parse().ok()).unwrap_or(1);
+            let (name, found) = (lease.name_any(), lease.spec.unwrap_or_default());
+            if shards != self.shards && self.is_held_by_other(&name, &found) {
+                return Ok(Some((name, found.holder_identity.unwrap_or_default())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns whether another replica holds a lease: it was not released, and no renewal was missed for its duration.
+    fn is_held_by_other(&mut self, name: &str, found: &LeaseSpec) -> bool {
+        let holder = found.holder_identity.as_deref().unwrap_or_default();
+        let (known, since) = self.observed.entry(name.to_owned()).or_insert_with(|| (found.clone(), Instant::now()));
+        if known != found {
+            (*known, *since) = (found.clone(), Instant::now());
+        }
+        let seconds = found.lease_duration_seconds.unwrap_or_default().try_into().unwrap_or_default();
+        !holder.is_empty() && holder != self.identity && since.elapsed() <= Duration::from_secs(seconds)
+    }
+
+    /// Adds the name, the label and the annotation of this replica's lease.
+    fn metadata(&self, mut metadata: ObjectMeta) -> ObjectMeta {
+        metadata.name = Some(self.name.clone());
+        metadata.labels.get_or_insert_default().insert(FAMILY.to_owned(), self.family.clone());
+        metadata.annotations.get_or_insert_default().insert(SHARDS.to_owned(), self.shards.to_string());
+        metadata
     }
 
     fn spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {

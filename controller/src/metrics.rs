@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use daemonplan::Key;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -13,7 +14,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{state::Load, watched::Watch};
+use crate::{
+    state::{Moment, State},
+    watched::Watch,
+};
 
 /// All metrics of the controller.
 #[derive(Debug)]
@@ -31,6 +35,9 @@ pub struct Metrics {
     pub watch_lag: Histogram,
     /// Time from a change of the status until it was written, in seconds.
     status_delay: Histogram,
+    /// Attempts to carry out a plan that failed, by DaemonSet.
+    pub failed_attempts: Family<DaemonSetLabels, Counter>,
+    update_nodes_left: Family<DaemonSetLabels, Gauge>,
     /// Watch events received.
     pub watch_events: Family<KindLabel, Counter>,
     /// Failed watches.
@@ -68,6 +75,22 @@ pub struct ErrorLabels {
     pub code: String,
 }
 
+/// The labels of a DaemonSet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DaemonSetLabels {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub daemonset: String,
+}
+
+impl DaemonSetLabels {
+    /// Returns the labels of the DaemonSet `key`.
+    pub fn of(key: &Key) -> Self {
+        Self { namespace: key.namespace.to_string(), daemonset: key.name.to_string() }
+    }
+}
+
 /// The label of a watched kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KindLabel {
@@ -93,6 +116,8 @@ impl Default for Metrics {
             plan_time: seconds(1e-6, 12),
             watch_lag: seconds(1e-3, 10),
             status_delay: seconds(1e-2, 8),
+            failed_attempts: Family::default(),
+            update_nodes_left: Family::default(),
             watch_events: Family::default(),
             watch_errors: Family::default(),
             unreadable: Family::default(),
@@ -121,6 +146,16 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.status_delay.clone(),
         );
+        registry.register(
+            "failed_attempts",
+            "Attempts to carry out a plan that failed",
+            metrics.failed_attempts.clone(),
+        );
+        registry.register(
+            "update_nodes_left",
+            "Nodes that an update still has to reach, unless its policy holds it; of the leader",
+            metrics.update_nodes_left.clone(),
+        );
         registry.register("watch_events", "Watch events received", metrics.watch_events.clone());
         registry.register("watch_errors", "Failed watches", metrics.watch_errors.clone());
         registry.register("unreadable_objects", "Invalid objects", metrics.unreadable.clone());
@@ -139,15 +174,20 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Encodes all metrics in the `OpenMetrics` text format.
+    /// Encodes all metrics in the `OpenMetrics` text format; those of the state are read now.
     ///
     /// # Errors
     /// If encoding fails, which writing to a string does not.
-    pub fn text(&self, load: Load) -> Result<String, fmt::Error> {
+    pub fn text(&self, state: &State, now: Moment) -> Result<String, fmt::Error> {
+        let load = state.load(now);
         let set = |gauge: &Gauge, count: usize| gauge.set(count.try_into().unwrap_or(i64::MAX));
         set(&self.stale, load.stale);
         set(&self.in_flight, load.in_flight);
         set(&self.expected, load.expected);
+        self.update_nodes_left.clear();
+        for (key, left) in state.updates().filter(|_| self.leads.get() == 1) {
+            set(&self.update_nodes_left.get_or_create(&DaemonSetLabels::of(key)), left);
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -18,17 +18,17 @@ use kube::runtime::watcher;
 use crate::{
     expectations::{Expectations, Observation, Satisfied, Ticket},
     job::{Failure, Job, Step},
+    listings::{Listing, Listings, is_in},
+    retries::Retries,
+    scope::Scope,
     statuses::Statuses,
+    updates::Updates,
     versions::Versions,
     watched::{Watch, Watched},
 };
 
 /// All watched kinds.
 pub const KINDS: [Kind; 5] = [Kind::Namespace, Kind::Node, Kind::ControllerRevision, Kind::Pod, Kind::DaemonSet];
-
-/// The delay after the first failure; it doubles with each further one, up to [`LAST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_mins(1);
 
 /// One moment on two clocks: wall-clock time for the planner, monotonic time for delays.
 #[derive(Clone, Copy, Debug)]
@@ -46,85 +46,85 @@ impl Moment {
     }
 }
 
-#[derive(Debug)]
-struct Listing {
-    began: Instant,
-    keys: HashSet<Key>,
-}
-
-#[derive(Debug, Default)]
-struct Retry {
-    failures: u32,
-    at: Option<Instant>,
-}
-
 /// The controller's state; see the [module](self).
 #[derive(Debug)]
 pub struct State {
     cluster: Cluster,
+    scope: Scope,
+    /// The DaemonSets of namespaces whose labels do not count, which the cluster does not know.
+    unselected: HashMap<Key, DaemonSet>,
     /// What is known besides nodes, pods and namespaces of what the scheduler looks at.
     scheduling_objects: SchedulingObjects,
+    /// Whether the pods of all controllers are kept.
+    keeps_all_pods: bool,
     collect_garbage: bool,
     dry_run: bool,
     expectations: Expectations,
     statuses: Statuses,
     versions: Versions,
     in_flight: HashSet<Key>,
-    retries: HashMap<Key, Retry>,
+    retries: Retries,
+    updates: Updates,
     warnings: HashMap<Key, Vec<Warning>>,
-    listings: HashMap<Kind, Listing>,
-    listed: HashSet<Kind>,
+    listings: Listings,
 }
 
 impl State {
-    /// Creates an empty state.
+    /// Creates an empty state for the DaemonSets of a scope.
     ///
     /// Without `collect_garbage`, pods of DaemonSets being deleted are left to the cluster's garbage collector. In a
     /// `dry_run` nothing is written, so no write is expected to show. A status of which only counts have changed waits for at
     /// most `status_delay`.
-    pub fn new(settings: Settings, collect_garbage: bool, dry_run: bool, status_delay: Duration) -> Self {
+    pub fn new(settings: Settings, scope: Scope, collect_garbage: bool, dry_run: bool, status_delay: Duration) -> Self {
         Self {
             cluster: Cluster::new(settings),
+            listings: Listings::new(scope.namespaces()),
+            scope,
+            unselected: HashMap::new(),
             scheduling_objects: SchedulingObjects::default(),
+            keeps_all_pods: false,
             collect_garbage,
             dry_run,
             expectations: Expectations::default(),
             statuses: Statuses::new(status_delay),
             versions: Versions::default(),
             in_flight: HashSet::new(),
-            retries: HashMap::new(),
+            retries: Retries::default(),
+            updates: Updates::default(),
             warnings: HashMap::new(),
-            listings: HashMap::new(),
-            listed: HashSet::new(),
         }
     }
 
-    /// Keeps what the default scheduler looks at, too, of one namespace or all; for an empty state.
+    /// Keeps what the default scheduler looks at, too; for an empty state.
     #[must_use]
-    pub fn with_scheduling(mut self, namespace: Option<&str>) -> Self {
+    pub fn with_scheduling(mut self) -> Self {
         self.cluster = Cluster::with_scheduling(self.cluster.settings().clone());
-        self.scheduling_objects.only_namespace_of_pods = namespace.map(Into::into);
+        self.keeps_all_pods = true;
+        let namespaces = self.scope.namespaces().join(", ");
+        self.scheduling_objects.only_namespace_of_pods = (!namespaces.is_empty()).then(|| namespaces.into());
         self
     }
 
-    /// Applies a watch event. Returns the writes that show by it, and the reason if its object is invalid.
+    /// Returns which DaemonSets are managed.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Applies an event of the watch of a namespace, or of all (`""`). Returns the writes that show by it, and the reason if its object is invalid.
     pub fn observe<T: Watch>(
         &mut self,
+        namespace: &Text,
         event: watcher::Event<Watched<T>>,
         now: Moment,
     ) -> (Vec<Satisfied>, Option<(Key, String)>) {
         let kind = T::KIND;
         match event {
-            watcher::Event::Init => {
-                self.listings.insert(kind, Listing { began: now.instant, keys: HashSet::new() });
-            }
+            watcher::Event::Init => self.listings.begin(kind, namespace, now.instant),
             watcher::Event::InitApply(watched) => {
-                if let Some(listing) = self.listings.get_mut(&kind) {
-                    listing.keys.insert(watched.key());
-                }
+                self.listings.add(kind, namespace, watched.key());
                 return self.apply(watched);
             }
-            watcher::Event::InitDone => return (self.end_of_list::<T>(), None),
+            watcher::Event::InitDone => return (self.end_of_list::<T>(namespace), None),
             watcher::Event::Apply(watched) => return self.apply(watched),
             watcher::Event::Delete(watched) => return (self.delete::<T>(watched.key()), None),
         }
@@ -141,49 +141,118 @@ impl State {
             }
             Err(reason) => return (Vec::new(), Some((key, reason))),
         };
-        let (uid, being_deleted) = identity(&object);
-        let observation = Observation { uid: &uid, version: &version, being_deleted };
-        let shown = self.expectations.seen(T::KIND, &key, Some(observation));
-        if let Object::DaemonSet(new) = &object
-            && self.cluster.daemonset(&key).is_none_or(|old| (&old.uid, old.generation) != (&new.uid, new.generation))
-        {
-            self.retries.remove(&key); // the edit may have fixed the failure
+        if !self.is_in_shard(&object) {
+            return (self.delete::<T>(key), None);
         }
-        if let Object::Pod(pod) = &object {
-            if pod.controller.as_ref().is_some_and(|owner| owner.kind == "DaemonSet") {
+        let observation = Observation::of(&object, &version);
+        let shown = self.expectations.seen(T::KIND, &key, Some(observation));
+        match &object {
+            Object::Pod(pod) if pod.controller.as_ref().is_some_and(|owner| owner.kind == "DaemonSet") => {
                 self.versions.set(&key, &version);
-            } else {
-                self.versions.remove(&key);
+            }
+            Object::Pod(_) => self.versions.remove(&key),
+            _ => {}
+        }
+        match object {
+            Object::DaemonSet(daemonset) => self.apply_daemonset(daemonset),
+            object => self.cluster.apply(object),
+        }
+        if T::KIND == Kind::Namespace {
+            self.select(&key.name);
+        }
+        (self.settle(shown), None)
+    }
+
+    /// Whether an object may be of a DaemonSet of the shard. With what the scheduler looks at, all pods are.
+    fn is_in_shard(&self, object: &Object) -> bool {
+        match object {
+            Object::DaemonSet(daemonset) => self.scope.has(&daemonset.key()),
+            Object::ControllerRevision(revision) => revision
+                .controller
+                .as_ref()
+                .is_none_or(|owner| self.scope.has(&Key::new(revision.namespace.clone(), owner.name.clone()))),
+            Object::Pod(pod) => self.keeps_all_pods || !self.scope.excludes(pod),
+            _ => true,
+        }
+    }
+
+    /// Applies a DaemonSet, unless the labels of its namespace say that it is not managed.
+    fn apply_daemonset(&mut self, new: DaemonSet) {
+        let key = new.key();
+        if !self.scope.selects(self.cluster.namespace(&key.namespace)) {
+            self.forget(&key);
+            self.unselected.insert(key, new);
+            return;
+        }
+        self.unselected.remove(&key);
+        if self.cluster.daemonset(&key).is_none_or(|old| (&old.uid, old.generation) != (&new.uid, new.generation)) {
+            self.retries.forget(&key); // the edit may have fixed the failure
+        }
+        self.cluster.apply(new);
+    }
+
+    /// Adds or removes the DaemonSets of a namespace as its labels say.
+    fn select(&mut self, namespace: &Text) {
+        if !self.scope.selects_namespaces() {
+            return;
+        }
+        if self.scope.selects(self.cluster.namespace(namespace)) {
+            let new: Vec<_> = self.unselected.extract_if(|key, _| key.namespace == *namespace).collect();
+            for (_, daemonset) in new {
+                self.cluster.apply(daemonset);
+            }
+        } else {
+            let gone = self.cluster.daemonsets().filter(|daemonset| daemonset.namespace == *namespace);
+            for daemonset in gone.cloned().collect::<Vec<_>>() {
+                self.apply_daemonset(daemonset);
             }
         }
-        self.cluster.apply(object);
-        (self.settle(shown), None)
+    }
+
+    /// Removes a DaemonSet that is not managed any more.
+    fn forget(&mut self, key: &Key) {
+        self.retries.forget(key);
+        self.updates.forget(key);
+        self.warnings.remove(key);
+        self.statuses.forget(key);
+        self.unselected.remove(key);
+        self.cluster.delete::<DaemonSet>(key.clone());
     }
 
     fn delete<R: Resource>(&mut self, key: Key) -> Vec<Satisfied> {
         let shown = self.expectations.seen(R::KIND, &key, None);
-        if R::KIND == Kind::DaemonSet {
-            self.retries.remove(&key);
-            self.warnings.remove(&key);
-            self.statuses.forget(&key);
+        match R::KIND {
+            Kind::DaemonSet => self.forget(&key),
+            Kind::Pod => self.versions.remove(&key),
+            _ => {}
         }
-        if R::KIND == Kind::Pod {
-            self.versions.remove(&key);
-        }
+        let name = key.name.clone();
         self.cluster.delete::<R>(R::id_of(key));
+        if R::KIND == Kind::Namespace {
+            self.select(&name);
+        }
         self.settle(shown)
     }
 
-    fn end_of_list<R: Resource>(&mut self) -> Vec<Satisfied> {
+    fn end_of_list<R: Resource>(&mut self, namespace: &Text) -> Vec<Satisfied> {
         let kind = R::KIND;
-        self.listed.insert(kind);
-        let Some(Listing { began, keys }) = self.listings.remove(&kind) else { return Vec::new() };
-        self.cluster.retain::<R>(|key| keys.contains(key));
-        if kind == Kind::Pod {
-            self.versions.retain(self.cluster.pods().map(Pod::key));
+        let Some(Listing { began, keys }) = self.listings.end(kind, namespace) else { return Vec::new() };
+        let remains = |key: &Key| !is_in(kind, namespace, key) || keys.contains(key);
+        self.cluster.retain::<R>(remains);
+        match kind {
+            Kind::DaemonSet => self.unselected.retain(|key, _| remains(key)),
+            Kind::Pod => self.versions.retain(self.cluster.pods().map(Pod::key)),
+            Kind::Namespace => {
+                let namespaces: HashSet<Text> = self.cluster.daemonsets().map(|one| one.namespace.clone()).collect();
+                for namespace in &namespaces {
+                    self.select(namespace);
+                }
+            }
+            _ => {}
         }
         let Self { cluster, expectations, .. } = self;
-        let shown = expectations.listed(kind, began, |key| match kind {
+        let is_listed = |key: &Key| is_in(kind, namespace, key);
+        let shown = expectations.listed(kind, began, is_listed, |key| match kind {
             Kind::Pod => cluster.pod(key).map(|pod| &pod.uid),
             Kind::ControllerRevision => cluster.revision(key).map(|revision| &revision.uid),
             _ => None,
@@ -206,13 +275,12 @@ impl State {
 
     /// Marks every kind as not listed: the watches may not show the last writes of another controller yet.
     pub fn forget_lists(&mut self) {
-        self.listed.clear();
-        self.listings.clear();
+        self.listings.forget();
     }
 
     /// Returns whether a kind has been listed.
     pub fn is_listed(&self, kind: Kind) -> bool {
-        self.listed.contains(&kind)
+        self.listings.has(kind)
     }
 
     /// Returns whether every kind has been listed. Before that, an object may seem missing.
@@ -233,21 +301,18 @@ impl State {
             self.update_expectations(&shown.daemonset);
         }
         let mut keys = self.cluster.stale(now.time);
-        let due = self.retries.iter().filter(|(_, retry)| retry.at.is_some_and(|at| at <= now.instant));
-        keys.extend(due.map(|(key, _)| key.clone()));
+        keys.extend(self.retries.due(now.instant).cloned());
         // A status that was written waits for the watch: only then is it known what has changed since.
         let unwritten = self.statuses.due(now.instant).filter(|key| !self.expectations.has(Kind::DaemonSet, key));
         keys.extend(unwritten.cloned());
         keys.sort();
         keys.dedup();
         keys.retain(|key| {
-            !self.waits_after_failure(key, now) && !self.in_flight.contains(key) && !self.expectations.has_changes(key)
+            !self.retries.waits(key, now.instant)
+                && !self.in_flight.contains(key)
+                && !self.expectations.has_changes(key)
         });
         (keys, expired)
-    }
-
-    fn waits_after_failure(&self, key: &Key, now: Moment) -> bool {
-        self.retries.get(key).and_then(|retry| retry.at).is_some_and(|at| at > now.instant)
     }
 
     /// Returns when a DaemonSet may become ready without an event; `None` if only an event can make one ready.
@@ -256,9 +321,11 @@ impl State {
         let of_plans = self.cluster.next_stale_after(now.time);
         let of_plans = of_plans.and_then(|at| Duration::try_from(at.duration_since(now.time)).ok());
         let of_plans = of_plans.map(|wait| now.instant + wait);
-        let of_retries = self.retries.values().filter_map(|retry| retry.at).filter(|at| *at > now.instant).min();
-        let of_statuses = self.statuses.next_due(now.instant, |key| !self.waits_after_failure(key, now));
-        [of_plans, of_retries, of_statuses, self.expectations.next_expiry()].into_iter().flatten().min()
+        let of_statuses = self.statuses.next_due(now.instant, |key| !self.retries.waits(key, now.instant));
+        [of_plans, self.retries.next(now.instant), of_statuses, self.expectations.next_expiry()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Plans a DaemonSet and starts a job, in flight until [`finish`](State::finish).
@@ -266,10 +333,10 @@ impl State {
     /// `name` generates names of pods to be created. Returns `None` if the DaemonSet is unknown.
     pub fn start(&mut self, key: &Key, now: Moment, mut name: impl FnMut(&Text) -> Text) -> Option<Job> {
         let daemonset = self.cluster.daemonset(key)?.clone();
-        if let Some(retry) = self.retries.get_mut(key) {
-            retry.at = None;
-        }
-        let Plan { mut actions, events, warnings, backoff, .. } = self.cluster.plan(key, now.time)?;
+        self.retries.begun(key);
+        let plan = self.cluster.plan(key, now.time)?;
+        self.updates.planned(&daemonset, &plan);
+        let Plan { mut actions, events, warnings, backoff, .. } = plan;
         if daemonset.is_being_deleted() && !self.collect_garbage {
             actions.clear();
         }
@@ -383,15 +450,14 @@ impl State {
         }
         self.update_expectations(key);
         match outcome {
-            Err(Failure { retry_after, terminal }) if self.cluster.daemonset(key).is_some() => {
-                let retry = self.retries.entry(key.clone()).or_default();
-                let wait = FIRST_RETRY.saturating_mul(1 << retry.failures.min(16)).min(LAST_RETRY);
-                let wait = if terminal { LAST_RETRY } else { wait };
-                retry.failures += 1;
-                retry.at = Some(now.instant + retry_after.unwrap_or_default().max(wait));
-            }
-            Ok(()) | Err(_) => drop(self.retries.remove(key)),
+            Err(failure) if self.cluster.daemonset(key).is_some() => self.retries.failed(key, failure, now.instant),
+            Ok(()) | Err(_) => self.retries.forget(key),
         }
+    }
+
+    /// Returns the number of nodes that each update still has to reach, where it goes on by itself or should.
+    pub fn updates(&self) -> impl Iterator<Item = (&Key, usize)> {
+        self.updates.iter()
     }
 
     /// Returns all DaemonSets.
@@ -429,161 +495,5 @@ pub struct Load {
     pub expected: usize,
 }
 
-/// Returns an object's uid and whether it is being deleted; empty for kinds that are never written.
-fn identity(object: &Object) -> (Text, bool) {
-    match object {
-        Object::Pod(pod) => (pod.uid.clone(), pod.is_being_deleted()),
-        Object::ControllerRevision(revision) => (revision.uid.clone(), revision.deleted.is_some()),
-        Object::DaemonSet(daemonset) => (daemonset.uid.clone(), daemonset.is_being_deleted()),
-        _ => (Text::default(), false),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use daemonplan::model::{Namespace, Node, Pod};
-    use kube::runtime::watcher::Event;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::expectations::Effect;
-
-    fn watched<T: Watch>(object: Value) -> Watched<T> {
-        serde_json::from_value(object).unwrap()
-    }
-
-    fn list<T: Watch>(state: &mut State, objects: Vec<Value>, now: Moment) {
-        state.observe::<T>(Event::Init, now);
-        for object in objects {
-            state.observe(Event::InitApply(watched::<T>(object)), now);
-        }
-        state.observe::<T>(Event::InitDone, now);
-    }
-
-    fn agent(generation: i64) -> Value {
-        json!({"metadata": {"namespace": "prod", "name": "agent", "uid": "d", "generation": generation, "resourceVersion": "1"},
-            "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": {"metadata": {"labels": {"app": "agent"}}}}})
-    }
-
-    fn key() -> Key {
-        Key::new("prod", "agent")
-    }
-
-    /// Returns a state with one node, in which all kinds but DaemonSets are listed.
-    fn state(now: Moment) -> State {
-        let mut state = State::new(Settings::default(), false, false, Duration::from_secs(3));
-        list::<Namespace>(&mut state, vec![json!({"metadata": {"name": "prod"}})], now);
-        list::<Node>(&mut state, vec![json!({"metadata": {"name": "n1"}})], now);
-        list::<daemonplan::model::ControllerRevision>(&mut state, vec![], now);
-        list::<Pod>(&mut state, vec![], now);
-        state
-    }
-
-    fn ready(state: &mut State, now: Moment) -> bool {
-        !state.ready(now).0.is_empty()
-    }
-
-    fn later(now: Moment, millis: u64) -> Moment {
-        let wait = Duration::from_millis(millis);
-        Moment { time: now.time + wait, instant: now.instant + wait }
-    }
-
-    #[test]
-    fn a_daemonset_is_ready_once_all_kinds_are_listed_and_has_one_job_at_a_time() {
-        let now = Moment::now();
-        let mut state = state(now);
-        assert!(!state.is_complete() && !ready(&mut state, now));
-        list::<DaemonSet>(&mut state, vec![agent(1)], now);
-        assert!(ready(&mut state, now));
-        let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
-        assert_eq!(job.steps.last().unwrap().kind(), Kind::DaemonSet, "the status comes last");
-        assert!(job.steps.iter().any(|step| step.kind() == Kind::Pod && step.key.name == "agent-1"));
-        assert!(!ready(&mut state, now));
-        state.forget_lists();
-        state.finish(&job, Ok(()), now);
-        assert!(!ready(&mut state, now), "a new leader starts with lists");
-    }
-
-    #[test]
-    fn failures_delay_retries_ever_longer_until_the_daemonset_is_edited() {
-        let now = Moment::now();
-        let mut state = state(now);
-        list::<DaemonSet>(&mut state, vec![agent(1)], now);
-        let mut at = now;
-        for wait in [100, 200, 400] {
-            let job = state.start(&key(), at, |_| "agent-1".into()).unwrap();
-            state.finish(&job, Err(Failure::default()), at);
-            assert_eq!(state.next_wakeup(at), Some(at.instant + Duration::from_millis(wait)));
-            assert!(!ready(&mut state, later(at, wait - 1)) && ready(&mut state, later(at, wait)));
-            at = later(at, wait);
-        }
-        let job = state.start(&key(), at, |_| "agent-1".into()).unwrap();
-        state.finish(&job, Err(Failure { retry_after: Some(Duration::from_secs(7)), terminal: false }), at);
-        assert_eq!(
-            state.next_wakeup(at),
-            Some(at.instant + Duration::from_secs(7)),
-            "the API server asks to retry later"
-        );
-        state.observe(Event::Apply(watched::<DaemonSet>(agent(2))), at);
-        assert!(ready(&mut state, at), "the edit may have fixed it");
-    }
-
-    #[test]
-    fn an_invalid_daemonset_is_left_alone_and_an_invalid_pod_keeps_its_last_version() {
-        let now = Moment::now();
-        let mut state = state(now);
-        list::<DaemonSet>(&mut state, vec![agent(1)], now);
-        let mut broken = agent(2);
-        broken["spec"]["updateStrategy"] = json!({"rollingUpdate": {"maxUnavailable": "half"}});
-        let (_, unreadable) = state.observe(Event::Apply(watched::<DaemonSet>(broken)), now);
-        assert_eq!(unreadable.unwrap().0, key());
-        assert!(state.start(&key(), now, |_| "agent-1".into()).is_none());
-        // A pod of the same name is a different object.
-        state.observe(Event::Apply(watched::<DaemonSet>(agent(3))), now);
-        let pod = |labels: Value| json!({"metadata": {"namespace": "prod", "name": "agent", "labels": labels, "resourceVersion": "1"}});
-        state.observe(Event::Apply(watched::<Pod>(pod(json!({"app": "agent"})))), now);
-        let (_, unreadable) = state.observe(Event::Apply(watched::<Pod>(pod(json!("none")))), now);
-        assert!(unreadable.is_some());
-        assert_eq!(state.cluster.pod(&key()).unwrap().labels.get("app"), Some("agent"));
-        assert!(state.cluster.daemonset(&key()).is_some());
-    }
-
-    #[test]
-    fn each_step_knows_how_it_will_show() {
-        let now = Moment::now();
-        let mut state = state(now);
-        list::<DaemonSet>(&mut state, vec![agent(1)], now);
-        let pod = |name: &str| {
-            json!({"metadata": {"namespace": "prod", "name": name, "uid": name, "labels": {"app": "agent"}, "resourceVersion": "1",
-                "ownerReferences": [{"kind": "DaemonSet", "name": "agent", "uid": "d", "controller": true}]},
-                "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
-        };
-        let expectations = |state: &mut State| -> Vec<Effect> {
-            let job = state.start(&key(), now, |_| "agent-1".into()).unwrap();
-            state.finish(&job, Ok(()), now);
-            job.steps.iter().map(Step::effect).collect()
-        };
-        // A revision, a pod, the status.
-        assert_eq!(expectations(&mut state), [Effect::Changed, Effect::Created, Effect::Noted]);
-        state.observe(Event::Apply(watched::<Pod>(pod("a"))), now);
-        state.observe(Event::Apply(watched::<Pod>(pod("b"))), now);
-        assert_eq!(expectations(&mut state)[1], Effect::Deleted { uid: "b".into() }, "one too many");
-    }
-
-    #[test]
-    fn a_new_pod_gets_a_name_that_no_known_or_expected_pod_has() {
-        let now = Moment::now();
-        let mut state = state(now);
-        list::<DaemonSet>(&mut state, vec![agent(1)], now);
-        let known = json!({"metadata": {"namespace": "prod", "name": "agent-1", "resourceVersion": "1"}});
-        state.observe(Event::Apply(watched::<Pod>(known)), now);
-        let mut numbers = 1..;
-        let mut name = |_: &Text| Text::from(format!("agent-{}", numbers.next().unwrap_or_default()).as_str());
-        let job = state.start(&key(), now, &mut name).unwrap();
-        let step = job.steps.iter().find(|step| step.kind() == Kind::Pod).unwrap();
-        assert_eq!(&*step.key.name, "agent-2");
-        let mut again = ["agent-1", "agent-2", "agent-3"].into_iter();
-        let renamed = state.rename(&key(), step, |_| again.next().unwrap_or_default().into());
-        assert_eq!(&*renamed.key.name, "agent-3");
-    }
-}
+mod tests;

@@ -71,8 +71,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
 }
 
 fn numbers(shared: &Shared, metrics: &Metrics) -> Answer {
-    let load = shared.state().load(Moment::now());
-    let text = metrics.text(load).map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let text = metrics.text(&shared.state(), Moment::now());
+    let text = text.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }
@@ -121,13 +121,13 @@ async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 async fn list(State(shared): State<Arc<Shared>>) -> Response {
-    let (mut daemonsets, complete) = {
+    let (mut daemonsets, complete, scope) = {
         let state = shared.state();
         let rows = state.daemonsets().map(|daemonset| {
             let key = Key::new(daemonset.namespace.clone(), daemonset.name.clone());
             (key, daemonset.status.clone(), state_of(daemonset))
         });
-        (rows.collect::<Vec<_>>(), state.is_complete())
+        (rows.collect::<Vec<_>>(), state.is_complete(), state.scope().to_string())
     };
     daemonsets.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     document(
@@ -135,6 +135,7 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
         true,
         &html! {
             h1 { "DaemonSets" }
+            @if !scope.is_empty() { p class="quiet" { "Only " (scope) "." } }
             @if !complete { p class="warn" { "Not all objects are listed yet." } }
             @if daemonsets.is_empty() { p class="quiet" { "No DaemonSets." } } @else {
                 div class="wide" { table {

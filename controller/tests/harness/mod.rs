@@ -192,8 +192,9 @@ pub fn forbidden_writes(store: &Store) -> Vec<String> {
 
 /// Requests a page of the controller; returns its status and body.
 pub async fn page(process: &Process, path: &str) -> (u16, String) {
-    let client =
-        kube::Client::try_from(kube::Config::new(format!("http://{}", process.address).parse().unwrap())).unwrap();
+    let mut config = kube::Config::new(format!("http://{}", process.address).parse().unwrap());
+    config.default_retry = false;
+    let client = kube::Client::try_from(config).unwrap();
     let request = http::Request::get(path).body(kube::client::Body::empty()).unwrap();
     let response = client.send(request).await.unwrap();
     let code = response.status().as_u16();

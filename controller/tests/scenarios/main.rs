@@ -9,6 +9,7 @@ mod harness;
 mod leadership;
 mod pages;
 mod policies;
+mod scopes;
 
 use std::{
     collections::BTreeMap,
