@@ -9,6 +9,13 @@ use crate::{
     strategy,
 };
 
+/// Whether anything has changed since a version that can make garbage: leases, which are renewed all the time, and Events do
+/// not.
+pub(crate) fn may_have_come(store: &Store, version: u64) -> bool {
+    let Some(mut changes) = store.changes_since(version) else { return true };
+    changes.any(|change| !matches!(&*change.id.resource, "leases" | "events"))
+}
+
 /// Removes what nobody needs any more.
 pub(crate) fn collect(store: &mut Store) {
     end_owners(store);

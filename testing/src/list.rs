@@ -23,7 +23,9 @@ pub(crate) fn list(
     let token = query.get("continue").filter(|token| !token.is_empty());
     let (version, last) = match token.map(|token| Continue::read(token)) {
         None => (store.version(), None),
-        Some(Some(Continue { version, namespace, name })) => (version, Some((namespace, name))),
+        Some(Some(Continue { version, namespace, name })) => {
+            (version, Some(Id::new(selection.resource(), &namespace, &name)))
+        }
         Some(None) => return Err(Refusal::bad_request("invalid continue token")),
     };
     let exact = query.get("resourceVersionMatch").is_some_and(|wanted| wanted == "Exact");
@@ -34,14 +36,13 @@ pub(crate) fn list(
     let past = past(store, version)?;
     let limit =
         query.get("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-    let current = store.range(selection.resource()).filter(|(id, _)| !past.contains_key(id));
-    let mut all: Vec<(&Id, &Value)> = current.map(|(id, object)| (id, &**object)).collect();
-    all.extend(past.iter().filter_map(|(id, object)| Some((*id, (*object)?))));
-    if !past.is_empty() {
-        all.sort_by_key(|(id, _)| *id);
-    }
-    let later = |id: &Id| last.as_ref().is_none_or(|(space, name)| (&id.namespace, &id.name) > (space, name));
-    let mut found = all.into_iter().filter(|(id, object)| later(id) && selection.has(id, object)).peekable();
+    let first = last.clone().unwrap_or_else(|| Id::new(selection.resource(), "", ""));
+    let current = store.range_from(first.clone()).filter(|(id, _)| !past.contains_key(id));
+    let mut then: Vec<(&Id, &Value)> = past.iter().filter_map(|(id, object)| Some((*id, (*object)?))).collect();
+    then.retain(|(id, _)| id.resource == first.resource && **id >= first);
+    let all = merge(current.map(|(id, object)| (id, &**object)), then.into_iter());
+    let found = all.filter(|(id, object)| last.as_ref() != Some(id) && selection.has(id, object));
+    let mut found = found.peekable();
     let (mut items, mut token) = (Vec::new(), String::new());
     while let Some((id, object)) = found.next() {
         items.push(form.write(resource, object, true));
@@ -56,6 +57,19 @@ pub(crate) fn list(
     let body =
         format!(r#"{{"kind":"{kind}List","apiVersion":"{api_version}","metadata":{metadata},"items":[{items}]}}"#);
     Ok(reply(StatusCode::OK, body))
+}
+
+/// Merges two series that are ordered by their places.
+fn merge<'a>(
+    one: impl Iterator<Item = (&'a Id, &'a Value)>,
+    other: impl Iterator<Item = (&'a Id, &'a Value)>,
+) -> impl Iterator<Item = (&'a Id, &'a Value)> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some((a, _)), Some((b, _))) if b < a => other.next(),
+        (None, _) => other.next(),
+        _ => one.next(),
+    })
 }
 
 /// Returns the objects that have changed since a version, as they were then; `None` for one that did not exist.

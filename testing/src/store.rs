@@ -112,8 +112,14 @@ impl Store {
     }
 
     /// Returns the objects of a resource by namespace and name.
-    pub(crate) fn range(&self, resource: &str) -> impl Iterator<Item = (&Id, &Arc<Value>)> {
-        self.objects.range(Id::new(resource, "", "")..).take_while(move |(id, _)| id.resource == resource)
+    pub(crate) fn range(&self, resource: &str) -> impl Iterator<Item = (&Id, &Arc<Value>)> + use<'_> {
+        self.range_from(Id::new(resource, "", ""))
+    }
+
+    /// Returns the objects of a resource by namespace and name, from this place on.
+    pub(crate) fn range_from(&self, first: Id) -> impl Iterator<Item = (&Id, &Arc<Value>)> {
+        let resource = first.resource.clone();
+        self.objects.range(first..).take_while(move |(id, _)| id.resource == resource)
     }
 
     /// Returns all objects.

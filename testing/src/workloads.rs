@@ -42,16 +42,18 @@ impl Workloads {
         let shared = Arc::clone(&server.shared);
         let running = tokio::spawn(async move {
             let (mut scheduler, mut kubelets) = (Scheduler::default(), Kubelets::default());
-            let mut collected = None;
+            let mut collected = 0;
             loop {
                 {
                     let mut store = shared.store();
                     scheduler.schedule(&mut store);
                     kubelets.step(&mut store, &pace);
-                    if pace.collects && collected != Some(store.version()) {
+                    // What is collected can make more garbage.
+                    let before = store.version();
+                    if pace.collects && garbage::may_have_come(&store, collected) {
                         garbage::collect(&mut store);
-                        collected = Some(store.version());
                     }
+                    collected = before;
                 }
                 time::sleep(pace.tick).await;
             }
