@@ -1,7 +1,8 @@
 //! Measures what a DaemonSet controller costs a real API server; see `measure-load`.
 //!
-//! `load KUBECONFIG NODES DAEMONSETS PID` creates nodes and DaemonSets, plays the scheduler and the kubelets, updates all
-//! DaemonSets once, and prints the time, the requests of the controller and, from `/proc/PID`, its CPU time and memory.
+//! `load KUBECONFIG NODES DAEMONSETS SERVER CONTROLLER...` creates nodes and DaemonSets, plays the scheduler and the kubelets,
+//! updates all DaemonSets once, and prints the time, the requests of the controllers and, from `/proc` by the processes' numbers,
+//! their CPU time and memory, and what the API server spends and sends to all its watches.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a tool of ours fails by panicking
 
@@ -32,8 +33,8 @@ const DAEMONSETS: &str = "/apis/apps/v1/namespaces/default/daemonsets";
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [file, nodes, daemonsets, pid] = args.as_slice() else {
-        eprintln!("usage: load KUBECONFIG NODES DAEMONSETS PID");
+    let [file, nodes, daemonsets, server, controllers @ ..] = args.as_slice() else {
+        eprintln!("usage: load KUBECONFIG NODES DAEMONSETS SERVER CONTROLLER...");
         std::process::exit(2);
     };
     let config = Kubeconfig::read_from(file).unwrap();
@@ -46,8 +47,10 @@ async fn main() {
         let hollow = Arc::clone(&hollow);
         async move { hollow.run_pods().await }
     });
-    let load = Load { client: hollow.client.clone(), nodes, daemonsets, pid: pid.clone() };
-    println!("{:28} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}", "", "time", "statuses", "GET pod", "ended", "CPU", "peak");
+    let (server, controllers) = (server.clone(), controllers.to_vec());
+    let load = Load { client: hollow.client.clone(), nodes, daemonsets, server, controllers };
+    let columns = ["time", "statuses", "GET pod", "ended", "CPU", "peak", "API CPU", "sent"];
+    println!("{:24}{}", "", columns.map(|column| format!("{column:>10}")).concat());
     load.phase("create", load.create()).await;
     load.phase("update, 10 % at a time", load.update()).await;
 }
@@ -57,7 +60,10 @@ struct Load {
     client: Client,
     nodes: usize,
     daemonsets: usize,
-    pid: String,
+    /// The process of the API server.
+    server: String,
+    /// The processes of the controllers.
+    controllers: Vec<String>,
 }
 
 /// Requests and time since the start.
@@ -69,6 +75,10 @@ struct Reading {
     /// Watches that the API server ended because their reader was too slow, those of the played kubelets among them.
     ended: f64,
     cpu: f64,
+    /// CPU time of the API server.
+    server_cpu: f64,
+    /// Megabytes of events that the API server sent to watches, those of the played kubelets among them.
+    sent: f64,
 }
 
 impl Load {
@@ -82,9 +92,12 @@ impl Load {
         tokio::time::sleep(Duration::from_secs(5)).await; // late writes count
         let after = self.reading().await;
         let [statuses, gets] = [after.statuses - before.statuses, after.gets - before.gets];
-        let ended = after.ended - before.ended;
-        let (cpu, peak) = (after.cpu - before.cpu, self.peak());
-        println!("{name:28} {took:>6.1} s {statuses:>10} {gets:>8} {ended:>8} {cpu:>6.1} s {peak:>5.1} MB");
+        let (ended, sent) = (after.ended - before.ended, after.sent - before.sent);
+        let [cpu, server_cpu] = [after.cpu - before.cpu, after.server_cpu - before.server_cpu];
+        let peak = self.peak();
+        println!(
+            "{name:24}{took:>8.1} s{statuses:>10}{gets:>10}{ended:>10}{cpu:>8.1} s{peak:>7.1} MB{server_cpu:>8.1} s{sent:>7.0} MB"
+        );
     }
 
     fn names(&self) -> impl Iterator<Item = String> {
@@ -139,15 +152,20 @@ impl Load {
             statuses: requests(&[r#"resource="daemonsets""#, r#"subresource="status""#, r#"verb="P"#]),
             gets: requests(&[r#"resource="pods""#, r#"scope="resource""#, r#"verb="GET""#]),
             ended: total("apiserver_terminated_watchers_total", &[]),
-            cpu: cpu_time(&self.pid),
+            cpu: self.controllers.iter().map(|pid| cpu_time(pid)).sum(),
+            server_cpu: cpu_time(&self.server),
+            sent: total("apiserver_watch_events_sizes_sum", &[]) / 1e6,
         }
     }
 
-    /// The largest resident set of the controller, in megabytes.
+    /// The largest resident set of a controller, in megabytes.
     fn peak(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1000.0
+        let peaks = self.controllers.iter().map(|pid| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1000.0
+        });
+        peaks.fold(0.0, f64::max)
     }
 }
 

@@ -87,7 +87,7 @@ pub struct Config {
     #[arg(long, value_name = "NAME", default_value = "kube-system")]
     pub lease_namespace: String,
 
-    /// Name of the lease; with --shard K/N, it is followed by `-K`
+    /// Name of the lease; with several shards, it is followed by `-K`
     #[arg(long, value_name = "NAME", default_value = "daemonplan-controller")]
     pub lease_name: String,
 

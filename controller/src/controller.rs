@@ -201,7 +201,7 @@ fn handle_event<T: Watch>(
         metrics.unreadable.get_or_create(&KindLabel::of::<T>()).inc();
         error!(kind = ?T::KIND, namespace = %key.namespace, name = %key.name, reason, "object is invalid, ignored");
     }
-    shared.changed.notify_one();
+    shared.touch();
 }
 
 /// Starts jobs for DaemonSets that are ready, until shutdown, then waits for the jobs in flight.
@@ -232,7 +232,7 @@ async fn dispatch(executor: &Arc<Executor>, config: &Config, client: &Client) ->
         }
         let wake = next_wakeup.map_or(HEARTBEAT, |at| at.saturating_duration_since(Instant::now())).min(HEARTBEAT);
         tokio::select! {
-            () = shared.changed.notified() => {}
+            () = shared.changed() => {}
             () = time::sleep(wake) => {}
             Some(done) = jobs.join_next() => finish(shared, metrics, done)?,
             Some(_) = watches.join_next() => anyhow::bail!("a watch ended unexpectedly"),

@@ -79,8 +79,8 @@ impl Candidate {
         Self {
             leases: Api::namespaced(client, &config.lease_namespace),
             name: match config.shard {
-                Some(shard) => format!("{}-{}", config.lease_name, shard.number()),
-                None => config.lease_name.clone(),
+                Some(shard) if shard.of() > 1 => format!("{}-{}", config.lease_name, shard.number()),
+                _ => config.lease_name.clone(),
             },
             family: config.lease_name.clone(),
             shards: config.shard.map_or(1, Shard::of),

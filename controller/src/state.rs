@@ -8,7 +8,8 @@ use std::{
 };
 
 use daemonplan::{
-    Action, Cluster, Explanation, Key, Kind, Object, OwnedSnapshot, Plan, Settings, Warning,
+    Action, Cluster, Explanation, Forecast, Key, Kind, Object, OwnedSnapshot, Plan, Settings, Warning,
+    forecast::Assumptions,
     model::{DaemonSet, Pod, Resource, Text},
     scheduling::SchedulingObjects,
 };
@@ -475,6 +476,19 @@ impl State {
         if let Some(state) = self.cluster.cluster_state(&self.scheduling_objects) {
             facts.snapshot().explain_scheduling(&state, explanation);
         }
+    }
+
+    /// Forecasts how an update goes on, with what the default scheduler makes of the pods if that is kept.
+    pub fn forecast(&self, facts: &OwnedSnapshot, assumptions: &Assumptions) -> Forecast {
+        match self.cluster.cluster_state(&self.scheduling_objects) {
+            Some(state) => facts.snapshot().scheduling(&state).forecast(assumptions),
+            None => facts.snapshot().forecast(assumptions),
+        }
+    }
+
+    /// Whether what the default scheduler looks at is kept.
+    pub fn keeps_scheduling(&self) -> bool {
+        self.keeps_all_pods
     }
 
     /// Returns the number of queued DaemonSets, jobs in flight and writes that do not show yet.

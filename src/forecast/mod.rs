@@ -1,6 +1,7 @@
 //! Forecasts of rollouts: simulates a DaemonSet's cluster under stated assumptions.
 
 mod assumptions;
+mod chart;
 mod coming;
 mod diff;
 mod fits;
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub use assumptions::{Assumptions, Delay};
+pub use chart::Chart;
 pub use diff::{Change, Diff, Gain, Loss, NodeDiff};
 pub(crate) use simulated_node::{SimulatedNode, SimulatedPod};
 use simulation::NodeStep;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use daemonplan::{
     Forecast, Snapshot,
-    forecast::{Outcome, TimelinePoint, WaveKind},
+    forecast::{Chart, Outcome, WaveKind},
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -30,7 +30,7 @@ pub(super) fn write(out: &mut impl Write, forecasts: &[(Snapshot<'_>, Runs)]) ->
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "DaemonSet forecast" }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(Chart::STYLE)) }
             }
             body {
                 h1 { "DaemonSet forecast" }
@@ -65,7 +65,7 @@ fn section(snapshot: &Snapshot<'_>, runs: &Runs) -> Markup {
             }
             @if let Some(spread) = runs.spread() { p { (capital(&spread)) "." } }
             @if !runs.is_idle() { p class="quiet" { "Assuming " (runs.assumptions.to_string()) "." } }
-            @if !forecast.after.is_zero() && forecast.desired > 0 { (chart(forecast)) }
+            (PreEscaped(forecast.chart().to_string()))
             @if !forecast.stuck.is_empty() { (stuck(forecast)) }
             @if !forecast.waves.is_empty() { (waves(forecast)) }
         }
@@ -104,64 +104,6 @@ fn waves(forecast: &Forecast) -> Markup {
         } }
         @if hidden > 0 { p class="quiet" { "… and " (plural(hidden, "more wave")) "." } }
     }
-}
-
-/// The dimensions of the chart, in SVG units.
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 44.0;
-const BOTTOM: f64 = 24.0;
-const TOP: f64 = 14.0;
-
-/// Draws the nodes by the state of their pods over time, as stacked areas.
-fn chart(forecast: &Forecast) -> Markup {
-    const COLUMNS: u32 = 240;
-    let columns = forecast.columns(COLUMNS);
-    let desired = to_f64(forecast.desired);
-    let y = |nodes: usize| TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - to_f64(nodes) / desired);
-    let x = |column: usize| LEFT + (WIDTH - LEFT) * to_f64(column) / to_f64(columns.len());
-    let area = |from: fn(&TimelinePoint) -> usize, to: fn(&TimelinePoint) -> usize| {
-        let steps = |edge: fn(&TimelinePoint) -> usize| {
-            columns.iter().enumerate().flat_map(move |(column, point)| {
-                let y = y(edge(point));
-                [(x(column), y), (x(column + 1), y)]
-            })
-        };
-        let outline = steps(to).chain(steps(from).collect::<Vec<_>>().into_iter().rev());
-        let points: Vec<_> = outline.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        points.join(" ")
-    };
-    let areas: [(&str, &str, String); 3] = [
-        ("new", "Up to date", area(|_| 0, |point| point.new)),
-        ("old", "Outdated", area(|point| point.new, |point| point.new + point.old)),
-        ("unavailable", "Unavailable", area(TimelinePoint::available, |point| point.available() + point.unavailable)),
-    ];
-    let title = format!("Nodes by the pod that they have, over {}", span(forecast.after));
-    html! {
-        figure {
-            svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(title) {
-                title { (title) }
-                @for (class, label, points) in &areas {
-                    polygon class=(class) points=(points) { title { (label) } }
-                }
-                @for nodes in [0, forecast.desired / 2, forecast.desired] {
-                    line class="grid" x1=(LEFT) x2=(WIDTH) y1=(y(nodes)) y2=(y(nodes)) {}
-                    text x=(LEFT - 6.0) y=(y(nodes) + 4.0) text-anchor="end" { (nodes) }
-                }
-                @for (part, anchor) in [(0, "start"), (2, "middle"), (4, "end")] {
-                    text x=(x(columns.len() * part / 4)) y=(HEIGHT - 6.0) text-anchor=(anchor) {
-                        (span(forecast.after * u32::try_from(part).unwrap_or_default() / 4))
-                    }
-                }
-            }
-            figcaption { @for (class, label, _) in &areas { span class={ "key " (class) } { (label) } } }
-        }
-    }
-}
-
-#[allow(clippy::cast_precision_loss)] // the drawing is coarser
-fn to_f64(count: usize) -> f64 {
-    count as f64
 }
 
 fn capital(text: &str) -> String {

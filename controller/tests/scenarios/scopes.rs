@@ -143,8 +143,10 @@ async fn another_number_of_shards_waits_until_the_first_is_gone() {
     let agents: Vec<_> = (0..6)
         .map(|number| server.store().create("daemonsets", daemonset("prod", &format!("agent-{number}"))))
         .collect();
-    let whole = controller(&server, &format!("{QUICK} --identity whole"));
+    // One shard of one is the same as none.
+    let whole = controller(&server, &format!("{QUICK} --shard 0/1 --identity whole"));
     settle(&server, LIMIT, everywhere).await;
+    assert!(server.store().get(&Id::new("leases", "prod", "daemonplan-controller")).is_some());
     let halves: Vec<_> = (0..2)
         .map(|number| controller(&server, &format!("{QUICK} --shard {number}/2 --identity half-{number}")))
         .collect();
