@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import helm_python
@@ -227,6 +229,43 @@ def overlay(directory):
         yield f"image or flag not set: {container}"
 
 
+def installed(directory):
+    """Helm and kubectl install, change and remove the controller in the cluster in memory of the tests."""
+    run("cargo", "build", "--locked", "--quiet", "-p", "daemonplan-controller", "--example", "cluster")
+    config, program = directory / "kubeconfig", Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "debug/examples/cluster"
+    cluster = subprocess.Popen([program, config, "3", "0"], stdout=subprocess.DEVNULL)
+    kubectl = [TOOLS / "kubectl", "--kubeconfig", config]
+    try:
+        while not (config.exists() and config.read_text()):
+            time.sleep(0.05)
+        namespace = directory / "namespace.yaml"
+        namespace.write_text(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RELEASE["namespace"]}}))
+        yield from run(*kubectl, "apply", "--filename", namespace)
+
+        def deployments_found():
+            listed = subprocess.run([*kubectl, "get", "deployments", "--all-namespaces", "--output", "name"], capture_output=True, text=True)
+            return sorted(listed.stdout.split())
+
+        # Its releases are kept in memory: as Secrets, Helm would send them as Protobuf.
+        with helm_python.Config(kubeconfig_path=str(config), namespace=RELEASE["namespace"], storage_driver="memory") as helm:
+            helm.install(str(CHART), RELEASE["name"], {"podDisruptionBudget": {"enabled": True}})
+            if deployments_found() != ["deployment.apps/daemonplan-controller"]:
+                yield f"after the installation: {deployments_found()}"
+            helm.upgrade(str(CHART), RELEASE["name"], {"shards": 2})
+            if deployments_found() != ["deployment.apps/daemonplan-controller-0", "deployment.apps/daemonplan-controller-1"]:
+                yield f"with two shards: {deployments_found()}"
+            helm.uninstall(RELEASE["name"])
+            if deployments_found():
+                yield f"after the removal: {deployments_found()}"
+        for again in "created", "unchanged":
+            applied = subprocess.run([*kubectl, "apply", "--kustomize", DEPLOY / "base"], capture_output=True, text=True)
+            if f"deployment.apps/daemonplan-controller {again}" not in applied.stdout:
+                yield f"kubectl apply -k, expected {again}: {applied.stdout}{applied.stderr}"
+    finally:
+        cluster.kill()
+        cluster.wait()
+
+
 def documented():
     """The keys of values.yaml and those of the README's table are the same."""
     def leaves(values, prefix=""):
@@ -262,6 +301,7 @@ def main():
         test = directory / "test.yaml"
         test.write_text((CHART / "ci/alerts.test.yaml").read_text())
         check("default alerts: what they fire at", run, "promtool", "test", "rules", test)
+        check("Helm and kubectl install it", installed, directory)
         check("checkov", run, TOOLS / "checkov", "--framework", "kubernetes", "--compact", "--quiet", "--skip-download",
               "--directory", DEPLOY / "base", "--skip-check", ",".join(SKIPPED))
     print(f"{passed} passed, {failed} failed")

@@ -28,6 +28,14 @@ pub(crate) fn discover(store: &Store, path: &str) -> Option<Value> {
             );
             Some(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups.collect::<Vec<_>>()}))
         }
+        ["openapi", "v3"] => {
+            let all = store.resources();
+            let all = all.iter().map(|resource| prefix(&resource.group, &resource.version));
+            let paths = all.map(|path| (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}")})));
+            Some(json!({"paths": Value::Object(paths.collect())}))
+        }
+        ["openapi", "v3", "api", version] => Some(openapi(store, "", version)),
+        ["openapi", "v3", "apis", group, version] => Some(openapi(store, group, version)),
         ["api", version] => resources(store, "", version),
         ["apis", group, version] => resources(store, group, version),
         _ => None,
@@ -53,6 +61,25 @@ fn resources(store: &Store, group: &str, version: &str) -> Option<Value> {
     }
     let of = all.iter().find(|resource| resource.group == group && resource.version == version)?.api_version();
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": of, "resources": found}))
+}
+
+/// Returns the path of a version of a group.
+fn prefix(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+/// Describes the resources as far as kubectl and Helm need it: fields are validated, if at all, by the server.
+fn openapi(store: &Store, group: &str, version: &str) -> Value {
+    let all = store.resources();
+    let found = all.iter().filter(|resource| resource.group == group && resource.version == version);
+    let paths = found.map(|Resource { kind, plural, is_namespaced, .. }| {
+        let namespace = if *is_namespaced { "namespaces/{namespace}/" } else { "" };
+        let patch = json!({"parameters": [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}],
+            "responses": {}, "x-kubernetes-action": "patch",
+            "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind}});
+        (format!("/{}/{namespace}{plural}/{{name}}", prefix(group, version)), json!({"patch": patch}))
+    });
+    json!({"openapi": "3.0.0", "info": {"title": "daemonplan-testing", "version": "1.36"}, "paths": Value::Object(paths.collect())})
 }
 
 /// Returns the name by which kubectl's users call a resource.
