@@ -231,7 +231,8 @@ def overlay(directory):
 
 def installed(directory):
     """Helm and kubectl install, change and remove the controller in the cluster in memory of the tests."""
-    run("cargo", "build", "--locked", "--quiet", "-p", "daemonplan-controller", "--example", "cluster")
+    # With the features of the tests, which have built it.
+    yield from run("cargo", "build", "--locked", "--quiet", "--workspace", "--features", "daemonplan/k8s-openapi", "--example", "cluster")
     config, program = directory / "kubeconfig", Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "debug/examples/cluster"
     cluster = subprocess.Popen([program, config, "3", "0"], stdout=subprocess.DEVNULL)
     kubectl = [TOOLS / "kubectl", "--kubeconfig", config]
