@@ -51,7 +51,10 @@ pub(crate) fn apply(object: &mut Value, configuration: &Value, manager: &str, fo
         return Err(Refusal::conflict(format!("Apply failed with 1 conflict: {conflict}")));
     }
     let paths: BTreeSet<Path> = wanted.iter().map(|(path, _)| path.clone()).collect();
-    for path in owned.difference(&paths).filter(|path| !others.iter().any(|(_, paths)| paths.contains(*path))) {
+    // Backwards: the key of a list's item is looked up until the rest of the item is gone.
+    let mut lost: Vec<_> = owned.difference(&paths).collect();
+    lost.sort_by_key(|path| std::cmp::Reverse((path.len(), !is_key(path))));
+    for path in lost.into_iter().filter(|path| !others.iter().any(|(_, paths)| paths.contains(*path))) {
         remove(object, path);
     }
     for (path, value) in &wanted {
@@ -73,6 +76,11 @@ pub(crate) fn apply(object: &mut Value, configuration: &Value, manager: &str, fo
         "fieldsV1": write_fields(&paths)}));
     object["metadata"]["managedFields"] = json!(entries);
     Ok(())
+}
+
+/// Whether the path leads to the key of a list's item.
+fn is_key(path: &Path) -> bool {
+    matches!(path.as_slice(), [.., Step::Item(key, _), Step::Field(name)] if name == key)
 }
 
 /// Whether nobody owns the field: those that say which object it is.

@@ -1,6 +1,7 @@
 //! Patches of every media type but server-side apply.
 
 use axum::http::StatusCode;
+use json_patch::PatchOperation;
 use serde_json::{Map, Value, json};
 
 use crate::http::Refusal;
@@ -16,7 +17,13 @@ pub(crate) fn patch(before: &Value, media_type: &str, patch: &Value) -> Result<V
         "application/json-patch+json" => {
             let patch: json_patch::Patch =
                 serde_json::from_value(patch.clone()).map_err(|error| Refusal::bad_request(error.to_string()))?;
-            json_patch::patch(&mut after, &patch).map_err(|error| Refusal::invalid(error.to_string()))?;
+            // As the API server has it, a missing field is null to a test: kube's finalizers rely on that.
+            let is_given = |operation: &PatchOperation| {
+                let PatchOperation::Test(test) = operation else { return true };
+                !test.value.is_null() || before.pointer(test.path.as_str()).is_some()
+            };
+            let operations: Vec<_> = patch.0.into_iter().filter(is_given).collect();
+            json_patch::patch(&mut after, &operations).map_err(|error| Refusal::invalid(error.to_string()))?;
         }
         other => return Err(unknown_format(other)),
     }

@@ -63,6 +63,9 @@ pub(crate) fn is_held(id: &Id, object: &Value) -> bool {
 /// Marks an object as being deleted.
 pub(crate) fn begin_deletion(object: &mut Value) {
     object["metadata"]["deletionTimestamp"] = json!(now());
+    if let Some(generation) = object["metadata"]["generation"].as_i64() {
+        object["metadata"]["generation"] = json!(generation + 1);
+    }
     object["metadata"]["deletionGracePeriodSeconds"] =
         object["spec"].get("terminationGracePeriodSeconds").cloned().unwrap_or(json!(0));
     if object["status"]["phase"] == "Active" {

@@ -136,6 +136,9 @@ async fn patches_of_every_type_are_applied() {
     assert_eq!(code(api.patch("agent", &params, &operations("other")).await), 422);
     let patched = api.patch("agent", &params, &operations("agent")).await.unwrap();
     assert_eq!(patched.finalizers(), ["example.com/keep"]);
+    // A missing field is null to a test, as kube's finalizers have it.
+    let json = json!([{"op": "test", "path": "/metadata/none", "value": null}]);
+    api.patch("agent", &params, &Patch::Json::<()>(serde_json::from_value(json).unwrap())).await.unwrap();
     assert_eq!(patched.metadata.generation, Some(4), "metadata does not count");
 }
 
@@ -193,6 +196,12 @@ async fn server_side_apply_keeps_the_owners_of_fields() {
     let pod = apply("two", false, side).await.unwrap();
     let names: Vec<_> = pod.spec.unwrap().containers.into_iter().map(|container| container.name).collect();
     assert_eq!(names, ["side"]);
+    // An item goes with all its fields.
+    let both = json!({"spec": {"containers": [{"name": "side", "image": "side:1", "stdin": true, "workingDir": "/"}]}});
+    apply("three", false, both).await.unwrap();
+    apply("two", false, json!({"metadata": {"labels": {"of": "two"}}})).await.unwrap();
+    let pod = apply("three", false, json!({"metadata": {"labels": {"a": "1"}}})).await.unwrap();
+    assert!(pod.spec.is_none_or(|spec| spec.containers.is_empty()));
     assert_eq!(code(apply("", false, json!({})).await), 400);
 }
 
@@ -356,6 +365,13 @@ async fn finalizers_and_grace_periods_hold_a_deletion() {
     let (server, client) = cluster().await;
     server.store().create("nodes", objects::node("node-1"));
     let api: Api<Pod> = Api::namespaced(client, "prod");
+    let agents: Api<DaemonSet> = Api::namespaced(server.client().unwrap(), "prod");
+    let mut agent: DaemonSet = object(objects::daemonset("prod", "agent"));
+    agent.metadata.finalizers = Some(vec!["example.com/keep".to_owned()]);
+    agents.create(&PostParams::default(), &agent).await.unwrap();
+    agents.delete("agent", &DeleteParams::default()).await.unwrap();
+    let generation = agents.get("agent").await.unwrap().metadata.generation;
+    assert_eq!(generation, Some(2), "the deletion counts");
     let mut web = pod("web");
     web.metadata.finalizers = Some(vec!["example.com/keep".to_owned()]);
     api.create(&PostParams::default(), &web).await.unwrap();
