@@ -234,6 +234,6 @@ fn read_fields(fields: &Value, path: &mut Path, found: &mut BTreeSet<Path>) {
 fn read_item(text: &str) -> Option<Step> {
     let item: Value = serde_json::from_str(text).ok()?;
     let (key, value) = item.as_object()?.iter().next()?;
-    let keys = ["name", "type", "uid", "mountPath", "devicePath", "ip", "topologyKey", "containerPort", "port", "key"];
+    let keys = ["name", "type", "uid", "mountPath", "devicePath", "ip", "topologyKey", "containerPort", "port"];
     Some(Step::Item(keys.into_iter().find(|known| known == key)?, value.to_string()))
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::http::Refusal;
 
+pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 
 /// Returns the patched object.
@@ -14,7 +15,7 @@ pub(crate) fn patch(before: &Value, media_type: &str, patch: &Value) -> Result<V
     match media_type {
         "application/merge-patch+json" => json_patch::merge(&mut after, patch),
         "application/strategic-merge-patch+json" => merge(&mut after, patch, ""),
-        "application/json-patch+json" => {
+        JSON_PATCH => {
             let patch: json_patch::Patch =
                 serde_json::from_value(patch.clone()).map_err(|error| Refusal::bad_request(error.to_string()))?;
             // As the API server has it, a missing field is null to a test: kube's finalizers rely on that.
@@ -58,7 +59,6 @@ pub(crate) fn merge_key(field: &str, items: &[Value]) -> Option<&'static str> {
         "hostAliases" => &["ip"],
         "topologySpreadConstraints" => &["topologyKey"],
         "ports" => &["containerPort", "port"],
-        "taints" => &["key"],
         _ => &[],
     };
     keys.iter().copied().find(|key| has(key))

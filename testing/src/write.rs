@@ -30,9 +30,7 @@ pub(crate) fn write(
     }
     let parse = |text: &[u8]| serde_json::from_slice(text).map_err(|error| Refusal::bad_request(error.to_string()));
     let body: Value = if body.is_empty() { json!({}) } else { parse(body)? };
-    let is_readable =
-        ["metadata", "spec", "status"].iter().all(|field| matches!(body[*field], Value::Null | Value::Object(_)));
-    if !(body.is_object() && is_readable || body.is_array() && *verb == Method::PATCH) {
+    if !(is_readable(&body) || body.is_array() && media_type == patch::JSON_PATCH) {
         return Err(Refusal::bad_request("expected an object"));
     }
     if *verb == Method::DELETE && target.name.is_none() {
@@ -63,6 +61,12 @@ pub(crate) fn write(
     let code = outcome.as_ref().map_or_else(|refusal| refusal.code, |(code, _)| *code).as_u16();
     store.writes.push(Write { verb: verb.clone(), id, subresource: target.subresource.clone(), object, code });
     outcome
+}
+
+/// Whether a value is an object whose parts are objects.
+fn is_readable(value: &Value) -> bool {
+    let parts = ["metadata", "spec", "status"];
+    value.is_object() && parts.iter().all(|part| matches!(value[*part], Value::Null | Value::Object(_)))
 }
 
 fn create(store: &mut Store, target: &Target, mut object: Value) -> Outcome {
@@ -189,7 +193,8 @@ fn patched(before: &Value, query: &HashMap<String, String>, media_type: &str, bo
         apply::apply(&mut after, body, &manager(query)?, query.get("force").is_some_and(|force| force == "true"))?;
         Ok(after)
     } else {
-        patch::patch(before, media_type, body)
+        let after = patch::patch(before, media_type, body)?;
+        if is_readable(&after) { Ok(after) } else { Err(Refusal::invalid("the patch leaves no object")) }
     }
 }
 

@@ -535,6 +535,19 @@ async fn what_cannot_be_read_or_done_is_refused() {
         assert_eq!(send(method, path, body).await, code, "{method} {path} {body}");
     }
     assert!(server.store().all("configmaps").is_empty());
+    // A patch that leaves no object, or is none.
+    server.store().create("configmaps", json!({"metadata": {"namespace": "prod", "name": "a"}}));
+    for (media_type, body, code) in [
+        ("application/merge-patch+json", "[]", 400),
+        ("application/strategic-merge-patch+json", "[]", 400),
+        ("application/json-patch+json", r#"[{"op": "replace", "path": "", "value": []}]"#, 422),
+        ("application/json-patch+json", r#"[{"op": "replace", "path": "/metadata", "value": "x"}]"#, 422),
+        ("application/json-patch+json", "{}", 400),
+    ] {
+        let patch = axum::http::Request::patch(format!("{configs}/a")).header("content-type", media_type);
+        let patch = patch.body(kube::client::Body::from(body.as_bytes().to_vec())).unwrap();
+        assert_eq!(client.send(patch).await.unwrap().status().as_u16(), code, "{media_type} {body}");
+    }
     let protobuf = axum::http::Request::post(configs).header("content-type", "application/vnd.kubernetes.protobuf");
     let protobuf = protobuf.body(kube::client::Body::from(b"k8s\0".to_vec())).unwrap();
     assert_eq!(client.send(protobuf).await.unwrap().status().as_u16(), 415);
