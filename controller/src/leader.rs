@@ -156,12 +156,13 @@ impl Candidate {
     }
 
     /// Acquires or renews the lease. Returns whether this replica may lead: it holds the lease, and if it did not lead before,
-    /// no other number of shards is at work.
+    /// or the lease was deleted under it, no other number of shards is at work.
     async fn campaign(&mut self, leads: bool) -> kube::Result<bool> {
+        let is_kept = leads && self.holds().await?;
         if !self.acquire_or_renew().await? {
             return Ok(false);
         }
-        if leads {
+        if is_kept {
             return Ok(true);
         }
         let Some((lease, holder)) = self.held_by_other_shards().await? else { return Ok(true) };
@@ -183,6 +184,12 @@ impl Candidate {
         lease.metadata = self.metadata(lease.metadata);
         lease.spec = Some(self.spec(Some(&found)));
         done(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
+    }
+
+    /// Returns whether the lease is there and names this replica.
+    async fn holds(&self) -> kube::Result<bool> {
+        let spec = self.leases.get_opt(&self.name).await?.and_then(|lease| lease.spec);
+        Ok(spec.is_some_and(|spec| spec.holder_identity.as_deref() == Some(&self.identity)))
     }
 
     /// Returns a lease of the family with another number of shards that is held, and its holder.

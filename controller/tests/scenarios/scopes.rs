@@ -158,6 +158,17 @@ async fn another_number_of_shards_waits_until_the_first_is_gone() {
         assert!(page(half, "/metrics").await.1.contains("daemonplan_leader 0"));
     }
     assert!(page(&whole, "/metrics").await.1.contains("daemonplan_leader 1"), "it is not disturbed");
+    // Not even if the lease is deleted under it, and others are faster.
+    for _ in 0..6 {
+        server.store().remove(&Id::new("leases", "prod", "daemonplan-controller"));
+        time::sleep(Duration::from_millis(400)).await;
+    }
+    let leads = async |process: &Process| page(process, "/metrics").await.1.contains("daemonplan_leader 1");
+    let (whole_leads, mut half_leads) = (leads(&whole).await, false);
+    for half in &halves {
+        half_leads |= leads(half).await;
+    }
+    assert!(!(whole_leads && half_leads), "two numbers of shards lead");
     // It is killed: its lease must expire first.
     whole.kill();
     for agent in &agents {
