@@ -51,6 +51,16 @@ pub enum Role {
     },
 }
 
+/// Who holds a lease after an attempt to hold it.
+enum Holding {
+    /// Another replica.
+    Other,
+    /// This replica, which did not before.
+    Acquired,
+    /// This replica, as before.
+    Renewed,
+}
+
 /// A candidate for leadership, and its lease.
 pub struct Candidate {
     leases: Api<Lease>,
@@ -158,12 +168,10 @@ impl Candidate {
     /// Acquires or renews the lease. Returns whether this replica may lead: it holds the lease, and if it did not lead before,
     /// or the lease was deleted under it, no other number of shards is at work.
     async fn campaign(&mut self, leads: bool) -> kube::Result<bool> {
-        let is_kept = leads && self.holds().await?;
-        if !self.acquire_or_renew().await? {
-            return Ok(false);
-        }
-        if is_kept {
-            return Ok(true);
+        match self.acquire_or_renew().await? {
+            Holding::Other => return Ok(false),
+            Holding::Renewed if leads => return Ok(true),
+            Holding::Renewed | Holding::Acquired => {}
         }
         let Some((lease, holder)) = self.held_by_other_shards().await? else { return Ok(true) };
         warn!(lease, holder, "waiting: replicas with another number of shards are at work");
@@ -171,25 +179,26 @@ impl Candidate {
         Ok(false)
     }
 
-    /// Creates, takes over or renews the lease. Returns whether this replica holds it.
-    async fn acquire_or_renew(&mut self) -> kube::Result<bool> {
+    /// Creates, takes over or renews the lease.
+    async fn acquire_or_renew(&mut self) -> kube::Result<Holding> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
             let lease = Lease { metadata: self.metadata(ObjectMeta::default()), spec: Some(self.spec(None)) };
-            return done(self.leases.create(&PostParams::default(), &lease).await);
+            let created = done(self.leases.create(&PostParams::default(), &lease).await)?;
+            return Ok(if created { Holding::Acquired } else { Holding::Other });
         };
         let found = lease.spec.take().unwrap_or_default();
         if self.is_held_by_other(&self.name.clone(), &found) {
-            return Ok(false);
+            return Ok(Holding::Other);
         }
+        let is_own = found.holder_identity.as_deref() == Some(&self.identity);
         lease.metadata = self.metadata(lease.metadata);
         lease.spec = Some(self.spec(Some(&found)));
-        done(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
-    }
-
-    /// Returns whether the lease is there and names this replica.
-    async fn holds(&self) -> kube::Result<bool> {
-        let spec = self.leases.get_opt(&self.name).await?.and_then(|lease| lease.spec);
-        Ok(spec.is_some_and(|spec| spec.holder_identity.as_deref() == Some(&self.identity)))
+        let written = done(self.leases.replace(&self.name, &PostParams::default(), &lease).await)?;
+        Ok(match (written, is_own) {
+            (false, _) => Holding::Other,
+            (true, true) => Holding::Renewed,
+            (true, false) => Holding::Acquired,
+        })
     }
 
     /// Returns a lease of the family with another number of shards that is held, and its holder.
