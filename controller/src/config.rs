@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Parser, builder::NonEmptyStringValueParser};
 use daemonplan::{Settings, flags::SettingsFlags, selector::SelectorExpression};
 
-use crate::scope::Shard;
+use crate::shard::Shard;
 
 /// A DaemonSet controller that can replace the built-in one of Kubernetes.
 ///

@@ -29,7 +29,7 @@ use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{api::reasons, config::Config, scope::Shard};
+use crate::{api::reasons, config::Config, shard::Shard};
 
 /// The label of all leases of the replicas of a cluster: the name of the lease of a replica without shards.
 const FAMILY: &str = "daemonplan/lease";

@@ -6,7 +6,7 @@
 //! | [`state`] | the planner's `Cluster`, fed by the watches, and the queue of DaemonSets to plan |
 //! | [`job`] | a plan's actions, for the workers |
 //! | [`expectations`] | writes that the watches do not show yet |
-//! | [`scope`] | which DaemonSets a replica manages: those of some namespaces, or of a shard |
+//! | [`scope`], [`shard`] | which DaemonSets a replica manages: those of some namespaces, or of a shard |
 //! | [`statuses`], [`versions`] | when a status is written; versions of pods, for preconditions |
 //! | [`executor`], [`api`] | carries out plans by requests with preconditions |
 //! | [`leader`] | leader election: only one replica writes |
@@ -27,6 +27,7 @@ mod listings;
 pub mod metrics;
 mod retries;
 pub mod scope;
+pub mod shard;
 pub mod shared;
 pub mod state;
 pub mod statuses;

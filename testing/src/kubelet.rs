@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::{
     objects::running,
+    pace::Pace,
     store::{Id, Store},
     strategy,
-    workloads::Pace,
 };
 
 /// What the kubelets wait for.

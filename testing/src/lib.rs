@@ -59,6 +59,7 @@ mod http;
 mod kubelet;
 mod list;
 pub mod objects;
+mod pace;
 mod patch;
 mod resource;
 mod scheduler;
@@ -71,6 +72,7 @@ mod workloads;
 mod write;
 
 pub use faults::Faults;
+pub use pace::Pace;
 pub use server::{Guard, Server};
 pub use store::{Change, Id, Invariant, Store, Write};
-pub use workloads::{Pace, Workloads};
+pub use workloads::Workloads;

@@ -1,32 +1,10 @@
 //! What else lives in a cluster: the scheduler, the kubelets and the garbage collectors.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{task::AbortHandle, time};
 
-use crate::{Server, garbage, kubelet::Kubelets, scheduler::Scheduler};
-
-/// Timing and faults of the nodes.
-#[derive(Clone, Debug)]
-pub struct Pace {
-    /// The time from binding a pod until it is ready.
-    pub start: Duration,
-    /// The time from a pod's deletion until it is gone.
-    pub stop: Duration,
-    /// How often everything looks for what to do.
-    pub tick: Duration,
-    /// The percentage of pods that fail instead of becoming ready.
-    pub failures: u8,
-    /// Whether the garbage collectors and the namespace controller run.
-    pub collects: bool,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        let [start, stop, tick] = [30, 20, 5].map(Duration::from_millis);
-        Self { start, stop, tick, failures: 0, collects: true }
-    }
-}
+use crate::{garbage, kubelet::Kubelets, pace::Pace, scheduler::Scheduler, server::Server};
 
 /// The scheduler, the kubelets and the garbage collectors of a cluster, which run until this is dropped.
 ///
