@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{http::Refusal, objects::now, patch::merge_key};
+use crate::{objects::now, patch::merge_key, refusal::Refusal};
 
 /// A step from an object to a field or an item of a list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

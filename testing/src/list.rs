@@ -6,7 +6,8 @@ use axum::{http::StatusCode, response::Response};
 use serde_json::{Value, json};
 
 use crate::{
-    http::{Form, Refusal, reply},
+    form::Form,
+    refusal::{Refusal, reply},
     resource::Resource,
     selection::Selection,
     store::{Id, Store},

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use json_patch::PatchOperation;
 use serde_json::{Map, Value, json};
 
-use crate::http::Refusal;
+use crate::refusal::Refusal;
 
 pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";

@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use daemonplan::{model::Labels, selector::SelectorExpression};
 use serde_json::Value;
 
-use crate::{
-    http::{Refusal, Target},
-    store::Id,
-};
+use crate::{refusal::Refusal, store::Id, target::Target};
 
 /// The objects of a list or a watch.
 #[derive(Clone, Debug)]

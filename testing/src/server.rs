@@ -3,16 +3,17 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::Router;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch, task::AbortHandle, time};
+use tokio::{net::TcpListener, task::AbortHandle, time};
 
 use crate::{
     http,
+    shared::{Guard, Shared},
     store::{Id, Store},
 };
 
@@ -24,13 +25,6 @@ pub struct Server {
     pub(crate) shared: Arc<Shared>,
     address: SocketAddr,
     _listens: Arc<Listening>,
-}
-
-/// What the requests share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    store: Mutex<Store>,
-    pub(crate) version: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -59,8 +53,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let store = Store::new(seed);
-        let version = watch::channel(store.version()).0;
-        let shared = Arc::new(Shared { store: Mutex::new(store), version });
+        let shared = Arc::new(Shared::new(store));
         let router = Router::new().fallback(http::answer).with_state(Arc::clone(&shared));
         let listening = tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(Self { shared, address, _listens: Arc::new(Listening(listening.abort_handle())) })
@@ -153,39 +146,5 @@ impl Server {
             }
             time::sleep(Duration::from_millis(5)).await;
         }
-    }
-}
-
-impl Shared {
-    pub(crate) fn store(&self) -> Guard<'_> {
-        Guard { store: self.store.lock().unwrap_or_else(PoisonError::into_inner), version: &self.version }
-    }
-}
-
-/// The locked store.
-#[derive(Debug)]
-pub struct Guard<'a> {
-    store: MutexGuard<'a, Store>,
-    version: &'a watch::Sender<u64>,
-}
-
-impl std::ops::Deref for Guard<'_> {
-    type Target = Store;
-
-    fn deref(&self) -> &Store {
-        &self.store
-    }
-}
-
-impl std::ops::DerefMut for Guard<'_> {
-    fn deref_mut(&mut self) -> &mut Store {
-        &mut self.store
-    }
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        let version = self.store.version();
-        self.version.send_if_modified(|known| std::mem::replace(known, version) != version);
     }
 }

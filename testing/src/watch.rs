@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use tokio::{sync::watch::Receiver, time};
 
 use crate::{
-    http::{Form, Refusal},
+    form::Form,
+    refusal::Refusal,
     resource::Resource,
     selection::Selection,
-    server::Shared,
+    shared::Shared,
     store::{Change, Store},
 };
 

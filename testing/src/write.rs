@@ -6,12 +6,12 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    apply,
-    http::{Refusal, Target},
-    objects, patch,
+    apply, objects, patch,
+    refusal::Refusal,
     selection::Selection,
     store::{Id, Store, Write},
     strategy,
+    target::Target,
 };
 
 type Outcome = Result<(StatusCode, Option<Value>), Refusal>;
