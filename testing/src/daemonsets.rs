@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use crate::{
+    id::Id,
     objects::{controller_of, node_of},
-    store::{Change, Id, Store},
+    store::{Change, Store},
     strategy,
 };
 

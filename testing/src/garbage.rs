@@ -4,10 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use crate::{
-    store::{Id, Store},
-    strategy,
-};
+use crate::{id::Id, store::Store, strategy};
 
 /// Whether anything has changed since a version that can make garbage: leases, which are renewed all the time, and Events do
 /// not.

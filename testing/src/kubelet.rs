@@ -7,12 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
-    objects::running,
-    pace::Pace,
-    store::{Id, Store},
-    strategy,
-};
+use crate::{id::Id, objects::running, pace::Pace, store::Store, strategy};
 
 /// What the kubelets wait for.
 #[derive(Debug, Default)]

@@ -57,6 +57,7 @@ mod faults;
 mod form;
 mod garbage;
 mod http;
+mod id;
 mod inject;
 mod kubelet;
 mod list;
@@ -77,8 +78,9 @@ mod workloads;
 mod write;
 
 pub use faults::Faults;
+pub use id::Id;
 pub use pace::Pace;
 pub use server::Server;
 pub use shared::Guard;
-pub use store::{Change, Id, Invariant, Store, Write};
+pub use store::{Change, Invariant, Store, Write};
 pub use workloads::Workloads;

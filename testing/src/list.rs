@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use crate::{
     form::Form,
+    id::Id,
     refusal::{Refusal, reply},
     resource::Resource,
     selection::Selection,
-    store::{Id, Store},
+    store::Store,
 };
 
 /// Returns a page of the objects, all of them as they were at the version of the first page.

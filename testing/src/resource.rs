@@ -4,8 +4,6 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::store::{Id, Store};
-
 /// A resource that the API server serves: a built-in one, or one of a `CustomResourceDefinition`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // the columns of a table
@@ -89,9 +87,14 @@ const BUILT_IN: &[Row] = &[
 ];
 
 /// The plural of `CustomResourceDefinition`.
-const CRDS: &str = "customresourcedefinitions";
+pub(crate) const CRDS: &str = "customresourcedefinitions";
 
 impl Resource {
+    /// Returns all built-in resources.
+    pub(crate) fn all_built_in() -> impl Iterator<Item = Self> {
+        BUILT_IN.iter().map(Self::built_in)
+    }
+
     fn built_in(row: &Row) -> Self {
         let (group, version, kind, plural, is_namespaced, (has_status, has_generation)) = *row;
         let [group, version, kind, plural] = [group, version, kind, plural].map(Cow::Borrowed);
@@ -99,7 +102,7 @@ impl Resource {
     }
 
     /// Reads a version of a `CustomResourceDefinition` that is served, or the first one.
-    fn custom(definition: &Value, version: Option<&str>) -> Option<Self> {
+    pub(crate) fn custom(definition: &Value, version: Option<&str>) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(|text| Cow::Owned(text.to_owned()));
         let spec = &definition["spec"];
         let versions = spec["versions"].as_array()?;
@@ -125,27 +128,5 @@ impl Resource {
     /// Returns `apiVersion`.
     pub(crate) fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
-    }
-}
-
-impl Store {
-    /// Returns the resource with this name in an [`Id`].
-    pub(crate) fn resource(&self, name: &str) -> Option<Resource> {
-        let built_in = BUILT_IN.iter().find(|(.., plural, _, _)| *plural == name).map(Resource::built_in);
-        built_in.or_else(|| Resource::custom(self.get(&Id::new(CRDS, "", name))?, None))
-    }
-
-    /// Returns the resource at this place in the API.
-    pub(crate) fn resource_at(&self, group: &str, version: &str, plural: &str) -> Option<Resource> {
-        let is_it = |(of, at, _, name, ..): &&Row| (*of, *at, *name) == (group, version, plural);
-        let built_in = BUILT_IN.iter().find(is_it).map(Resource::built_in);
-        built_in
-            .or_else(|| Resource::custom(self.get(&Id::new(CRDS, "", &format!("{plural}.{group}")))?, Some(version)))
-    }
-
-    /// Returns all resources, each in one version.
-    pub(crate) fn resources(&self) -> Vec<Resource> {
-        let custom = self.all(CRDS).into_iter().filter_map(|(_, definition)| Resource::custom(&definition, None));
-        BUILT_IN.iter().map(Resource::built_in).chain(custom).collect()
     }
 }

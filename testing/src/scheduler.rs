@@ -9,10 +9,7 @@ use daemonplan::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{
-    objects,
-    store::{Id, Store},
-};
+use crate::{id::Id, objects, store::Store};
 
 /// The nodes, as they were read last.
 #[derive(Debug, Default)]

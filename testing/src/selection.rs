@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use daemonplan::{model::Labels, selector::SelectorExpression};
 use serde_json::Value;
 
-use crate::{refusal::Refusal, store::Id, target::Target};
+use crate::{id::Id, refusal::Refusal, target::Target};
 
 /// The objects of a list or a watch.
 #[derive(Clone, Debug)]

@@ -13,8 +13,9 @@ use tokio::{net::TcpListener, task::AbortHandle, time};
 
 use crate::{
     http,
+    id::Id,
     shared::{Guard, Shared},
-    store::{Id, Store},
+    store::Store,
 };
 
 /// An API server in memory that speaks HTTP on a port of its own on the loopback address.

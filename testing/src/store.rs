@@ -2,42 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    fmt,
     sync::Arc,
 };
 
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::{Faults, objects, strategy};
+use crate::{
+    faults::Faults,
+    id::Id,
+    objects,
+    resource::{CRDS, Resource},
+    strategy,
+};
 
 /// Number of changes kept for watches and for the later pages of lists.
 const MAX_CHANGES: usize = 200_000;
-
-/// The place of an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id {
-    /// The plural such as `pods`; of a custom resource with its group, such as `widgets.example.com`.
-    pub resource: String,
-    /// The namespace, empty for an object that is in none.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-}
-
-impl Id {
-    /// Returns the place of an object.
-    pub fn new(resource: &str, namespace: &str, name: &str) -> Self {
-        Self { resource: resource.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, namespace, name } = self;
-        if namespace.is_empty() { write!(f, "{resource} {name}") } else { write!(f, "{resource} {namespace}/{name}") }
-    }
-}
 
 /// A change of an object: a creation has no `before`, a deletion no `after`.
 #[derive(Clone, Debug)]
@@ -214,6 +194,26 @@ impl Store {
     pub fn changes_since(&self, version: u64) -> Option<impl Iterator<Item = &Change>> {
         let first = self.changes.partition_point(|change| change.version <= version);
         (version >= self.oldest).then(|| self.changes.range(first..))
+    }
+
+    /// Returns the resource with this name in an [`Id`].
+    pub(crate) fn resource(&self, name: &str) -> Option<Resource> {
+        let built_in = Resource::all_built_in().find(|resource| resource.plural == name);
+        built_in.or_else(|| Resource::custom(self.get(&Id::new(CRDS, "", name))?, None))
+    }
+
+    /// Returns the resource at this place in the API.
+    pub(crate) fn resource_at(&self, group: &str, version: &str, plural: &str) -> Option<Resource> {
+        let is_it = |one: &Resource| one.group == group && one.version == version && one.plural == plural;
+        Resource::all_built_in()
+            .find(is_it)
+            .or_else(|| Resource::custom(self.get(&Id::new(CRDS, "", &format!("{plural}.{group}")))?, Some(version)))
+    }
+
+    /// Returns all resources, each in one version.
+    pub(crate) fn resources(&self) -> Vec<Resource> {
+        let custom = self.range(CRDS).filter_map(|(_, definition)| Resource::custom(definition, None));
+        Resource::all_built_in().chain(custom).collect()
     }
 
     fn put(&mut self, id: &Id, after: Option<Value>) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{objects::now, resource::Resource, store::Id};
+use crate::{id::Id, objects::now, resource::Resource};
 
 /// The annotation that counts the templates of a DaemonSet.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";

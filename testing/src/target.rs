@@ -2,10 +2,7 @@
 
 use axum::http::Uri;
 
-use crate::{
-    resource::Resource,
-    store::{Id, Store},
-};
+use crate::{id::Id, resource::Resource, store::Store};
 
 /// What a request is about.
 #[derive(Debug)]

@@ -6,10 +6,12 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    apply, objects, patch,
+    apply,
+    id::Id,
+    objects, patch,
     refusal::Refusal,
     selection::Selection,
-    store::{Id, Store, Write},
+    store::{Store, Write},
     strategy,
     target::Target,
 };
