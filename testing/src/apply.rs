@@ -83,7 +83,7 @@ fn is_key(path: &Path) -> bool {
     matches!(path.as_slice(), [.., Step::Item(key, _), Step::Field(name)] if name == key)
 }
 
-/// Whether nobody owns the field: those that say which object it is.
+/// Whether the field has no owner: it says which object it is.
 fn is_identity(path: &Path) -> bool {
     let fields: Vec<_> =
         path.iter().map(|step| if let Step::Field(name) = step { name.as_str() } else { "" }).collect();

@@ -1,4 +1,4 @@
-//! What must hold for the pods of DaemonSets, whoever controls them.
+//! What must hold for the pods of DaemonSets under any controller.
 
 use std::collections::HashSet;
 

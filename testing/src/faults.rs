@@ -33,7 +33,7 @@ pub struct Faults {
     pub holds: Option<&'static str>,
     /// Reads of this resource are refused with 403.
     pub forbidden: Option<&'static str>,
-    /// How many more creations of pods find their name taken by a pod of somebody else, and the status of the response: 409, or
+    /// How many more creations of pods find their name taken by a pod of another owner, and the status of the response: 409, or
     /// 500 as before Kubernetes 1.23 where `generateName` is set.
     pub name_taken: Option<(u16, usize)>,
     /// How many more writes get a response; later ones hang until the client goes away. Leases and Events do not count.

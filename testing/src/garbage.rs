@@ -13,7 +13,7 @@ pub(crate) fn may_have_come(store: &Store, version: u64) -> bool {
     changes.any(|change| !matches!(&*change.id.resource, "leases" | "events"))
 }
 
-/// Removes what nobody needs any more.
+/// Removes what is no longer needed.
 pub(crate) fn collect(store: &mut Store) {
     end_owners(store);
     collect_dependents(store);

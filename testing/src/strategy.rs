@@ -53,7 +53,7 @@ pub(crate) fn has_finalizers(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }
 
-/// Whether somebody has to do something before the object can go: whoever set a finalizer, a pod's kubelet, the namespace
+/// Whether the object cannot go at once, but waits for another party: the one that set a finalizer, a pod's kubelet, the namespace
 /// controller.
 pub(crate) fn is_held(id: &Id, object: &Value) -> bool {
     let has_kubelet = id.resource == "pods" && object["spec"]["nodeName"].is_string();

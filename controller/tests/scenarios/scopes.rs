@@ -126,7 +126,7 @@ async fn each_shard_manages_its_part_and_all_together_everything() {
         assert_eq!(lease["metadata"]["annotations"]["daemonplan/shards"], "3");
     }
     assert_eq!(shown, 12);
-    // A pod without an owner may be of any shard: whoever selects it adopts it. One is taken from its DaemonSet.
+    // A pod without an owner may be of any shard: the DaemonSet that selects it adopts it. One is taken from its DaemonSet.
     let orphan = server.store().all("pods").remove(0).0;
     server.store().edit(&orphan, |pod| drop(pod["metadata"].as_object_mut().unwrap().remove("ownerReferences")));
     wait_for(&server, "the adoption", |store| store.get(&orphan).is_some_and(|pod| controller_of(pod).is_some())).await;
