@@ -3,8 +3,8 @@
 use std::fmt;
 
 use daemonplan::{
-    Key,
-    model::{Namespace, Pod, Text},
+    Key, Object,
+    model::{Namespace, Resource, Text},
     selector::SelectorExpression,
 };
 
@@ -50,17 +50,17 @@ impl Scope {
         namespace.is_some_and(|namespace| selector.matches(&namespace.labels))
     }
 
-    /// Whether a DaemonSet, or what is controlled by it, is in the shard.
-    pub fn has(&self, daemonset: &Key) -> bool {
-        self.shard.is_none_or(|shard| shard.has(daemonset))
-    }
-
-    /// Whether a pod is controlled by a DaemonSet of another shard.
-    pub fn excludes(&self, pod: &Pod) -> bool {
-        self.shard.is_some_and(|shard| {
-            let owner = pod.controller.as_ref().filter(|owner| owner.kind == "DaemonSet");
-            owner.is_some_and(|owner| !shard.has(&Key::new(pod.namespace.clone(), owner.name.clone())))
-        })
+    /// Whether an object is a DaemonSet of the shard, or may be of one: what another shard's DaemonSet controls is not.
+    pub fn concerns(&self, object: &Object) -> bool {
+        let Some(shard) = self.shard else { return true };
+        let (namespace, controller) = match object {
+            Object::DaemonSet(daemonset) => return shard.has(&daemonset.key()),
+            Object::ControllerRevision(revision) => (&revision.namespace, &revision.controller),
+            Object::Pod(pod) => (&pod.namespace, &pod.controller),
+            _ => return true,
+        };
+        let owner = controller.as_ref().filter(|owner| owner.kind == "DaemonSet");
+        owner.is_none_or(|owner| shard.has(&Key::new(namespace.clone(), owner.name.clone())))
     }
 }
 

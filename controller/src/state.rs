@@ -142,7 +142,9 @@ impl State {
             }
             Err(reason) => return (Vec::new(), Some((key, reason))),
         };
-        if !self.is_in_shard(&object) {
+        // With what the scheduler looks at, all pods matter.
+        let counts = self.keeps_all_pods && T::KIND == Kind::Pod || self.scope.concerns(&object);
+        if !counts {
             return (self.delete::<T>(key), None);
         }
         let observation = Observation::of(&object, &version);
@@ -162,19 +164,6 @@ impl State {
             self.select(&key.name);
         }
         (self.settle(shown), None)
-    }
-
-    /// Whether an object may be of a DaemonSet of the shard. With what the scheduler looks at, all pods are.
-    fn is_in_shard(&self, object: &Object) -> bool {
-        match object {
-            Object::DaemonSet(daemonset) => self.scope.has(&daemonset.key()),
-            Object::ControllerRevision(revision) => revision
-                .controller
-                .as_ref()
-                .is_none_or(|owner| self.scope.has(&Key::new(revision.namespace.clone(), owner.name.clone()))),
-            Object::Pod(pod) => self.keeps_all_pods || !self.scope.excludes(pod),
-            _ => true,
-        }
     }
 
     /// Applies a DaemonSet, unless the labels of its namespace say that it is not managed.

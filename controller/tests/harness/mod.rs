@@ -190,11 +190,16 @@ pub fn forbidden_writes(store: &Store) -> Vec<String> {
     found
 }
 
-/// Requests a page of the controller; returns its status and body.
-pub async fn page(process: &Process, path: &str) -> (u16, String) {
+/// Returns a client for the pages of a controller, which retries nothing.
+pub fn client(process: &Process) -> kube::Client {
     let mut config = kube::Config::new(format!("http://{}", process.address).parse().unwrap());
     config.default_retry = false;
-    let client = kube::Client::try_from(config).unwrap();
+    kube::Client::try_from(config).unwrap()
+}
+
+/// Requests a page of the controller; returns its status and body.
+pub async fn page(process: &Process, path: &str) -> (u16, String) {
+    let client = client(process);
     let request = http::Request::get(path).body(kube::client::Body::empty()).unwrap();
     let response = client.send(request).await.unwrap();
     let code = response.status().as_u16();

@@ -54,9 +54,7 @@ async fn the_pages_and_explain_give_reasons() {
 
 /// Requests a page as a stream of events; returns the status and the data of the events.
 async fn follow(process: &Process, path: &str) -> (u16, BoxStream<'static, String>) {
-    let mut config = kube::Config::new(format!("http://{}", process.address).parse().unwrap());
-    config.default_retry = false;
-    let client = kube::Client::try_from(config).unwrap();
+    let client = harness::client(process);
     let request = http::Request::get(path).header("accept", "text/event-stream");
     let response = client.send(request.body(kube::client::Body::empty()).unwrap()).await.unwrap();
     let code = response.status().as_u16();
